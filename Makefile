@@ -1,0 +1,114 @@
+# Every task of a developer and of CI. `make` alone lists the targets.
+
+GO       ?= go
+PKG      ?= ./...
+RUN      ?= .
+TIMEOUT  ?= 5m
+FUZZTIME ?= 10s
+AGAINST  ?= main
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# The race detector needs a C compiler; Go answers 0 here when it finds none.
+RACE = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
+
+BUF           := .tools/buf
+GOLANGCI_LINT := .tools/golangci-lint
+
+# The folders that hold .proto files and the code generated from them.
+PROTO_DIRS := api fsm transport
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  PKG=./fsm/... RUN=TestName narrow test and unit; FUZZTIME=1m lengthens fuzz;"
+	@echo "  AGAINST=v1.0.0 compares breaking with another commit; -j2 runs steps side by side."
+
+.PHONY: build
+build: ## Build bin/rota
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/rota ./cmd/rota
+
+.PHONY: demo
+demo: build ## Build, then take the tour: three servers, the leader killed mid-job
+	bin/rota demo
+
+.PHONY: test
+test: check-fmt check-imports check-proto vet unit ## Everything CI checks
+
+.PHONY: check-fmt
+check-fmt: ## Fail on files that gofmt would change
+	@files=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) || exit 1; \
+	if [ -n "$$files" ]; then echo "not formatted; run gofmt -w on:"; echo "$$files"; exit 1; fi
+
+.PHONY: check-imports
+check-imports: ## Fail on imports against the house rules (internal/archtest)
+	$(GO) test ./internal/archtest
+
+.PHONY: vet
+vet: ## Run go vet on PKG
+	$(GO) vet $(PKG)
+
+.PHONY: unit
+unit: ## Run the tests of PKG that match RUN, with the race detector
+	$(if $(RACE),,@echo "no C compiler found: the tests run without the race detector" >&2)
+	$(GO) test $(RACE) -vet=off -timeout $(TIMEOUT) -run '$(RUN)' $(PKG)
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME
+	@set -e; \
+	for file in $$(grep -rl --include='*_test.go' '^func Fuzz' .); do \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$file"); do \
+			echo "$$file $$name"; \
+			$(GO) test -C "$$(dirname "$$file")" -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) .; \
+		done; \
+	done
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## Run golangci-lint on PKG
+	$(GOLANGCI_LINT) run $(PKG)
+
+.PHONY: proto
+proto: $(BUF) ## Generate code from the .proto files
+	$(BUF) generate
+
+.PHONY: check-proto
+check-proto: $(BUF) ## Fail if the .proto files do not lint or the generated code is not theirs
+	@$(BUF) lint
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
+	mkdir "$$tmp/committed" "$$tmp/generated" && \
+	find $(PROTO_DIRS) -name '*.pb.go' | while read -r file; do \
+		mkdir -p "$$tmp/committed/$$(dirname "$$file")" && cp "$$file" "$$tmp/committed/$$file" || exit 1; \
+	done && \
+	$(BUF) generate --output "$$tmp/generated" && \
+	(cd "$$tmp" && diff -ru committed generated) || \
+	{ echo "the generated code is not that of the .proto files; run: make proto" >&2; exit 1; }
+
+.PHONY: breaking
+breaking: $(BUF) ## Fail if a .proto file breaks what commit AGAINST promised
+	@if ! git cat-file -e '$(AGAINST):buf.yaml' 2>/dev/null; then \
+		echo "nothing to compare with: no .proto files in commit $(AGAINST)"; exit 0; \
+	fi; \
+	tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
+	git archive --output "$$tmp/old.tar" '$(AGAINST)' && \
+	mkdir "$$tmp/old" && tar -xf "$$tmp/old.tar" -C "$$tmp/old" && \
+	$(BUF) breaking --against "$$tmp/old"
+
+.PHONY: clean
+clean: ## Remove what was built, and the tools
+	rm -rf bin .tools
+
+# Tools are built once, from the versions their own go.mod pins, under another name
+# first: two runs of make in one checkout must not see each other's half of a file.
+$(BUF): tools/go.mod tools/go.sum
+	$(call build-tool,tools,github.com/bufbuild/buf/cmd/buf)
+
+$(GOLANGCI_LINT): tools/lint/go.mod tools/lint/go.sum
+	$(call build-tool,tools/lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
+
+define build-tool
+@mkdir -p $(@D)
+@echo "building $@ (a minute or two, once)"
+@CGO_ENABLED=0 GOFLAGS=-buildvcs=false $(GO) build -C $(1) -o '$(CURDIR)/$@.'$$$$ $(2) && mv $@.$$$$ $@
+endef

@@ -1,0 +1,255 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/proto"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+const (
+	// chunkBytes is how many bytes of packed payloads go into one request: a log
+	// entry of 1 MiB takes 10 to 20 times as long to write as one of 256 KiB, and
+	// this leaves room in the latter for the spec and for what else is under way.
+	// Where a job is cut is part of what makes an interrupted submit resumable:
+	// with another value, appends to jobs that are half submitted are conflicts.
+	chunkBytes = 192 << 10
+	// minChunkBytes is what the first request holds beside a very large spec.
+	minChunkBytes = 16 << 10
+	// cleanupTimeout is how long a job is tried to be cancelled that is of no use.
+	cleanupTimeout = 5 * time.Second
+)
+
+// errNoTasks is the error of a request whose payloads are none. Map tells it apart.
+var errNoTasks error = task.Errorf(task.KindInvalid, "the job has no tasks: there are no payloads")
+
+// Request is a job to submit. Only Spec is needed: alone, it makes one task.
+type Request struct {
+	// Spec is the work and its options; what is left out is filled in by the servers.
+	Spec task.Spec
+	// Count is the number of tasks, all with Spec.SharedPayload; 0 is 1.
+	Count int
+	// Payloads makes a task for each payload, in order; not together with Count. It
+	// is read while the job is submitted, so a job need not fit into memory.
+	Payloads iter.Seq[[]byte]
+	// Key is the request key: submits with the same key in the same queue, also of
+	// other processes, make one job. Empty: a random one is made, so that Submit
+	// can try again when an answer is lost.
+	Key string
+	// NoKey: send none. A lost answer is then an error, task.ErrUnknownOutcome.
+	NoKey bool
+	// Hold: a job that needs several requests starts only when it is complete.
+	Hold bool
+}
+
+// Payloads returns payloads one by one, for Request and Map.
+func Payloads(p ...[]byte) iter.Seq[[]byte] { return slices.Values(p) }
+
+// Strings returns strings one by one as payloads, for Request and Map.
+func Strings(s ...string) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for _, s := range s {
+			if !yield([]byte(s)) {
+				return
+			}
+		}
+	}
+}
+
+// Submit makes a job. When it returns without an error, the job is on the disks of
+// a majority of the servers and cannot be lost while a majority survives.
+//
+// A large job takes several requests. When one of them fails, the job is returned
+// beside the error: it has the tasks so far. The same request with the same Key
+// completes it; otherwise it should be cancelled, or the servers do so after
+// task.OpenTimeout. Where the request itself is at fault, it has been cancelled.
+func (c *Client) Submit(ctx context.Context, r Request) (*Job, error) {
+	key, err := requestKey(r.Key, r.NoKey)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSpec(r.Spec); err != nil {
+		return nil, err
+	}
+	s := &submit{c: c, ctx: ctx, req: &rotav1.SubmitRequest{Spec: wire.SpecToProto(&r.Spec), RequestKey: key}, hold: r.Hold}
+	if r.Payloads != nil {
+		if r.Count != 0 {
+			return nil, task.Errorf(task.KindInvalid, "a count of tasks and payloads contradict each other: give one of them")
+		}
+		return s.all(r.Payloads)
+	}
+	if r.Count < 0 || r.Count > task.MaxTasks {
+		return nil, task.Errorf(task.KindTooLarge, "%d tasks are out of range: use 1 to %d", r.Count, task.MaxTasks)
+	}
+	s.count = uint32(max(1, r.Count))
+	return s.job, s.first(false)
+}
+
+// submit is one job on its way to the servers.
+type submit struct {
+	c    *Client
+	ctx  context.Context
+	req  *rotav1.SubmitRequest
+	hold bool
+
+	job *Job
+	// sent is the number of tasks that the servers have.
+	sent uint32
+	// count and packed are the tasks that are next.
+	count  uint32
+	packed []byte
+}
+
+// all submits a task for each payload.
+func (s *submit) all(payloads iter.Seq[[]byte]) (*Job, error) {
+	limit := max(chunkBytes-proto.Size(s.req.GetSpec()), minChunkBytes)
+	for p := range payloads {
+		index := s.sent + s.count
+		if len(p) > task.MaxPayload {
+			return s.job, s.abandon(task.Errorf(task.KindTooLarge,
+				"the payload of task %d has %d bytes, the limit is %d; put larger data where tasks can read it", index, len(p), task.MaxPayload))
+		}
+		if index >= task.MaxTasks {
+			return s.job, s.abandon(task.Errorf(task.KindTooLarge, "more than %d tasks; make several jobs of them", task.MaxTasks))
+		}
+		if s.count > 0 && len(s.packed)+binary.MaxVarintLen32+len(p) > limit {
+			if err := s.flush(); err != nil {
+				return s.job, err
+			}
+			limit = chunkBytes
+		}
+		s.packed = task.PackAppend(s.packed, p)
+		s.count++
+	}
+	if s.job == nil {
+		if s.count == 0 {
+			return nil, errNoTasks
+		}
+		return s.job, s.first(false)
+	}
+	if err := s.flush(); err != nil {
+		return s.job, err
+	}
+	return s.job, s.close()
+}
+
+// flush sends the chunk and empties it.
+func (s *submit) flush() error {
+	send := s.append
+	if s.job == nil {
+		send = func() error { return s.first(true) }
+	}
+	if err := send(); err != nil {
+		return err
+	}
+	s.sent += s.count
+	// gRPC has made its own bytes of a message before it sends it.
+	s.count, s.packed = 0, s.packed[:0]
+	return nil
+}
+
+// first submits the job, with the chunk for its first or only tasks.
+func (s *submit) first(open bool) error {
+	s.req.Tasks, s.req.Open, s.req.Hold = s.tasks(), open, open && s.hold
+	op := call{op: "submit a job", mutation: true, safe: s.req.GetRequestKey() != ""}
+	resp, err := do(s.ctx, s.c, op, func(ctx context.Context, to *server) (*rotav1.SubmitResponse, error) {
+		return to.jobs.Submit(ctx, s.req)
+	})
+	if err != nil {
+		return err
+	}
+	s.job = &Job{c: s.c, id: resp.GetJobId(), existed: resp.GetExisted()}
+	return nil
+}
+
+// append adds the chunk to the job. It says where the chunk belongs, so it may be
+// sent again, by this process or by another that submits the same job anew.
+func (s *submit) append() error {
+	req := &rotav1.AppendTasksRequest{JobId: s.job.id, FirstIndex: s.sent, Tasks: s.tasks()}
+	op := call{op: s.job.op("append tasks to"), mutation: true, safe: true}
+	_, err := do(s.ctx, s.c, op, func(ctx context.Context, to *server) (*rotav1.AppendTasksResponse, error) {
+		return to.jobs.AppendTasks(ctx, req)
+	})
+	return err
+}
+
+func (s *submit) close() error {
+	req := &rotav1.CloseTasksRequest{JobId: s.job.id, Total: s.sent}
+	op := call{op: s.job.op("complete"), mutation: true, safe: true}
+	_, err := do(s.ctx, s.c, op, func(ctx context.Context, to *server) (*rotav1.CloseTasksResponse, error) {
+		return to.jobs.CloseTasks(ctx, req)
+	})
+	return err
+}
+
+func (s *submit) tasks() *rotav1.TaskSet {
+	return &rotav1.TaskSet{Count: s.count, PackedPayloads: s.packed}
+}
+
+// abandon cancels the job, where it was made, because it can never be complete.
+func (s *submit) abandon(err error) error {
+	if s.job != nil {
+		s.job.cleanup(s.ctx)
+	}
+	return err
+}
+
+// cleanup cancels a job that is of no use any more, also when ctx has ended. That
+// it failed is only logged: whoever calls it has a better error to return.
+func (j *Job) cleanup(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	if _, err := j.Cancel(ctx); err != nil {
+		j.c.log.Warn("a job that is of no use could not be cancelled", "job", j.id, "error", err)
+	}
+}
+
+// requestKey returns the key to send, a random one where none is given.
+func requestKey(key string, none bool) (string, error) {
+	switch {
+	case none && key != "":
+		return "", task.Errorf(task.KindInvalid, "a request key and none at all contradict each other: give one of them")
+	case none:
+		return "", nil
+	case key == "":
+		return "auto-" + rand.Text(), nil
+	case !utf8.ValidString(key):
+		return "", task.Errorf(task.KindInvalid, "the request key is not UTF-8")
+	}
+	return key, task.ValidKey(key)
+}
+
+// checkSpec finds what the servers would refuse, and what could not be sent to
+// them at all, without a round trip.
+func checkSpec(spec task.Spec) error {
+	spec.SetDefaults()
+	// Pairs travel as maps: their order does not matter, but a key given twice does.
+	for _, pairs := range []*[]task.Pair{&spec.Env, &spec.Require, &spec.Meta} {
+		*pairs = slices.SortedFunc(slices.Values(*pairs), func(a, b task.Pair) int { return strings.Compare(a.Key, b.Key) })
+	}
+	if err := spec.Validate(); err != nil {
+		return err
+	}
+	texts := append([]string{spec.Cwd, spec.Placeholder}, spec.Command...)
+	for _, pairs := range [][]task.Pair{spec.Env, spec.Require, spec.Meta} {
+		for _, p := range pairs {
+			texts = append(texts, p.Key, p.Value)
+		}
+	}
+	for _, text := range texts {
+		if !utf8.ValidString(text) {
+			return task.Errorf(task.KindInvalid, "%q is not UTF-8; pass binary data as payload", text)
+		}
+	}
+	return nil
+}

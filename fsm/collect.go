@@ -1,0 +1,53 @@
+package fsm
+
+import (
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// collect forgets finished jobs and request keys whose time is over. The leader
+// names them; whether their time is over is decided here.
+func (m *Machine) collect(o *logpb.Collect, r *Result) {
+	for _, id := range o.Jobs {
+		// Whether its end is on disk here already must not matter: other servers flush
+		// at other times.
+		j := m.jobs[id]
+		var rec *logpb.JobRecord
+		if j != nil {
+			rec = j.toRecord()
+		} else if stored, ok := m.finished(id); ok {
+			rec = stored
+		}
+		if rec == nil || rec.FinishedNs == 0 || rec.FinishedNs+Retention(rec) > m.clock {
+			continue
+		}
+		if j != nil {
+			m.forget(j)
+		}
+		m.jobsSum -= recordHash(rec)
+		m.collected[id] = struct{}{}
+		m.deletedJobs = append(m.deletedJobs, id)
+		r.Total++
+	}
+	for _, k := range o.Keys {
+		e, ok := m.lookupKey(k.Queue, k.Key)
+		if !ok || e.expires == 0 || e.expires > m.clock {
+			continue
+		}
+		e.deleted = true
+		e.replaces = keyHashOf(k.Queue, k.Key, e.job, e.expires)
+		m.putKey(k.Queue, k.Key, &e)
+		r.Total++
+	}
+}
+
+// Retention is how long a finished job is kept after its end.
+func Retention(rec *logpb.JobRecord) (d int64) {
+	if s, err := DecodeSpec(rec.Spec); err == nil && s.Retention > 0 {
+		return int64(s.Retention)
+	}
+	if rec.Counts[task.Succeeded] == rec.Total {
+		return int64(task.RetainSucceeded)
+	}
+	return int64(task.RetainOther)
+}

@@ -1,0 +1,283 @@
+package fsm
+
+import (
+	"encoding/binary"
+
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// Cut is a consistent picture of everything that changed since the one before, on
+// its way to the disk. What it refers to does not change any more; what could
+// change was copied.
+type Cut struct {
+	Meta     *logpb.Meta
+	Jobs     []JobCut
+	Keys     []KeyCut
+	Sessions []SessionCut
+	// Deleted is jobs to be forgotten.
+	Deleted []uint64
+	// Bytes is about how much it is.
+	Bytes int64
+}
+
+// JobCut is what changed of one job.
+type JobCut struct {
+	Record *logpb.JobRecord
+	// Finished says that the job is final: nothing of it will change again.
+	Finished bool
+	Chunks   []ChunkCut
+	Segments []SegmentCut
+	Pages    []PageCut
+
+	job    *job
+	whole  bool // New and Finished: nothing of it is on disk yet
+	chunks int
+	segs   int
+}
+
+// Whole says that the job began and ended since the last cut.
+func (c *JobCut) Whole() bool { return c.whole }
+
+// ChunkCut is packed payloads of Count tasks from First on.
+type ChunkCut struct {
+	First, Count uint32
+	Packed       []byte
+}
+
+// SegmentCut is results; First is the cursor of the first of Count.
+type SegmentCut struct {
+	First, Count uint32
+	Segment      *logpb.Segment
+}
+
+// PageCut is the slots of page Page that are under way; nil: there are none any more.
+type PageCut struct {
+	Page  uint32
+	Slots []byte
+}
+
+// KeyCut is a request key's record; nil: delete it.
+type KeyCut struct {
+	Queue, Key string
+	Record     *logpb.KeyRecord
+
+	id    string
+	entry *keyEntry
+}
+
+// SessionCut is an open session; nil: it is closed.
+type SessionCut struct {
+	ID     uint64
+	Record *logpb.Session
+}
+
+// Pending returns how many bytes wait to be cut, and how many are being written.
+func (m *Machine) Pending() (dirty, flushing int64) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.dirtyBytes, m.flushingBytes
+}
+
+// Cut takes everything that changed since the last one, or returns nil where
+// nothing did. Its caller writes it and then calls Flushed, before the next Cut.
+func (m *Machine) Cut() *Cut {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.metaDirty {
+		return nil
+	}
+	c := &Cut{Meta: m.meta(), Jobs: make([]JobCut, 0, len(m.dirtyJobs)), Deleted: m.deletedJobs, Bytes: m.dirtyBytes}
+	for _, j := range m.dirtyJobs {
+		c.Jobs = append(c.Jobs, j.cut())
+	}
+	for _, id := range m.dirtyKeys {
+		c.Keys = append(c.Keys, cutKey(id, m.keys[id]))
+	}
+	for _, id := range sortedKeys(m.dirtySessions) {
+		sc := SessionCut{ID: id}
+		if s := m.sessions[id]; s != nil {
+			sc.Record = s.pb
+		}
+		c.Sessions = append(c.Sessions, sc)
+	}
+	m.metaDirty = false
+	m.dirtyJobs, m.dirtyKeys, m.deletedJobs = nil, nil, nil
+	clear(m.dirtySessions)
+	m.flushingBytes, m.dirtyBytes = m.dirtyBytes, 0
+	return c
+}
+
+func (m *Machine) meta() *logpb.Meta {
+	return &logpb.Meta{
+		ClusterId: m.clusterID, AppliedIndex: m.applied, AppliedTerm: m.term, ClockNs: m.clock, NextJob: m.nextJob,
+		NextToken: m.nextToken, NextSession: m.nextSession, Version: Version, Digest: m.digest(),
+		Configuration: m.configuration, ConfigIndex: m.configIndex, Digests: m.digests[:len(m.digests):len(m.digests)],
+		JobsSum: m.jobsSum, SessionsSum: m.sessionsSum, KeysSum: m.keysSum,
+	}
+}
+
+func cutKey(id string, e *keyEntry) KeyCut {
+	queue, key := splitKeyID(id)
+	k := KeyCut{Queue: queue, Key: key, id: id, entry: e}
+	e.dirty = false
+	if !e.deleted {
+		k.Record = &logpb.KeyRecord{Hash: []byte(e.hash), Job: e.job, ExpiresNs: e.expires}
+	}
+	return k
+}
+
+func (j *job) cut() JobCut {
+	c := JobCut{Record: j.toRecord(), Finished: j.final(), job: j, whole: j.isNew && j.final(), chunks: len(j.chunks), segs: len(j.segments)}
+	for _, ch := range j.chunks {
+		c.Chunks = append(c.Chunks, ChunkCut{ch.first, ch.count, ch.packed})
+	}
+	for _, s := range j.segments {
+		c.Segments = append(c.Segments, SegmentCut{s.first, s.count, s.pb})
+	}
+	for _, n := range j.dirtyPages {
+		p := j.pages[n]
+		p.dirty = false
+		slots := p.encode()
+		if slots != nil || p.stored {
+			c.Pages = append(c.Pages, PageCut{n, slots})
+		}
+		p.stored = slots != nil
+	}
+	j.dirtyPages = j.dirtyPages[:0]
+	j.dirty, j.isNew = false, false
+	return c
+}
+
+func (j *job) toRecord() *logpb.JobRecord {
+	return &logpb.JobRecord{
+		Id: j.id, Spec: j.spec.raw, Key: j.key, KeyHash: []byte(j.keyHash), Total: j.total, Open: j.open, Hold: j.hold,
+		SubmittedNs: j.submitted, StartedNs: j.started, FinishedNs: j.finished, LastAppendNs: j.lastAppend,
+		NotBeforeNs: j.notBefore, ExpireAtNs: j.expireAt, Counts: append([]uint32(nil), j.counts[:]...), Frontier: j.next,
+		Received: j.received, RetryOf: j.retryOf, CancelReason: uint32(j.cancelReason), Reason: uint32(j.reason), Sum: j.sum, OwnPayloads: j.ownPayloads,
+		Appends: j.appends[:len(j.appends):len(j.appends)],
+	}
+}
+
+// Flushed says that a cut is safely on disk: what it held is forgotten, but for
+// what has changed since.
+func (m *Machine) Flushed(c *Cut) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.flushingBytes = 0
+	for i := range c.Jobs {
+		m.flushedJob(&c.Jobs[i])
+	}
+	for _, k := range c.Keys {
+		// The entry may have been replaced by a newer one meanwhile.
+		if m.keys[k.id] == k.entry && !k.entry.dirty {
+			delete(m.keys, k.id)
+		}
+	}
+	for _, id := range c.Deleted {
+		delete(m.collected, id)
+	}
+}
+
+func (m *Machine) flushedJob(c *JobCut) {
+	j := c.job
+	if m.jobs[j.id] != j {
+		return // it was collected while it was written
+	}
+	// Fresh slices: the old arrays would keep alive what they held.
+	j.chunks = append([]chunk(nil), j.chunks[c.chunks:]...)
+	j.segments = append([]segment(nil), j.segments[c.segs:]...)
+	if j.dirty {
+		m.retirePages(j)
+		return
+	}
+	if j.final() {
+		m.forget(j)
+		return
+	}
+	m.retirePages(j)
+}
+
+// forget lets go of a final job. The disk has it, or will have it for as long as it
+// is kept.
+func (m *Machine) forget(j *job) {
+	delete(m.jobs, j.id)
+	m.jobOrder.Delete(j.id)
+	m.release(j.spec)
+}
+
+// retirePages lets go of pages whose outcomes are all on disk.
+func (m *Machine) retirePages(j *job) {
+	written := j.received
+	if len(j.segments) > 0 {
+		written = j.segments[0].first
+	}
+	for n, p := range j.pages {
+		if p == nil || p == donePage || p.dirty || !j.complete(uint32(n)) {
+			continue
+		}
+		if p.lastCursor() < written {
+			j.pages[n] = donePage
+		}
+	}
+}
+
+// lastCursor is the highest cursor of a page whose tasks are all final.
+func (p *page) lastCursor() uint32 {
+	last := uint32(0)
+	for k := range p.slots {
+		last = max(last, uint32(p.slots[k].at))
+	}
+	return last
+}
+
+// encode returns the slots that are touched and not final, or nil.
+func (p *page) encode() []byte {
+	var b []byte
+	for k := range p.slots {
+		s := &p.slots[k]
+		if s.state == 0 || s.state.Final() {
+			continue
+		}
+		b = append(b, byte(k), byte(s.state), byte(s.reason), s.failures, s.lost)
+		b = binary.AppendUvarint(b, uint64(s.attempt))
+		b = binary.AppendUvarint(b, s.token)
+		b = binary.AppendVarint(b, s.at)
+		b = binary.AppendUvarint(b, s.session)
+	}
+	return b
+}
+
+// decode is the inverse of encode. ok is false where b is malformed.
+func (p *page) decode(b []byte) (ok bool) {
+	for len(b) > 0 {
+		if len(b) < 5 || int(b[0]) >= len(p.slots) {
+			return false
+		}
+		s := &p.slots[b[0]]
+		s.state, s.reason, s.failures, s.lost = task.State(b[1]), task.Reason(b[2]), b[3], b[4]
+		if s.state == 0 || s.state >= task.NumStates || s.state.Final() {
+			return false
+		}
+		b = b[5:]
+		attempt, k1 := binary.Uvarint(b)
+		if k1 <= 0 {
+			return false
+		}
+		token, k2 := binary.Uvarint(b[k1:])
+		if k2 <= 0 {
+			return false
+		}
+		at, k3 := binary.Varint(b[k1+k2:])
+		if k3 <= 0 {
+			return false
+		}
+		session, k4 := binary.Uvarint(b[k1+k2+k3:])
+		if k4 <= 0 {
+			return false
+		}
+		s.attempt, s.token, s.at, s.session = uint16(attempt), token, at, session
+		b = b[k1+k2+k3+k4:]
+	}
+	return true
+}

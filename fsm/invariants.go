@@ -1,0 +1,159 @@
+package fsm
+
+import (
+	"fmt"
+
+	"github.com/rota-scheduler/rota/task"
+)
+
+// CheckInvariants returns what is wrong with the state in memory: nothing, unless
+// there is a fault in this package. It looks at everything that is live, and may
+// be called on a running server.
+func (m *Machine) CheckInvariants() []string {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	c := &checker{m: m, held: map[uint64]map[uint64]uint32{}, tokens: map[uint64]string{}}
+	for _, id := range sortedKeys(m.jobs) {
+		c.job(m.jobs[id])
+	}
+	for _, id := range sortedKeys(m.sessions) {
+		c.session(m.sessions[id])
+	}
+	if m.jobOrder.Len() != len(m.jobs) {
+		c.failf("%d jobs in order, %d jobs", m.jobOrder.Len(), len(m.jobs))
+	}
+	if c.live != m.outstandingLive {
+		c.failf("%d live tasks counted, %d found", m.outstandingLive, c.live)
+	}
+	return c.wrong
+}
+
+type checker struct {
+	m      *Machine
+	wrong  []string
+	held   map[uint64]map[uint64]uint32 // session -> job -> tasks
+	tokens map[uint64]string            // of held tasks
+	live   uint64
+}
+
+func (c *checker) failf(format string, args ...any) {
+	const most = 20 // the first few say it all
+	if len(c.wrong) < most {
+		c.wrong = append(c.wrong, fmt.Sprintf(format, args...))
+	}
+}
+
+func (c *checker) job(j *job) {
+	var seen task.Counts
+	live, done := uint32(0), uint32(0)
+	serialHeld := 0
+	for n, p := range j.pages {
+		size := min(pageSize, j.total-uint32(n)*pageSize)
+		if p == donePage {
+			done += size
+			continue
+		}
+		final := 0
+		for k := range size {
+			i := uint32(n)*pageSize + k
+			var s *slot
+			if p != nil && int(k) < len(p.slots) {
+				s = &p.slots[k]
+			}
+			state := j.stateOf(s)
+			seen[state]++
+			switch {
+			case s == nil || s.state == 0:
+				if i < j.next {
+					c.failf("task %d.%d is untouched below the frontier %d", j.id, i, j.next)
+				}
+				continue
+			case state.Final():
+				final++
+				continue
+			}
+			live++
+			c.liveTask(j, i, s)
+			if state.Held() {
+				serialHeld++
+			}
+		}
+		if p != nil && p.final != final {
+			c.failf("job %d: page %d counts %d final tasks, has %d", j.id, n, p.final, final)
+		}
+	}
+	c.live += uint64(live)
+	for _, s := range j.segments {
+		if s.first+s.count > j.received {
+			c.failf("job %d: segment of cursors %d+%d behind the last, %d", j.id, s.first, s.count, j.received)
+		}
+	}
+	for _, state := range []task.State{task.Blocked, task.Scheduled, task.Pending, task.Assigned, task.Stopping} {
+		if seen[state] != j.counts[state] {
+			c.failf("job %d counts %d tasks %v, has %d", j.id, j.counts[state], state, seen[state])
+		}
+	}
+	if got := seen.Final() + done; got != j.counts.Final() || got != j.received {
+		c.failf("job %d counts %d outcomes, gave %d cursors, has %d", j.id, j.counts.Final(), j.received, got)
+	}
+	if live != j.live {
+		c.failf("job %d counts %d live tasks, has %d", j.id, j.live, live)
+	}
+	if j.spec.Serial && serialHeld > 1 {
+		c.failf("serial job %d has %d tasks under way", j.id, serialHeld)
+	}
+	if limit := j.spec.MaxParallel; limit > 0 && j.counts.Held() > limit {
+		c.failf("job %d has %d tasks under way, limit %d", j.id, j.counts.Held(), limit)
+	}
+	if ready := !j.final() && j.available() > 0; ready != j.inReady {
+		c.failf("job %d: ready is %v, in line is %v", j.id, ready, j.inReady)
+	}
+}
+
+func (c *checker) liveTask(j *job, i uint32, s *slot) {
+	name := fmt.Sprintf("%d.%d", j.id, i)
+	if s.token >= c.m.nextToken {
+		c.failf("task %s has token %d, the next one is %d", name, s.token, c.m.nextToken)
+	}
+	switch {
+	case s.state.Held():
+		if other, twice := c.tokens[s.token]; twice {
+			c.failf("token %d is held by %s and %s", s.token, other, name)
+		}
+		c.tokens[s.token] = name
+		if c.held[s.session] == nil {
+			c.held[s.session] = map[uint64]uint32{}
+		}
+		c.held[s.session][j.id]++
+		if c.m.sessions[s.session] == nil {
+			c.failf("task %s is held by session %d, which is not open", name, s.session)
+		}
+	case s.session != 0:
+		c.failf("task %s is %v but names session %d", name, s.state, s.session)
+	case s.state == task.Pending && !j.returned.has(i):
+		c.failf("task %s is pending but not in line", name)
+	case s.state == task.Scheduled && !j.returned.has(i):
+		if _, waits := c.m.timers.Get(timer{at: s.at, job: j.id, index: i, kind: retryTimer}); !waits {
+			c.failf("task %s waits for no timer", name)
+		}
+	}
+}
+
+func (c *checker) session(s *session) {
+	sum := uint32(0)
+	for id, n := range s.held {
+		sum += n
+		if got := c.held[s.pb.Id][id]; got != n {
+			c.failf("session %d counts %d tasks of job %d, holds %d", s.pb.Id, n, id, got)
+		}
+	}
+	if sum != s.assigned {
+		c.failf("session %d counts %d tasks, holds %d", s.pb.Id, s.assigned, sum)
+	}
+	if most := s.pb.Slots + task.MaxOutstanding; s.assigned > most {
+		c.failf("session %d holds %d tasks, limit %d", s.pb.Id, s.assigned, most)
+	}
+	if c.m.byWorker[s.pb.Worker] != s {
+		c.failf("session %d is not the one of its worker %s", s.pb.Id, s.pb.Worker)
+	}
+}

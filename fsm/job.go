@@ -1,0 +1,254 @@
+package fsm
+
+import (
+	"fmt"
+
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// pageSize is how many tasks share a page of slots, and an index page on disk.
+const pageSize = 256
+
+// jobRecordBytes is about what a job's record takes on disk, for the bound on
+// what is not yet written.
+const jobRecordBytes = 256
+
+// slot is a task that was touched. The zero slot is one that was not: it is in
+// its job's base state. 32 bytes.
+type slot struct {
+	// token of the current attempt; of the last one when none is under way.
+	token uint64
+	// at: earliest start (scheduled), time of the grant (assigned, stopping), or
+	// cursor of the outcome (final).
+	at int64
+	// session that holds it, while assigned or stopping.
+	session uint64
+	// attempt counts grants; failures and lost are those that count as such.
+	attempt  uint16
+	failures uint8
+	lost     uint8
+	state    task.State
+	reason   task.Reason
+}
+
+// page is the slots of pageSize neighbouring tasks, or fewer at a job's end.
+type page struct {
+	slots []slot
+	// final counts slots with an outcome.
+	final int
+	// dirty: changed since the last cut. stored: live slots of it are on disk.
+	dirty, stored bool
+}
+
+// donePage stands for every page whose tasks are all final and on disk.
+var donePage = &page{}
+
+// chunk is payloads that are not yet on disk.
+type chunk struct {
+	first, count uint32
+	packed       []byte
+}
+
+// segment is results that are not yet on disk; first is the cursor of its first.
+type segment struct {
+	first, count uint32
+	pb           *logpb.Segment
+}
+
+// job is a job that is not final, or whose end is not yet on disk.
+type job struct {
+	id      uint64
+	spec    *spec
+	key     string
+	keyHash string
+
+	total      uint32
+	open, hold bool
+	// ownPayloads: each task has a payload of its own, none has the shared one.
+	ownPayloads bool
+	retryOf     uint64
+	submitted   int64
+	started     int64
+	finished    int64
+	lastAppend  int64
+	notBefore   int64
+	expireAt    int64
+	// cancelReason: set once the job as a whole was cancelled.
+	cancelReason task.Reason
+	// reason: of the first task that did not succeed.
+	reason task.Reason
+
+	counts task.Counts
+	pages  []*page
+	// next is the frontier: no task from it on was ever granted.
+	next uint32
+	// live counts touched tasks that are not final.
+	live uint32
+	// returned is the touched tasks that can be granted again.
+	returned rangeSet
+	// received counts outcomes: it is the next cursor.
+	received uint32
+	appends  []*logpb.AppendMark
+	// sum is the digest of the tasks.
+	sum uint64
+
+	// due: the earliest start has come, as far as the scheduler has looked.
+	due      bool
+	inReady  bool
+	deadline int64
+	touched  bool
+
+	// What is not yet on disk.
+	dirty      bool
+	isNew      bool
+	dirtyPages []uint32
+	chunks     []chunk
+	segments   []segment
+}
+
+// base is the state of untouched tasks.
+func (j *job) base() task.State {
+	if j.notBefore > 0 {
+		return task.Scheduled
+	}
+	return task.Pending
+}
+
+func (j *job) final() bool { return j.finished != 0 }
+
+// ended says that every task has an outcome and none can be added. The job is final
+// once the entry that ended it is settled.
+func (j *job) ended() bool { return !j.open && j.counts.Final() == j.total }
+
+func (j *job) state() task.JobState {
+	return j.counts.JobState(j.total, j.open, j.started != 0)
+}
+
+// slot returns the slot of task i, or nil where its page has none: it is
+// untouched, or on disk (done).
+func (j *job) slot(i uint32) (s *slot, done bool) {
+	p := j.pages[i/pageSize]
+	switch {
+	case p == nil || p != donePage && int(i%pageSize) >= len(p.slots):
+		return nil, false
+	case p == donePage:
+		return nil, true
+	}
+	return &p.slots[i%pageSize], false
+}
+
+// touchSlot returns the slot of task i, which must not be done, and makes its page.
+func (j *job) touchSlot(i uint32) *slot {
+	n := i / pageSize
+	p := j.pages[n]
+	want := min(pageSize, int(j.total-n*pageSize))
+	switch {
+	case p == donePage:
+		panic(fmt.Sprintf("fsm: job %d: task %d is touched but its page is done", j.id, i))
+	case p == nil:
+		p = &page{slots: make([]slot, want)}
+		j.pages[n] = p
+	case len(p.slots) < want: // an open job has grown
+		p.slots = append(make([]slot, 0, want), p.slots...)[:want]
+	}
+	if !p.dirty {
+		p.dirty = true
+		j.dirtyPages = append(j.dirtyPages, n)
+	}
+	return &p.slots[i%pageSize]
+}
+
+// stateOf returns the state of a slot, which may be nil or untouched.
+func (j *job) stateOf(s *slot) task.State {
+	if s == nil || s.state == 0 {
+		return j.base()
+	}
+	return s.state
+}
+
+// leave takes task i out of its state, on its way to another. The caller then
+// changes the slot and calls enter or enterFinal.
+func (m *Machine) leave(j *job, i uint32, s *slot, to task.State) {
+	from := j.stateOf(s)
+	if !task.Legal(from, to) {
+		panic(fmt.Sprintf("fsm: task %d.%d may not go from %v to %v", j.id, i, from, to))
+	}
+	m.touch(j)
+	j.counts[from]--
+	if s.state == 0 {
+		j.live++
+		m.outstandingLive++
+		return
+	}
+	j.sum -= s.hash(i)
+	switch from {
+	case task.Pending:
+		j.returned.remove(i)
+	case task.Scheduled:
+		if _, waiting := m.timers.Delete(timer{at: s.at, job: j.id, index: i, kind: retryTimer}); !waiting {
+			j.returned.remove(i)
+		}
+	}
+}
+
+// enter puts task i, whose slot the caller has changed, into a state that is not final.
+func (m *Machine) enter(j *job, i uint32, s *slot, to task.State) {
+	s.state = to
+	j.counts[to]++
+	j.sum += s.hash(i)
+	switch to {
+	case task.Pending:
+		j.returned.add(i)
+	case task.Scheduled:
+		m.timers.Set(timer{at: s.at, job: j.id, index: i, kind: retryTimer})
+	}
+}
+
+// enterFinal records the outcome of task i. Its cursor is the job's next.
+func (m *Machine) enterFinal(j *job, i uint32, s *slot, to task.State, reason task.Reason, output uint64) {
+	s.state, s.reason, s.session = to, reason, 0
+	s.at = int64(j.received)
+	j.received++
+	j.counts[to]++
+	j.live--
+	m.outstandingLive--
+	j.sum += finalHash(i, s, output)
+	j.pages[i/pageSize].final++
+	if to != task.Succeeded && j.reason == 0 {
+		j.reason = reason
+	}
+}
+
+// advance moves the frontier past tasks that were ended before they were granted.
+func (j *job) advance() {
+	for j.next < j.total {
+		s, done := j.slot(j.next)
+		if !done && (s == nil || s.state == 0) {
+			return
+		}
+		j.next++
+	}
+}
+
+// complete says whether page n has an outcome for each of its tasks, and none can be added.
+func (j *job) complete(n uint32) bool {
+	p := j.pages[n]
+	if p == nil || p == donePage {
+		return p == donePage
+	}
+	size := min(pageSize, int(j.total-n*pageSize))
+	return p.final == size && (size == pageSize || !j.open)
+}
+
+// onDisk says that the outcome with a cursor has left memory.
+func (j *job) onDisk(cursor uint32) bool {
+	return len(j.segments) == 0 || cursor < j.segments[0].first
+}
+
+// addSegment keeps results for the disk and for those who read them meanwhile.
+// first is the cursor of the first.
+func (m *Machine) addSegment(j *job, first, count uint32, pb *logpb.Segment) {
+	j.segments = append(j.segments, segment{first: first, count: count, pb: pb})
+	m.dirtyBytes += int64(len(pb.PackedOutputs)+len(pb.StderrTail)+len(pb.Error)) + 64 + 12*int64(len(pb.Ranges))
+}

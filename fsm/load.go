@@ -1,0 +1,153 @@
+package fsm
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// PageTasks is how many tasks share a page of slots and an index page.
+const PageTasks = pageSize
+
+// SavedJob is an unfinished job as it stands on disk.
+type SavedJob struct {
+	Record *logpb.JobRecord
+	// Live is the encoded slots of pages that have tasks under way.
+	Live map[uint32][]byte
+	// Index is the index pages that exist: for each task of the page its cursor
+	// plus 1, 4 bytes big-endian; 0: not final.
+	Index map[uint32][]byte
+}
+
+// Load fills an empty machine from disk. An error means that what was read
+// contradicts itself: the file is corrupt.
+func (m *Machine) Load(meta *logpb.Meta, sessions []*logpb.Session, jobs func(yield func(*SavedJob) error) error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.clusterID, m.applied, m.term, m.clock = meta.ClusterId, meta.AppliedIndex, meta.AppliedTerm, meta.ClockNs
+	m.nextJob, m.nextToken, m.nextSession = meta.NextJob, meta.NextToken, meta.NextSession
+	m.configuration, m.configIndex, m.digests = meta.Configuration, meta.ConfigIndex, meta.Digests
+	m.jobsSum, m.sessionsSum, m.keysSum = meta.JobsSum, meta.SessionsSum, meta.KeysSum
+	sum := uint64(0)
+	for _, pb := range sessions {
+		s := newSession(pb)
+		m.sessions[pb.Id], m.byWorker[pb.Worker] = s, s
+		sum += sessionHash(pb)
+	}
+	if sum != meta.SessionsSum {
+		return fmt.Errorf("the sessions do not match their digest")
+	}
+	if err := jobs(m.loadJob); err != nil {
+		return err
+	}
+	if got := m.digest(); got != meta.Digest {
+		return fmt.Errorf("the state has digest %x, it was written with %x", got, meta.Digest)
+	}
+	return nil
+}
+
+func (m *Machine) loadJob(saved *SavedJob) error {
+	r := saved.Record
+	s, err := m.intern(r.Spec)
+	if err != nil {
+		return fmt.Errorf("job %d: %w", r.Id, err)
+	}
+	if len(r.Counts) != task.NumStates || r.Total > task.MaxTasks || r.Frontier > r.Total {
+		return fmt.Errorf("job %d: malformed record", r.Id)
+	}
+	j := &job{
+		id: r.Id, spec: s, key: r.Key, keyHash: string(r.KeyHash), total: r.Total, open: r.Open, hold: r.Hold, retryOf: r.RetryOf,
+		submitted: r.SubmittedNs, started: r.StartedNs, finished: r.FinishedNs, lastAppend: r.LastAppendNs, notBefore: r.NotBeforeNs,
+		expireAt: r.ExpireAtNs, cancelReason: task.Reason(r.CancelReason), reason: task.Reason(r.Reason), next: r.Frontier,
+		received: r.Received, appends: r.Appends, sum: r.Sum, ownPayloads: r.OwnPayloads, pages: make([]*page, (r.Total+pageSize-1)/pageSize),
+	}
+	copy(j.counts[:], r.Counts)
+	for n, index := range saved.Index {
+		if err := j.loadIndex(n, index); err != nil {
+			return err
+		}
+	}
+	for n, live := range saved.Live {
+		if err := m.loadLive(j, n, live); err != nil {
+			return err
+		}
+	}
+	for n, p := range j.pages {
+		if p != nil && j.complete(uint32(n)) {
+			j.pages[n] = donePage
+		}
+	}
+	if j.notBefore > 0 {
+		m.timers.Set(timer{at: j.notBefore, job: j.id, kind: startTimer})
+	} else {
+		j.due = true
+	}
+	m.jobs[j.id] = j
+	m.jobOrder.Set(j.id, j)
+	m.updateReady(j)
+	m.updateDeadline(j)
+	return nil
+}
+
+func (j *job) loadIndex(n uint32, index []byte) error {
+	p, err := j.loadPage(n)
+	if err != nil {
+		return err
+	}
+	for k := range p.slots {
+		if len(index) < 4*k+4 {
+			break
+		}
+		if c := binary.BigEndian.Uint32(index[4*k:]); c > 0 {
+			// Final, and no more is needed of it: its token is asked of History.
+			p.slots[k] = slot{state: task.Succeeded, at: int64(c - 1)}
+			p.final++
+		}
+	}
+	return nil
+}
+
+func (m *Machine) loadLive(j *job, n uint32, live []byte) error {
+	p, err := j.loadPage(n)
+	if err != nil {
+		return err
+	}
+	if !p.decode(live) {
+		return fmt.Errorf("job %d: malformed slots in page %d", j.id, n)
+	}
+	p.stored = true
+	for k := range p.slots {
+		s := &p.slots[k]
+		if s.state == 0 || s.state.Final() {
+			continue
+		}
+		i := n*pageSize + uint32(k)
+		j.live++
+		m.outstandingLive++
+		switch s.state {
+		case task.Pending:
+			j.returned.add(i)
+		case task.Scheduled:
+			m.timers.Set(timer{at: s.at, job: j.id, index: i, kind: retryTimer})
+		default:
+			holder := m.sessions[s.session]
+			if holder == nil {
+				return fmt.Errorf("task %d.%d is held by session %d, which is not open", j.id, i, s.session)
+			}
+			holder.hold(j.id)
+		}
+	}
+	return nil
+}
+
+func (j *job) loadPage(n uint32) (*page, error) {
+	if int(n) >= len(j.pages) {
+		return nil, fmt.Errorf("job %d has %d tasks, but a page %d", j.id, j.total, n)
+	}
+	if j.pages[n] == nil {
+		j.pages[n] = &page{slots: make([]slot, min(pageSize, j.total-n*pageSize))}
+	}
+	return j.pages[n], nil
+}

@@ -1,0 +1,309 @@
+package fsm
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/tidwall/btree"
+
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// History is what is on disk and no longer in memory. Its answers are final
+// facts: they do not depend on when this server wrote them.
+type History interface {
+	// Key returns the record of a request key.
+	Key(queue, key string) (*logpb.KeyRecord, bool)
+	// Job returns the record of a finished job.
+	Job(id uint64) (*logpb.JobRecord, bool)
+	// Token returns the token under which a task got its outcome; granted is false
+	// where it never had one.
+	Token(job uint64, index uint32) (token uint64, granted, ok bool)
+}
+
+// Observer is told, on the leader, what Apply did. It is called with the machine
+// locked: it must return at once and must not call back.
+type Observer interface {
+	Granted(Grant)
+	// Stopping: the task was asked to end while it is assigned.
+	Stopping(session, job uint64, index uint32, tokenOffset int64)
+	SessionClosed(session uint64)
+	// Wake: there may be something to allocate.
+	Wake()
+}
+
+// Grant is tasks of one job granted to one session by one op.
+type Grant struct {
+	Session, Job uint64
+	First, Count uint32
+	// TokenOffset: the token of task i is i + TokenOffset.
+	TokenOffset int64
+	Attempt     uint32
+}
+
+// Result is the answer to one op of an entry.
+type Result struct {
+	// Err is why the op had no effect; nil: it had.
+	Err error
+	// Index is the log index of the entry.
+	Index uint64
+	// Job is the job made, or found by its request key (Existed).
+	Job     uint64
+	Existed bool
+	// Total is the number of tasks of the job.
+	Total uint32
+	// Cancelled and Stopping count the tasks a cancel ended or asked to end.
+	Cancelled, Stopping uint32
+	// Session is the session opened.
+	Session uint64
+	// Granted and Refused count the tasks of a plan.
+	Granted, Refused uint32
+	// Exceptions are the reported tasks that were not recorded.
+	Exceptions []Exception
+}
+
+// Exception is a reported task that was not recorded, and why.
+type Exception struct {
+	Job     uint64
+	Index   uint32
+	Token   uint64
+	Verdict Verdict
+}
+
+// Verdict is what became of a report.
+type Verdict uint8
+
+// The verdicts. Every one is final for the worker.
+const (
+	Recorded   Verdict = 1
+	Already    Verdict = 2 // this very report was recorded before
+	Superseded Verdict = 3 // another attempt has taken its place
+	Unknown    Verdict = 4 // there is no such task
+)
+
+// Machine is the replicated state. Apply is called by one goroutine; everything
+// else may be called by any.
+type Machine struct {
+	mu       sync.RWMutex
+	history  History
+	observer Observer
+	watchers *Watchers
+
+	clusterID       string
+	clock           int64
+	applied, term   uint64
+	configuration   []byte
+	configIndex     uint64
+	nextJob         uint64
+	nextToken       uint64
+	nextSession     uint64
+	digests         []*logpb.DigestMark
+	jobsSum         uint64
+	sessionsSum     uint64
+	keysSum         uint64
+	jobs            map[uint64]*job
+	jobOrder        btree.Map[uint64, *job]
+	sessions        map[uint64]*session
+	byWorker        map[string]*session
+	keys            map[string]*keyEntry
+	collected       map[uint64]struct{}
+	specs           map[string]*spec
+	classes         map[string]*class
+	classOrder      btree.Map[string, *class]
+	timers          *btree.BTreeG[timer]
+	deadlines       *btree.BTreeG[timer]
+	outstandingLive uint64 // tasks in slots that are not final
+
+	// Of the entry being applied.
+	touched []*job
+	wake    bool
+
+	// Not yet cut for the disk.
+	dirtyJobs     []*job
+	dirtyKeys     []string
+	dirtySessions map[uint64]struct{}
+	deletedJobs   []uint64
+	metaDirty     bool
+	dirtyBytes    int64
+	flushingBytes int64
+}
+
+// New returns an empty machine. watchers may be shared by machines that take each
+// other's place.
+func New(history History, watchers *Watchers) *Machine {
+	return &Machine{
+		history:  history,
+		watchers: watchers,
+		nextJob:  1, nextToken: 1, nextSession: 1,
+		jobs:          map[uint64]*job{},
+		sessions:      map[uint64]*session{},
+		byWorker:      map[string]*session{},
+		keys:          map[string]*keyEntry{},
+		collected:     map[uint64]struct{}{},
+		specs:         map[string]*spec{},
+		classes:       map[string]*class{},
+		timers:        newTimers(),
+		deadlines:     newTimers(),
+		dirtySessions: map[uint64]struct{}{},
+	}
+}
+
+// SetObserver makes o the observer, or none with nil, between two entries.
+func (m *Machine) SetObserver(o Observer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.observer = o
+}
+
+// Apply applies one log entry and returns a result for each of its ops. An entry
+// at or below the applied index is skipped and has no results. An error means
+// that this server must stop: it cannot apply what the others do.
+func (m *Machine) Apply(index, term uint64, data []byte) ([]Result, error) {
+	if index <= m.AppliedIndex() {
+		return nil, nil
+	}
+	e, err := DecodeEntry(data)
+	if err != nil {
+		return nil, fmt.Errorf("log index %d: %w", index, err)
+	}
+	results := make([]Result, len(e.Ops))
+	m.mu.Lock()
+	// The proposer never lets the clock go back; a leader with another history
+	// must not be able to either. Nor is it ever 0, which stands for "not yet".
+	m.clock = min(max(m.clock, e.ClockNs, 1), MaxClock)
+	m.applied, m.term = index, term
+	m.metaDirty = true
+	for i, op := range e.Ops {
+		results[i].Index = index
+		m.apply(op, &results[i])
+	}
+	m.settle()
+	m.mu.Unlock()
+	return results, nil
+}
+
+// ApplyConfiguration notes Raft's configuration as of index.
+func (m *Machine) ApplyConfiguration(index, term uint64, configuration []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if index <= m.applied {
+		return
+	}
+	m.applied, m.term = index, term
+	m.configuration, m.configIndex = configuration, index
+	m.metaDirty = true
+}
+
+func (m *Machine) apply(op *logpb.Op, r *Result) {
+	switch o := op.Op.(type) {
+	case *logpb.Op_InitCluster:
+		m.initCluster(o.InitCluster, r)
+	case *logpb.Op_Submit:
+		m.submit(o.Submit, r)
+	case *logpb.Op_AppendTasks:
+		m.appendTasks(o.AppendTasks, r)
+	case *logpb.Op_CloseTasks:
+		m.closeTasks(o.CloseTasks, r)
+	case *logpb.Op_Cancel:
+		m.cancel(o.Cancel, r)
+	case *logpb.Op_OpenSession:
+		m.openSession(o.OpenSession, r)
+	case *logpb.Op_CloseSession:
+		m.closeSession(o.CloseSession, r)
+	case *logpb.Op_ApplyPlan:
+		m.applyPlan(o.ApplyPlan, r)
+	case *logpb.Op_Report:
+		if r.Err = checkReport(o.Report.Groups); r.Err == nil {
+			m.report(o.Report.Groups, r)
+		}
+	case *logpb.Op_Expire:
+		m.expire(o.Expire, r)
+	case *logpb.Op_Collect:
+		m.collect(o.Collect, r)
+	case *logpb.Op_Checkpoint:
+		m.checkpoint(o.Checkpoint)
+	default:
+		panic(fmt.Sprintf("fsm: op %T passed DecodeEntry but has no Apply", op.Op))
+	}
+}
+
+func (m *Machine) initCluster(o *logpb.InitCluster, r *Result) {
+	if o.ClusterId == "" {
+		r.Err = task.Errorf(task.KindInvalid, "the id of the cluster is empty")
+		return
+	}
+	if m.clusterID != "" {
+		r.Err = task.Errorf(task.KindConflict, "the cluster already has the id %s", m.clusterID)
+		return
+	}
+	m.clusterID = o.ClusterId
+}
+
+// maxDigestMarks is how many checkpoints a server remembers its digests of. One
+// is asked for soon after it was made, or never.
+const maxDigestMarks = 16
+
+func (m *Machine) checkpoint(o *logpb.Checkpoint) {
+	m.settle()
+	m.digests = append(m.digests, &logpb.DigestMark{Id: o.Id, Index: m.applied, Digest: m.digest()})
+	if len(m.digests) > maxDigestMarks {
+		m.digests = m.digests[1:]
+	}
+}
+
+// touch marks j as changed by this entry. Until settle its share of the digest is
+// taken out.
+func (m *Machine) touch(j *job) {
+	if j.touched {
+		return
+	}
+	j.touched = true
+	m.jobsSum -= j.hash()
+	m.touched = append(m.touched, j)
+}
+
+// settle brings what is derived from the touched jobs up to date: job ends, ready
+// indexes, digest, dirty marks, watchers.
+func (m *Machine) settle() {
+	for _, j := range m.touched {
+		m.settleJob(j)
+	}
+	if len(m.touched) > 0 {
+		m.watchers.notify(m.touched)
+		clear(m.touched)
+		m.touched = m.touched[:0]
+	}
+	if m.wake {
+		m.wake = false
+		if m.observer != nil {
+			m.observer.Wake()
+		}
+	}
+}
+
+func (m *Machine) settleJob(j *job) {
+	j.touched = false
+	if j.ended() && j.finished == 0 {
+		m.finish(j)
+	}
+	m.updateReady(j)
+	m.updateDeadline(j)
+	m.jobsSum += j.hash()
+	if !j.dirty {
+		j.dirty = true
+		m.dirtyJobs = append(m.dirtyJobs, j)
+		m.dirtyBytes += jobRecordBytes
+	}
+}
+
+// finish does what the end of a job asks for, once.
+func (m *Machine) finish(j *job) {
+	j.finished = m.clock
+	// Its start may lie years ahead: nobody waits for that any more.
+	m.timers.Delete(timer{at: j.notBefore, job: j.id, kind: startTimer})
+	if j.key != "" {
+		expires := m.clock + int64(task.KeyRetention)
+		m.putKey(j.spec.Queue, j.key, &keyEntry{hash: j.keyHash, job: j.id, expires: expires, replaces: keyHashOf(j.spec.Queue, j.key, j.id, 0)})
+	}
+}

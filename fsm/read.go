@@ -1,0 +1,264 @@
+package fsm
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// AppliedIndex is the index of the last log entry that was applied.
+func (m *Machine) AppliedIndex() uint64 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.applied
+}
+
+// Applied returns index and term of the last entry, and the clock it set.
+func (m *Machine) Applied() (index, term uint64, clock int64) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.applied, m.term, m.clock
+}
+
+// ClusterID is the id of the cluster; "" until the first leader has made it.
+func (m *Machine) ClusterID() string {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.clusterID
+}
+
+// Job returns the record of a job in memory.
+func (m *Machine) Job(id uint64) (*logpb.JobRecord, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if j := m.jobs[id]; j != nil {
+		return j.toRecord(), true
+	}
+	return nil, false
+}
+
+// Collected says that a job was forgotten, though the disk may still have it.
+func (m *Machine) Collected(id uint64) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	_, gone := m.collected[id]
+	return gone
+}
+
+// JobsBelow returns up to limit records of jobs in memory with ids below the given
+// one (0: from the newest on), in falling order.
+func (m *Machine) JobsBelow(id uint64, limit int) []*logpb.JobRecord {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var out []*logpb.JobRecord
+	visit := func(_ uint64, j *job) bool {
+		if len(out) == limit {
+			return false
+		}
+		out = append(out, j.toRecord())
+		return true
+	}
+	switch {
+	case id == 0:
+		m.jobOrder.Reverse(visit)
+	case id > 1:
+		m.jobOrder.Descend(id-1, visit)
+	}
+	return out
+}
+
+// SpecOf returns the spec of a job in memory, which must not be changed, and whether
+// its tasks have payloads of their own.
+func (m *Machine) SpecOf(id uint64) (spec *task.Spec, ownPayloads, ok bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if j := m.jobs[id]; j != nil {
+		return j.spec.Spec, j.ownPayloads, true
+	}
+	return nil, false, false
+}
+
+// Task is one task of a job in memory.
+type Task struct {
+	State     task.State
+	Reason    task.Reason
+	Attempt   uint32
+	Token     uint64
+	Worker    string
+	Session   uint64
+	NotBefore int64
+}
+
+// Task returns a task of a job in memory. known is false where only the disk can
+// tell: its outcome was recorded, and has left memory.
+func (m *Machine) Task(id uint64, i uint32) (t Task, known bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	j := m.jobs[id]
+	if j == nil || i >= j.total {
+		return Task{}, false
+	}
+	s, done := j.slot(i)
+	if done {
+		return Task{}, false
+	}
+	t.State = j.stateOf(s)
+	if t.State == task.Scheduled {
+		t.NotBefore = j.notBefore
+	}
+	if s == nil || s.state == 0 {
+		return t, true
+	}
+	if s.state.Final() && s.token == 0 {
+		return Task{}, false // loaded from disk, or never granted: the disk knows more
+	}
+	t.Reason, t.Attempt, t.Token, t.Session = s.reason, uint32(s.attempt), s.token, s.session
+	if s.state == task.Scheduled {
+		t.NotBefore = s.at
+	}
+	if holder := m.sessions[s.session]; holder != nil {
+		t.Worker = holder.name()
+	}
+	return t, true
+}
+
+// Payloads returns the packed payloads of count tasks from first on, as far as
+// they are in memory; ok is false where they are not. shared says that the job's
+// tasks have none of their own as far as memory knows.
+func (m *Machine) Payloads(id uint64, first, count uint32) (packed []byte, ok bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	j := m.jobs[id]
+	if j == nil {
+		return nil, false
+	}
+	var parts [][]byte
+	size := 0
+	for count > 0 {
+		part, n := j.payloads(first, count)
+		if n == 0 {
+			return nil, false
+		}
+		parts, size = append(parts, part), size+len(part)
+		first, count = first+n, count-n
+	}
+	if len(parts) == 1 {
+		return parts[0], true
+	}
+	packed = make([]byte, 0, size)
+	for _, p := range parts {
+		packed = append(packed, p...)
+	}
+	return packed, true
+}
+
+// payloads returns the packed payloads of up to count tasks from first on that
+// stand in one chunk.
+func (j *job) payloads(first, count uint32) (packed []byte, n uint32) {
+	k, _ := slices.BinarySearchFunc(j.chunks, first, func(c chunk, i uint32) int {
+		if c.first+c.count <= i {
+			return -1
+		}
+		return 1
+	})
+	if k == len(j.chunks) || j.chunks[k].first > first {
+		return nil, 0
+	}
+	c := &j.chunks[k]
+	n = min(count, c.first+c.count-first)
+	from, _ := task.PackSkip(c.packed, int(first-c.first))
+	rest, _ := task.PackSkip(from, int(n))
+	end := len(from) - len(rest)
+	return from[:end:end], n
+}
+
+// Segments returns results of a job in memory from a cursor on, up to about limit
+// bytes. ok is false where the one at cursor is not in memory: on disk, or not yet
+// there. They must not be changed.
+func (m *Machine) Segments(id uint64, cursor uint32, limit int) (out []SegmentCut, ok bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	j := m.jobs[id]
+	if j == nil || len(j.segments) == 0 || j.segments[0].first > cursor || cursor >= j.received {
+		return nil, false
+	}
+	k, _ := slices.BinarySearchFunc(j.segments, cursor, func(s segment, c uint32) int {
+		if s.first+s.count <= c {
+			return -1
+		}
+		return 1
+	})
+	for size := 0; k < len(j.segments) && size < limit; k++ {
+		s := j.segments[k]
+		out = append(out, SegmentCut{s.first, s.count, s.pb})
+		size += len(s.pb.PackedOutputs) + len(s.pb.StderrTail) + 64
+	}
+	return out, true
+}
+
+// Cursor returns the cursor of the outcome of a task in memory: final says that it
+// has one, known that memory can tell.
+func (m *Machine) Cursor(id uint64, i uint32) (cursor uint32, final, known bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	j := m.jobs[id]
+	if j == nil || i >= j.total {
+		return 0, false, false
+	}
+	s, done := j.slot(i)
+	switch {
+	case done:
+		return 0, true, false
+	case s != nil && s.state.Final():
+		return uint32(s.at), true, true
+	}
+	return 0, false, true
+}
+
+// Stats is what metrics show of a machine.
+type Stats struct {
+	Jobs, Sessions, Classes, Keys int
+	// LiveTasks is the tasks that were granted, or failed, and are not final.
+	LiveTasks                 uint64
+	DirtyBytes, FlushingBytes int64
+	AppliedIndex              uint64
+}
+
+// Stats returns them.
+func (m *Machine) Stats() Stats {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return Stats{
+		Jobs: len(m.jobs), Sessions: len(m.sessions), Classes: len(m.classes), Keys: len(m.keys), LiveTasks: m.outstandingLive,
+		DirtyBytes: m.dirtyBytes, FlushingBytes: m.flushingBytes, AppliedIndex: m.applied,
+	}
+}
+
+// KeyJob finds the job of a request key, in memory or on disk.
+func (m *Machine) KeyJob(queue, key string) (job uint64, hash string, ok bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	e, ok := m.lookupKey(queue, key)
+	return e.job, e.hash, ok
+}
+
+func sortedKeys[K cmp.Ordered, V any](set map[K]V) []K {
+	out := make([]K, 0, len(set))
+	for k := range set {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func sortSessions(s []Session) {
+	slices.SortFunc(s, func(a, b Session) int { return cmp.Compare(a.Id, b.Id) })
+}
+
+func splitKeyID(id string) (queue, key string) {
+	queue, key, _ = strings.Cut(id, "\x00")
+	return queue, key
+}

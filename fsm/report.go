@@ -1,0 +1,227 @@
+package fsm
+
+import (
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// report applies the groups of a worker's report. A task is decided by its token
+// alone: whoever holds the current one may end the attempt, nobody else.
+func (m *Machine) report(groups []*logpb.ReportGroup, r *Result) {
+	for _, g := range groups {
+		m.reportGroup(g, r)
+	}
+	m.wake = true
+}
+
+// reportGroup applies one group. Those of its tasks that are not under their
+// current token are excepted; the others are recorded all the same.
+func (m *Machine) reportGroup(g *logpb.ReportGroup, r *Result) {
+	outcome := task.Outcome(g.Outcome)
+	j := m.jobs[g.Job]
+	if j == nil {
+		eachIndex(g.Ranges, func(i uint32) { m.except(r, g, i) })
+		return
+	}
+	w := &segmentWriter{m: m, j: j, g: g}
+	outputs := g.PackedOutputs
+	eachIndex(g.Ranges, func(i uint32) {
+		var output []byte
+		if len(outputs) > 0 {
+			// Checked before it was proposed; what is missing reads as empty.
+			output, outputs, _ = task.PackNext(outputs)
+		}
+		if !m.current(j, i, int64(i)+g.TokenOffset) {
+			m.except(r, g, i)
+			return
+		}
+		m.endAttempt(j, i, outcome, g, output, w)
+	})
+	w.close()
+}
+
+// current says whether token is the one under which task i is held now.
+func (m *Machine) current(j *job, i uint32, token int64) bool {
+	if i >= j.total {
+		return false
+	}
+	s, done := j.slot(i)
+	return !done && s != nil && s.state.Held() && int64(s.token) == token
+}
+
+// except notes a reported task that is not recorded, and why.
+func (m *Machine) except(r *Result, g *logpb.ReportGroup, i uint32) {
+	token := uint64(int64(i) + g.TokenOffset)
+	r.Exceptions = append(r.Exceptions, Exception{Job: g.Job, Index: i, Token: token, Verdict: m.verdict(g.Job, i, token)})
+}
+
+// verdict says what became of an attempt that is not under way.
+func (m *Machine) verdict(id uint64, i uint32, token uint64) Verdict {
+	last, granted, ok := uint64(0), true, true
+	j := m.jobs[id]
+	switch {
+	case j == nil:
+		if _, known := m.finished(id); !known {
+			return Unknown
+		}
+		last, granted, ok = m.history.Token(id, i)
+	case i >= j.total:
+		return Unknown
+	default:
+		s, done := j.slot(i)
+		switch {
+		case done:
+			last, granted, ok = m.history.Token(id, i)
+		case s == nil || !s.state.Final():
+			return Superseded
+		case s.token == 0 && j.onDisk(uint32(s.at)):
+			// It was loaded from there, without its token, or never had one.
+			last, granted, ok = m.history.Token(id, i)
+		default:
+			last, granted = s.token, s.token != 0
+		}
+	}
+	switch {
+	case !ok:
+		return Unknown
+	case granted && last == token:
+		return Already
+	default:
+		return Superseded
+	}
+}
+
+// endAttempt ends the attempt under way of task i as its worker says.
+func (m *Machine) endAttempt(j *job, i uint32, outcome task.Outcome, g *logpb.ReportGroup, output []byte, w *segmentWriter) {
+	s := j.touchSlot(i)
+	worker := m.letGo(j, s)
+	reason := task.Reason(g.Reason)
+	switch {
+	case s.state == task.Stopping:
+		// The cancel was acknowledged before this report came: the task ends
+		// cancelled, whatever it did meanwhile.
+		m.end(j, i, s, task.Cancelled, s.reason, nil, w, worker)
+	case outcome == task.OutcomeSucceeded:
+		m.end(j, i, s, task.Succeeded, task.NoReason, output, w, worker)
+	case outcome == task.OutcomeReturned:
+		m.requeue(j, i, s, func() { s.attempt-- })
+	case outcome == task.OutcomeStopped:
+		m.requeue(j, i, s, nil)
+	case g.Permanent || uint32(s.failures)+1 >= j.spec.MaxAttempts:
+		m.end(j, i, s, task.Failed, reason, output, w, worker)
+	default:
+		m.leave(j, i, s, task.Scheduled)
+		s.failures++
+		s.at = m.clock + int64(task.Backoff(j.id, i, uint32(s.failures)))
+		s.session, s.reason = 0, reason
+		m.enter(j, i, s, task.Scheduled)
+	}
+}
+
+// letGo takes the task of s off the session that holds it, and returns the
+// worker's name.
+func (m *Machine) letGo(j *job, s *slot) string {
+	holder := m.sessions[s.session]
+	holder.release(j.id)
+	return holder.name()
+}
+
+// requeue puts a task that was held back in line. change is what else changes.
+func (m *Machine) requeue(j *job, i uint32, s *slot, change func()) {
+	m.leave(j, i, s, task.Pending)
+	s.session, s.at = 0, 0
+	if change != nil {
+		change()
+	}
+	m.enter(j, i, s, task.Pending)
+}
+
+// end records the outcome of task i.
+func (m *Machine) end(j *job, i uint32, s *slot, to task.State, reason task.Reason, output []byte, w *segmentWriter, worker string) {
+	m.leave(j, i, s, to)
+	w.add(i, s, to, reason, output, worker)
+	m.enterFinal(j, i, s, to, reason, hashBytes(output))
+}
+
+// segmentWriter gathers outcomes of one job into segments: one for each run of
+// tasks that ended alike.
+type segmentWriter struct {
+	m *Machine
+	j *job
+	// g is the report they came in; nil: they were ended by the servers.
+	g        *logpb.ReportGroup
+	seg      *logpb.Segment
+	first    uint32
+	count    uint32
+	nonEmpty bool
+}
+
+// add appends the outcome of task i, which gets the job's next cursor.
+func (w *segmentWriter) add(i uint32, s *slot, to task.State, reason task.Reason, output []byte, worker string) {
+	granted := s.token != 0
+	offset := int64(0)
+	if granted {
+		offset = int64(s.token) - int64(i)
+	}
+	if w.seg == nil || w.seg.State != uint32(to) || w.seg.Reason != uint32(reason) || w.seg.Attempt != uint32(s.attempt) ||
+		w.seg.TokenOffset != offset || w.seg.Granted != granted || w.seg.Worker != worker {
+		w.close()
+		w.first = w.j.received
+		w.seg = &logpb.Segment{
+			State: uint32(to), Reason: uint32(reason), Attempt: uint32(s.attempt), TokenOffset: offset, Granted: granted,
+			Worker: worker, FinishedNs: w.m.clock,
+		}
+		if w.g != nil && to != task.Cancelled {
+			w.seg.ExitCodePlusOne, w.seg.Error, w.seg.StderrTail = w.g.ExitCodePlusOne, w.g.Error, w.g.StderrTail
+			w.seg.PackedOutputs = make([]byte, 0, len(w.g.PackedOutputs))
+		}
+	}
+	addIndex(&w.seg.Ranges, i, 1)
+	w.seg.PackedOutputs = task.PackAppend(w.seg.PackedOutputs, output)
+	w.nonEmpty = w.nonEmpty || len(output) > 0
+	w.count++
+}
+
+// addUntouched appends the end of a run of untouched tasks.
+func (w *segmentWriter) addUntouched(sp span, to task.State, reason task.Reason) {
+	if w.seg == nil || w.seg.State != uint32(to) || w.seg.Reason != uint32(reason) || w.seg.Attempt != 0 || w.seg.Granted || w.nonEmpty {
+		w.close()
+		w.first = w.j.received
+		w.seg = &logpb.Segment{State: uint32(to), Reason: uint32(reason), FinishedNs: w.m.clock}
+	}
+	addIndex(&w.seg.Ranges, sp.lo, sp.hi-sp.lo)
+	w.count += sp.hi - sp.lo
+}
+
+// close hands the segment under way to the job.
+func (w *segmentWriter) close() {
+	if w.seg == nil {
+		return
+	}
+	if !w.nonEmpty {
+		w.seg.PackedOutputs = nil
+	}
+	w.m.addSegment(w.j, w.first, w.count, w.seg)
+	w.seg, w.count, w.nonEmpty = nil, 0, false
+}
+
+// addIndex appends count indexes from first on to ranges.
+func addIndex(ranges *[]*logpb.Range, first, count uint32) {
+	if n := len(*ranges); n > 0 {
+		if last := (*ranges)[n-1]; last.First+last.Count == first {
+			last.Count += count
+			return
+		}
+	}
+	*ranges = append(*ranges, &logpb.Range{First: first, Count: count})
+}
+
+// eachIndex calls f for each index of ranges, in their order. A rangeCheck has
+// passed them.
+func eachIndex(ranges []*logpb.Range, f func(i uint32)) {
+	for _, rg := range ranges {
+		for i := rg.First; i < rg.First+rg.Count; i++ {
+			f(i)
+		}
+	}
+}

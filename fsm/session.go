@@ -1,0 +1,218 @@
+package fsm
+
+import (
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// session is a worker's registration and what it holds.
+type session struct {
+	pb *logpb.Session
+	// assigned counts the tasks it holds.
+	assigned uint32
+	// held counts them by job, so that a lost worker costs a look at its own jobs only.
+	held map[uint64]uint32
+
+	handlers map[string]struct{}
+	queues   map[string]struct{}
+	labels   map[string]string
+}
+
+func newSession(pb *logpb.Session) *session {
+	s := &session{pb: pb, held: map[uint64]uint32{}, handlers: map[string]struct{}{}, queues: map[string]struct{}{}, labels: map[string]string{}}
+	for _, h := range pb.Handlers {
+		s.handlers[h] = struct{}{}
+	}
+	for _, q := range pb.Queues {
+		s.queues[q] = struct{}{}
+	}
+	for _, l := range pb.Labels {
+		s.labels[l.Key] = l.Value
+	}
+	return s
+}
+
+// name is how results name the worker.
+func (s *session) name() string {
+	if s.pb.Name != "" {
+		return s.pb.Name
+	}
+	return s.pb.Worker
+}
+
+func (s *session) hold(job uint64) {
+	s.assigned++
+	s.held[job]++
+}
+
+func (s *session) release(job uint64) {
+	s.assigned--
+	if s.held[job]--; s.held[job] == 0 {
+		delete(s.held, job)
+	}
+}
+
+// capacity is how many tasks it may hold. Exclusive tasks are never queued at a
+// worker: there they would hold up others under a lease that runs.
+func (s *session) capacity(exclusive bool) uint32 {
+	if exclusive {
+		return s.pb.Slots
+	}
+	return s.pb.Slots + task.MaxOutstanding
+}
+
+// accepts says whether the worker can run tasks of a spec.
+func (s *session) accepts(spec *task.Spec) bool {
+	if spec.Handler == "" {
+		if !s.pb.Commands {
+			return false
+		}
+	} else if _, ok := s.handlers[spec.Handler]; !ok {
+		return false
+	}
+	if len(s.queues) > 0 {
+		if _, ok := s.queues[spec.Queue]; !ok {
+			return false
+		}
+	}
+	for _, p := range spec.Require {
+		if v, ok := s.labels[p.Key]; !ok || v != p.Value {
+			return false
+		}
+	}
+	return true
+}
+
+// openSession registers a worker: first its reports are applied, then what it still
+// holds is moved to the new session, the rest of the old one goes back in line, and
+// the old session ends.
+func (m *Machine) openSession(o *logpb.OpenSession, r *Result) {
+	if r.Err = checkHello(o); r.Err != nil {
+		return
+	}
+	pb := o.Session
+	old := m.byWorker[pb.Worker]
+	switch {
+	case old != nil && slices.Equal(old.pb.Nonce, pb.Nonce):
+		// The answer to the first hello was lost.
+		r.Session, r.Existed = old.pb.Id, true
+		return
+	case old != nil && old.pb.Id != o.Replaces:
+		r.Err = task.Errorf(task.KindConflict, "worker %s has an open session (%d) of another process: end that process, or wait for its lease, or use another data folder", pb.Worker, old.pb.Id)
+		return
+	case old == nil && len(m.sessions) >= task.MaxWorkers:
+		r.Err = task.Errorf(task.KindExhausted, "the cluster has %d workers, the limit", task.MaxWorkers)
+		return
+	}
+	m.report(o.Reports, r)
+	fresh := proto.CloneOf(pb)
+	fresh.Id, fresh.OpenedNs = m.nextSession, m.clock
+	m.nextSession++
+	s := newSession(fresh)
+	m.sessions[fresh.Id] = s
+	if old != nil {
+		m.move(old, s, o.Held)
+		m.endSession(old, false)
+	}
+	m.byWorker[fresh.Worker] = s
+	m.sessionsSum += sessionHash(fresh)
+	m.dirtySessions[fresh.Id] = struct{}{}
+	m.wake = true
+	r.Session = fresh.Id
+}
+
+// move gives what the worker still holds of its old session to the new one.
+func (m *Machine) move(from, to *session, held []*logpb.Held) {
+	for _, h := range held {
+		j := m.jobs[h.Job]
+		if j == nil {
+			continue
+		}
+		eachIndex(h.Ranges, func(i uint32) {
+			if !m.current(j, i, int64(i)+h.TokenOffset) {
+				return
+			}
+			if s, _ := j.slot(i); s.session != from.pb.Id {
+				return
+			}
+			s := j.touchSlot(i)
+			m.touch(j)
+			j.sum -= s.hash(i)
+			s.session = to.pb.Id
+			j.sum += s.hash(i)
+			from.release(j.id)
+			to.hold(j.id)
+		})
+	}
+}
+
+func (m *Machine) closeSession(o *logpb.CloseSession, r *Result) {
+	s := m.sessions[o.Id]
+	if s == nil {
+		r.Err = task.Errorf(task.KindNotFound, "there is no session %d", o.Id)
+		return
+	}
+	r.Session = o.Id
+	m.endSession(s, !o.Graceful)
+}
+
+// endSession takes everything off a session and forgets it. lost says that its
+// worker was lost, which counts against its tasks.
+func (m *Machine) endSession(s *session, lost bool) {
+	ids := make([]uint64, 0, len(s.held))
+	for id := range s.held {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		m.takeBack(m.jobs[id], s, lost)
+	}
+	delete(m.sessions, s.pb.Id)
+	if m.byWorker[s.pb.Worker] == s {
+		delete(m.byWorker, s.pb.Worker)
+	}
+	m.sessionsSum -= sessionHash(s.pb)
+	m.dirtySessions[s.pb.Id] = struct{}{}
+	m.wake = true
+	if m.observer != nil {
+		m.observer.SessionClosed(s.pb.Id)
+	}
+}
+
+// takeBack ends the attempts of j that s holds.
+func (m *Machine) takeBack(j *job, s *session, lost bool) {
+	w := &segmentWriter{m: m, j: j}
+	left := s.held[j.id]
+	for n, p := range j.pages {
+		if left == 0 {
+			break
+		}
+		if p == nil || p == donePage {
+			continue
+		}
+		for k := range p.slots {
+			if p.slots[k].session != s.pb.Id || !p.slots[k].state.Held() {
+				continue
+			}
+			left--
+			i := uint32(n)*pageSize + uint32(k)
+			sl := j.touchSlot(i)
+			m.letGo(j, sl)
+			switch {
+			case sl.state == task.Stopping:
+				m.end(j, i, sl, task.Cancelled, sl.reason, nil, w, s.name())
+			case lost && sl.lost+1 >= task.MaxLost:
+				m.end(j, i, sl, task.Failed, task.ReasonWorkerLost, nil, w, s.name())
+			case lost:
+				m.requeue(j, i, sl, func() { sl.lost++ })
+			default:
+				m.requeue(j, i, sl, nil)
+			}
+		}
+	}
+	w.close()
+}

@@ -1,0 +1,219 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+)
+
+// FileName is the name of the state's file in a server's data folder.
+const FileName = "state.db"
+
+// initialMmap is reserved address space, not memory: while the file is smaller, its
+// growth need not wait for readers.
+const initialMmap = 8 << 30
+
+// Identity is whose file it is.
+type Identity struct {
+	NodeID   string
+	ServerID string
+}
+
+// DB is an open state.db.
+type DB struct {
+	bolt *bolt.DB
+	path string
+	id   Identity
+	keys *keyFilter
+}
+
+func boltOptions() *bolt.Options {
+	return &bolt.Options{
+		Timeout:         time.Second,
+		NoFreelistSync:  true,
+		FreelistType:    bolt.FreelistMapType,
+		InitialMmapSize: initialMmap,
+	}
+}
+
+// Open opens the file in dir, or makes an empty one. It refuses a file of another
+// node or another format; errors.Is(err, ErrCorrupt) says that it cannot be read.
+func Open(dir string, id Identity) (*DB, error) {
+	path := filepath.Join(dir, FileName)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := create(path, id); err != nil {
+			return nil, fmt.Errorf("make %s: %w", path, err)
+		}
+	}
+	return openFile(path, id)
+}
+
+// create makes an empty file under another name first: a power loss while it is
+// made must not leave half a file under the real one.
+func create(path string, id Identity) error {
+	tmp := path + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	b, err := bolt.Open(tmp, 0o600, &bolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
+	if err != nil {
+		return err
+	}
+	err = b.Update(func(tx *bolt.Tx) error {
+		for _, name := range allBuckets {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return putProto(tx, metaBucket, metaKey, &logpb.Meta{
+			Format: format, NodeId: id.NodeID, ServerId: id.ServerID, NextJob: 1, NextToken: 1, NextSession: 1, Version: fsm.Version,
+			Digest: emptyDigest(),
+		})
+	})
+	if err = errors.Join(err, b.Close()); err != nil {
+		return err
+	}
+	return replace(tmp, path)
+}
+
+func emptyDigest() uint64 {
+	_, digest := fsm.New(nil, nil).Digest()
+	return digest
+}
+
+// replace renames a synced file into place, and makes the rename durable.
+func replace(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(to))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func openFile(path string, id Identity) (*DB, error) {
+	meta, err := verify(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkFormat(path, meta); err != nil {
+		return nil, err
+	}
+	if meta.NodeId != id.NodeID || meta.ServerId != id.ServerID {
+		return nil, fmt.Errorf("%s belongs to node %s (server %s), not to %s (server %s): it was copied here; give the server its own data folder", path, meta.NodeId, meta.ServerId, id.NodeID, id.ServerID)
+	}
+	db := &DB{path: path, id: id}
+	err = guard(func() (err error) {
+		if db.bolt, err = bolt.Open(path, 0o600, boltOptions()); err != nil {
+			return openError(path, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if db.keys, err = db.buildKeyFilter(); err != nil {
+		return nil, errors.Join(err, db.bolt.Close())
+	}
+	return db, nil
+}
+
+// Meta reads the file's meta record.
+func (db *DB) Meta() (*logpb.Meta, error) {
+	meta := &logpb.Meta{}
+	err := db.view(func(tx *bolt.Tx) error { return getMeta(tx, meta) })
+	return meta, err
+}
+
+// view runs f in a read transaction. Damage that bbolt panics on is an error.
+func (db *DB) view(f func(tx *bolt.Tx) error) error {
+	return guard(func() error { return db.bolt.View(f) })
+}
+
+// Load makes the machine that the file holds.
+func (db *DB) Load(watchers *fsm.Watchers) (*fsm.Machine, error) {
+	m := fsm.New(db, watchers)
+	meta, err := db.Meta()
+	if err != nil {
+		return nil, err
+	}
+	err = db.view(func(tx *bolt.Tx) error {
+		var sessions []*logpb.Session
+		err := tx.Bucket(sessionsBucket).ForEach(func(k, v []byte) error {
+			value, err := unseal(sessionsBucket, k, v)
+			if err != nil {
+				return err
+			}
+			s := &logpb.Session{}
+			sessions = append(sessions, s)
+			return decode(sessionsBucket, k, value, s)
+		})
+		if err != nil {
+			return err
+		}
+		return m.Load(meta, sessions, func(yield func(*fsm.SavedJob) error) error {
+			return tx.Bucket(openBucket).ForEach(func(k, v []byte) error {
+				if _, err := unseal(openBucket, k, v); err != nil {
+					return err
+				}
+				saved, err := loadJob(tx, k)
+				if err != nil {
+					return err
+				}
+				return yield(saved)
+			})
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", db.path, err)
+	}
+	return m, nil
+}
+
+func loadJob(tx *bolt.Tx, id []byte) (*fsm.SavedJob, error) {
+	saved := &fsm.SavedJob{Record: &logpb.JobRecord{}, Live: map[uint32][]byte{}, Index: map[uint32][]byte{}}
+	ok, err := getProto(tx, jobsBucket, id, saved.Record)
+	if err == nil && (!ok || saved.Record.FinishedNs != 0) {
+		err = fmt.Errorf("%w: unfinished job %x has no record, or one of its end", ErrCorrupt, id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, part := range []struct {
+		bucket []byte
+		into   map[uint32][]byte
+	}{{liveBucket, saved.Live}, {indexBucket, saved.Index}} {
+		err := eachOf(tx, part.bucket, id, func(n uint32, value []byte) error {
+			part.into[n] = append([]byte(nil), value...)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return saved, nil
+}
+
+// Close waits for open transactions and closes the file.
+func (db *DB) Close() error { return db.bolt.Close() }
+
+// Size is the size of the file, bytes.
+func (db *DB) Size() int64 {
+	size := int64(0)
+	_ = db.bolt.View(func(tx *bolt.Tx) error { size = tx.Size(); return nil })
+	return size
+}

@@ -1,0 +1,226 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	bolt "go.etcd.io/bbolt"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+)
+
+// inlineBytes is up to which size a job that began and ended between two flushes
+// is one record, with its payloads and results in it.
+const inlineBytes = 4096
+
+// Write writes a cut in one synced transaction.
+func (db *DB) Write(c *fsm.Cut) error {
+	meta := proto.CloneOf(c.Meta)
+	meta.Format, meta.NodeId, meta.ServerId = format, db.id.NodeID, db.id.ServerID
+	// In the filter before on disk: a reader that finds neither must be right.
+	for _, k := range c.Keys {
+		db.keys.add(k.Queue, k.Key)
+	}
+	return db.bolt.Update(func(tx *bolt.Tx) error {
+		// Jobs, results and payloads mostly arrive in the order of their keys.
+		for _, name := range [][]byte{jobsBucket, payloadsBucket, resultsBucket, dueBucket} {
+			tx.Bucket(name).FillPercent = 0.9
+		}
+		for i := range c.Jobs {
+			if err := writeJob(tx, &c.Jobs[i]); err != nil {
+				return fmt.Errorf("job %d: %w", c.Jobs[i].Record.Id, err)
+			}
+		}
+		for _, id := range c.Deleted {
+			if err := deleteJob(tx, id); err != nil {
+				return fmt.Errorf("forget job %d: %w", id, err)
+			}
+		}
+		for i := range c.Keys {
+			if err := writeKey(tx, &c.Keys[i]); err != nil {
+				return err
+			}
+		}
+		for _, s := range c.Sessions {
+			if err := writeSession(tx, s); err != nil {
+				return err
+			}
+		}
+		return putProto(tx, metaBucket, metaKey, meta)
+	})
+}
+
+func writeSession(tx *bolt.Tx, s fsm.SessionCut) error {
+	if s.Record == nil {
+		return tx.Bucket(sessionsBucket).Delete(key64(s.ID))
+	}
+	return putProto(tx, sessionsBucket, key64(s.ID), s.Record)
+}
+
+func writeKey(tx *bolt.Tx, k *fsm.KeyCut) error {
+	id := []byte(k.Queue + "\x00" + k.Key)
+	old := &logpb.KeyRecord{}
+	if _, err := getProto(tx, keysBucket, id, old); err != nil {
+		return err
+	}
+	if old.ExpiresNs > 0 {
+		if err := tx.Bucket(keyDueBucket).Delete(append(key64(uint64(old.ExpiresNs)), id...)); err != nil {
+			return err
+		}
+	}
+	if k.Record == nil {
+		return tx.Bucket(keysBucket).Delete(id)
+	}
+	if k.Record.ExpiresNs > 0 {
+		due := append(key64(uint64(k.Record.ExpiresNs)), id...)
+		if err := put(tx, keyDueBucket, due, nil); err != nil {
+			return err
+		}
+	}
+	return putProto(tx, keysBucket, id, k.Record)
+}
+
+func writeJob(tx *bolt.Tx, c *fsm.JobCut) error {
+	rec, id := c.Record, key64(c.Record.Id)
+	if c.Finished {
+		due := rec.FinishedNs + fsm.Retention(rec)
+		if err := put(tx, dueBucket, key6464(uint64(due), rec.Id), nil); err != nil {
+			return err
+		}
+	}
+	if c.Whole() && inline(c) {
+		return putProto(tx, jobsBucket, id, rec)
+	}
+	open := tx.Bucket(openBucket)
+	if c.Finished {
+		if err := open.Delete(id); err != nil {
+			return err
+		}
+	} else if open.Get(id) == nil {
+		if err := put(tx, openBucket, id, nil); err != nil {
+			return err
+		}
+	}
+	for _, ch := range c.Chunks {
+		// Copied: sealing must not write behind a slice that others read.
+		value := append(make([]byte, 0, len(ch.Packed)+8), binary.BigEndian.AppendUint32(nil, ch.Count)...)
+		if err := put(tx, payloadsBucket, key6432(rec.Id, ch.First), append(value, ch.Packed...)); err != nil {
+			return err
+		}
+	}
+	if err := writeSegments(tx, rec.Id, c.Segments); err != nil {
+		return err
+	}
+	for _, p := range c.Pages {
+		k := key6432(rec.Id, p.Page)
+		if p.Slots == nil {
+			if err := tx.Bucket(liveBucket).Delete(k); err != nil {
+				return err
+			}
+		} else if err := put(tx, liveBucket, k, p.Slots); err != nil {
+			return err
+		}
+	}
+	return putProto(tx, jobsBucket, id, rec)
+}
+
+// inline puts payloads and results of a small job into its record; it reports
+// whether the job was small enough.
+func inline(c *fsm.JobCut) bool {
+	size := 0
+	for _, ch := range c.Chunks {
+		size += len(ch.Packed)
+	}
+	for _, s := range c.Segments {
+		size += len(s.Segment.PackedOutputs) + len(s.Segment.StderrTail) + len(s.Segment.Error) + 32 + 8*len(s.Segment.Ranges)
+	}
+	if size > inlineBytes || c.Record.Total > fsm.PageTasks || len(c.Chunks) > 1 {
+		return false
+	}
+	for _, ch := range c.Chunks {
+		c.Record.InlineTasks = &logpb.Tasks{Count: ch.Count, Packed: ch.Packed}
+	}
+	for _, s := range c.Segments {
+		c.Record.InlineSegments = append(c.Record.InlineSegments, s.Segment)
+	}
+	return true
+}
+
+// segmentsBytes is up to which size neighbouring segments share a record.
+const segmentsBytes = 64 << 10
+
+func writeSegments(tx *bolt.Tx, job uint64, segments []fsm.SegmentCut) error {
+	index := map[uint32][]byte{}
+	for len(segments) > 0 {
+		rec, size, n := &logpb.Segments{}, 0, 0
+		for n < len(segments) && (n == 0 || size < segmentsBytes) {
+			s := segments[n].Segment
+			rec.Segments = append(rec.Segments, s)
+			size += len(s.PackedOutputs) + len(s.StderrTail) + 64
+			if err := addToIndex(tx, index, job, segments[n]); err != nil {
+				return err
+			}
+			n++
+		}
+		if err := putProto(tx, resultsBucket, key6432(job, segments[0].First), rec); err != nil {
+			return err
+		}
+		segments = segments[n:]
+	}
+	for page, value := range index {
+		if err := put(tx, indexBucket, key6432(job, page), value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addToIndex notes the cursors of a segment's tasks in index, into which pages are
+// read from the file as they are needed.
+func addToIndex(tx *bolt.Tx, index map[uint32][]byte, job uint64, s fsm.SegmentCut) error {
+	cursor := s.First
+	for _, r := range s.Segment.Ranges {
+		for i := r.First; i < r.First+r.Count; i++ {
+			n := i / fsm.PageTasks
+			page := index[n]
+			if page == nil {
+				old, err := get(tx, indexBucket, key6432(job, n))
+				if err != nil {
+					return err
+				}
+				page = append(make([]byte, 0, 4*fsm.PageTasks+4), old...)
+				page = page[:4*fsm.PageTasks]
+				index[n] = page
+			}
+			binary.BigEndian.PutUint32(page[4*(i%fsm.PageTasks):], cursor+1)
+			cursor++
+		}
+	}
+	return nil
+}
+
+// deleteJob forgets everything of a finished job.
+func deleteJob(tx *bolt.Tx, id uint64) error {
+	rec := &logpb.JobRecord{}
+	ok, err := getProto(tx, jobsBucket, key64(id), rec)
+	if err != nil || !ok {
+		return err
+	}
+	due := key6464(uint64(rec.FinishedNs+fsm.Retention(rec)), id)
+	if err := tx.Bucket(dueBucket).Delete(due); err != nil {
+		return err
+	}
+	for _, bucket := range [][]byte{payloadsBucket, resultsBucket, indexBucket, liveBucket} {
+		c := tx.Bucket(bucket).Cursor()
+		last := key6432(id, math.MaxUint32)
+		for k, _ := c.Seek(key6432(id, 0)); k != nil && string(k) <= string(last); k, _ = c.Seek(key6432(id, 0)) {
+			if err := c.Delete(); err != nil {
+				return err
+			}
+		}
+	}
+	return tx.Bucket(jobsBucket).Delete(key64(id))
+}

@@ -1,0 +1,107 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	bolt "go.etcd.io/bbolt"
+	"google.golang.org/protobuf/proto"
+)
+
+// format is the version of the layout.
+const format = 1
+
+var (
+	metaBucket     = []byte("meta")
+	jobsBucket     = []byte("jobs")
+	openBucket     = []byte("open")
+	payloadsBucket = []byte("payloads")
+	liveBucket     = []byte("live")
+	resultsBucket  = []byte("results")
+	indexBucket    = []byte("index")
+	keysBucket     = []byte("keys")
+	dueBucket      = []byte("due")
+	keyDueBucket   = []byte("keydue")
+	sessionsBucket = []byte("sessions")
+
+	allBuckets = [][]byte{metaBucket, jobsBucket, openBucket, payloadsBucket, liveBucket, resultsBucket, indexBucket, keysBucket, dueBucket, keyDueBucket, sessionsBucket}
+
+	metaKey = []byte("meta")
+)
+
+// ErrCorrupt says that state.db does not hold what was written to it.
+var ErrCorrupt = errors.New("state.db is corrupt")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func key64(a uint64) []byte { return binary.BigEndian.AppendUint64(make([]byte, 0, 8), a) }
+
+func key6432(a uint64, b uint32) []byte {
+	k := binary.BigEndian.AppendUint64(make([]byte, 0, 12), a)
+	return binary.BigEndian.AppendUint32(k, b)
+}
+
+func key6464(a, b uint64) []byte {
+	k := binary.BigEndian.AppendUint64(make([]byte, 0, 16), a)
+	return binary.BigEndian.AppendUint64(k, b)
+}
+
+// seal appends the checksum to a value.
+func seal(key, value []byte) []byte {
+	sum := crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
+	return binary.BigEndian.AppendUint32(value, sum)
+}
+
+// unseal checks a sealed value and returns it without its checksum. It shares
+// memory with the transaction.
+func unseal(bucket, key, sealed []byte) ([]byte, error) {
+	n := len(sealed) - 4
+	if n < 0 {
+		return nil, fmt.Errorf("%w: %s/%x is too short", ErrCorrupt, bucket, key)
+	}
+	value := sealed[:n:n]
+	if crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value) != binary.BigEndian.Uint32(sealed[n:]) {
+		return nil, fmt.Errorf("%w: %s/%x fails its checksum", ErrCorrupt, bucket, key)
+	}
+	return value, nil
+}
+
+// get reads a value; nil where there is none. It shares memory with tx.
+func get(tx *bolt.Tx, bucket, key []byte) ([]byte, error) {
+	sealed := tx.Bucket(bucket).Get(key)
+	if sealed == nil {
+		return nil, nil
+	}
+	return unseal(bucket, key, sealed)
+}
+
+// put writes a value. It takes the value's spare capacity for the checksum.
+func put(tx *bolt.Tx, bucket, key, value []byte) error {
+	return tx.Bucket(bucket).Put(key, seal(key, value))
+}
+
+// getProto reads a message; ok is false where there is none.
+func getProto(tx *bolt.Tx, bucket, key []byte, m proto.Message) (ok bool, err error) {
+	value, err := get(tx, bucket, key)
+	if value == nil || err != nil {
+		return false, err
+	}
+	return true, decode(bucket, key, value, m)
+}
+
+func decode(bucket, key, value []byte, m proto.Message) error {
+	if err := proto.Unmarshal(value, m); err != nil {
+		return fmt.Errorf("%w: %s/%x: %w", ErrCorrupt, bucket, key, err)
+	}
+	return nil
+}
+
+func putProto(tx *bolt.Tx, bucket, key []byte, m proto.Message) error {
+	value, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, 0, proto.Size(m)+4), m)
+	if err != nil {
+		return err
+	}
+	return put(tx, bucket, key, value)
+}

@@ -1,0 +1,366 @@
+package store
+
+import (
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/sim"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// compareEntry compares what every entry can change at little cost.
+func (w *world) compareEntry() {
+	m := w.state.Machine()
+	require.Empty(w, m.CheckInvariants())
+	require.Empty(w, w.twin.CheckInvariants())
+	index, digest := m.Digest()
+	twinIndex, twinDigest := w.twin.Digest()
+	require.Equal(w, twinIndex, index)
+	require.Equal(w, twinDigest, digest, "the digests differ at index %d", index)
+	_, _, clock := m.Applied()
+	require.Equal(w, w.model.Clock, clock)
+	require.Equal(w, w.model.ClusterID, m.ClusterID())
+	for _, j := range w.model.JobList() {
+		w.compareRecord(j)
+	}
+	w.compareSessions(m)
+	w.compareSessions(w.twin)
+	w.compareView(m)
+	w.compareView(w.twin)
+}
+
+// compareAll compares every readable fact.
+func (w *world) compareAll() {
+	w.compareEntry()
+	for _, j := range w.model.JobList() {
+		w.compareTasks(j)
+		w.compareResults(j)
+		w.comparePayloads(j)
+	}
+	for id := uint64(1); id < w.model.NextJob; id++ {
+		if w.model.Jobs[id] == nil {
+			w.compareForgotten(id)
+		}
+	}
+	w.compareKeys()
+	w.compareList()
+}
+
+func (w *world) compareRecord(j *sim.Job) {
+	rec, err := w.state.Job(j.ID)
+	require.NoError(w, err)
+	counts := j.Counts()
+	want := &logpb.JobRecord{
+		Id: j.ID, Key: j.Key, KeyHash: []byte(j.Hash), Total: j.Total(), Open: j.Open, Hold: j.Hold, SubmittedNs: j.Submitted, StartedNs: j.Started,
+		FinishedNs: j.Finished, LastAppendNs: j.LastAppend, NotBeforeNs: j.NotBefore, ExpireAtNs: j.ExpireAt, Counts: counts[:],
+		Frontier: j.Frontier(), Received: uint32(len(j.Outcomes)), RetryOf: j.RetryOf, CancelReason: uint32(j.CancelReason),
+		Reason: uint32(j.Reason), OwnPayloads: j.Own,
+	}
+	got := proto.CloneOf(rec)
+	got.Spec, got.Sum, got.Appends, got.InlineTasks, got.InlineSegments = nil, 0, nil, nil, nil
+	require.True(w, proto.Equal(want, got), "job %d: want %v, got %v", j.ID, want, got)
+	require.Len(w, rec.Appends, len(j.Appends))
+	require.Equal(w, counts.JobState(j.Total(), j.Open, j.Started != 0), JobState(rec))
+	spec, err := fsm.DecodeSpec(rec.Spec)
+	require.NoError(w, err)
+	spec.SetDefaults()
+	require.Equal(w, j.Spec, spec)
+	_, inMemory := w.state.Machine().Job(j.ID)
+	require.True(w, inMemory || j.Finished != 0, "job %d has left memory and is not final", j.ID)
+}
+
+func (w *world) compareTasks(j *sim.Job) {
+	m := w.state.Machine()
+	for i, want := range j.Tasks {
+		i := uint32(i)
+		cursor, final, err := w.state.Cursor(j.ID, i)
+		require.NoError(w, err)
+		require.Equal(w, want.State.Final(), final, "task %d.%d", j.ID, i)
+		if final {
+			require.Equal(w, want.Cursor, cursor, "task %d.%d", j.ID, i)
+		}
+		if _, final, known := m.Cursor(j.ID, i); final && !known {
+			w.paths["page done"]++
+			if w.lives > 1 {
+				w.paths["page done and reloaded"]++
+			}
+		}
+		for _, m := range []*fsm.Machine{m, w.twin} {
+			got, known := m.Task(j.ID, i)
+			if !known {
+				require.True(w, want.State.Final(), "task %d.%d is %v, and memory does not know", j.ID, i, want.State)
+				continue
+			}
+			expected := fsm.Task{State: want.State, Reason: want.Reason, Attempt: want.Attempt, Token: want.Token, Session: want.Session, NotBefore: want.NotBefore}
+			if want.State == task.Scheduled && !want.Touched {
+				expected.NotBefore = j.NotBefore
+			}
+			if s := w.model.Sessions[want.Session]; s != nil {
+				expected.Worker = workerName(s)
+			}
+			require.Equal(w, expected, got, "task %d.%d", j.ID, i)
+		}
+	}
+}
+
+func workerName(s *sim.Session) string {
+	if s.Name != "" {
+		return s.Name
+	}
+	return s.Worker
+}
+
+// outcome is one result, as a reader of the stream sees it.
+type outcome struct {
+	index    uint32
+	state    task.State
+	reason   task.Reason
+	attempt  uint32
+	granted  bool
+	token    uint64
+	worker   string
+	exit     int32
+	err      string
+	stderr   string
+	output   string
+	finished int64
+}
+
+// compareResults reads the stream of results from the start, and from the middle.
+func (w *world) compareResults(j *sim.Job) {
+	var want []outcome
+	for _, i := range j.Outcomes {
+		t := j.Tasks[i]
+		o := outcome{
+			index: i, state: t.State, reason: t.Reason, attempt: t.Attempt, granted: t.GrantedWhenEnded, worker: t.Worker,
+			exit: t.ExitCodePlusOne, err: t.Error, stderr: string(t.Stderr), output: string(t.Output), finished: t.FinishedAt,
+		}
+		if o.granted {
+			o.token = t.Token
+		}
+		want = append(want, o)
+	}
+	require.Equal(w, want, w.readResults(j.ID, 0, 300), "results of job %d", j.ID)
+	if middle := len(want) / 2; middle > 0 {
+		require.Equal(w, want[middle:], w.readResults(j.ID, uint32(middle), 1<<20), "results of job %d from %d on", j.ID, middle)
+	}
+}
+
+func (w *world) readResults(job uint64, cursor uint32, limit int) (out []outcome) {
+	for {
+		segments, err := w.state.Segments(job, cursor, limit)
+		require.NoError(w, err)
+		if len(segments) == 0 {
+			return out
+		}
+		require.LessOrEqual(w, segments[0].First, cursor)
+		for _, s := range segments {
+			at, outputs := s.First, s.Segment.PackedOutputs
+			for _, rg := range s.Segment.Ranges {
+				for i := rg.First; i < rg.First+rg.Count; i++ {
+					var output []byte
+					output, outputs, _ = task.PackNext(outputs)
+					if at == cursor {
+						out = append(out, outcomeOf(s.Segment, i, output))
+						cursor++
+					}
+					at++
+				}
+			}
+			require.Equal(w, s.First+s.Count, at)
+		}
+	}
+}
+
+func outcomeOf(s *logpb.Segment, i uint32, output []byte) outcome {
+	o := outcome{
+		index: i, state: task.State(s.State), reason: task.Reason(s.Reason), attempt: s.Attempt, granted: s.Granted, worker: s.Worker,
+		exit: s.ExitCodePlusOne, err: s.Error, stderr: string(s.StderrTail), output: string(output), finished: s.FinishedNs,
+	}
+	if s.Granted {
+		o.token = uint64(int64(i) + s.TokenOffset)
+	}
+	return o
+}
+
+func (w *world) comparePayloads(j *sim.Job) {
+	if !j.Own {
+		return
+	}
+	_, inMemory := w.state.Machine().Payloads(j.ID, 0, j.Total())
+	_, lastInMemory := w.state.Machine().Payloads(j.ID, j.Total()-1, 1)
+	if lastInMemory && !inMemory {
+		w.paths["payloads from disk and memory"]++
+	}
+	for _, first := range []uint32{0, j.Total() / 2, j.Total() - 1} {
+		var want []byte
+		for _, t := range j.Tasks[first:] {
+			want = task.PackAppend(want, t.Payload)
+		}
+		got, err := w.state.Payloads(j.ID, first, j.Total()-first)
+		require.NoError(w, err)
+		require.Equal(w, want, got, "payloads of job %d from %d on", j.ID, first)
+	}
+	_, err := w.state.Payloads(j.ID, j.Total()-1, 2)
+	require.ErrorIs(w, err, task.ErrNotFound)
+}
+
+// compareForgotten checks that nothing of a collected job can be read.
+func (w *world) compareForgotten(id uint64) {
+	_, err := w.state.Job(id)
+	require.ErrorIs(w, err, task.ErrNotFound)
+	_, err = w.state.Payloads(id, 0, 1)
+	require.ErrorIs(w, err, task.ErrNotFound)
+	segments, err := w.state.Segments(id, 0, 1)
+	require.True(w, len(segments) == 0 && (err == nil || task.KindOf(err) == task.KindNotFound), "%v %v", segments, err)
+	_, final, err := w.state.Cursor(id, 0)
+	require.True(w, !final && (err == nil || task.KindOf(err) == task.KindNotFound), "%v", err)
+}
+
+func (w *world) compareSessions(m *fsm.Machine) {
+	sessions := m.Sessions()
+	require.Len(w, sessions, len(w.model.Sessions))
+	for _, s := range sessions {
+		want := w.model.Sessions[s.Id]
+		require.NotNil(w, want, "session %d", s.Id)
+		require.True(w, proto.Equal(want.Session, s.Session), "want %v, got %v", want.Session, s.Session)
+		held := w.model.Held(s.Id)
+		require.Len(w, held, int(s.Assigned))
+		byWorker, ok := m.SessionOf(s.Worker)
+		require.True(w, ok)
+		require.Equal(w, s.Id, byWorker.Id)
+		var got []sim.Event
+		require.True(w, m.Held(s.Id, func(h fsm.HeldTask) {
+			for i := h.First; i < h.First+h.Count; i++ {
+				t := w.model.Jobs[h.Job].Tasks[i]
+				require.Equal(w, t.State == task.Stopping, h.Stopping)
+				got = append(got, sim.Event{Session: h.Session, Job: h.Job, Index: i, Token: uint64(int64(i) + h.TokenOffset), Attempt: h.Attempt})
+			}
+		}))
+		require.Equal(w, held, got)
+	}
+}
+
+// compareView checks that a view shows each job that has something to grant, and
+// shows nothing else.
+func (w *world) compareView(m *fsm.Machine) {
+	now := w.model.Clock
+	v := m.View(now, "")
+	require.Empty(w, v.Next)
+	seen := map[uint64]bool{}
+	for c, class := range v.Classes {
+		for i, s := range v.Sessions {
+			accepts := w.model.Sessions[s.ID].Accepts(&task.Spec{Queue: class.Queue, Handler: class.Handler, Require: class.Require})
+			require.Equal(w, accepts, s.Accepts[c])
+			require.True(w, i == 0 || v.Sessions[i-1].ID < s.ID)
+		}
+		for i, jv := range class.Jobs {
+			j := w.model.Jobs[jv.ID]
+			require.NotNil(w, j)
+			seen[jv.ID] = true
+			require.True(w, j.Grantable(jv.Ranges[0].First, now), "job %d shows task %d first", jv.ID, jv.Ranges[0].First)
+			sum := uint32(0)
+			for _, r := range jv.Ranges {
+				require.LessOrEqual(w, r.First+r.Count, j.Total())
+				sum += r.Count
+			}
+			require.Equal(w, sum, jv.Budget)
+			if limit := j.Spec.MaxParallel; limit > 0 {
+				c := j.Counts()
+				require.LessOrEqual(w, jv.Budget, limit-c.Held())
+			}
+			if i > 0 {
+				before := w.model.Jobs[class.Jobs[i-1].ID]
+				require.True(w, before.Spec.Priority > j.Spec.Priority || before.Spec.Priority == j.Spec.Priority && before.ID < j.ID)
+			}
+		}
+	}
+	var due []uint64
+	for _, j := range w.model.JobList() {
+		some := false
+		for i := range j.Tasks {
+			if t := j.Tasks[i]; t.State == task.Pending || t.State == task.Scheduled {
+				if some = j.Grantable(uint32(i), now); some {
+					break
+				}
+			}
+		}
+		require.Equal(w, some, seen[j.ID], "job %d is in line", j.ID)
+		if j.Finished == 0 && (j.ExpireAt > 0 && j.ExpireAt <= now || j.Open && j.LastAppend+int64(task.OpenTimeout) <= now) {
+			due = append(due, j.ID)
+		}
+	}
+	got, _ := m.Due(now, 1000)
+	require.ElementsMatch(w, due, got)
+}
+
+func (w *world) compareKeys() {
+	for _, queue := range queues {
+		for _, key := range requestKeys {
+			job, hash, ok := w.state.Machine().KeyJob(queue, key)
+			want := w.model.Keys[sim.KeyName{Queue: queue, Key: key}]
+			require.Equal(w, want != nil, ok, "key %s in %s", key, queue)
+			if ok {
+				require.Equal(w, want.Job, job)
+				require.Equal(w, want.Hash, hash)
+			}
+		}
+	}
+}
+
+// compareList reads the list of jobs in pages.
+func (w *world) compareList() {
+	want := slices.Sorted(maps.Keys(w.model.Jobs))
+	slices.Reverse(want)
+	var got []uint64
+	for below := uint64(0); ; {
+		page, err := w.state.JobsBelow(below, 3)
+		require.NoError(w, err)
+		for _, r := range page {
+			got = append(got, r.Id)
+		}
+		if len(page) < 3 {
+			break
+		}
+		below = page[2].Id
+	}
+	require.Equal(w, want, got)
+}
+
+// compareFlushed compares what is due, which is known of what is on disk.
+func (w *world) compareFlushed() {
+	jobs, keys, err := w.state.Due(math.MaxInt64, 1000)
+	require.NoError(w, err)
+	var wantJobs []uint64
+	for _, j := range w.model.JobList() {
+		if j.Finished != 0 {
+			wantJobs = append(wantJobs, j.ID)
+			rec, _ := w.state.Job(j.ID)
+			if rec.InlineTasks != nil || rec.InlineSegments != nil {
+				w.paths["inline job"]++
+			}
+		}
+	}
+	require.ElementsMatch(w, wantJobs, jobs)
+	var wantKeys, gotKeys []sim.KeyName
+	for name, k := range w.model.Keys {
+		if k.Expires != 0 {
+			wantKeys = append(wantKeys, name)
+		}
+	}
+	for _, k := range keys {
+		gotKeys = append(gotKeys, sim.KeyName{Queue: k.Queue, Key: k.Key})
+	}
+	require.ElementsMatch(w, wantKeys, gotKeys)
+	stats := w.state.Machine().Stats()
+	require.Zero(w, stats.Keys)
+	require.Zero(w, stats.DirtyBytes)
+	require.Zero(w, stats.FlushingBytes)
+	require.Equal(w, len(w.model.Jobs)-len(wantJobs), stats.Jobs, "jobs in memory after a flush")
+}

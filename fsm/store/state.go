@@ -1,0 +1,327 @@
+package store
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// State is the state of one server: a machine and its file. When a snapshot is
+// installed another pair takes their place; Machine and DB return the current one.
+type State struct {
+	dir      string
+	id       Identity
+	log      *slog.Logger
+	watchers *fsm.Watchers
+	pair     atomic.Pointer[pair]
+
+	// flushing is held while the file is written, and while it is replaced.
+	flushing sync.Mutex
+	// unwritten is a cut for which there was no space.
+	unwritten *fsm.Cut
+	// closing counts files that wait for their last readers.
+	closing sync.WaitGroup
+}
+
+type pair struct {
+	machine *fsm.Machine
+	db      *DB
+}
+
+// viewJob runs f in a read transaction, for what of a job has left memory.
+func (p *pair) viewJob(id uint64, f func(tx *bolt.Tx) error) error {
+	if p.machine.Collected(id) {
+		return fsm.NoSuchJob(id)
+	}
+	return p.db.view(f)
+}
+
+// OpenState opens the state in dir, or makes an empty one.
+func OpenState(dir string, id Identity, log *slog.Logger) (*State, error) {
+	s := &State{dir: dir, id: id, log: log, watchers: fsm.NewWatchers()}
+	p, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	s.pair.Store(p)
+	return s, nil
+}
+
+func (s *State) open() (*pair, error) {
+	db, err := Open(s.dir, s.id)
+	if err != nil {
+		return nil, err
+	}
+	m, err := db.Load(s.watchers)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &pair{m, db}, nil
+}
+
+// Machine returns the current machine.
+func (s *State) Machine() *fsm.Machine { return s.pair.Load().machine }
+
+// Watchers wakes those who wait for changes, whatever machine makes them.
+func (s *State) Watchers() *fsm.Watchers { return s.watchers }
+
+// FileSize is the size of state.db, bytes.
+func (s *State) FileSize() int64 { return s.pair.Load().db.Size() }
+
+// Flush writes what has changed since the last flush. When it returns nil, the file
+// has reached the index that the machine had when it was called. A cut that could
+// not be written because the disk is full is kept, and written by the next Flush;
+// after any other error the process must end (see IsDiskFull).
+func (s *State) Flush() error {
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	p := s.pair.Load()
+	for {
+		c := s.unwritten
+		if c == nil {
+			if c = p.machine.Cut(); c == nil {
+				return nil
+			}
+		}
+		retried := s.unwritten != nil
+		s.unwritten = c
+		if err := p.db.Write(c); err != nil {
+			return fmt.Errorf("write %s: %w", p.db.path, err)
+		}
+		s.unwritten = nil
+		p.machine.Flushed(c)
+		if !retried {
+			return nil
+		}
+	}
+}
+
+// IsDiskFull says that err is for want of space. Nothing was written then, and the
+// same can be tried again; any other failed write leaves it open what the disk has.
+func IsDiskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// Close flushes and closes the file.
+func (s *State) Close() error {
+	err := s.Flush()
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	s.closing.Wait()
+	return errors.Join(err, s.pair.Load().db.Close())
+}
+
+// Abandon closes the file without a flush, as a crash would.
+func (s *State) Abandon() error {
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	s.closing.Wait()
+	return s.pair.Load().db.Close()
+}
+
+// Install puts a received file, complete and checked, in the place of the state.
+func (s *State) Install(received string) error {
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	if err := adopt(received, s.id); err != nil {
+		return err
+	}
+	old := s.pair.Load()
+	if err := replace(received, filepath.Join(s.dir, FileName)); err != nil {
+		return err
+	}
+	p, err := s.open()
+	if err != nil {
+		return err
+	}
+	s.pair.Store(p)
+	s.unwritten = nil // of the machine that was replaced
+	s.watchers.WakeAll()
+	s.closing.Go(func() {
+		// Waits for the last reader of the old file, which has no name any more.
+		if err := old.db.Close(); err != nil {
+			s.log.Warn("cannot close the replaced state.db", "error", err)
+		}
+	})
+	return nil
+}
+
+// adopt makes a received file this server's own.
+func adopt(path string, id Identity) error {
+	return guard(func() error {
+		b, err := bolt.Open(path, 0o600, boltOptions())
+		if err != nil {
+			return fmt.Errorf("open the received state: %w", err)
+		}
+		err = b.Update(func(tx *bolt.Tx) error {
+			meta := &logpb.Meta{}
+			if err := getMeta(tx, meta); err != nil {
+				return err
+			}
+			meta.NodeId, meta.ServerId = id.NodeID, id.ServerID
+			return putProto(tx, metaBucket, metaKey, meta)
+		})
+		return errors.Join(err, b.Close())
+	})
+}
+
+// read runs f on the current pair, again where the file was replaced and closed
+// before f could open a transaction.
+func (s *State) read(f func(p *pair) error) error {
+	for {
+		p := s.pair.Load()
+		err := f(p)
+		if errors.Is(err, berrors.ErrDatabaseNotOpen) && s.pair.Load() != p {
+			continue
+		}
+		return err
+	}
+}
+
+// Job returns the record of a job: from memory, or from disk.
+func (s *State) Job(id uint64) (rec *logpb.JobRecord, err error) {
+	err = s.read(func(p *pair) error {
+		if r, ok := p.machine.Job(id); ok {
+			rec = r
+			return nil
+		}
+		if p.machine.Collected(id) {
+			return fsm.NoSuchJob(id)
+		}
+		r, err := p.db.job(id)
+		if err != nil {
+			return err
+		}
+		if r == nil {
+			return fsm.NoSuchJob(id)
+		}
+		rec = r
+		return nil
+	})
+	return rec, err
+}
+
+// JobsBelow returns up to limit records with ids below id (0: from the newest on), in
+// falling order.
+func (s *State) JobsBelow(id uint64, limit int) (out []*logpb.JobRecord, err error) {
+	err = s.read(func(p *pair) error {
+		live := p.machine.JobsBelow(id, limit)
+		stored, err := p.db.jobsBelow(id, limit, func(id uint64) bool {
+			// What is in memory is newer than its record on disk.
+			_, found := slices.BinarySearchFunc(live, id, func(r *logpb.JobRecord, id uint64) int { return cmp.Compare(id, r.Id) })
+			return found || p.machine.Collected(id)
+		})
+		if err != nil {
+			return err
+		}
+		out = append(live, stored...)
+		slices.SortFunc(out, func(a, b *logpb.JobRecord) int { return cmp.Compare(b.Id, a.Id) })
+		out = out[:min(limit, len(out))]
+		return nil
+	})
+	return out, err
+}
+
+// Payloads returns the packed payloads of count tasks of a job that has payloads of
+// its own.
+func (s *State) Payloads(id uint64, first, count uint32) (packed []byte, err error) {
+	err = s.read(func(p *pair) error {
+		packed = nil
+		for i, left := first, count; left > 0; {
+			part, ok := p.machine.Payloads(id, i, left)
+			if ok && packed == nil {
+				packed = part
+				return nil
+			} else if ok {
+				packed = append(packed, part...)
+				return nil
+			}
+			// The first ones are on disk; what was appended since may not be.
+			n := uint32(0)
+			err := p.viewJob(id, func(tx *bolt.Tx) (err error) {
+				part, n, err = readPayloads(tx, id, i, left)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			packed = append(packed, part...)
+			i, left = i+n, left-n
+		}
+		return nil
+	})
+	return packed, err
+}
+
+// Segments returns results of a job in order of completion, from a cursor on, up to
+// about limit bytes; none where the cursor is the next one to be given. The first
+// may begin before the cursor.
+func (s *State) Segments(id uint64, cursor uint32, limit int) (out []fsm.SegmentCut, err error) {
+	err = s.read(func(p *pair) error {
+		var ok bool
+		if out, ok = p.machine.Segments(id, cursor, limit); ok {
+			return nil
+		}
+		return p.viewJob(id, func(tx *bolt.Tx) error {
+			out, err = readSegments(tx, id, cursor, limit)
+			// The record before the cursor's may be the last there is.
+			out = slices.DeleteFunc(out, func(s fsm.SegmentCut) bool { return s.First+s.Count <= cursor })
+			return err
+		})
+	})
+	return out, err
+}
+
+// Due returns what may be forgotten at now, as far as it is on disk.
+func (s *State) Due(now int64, limit int) (jobs []uint64, keys []*logpb.KeyRef, err error) {
+	err = s.read(func(p *pair) error {
+		jobs, keys, err = p.db.Due(now, limit)
+		return err
+	})
+	return jobs, keys, err
+}
+
+// Cursor returns the cursor of the outcome of a task; ok is false where it has none.
+func (s *State) Cursor(id uint64, i uint32) (cursor uint32, ok bool, err error) {
+	err = s.read(func(p *pair) error {
+		var known bool
+		if cursor, ok, known = p.machine.Cursor(id, i); known {
+			return nil
+		}
+		return p.viewJob(id, func(tx *bolt.Tx) error {
+			cursor, ok, err = readCursor(tx, id, i)
+			return err
+		})
+	})
+	return cursor, ok, err
+}
+
+// RemoveReceived deletes files that were left by an interrupted receive.
+func RemoveReceived(dir string) error {
+	matches, err := filepath.Glob(filepath.Join(dir, FileName+".*"))
+	for _, m := range matches {
+		err = errors.Join(err, os.Remove(m))
+	}
+	return err
+}
+
+// JobState derives the state of a job from its record.
+func JobState(r *logpb.JobRecord) task.JobState {
+	var c task.Counts
+	copy(c[:], r.Counts)
+	return c.JobState(r.Total, r.Open, r.StartedNs != 0)
+}

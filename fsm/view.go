@@ -1,0 +1,217 @@
+package fsm
+
+import (
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// Bounds of a view: enough for the largest plan, whatever the backlog.
+const (
+	maxViewClasses    = 256
+	maxViewJobs       = 2048 // a class
+	maxViewTasks      = 4096 // a class
+	maxViewTotalTasks = 16384
+	maxViewRanges     = 64 // a job
+)
+
+// View is what the scheduler sees: part of what can be granted, and who could
+// take it. It shares nothing that changes with the machine.
+type View struct {
+	// Now is the time it holds at, Unix ns of the state machine's clock.
+	Now      int64
+	Classes  []ClassView
+	Sessions []SessionView
+	// Next is the class at which the next view should begin; "": the first.
+	Next string
+}
+
+// ClassView is ready jobs that can run in the same places.
+type ClassView struct {
+	Key     string
+	Queue   string
+	Handler string // "" for commands
+	Require []task.Pair
+	Jobs    []JobView
+}
+
+// JobView is a job with tasks that can be granted now.
+type JobView struct {
+	ID        uint64
+	Policy    task.Policy
+	Exclusive bool
+	// Budget is how many of the tasks may be granted.
+	Budget uint32
+	// Ranges is the tasks, in the order in which they should be granted.
+	Ranges []Range
+}
+
+// Range is the indexes First to First+Count-1.
+type Range struct{ First, Count uint32 }
+
+// SessionView is a worker that can be given tasks.
+type SessionView struct {
+	ID       uint64
+	Worker   string
+	Slots    uint32
+	Assigned uint32
+	// Accepts, by place in View.Classes, says whether it can run the class.
+	Accepts []bool
+}
+
+// View returns a bounded view at now, with classes from the given one on and around.
+func (m *Machine) View(now int64, from string) *View {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fireTimers(now)
+	v := &View{Now: now}
+	total := 0
+	add := func(key string, c *class) bool {
+		if len(v.Classes) == maxViewClasses || total >= maxViewTotalTasks {
+			v.Next = key
+			return false
+		}
+		if c.ready.Len() > 0 {
+			cv, tasks := c.view()
+			v.Classes = append(v.Classes, cv)
+			total += tasks
+		}
+		return true
+	}
+	m.classOrder.Ascend(from, add)
+	if from != "" && v.Next == "" {
+		m.classOrder.Scan(func(key string, c *class) bool { return key < from && add(key, c) })
+	}
+	for _, id := range sortedKeys(m.sessions) {
+		v.Sessions = append(v.Sessions, m.sessions[id].view(v.Classes))
+	}
+	return v
+}
+
+func (c *class) view() (v ClassView, tasks int) {
+	v = ClassView{Key: c.key, Queue: c.queue, Handler: c.handler, Require: c.require}
+	c.ready.Scan(func(p place) bool {
+		if len(v.Jobs) == maxViewJobs || tasks >= maxViewTasks {
+			return false
+		}
+		jv := p.job.view(maxViewTasks - tasks)
+		tasks += int(jv.Budget)
+		v.Jobs = append(v.Jobs, jv)
+		return true
+	})
+	return v, tasks
+}
+
+func (j *job) view(limit int) JobView {
+	left := min(j.available(), uint32(limit))
+	v := JobView{ID: j.id, Policy: j.spec.Policy, Exclusive: j.spec.Exclusive()}
+	for _, sp := range j.returned {
+		n := min(sp.hi-sp.lo, left-v.Budget)
+		if n == 0 || len(v.Ranges) == maxViewRanges {
+			return v
+		}
+		v.Ranges = append(v.Ranges, Range{sp.lo, n})
+		v.Budget += n
+	}
+	if n := min(j.total-j.next, left-v.Budget); n > 0 {
+		v.Ranges = append(v.Ranges, Range{j.next, n})
+		v.Budget += n
+	}
+	return v
+}
+
+func (s *session) view(classes []ClassView) SessionView {
+	v := SessionView{ID: s.pb.Id, Worker: s.pb.Worker, Slots: s.pb.Slots, Assigned: s.assigned, Accepts: make([]bool, len(classes))}
+	for i := range classes {
+		c := &classes[i]
+		v.Accepts[i] = s.accepts(&task.Spec{Queue: c.Queue, Handler: c.Handler, Require: c.Require})
+	}
+	return v
+}
+
+// Session is an open session, for those who list them.
+type Session struct {
+	*logpb.Session
+	Assigned uint32
+}
+
+// Sessions returns the open sessions, in order of their ids.
+func (m *Machine) Sessions() []Session {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	out := make([]Session, 0, len(m.sessions))
+	for _, s := range m.sessions {
+		out = append(out, Session{s.pb, s.assigned})
+	}
+	sortSessions(out)
+	return out
+}
+
+// Session returns an open session.
+func (m *Machine) Session(id uint64) (Session, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	s := m.sessions[id]
+	if s == nil {
+		return Session{}, false
+	}
+	return Session{s.pb, s.assigned}, true
+}
+
+// SessionOf returns the open session of a worker.
+func (m *Machine) SessionOf(worker string) (Session, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	s := m.byWorker[worker]
+	if s == nil {
+		return Session{}, false
+	}
+	return Session{s.pb, s.assigned}, true
+}
+
+// HeldTask is a run of tasks that a session holds, as Grant would have told.
+type HeldTask struct {
+	Grant
+	Stopping bool
+}
+
+// Held calls f for what a session holds, with the machine locked: nothing is
+// granted or ended meanwhile. The runs are in order of job and index.
+func (m *Machine) Held(id uint64, f func(HeldTask)) (ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.sessions[id]
+	if s == nil {
+		return false
+	}
+	for _, job := range sortedKeys(s.held) {
+		j := m.jobs[job]
+		left := s.held[job]
+		var run HeldTask
+		for n, p := range j.pages {
+			if left == 0 || p == nil || p == donePage {
+				continue
+			}
+			for k := range p.slots {
+				sl := &p.slots[k]
+				if sl.session != id || !sl.state.Held() {
+					continue
+				}
+				left--
+				i := uint32(n)*pageSize + uint32(k)
+				offset := int64(sl.token) - int64(i)
+				if run.Count > 0 && run.First+run.Count == i && run.TokenOffset == offset && run.Attempt == uint32(sl.attempt) && run.Stopping == (sl.state == task.Stopping) {
+					run.Count++
+					continue
+				}
+				if run.Count > 0 {
+					f(run)
+				}
+				run = HeldTask{Grant{Session: id, Job: job, First: i, Count: 1, TokenOffset: offset, Attempt: uint32(sl.attempt)}, sl.state == task.Stopping}
+			}
+		}
+		if run.Count > 0 {
+			f(run)
+		}
+	}
+	return true
+}

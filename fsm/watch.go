@@ -1,0 +1,70 @@
+package fsm
+
+import "sync"
+
+// Watchers wakes those who wait for a change of a job, or of anything. It outlives
+// a machine: when a snapshot takes its place, everybody is woken.
+type Watchers struct {
+	mu   sync.Mutex
+	jobs map[uint64]map[chan struct{}]struct{}
+}
+
+// NewWatchers returns an empty Watchers.
+func NewWatchers() *Watchers {
+	return &Watchers{jobs: map[uint64]map[chan struct{}]struct{}{}}
+}
+
+// Watch returns a channel that gets a value after each change of the job, and a
+// function that ends the watch. Changes that come while a value waits are one.
+func (w *Watchers) Watch(job uint64) (changed <-chan struct{}, stop func()) {
+	ch := make(chan struct{}, 1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	set := w.jobs[job]
+	if set == nil {
+		set = map[chan struct{}]struct{}{}
+		w.jobs[job] = set
+	}
+	set[ch] = struct{}{}
+	return ch, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(set, ch)
+		// Another watch may have made a new set meanwhile.
+		if len(set) == 0 && len(w.jobs[job]) == 0 {
+			delete(w.jobs, job)
+		}
+	}
+}
+
+// WakeAll wakes every watcher.
+func (w *Watchers) WakeAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, set := range w.jobs {
+		wakeSet(set)
+	}
+}
+
+func (w *Watchers) notify(jobs []*job) {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.jobs) == 0 {
+		return
+	}
+	for _, j := range jobs {
+		wakeSet(w.jobs[j.id])
+	}
+}
+
+func wakeSet(set map[chan struct{}]struct{}) {
+	for ch := range set {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+}

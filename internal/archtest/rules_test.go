@@ -1,0 +1,135 @@
+package archtest
+
+// maxLines is where a hand-written file fails. The aim is 500; the rest is room to
+// finish a thought before splitting.
+const maxLines = 600
+
+// vagueNames are package names that say nothing about what is inside.
+var vagueNames = []string{"util", "utils", "common", "helper", "helpers", "misc"}
+
+// testLibraries are for tests and for the packages under testSupport.
+var testLibraries = []string{
+	"testing/...",
+	"github.com/stretchr/testify/...",
+	"go.uber.org/goleak",
+	"pgregory.net/rapid",
+	"github.com/rogpeppe/go-internal/testscript/...",
+	"github.com/anishathalye/porcupine",
+}
+
+// testSupport are the folders that exist for tests: they may import test libraries,
+// and only tests and each other may import them.
+var testSupport = []string{"internal/sim", "internal/archtest", "e2e"}
+
+// A layer is a folder of the repository with what its non-test files may import.
+// The longest matching dir counts, so a row for fsm/store replaces that of fsm.
+type layer struct {
+	dir string
+	// own lists the folders of this repository that it may import, besides itself.
+	own []string
+	// refused lists what it must not import: a path, or a path and all below with /...
+	refused []string
+	// unlinked lists what it must not even reach through other packages.
+	unlinked []string
+	// names lists, by package, what must not be referred to.
+	names map[string][]string
+	// stdlibOnly refuses every package that is neither ours nor the standard library's.
+	stdlibOnly bool
+}
+
+var (
+	raft = []string{
+		"github.com/hashicorp/raft/...",
+		"github.com/hashicorp/raft-boltdb/...",
+		"github.com/hashicorp/raft-wal/...",
+	}
+	grpc       = []string{"google.golang.org/grpc/..."}
+	network    = append([]string{"net/..."}, grpc...)
+	randomness = []string{"math/rand/...", "crypto/rand", "hash/maphash"}
+
+	environment = []string{
+		"Getenv", "LookupEnv", "Environ", "ExpandEnv", "Hostname", "Getpid", "Args",
+	}
+	// The state machine neither reads a clock nor waits for one, and no answer of
+	// its depends on the time zone of the server.
+	clockAndEnvironment = map[string][]string{
+		"time": {
+			"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick",
+			"NewTimer", "NewTicker", "Local", "LoadLocation",
+		},
+		"os": environment,
+	}
+	// The flusher may wait for an interval, but what it writes has no time of its own.
+	clockReads = map[string][]string{
+		"time": {"Now", "Since", "Until", "Local", "LoadLocation"},
+		"os":   environment,
+	}
+)
+
+// layers is the house of DESIGN: task <- fsm <- scheduler <- node <- transport <-
+// web <- cmd, with worker and client beside it on api, task and wire.
+var layers = []layer{
+	{dir: "api"},
+	{dir: "task", stdlibOnly: true, unlinked: join(network, raft)},
+	{dir: "wire", own: []string{"api", "task"}, unlinked: raft},
+
+	{
+		dir:      "fsm",
+		own:      []string{"task"},
+		refused:  join(network, raft, randomness),
+		unlinked: join([]string{"net", "net/http"}, grpc, raft),
+		names:    clockAndEnvironment,
+	},
+	{
+		dir:      "fsm/logpb",
+		refused:  join(network, raft, randomness),
+		unlinked: join([]string{"net", "net/http"}, grpc, raft),
+	},
+	{
+		// It implements raft's snapshot store, and so may import raft.
+		dir:     "fsm/store",
+		own:     []string{"task", "fsm"},
+		refused: join(network, randomness),
+		names:   clockReads,
+	},
+
+	{dir: "scheduler", own: []string{"task", "fsm"}, refused: network, unlinked: raft},
+	{dir: "node", own: []string{"task", "fsm", "scheduler", "api", "wire"}},
+	{dir: "transport/peerpb"},
+	{dir: "transport", own: []string{"task", "fsm", "scheduler", "node", "api", "wire"}},
+	{dir: "web", own: []string{"task", "fsm", "scheduler", "node", "transport", "api", "wire"}},
+
+	{dir: "worker", own: []string{"api", "task", "wire"}, unlinked: raft},
+	{dir: "client", own: []string{"api", "task", "wire"}, unlinked: raft},
+	{dir: "examples", own: []string{"api", "task", "wire", "client", "worker"}},
+
+	{dir: "cmd", own: []string{
+		"task", "fsm", "scheduler", "node", "transport", "web", "api", "wire", "worker", "client",
+	}},
+
+	{dir: "e2e", own: []string{
+		"task", "fsm", "scheduler", "node", "transport", "web", "api", "wire", "worker", "client", "internal",
+	}},
+	{dir: "internal/sim", own: []string{
+		"task", "fsm", "scheduler", "node", "transport", "web", "api", "wire", "worker", "client",
+	}},
+	{dir: "internal/archtest", stdlibOnly: true},
+}
+
+// houseRules are the rules of this repository.
+var houseRules = rules{
+	layers:        layers,
+	entry:         "cmd",
+	testLibraries: testLibraries,
+	testSupport:   testSupport,
+	maxLines:      maxLines,
+	vagueNames:    vagueNames,
+}
+
+func join(lists ...[]string) []string {
+	var all []string
+	for _, l := range lists {
+		all = append(all, l...)
+	}
+	return all
+}

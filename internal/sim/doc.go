@@ -1,0 +1,17 @@
+// Package sim holds what tests compare the system with.
+//
+// # Purpose
+//
+// Model is a reference of the replicated state machine: the same ops with the same
+// meaning, written so plainly that it can be checked by reading. It has a struct for
+// each task, plain maps, and neither ranges, pages, indexes, disk nor locks. The
+// model test of fsm/store applies the same random entries to it and to real
+// machines, and every result and every readable fact must be equal.
+//
+// # Trade-offs
+//
+// It is slow and keeps everything in memory, and so is of use in tests only. It
+// shares with package fsm the messages of the log and the form of results, and with
+// package task the limits and the backoff; all else is written a second time, on
+// purpose.
+package sim

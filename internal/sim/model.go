@@ -1,0 +1,248 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// Model is the reference state machine.
+type Model struct {
+	ClusterID                       string
+	Clock                           int64
+	NextJob, NextToken, NextSession uint64
+	Jobs                            map[uint64]*Job
+	Sessions                        map[uint64]*Session
+	Keys                            map[KeyName]*Key
+	// Events is what an observer is told about the entry that was applied last.
+	Events []Event
+	// Paths counts the interesting things that happened.
+	Paths map[string]int
+}
+
+// Job is a job with all its tasks.
+type Job struct {
+	ID           uint64
+	Spec         *task.Spec
+	Key          string
+	Hash         string
+	Open, Hold   bool
+	Own          bool // each task has a payload of its own
+	RetryOf      uint64
+	Submitted    int64
+	Started      int64
+	Finished     int64
+	LastAppend   int64
+	NotBefore    int64
+	ExpireAt     int64
+	CancelReason task.Reason
+	Reason       task.Reason
+	Tasks        []*Task
+	// Outcomes is the indexes of final tasks in the order in which they ended.
+	Outcomes []uint32
+	Appends  []Append
+}
+
+// Append is tasks that were appended, for retries of the request.
+type Append struct {
+	First, Count uint32
+	Packed       string
+}
+
+// Task is one task with its outcome.
+type Task struct {
+	Payload   []byte
+	State     task.State
+	Touched   bool // it was granted or ended
+	Attempt   uint32
+	Failures  uint32
+	Lost      uint32
+	Token     uint64
+	Session   uint64
+	NotBefore int64 // of a retry
+	Reason    task.Reason
+
+	// Of the outcome.
+	Cursor           uint32
+	Worker           string
+	Output           []byte
+	ExitCodePlusOne  int32
+	Error            string
+	Stderr           []byte
+	FinishedAt       int64
+	GrantedWhenEnded bool
+}
+
+// Session is a worker's registration.
+type Session struct {
+	*logpb.Session
+}
+
+// KeyName is a request key in its queue.
+type KeyName struct{ Queue, Key string }
+
+// Key is what is known of a request key. Expires is 0 while its job is not final.
+type Key struct {
+	Hash    string
+	Job     uint64
+	Expires int64
+}
+
+// EventKind says what an observer was told.
+type EventKind string
+
+// The kinds of event.
+const (
+	GrantedEvent  EventKind = "granted"
+	StoppingEvent EventKind = "stopping"
+	ClosedEvent   EventKind = "closed"
+)
+
+// Event is one thing that an observer is told, about one task where it is one.
+type Event struct {
+	Kind    EventKind
+	Session uint64
+	Job     uint64
+	Index   uint32
+	Token   uint64
+	Attempt uint32
+}
+
+// NewModel returns an empty model.
+func NewModel() *Model {
+	return &Model{
+		NextJob: 1, NextToken: 1, NextSession: 1,
+		Jobs: map[uint64]*Job{}, Sessions: map[uint64]*Session{}, Keys: map[KeyName]*Key{}, Paths: map[string]int{},
+	}
+}
+
+// Apply applies the ops of one entry and returns a result for each. Errors have the
+// right kind and no text.
+func (m *Model) Apply(index uint64, clock int64, ops []*logpb.Op) []fsm.Result {
+	m.Clock = min(max(m.Clock, clock, 1), fsm.MaxClock)
+	m.Events = nil
+	results := make([]fsm.Result, len(ops))
+	for i, op := range ops {
+		results[i].Index = index
+		m.apply(op, &results[i])
+		for _, j := range m.JobList() {
+			m.finish(j)
+		}
+	}
+	return results
+}
+
+func (m *Model) apply(op *logpb.Op, r *fsm.Result) {
+	switch o := op.Op.(type) {
+	case *logpb.Op_InitCluster:
+		m.initCluster(o.InitCluster, r)
+	case *logpb.Op_Submit:
+		m.submit(o.Submit, r)
+	case *logpb.Op_AppendTasks:
+		m.appendTasks(o.AppendTasks, r)
+	case *logpb.Op_CloseTasks:
+		m.closeTasks(o.CloseTasks, r)
+	case *logpb.Op_Cancel:
+		m.cancel(o.Cancel, r)
+	case *logpb.Op_OpenSession:
+		m.openSession(o.OpenSession, r)
+	case *logpb.Op_CloseSession:
+		m.closeSession(o.CloseSession, r)
+	case *logpb.Op_ApplyPlan:
+		m.applyPlan(o.ApplyPlan, r)
+	case *logpb.Op_Report:
+		m.report(o.Report.Groups, r)
+	case *logpb.Op_Expire:
+		m.expire(o.Expire, r)
+	case *logpb.Op_Collect:
+		m.collect(o.Collect, r)
+	}
+}
+
+// JobList returns the jobs in order of their ids.
+func (m *Model) JobList() []*Job {
+	var out []*Job
+	for _, id := range slices.Sorted(maps.Keys(m.Jobs)) {
+		out = append(out, m.Jobs[id])
+	}
+	return out
+}
+
+// Counts counts the tasks of a job by state.
+func (j *Job) Counts() (c task.Counts) {
+	for _, t := range j.Tasks {
+		c[t.State]++
+	}
+	return c
+}
+
+// Total is the number of tasks.
+func (j *Job) Total() uint32 { return uint32(len(j.Tasks)) }
+
+// Frontier is the first task that was never touched.
+func (j *Job) Frontier() uint32 {
+	for i, t := range j.Tasks {
+		if !t.Touched {
+			return uint32(i)
+		}
+	}
+	return j.Total()
+}
+
+// finish marks a job as final once all its tasks are.
+func (m *Model) finish(j *Job) {
+	if j.Finished != 0 || j.Open || len(j.Outcomes) < len(j.Tasks) {
+		return
+	}
+	j.Finished = m.Clock
+	if j.Key != "" {
+		m.Keys[KeyName{j.Spec.Queue, j.Key}].Expires = m.Clock + int64(task.KeyRetention)
+	}
+}
+
+func (m *Model) saw(path string) { m.Paths[path]++ }
+
+func refuse(r *fsm.Result, kind task.Kind) { r.Err = &task.Error{Kind: kind, Msg: string(kind)} }
+
+func (m *Model) initCluster(o *logpb.InitCluster, r *fsm.Result) {
+	switch {
+	case o.ClusterId == "":
+		refuse(r, task.KindInvalid)
+	case m.ClusterID != "":
+		refuse(r, task.KindConflict)
+	default:
+		m.ClusterID = o.ClusterId
+	}
+}
+
+// collect forgets finished jobs and keys whose time is over.
+func (m *Model) collect(o *logpb.Collect, r *fsm.Result) {
+	for _, id := range o.Jobs {
+		j := m.Jobs[id]
+		if j == nil || j.Finished == 0 {
+			continue
+		}
+		keep := int64(j.Spec.Retention)
+		if c := j.Counts(); keep == 0 && c[task.Succeeded] == j.Total() {
+			keep = int64(task.RetainSucceeded)
+		} else if keep == 0 {
+			keep = int64(task.RetainOther)
+		}
+		if j.Finished+keep <= m.Clock {
+			delete(m.Jobs, id)
+			r.Total++
+			m.saw("job collected")
+		}
+	}
+	for _, k := range o.Keys {
+		name := KeyName{k.Queue, k.Key}
+		if e := m.Keys[name]; e != nil && e.Expires != 0 && e.Expires <= m.Clock {
+			delete(m.Keys, name)
+			r.Total++
+			m.saw("key collected")
+		}
+	}
+}

@@ -1,0 +1,269 @@
+package sim
+
+import (
+	"slices"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+func (m *Model) submit(o *logpb.Submit, r *fsm.Result) {
+	if err := task.ValidKey(o.Key); err != nil {
+		refuse(r, task.KindOf(err))
+		return
+	}
+	spec, err := fsm.DecodeSpec(o.Spec)
+	if err != nil {
+		refuse(r, task.KindInvalid)
+		return
+	}
+	spec.SetDefaults()
+	if err := spec.Validate(); err != nil {
+		refuse(r, task.KindOf(err))
+		return
+	}
+	name := KeyName{spec.Queue, o.Key}
+	if k := m.Keys[name]; o.Key != "" && k != nil {
+		r.Job, r.Existed = k.Job, true
+		if k.Hash != string(o.Hash) {
+			refuse(r, task.KindConflict)
+			m.saw("key conflict")
+		} else {
+			m.saw("key repeated")
+		}
+		return
+	}
+	j := &Job{
+		ID: m.NextJob, Spec: spec, Key: o.Key, Open: o.Open, Hold: o.Open && o.Hold, RetryOf: o.RetryOf,
+		Submitted: m.Clock, LastAppend: m.Clock,
+	}
+	if kind := badTasks(j, o.Tasks, o.Open); kind != "" {
+		refuse(r, kind)
+		return
+	}
+	if o.Key != "" {
+		j.Hash = string(o.Hash)
+		m.Keys[name] = &Key{Hash: j.Hash, Job: j.ID}
+	}
+	switch {
+	case spec.Delay > 0:
+		j.NotBefore = m.Clock + int64(spec.Delay)
+	case spec.NotBefore > m.Clock:
+		j.NotBefore = spec.NotBefore
+	}
+	if spec.Expire > 0 {
+		j.ExpireAt = m.Clock + int64(spec.Expire)
+	}
+	m.NextJob++
+	m.Jobs[j.ID] = j
+	j.grow(o.Tasks)
+	r.Job, r.Total = j.ID, j.Total()
+}
+
+// badTasks returns what kind of error adding tasks to j is; "": none.
+func badTasks(j *Job, t *logpb.Tasks, zeroOK bool) task.Kind {
+	count, own := int(t.GetCount()), len(t.GetPacked()) > 0
+	switch {
+	case count == 0 && !zeroOK:
+		return task.KindInvalid
+	case len(j.Tasks)+count > task.MaxTasks:
+		return task.KindTooLarge
+	case len(j.Tasks) > 0 && count > 0 && own != j.Own:
+		return task.KindConflict
+	case own:
+		return task.KindOf(task.PackCheck(t.Packed, count, task.MaxPayload))
+	}
+	return ""
+}
+
+func (j *Job) grow(t *logpb.Tasks) {
+	packed := t.GetPacked()
+	if t.GetCount() > 0 {
+		j.Own = len(packed) > 0
+	}
+	state := task.Pending
+	if j.NotBefore > 0 {
+		state = task.Scheduled
+	}
+	for range t.GetCount() {
+		added := &Task{State: state}
+		if j.Own {
+			added.Payload, packed, _ = task.PackNext(packed)
+		}
+		j.Tasks = append(j.Tasks, added)
+	}
+}
+
+func (m *Model) appendTasks(o *logpb.AppendTasks, r *fsm.Result) {
+	j := m.growing(o.Job, r)
+	if j == nil {
+		return
+	}
+	switch {
+	case o.FirstIndex > j.Total():
+		m.saw("append leaves a gap")
+		refuse(r, task.KindInvalid)
+	case o.FirstIndex < j.Total():
+		if slices.Contains(j.Appends, Append{o.FirstIndex, o.Tasks.GetCount(), string(o.Tasks.GetPacked())}) {
+			m.saw("append repeated")
+			r.Existed = true
+		} else {
+			refuse(r, task.KindConflict)
+		}
+	case !j.Open:
+		refuse(r, task.KindConflict)
+	case o.Tasks.GetCount() == 0:
+		refuse(r, task.KindInvalid)
+	default:
+		if kind := badTasks(j, o.Tasks, true); kind != "" {
+			refuse(r, kind)
+			return
+		}
+		j.Appends = append(j.Appends, Append{o.FirstIndex, o.Tasks.Count, string(o.Tasks.Packed)})
+		j.LastAppend = m.Clock
+		j.grow(o.Tasks)
+		r.Total = j.Total()
+	}
+}
+
+func (m *Model) closeTasks(o *logpb.CloseTasks, r *fsm.Result) {
+	j := m.growing(o.Job, r)
+	switch {
+	case j == nil:
+	case o.Total != j.Total():
+		refuse(r, task.KindConflict)
+	case !j.Open:
+		r.Existed = true
+		if j.Finished != 0 {
+			m.saw("close repeated after the end")
+		}
+	case j.Total() == 0:
+		refuse(r, task.KindInvalid)
+	default:
+		j.Open, j.Hold = false, false
+	}
+}
+
+// growing finds a job that was not cancelled.
+func (m *Model) growing(id uint64, r *fsm.Result) *Job {
+	j := m.Jobs[id]
+	switch {
+	case j == nil:
+		refuse(r, task.KindNotFound)
+		return nil
+	case j.CancelReason != 0:
+		refuse(r, task.KindConflict)
+		return nil
+	}
+	r.Job, r.Total = j.ID, j.Total()
+	return j
+}
+
+func (m *Model) cancel(o *logpb.Cancel, r *fsm.Result) {
+	reason := task.Reason(o.Reason)
+	j := m.Jobs[o.Job]
+	switch {
+	case o.Reason == 0 || o.Reason > 255 || !reason.Valid():
+		refuse(r, task.KindInvalid)
+	case j == nil:
+		refuse(r, task.KindNotFound)
+	case j.Finished != 0:
+		refuse(r, task.KindConflict)
+	case o.Index == nil:
+		r.Job = j.ID
+		m.cancelJob(j, reason, r)
+	case *o.Index >= j.Total():
+		r.Job = j.ID
+		refuse(r, task.KindNotFound)
+	case j.Tasks[*o.Index].State.Final():
+		r.Job = j.ID
+		refuse(r, task.KindConflict)
+	default:
+		r.Job = j.ID
+		m.cancelTask(j, *o.Index, reason, r)
+		m.saw("task cancelled by itself")
+	}
+}
+
+func (m *Model) cancelJob(j *Job, reason task.Reason, r *fsm.Result) {
+	if j.CancelReason == 0 {
+		j.CancelReason = reason
+	}
+	j.Open, j.Hold = false, false
+	if len(j.Tasks)-int(j.Frontier()) > 1 {
+		m.saw("range cancelled")
+	}
+	for i, t := range j.Tasks {
+		if !t.State.Final() {
+			m.cancelTask(j, uint32(i), reason, r)
+		}
+	}
+	if len(j.Tasks) == 0 && j.Reason == 0 {
+		j.Reason = reason
+	}
+}
+
+func (m *Model) cancelTask(j *Job, i uint32, reason task.Reason, r *fsm.Result) {
+	t := j.Tasks[i]
+	switch t.State {
+	case task.Stopping:
+		r.Stopping++
+	case task.Assigned:
+		t.State, t.Reason = task.Stopping, reason
+		m.Events = append(m.Events, Event{Kind: StoppingEvent, Session: t.Session, Job: j.ID, Index: i, Token: t.Token})
+		r.Stopping++
+	default:
+		m.end(j, i, task.Cancelled, reason, "", nil)
+		r.Cancelled++
+	}
+}
+
+func (m *Model) expire(o *logpb.Expire, r *fsm.Result) {
+	for _, id := range o.Jobs {
+		j := m.Jobs[id]
+		if j == nil {
+			continue
+		}
+		m.finish(j)
+		if j.Finished != 0 {
+			continue
+		}
+		if j.Open && j.LastAppend+int64(task.OpenTimeout) <= m.Clock {
+			m.saw("abandoned")
+			m.cancelJob(j, task.ReasonAbandoned, r)
+		}
+		if j.ExpireAt == 0 || j.ExpireAt > m.Clock {
+			continue
+		}
+		if j.Open {
+			m.saw("expired while open")
+			m.cancelJob(j, task.ReasonExpired, r)
+			continue
+		}
+		for i, t := range j.Tasks {
+			if !t.State.Final() && !t.State.Held() {
+				m.saw("expired")
+				m.cancelTask(j, uint32(i), task.ReasonExpired, r)
+			}
+		}
+		j.ExpireAt = 0
+	}
+}
+
+// end records the outcome of a task. g is the report that it came in, or nil.
+func (m *Model) end(j *Job, i uint32, to task.State, reason task.Reason, worker string, g *logpb.ReportGroup) {
+	t := j.Tasks[i]
+	if t.State.Final() {
+		panic("model: an outcome is overwritten")
+	}
+	t.State, t.Touched, t.Reason, t.Session, t.NotBefore = to, true, reason, 0, 0
+	t.Cursor, t.Worker, t.FinishedAt, t.GrantedWhenEnded = uint32(len(j.Outcomes)), worker, m.Clock, t.Token != 0
+	if g != nil && to != task.Cancelled {
+		t.ExitCodePlusOne, t.Error, t.Stderr = g.ExitCodePlusOne, g.Error, g.StderrTail
+	}
+	j.Outcomes = append(j.Outcomes, i)
+	if to != task.Succeeded && j.Reason == 0 {
+		j.Reason = reason
+	}
+}

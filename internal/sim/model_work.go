@@ -1,0 +1,305 @@
+package sim
+
+import (
+	"bytes"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// badRanges says that a plan or a report names what no job can have, or too much.
+func badRanges(limit uint64, each func(check func(first, count uint32))) bool {
+	sum, bad := uint64(0), false
+	each(func(first, count uint32) {
+		sum += uint64(count)
+		bad = bad || uint64(first)+uint64(count) > task.MaxTasks
+	})
+	return bad || sum > limit
+}
+
+func badReport(groups []*logpb.ReportGroup) bool {
+	for _, g := range groups {
+		if g.Outcome < 1 || g.Outcome > 4 || g.Reason > uint32(task.ReasonAbandoned) {
+			return true
+		}
+	}
+	return badRanges(fsm.MaxReported, func(check func(first, count uint32)) {
+		for _, g := range groups {
+			for _, rg := range g.Ranges {
+				check(rg.First, rg.Count)
+			}
+		}
+	})
+}
+
+func badHeld(held []*logpb.Held) bool {
+	return badRanges(fsm.MaxReported, func(check func(first, count uint32)) {
+		for _, h := range held {
+			for _, rg := range h.Ranges {
+				check(rg.First, rg.Count)
+			}
+		}
+	})
+}
+
+// Held returns the tasks that a session holds, as events, in order of job and index.
+func (m *Model) Held(session uint64) (out []Event) {
+	for _, j := range m.JobList() {
+		for i, t := range j.Tasks {
+			if t.State.Held() && t.Session == session {
+				out = append(out, Event{Session: session, Job: j.ID, Index: uint32(i), Token: t.Token, Attempt: t.Attempt})
+			}
+		}
+	}
+	return out
+}
+
+func (m *Model) openSession(o *logpb.OpenSession, r *fsm.Result) {
+	pb := o.Session
+	if pb == nil || pb.Worker == "" || pb.Slots < 1 || pb.Slots > task.MaxSlots || badReport(o.Reports) || badHeld(o.Held) {
+		refuse(r, task.KindInvalid)
+		return
+	}
+	var old *Session
+	for _, s := range m.Sessions {
+		if s.Worker == pb.Worker {
+			old = s
+		}
+	}
+	switch {
+	case old != nil && bytes.Equal(old.Nonce, pb.Nonce):
+		r.Session, r.Existed = old.Id, true
+		return
+	case old != nil && old.Id != o.Replaces:
+		refuse(r, task.KindConflict)
+		return
+	}
+	m.report(o.Reports, r)
+	fresh := proto.CloneOf(pb)
+	fresh.Id, fresh.OpenedNs = m.NextSession, m.Clock
+	m.NextSession++
+	m.Sessions[fresh.Id] = &Session{fresh}
+	r.Session = fresh.Id
+	if old == nil {
+		return
+	}
+	for _, h := range o.Held {
+		for _, rg := range h.Ranges {
+			for i := rg.First; i < rg.First+rg.Count; i++ {
+				if t := m.current(h.Job, i, uint64(int64(i)+h.TokenOffset)); t != nil && t.Session == old.Id {
+					t.Session = fresh.Id
+					m.saw("task kept over a new session")
+				}
+			}
+		}
+	}
+	m.endSession(old, false)
+}
+
+func (m *Model) closeSession(o *logpb.CloseSession, r *fsm.Result) {
+	s := m.Sessions[o.Id]
+	if s == nil {
+		refuse(r, task.KindNotFound)
+		return
+	}
+	r.Session = o.Id
+	m.endSession(s, !o.Graceful)
+}
+
+func (m *Model) endSession(s *Session, lost bool) {
+	for _, held := range m.Held(s.Id) {
+		j, i := m.Jobs[held.Job], held.Index
+		t := j.Tasks[i]
+		switch {
+		case t.State == task.Stopping:
+			m.saw("stopping to cancelled by the end of a session")
+			m.end(j, i, task.Cancelled, t.Reason, s.workerName(), nil)
+		case lost && t.Lost+1 >= task.MaxLost:
+			m.saw("worker lost too often")
+			m.end(j, i, task.Failed, task.ReasonWorkerLost, s.workerName(), nil)
+		default:
+			if lost {
+				t.Lost++
+			}
+			m.saw("requeued by the end of a session")
+			t.State, t.Session = task.Pending, 0
+		}
+	}
+	delete(m.Sessions, s.Id)
+	m.Events = append(m.Events, Event{Kind: ClosedEvent, Session: s.Id})
+}
+
+func (s *Session) workerName() string {
+	if s.Name != "" {
+		return s.Name
+	}
+	return s.Worker
+}
+
+func (m *Model) applyPlan(o *logpb.ApplyPlan, r *fsm.Result) {
+	if badRanges(task.MaxTasks, func(check func(first, count uint32)) {
+		for _, a := range o.Assign {
+			check(a.First, a.Count)
+		}
+	}) {
+		m.saw("hostile plan")
+		refuse(r, task.KindInvalid)
+		return
+	}
+	for _, a := range o.Assign {
+		for i := a.First; i < a.First+a.Count; i++ {
+			if !m.grantable(a.Session, a.Job, i) {
+				r.Refused++
+				continue
+			}
+			r.Granted++
+			j := m.Jobs[a.Job]
+			t := j.Tasks[i]
+			if t.Failures > 0 {
+				m.saw("retry granted")
+			}
+			t.Attempt++
+			t.State, t.Touched, t.Session, t.Token, t.NotBefore = task.Assigned, true, a.Session, m.NextToken, 0
+			m.NextToken++
+			if j.Started == 0 {
+				j.Started = m.Clock
+			}
+			m.Events = append(m.Events, Event{Kind: GrantedEvent, Session: a.Session, Job: a.Job, Index: i, Token: t.Token, Attempt: t.Attempt})
+		}
+	}
+}
+
+// Grantable says whether some session could be given task i of j at a time, all
+// sessions being empty.
+func (j *Job) Grantable(i uint32, now int64) bool {
+	if i >= j.Total() || j.Open && j.Hold || j.NotBefore > now {
+		return false
+	}
+	t, c := j.Tasks[i], j.Counts()
+	held := c.Held()
+	switch {
+	case j.Spec.MaxParallel > 0 && held >= j.Spec.MaxParallel:
+		return false
+	case t.State != task.Pending && t.State != task.Scheduled || t.NotBefore > now:
+		return false
+	case !t.Touched && i != j.Frontier():
+		return false
+	}
+	if j.Spec.Serial {
+		for k, other := range j.Tasks {
+			if other.State.Held() || k < int(i) && !other.State.Final() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (m *Model) grantable(session, job uint64, i uint32) bool {
+	s, j := m.Sessions[session], m.Jobs[job]
+	if s == nil || j == nil || !s.Accepts(j.Spec) {
+		return false
+	}
+	capacity := int(s.Slots)
+	if !j.Spec.Serial {
+		capacity += task.MaxOutstanding
+	}
+	return len(m.Held(session)) < capacity && j.Grantable(i, m.Clock)
+}
+
+// Accepts says whether the session's worker can run tasks of a spec.
+func (s *Session) Accepts(spec *task.Spec) bool {
+	if spec.Handler == "" && !s.Commands || spec.Handler != "" && !slices.Contains(s.Handlers, spec.Handler) {
+		return false
+	}
+	if len(s.Queues) > 0 && !slices.Contains(s.Queues, spec.Queue) {
+		return false
+	}
+	for _, want := range spec.Require {
+		if !slices.ContainsFunc(s.Labels, func(p *logpb.Pair) bool { return p.Key == want.Key && p.Value == want.Value }) {
+			return false
+		}
+	}
+	return true
+}
+
+// current returns the task that is held under token, or nil.
+func (m *Model) current(job uint64, i uint32, token uint64) *Task {
+	j := m.Jobs[job]
+	if j == nil || i >= j.Total() {
+		return nil
+	}
+	if t := j.Tasks[i]; t.State.Held() && t.Token == token {
+		return t
+	}
+	return nil
+}
+
+func (m *Model) report(groups []*logpb.ReportGroup, r *fsm.Result) {
+	if badReport(groups) {
+		refuse(r, task.KindInvalid)
+		return
+	}
+	for _, g := range groups {
+		outputs := g.PackedOutputs
+		for _, rg := range g.Ranges {
+			for i := rg.First; i < rg.First+rg.Count; i++ {
+				var output []byte
+				output, outputs, _ = task.PackNext(outputs)
+				token := uint64(int64(i) + g.TokenOffset)
+				if m.current(g.Job, i, token) == nil {
+					r.Exceptions = append(r.Exceptions, fsm.Exception{Job: g.Job, Index: i, Token: token, Verdict: m.verdict(g.Job, i, token)})
+					continue
+				}
+				m.endAttempt(m.Jobs[g.Job], i, g, output)
+			}
+		}
+	}
+}
+
+func (m *Model) verdict(job uint64, i uint32, token uint64) fsm.Verdict {
+	j := m.Jobs[job]
+	if j == nil || i >= j.Total() {
+		m.saw("verdict unknown")
+		return fsm.Unknown
+	}
+	if t := j.Tasks[i]; t.State.Final() && t.Token != 0 && t.Token == token {
+		m.saw("verdict already")
+		return fsm.Already
+	}
+	m.saw("verdict superseded")
+	return fsm.Superseded
+}
+
+func (m *Model) endAttempt(j *Job, i uint32, g *logpb.ReportGroup, output []byte) {
+	t := j.Tasks[i]
+	worker := m.Sessions[t.Session].workerName()
+	outcome := task.Outcome(g.Outcome)
+	switch {
+	case t.State == task.Stopping:
+		m.saw("stopping to cancelled by a report")
+		m.end(j, i, task.Cancelled, t.Reason, worker, g)
+	case outcome == task.OutcomeSucceeded:
+		t.Output = output
+		m.end(j, i, task.Succeeded, 0, worker, g)
+	case outcome == task.OutcomeReturned, outcome == task.OutcomeStopped:
+		t.State, t.Session = task.Pending, 0
+		if outcome == task.OutcomeReturned {
+			m.saw("returned")
+			t.Attempt--
+		}
+	case g.Permanent || t.Failures+1 >= j.Spec.MaxAttempts:
+		m.saw("failed")
+		t.Output = output
+		m.end(j, i, task.Failed, task.Reason(g.Reason), worker, g)
+	default:
+		m.saw("retry")
+		t.Failures++
+		t.State, t.Session, t.Reason = task.Scheduled, 0, task.Reason(g.Reason)
+		t.NotBefore = m.Clock + int64(task.Backoff(j.ID, i, t.Failures))
+	}
+}

@@ -1,0 +1,231 @@
+package testcluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/transport"
+	"github.com/rota-scheduler/rota/wire"
+	"github.com/rota-scheduler/rota/worker"
+)
+
+// Wait is how long a condition may take to come true in a test.
+const Wait = 30 * time.Second
+
+// Server is one server of a Cluster.
+type Server struct {
+	Config  node.Config
+	Node    *node.Node
+	service *transport.Server
+	grpc    *grpc.Server
+	peers   *transport.Peers
+	Addr    string
+	raft    string
+}
+
+// Cluster is servers in this process.
+type Cluster struct {
+	t       testing.TB
+	Servers []*Server
+	edit    func(*node.Config)
+}
+
+// Start starts n servers and waits for a leader that is ready. edit, which may be nil,
+// changes each server's configuration before it starts.
+func Start(t testing.TB, n int, edit func(*node.Config)) *Cluster {
+	t.Helper()
+	c := &Cluster{t: t, edit: edit}
+	dir := t.TempDir()
+	for i := range n {
+		c.Servers = append(c.Servers, &Server{
+			Addr: freeAddr(t), raft: freeAddr(t),
+			Config: node.Config{NodeID: fmt.Sprintf("n%d", i+1), DataDir: filepath.Join(dir, fmt.Sprintf("n%d", i+1)), BootstrapExpect: n},
+		})
+	}
+	t.Cleanup(c.stopAll)
+	for i := range c.Servers {
+		c.Restart(i)
+	}
+	c.Leader()
+	return c
+}
+
+// freeAddr returns a loopback address whose port was free a moment ago.
+func freeAddr(t testing.TB) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// Addrs is the gRPC addresses of all servers.
+func (c *Cluster) Addrs() []string {
+	var out []string
+	for _, s := range c.Servers {
+		out = append(out, s.Addr)
+	}
+	return out
+}
+
+// Logger is where servers and workers of tests log: nowhere, unless ROTA_TEST_LOG is set.
+func Logger(who string) *slog.Logger {
+	if os.Getenv("ROTA_TEST_LOG") == "" {
+		return slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("who", who)
+}
+
+// Restart starts server i, which is not running.
+func (c *Cluster) Restart(i int) {
+	c.t.Helper()
+	require.NoError(c.t, c.TryRestart(i))
+}
+
+// TryRestart is Restart where it is the start's failure that is looked for.
+func (c *Cluster) TryRestart(i int) error {
+	s := c.Servers[i]
+	grpcListener, err := net.Listen("tcp", s.Addr)
+	if err != nil {
+		return err
+	}
+	raftListener, err := net.Listen("tcp", s.raft)
+	if err != nil {
+		return err
+	}
+	s.peers = transport.NewPeers()
+	cfg := s.Config
+	cfg.Addr, cfg.PeerAddr, cfg.HTTPAddr = s.Addr, s.raft, ""
+	cfg.Join, cfg.Peers, cfg.RaftListener = c.Addrs(), s.peers, raftListener
+	cfg.Log = Logger(cfg.NodeID)
+	cfg.Fatal = func(err error) { c.t.Errorf("server %s must stop: %v", cfg.NodeID, err) }
+	if c.edit != nil {
+		c.edit(&cfg)
+	}
+	n, err := node.Start(cfg)
+	if err != nil {
+		_ = grpcListener.Close()
+		_ = raftListener.Close()
+		return err
+	}
+	s.Node = n
+	s.service = transport.New(transport.Config{Node: n, Peers: s.peers, Log: cfg.Log, Version: "test"})
+	s.grpc = grpc.NewServer(wire.ServerOptions()...)
+	s.service.Register(s.grpc)
+	go func() { _ = s.grpc.Serve(grpcListener) }()
+	return nil
+}
+
+// Kill ends server i as a crash would.
+func (c *Cluster) Kill(i int) {
+	c.t.Helper()
+	s := c.Servers[i]
+	s.grpc.Stop()
+	s.service.Stop()
+	require.NoError(c.t, s.Node.Kill())
+	require.NoError(c.t, s.peers.Close())
+	s.Node = nil
+}
+
+// Stop ends server i in good order.
+func (c *Cluster) Stop(i int) {
+	c.t.Helper()
+	s := c.Servers[i]
+	s.service.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), Wait)
+	defer cancel()
+	require.NoError(c.t, s.Node.Shutdown(ctx))
+	s.grpc.Stop()
+	require.NoError(c.t, s.peers.Close())
+	s.Node = nil
+}
+
+func (c *Cluster) stopAll() {
+	var wg sync.WaitGroup
+	for i, s := range c.Servers {
+		if s.Node != nil {
+			wg.Go(func() { c.Kill(i) })
+		}
+	}
+	wg.Wait()
+}
+
+// Leader waits for a leader that is ready, and returns its place.
+func (c *Cluster) Leader() int {
+	c.t.Helper()
+	leader := -1
+	c.Eventually(func() bool {
+		for i, s := range c.Servers {
+			if s.Node == nil {
+				continue
+			}
+			if _, ok := s.Node.Ready(); ok {
+				leader = i
+				return true
+			}
+		}
+		return false
+	}, "a leader")
+	return leader
+}
+
+// Eventually waits for a condition.
+func (c *Cluster) Eventually(cond func() bool, what string) {
+	c.t.Helper()
+	require.Eventually(c.t, cond, Wait, 5*time.Millisecond, what)
+}
+
+// Client returns a client of all servers.
+func (c *Cluster) Client() *client.Client {
+	c.t.Helper()
+	cl, err := client.New(client.Config{Addrs: c.Addrs(), Logger: Logger("client")})
+	require.NoError(c.t, err)
+	c.t.Cleanup(func() { require.NoError(c.t, cl.Close()) })
+	return cl
+}
+
+// Worker runs a worker until the test or the returned function ends it.
+func (c *Cluster) Worker(cfg worker.Config) (stop func()) {
+	c.t.Helper()
+	cfg.Addrs = c.Addrs()
+	cfg.Logger = Logger("worker " + cfg.Name)
+	if cfg.StopTimeout == 0 {
+		cfg.StopTimeout = -1
+	}
+	w, err := worker.New(cfg)
+	require.NoError(c.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			require.NoError(c.t, <-done)
+		})
+	}
+	c.t.Cleanup(stop)
+	return stop
+}
+
+// CheckInvariants requires that no running server has a broken one.
+func (c *Cluster) CheckInvariants() {
+	c.t.Helper()
+	for _, s := range c.Servers {
+		if s.Node != nil {
+			require.Empty(c.t, s.Node.State().Machine().CheckInvariants(), s.Config.NodeID)
+		}
+	}
+}

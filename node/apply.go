@@ -1,0 +1,159 @@
+package node
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/rota-scheduler/rota/fsm/store"
+)
+
+// applier is the raft.FSM: a thin layer over the machine.
+type applier struct {
+	n *Node
+
+	mu      sync.Mutex
+	waiters []applyWaiter
+
+	clockMu   sync.Mutex
+	clock     int64     // of the last entry applied
+	clockSeen time.Time // when it was
+	lastStamp int64
+
+	logBytes int64 // applied since the last snapshot was asked for
+	logCount int64
+}
+
+type applyWaiter struct {
+	index uint64
+	ready chan struct{}
+}
+
+// Apply implements raft.FSM.
+func (a *applier) Apply(l *raft.Log) any { return a.ApplyBatch([]*raft.Log{l})[0] }
+
+// ApplyBatch implements raft.BatchingFSM.
+func (a *applier) ApplyBatch(logs []*raft.Log) []any {
+	out := make([]any, len(logs))
+	m := a.n.state.Machine()
+	for i, l := range logs {
+		switch l.Type {
+		case raft.LogCommand:
+			results, err := m.Apply(l.Index, l.Term, l.Data)
+			if err != nil {
+				a.n.fatal(fmt.Errorf("this server must stop: %w", err))
+				// Nothing may be applied behind an entry that was not.
+				select {}
+			}
+			out[i] = results
+			a.logBytes += int64(len(l.Data)) + 32
+			a.logCount++
+		case raft.LogConfiguration:
+			m.ApplyConfiguration(l.Index, l.Term, l.Data)
+		}
+	}
+	index, _, clock := m.Applied()
+	a.sawClock(clock)
+	a.wake(index)
+	if a.logBytes >= a.n.cfg.SnapshotBytes {
+		a.n.snapshotWanted(a.logBytes, a.logCount)
+		a.logBytes, a.logCount = 0, 0
+	}
+	a.n.flusher.Applied(a.n.ctx)
+	return out
+}
+
+// sawClock notes the state machine's time and when it was seen.
+func (a *applier) sawClock(clock int64) {
+	a.clockMu.Lock()
+	defer a.clockMu.Unlock()
+	if clock > a.clock {
+		a.clock, a.clockSeen = clock, time.Now()
+	}
+}
+
+// now is the state machine's time: the wall clock, but never behind the time of the
+// last entry plus what has passed since. It never goes back and never stands still.
+func (a *applier) now() int64 {
+	a.clockMu.Lock()
+	defer a.clockMu.Unlock()
+	now := time.Now()
+	stamp := now.UnixNano()
+	if a.clock > 0 {
+		stamp = max(stamp, a.clock+int64(now.Sub(a.clockSeen)))
+	}
+	a.lastStamp = max(a.lastStamp, stamp)
+	return a.lastStamp
+}
+
+// wait returns when the state machine has reached index.
+func (a *applier) waiter(index uint64) <-chan struct{} {
+	ready := make(chan struct{})
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	// Asked under the lock: wake cannot come between.
+	if a.n.state.Machine().AppliedIndex() >= index {
+		close(ready)
+	} else {
+		a.waiters = append(a.waiters, applyWaiter{index, ready})
+	}
+	return ready
+}
+
+func (a *applier) wake(index uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	rest := a.waiters[:0]
+	for _, w := range a.waiters {
+		if w.index <= index {
+			close(w.ready)
+		} else {
+			rest = append(rest, w)
+		}
+	}
+	clear(a.waiters[len(rest):])
+	a.waiters = rest
+}
+
+// Snapshot implements raft.FSM: it only notes the index that state.db must reach.
+func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
+	return &snapshot{a.n.state, a.n.state.Machine().AppliedIndex()}, nil
+}
+
+// Restore implements raft.FSM.
+func (a *applier) Restore(r io.ReadCloser) error {
+	if err := a.n.snapshots.Restore(r); err != nil {
+		return err
+	}
+	index, _, clock := a.n.state.Machine().Applied()
+	a.sawClock(clock)
+	a.wake(index)
+	return nil
+}
+
+type snapshot struct {
+	state *store.State
+	index uint64
+}
+
+// Persist implements raft.FSMSnapshot. It asks the flusher's file to be up to date:
+// there is nothing else to write.
+func (s *snapshot) Persist(sink raft.SnapshotSink) error {
+	if err := s.state.Flush(); err != nil {
+		return err
+	}
+	p, ok := sink.(store.Promiser)
+	if !ok {
+		return fmt.Errorf("node: snapshot sink is a %T", sink)
+	}
+	p.Promise(s.index)
+	return sink.Close()
+}
+
+// Release implements raft.FSMSnapshot.
+func (s *snapshot) Release() {}
+
+var _ raft.BatchingFSM = (*applier)(nil)

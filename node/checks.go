@@ -1,0 +1,99 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/rota-scheduler/rota/fsm/store"
+)
+
+// explainState adds to an error about state.db what to do.
+func (n *Node) explainState(err error) error {
+	if errors.Is(err, store.ErrCorrupt) {
+		return fmt.Errorf("%w\nNothing was changed. Move %s away: the server rebuilds it from its log where that is whole, and says so where it is not", err, filepath.Join(n.cfg.DataDir, store.FileName))
+	}
+	return err
+}
+
+// checkFiles checks state.db against log and snapshot before raft starts, and brings it
+// up to the newest snapshot: raft goes on behind that, whatever state.db has.
+func (n *Node) checkFiles() error {
+	if healed, err := n.snapshots.Heal(); err != nil {
+		return fmt.Errorf("restore the received snapshot: %w", err)
+	} else if healed {
+		n.cfg.Log.Info("state.db was restored from a received snapshot")
+	}
+	first, err1 := n.log.FirstIndex()
+	last, err2 := n.log.LastIndex()
+	if err := errors.Join(err1, err2); err != nil {
+		return fmt.Errorf("read the log: %w", err)
+	}
+	snapIndex, _, stateIndex, hasSnapshot := n.snapshots.Newest()
+	applied, term, _ := n.state.Machine().Applied()
+	if hasSnapshot && applied < stateIndex {
+		if err := n.replay(applied, first, snapIndex); err != nil {
+			return err
+		}
+		applied, term, _ = n.state.Machine().Applied()
+	}
+	switch {
+	case !hasSnapshot && last > 0 && first > applied+1:
+		return fmt.Errorf("state.db has index %d, the log begins at %d, and there is no snapshot: the data folder is not whole; move it away and let the server join anew", applied, first)
+	case applied > max(last, snapIndex):
+		return fmt.Errorf("state.db has index %d, log and snapshot end at %d: the log was lost or is older; restore it, or move the data folder away and let the server join anew", applied, max(last, snapIndex))
+	case applied >= first && applied <= last && applied > 0:
+		var l raft.Log
+		err := n.log.GetLog(applied, &l)
+		if errors.Is(err, raft.ErrLogNotFound) && applied <= snapIndex {
+			// An installed snapshot leaves a gap between the log before and after it.
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read log entry %d: %w", applied, err)
+		}
+		if l.Term != term {
+			return fmt.Errorf("state.db has index %d of term %d, the log has it of term %d: they do not belong together; move the data folder away and let the server join anew", applied, term, l.Term)
+		}
+	}
+	return nil
+}
+
+// replay applies what the newest snapshot covers and state.db lacks, from the log, as
+// far as the log still has it. All of it was committed: the snapshot says so.
+func (n *Node) replay(applied, first, to uint64) error {
+	tooOld := func(missing uint64) error {
+		return fmt.Errorf("state.db has index %d, the newest snapshot needs %d, and the log has no entry %d any more: state.db is older than it may be; restore it, or move the data folder away and let the server join anew", applied, to, missing)
+	}
+	if first == 0 || first > applied+1 {
+		return tooOld(applied + 1)
+	}
+	n.cfg.Log.Info("state.db is behind the newest snapshot: replaying the log", "from", applied+1, "to", to)
+	m := n.state.Machine()
+	for i := applied + 1; i <= to; i++ {
+		var l raft.Log
+		err := n.log.GetLog(i, &l)
+		if errors.Is(err, raft.ErrLogNotFound) {
+			return tooOld(i)
+		}
+		if err != nil {
+			return fmt.Errorf("replay log entry %d: %w", i, err)
+		}
+		switch l.Type {
+		case raft.LogCommand:
+			if _, err := m.Apply(l.Index, l.Term, l.Data); err != nil {
+				return fmt.Errorf("replay the log: %w", err)
+			}
+		case raft.LogConfiguration:
+			m.ApplyConfiguration(l.Index, l.Term, l.Data)
+		}
+		if dirty, _ := m.Pending(); dirty > store.PushBackBytes {
+			if err := n.state.Flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return n.state.Flush()
+}

@@ -1,0 +1,160 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Config is what a server is started with. Zero durations and sizes take the defaults.
+type Config struct {
+	// NodeID is the operator's name for the server; unique in the cluster.
+	NodeID  string
+	DataDir string
+	// Addr is the gRPC address, PeerAddr the Raft address, HTTPAddr the HTTP address,
+	// as others reach them.
+	Addr, PeerAddr, HTTPAddr string
+	// BootstrapExpect is how many new servers make a cluster together.
+	BootstrapExpect int
+	// Join is the gRPC addresses of the servers of the cluster, or of those to be.
+	Join []string
+
+	// Peers asks other servers over their gRPC port.
+	Peers Peers
+	// RaftListener is the open Raft port. Nil: RaftTransport is set.
+	RaftListener net.Listener
+	// RaftTransport replaces the TCP transport, in simulations.
+	RaftTransport raft.Transport
+	// Stores replaces the log's and stable store's file, in simulations.
+	Stores Stores
+
+	// ElectionTimeout is raft's heartbeat and election timeout: how soon a silent
+	// leader is replaced. Default 250 ms, for a LAN.
+	ElectionTimeout time.Duration
+	// CommitTimeout is how soon an idle follower learns of the last commit. Default 5 ms.
+	CommitTimeout time.Duration
+	// EntriesInFlight bounds the entries that wait for their commit. Default 4.
+	EntriesInFlight int
+	// SnapshotBytes of log are applied between two snapshots. Default 256 MiB.
+	SnapshotBytes int64
+	// TrailingBytes of log are about what is kept behind a snapshot, so that a server
+	// that was away for a moment needs no stream of the state. Default 64 MiB.
+	TrailingBytes int64
+	// LeaseTimeout is how long a worker may be silent. Default 10 s.
+	LeaseTimeout time.Duration
+	// StallTimeout is how long one write of the log may take before a leader gives its
+	// place up. Default 2 s.
+	StallTimeout time.Duration
+	// RetentionInterval is how often finished jobs are looked through. Default 10 s.
+	RetentionInterval time.Duration
+
+	Log *slog.Logger
+	// Fatal is called, once, when the server must end: it cannot go on without harm.
+	Fatal func(error)
+	// Version is this build's, for status.
+	Version string
+}
+
+// Stores is a log and a stable store.
+type Stores interface {
+	raft.LogStore
+	raft.StableStore
+}
+
+// Peers asks other servers who they are.
+type Peers interface {
+	Identify(ctx context.Context, addr string) (PeerInfo, error)
+	Join(ctx context.Context, addr string, self PeerInfo) error
+}
+
+// PeerInfo is what a server says of itself.
+type PeerInfo struct {
+	NodeID, ServerID, ClusterID string
+	Addr, PeerAddr, HTTPAddr    string
+	// Initialized: it has a Raft configuration.
+	Initialized     bool
+	BootstrapExpect int
+	State           raft.RaftState
+	Term            uint64
+	AppliedIndex    uint64
+	Version         string
+	LeaderAddr      string
+	LastContact     time.Duration
+}
+
+const (
+	defaultElectionTimeout   = 250 * time.Millisecond
+	defaultCommitTimeout     = 5 * time.Millisecond
+	defaultEntriesInFlight   = 4
+	defaultSnapshotBytes     = 256 << 20
+	defaultTrailingBytes     = 64 << 20
+	defaultLeaseTimeout      = 10 * time.Second
+	defaultStallTimeout      = 2 * time.Second
+	defaultRetentionInterval = 10 * time.Second
+
+	// maxAppendEntries is how many entries one message to a follower carries, and one
+	// batch to the state machine. Raft fails to start with 2048.
+	maxAppendEntries = 512
+	// logCacheEntries of at most 256 KiB each are kept for followers: 8 MiB.
+	logCacheEntries = 32
+)
+
+func (c *Config) setDefaults() error {
+	switch {
+	case c.NodeID == "":
+		return errors.New("a server needs a node id: set --node-id")
+	case c.DataDir == "":
+		return errors.New("a server needs a data folder: set --data-dir")
+	case c.Log == nil || c.Fatal == nil:
+		return errors.New("node: Log and Fatal must be set")
+	case c.BootstrapExpect < 0 || c.BootstrapExpect > 9:
+		return fmt.Errorf("--bootstrap-expect %d is out of range: use 1, 3 or 5", c.BootstrapExpect)
+	}
+	setDefault(&c.ElectionTimeout, defaultElectionTimeout)
+	setDefault(&c.CommitTimeout, defaultCommitTimeout)
+	setDefault(&c.EntriesInFlight, defaultEntriesInFlight)
+	setDefault(&c.SnapshotBytes, defaultSnapshotBytes)
+	setDefault(&c.TrailingBytes, defaultTrailingBytes)
+	setDefault(&c.LeaseTimeout, defaultLeaseTimeout)
+	setDefault(&c.StallTimeout, defaultStallTimeout)
+	setDefault(&c.RetentionInterval, defaultRetentionInterval)
+	return nil
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// raftConfig sets every option of raft that matters, so that a new version of the
+// library cannot change one unseen.
+func (c *Config) raftConfig(id raft.ServerID, notify chan<- bool) *raft.Config {
+	rc := raft.DefaultConfig()
+	rc.ProtocolVersion = raft.ProtocolVersionMax
+	rc.LocalID = id
+	rc.HeartbeatTimeout = c.ElectionTimeout
+	rc.ElectionTimeout = c.ElectionTimeout
+	rc.LeaderLeaseTimeout = c.ElectionTimeout / 2
+	rc.CommitTimeout = c.CommitTimeout
+	rc.MaxAppendEntries = maxAppendEntries
+	rc.BatchApplyCh = false // the proposer batches
+	rc.PreVoteDisabled = false
+	rc.NotifyCh = notify
+	rc.ShutdownOnRemove = false
+	rc.NoLegacyTelemetry = true
+	// state.db is there at the start, and checked against the newest snapshot.
+	rc.NoSnapshotRestoreOnStart = true
+	// Snapshots are taken by bytes of log, by snapshots.go: never by raft's count.
+	rc.SnapshotThreshold = 1 << 62
+	rc.SnapshotInterval = time.Hour
+	rc.TrailingLogs = 1 << 20
+	rc.Logger = newRaftLogger(c.Log)
+	return rc
+}

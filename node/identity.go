@@ -1,0 +1,106 @@
+package node
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hashicorp/raft"
+)
+
+const (
+	identityFile = "node.json"
+	lockFile     = "LOCK"
+)
+
+// identity is who a server is. The server id is made with the data folder: a server
+// whose folder was lost is another one, whatever its node id says, and must not vote
+// under the old identity.
+type identity struct {
+	NodeID   string `json:"node_id"`
+	ServerID string `json:"server_id"`
+}
+
+// raftID is the identity under which the server stands in Raft's configuration.
+func (id identity) raftID() raft.ServerID { return raftID(id.NodeID, id.ServerID) }
+
+func raftID(nodeID, serverID string) raft.ServerID {
+	return raft.ServerID(nodeID + "/" + serverID)
+}
+
+// lockDir makes the data folder and takes it for this process.
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the data folder: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("data folder %s is in use by another process: stop that one first, or use another folder", dir)
+		}
+		return nil, fmt.Errorf("lock data folder %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+// loadIdentity reads the folder's identity, or makes one for an empty folder.
+func loadIdentity(dir, nodeID string) (identity, error) {
+	path := filepath.Join(dir, identityFile)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return makeIdentity(dir, nodeID)
+	}
+	var id identity
+	if err != nil {
+		return id, err
+	}
+	if err := json.Unmarshal(data, &id); err != nil || id.NodeID == "" || id.ServerID == "" {
+		return id, fmt.Errorf("%s is corrupt: restore it, or move the data folder away and let the server join anew", path)
+	}
+	if id.NodeID != nodeID {
+		return id, fmt.Errorf("data folder %s belongs to node %s, not to %s: start it with --node-id %s, or give this server a folder of its own", dir, id.NodeID, nodeID, id.NodeID)
+	}
+	return id, nil
+}
+
+func makeIdentity(dir, nodeID string) (identity, error) {
+	for _, name := range []string{"raft.db", "state.db"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return identity{}, fmt.Errorf("data folder %s has a %s but no %s: it is not whole; restore the file, or move the folder away and let the server join anew", dir, name, identityFile)
+		}
+	}
+	raw := make([]byte, 8)
+	if _, err := rand.Read(raw); err != nil {
+		return identity{}, err
+	}
+	id := identity{NodeID: nodeID, ServerID: hex.EncodeToString(raw)}
+	data, err := json.Marshal(id)
+	if err != nil {
+		return id, err
+	}
+	path := filepath.Join(dir, identityFile)
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return id, err
+	}
+	_, err = f.Write(append(data, '\n'))
+	if err := errors.Join(err, f.Sync(), f.Close(), os.Rename(path+".new", path)); err != nil {
+		return id, err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return id, err
+	}
+	return id, errors.Join(d.Sync(), d.Close())
+}

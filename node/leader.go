@@ -1,0 +1,200 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/scheduler"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// establishTimeout bounds how long a new leader may take to become ready. One that
+// cannot gives its place up.
+const establishTimeout = 10 * time.Second
+
+// followLeadership establishes and revokes in pairs. Raft tells of each change in
+// order: a loss and gain in quick succession is a loss followed by a gain.
+func (n *Node) followLeadership() {
+	revoke := func() {}
+	defer func() { revoke() }()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case leading := <-n.notify:
+			revoke()
+			revoke = func() {}
+			if leading {
+				revoke = n.establish()
+			}
+		}
+	}
+}
+
+// establish starts what a leader does, and returns what ends it.
+func (n *Node) establish() (revoke func()) {
+	ctx, cancel := context.WithCancel(n.ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := n.lead(ctx); err != nil && ctx.Err() == nil {
+			n.cfg.Log.Warn("cannot take up leadership", "error", err)
+			if err := n.transferLeadership(ctx); err != nil {
+				n.cfg.Log.Warn("cannot hand leadership over", "error", err)
+			}
+		}
+	})
+	return func() {
+		n.ready.Store(0)
+		cancel()
+		wg.Wait()
+	}
+}
+
+// lead makes this server ready as a leader and runs the leader's loops until ctx ends.
+func (n *Node) lead(ctx context.Context) error {
+	// Everything that was acknowledged before is applied after this.
+	if err := n.raft.Barrier(establishTimeout).Error(); err != nil {
+		return err
+	}
+	term := n.Term()
+	if n.state.Machine().ClusterID() == "" {
+		if err := n.initCluster(ctx); err != nil {
+			return err
+		}
+	}
+	n.fleet.Begin(n.state.Machine().Sessions())
+	n.state.Machine().SetObserver(n.fleet)
+	defer func() {
+		n.ready.Store(0)
+		n.state.Machine().SetObserver(nil)
+		n.fleet.End()
+		n.cfg.Log.Info("no longer the leader", "term", term)
+	}()
+	if ctx.Err() != nil {
+		return nil
+	}
+	n.ready.Store(term)
+	n.leaders.wake()
+	n.cfg.Log.Info("leading", "term", term)
+	loops := &scheduler.Loops{Proposer: n, State: n.state, Fleet: n.fleet, Log: n.cfg.Log, RetentionInterval: n.cfg.RetentionInterval}
+	var wg sync.WaitGroup
+	wg.Go(func() { n.promote(ctx) })
+	loops.Run(ctx)
+	wg.Wait()
+	return nil
+}
+
+func (n *Node) initCluster(ctx context.Context) error {
+	raw := make([]byte, 8)
+	if _, err := rand.Read(raw); err != nil {
+		return err
+	}
+	_, err := n.Propose(ctx, &logpb.Op{Op: &logpb.Op_InitCluster{InitCluster: &logpb.InitCluster{ClusterId: hex.EncodeToString(raw)}}})
+	if task.KindOf(err) == task.KindConflict {
+		return nil // another leader was first
+	}
+	return err
+}
+
+// Ready says whether this server leads and serves, and in which term.
+func (n *Node) Ready() (term uint64, ok bool) {
+	term = n.ready.Load()
+	return term, term != 0
+}
+
+// CheckLeader returns nil where this server leads and serves, or an error with a hint.
+func (n *Node) CheckLeader() error {
+	if _, ok := n.Ready(); ok {
+		return nil
+	}
+	if n.raft.State() == raft.Leader {
+		return &task.Error{Kind: task.KindUnavailable, Msg: "the leader is not ready yet; try again", RetryAfter: retryDelay}
+	}
+	return n.notLeader()
+}
+
+// Term is Raft's current term.
+func (n *Node) Term() uint64 { return n.raft.CurrentTerm() }
+
+// Leader is the leader that this server knows of.
+type Leader struct {
+	Term   uint64
+	NodeID string
+	// Addr is its gRPC address; "" where it is not known yet.
+	Addr string
+}
+
+// Leader returns the leader that this server knows of; NodeID is "" where there is none.
+func (n *Node) Leader() Leader {
+	peerAddr, id := n.raft.LeaderWithID()
+	l := Leader{Term: n.Term()}
+	if id == "" {
+		return l
+	}
+	l.NodeID = nodeIDOf(id)
+	if id == n.id.raftID() {
+		l.Addr = n.cfg.Addr
+	} else {
+		l.Addr = n.addrs.get(string(peerAddr))
+	}
+	return l
+}
+
+// LeaderAddr is the gRPC address of the leader, or "".
+func (n *Node) LeaderAddr() string { return n.Leader().Addr }
+
+// leaderCast wakes those who follow changes of the leader.
+type leaderCast struct {
+	mu      sync.Mutex
+	changed chan struct{}
+}
+
+func (c *leaderCast) channel() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.changed == nil {
+		c.changed = make(chan struct{})
+	}
+	return c.changed
+}
+
+func (c *leaderCast) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.changed != nil {
+		close(c.changed)
+		c.changed = nil
+	}
+}
+
+// LeaderChanged returns a channel that is closed at the next change of the leader.
+func (n *Node) LeaderChanged() <-chan struct{} { return n.leaders.channel() }
+
+// castLeaders follows raft's observations of leaders.
+func (n *Node) castLeaders() {
+	// A full channel drops observations; each only says to look again.
+	ch := make(chan raft.Observation, 16)
+	obs := raft.NewObserver(ch, false, func(o *raft.Observation) bool {
+		_, ok := o.Data.(raft.LeaderObservation)
+		return ok
+	})
+	n.raft.RegisterObserver(obs)
+	defer n.raft.DeregisterObserver(obs)
+	for {
+		select {
+		case <-n.ctx.Done():
+			n.leaders.wake()
+			return
+		case <-ch:
+			if n.learnLeader() {
+				n.leaders.wake()
+			}
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/rota-scheduler/rota/task"
+)
+
+const (
+	// promoteEvery is how often the leader looks for non-voters that have caught up.
+	promoteEvery = 500 * time.Millisecond
+	// caughtUp is how many entries a non-voter may be behind to become a voter.
+	caughtUp = 1000
+)
+
+// AddServer takes a server in, as the leader: as a non-voter first. Asking twice
+// changes nothing. A server that lost its data folder gets the place of its old
+// identity, unless that one is alive: then two servers have one node id.
+func (n *Node) AddServer(ctx context.Context, p PeerInfo) (voter bool, err error) {
+	if err := n.CheckLeader(); err != nil {
+		return false, err
+	}
+	servers, err := n.Servers()
+	if err != nil {
+		return false, err
+	}
+	id := raftID(p.NodeID, p.ServerID)
+	for _, s := range servers {
+		switch {
+		case s.ID == id:
+			return s.Suffrage == raft.Voter, nil
+		case nodeIDOf(s.ID) == p.NodeID || s.Address == raft.ServerAddress(p.PeerAddr):
+			if n.alive(ctx, s) {
+				return false, task.Errorf(task.KindConflict, "node %s is a living server of the cluster already: give the new server a node id and addresses of its own", nodeIDOf(s.ID))
+			}
+			n.cfg.Log.Warn("a server has come back without its data", "node", p.NodeID, "was", s.ID, "is", id)
+			if err := n.raft.RemoveServer(s.ID, 0, askTimeout).Error(); err != nil {
+				return false, n.readError(err)
+			}
+		}
+	}
+	n.addrs.set(p.PeerAddr, p.Addr)
+	if err := n.raft.AddNonvoter(id, raft.ServerAddress(p.PeerAddr), 0, askTimeout).Error(); err != nil {
+		return false, n.readError(err)
+	}
+	return false, nil
+}
+
+// alive says whether the very server of Raft's configuration answers.
+func (n *Node) alive(ctx context.Context, s raft.Server) bool {
+	if s.ID == n.id.raftID() {
+		return true
+	}
+	info, err := n.identify(ctx, s)
+	return err == nil && raftID(info.NodeID, info.ServerID) == s.ID
+}
+
+// identify asks a server of Raft's configuration who it is.
+func (n *Node) identify(ctx context.Context, s raft.Server) (PeerInfo, error) {
+	addr := n.addrs.get(string(s.Address))
+	if addr == "" || n.cfg.Peers == nil {
+		return PeerInfo{}, task.Errorf(task.KindUnavailable, "the gRPC address of %s is not known", nodeIDOf(s.ID))
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return n.cfg.Peers.Identify(ctx, addr)
+}
+
+// PeerStatus is a server of the cluster and what it says of itself.
+type PeerStatus struct {
+	NodeID, ServerID string
+	PeerAddr         string
+	Voter            bool
+	Info             PeerInfo
+	// Err is why it did not answer.
+	Err error
+}
+
+// Peers asks every server of the cluster, at once, who it is.
+func (n *Node) Peers(ctx context.Context) ([]PeerStatus, error) {
+	servers, err := n.Servers()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]PeerStatus, len(servers))
+	done := make(chan struct{})
+	for i, s := range servers {
+		nodeID, serverID := splitRaftID(s.ID)
+		out[i] = PeerStatus{NodeID: nodeID, ServerID: serverID, PeerAddr: string(s.Address), Voter: s.Suffrage == raft.Voter}
+		go func() {
+			defer func() { done <- struct{}{} }()
+			if s.ID == n.id.raftID() {
+				out[i].Info = n.Self()
+				return
+			}
+			out[i].Info, out[i].Err = n.identify(ctx, s)
+		}()
+	}
+	for range servers {
+		<-done
+	}
+	return out, nil
+}
+
+// promote makes voters of non-voters that have caught up, while ctx lasts.
+func (n *Node) promote(ctx context.Context) {
+	tick := time.NewTicker(promoteEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		servers, err := n.Servers()
+		if err != nil {
+			continue
+		}
+		for _, s := range servers {
+			if s.Suffrage == raft.Voter {
+				continue
+			}
+			info, err := n.identify(ctx, s)
+			if err != nil || raftID(info.NodeID, info.ServerID) != s.ID || info.AppliedIndex+caughtUp < n.state.Machine().AppliedIndex() {
+				continue
+			}
+			err = n.raft.AddVoter(s.ID, s.Address, 0, askTimeout).Error()
+			n.cfg.Log.Info("a server that has caught up becomes a voter", "server", s.ID, "error", err)
+		}
+	}
+}

@@ -1,0 +1,255 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/scheduler"
+)
+
+// Node is one running server.
+type Node struct {
+	cfg  Config
+	id   identity
+	lock *os.File
+
+	log       *watchedLog
+	logFile   io.Closer
+	state     *store.State
+	snapshots *store.Snapshots
+	flusher   *store.Flusher
+	applier   *applier
+	raft      *raft.Raft
+	transport raft.Transport
+	proposer  *proposer
+	fleet     *scheduler.Fleet
+	reads     barrierGroup
+	leaders   leaderCast
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	fatal  func(error)
+
+	// ready is the term in which this server leads and serves; 0: it does not.
+	ready      atomic.Uint64
+	snapshotCh chan int64
+	notify     chan bool
+	joined     atomic.Bool
+	addrs      addrBook
+}
+
+// notifyBuffer is how many changes of leadership may wait to be handled. Raft stands
+// still while the channel is full.
+const notifyBuffer = 64
+
+// Start opens the data folder, checks it, and starts the server. It returns before a
+// leader is known.
+func Start(cfg Config) (started *Node, err error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, snapshotCh: make(chan int64, 1), notify: make(chan bool, notifyBuffer)}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	var once sync.Once
+	n.fatal = func(err error) { once.Do(func() { cfg.Fatal(err) }) }
+	defer func() {
+		if err != nil {
+			n.cancel()
+			err = errors.Join(err, n.closeFiles())
+		}
+	}()
+	if err := n.openFiles(); err != nil {
+		return nil, err
+	}
+	n.fleet = scheduler.NewFleet(cfg.LeaseTimeout)
+	n.flusher = store.NewFlusher(n.state)
+	n.applier = &applier{n: n}
+	_, _, clock := n.state.Machine().Applied()
+	n.applier.sawClock(clock)
+	if err := n.startRaft(); err != nil {
+		return nil, err
+	}
+	n.proposer = newProposer(n)
+	n.wg.Go(n.runFlusher)
+	n.wg.Go(n.runSnapshots)
+	n.wg.Go(n.watchDisk)
+	n.wg.Go(n.followLeadership)
+	n.wg.Go(n.castLeaders)
+	n.wg.Go(n.bootstrapOrJoin)
+	return n, nil
+}
+
+// openFiles opens everything in the data folder and checks it against each other.
+func (n *Node) openFiles() (err error) {
+	if n.lock, err = lockDir(n.cfg.DataDir); err != nil {
+		return err
+	}
+	if n.id, err = loadIdentity(n.cfg.DataDir, n.cfg.NodeID); err != nil {
+		return err
+	}
+	if err := store.RemoveReceived(n.cfg.DataDir); err != nil {
+		return err
+	}
+	stores := n.cfg.Stores
+	if stores == nil {
+		file, err := openLog(n.cfg.DataDir)
+		if err != nil {
+			return err
+		}
+		n.logFile, stores = file, file
+	}
+	n.log = &watchedLog{LogStore: stores, fatal: n.fatal}
+	n.cfg.Stores = stores
+	id := store.Identity{NodeID: n.id.NodeID, ServerID: n.id.ServerID}
+	if n.state, err = store.OpenState(n.cfg.DataDir, id, n.cfg.Log); err != nil {
+		return n.explainState(err)
+	}
+	if n.snapshots, err = store.OpenSnapshots(n.state, n.cfg.Log); err != nil {
+		return err
+	}
+	return n.checkFiles()
+}
+
+func (n *Node) startRaft() error {
+	n.transport = n.cfg.RaftTransport
+	if n.transport == nil {
+		n.transport = newTransport(n.cfg.RaftListener, n.cfg.PeerAddr, n.cfg.Log)
+	}
+	cache, err := raft.NewLogCache(logCacheEntries, n.log)
+	if err != nil {
+		return err
+	}
+	n.raft, err = raft.NewRaft(n.cfg.raftConfig(n.id.raftID(), n.notify), n.applier, cache, n.cfg.Stores, n.snapshots, n.transport)
+	if err != nil {
+		return fmt.Errorf("start raft: %w", err)
+	}
+	return nil
+}
+
+func (n *Node) runFlusher() {
+	if err := n.flusher.Run(n.ctx); err != nil {
+		n.fatal(fmt.Errorf("state.db: %w", err))
+	}
+}
+
+// Shutdown hands leadership over where this server has it, answers what waits, writes
+// the state, and closes everything.
+func (n *Node) Shutdown(ctx context.Context) error {
+	if n.raft.State() == raft.Leader {
+		if err := n.transferLeadership(ctx); err != nil {
+			n.cfg.Log.Info("leadership was not handed over", "error", err)
+		}
+	}
+	n.proposer.close()
+	err := n.raft.Shutdown().Error()
+	n.cancel()
+	n.wg.Wait()
+	n.fleet.End()
+	return errors.Join(err, n.closeTransport(), n.state.Close(), n.closeLog())
+}
+
+// Kill ends the server as a crash would, but for what the operating system keeps: for
+// simulations.
+func (n *Node) Kill() error {
+	err := n.raft.Shutdown().Error()
+	n.proposer.close()
+	n.cancel()
+	n.wg.Wait()
+	n.fleet.End()
+	return errors.Join(err, n.closeTransport(), n.state.Abandon(), n.closeLog())
+}
+
+func (n *Node) closeTransport() error {
+	if c, ok := n.transport.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+func (n *Node) closeLog() error {
+	var err error
+	if n.logFile != nil {
+		err = n.logFile.Close()
+	}
+	return errors.Join(err, n.lock.Close())
+}
+
+// closeFiles closes what a failed Start had opened.
+func (n *Node) closeFiles() error {
+	var errs []error
+	if n.state != nil {
+		errs = append(errs, n.state.Abandon())
+	}
+	if n.logFile != nil {
+		errs = append(errs, n.logFile.Close())
+	}
+	if n.lock != nil {
+		errs = append(errs, n.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// transferLeadership gives leadership to the follower that is furthest.
+func (n *Node) transferLeadership(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- n.raft.LeadershipTransfer().Error() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// State is the server's copy of the replicated state.
+func (n *Node) State() *store.State { return n.state }
+
+// Fleet is what this server knows of the workers while it leads.
+func (n *Node) Fleet() *scheduler.Fleet { return n.fleet }
+
+// Now is the state machine's time, Unix ns.
+func (n *Node) Now() int64 { return n.applier.now() }
+
+// NodeID is the server's node id.
+func (n *Node) NodeID() string { return n.id.NodeID }
+
+// Context ends when the server shuts down.
+func (n *Node) Context() context.Context { return n.ctx }
+
+// snapshotWanted asks for a snapshot after size bytes of log in count entries. How many
+// entries are kept behind it follows from their size.
+func (n *Node) snapshotWanted(size, count int64) {
+	average := max(1, size/max(1, count))
+	select {
+	case n.snapshotCh <- max(1, n.cfg.TrailingBytes/average):
+	default:
+	}
+}
+
+func (n *Node) runSnapshots() {
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case trailing := <-n.snapshotCh:
+			rc := n.raft.ReloadableConfig()
+			rc.TrailingLogs = uint64(trailing)
+			if err := n.raft.ReloadConfig(rc); err != nil {
+				n.cfg.Log.Warn("cannot set how much log to keep", "error", err)
+			}
+			start := time.Now()
+			err := n.raft.Snapshot().Error()
+			n.cfg.Log.Debug("snapshot", "took", time.Since(start), "trailing", trailing, "error", err)
+		}
+	}
+}

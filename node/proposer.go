@@ -1,0 +1,270 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// lane orders what waits to be proposed: what frees and keeps slots goes before what
+// fills them, and that before new work.
+type lane int
+
+const (
+	controlLane lane = iota // reports, sessions, expiry, cancel
+	planLane
+	submitLane
+	numLanes
+)
+
+func laneOf(op *logpb.Op) lane {
+	switch op.Op.(type) {
+	case *logpb.Op_Submit, *logpb.Op_AppendTasks:
+		return submitLane
+	case *logpb.Op_ApplyPlan:
+		return planLane
+	}
+	return controlLane
+}
+
+const (
+	// maxEntryBytes bounds what one entry takes of what waits. A write of 1 MiB costs
+	// the disk 10 to 20 times as much as one of 256 KiB. A single larger op still is
+	// one entry.
+	maxEntryBytes = 256 << 10
+	maxEntryOps   = 4096
+	// laneOps and laneBytes bound each lane: beyond them callers are asked to come
+	// again later.
+	laneOps   = 32 << 10
+	laneBytes = 64 << 20
+	// enqueueTimeout bounds how long an entry waits for raft's own queue.
+	enqueueTimeout = time.Second
+	retryDelay     = 50 * time.Millisecond
+)
+
+// proposal is an op on its way to the log. done is called once, from the proposer.
+type proposal struct {
+	op   *logpb.Op
+	size int
+	done func(fsm.Result, error)
+}
+
+// proposer makes entries of what waits. There is no timer: while a few entries are in
+// flight, what arrives meanwhile becomes the next one.
+type proposer struct {
+	n *Node
+
+	mu       sync.Mutex
+	changed  *sync.Cond
+	lanes    [numLanes][]proposal
+	bytes    [numLanes]int
+	inFlight int
+	closed   bool
+
+	flights chan flight
+	wg      sync.WaitGroup
+}
+
+type flight struct {
+	future    raft.ApplyFuture
+	proposals []proposal
+}
+
+func newProposer(n *Node) *proposer {
+	p := &proposer{n: n, flights: make(chan flight, n.cfg.EntriesInFlight)}
+	p.changed = sync.NewCond(&p.mu)
+	p.wg.Go(p.send)
+	p.wg.Go(p.receive)
+	return p
+}
+
+// propose queues op. done gets its result, or an error with a kind: a definite failure,
+// or KindUnknownOutcome.
+func (p *proposer) propose(op *logpb.Op, done func(fsm.Result, error)) {
+	l, size := laneOf(op), proto.Size(op)
+	p.mu.Lock()
+	var err error
+	switch {
+	case p.closed:
+		err = task.Errorf(task.KindUnavailable, "the server is shutting down")
+	case len(p.lanes[l]) >= laneOps || p.bytes[l]+size > laneBytes && len(p.lanes[l]) > 0:
+		err = &task.Error{Kind: task.KindExhausted, Msg: "too many requests wait for the log; try again", RetryAfter: retryDelay}
+	default:
+		p.lanes[l] = append(p.lanes[l], proposal{op, size, done})
+		p.bytes[l] += size
+	}
+	p.mu.Unlock()
+	if err != nil {
+		done(fsm.Result{}, err)
+		return
+	}
+	p.changed.Signal()
+}
+
+// take waits for work and for room in flight, and returns what makes the next entry;
+// nil once the proposer is closed and empty.
+func (p *proposer) take() []proposal {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		waiting := 0
+		for l := range p.lanes {
+			waiting += len(p.lanes[l])
+		}
+		switch {
+		case p.closed && waiting == 0:
+			return nil
+		case waiting > 0 && p.inFlight < p.n.cfg.EntriesInFlight:
+			p.inFlight++
+			return p.batch()
+		}
+		p.changed.Wait()
+	}
+}
+
+// batch takes from the lanes in their order, up to the size of an entry.
+func (p *proposer) batch() []proposal {
+	var batch []proposal
+	size := 0
+	for l := range p.lanes {
+		q := p.lanes[l]
+		k := 0
+		for k < len(q) && len(batch) < maxEntryOps && (len(batch) == 0 || size+q[k].size <= maxEntryBytes) {
+			batch = append(batch, q[k])
+			size += q[k].size
+			p.bytes[l] -= q[k].size
+			k++
+		}
+		clear(q[:k])
+		if p.lanes[l] = q[k:]; k == len(q) {
+			p.lanes[l] = nil
+		}
+		if k < len(q) {
+			break // later lanes must not pass an op that waits for the next entry
+		}
+	}
+	return batch
+}
+
+func (p *proposer) send() {
+	defer close(p.flights)
+	for batch := p.take(); batch != nil; batch = p.take() {
+		ops := make([]*logpb.Op, len(batch))
+		for i := range batch {
+			ops[i] = batch[i].op
+		}
+		data, err := fsm.EncodeEntry(p.n.applier.now(), ops)
+		if err != nil {
+			p.finish(batch, nil, task.Errorf(task.KindInvalid, "cannot encode the request: %v", err))
+			continue
+		}
+		p.flights <- flight{p.n.raft.Apply(data, enqueueTimeout), batch}
+	}
+}
+
+func (p *proposer) receive() {
+	for f := range p.flights {
+		if err := f.future.Error(); err != nil {
+			p.finish(f.proposals, nil, p.n.proposalError(err))
+			continue
+		}
+		results, ok := f.future.Response().([]fsm.Result)
+		if !ok || len(results) != len(f.proposals) {
+			p.finish(f.proposals, nil, task.Errorf(task.KindUnknownOutcome, "the entry was applied from elsewhere"))
+			continue
+		}
+		p.finish(f.proposals, results, nil)
+	}
+}
+
+func (p *proposer) finish(proposals []proposal, results []fsm.Result, err error) {
+	p.mu.Lock()
+	p.inFlight--
+	p.mu.Unlock()
+	p.changed.Signal()
+	for i, pr := range proposals {
+		if err != nil {
+			pr.done(fsm.Result{}, err)
+		} else {
+			pr.done(results[i], results[i].Err)
+		}
+	}
+}
+
+// close refuses what is new, and returns when all that waits has its answer.
+func (p *proposer) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.changed.Broadcast()
+	p.wg.Wait()
+}
+
+// proposalError says what raft's error means. Only these three are sure not to have
+// taken effect; after any other the entry may yet be committed.
+func (n *Node) proposalError(err error) error {
+	switch {
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return n.notLeader()
+	case errors.Is(err, raft.ErrEnqueueTimeout):
+		return &task.Error{Kind: task.KindExhausted, Msg: "the log is busy; try again", RetryAfter: retryDelay}
+	}
+	return &task.Error{Kind: task.KindUnknownOutcome, Msg: "the leader was lost while the request was under way: it may or may not have taken effect", Leader: n.LeaderAddr(), Err: err}
+}
+
+// notLeader is the error for what only the leader can do.
+func (n *Node) notLeader() error {
+	leader := n.LeaderAddr()
+	msg := "no leader is elected; try again"
+	if leader != "" {
+		msg = "this server is not the leader"
+	}
+	return &task.Error{Kind: task.KindUnavailable, Msg: msg, Leader: leader, RetryAfter: retryDelay}
+}
+
+// Propose puts op into the log and returns what applying it gave. The error has a kind;
+// it is KindUnknownOutcome where ctx ended before the answer came.
+func (n *Node) Propose(ctx context.Context, op *logpb.Op) (fsm.Result, error) {
+	type answer struct {
+		result fsm.Result
+		err    error
+	}
+	got := make(chan answer, 1)
+	n.ProposeAsync(op, func(r fsm.Result, err error) { got <- answer{r, err} })
+	select {
+	case a := <-got:
+		return a.result, a.err
+	case <-ctx.Done():
+		return fsm.Result{}, &task.Error{Kind: task.KindUnknownOutcome, Msg: "the request ended before its outcome was known", Err: ctx.Err()}
+	}
+}
+
+// ProposeAsync is Propose without the wait: done is called once, and must not block.
+func (n *Node) ProposeAsync(op *logpb.Op, done func(fsm.Result, error)) {
+	if laneOf(op) == submitLane {
+		if err := n.pushBack(); err != nil {
+			done(fsm.Result{}, err)
+			return
+		}
+	}
+	n.proposer.propose(op, done)
+}
+
+// pushBack refuses new work while the disk does not keep up with what is there.
+func (n *Node) pushBack() error {
+	switch {
+	case n.flusher.Full() || n.log.full.Load():
+		return &task.Error{Kind: task.KindExhausted, Msg: "the server's disk is full: free some space", RetryAfter: time.Second}
+	case n.flusher.Overloaded():
+		return &task.Error{Kind: task.KindExhausted, Msg: "the server's disk does not keep up; try again", RetryAfter: retryDelay}
+	}
+	return nil
+}

@@ -1,0 +1,94 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/rota-scheduler/rota/task"
+)
+
+// barrierTimeout bounds how long a Barrier waits for raft's queue.
+const barrierTimeout = 5 * time.Second
+
+// barrierGroup lets all reads that wait share one Barrier. A read joins the round that
+// begins after it came, never one that is under way: what was committed between that
+// one's start and the read's arrival would be missing.
+type barrierGroup struct {
+	mu      sync.Mutex
+	running bool
+	next    *barrierRound
+}
+
+type barrierRound struct {
+	done chan struct{}
+	err  error
+}
+
+// join returns the round to wait for, and starts it where none is under way.
+func (g *barrierGroup) join(barrier func() error) *barrierRound {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.next == nil {
+		g.next = &barrierRound{done: make(chan struct{})}
+	}
+	round := g.next
+	if !g.running {
+		g.running = true
+		go g.run(barrier)
+	}
+	return round
+}
+
+func (g *barrierGroup) run(barrier func() error) {
+	for {
+		g.mu.Lock()
+		round := g.next
+		g.next = nil
+		if round == nil {
+			g.running = false
+			g.mu.Unlock()
+			return
+		}
+		g.mu.Unlock()
+		round.err = barrier()
+		close(round.done)
+	}
+}
+
+// Barrier returns when everything that was acknowledged anywhere before it was called is
+// in this server's state machine, and this server was the leader after it was called. A
+// read behind it is linearizable.
+func (n *Node) Barrier(ctx context.Context) error {
+	if err := n.CheckLeader(); err != nil {
+		return err
+	}
+	round := n.reads.join(func() error { return n.raft.Barrier(barrierTimeout).Error() })
+	select {
+	case <-round.done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if round.err != nil {
+		return n.readError(round.err)
+	}
+	return nil
+}
+
+// readError is the error for a read that could not be confirmed. A read has no effect,
+// so it never ends in an unknown outcome.
+func (n *Node) readError(err error) error {
+	return &task.Error{Kind: task.KindUnavailable, Msg: "leadership could not be confirmed; try again", Leader: n.LeaderAddr(), RetryAfter: retryDelay, Err: err}
+}
+
+// WaitApplied returns when this server's state machine has reached index.
+func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
+	select {
+	case <-n.applier.waiter(index):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-n.ctx.Done():
+		return &task.Error{Kind: task.KindUnavailable, Msg: "the server is shutting down"}
+	}
+}

@@ -1,0 +1,29 @@
+// Package scheduler allocates tasks to workers and keeps the leader's other loops.
+//
+// # Purpose
+//
+// Plan decides who gets what: a pure function of a view of the state and of what the
+// leader knows of its workers (plan.go, policy.go). Fleet is that knowledge, which is
+// in no log: who is connected, when each last beat, how long its tasks take
+// (fleet.go). Loops turn both into proposals while this server leads (loops.go).
+//
+// # Flow
+//
+// The machine wakes the fleet when there may be something to allocate. The allocation
+// loop takes a view, plans, proposes the plan, waits until it is applied, and begins
+// again: one plan in flight. Grants reach the workers not from the plan's answer but
+// from the machine, which tells the fleet of each grant that it applied.
+//
+// # How much a worker holds
+//
+// A worker that holds only as many tasks as it has slots idles for a round trip and
+// a commit after each. So it may hold more: about as much as it works off in the next
+// 100 ms, by the run times it reports; nothing for exclusive tasks, and nothing before
+// anything is known. That bound is what decides throughput with short tasks, and it
+// vanishes with long ones, which would only wait in the wrong place.
+//
+// # Trade-offs
+//
+// The package knows no raft: it is given a Proposer. A plan may be stale when it is
+// applied; the state machine checks every limit again, so the worst is wasted work.
+package scheduler

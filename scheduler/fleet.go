@@ -1,0 +1,246 @@
+package scheduler
+
+import (
+	"sync"
+	"time"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// Stream is the way to a connected worker. Its methods must not block: they are called
+// while the state machine is locked.
+type Stream interface {
+	// Grant sends granted tasks.
+	Grant(fsm.Grant)
+	// Stop asks for the end of a task.
+	Stop(job uint64, index uint32, tokenOffset int64)
+	// End closes the stream: the session is over, or this server leads no more.
+	End(sessionClosed bool)
+}
+
+// Fleet is what the leader knows of the workers and no log holds. It implements
+// fsm.Observer. On a follower it is empty and refuses everybody.
+type Fleet struct {
+	lease time.Duration
+	wake  chan struct{}
+
+	mu      sync.Mutex
+	leading bool
+	members map[uint64]*Member
+}
+
+// Member is one open session, as the leader knows it.
+type Member struct {
+	stream Stream
+	// beat is when the session's lease was last renewed.
+	beat time.Time
+	// run is the smoothed run time of its tasks; 0: nothing is known.
+	run     time.Duration
+	running []Running
+}
+
+// Running is a task that its worker has started.
+type Running struct {
+	Job   uint64
+	Index uint32
+	For   time.Duration
+}
+
+// NewFleet returns the fleet of a server that does not lead.
+func NewFleet(lease time.Duration) *Fleet {
+	return &Fleet{lease: lease, wake: make(chan struct{}, 1), members: map[uint64]*Member{}}
+}
+
+// Lease is how long a session lives without a beat.
+func (f *Fleet) Lease() time.Duration { return f.lease }
+
+// Begin makes the fleet that of a new leader: every open session has a full lease,
+// for nobody knows when it last beat.
+func (f *Fleet) Begin(sessions []fsm.Session) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.leading = true
+	now := time.Now()
+	for _, s := range sessions {
+		f.members[s.Id] = &Member{beat: now}
+	}
+	f.Wake()
+}
+
+// End makes the fleet that of a follower, and ends all streams.
+func (f *Fleet) End() {
+	f.mu.Lock()
+	members := f.members
+	f.leading, f.members = false, map[uint64]*Member{}
+	f.mu.Unlock()
+	for _, m := range members {
+		if m.stream != nil {
+			m.stream.End(false)
+		}
+	}
+}
+
+// Attach makes stream the way to a session, in the place of an earlier one. ok is false
+// where this server does not lead.
+func (f *Fleet) Attach(session uint64, stream Stream) (ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.leading {
+		return false
+	}
+	m := f.members[session]
+	if m == nil {
+		m = &Member{}
+		f.members[session] = m
+	}
+	if m.stream != nil {
+		m.stream.End(false)
+	}
+	m.stream, m.beat = stream, time.Now()
+	f.Wake()
+	return true
+}
+
+// Detach says that stream is broken. The session lives on until its lease ends.
+func (f *Fleet) Detach(session uint64, stream Stream) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m := f.members[session]; m != nil && m.stream == stream {
+		m.stream = nil
+	}
+}
+
+// Beat renews the lease of a session. ok is false where its stream is not the current
+// one any more.
+func (f *Fleet) Beat(session uint64, stream Stream, running []Running) (ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.members[session]
+	if m == nil || m.stream != stream {
+		return false
+	}
+	m.beat, m.running = time.Now(), running
+	return true
+}
+
+// smoothing is the weight of a new run time against what is known.
+const smoothing = 0.3
+
+// Ran notes that count tasks of a session took total together.
+func (f *Fleet) Ran(session uint64, count int, total time.Duration) {
+	if count <= 0 {
+		return
+	}
+	each := max(total/time.Duration(count), 1)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.members[session]
+	switch {
+	case m == nil:
+	case m.run == 0:
+		m.run = each
+	case each > m.run:
+		// Tasks that turn long must not go on queueing behind each other.
+		m.run = (m.run + each) / 2
+	default:
+		m.run += time.Duration(smoothing * float64(each-m.run))
+	}
+}
+
+// ahead is how much work a worker may hold beyond what it runs.
+const ahead = 100 * time.Millisecond
+
+// Extra returns, by connected session, how many tasks it may hold beyond its slots.
+func (f *Fleet) Extra(sessions []fsm.SessionView) map[uint64]uint32 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make(map[uint64]uint32, len(sessions))
+	for _, s := range sessions {
+		if m := f.members[s.ID]; m != nil && m.stream != nil {
+			out[s.ID] = m.extra(s.Slots)
+		}
+	}
+	return out
+}
+
+func (m *Member) extra(slots uint32) uint32 {
+	if m.run == 0 {
+		return 0
+	}
+	return uint32(min(int64(ahead/m.run)*int64(slots), task.MaxOutstanding))
+}
+
+// Expired returns the sessions whose lease has ended.
+func (f *Fleet) Expired() []uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []uint64
+	for id, m := range f.members {
+		if time.Since(m.beat) > f.lease {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// Status is what a list of workers shows of a session.
+type Status struct {
+	Connected bool
+	LastBeat  time.Duration
+	Running   []Running
+}
+
+// Status returns that of a session; ok is false where nothing is known.
+func (f *Fleet) Status(session uint64) (Status, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.members[session]
+	if m == nil {
+		return Status{}, false
+	}
+	return Status{Connected: m.stream != nil, LastBeat: time.Since(m.beat), Running: m.running}, true
+}
+
+// Wake implements fsm.Observer: the allocation loop looks again.
+func (f *Fleet) Wake() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Granted implements fsm.Observer. What is granted to a session without a stream is
+// sent when it attaches.
+func (f *Fleet) Granted(g fsm.Grant) {
+	if s := f.streamOf(g.Session); s != nil {
+		s.Grant(g)
+	}
+}
+
+// Stopping implements fsm.Observer.
+func (f *Fleet) Stopping(session, job uint64, index uint32, tokenOffset int64) {
+	if s := f.streamOf(session); s != nil {
+		s.Stop(job, index, tokenOffset)
+	}
+}
+
+// SessionClosed implements fsm.Observer.
+func (f *Fleet) SessionClosed(session uint64) {
+	f.mu.Lock()
+	m := f.members[session]
+	delete(f.members, session)
+	f.mu.Unlock()
+	if m != nil && m.stream != nil {
+		m.stream.End(true)
+	}
+}
+
+func (f *Fleet) streamOf(session uint64) Stream {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m := f.members[session]; m != nil {
+		return m.stream
+	}
+	return nil
+}

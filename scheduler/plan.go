@@ -1,0 +1,144 @@
+package scheduler
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+)
+
+// Bounds of a plan: enough to keep thousands of slots busy, small enough for an entry.
+const (
+	maxPlanTasks   = 8192
+	maxPlanAssigns = 4096
+)
+
+// Input is all that a plan depends on.
+type Input struct {
+	View *fsm.View
+	// Extra is, by session, how many tasks a connected worker may hold beyond its
+	// slots. A worker that is not in it gets nothing.
+	Extra map[uint64]uint32
+	// Seed varies what policy random does from plan to plan.
+	Seed uint64
+}
+
+// Plan returns which tasks go to which workers. It is a pure function: the same input
+// gives the same plan, whatever the order of sessions and maps.
+func Plan(in Input) []*logpb.Assign {
+	p := &planner{in: in, workers: make([]worker, 0, len(in.View.Sessions))}
+	for _, s := range in.View.Sessions {
+		if extra, connected := in.Extra[s.ID]; connected {
+			p.workers = append(p.workers, worker{id: s.ID, slots: s.Slots, load: s.Assigned, limit: s.Slots + extra, accepts: s.Accepts})
+		}
+	}
+	slices.SortFunc(p.workers, func(a, b worker) int { return cmp.Compare(a.id, b.id) })
+	queues := make([]*classQueue, 0, len(in.View.Classes))
+	for i := range in.View.Classes {
+		if q := p.newQueue(i); len(q.workers) > 0 {
+			queues = append(queues, q)
+		}
+	}
+	// Classes take turns, so that a long one does not keep the others waiting.
+	for len(queues) > 0 && !p.full() {
+		queues = slices.DeleteFunc(queues, func(q *classQueue) bool { return p.full() || !p.step(q) })
+	}
+	return p.assigns
+}
+
+type planner struct {
+	in      Input
+	workers []worker
+	assigns []*logpb.Assign
+	tasks   uint32
+}
+
+func (p *planner) full() bool { return p.tasks >= maxPlanTasks || len(p.assigns) >= maxPlanAssigns }
+
+// worker is one that can be given tasks, and what this plan has given it.
+type worker struct {
+	id      uint64
+	slots   uint32
+	load    uint32
+	limit   uint32
+	accepts []bool
+}
+
+// room is how many more tasks it may hold.
+func (w *worker) room(exclusive bool) uint32 {
+	limit := w.limit
+	if exclusive {
+		limit = w.slots
+	}
+	return limit - min(limit, w.load)
+}
+
+// classQueue is a class on its way through a plan.
+type classQueue struct {
+	jobs    []fsm.JobView
+	workers []*worker
+	ready   uint32 // tasks not yet given
+	chunk   uint32
+}
+
+func (p *planner) newQueue(class int) *classQueue {
+	q := &classQueue{jobs: slices.Clone(p.in.View.Classes[class].Jobs)}
+	room := uint32(0)
+	for i := range p.workers {
+		if w := &p.workers[i]; w.accepts[class] && w.room(false) > 0 {
+			q.workers = append(q.workers, w)
+			room += w.room(false)
+		}
+	}
+	for i := range q.jobs {
+		q.ready += q.jobs[i].Budget
+	}
+	if len(q.workers) > 0 {
+		// Several chunks for each worker even them out; few tasks go one by one.
+		const rounds = 4
+		q.chunk = max(1, min(q.ready, room)/uint32(len(q.workers)*rounds))
+	}
+	return q
+}
+
+// step gives one chunk of the class's first job to a worker. It returns false when
+// nothing more of the class can be given.
+func (p *planner) step(q *classQueue) bool {
+	for len(q.jobs) > 0 {
+		j := &q.jobs[0]
+		if j.Budget == 0 || len(j.Ranges) == 0 {
+			q.jobs = q.jobs[1:]
+			continue
+		}
+		w := policyOf(j.Policy)(q.workers, j.Exclusive, p.in.Seed, uint64(len(p.assigns)))
+		if w == nil {
+			if !j.Exclusive {
+				return false // nobody has room
+			}
+			// Exclusive tasks need a free slot; what follows may need less.
+			q.jobs = q.jobs[1:]
+			continue
+		}
+		p.give(q, j, w)
+		return true
+	}
+	return false
+}
+
+// give assigns one chunk of j to w.
+func (p *planner) give(q *classQueue, j *fsm.JobView, w *worker) {
+	// The view is shared with nobody, but the ranges are with the view.
+	r := j.Ranges[0]
+	n := min(r.Count, j.Budget, w.room(j.Exclusive), q.chunk, maxPlanTasks-p.tasks)
+	p.assigns = append(p.assigns, &logpb.Assign{Job: j.ID, First: r.First, Count: n, Session: w.id})
+	p.tasks += n
+	w.load += n
+	j.Budget -= n
+	if n == r.Count {
+		j.Ranges = j.Ranges[1:]
+	} else {
+		rest := append([]fsm.Range{{First: r.First + n, Count: r.Count - n}}, j.Ranges[1:]...)
+		j.Ranges = rest
+	}
+}

@@ -1,0 +1,95 @@
+package task
+
+import "time"
+
+// Limits on what input can grow. Each is checked before a request is proposed
+// to the log, so that nothing in the log exceeds it.
+const (
+	// MaxTasks is the most tasks a job can have.
+	MaxTasks = 1_000_000
+	// MaxPayload is the largest payload or result of one task, bytes. Larger data
+	// belongs where tasks can read it; the log is not a file store.
+	MaxPayload = 256 << 10
+	// MaxRequest is the largest unary request, bytes; longer jobs grow by AppendTasks.
+	MaxRequest = 4 << 20
+	// MaxName bounds names of jobs, queues, handlers and workers, bytes.
+	MaxName = 256
+	// MaxRequestKey bounds a request key, bytes.
+	MaxRequestKey = 256
+	// MaxArgs and MaxArgBytes bound the argument list of a command.
+	MaxArgs     = 1024
+	MaxArgBytes = 64 << 10
+	// MaxPairs and MaxPairBytes bound each map of a spec: environment, labels, meta.
+	MaxPairs     = 64
+	MaxPairBytes = 32 << 10
+	// MaxError and MaxStderrTail bound what a failed attempt leaves behind, bytes.
+	MaxError      = 4 << 10
+	MaxStderrTail = 8 << 10
+	// MaxPriority bounds a priority on both sides.
+	MaxPriority = 1000
+
+	// DefaultAttempts is how often a task is tried when the spec does not say.
+	DefaultAttempts = 3
+	// MaxAttempts bounds what the spec may say.
+	MaxAttempts = 100
+	// MaxLost is how many workers a task may lose before it fails. It is counted
+	// apart from attempts: a lost worker says little about the task.
+	MaxLost = 5
+
+	// MaxDelay bounds delays, timeouts, expiries and retentions.
+	MaxDelay = 10 * 365 * 24 * time.Hour
+	// OpenTimeout is how long an open job lives without an append.
+	OpenTimeout = 10 * time.Minute
+	// RetainSucceeded and RetainOther are how long a finished job is kept by default.
+	RetainSucceeded = 24 * time.Hour
+	RetainOther     = 7 * 24 * time.Hour
+	// KeyRetention is how long a request key outlives its job's end at least.
+	KeyRetention = 24 * time.Hour
+
+	// MaxSlots bounds the slots of a worker.
+	MaxSlots = 4096
+	// MaxOutstanding bounds the tasks that a worker may hold beyond its slots.
+	MaxOutstanding = 4096
+	// MaxHandlers bounds the handlers a worker registers.
+	MaxHandlers = 1024
+	// MaxWorkers bounds the open sessions of a cluster.
+	MaxWorkers = 20_000
+)
+
+// DefaultQueue is where jobs stand that name none.
+const DefaultQueue = "default"
+
+// Backoff before attempt n+1 is BackoffBase * 2^(n-1), at most BackoffMax, with
+// jitter of +-25 % from a hash of the task, so that every server computes the same.
+const (
+	BackoffBase = time.Second
+	BackoffMax  = 5 * time.Minute
+)
+
+// Backoff returns how long a task waits after its failures-th failed attempt
+// (from 1 on). It is a pure function of its arguments.
+func Backoff(job uint64, index, failures uint32) time.Duration {
+	d := BackoffBase
+	for i := uint32(1); i < failures && d < BackoffMax; i++ {
+		d *= 2
+	}
+	d = min(d, BackoffMax)
+	// In 1/1024: 768 to 1279 of 1024 is 75 % to 125 %.
+	factor := 768 + time.Duration(Mix(job, uint64(index), uint64(failures))%512)
+	return d * factor / 1024
+}
+
+// Mix is a fast, well-spread hash of a few words (the finalizer of SplitMix64,
+// chained). It is stored in digests: its values must not change.
+func Mix(words ...uint64) uint64 {
+	h := uint64(0x9e3779b97f4a7c15)
+	for _, w := range words {
+		h ^= w
+		h ^= h >> 30
+		h *= 0xbf58476d1ce4e5b9
+		h ^= h >> 27
+		h *= 0x94d049bb133111eb
+		h ^= h >> 31
+	}
+	return h
+}

@@ -1,0 +1,145 @@
+package transport
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/transport/peerpb"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+// Status implements the cluster service. It is answered by any server, from what the
+// servers say of themselves now: when there is no leader it is needed most.
+func (s *Server) Status(ctx context.Context, _ *rotav1.StatusRequest) (*rotav1.StatusResponse, error) {
+	peers, err := s.node.Peers(ctx)
+	if err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	self := s.node.Self()
+	resp := &rotav1.StatusResponse{Leader: s.node.Leader().NodeID, Term: self.Term, ClusterId: self.ClusterID, AppliedIndex: self.AppliedIndex}
+	for _, p := range peers {
+		resp.Servers = append(resp.Servers, serverOf(p))
+	}
+	return resp, nil
+}
+
+func serverOf(p node.PeerStatus) *rotav1.Server {
+	out := &rotav1.Server{Id: p.NodeID, ServerId: p.ServerID, PeerAddr: p.PeerAddr, Voter: p.Voter, State: rotav1.ServerState_SERVER_STATE_UNREACHABLE}
+	if p.Err != nil {
+		return out
+	}
+	switch p.Info.State {
+	case raft.Leader:
+		out.State = rotav1.ServerState_SERVER_STATE_LEADER
+	case raft.Candidate:
+		out.State = rotav1.ServerState_SERVER_STATE_CANDIDATE
+	default:
+		out.State = rotav1.ServerState_SERVER_STATE_FOLLOWER
+	}
+	out.Addr, out.HttpAddr, out.AppliedIndex, out.Version, out.Term = p.Info.Addr, p.Info.HTTPAddr, p.Info.AppliedIndex, p.Info.Version, p.Info.Term
+	if p.Info.State != raft.Leader {
+		out.LastContact = durationpb.New(p.Info.LastContact)
+	}
+	return out
+}
+
+// WatchLeader implements the cluster service.
+func (s *Server) WatchLeader(_ *rotav1.WatchLeaderRequest, stream grpc.ServerStreamingServer[rotav1.WatchLeaderResponse]) error {
+	ctx, cancel := s.streamContext(stream.Context())
+	defer cancel()
+	var last node.Leader
+	for first := true; ; first = false {
+		changed := s.node.LeaderChanged()
+		// A leader without an address is of no use to anybody.
+		if l := s.node.Leader(); first || l != last && (l.NodeID == "" || l.Addr != "") {
+			last = l
+			if err := stream.Send(&rotav1.WatchLeaderResponse{Term: l.Term, Leader: l.NodeID, LeaderAddr: l.Addr}); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return wire.ToStatus(s.ended(ctx))
+		}
+	}
+}
+
+// verifyTimeout bounds how long one server may take to reach the checkpoint.
+const verifyTimeout = 10 * time.Second
+
+// Verify implements the cluster service.
+func (s *Server) Verify(ctx context.Context, r *rotav1.VerifyRequest) (*rotav1.VerifyResponse, error) {
+	return atLeader(ctx, s, r,
+		func(ctx context.Context, _ *rotav1.VerifyRequest) (*rotav1.VerifyResponse, error) {
+			return s.verify(ctx)
+		},
+		func(c grpc.ClientConnInterface, ctx context.Context, r *rotav1.VerifyRequest) (*rotav1.VerifyResponse, error) {
+			return rotav1.NewClusterServiceClient(c).Verify(ctx, r)
+		})
+}
+
+// verify puts a checkpoint into the log, at which every server notes its digest, and
+// asks each for it.
+func (s *Server) verify(ctx context.Context) (*rotav1.VerifyResponse, error) {
+	id := rand.Uint64()
+	res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_Checkpoint{Checkpoint: &logpb.Checkpoint{Id: id}}})
+	if err != nil {
+		return nil, err
+	}
+	peers, err := s.node.Peers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
+	defer cancel()
+	resp := &rotav1.VerifyResponse{Index: res.Index, Servers: make([]*rotav1.ServerDigest, len(peers))}
+	var wg sync.WaitGroup
+	for i, p := range peers {
+		wg.Go(func() { resp.Servers[i] = s.digestOf(ctx, p, &peerpb.DigestRequest{Checkpoint: id, Index: res.Index}) })
+	}
+	wg.Wait()
+	resp.Ok = true
+	for i, d := range resp.Servers {
+		if d.Error != "" && !peers[i].Voter {
+			continue
+		}
+		resp.Ok = resp.Ok && d.Error == "" && d.Digest == resp.Servers[0].Digest && len(d.Violations) == 0
+	}
+	return resp, nil
+}
+
+func (s *Server) digestOf(ctx context.Context, p node.PeerStatus, r *peerpb.DigestRequest) *rotav1.ServerDigest {
+	out := &rotav1.ServerDigest{Id: p.NodeID}
+	d, err := s.askDigest(ctx, p, r)
+	if err != nil {
+		out.Error = err.Error()
+		return out
+	}
+	out.Index, out.Digest, out.Violations = d.Index, d.Digest, d.Violations
+	return out
+}
+
+func (s *Server) askDigest(ctx context.Context, p node.PeerStatus, r *peerpb.DigestRequest) (*peerpb.DigestResponse, error) {
+	if p.Err != nil {
+		return nil, p.Err
+	}
+	if p.NodeID == s.node.NodeID() {
+		return s.Digest(ctx, r)
+	}
+	c, err := s.peers.client(p.Info.Addr)
+	if err != nil {
+		return nil, err
+	}
+	d, err := c.Digest(ctx, r)
+	return d, wire.FromStatus(err)
+}

@@ -1,0 +1,57 @@
+package transport_test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/internal/testcluster"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/worker"
+)
+
+func square(_ context.Context, t *worker.Task) ([]byte, error) {
+	n, err := strconv.Atoi(string(t.Payload))
+	return []byte(strconv.Itoa(n * n)), err
+}
+
+func TestSquaresInBothOrders(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 3, nil)
+	for i := range 2 {
+		c.Worker(worker.Config{Name: fmt.Sprintf("w%d", i), Slots: 2, Handlers: map[string]worker.Handler{"square": square}})
+	}
+	cl := c.Client()
+	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
+	defer cancel()
+	const n = 1000
+	var inputs []string
+	for i := range n {
+		inputs = append(inputs, strconv.Itoa(i))
+	}
+	job, err := cl.Submit(ctx, client.Request{Spec: task.Spec{Handler: "square"}, Payloads: client.Strings(inputs...)})
+	require.NoError(t, err)
+	next := uint32(0)
+	for r, err := range job.Results(ctx) {
+		require.NoError(t, err)
+		require.Equal(t, next, r.Index)
+		require.Equal(t, strconv.Itoa(int(next*next)), string(r.Output))
+		next++
+	}
+	require.EqualValues(t, n, next)
+	seen := map[uint32]bool{}
+	for r, err := range job.AsCompleted(ctx) {
+		require.NoError(t, err)
+		require.False(t, seen[r.Index])
+		seen[r.Index] = true
+	}
+	require.Len(t, seen, n)
+	v, err := cl.Verify(ctx)
+	require.NoError(t, err)
+	require.True(t, v.OK, "%+v", v)
+	c.CheckInvariants()
+}

@@ -1,0 +1,329 @@
+package transport
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+// Submit implements the job service.
+func (s *Server) Submit(ctx context.Context, r *rotav1.SubmitRequest) (*rotav1.SubmitResponse, error) {
+	// Checked where it arrives: what cannot succeed need not travel.
+	op, err := submitOp(r)
+	if err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	return atLeader(ctx, s, r,
+		func(ctx context.Context, r *rotav1.SubmitRequest) (*rotav1.SubmitResponse, error) {
+			res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_Submit{Submit: op}})
+			if err != nil {
+				return nil, err
+			}
+			return &rotav1.SubmitResponse{JobId: res.Job, Existed: res.Existed, AppliedIndex: res.Index}, nil
+		},
+		func(c grpc.ClientConnInterface, ctx context.Context, r *rotav1.SubmitRequest) (*rotav1.SubmitResponse, error) {
+			return rotav1.NewJobServiceClient(c).Submit(ctx, r)
+		})
+}
+
+func submitOp(r *rotav1.SubmitRequest) (*logpb.Submit, error) {
+	spec, err := wire.SpecFromProto(r.GetSpec())
+	if err != nil {
+		return nil, err
+	}
+	spec.SetDefaults()
+	if err := spec.Validate(); err != nil {
+		return nil, err
+	}
+	if err := task.ValidKey(r.GetRequestKey()); err != nil {
+		return nil, err
+	}
+	tasks, err := tasksOf(r.GetTasks(), r.GetOpen())
+	if err != nil {
+		return nil, err
+	}
+	raw, err := fsm.EncodeSpec(&spec)
+	if err != nil {
+		return nil, task.Errorf(task.KindInvalid, "the spec cannot be encoded: %v", err)
+	}
+	op := &logpb.Submit{Spec: raw, Tasks: tasks, Key: r.GetRequestKey(), Open: r.GetOpen(), Hold: r.GetHold()}
+	if op.Key != "" {
+		op.Hash = requestHash(op)
+	}
+	return op, nil
+}
+
+// requestHash is that of everything a request asks for but its key.
+func requestHash(op *logpb.Submit) []byte {
+	h := sha256.New()
+	var n [8]byte
+	write := func(b []byte) {
+		binary.BigEndian.PutUint64(n[:], uint64(len(b)))
+		h.Write(n[:])
+		h.Write(b)
+	}
+	write(op.Spec)
+	write(op.Tasks.GetPacked())
+	flags := uint64(op.Tasks.GetCount()) << 2
+	if op.Open {
+		flags |= 1
+	}
+	if op.Hold {
+		flags |= 2
+	}
+	binary.BigEndian.PutUint64(n[:], flags)
+	h.Write(n[:])
+	binary.BigEndian.PutUint64(n[:], op.RetryOf)
+	h.Write(n[:])
+	return h.Sum(nil)[:16]
+}
+
+func tasksOf(t *rotav1.TaskSet, open bool) (*logpb.Tasks, error) {
+	count, packed := t.GetCount(), t.GetPackedPayloads()
+	switch {
+	case count == 0 && !open:
+		return nil, task.Errorf(task.KindInvalid, "a job needs at least one task")
+	case count == 0 && len(packed) > 0:
+		return nil, task.Errorf(task.KindInvalid, "payloads without a count of tasks")
+	case count > task.MaxTasks:
+		return nil, task.Errorf(task.KindTooLarge, "%d tasks are more than a job can have (%d): split it into several jobs", count, task.MaxTasks)
+	}
+	if len(packed) > 0 {
+		if err := task.PackCheck(packed, int(count), task.MaxPayload); err != nil {
+			return nil, err
+		}
+	}
+	return &logpb.Tasks{Count: count, Packed: packed}, nil
+}
+
+// AppendTasks implements the job service.
+func (s *Server) AppendTasks(ctx context.Context, r *rotav1.AppendTasksRequest) (*rotav1.AppendTasksResponse, error) {
+	tasks, err := tasksOf(r.GetTasks(), false)
+	if err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	return atLeader(ctx, s, r,
+		func(ctx context.Context, r *rotav1.AppendTasksRequest) (*rotav1.AppendTasksResponse, error) {
+			res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: r.JobId, FirstIndex: r.FirstIndex, Tasks: tasks}}})
+			if err != nil {
+				return nil, err
+			}
+			return &rotav1.AppendTasksResponse{Total: res.Total, AppliedIndex: res.Index}, nil
+		},
+		func(c grpc.ClientConnInterface, ctx context.Context, r *rotav1.AppendTasksRequest) (*rotav1.AppendTasksResponse, error) {
+			return rotav1.NewJobServiceClient(c).AppendTasks(ctx, r)
+		})
+}
+
+// CloseTasks implements the job service.
+func (s *Server) CloseTasks(ctx context.Context, r *rotav1.CloseTasksRequest) (*rotav1.CloseTasksResponse, error) {
+	return atLeader(ctx, s, r,
+		func(ctx context.Context, r *rotav1.CloseTasksRequest) (*rotav1.CloseTasksResponse, error) {
+			res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_CloseTasks{CloseTasks: &logpb.CloseTasks{Job: r.GetJobId(), Total: r.GetTotal()}}})
+			if err != nil {
+				return nil, err
+			}
+			return &rotav1.CloseTasksResponse{AppliedIndex: res.Index}, nil
+		},
+		func(c grpc.ClientConnInterface, ctx context.Context, r *rotav1.CloseTasksRequest) (*rotav1.CloseTasksResponse, error) {
+			return rotav1.NewJobServiceClient(c).CloseTasks(ctx, r)
+		})
+}
+
+// GetJob implements the job service.
+func (s *Server) GetJob(ctx context.Context, r *rotav1.GetJobRequest) (*rotav1.GetJobResponse, error) {
+	if err := s.fresh(ctx, r.GetRead()); err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	index := s.node.State().Machine().AppliedIndex()
+	rec, err := s.node.State().Job(r.GetJobId())
+	if err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	job, err := jobOf(rec)
+	if err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	resp := &rotav1.GetJobResponse{Job: job, AppliedIndex: index, Stale: r.GetRead().GetStale()}
+	if r.TaskIndex != nil {
+		if resp.Task, err = s.taskOf(rec, *r.TaskIndex); err != nil {
+			return nil, wire.ToStatus(err)
+		}
+	}
+	return resp, nil
+}
+
+func (s *Server) taskOf(rec *logpb.JobRecord, i uint32) (*rotav1.Task, error) {
+	if i >= rec.Total {
+		return nil, task.Errorf(task.KindNotFound, "job %d has %d tasks, there is no task %d", rec.Id, rec.Total, i)
+	}
+	if t, known := s.node.State().Machine().Task(rec.Id, i); known {
+		return &rotav1.Task{
+			Index: i, State: wire.StateToProto(t.State), Reason: wire.ReasonToProto(t.Reason), Attempt: t.Attempt, Token: t.Token,
+			Worker: t.Worker, NotBefore: stamp(t.NotBefore),
+		}, nil
+	}
+	res, err := s.node.State().Ordered(rec.Id, i, 1)
+	if err != nil {
+		return nil, err
+	}
+	if len(res) == 0 {
+		return nil, task.Errorf(task.KindUnavailable, "task %d.%d is changing; try again", rec.Id, i)
+	}
+	seg := res[0].Segment
+	t := &rotav1.Task{Index: i, State: rotav1.TaskState(seg.State), Reason: rotav1.Reason(seg.Reason), Attempt: seg.Attempt, Worker: seg.Worker}
+	if seg.Granted {
+		t.Token = uint64(int64(i) + seg.TokenOffset)
+	}
+	return t, nil
+}
+
+const (
+	defaultPage = 100
+	maxPage     = 1000
+	// maxScan bounds the records that one page looks through for those that match.
+	maxScan = 20_000
+)
+
+// ListJobs implements the job service.
+func (s *Server) ListJobs(ctx context.Context, r *rotav1.ListJobsRequest) (*rotav1.ListJobsResponse, error) {
+	size := int(r.GetPageSize())
+	if size == 0 {
+		size = defaultPage
+	}
+	before := uint64(0)
+	if r.GetPageToken() != "" {
+		var err error
+		if before, err = strconv.ParseUint(r.GetPageToken(), 36, 64); err != nil || before == 0 {
+			return nil, wire.ToStatus(task.Errorf(task.KindInvalid, "malformed page token: use the one of the page before"))
+		}
+	}
+	if size > maxPage {
+		return nil, wire.ToStatus(task.Errorf(task.KindInvalid, "a page of %d jobs is too large: use up to %d", size, maxPage))
+	}
+	if err := s.fresh(ctx, r.GetRead()); err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	resp := &rotav1.ListJobsResponse{AppliedIndex: s.node.State().Machine().AppliedIndex(), Stale: r.GetRead().GetStale()}
+	for scanned := 0; scanned < maxScan; {
+		records, err := s.node.State().JobsBelow(before, maxPage)
+		if err != nil {
+			return nil, wire.ToStatus(err)
+		}
+		for _, rec := range records {
+			before = rec.Id
+			job, err := jobOf(rec)
+			if err != nil {
+				return nil, wire.ToStatus(err)
+			}
+			if !matches(r, job) {
+				continue
+			}
+			// Many jobs with large payloads would not fit in a message.
+			job.Spec.SharedPayload = nil
+			if resp.Jobs = append(resp.Jobs, job); len(resp.Jobs) == size {
+				resp.NextPageToken = pageToken(before)
+				return resp, nil
+			}
+		}
+		if len(records) < maxPage {
+			return resp, nil
+		}
+		scanned += len(records)
+	}
+	resp.NextPageToken = pageToken(before)
+	return resp, nil
+}
+
+// pageToken names the job behind which a page begins; "" where none can follow.
+func pageToken(id uint64) string {
+	if id <= 1 {
+		return ""
+	}
+	return strconv.FormatUint(id, 36)
+}
+
+func matches(r *rotav1.ListJobsRequest, j *rotav1.Job) bool {
+	if r.GetQueue() != "" && r.GetQueue() != j.Spec.Queue || r.GetName() != "" && r.GetName() != j.Spec.Name {
+		return false
+	}
+	for _, state := range r.GetStates() {
+		if state == j.State {
+			return true
+		}
+	}
+	return len(r.GetStates()) == 0
+}
+
+const (
+	defaultWait = 30 * time.Second
+	maxWait     = 60 * time.Second
+)
+
+// WaitJob implements the job service.
+func (s *Server) WaitJob(ctx context.Context, r *rotav1.WaitJobRequest) (*rotav1.WaitJobResponse, error) {
+	wait := defaultWait
+	if r.GetWait() != nil {
+		wait = max(0, min(r.GetWait().AsDuration(), maxWait))
+	}
+	ctx, cancel := s.streamContext(ctx)
+	defer cancel()
+	if err := s.fresh(ctx, nil); err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	changed, stop := s.node.State().Watchers().Watch(r.GetJobId())
+	defer stop()
+	for over := false; ; {
+		rec, err := s.node.State().Job(r.GetJobId())
+		if err != nil {
+			return nil, wire.ToStatus(err)
+		}
+		if over || store.JobState(rec).Final() {
+			job, err := jobOf(rec)
+			return &rotav1.WaitJobResponse{Job: job, AppliedIndex: s.node.State().Machine().AppliedIndex()}, wire.ToStatus(err)
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			over = true
+		case <-ctx.Done():
+			return nil, wire.ToStatus(s.ended(ctx))
+		}
+	}
+}
+
+// ended says why a context of streamContext ended.
+func (s *Server) ended(ctx context.Context) error {
+	if s.stopping.Err() != nil {
+		return task.Errorf(task.KindUnavailable, "the server is shutting down")
+	}
+	return ctx.Err()
+}
+
+// CancelJob implements the job service.
+func (s *Server) CancelJob(ctx context.Context, r *rotav1.CancelJobRequest) (*rotav1.CancelJobResponse, error) {
+	return atLeader(ctx, s, r,
+		func(ctx context.Context, r *rotav1.CancelJobRequest) (*rotav1.CancelJobResponse, error) {
+			res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_Cancel{Cancel: &logpb.Cancel{Job: r.GetJobId(), Index: r.TaskIndex, Reason: uint32(task.ReasonUser)}}})
+			if err != nil {
+				return nil, err
+			}
+			return &rotav1.CancelJobResponse{Cancelled: res.Cancelled, Stopping: res.Stopping, AppliedIndex: res.Index}, nil
+		},
+		func(c grpc.ClientConnInterface, ctx context.Context, r *rotav1.CancelJobRequest) (*rotav1.CancelJobResponse, error) {
+			return rotav1.NewJobServiceClient(c).CancelJob(ctx, r)
+		})
+}

@@ -1,0 +1,221 @@
+package transport
+
+import (
+	"context"
+	"sync"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+const (
+	// assignBytes is about how large a message of assignments is.
+	assignBytes = 256 << 10
+	// assignTasks bounds the payloads that are fetched at once.
+	assignTasks = 256
+	// workCache is how many jobs' specs a link keeps at hand.
+	workCache = 64
+)
+
+// link is the way to a connected worker: what is to be sent waits here, so that the
+// state machine, which puts it in, never waits. It is bounded by what a session may hold.
+type link struct {
+	s       *Server
+	session uint64
+	stream  sessionStream
+	cancel  context.CancelFunc
+
+	mu       sync.Mutex
+	grants   []fsm.Grant
+	stops    []*rotav1.HeldTasks
+	answers  []*rotav1.SessionResponse
+	finished bool
+	wake     chan struct{}
+
+	work map[*task.Spec]*rotav1.WorkSpec
+}
+
+func newLink(s *Server, session uint64, stream sessionStream, cancel context.CancelFunc) *link {
+	return &link{s: s, session: session, stream: stream, cancel: cancel, wake: make(chan struct{}, 1), work: map[*task.Spec]*rotav1.WorkSpec{}}
+}
+
+// Grant implements scheduler.Stream.
+func (l *link) Grant(g fsm.Grant) {
+	l.mu.Lock()
+	l.grants = append(l.grants, g)
+	l.mu.Unlock()
+	l.signal()
+}
+
+// Stop implements scheduler.Stream.
+func (l *link) Stop(job uint64, index uint32, tokenOffset int64) {
+	l.mu.Lock()
+	if n := len(l.stops); n > 0 && l.stops[n-1].JobId == job && l.stops[n-1].TokenOffset == tokenOffset {
+		appendIndex(&l.stops[n-1].Ranges, index)
+	} else {
+		l.stops = append(l.stops, heldOf(job, tokenOffset, index, 1))
+	}
+	l.mu.Unlock()
+	l.signal()
+}
+
+func appendIndex(ranges *[]*rotav1.IndexRange, i uint32) {
+	if n := len(*ranges); n > 0 && (*ranges)[n-1].First+(*ranges)[n-1].Count == i {
+		(*ranges)[n-1].Count++
+		return
+	}
+	*ranges = append(*ranges, &rotav1.IndexRange{First: i, Count: 1})
+}
+
+// End implements scheduler.Stream.
+func (l *link) End(bool) { l.cancel() }
+
+// put queues an answer.
+func (l *link) put(m *rotav1.SessionResponse) {
+	l.mu.Lock()
+	l.answers = append(l.answers, m)
+	l.mu.Unlock()
+	l.signal()
+}
+
+// finish lets send return when all that waits has gone out.
+func (l *link) finish() {
+	l.mu.Lock()
+	l.finished = true
+	l.mu.Unlock()
+	l.signal()
+}
+
+func (l *link) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// send sends what is put in until ctx ends or all is sent after finish.
+func (l *link) send(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		grants, stops, answers, finished := l.grants, l.stops, l.answers, l.finished
+		l.grants, l.stops, l.answers = nil, nil, nil
+		l.mu.Unlock()
+		for _, m := range answers {
+			if err := l.stream.Send(m); err != nil {
+				return err
+			}
+		}
+		if err := l.sendGrants(grants); err != nil {
+			return err
+		}
+		// After the grants: a task may be granted and stopped in one breath.
+		if len(stops) > 0 {
+			m := &rotav1.SessionResponse{Message: &rotav1.SessionResponse_Stop{Stop: &rotav1.Stop{Tasks: stops}}}
+			if err := l.stream.Send(m); err != nil {
+				return err
+			}
+		}
+		if finished {
+			return nil
+		}
+		select {
+		case <-l.wake:
+		case <-ctx.Done():
+			return l.s.sessionEnded(ctx)
+		}
+	}
+}
+
+// sessionEnded is why a session's stream ends before its worker wants it to.
+func (s *Server) sessionEnded(ctx context.Context) error {
+	if err := s.node.CheckLeader(); err != nil {
+		return err
+	}
+	if s.stopping.Err() != nil {
+		return s.ended(ctx)
+	}
+	return task.Errorf(task.KindUnavailable, "the session's stream was ended; attach again")
+}
+
+// sendGrants sends grants with their payloads, many in a message.
+func (l *link) sendGrants(grants []fsm.Grant) error {
+	var batch []*rotav1.Assignment
+	size := 0
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		m := &rotav1.SessionResponse{Message: &rotav1.SessionResponse_Assignments{Assignments: &rotav1.Assignments{Assignments: batch}}}
+		batch, size = nil, 0
+		return l.stream.Send(m)
+	}
+	for _, g := range grants {
+		spec, own, ok := l.s.node.State().Machine().SpecOf(g.Job)
+		if !ok {
+			continue // it has ended meanwhile: the grant is void
+		}
+		for g.Count > 0 {
+			a := &rotav1.Assignment{JobId: g.Job, TokenOffset: g.TokenOffset, Attempt: g.Attempt, Work: l.workOf(spec)}
+			n := g.Count
+			if own {
+				packed, taken, err := l.payloads(g)
+				if err != nil {
+					return err
+				}
+				a.PackedPayloads, n = packed, taken
+			}
+			a.Range = &rotav1.IndexRange{First: g.First, Count: n}
+			g.First, g.Count = g.First+n, g.Count-n
+			batch = append(batch, a)
+			size += len(a.PackedPayloads) + len(spec.SharedPayload) + 128
+			if size >= assignBytes {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return flush()
+}
+
+// payloads fetches the payloads of the first tasks of a grant: as many as fit a message.
+func (l *link) payloads(g fsm.Grant) (packed []byte, n uint32, err error) {
+	n = min(g.Count, assignTasks)
+	for {
+		packed, err = l.s.node.State().Payloads(g.Job, g.First, n)
+		if err != nil || n == 1 || len(packed) <= 4*assignBytes {
+			return packed, n, err
+		}
+		n /= 2
+	}
+}
+
+// workOf is what a worker must know of a job, made once for each spec.
+func (l *link) workOf(s *task.Spec) *rotav1.WorkSpec {
+	if w := l.work[s]; w != nil {
+		return w
+	}
+	p := wire.SpecToProto(s)
+	w := &rotav1.WorkSpec{
+		Exclusive: s.Exclusive(), ArrayFirst: s.ArrayFirst, ArrayStep: s.ArrayStep, SharedPayload: s.SharedPayload,
+		JobName: s.Name, Queue: s.Queue,
+	}
+	if s.Timeout > 0 {
+		w.Timeout = durationpb.New(s.Timeout)
+	}
+	switch work := p.Work.(type) {
+	case *rotav1.JobSpec_Handler:
+		w.Work = &rotav1.WorkSpec_Handler{Handler: work.Handler}
+	case *rotav1.JobSpec_Command:
+		w.Work = &rotav1.WorkSpec_Command{Command: work.Command}
+	}
+	if len(l.work) >= workCache {
+		clear(l.work)
+	}
+	l.work[s] = w
+	return w
+}

@@ -1,0 +1,145 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"google.golang.org/grpc"
+
+	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/transport/peerpb"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+// Peers keeps a connection to each other server.
+type Peers struct {
+	opts  []grpc.DialOption
+	mu    sync.Mutex
+	conns map[string]*grpc.ClientConn
+}
+
+// NewPeers returns Peers without connections; they are made as they are needed.
+func NewPeers(opts ...grpc.DialOption) *Peers {
+	return &Peers{opts: opts, conns: map[string]*grpc.ClientConn{}}
+}
+
+// conn returns the connection to addr.
+func (p *Peers) conn(addr string) (*grpc.ClientConn, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conns == nil {
+		return nil, task.Errorf(task.KindUnavailable, "the server is shutting down")
+	}
+	if c := p.conns[addr]; c != nil {
+		return c, nil
+	}
+	c, err := wire.Dial(addr, p.opts...)
+	if err != nil {
+		return nil, err
+	}
+	p.conns[addr] = c
+	return c, nil
+}
+
+// Close closes all connections.
+func (p *Peers) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, c := range p.conns {
+		errs = append(errs, c.Close())
+	}
+	p.conns = nil
+	return errors.Join(errs...)
+}
+
+func (p *Peers) client(addr string) (peerpb.PeerServiceClient, error) {
+	c, err := p.conn(addr)
+	if err != nil {
+		return nil, err
+	}
+	return peerpb.NewPeerServiceClient(c), nil
+}
+
+// Identify implements node.Peers.
+func (p *Peers) Identify(ctx context.Context, addr string) (node.PeerInfo, error) {
+	c, err := p.client(addr)
+	if err != nil {
+		return node.PeerInfo{}, err
+	}
+	r, err := c.Identify(ctx, &peerpb.IdentifyRequest{})
+	if err != nil {
+		return node.PeerInfo{}, wire.FromStatus(err)
+	}
+	return node.PeerInfo{
+		NodeID: r.NodeId, ServerID: r.ServerId, ClusterID: r.ClusterId, Addr: r.Addr, PeerAddr: r.PeerAddr, HTTPAddr: r.HttpAddr,
+		Initialized: r.Initialized, BootstrapExpect: int(r.BootstrapExpect), State: stateOf(r.State), Term: r.Term,
+		AppliedIndex: r.AppliedIndex, Version: r.Version, LeaderAddr: r.LeaderAddr, LastContact: time.Duration(r.LastContactNs),
+	}, nil
+}
+
+// Join implements node.Peers.
+func (p *Peers) Join(ctx context.Context, addr string, self node.PeerInfo) error {
+	c, err := p.client(addr)
+	if err != nil {
+		return err
+	}
+	_, err = c.Join(ctx, &peerpb.JoinRequest{NodeId: self.NodeID, ServerId: self.ServerID, PeerAddr: self.PeerAddr, Addr: self.Addr})
+	return wire.FromStatus(err)
+}
+
+func stateOf(name string) raft.RaftState {
+	for _, s := range []raft.RaftState{raft.Follower, raft.Candidate, raft.Leader} {
+		if s.String() == name {
+			return s
+		}
+	}
+	return raft.Shutdown
+}
+
+// Identify implements the peer service.
+func (s *Server) Identify(context.Context, *peerpb.IdentifyRequest) (*peerpb.IdentifyResponse, error) {
+	p := s.node.Self()
+	return &peerpb.IdentifyResponse{
+		NodeId: p.NodeID, ServerId: p.ServerID, ClusterId: p.ClusterID, Addr: p.Addr, PeerAddr: p.PeerAddr, HttpAddr: p.HTTPAddr,
+		Initialized: p.Initialized, BootstrapExpect: uint32(p.BootstrapExpect), State: p.State.String(), Term: p.Term,
+		AppliedIndex: p.AppliedIndex, Version: p.Version, LeaderAddr: p.LeaderAddr, LastContactNs: int64(p.LastContact),
+	}, nil
+}
+
+// Join implements the peer service.
+func (s *Server) Join(ctx context.Context, r *peerpb.JoinRequest) (*peerpb.JoinResponse, error) {
+	if r.NodeId == "" || r.ServerId == "" || r.PeerAddr == "" {
+		return nil, wire.ToStatus(task.Errorf(task.KindInvalid, "a server that joins must say who it is and where"))
+	}
+	voter, err := s.node.AddServer(ctx, node.PeerInfo{NodeID: r.NodeId, ServerID: r.ServerId, PeerAddr: r.PeerAddr, Addr: r.Addr})
+	if err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	return &peerpb.JoinResponse{Voter: voter}, nil
+}
+
+// ReadIndex implements the peer service.
+func (s *Server) ReadIndex(ctx context.Context, _ *peerpb.ReadIndexRequest) (*peerpb.ReadIndexResponse, error) {
+	if err := s.node.Barrier(ctx); err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	return &peerpb.ReadIndexResponse{Index: s.node.State().Machine().AppliedIndex()}, nil
+}
+
+// Digest implements the peer service.
+func (s *Server) Digest(ctx context.Context, r *peerpb.DigestRequest) (*peerpb.DigestResponse, error) {
+	if err := s.node.WaitApplied(ctx, r.Index); err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	m := s.node.State().Machine()
+	index, digest, ok := m.DigestAt(r.Checkpoint)
+	if !ok {
+		return nil, wire.ToStatus(task.Errorf(task.KindNotFound, "checkpoint %d is not known here any more; verify again", r.Checkpoint))
+	}
+	return &peerpb.DigestResponse{Index: index, Digest: digest, Violations: m.CheckInvariants()}, nil
+}

@@ -1,0 +1,232 @@
+package transport
+
+import (
+	"context"
+	"encoding/binary"
+
+	"google.golang.org/grpc"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+// resultBytes is about how large a message of results is. A single result may be larger.
+const resultBytes = 256 << 10
+
+// A cursor is a version, the order, and the number of results received, or the next
+// index. Clients must not look into it.
+const cursorVersion = 1
+
+func encodeCursor(order rotav1.ResultOrder, next uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{cursorVersion, byte(order)}, next)
+}
+
+func decodeCursor(order rotav1.ResultOrder, b []byte) (next uint32, err error) {
+	switch {
+	case len(b) == 0:
+		return 0, nil
+	case len(b) != 6 || b[0] != cursorVersion:
+		return 0, task.Errorf(task.KindInvalid, "malformed cursor: use one that a result stream has sent")
+	case b[1] != byte(order):
+		return 0, task.Errorf(task.KindInvalid, "the cursor is of a stream in another order")
+	}
+	return binary.BigEndian.Uint32(b[2:]), nil
+}
+
+// StreamResults implements the job service. Any server serves it: the stream is nothing
+// but a cursor into what every server has.
+func (s *Server) StreamResults(r *rotav1.StreamResultsRequest, stream grpc.ServerStreamingServer[rotav1.StreamResultsResponse]) error {
+	order := r.GetOrder()
+	if order == rotav1.ResultOrder_RESULT_ORDER_UNSPECIFIED {
+		order = rotav1.ResultOrder_RESULT_ORDER_COMPLETED
+	}
+	next, err := decodeCursor(order, r.GetCursor())
+	if err != nil {
+		return wire.ToStatus(err)
+	}
+	ctx, cancel := s.streamContext(stream.Context())
+	defer cancel()
+	if err := s.fresh(ctx, nil); err != nil {
+		return wire.ToStatus(err)
+	}
+	w := &resultWriter{s: s, job: r.GetJobId(), order: order, next: next, stream: stream}
+	return wire.ToStatus(w.run(ctx, r.GetNoWait()))
+}
+
+// resultWriter is one stream of results.
+type resultWriter struct {
+	s      *Server
+	job    uint64
+	order  rotav1.ResultOrder
+	next   uint32
+	stream grpc.ServerStreamingServer[rotav1.StreamResultsResponse]
+}
+
+func (w *resultWriter) run(ctx context.Context, noWait bool) error {
+	changed, stop := w.s.node.State().Watchers().Watch(w.job)
+	defer stop()
+	for {
+		if err := w.drain(ctx); err != nil {
+			return err
+		}
+		// Read after the results: a job that is final here has all of them sent, or
+		// they are found in the next round.
+		rec, err := w.s.node.State().Job(w.job)
+		if err != nil {
+			return err
+		}
+		complete := store.JobState(rec).Final() && w.next >= rec.Received
+		if complete || noWait && w.next >= rec.Received {
+			return w.finish(rec, complete)
+		}
+		if noWait && w.order == rotav1.ResultOrder_RESULT_ORDER_INDEX {
+			return w.finish(rec, false)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return w.s.ended(ctx)
+		}
+	}
+}
+
+func (w *resultWriter) finish(rec *logpb.JobRecord, complete bool) error {
+	job, err := jobOf(rec)
+	if err != nil {
+		return err
+	}
+	return w.stream.Send(&rotav1.StreamResultsResponse{Cursor: encodeCursor(w.order, w.next), Complete: complete, Job: job})
+}
+
+// drain sends what is there.
+func (w *resultWriter) drain(ctx context.Context) error {
+	for ctx.Err() == nil {
+		var groups []*rotav1.ResultGroup
+		var count uint32
+		var err error
+		if w.order == rotav1.ResultOrder_RESULT_ORDER_COMPLETED {
+			groups, count, err = w.completed()
+		} else {
+			groups, count, err = w.ordered()
+		}
+		if err != nil || count == 0 {
+			return err
+		}
+		w.next += count
+		if err := w.stream.Send(&rotav1.StreamResultsResponse{Groups: groups, Cursor: encodeCursor(w.order, w.next)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// completed returns results from the cursor on, as they were recorded.
+func (w *resultWriter) completed() (groups []*rotav1.ResultGroup, count uint32, err error) {
+	segments, err := w.s.node.State().Segments(w.job, w.next, resultBytes)
+	if err != nil {
+		return nil, 0, err
+	}
+	size := 0
+	for _, seg := range segments {
+		if size > resultBytes {
+			break
+		}
+		skip := w.next + count - seg.First
+		g := cutGroup(seg, skip, maxGroupTasks)
+		groups = append(groups, g.group)
+		count += g.count
+		size += len(g.group.PackedOutputs) + len(g.group.StderrTail) + 64
+		if skip+g.count < seg.Count {
+			break
+		}
+	}
+	return groups, count, nil
+}
+
+// maxGroupTasks bounds the tasks of one message, so that a client can take up a stream
+// in the middle of a million cancelled tasks.
+const maxGroupTasks = 64 << 10
+
+type cut struct {
+	group *rotav1.ResultGroup
+	count uint32
+}
+
+// cutGroup returns the results of a segment behind the first skip, at most limit tasks
+// and about resultBytes.
+func cutGroup(seg fsm.SegmentCut, skip, limit uint32) cut {
+	if skip == 0 && seg.Count <= limit && len(seg.Segment.PackedOutputs) <= 2*resultBytes {
+		return cut{groupOf(seg.Segment), seg.Count}
+	}
+	g := groupOf(seg.Segment)
+	outputs, _ := task.PackSkip(g.PackedOutputs, int(skip))
+	all := g.Ranges
+	g.Ranges, g.PackedOutputs = nil, nil
+	count := uint32(0)
+	for _, r := range all {
+		first, n := r.First, r.Count
+		if skip >= n {
+			skip -= n
+			continue
+		}
+		first, n, skip = first+skip, n-skip, 0
+		taken := uint32(0)
+		for taken < n && count < limit && (count == 0 || len(g.PackedOutputs) < resultBytes) {
+			if len(outputs) > 0 {
+				_, rest, _ := task.PackNext(outputs)
+				g.PackedOutputs = append(g.PackedOutputs, outputs[:len(outputs)-len(rest)]...)
+				outputs = rest
+			}
+			taken++
+			count++
+		}
+		if taken > 0 {
+			g.Ranges = append(g.Ranges, &rotav1.IndexRange{First: first, Count: taken})
+		}
+		if taken < n {
+			break
+		}
+	}
+	return cut{g, count}
+}
+
+// ordered returns results from the next index on, in index order.
+func (w *resultWriter) ordered() (groups []*rotav1.ResultGroup, count uint32, err error) {
+	results, err := w.s.node.State().Ordered(w.job, w.next, fsm.PageTasks)
+	if err != nil {
+		return nil, 0, err
+	}
+	size := 0
+	var last *logpb.Segment
+	for i := range results {
+		res := &results[i]
+		if size > resultBytes {
+			break
+		}
+		if res.Segment != last {
+			last = res.Segment
+			g := groupOf(&logpb.Segment{
+				State: last.State, Reason: last.Reason, TokenOffset: last.TokenOffset, Granted: last.Granted, Attempt: last.Attempt,
+				Worker: last.Worker, ExitCodePlusOne: last.ExitCodePlusOne, Error: last.Error, StderrTail: last.StderrTail, FinishedNs: last.FinishedNs,
+			})
+			groups = append(groups, g)
+			size += 64 + len(last.StderrTail)
+		}
+		g := groups[len(groups)-1]
+		if k := len(g.Ranges); k > 0 && g.Ranges[k-1].First+g.Ranges[k-1].Count == res.Index {
+			g.Ranges[k-1].Count++
+		} else {
+			g.Ranges = append(g.Ranges, &rotav1.IndexRange{First: res.Index, Count: 1})
+		}
+		if len(last.PackedOutputs) > 0 {
+			g.PackedOutputs = task.PackAppend(g.PackedOutputs, res.Output)
+			size += len(res.Output)
+		}
+		count++
+	}
+	return groups, count, nil
+}

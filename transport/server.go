@@ -1,0 +1,97 @@
+package transport
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/transport/peerpb"
+)
+
+// Config is what a Server is made of.
+type Config struct {
+	Node  *node.Node
+	Peers *Peers
+	Log   *slog.Logger
+	// Version is this build's.
+	Version string
+}
+
+// Server serves one node over gRPC.
+type Server struct {
+	rotav1.UnimplementedJobServiceServer
+	rotav1.UnimplementedWorkerServiceServer
+	rotav1.UnimplementedClusterServiceServer
+	peerpb.UnimplementedPeerServiceServer
+
+	node    *node.Node
+	peers   *Peers
+	log     *slog.Logger
+	version string
+	health  *health.Server
+	// refused counts reported tasks that were not recorded: late, or sent again.
+	refused atomic.Int64
+
+	// stopping ends when the server stops: streams end then.
+	stopping context.Context
+	stop     context.CancelFunc
+	wg       sync.WaitGroup
+}
+
+// New returns a server for a node.
+func New(cfg Config) *Server {
+	s := &Server{node: cfg.Node, peers: cfg.Peers, log: cfg.Log, version: cfg.Version, health: health.NewServer()}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	return s
+}
+
+// Register registers all services.
+func (s *Server) Register(g *grpc.Server) {
+	rotav1.RegisterJobServiceServer(g, s)
+	rotav1.RegisterWorkerServiceServer(g, s)
+	rotav1.RegisterClusterServiceServer(g, s)
+	peerpb.RegisterPeerServiceServer(g, s)
+	healthpb.RegisterHealthServer(g, s.health)
+	reflection.Register(g)
+	s.wg.Go(s.followHealth)
+}
+
+// followHealth keeps the health service in step: serving while a leader is known.
+func (s *Server) followHealth() {
+	for {
+		changed := s.node.LeaderChanged()
+		status := healthpb.HealthCheckResponse_NOT_SERVING
+		if s.node.Leader().NodeID != "" {
+			status = healthpb.HealthCheckResponse_SERVING
+		}
+		s.health.SetServingStatus("", status)
+		select {
+		case <-s.stopping.Done():
+			s.health.Shutdown()
+			return
+		case <-changed:
+		}
+	}
+}
+
+// Stop ends all streams, so that a graceful stop of the gRPC server need not wait for
+// them.
+func (s *Server) Stop() {
+	s.stop()
+	s.wg.Wait()
+}
+
+// streamContext ends with the stream or with the server.
+func (s *Server) streamContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.stopping, cancel)
+	return ctx, func() { stop(); cancel() }
+}

@@ -1,0 +1,354 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/scheduler"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+type sessionStream = grpc.BidiStreamingServer[rotav1.SessionRequest, rotav1.SessionResponse]
+
+// helloTimeout bounds the wait for a worker's first message.
+const helloTimeout = 10 * time.Second
+
+// Session implements the worker service.
+func (s *Server) Session(stream sessionStream) error {
+	ctx, cancel := s.streamContext(stream.Context())
+	defer cancel()
+	return wire.ToStatus(s.session(ctx, cancel, stream))
+}
+
+func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream sessionStream) error {
+	if err := s.node.CheckLeader(); err != nil {
+		return err
+	}
+	timer := time.AfterFunc(helloTimeout, cancel)
+	first, err := stream.Recv()
+	timer.Stop()
+	if err != nil {
+		return err
+	}
+	hello := first.GetHello()
+	if hello == nil {
+		return task.Errorf(task.KindInvalid, "the first message of a session must be hello")
+	}
+	term, ok := s.node.Ready()
+	if !ok || hello.GetTerm() > term {
+		return s.notLeader()
+	}
+	id, attached, err := s.openSession(ctx, hello)
+	if err != nil {
+		return err
+	}
+	link := newLink(s, id, stream, cancel)
+	if !s.node.Fleet().Attach(id, link) {
+		return s.notLeader()
+	}
+	defer s.node.Fleet().Detach(id, link)
+	drop, open := s.resend(id, hello, link)
+	if !open {
+		return task.Errorf(task.KindUnavailable, "the session has ended meanwhile; open a new one")
+	}
+	welcome := &rotav1.Welcome{
+		SessionId: id, Lease: durationpb.New(s.node.Fleet().Lease()), Term: term, LeaderId: s.node.NodeID(), Attached: attached, Drop: drop,
+	}
+	if err := stream.Send(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_Welcome{Welcome: welcome}}); err != nil {
+		return err
+	}
+	sent := make(chan error, 1)
+	go func() { sent <- link.send(ctx) }()
+	received := make(chan error, 1)
+	// Recv ends with the stream, which ends when this function returns.
+	go func() { received <- s.receive(ctx, link, term) }()
+	select {
+	case err = <-sent:
+	case err = <-received:
+		// What was put out before, such as the answer to goodbye, goes out first.
+		link.finish()
+		<-sent
+	}
+	cancel()
+	if errors.Is(err, io.EOF) || err == nil {
+		return nil
+	}
+	return err
+}
+
+// notLeader is the error where this server cannot be the one that the worker looks for.
+func (s *Server) notLeader() error {
+	if err := s.node.CheckLeader(); err != nil {
+		return err
+	}
+	return task.Errorf(task.KindUnavailable, "there is a newer leader than this server")
+}
+
+// openSession attaches to the worker's open session, which writes nothing, or opens one.
+func (s *Server) openSession(ctx context.Context, h *rotav1.Hello) (id uint64, attached bool, err error) {
+	op, err := sessionOp(h)
+	if err != nil {
+		return 0, false, err
+	}
+	if open, ok := s.node.State().Machine().SessionOf(h.WorkerId); ok && string(open.Nonce) == string(h.BootNonce) {
+		return open.Id, true, nil
+	}
+	res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: op}})
+	if err != nil {
+		return 0, false, err
+	}
+	s.log.Info("a worker has opened a session", "worker", h.WorkerId, "name", h.Name, "session", res.Session, "slots", h.Slots)
+	return res.Session, res.Existed, nil
+}
+
+// maxNonce and maxWorkerID bound what a worker says of itself.
+const (
+	maxNonce    = 64
+	maxWorkerID = 64
+)
+
+func sessionOp(h *rotav1.Hello) (*logpb.OpenSession, error) {
+	switch {
+	case len(h.GetWorkerId()) == 0 || len(h.WorkerId) > maxWorkerID:
+		return nil, task.Errorf(task.KindInvalid, "a worker id has 1 to %d bytes", maxWorkerID)
+	case len(h.BootNonce) == 0 || len(h.BootNonce) > maxNonce:
+		return nil, task.Errorf(task.KindInvalid, "a boot nonce has 1 to %d bytes", maxNonce)
+	case h.Slots < 1 || h.Slots > task.MaxSlots:
+		return nil, task.Errorf(task.KindInvalid, "%d slots are out of range: use 1 to %d", h.Slots, task.MaxSlots)
+	case len(h.Handlers) > task.MaxHandlers:
+		return nil, task.Errorf(task.KindTooLarge, "%d handlers are more than %d", len(h.Handlers), task.MaxHandlers)
+	case len(h.Name) > task.MaxName || len(h.Version) > task.MaxName:
+		return nil, task.Errorf(task.KindTooLarge, "a worker's name has at most %d bytes", task.MaxName)
+	}
+	for _, name := range append(append([]string(nil), h.Handlers...), h.Queues...) {
+		if err := task.ValidName("handler or queue", name); err != nil {
+			return nil, err
+		}
+	}
+	pairs := wire.PairsFromMap(h.Labels)
+	if err := task.ValidPairs("label", pairs); err != nil {
+		return nil, err
+	}
+	session := &logpb.Session{
+		Worker: h.WorkerId, Name: h.Name, Nonce: h.BootNonce, Slots: h.Slots, Handlers: h.Handlers, Commands: h.Commands,
+		Queues: h.Queues, Version: h.Version,
+	}
+	for _, p := range pairs {
+		session.Labels = append(session.Labels, &logpb.Pair{Key: p.Key, Value: p.Value})
+	}
+	op := &logpb.OpenSession{Session: session, Replaces: h.Replaces}
+	for _, held := range h.Held {
+		ranges, err := rangesOf(held.GetRanges())
+		if err != nil {
+			return nil, err
+		}
+		op.Held = append(op.Held, &logpb.Held{Job: held.GetJobId(), TokenOffset: held.GetTokenOffset(), Ranges: ranges})
+	}
+	return op, nil
+}
+
+// resend puts everything that the session holds on the link, and returns what the
+// worker believes to hold and does not. It comes after Attach: what is granted in
+// between is sent twice, and the worker knows it by its token.
+func (s *Server) resend(id uint64, h *rotav1.Hello, l *link) (drop []*rotav1.HeldTasks, open bool) {
+	current := map[heldKey][]fsm.Grant{}
+	open = s.node.State().Machine().Held(id, func(t fsm.HeldTask) {
+		k := heldKey{t.Job, t.TokenOffset}
+		current[k] = append(current[k], t.Grant)
+		if t.Stopping {
+			for i := t.First; i < t.First+t.Count; i++ {
+				l.Stop(t.Job, i, t.TokenOffset)
+			}
+		}
+		l.Grant(t.Grant)
+	})
+	for _, held := range h.GetHeld() {
+		if lost := notIn(held, current[heldKey{held.GetJobId(), held.GetTokenOffset()}]); lost != nil {
+			drop = append(drop, lost)
+		}
+	}
+	return drop, open
+}
+
+type heldKey struct {
+	job    uint64
+	offset int64
+}
+
+// notIn returns what of held is in none of the grants, or nil.
+func notIn(held *rotav1.HeldTasks, grants []fsm.Grant) *rotav1.HeldTasks {
+	out := &rotav1.HeldTasks{JobId: held.GetJobId(), TokenOffset: held.GetTokenOffset()}
+	for _, r := range held.GetRanges() {
+		end := min(uint64(r.GetFirst())+uint64(r.GetCount()), task.MaxTasks)
+		for i := uint64(r.GetFirst()); i < end; {
+			next := end
+			covered := false
+			for _, g := range grants {
+				from, to := uint64(g.First), uint64(g.First+g.Count)
+				if i >= from && i < to {
+					covered, next = true, min(to, end)
+					break
+				}
+				if from > i {
+					next = min(next, from)
+				}
+			}
+			if !covered {
+				out.Ranges = append(out.Ranges, &rotav1.IndexRange{First: uint32(i), Count: uint32(next - i)})
+			}
+			i = next
+		}
+	}
+	if len(out.Ranges) == 0 {
+		return nil
+	}
+	return out
+}
+
+// receive takes a worker's messages until the stream or the session ends.
+func (s *Server) receive(ctx context.Context, l *link, term uint64) error {
+	for {
+		m, err := l.stream.Recv()
+		if err != nil {
+			return err
+		}
+		switch b := m.Message.(type) {
+		case *rotav1.SessionRequest_Beat:
+			s.beat(ctx, l, b.Beat, term)
+		case *rotav1.SessionRequest_Reports:
+			if err := s.reports(l, b.Reports); err != nil {
+				return err
+			}
+		case *rotav1.SessionRequest_Goodbye:
+			_, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: l.session, Graceful: true}}})
+			if err != nil && !errors.Is(err, task.ErrNotFound) {
+				return err
+			}
+			l.put(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_GoodbyeAnswer{GoodbyeAnswer: &rotav1.GoodbyeAnswer{}}})
+			return nil
+		default:
+			return task.Errorf(task.KindInvalid, "unexpected message in a session")
+		}
+	}
+}
+
+// beat answers a beat. One that extends the lease of exclusive tasks is answered only
+// after a Barrier: a leader that was deposed without knowing must not extend it.
+func (s *Server) beat(ctx context.Context, l *link, b *rotav1.Beat, term uint64) {
+	running := make([]scheduler.Running, 0, len(b.Running))
+	for _, r := range b.Running {
+		running = append(running, scheduler.Running{Job: r.GetJobId(), Index: r.GetIndex(), For: r.GetRunTime().AsDuration()})
+	}
+	renew := func() {
+		if !s.node.Fleet().Beat(l.session, l, running) {
+			l.cancel()
+			return
+		}
+		answer := &rotav1.BeatAnswer{Seq: b.Seq, Term: term}
+		s.node.State().Machine().Held(l.session, func(t fsm.HeldTask) {
+			if t.Stopping {
+				answer.Stop = append(answer.Stop, heldOf(t.Job, t.TokenOffset, t.First, t.Count))
+			}
+		})
+		l.put(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_BeatAnswer{BeatAnswer: answer}})
+	}
+	if !b.Exclusive {
+		renew()
+		return
+	}
+	go func() {
+		if err := s.node.Barrier(ctx); err != nil {
+			l.cancel()
+			return
+		}
+		renew()
+	}()
+}
+
+// reports proposes a worker's reports. They are answered when they are committed; where
+// their outcome is not known, the stream ends, and the worker sends them again.
+func (s *Server) reports(l *link, r *rotav1.Reports) error {
+	groups := make([]*logpb.ReportGroup, 0, len(r.Groups))
+	count, run := 0, time.Duration(0)
+	for _, g := range r.Groups {
+		group, n, err := reportOf(g)
+		if err != nil {
+			return err
+		}
+		groups = append(groups, group)
+		if g.RunNs > 0 {
+			count, run = count+n, run+time.Duration(g.RunNs)
+		}
+	}
+	s.node.Fleet().Ran(l.session, count, run)
+	op := &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: l.session, Groups: groups}}}
+	s.node.ProposeAsync(op, func(res fsm.Result, err error) {
+		if err != nil {
+			s.log.Debug("reports were not recorded", "session", l.session, "error", err)
+			l.cancel()
+			return
+		}
+		answer := &rotav1.ReportsAnswer{Seq: r.Seq}
+		for _, e := range res.Exceptions {
+			answer.Exceptions = append(answer.Exceptions, &rotav1.ReportException{JobId: e.Job, Index: e.Index, Token: e.Token, Verdict: rotav1.ReportVerdict(e.Verdict)})
+		}
+		s.refused.Add(int64(len(res.Exceptions)))
+		l.put(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_ReportsAnswer{ReportsAnswer: answer}})
+	})
+	return nil
+}
+
+// reportOf checks one group of a report.
+func reportOf(g *rotav1.ReportGroup) (*logpb.ReportGroup, int, error) {
+	ranges, err := rangesOf(g.GetRanges())
+	if err != nil {
+		return nil, 0, err
+	}
+	count := 0
+	for _, r := range ranges {
+		count += int(r.Count)
+	}
+	outcome, err := wire.OutcomeFromProto(g.GetOutcome())
+	if err != nil {
+		return nil, 0, err
+	}
+	reason, err := wire.ReasonFromProto(g.GetReason())
+	if err != nil {
+		return nil, 0, err
+	}
+	switch {
+	case count == 0 || count > task.MaxTasks:
+		return nil, 0, task.Errorf(task.KindInvalid, "a report of %d tasks", count)
+	case len(g.GetPackedOutputs()) > 0:
+		if err := task.PackCheck(g.PackedOutputs, count, task.MaxPayload); err != nil {
+			return nil, 0, err
+		}
+	}
+	out := &logpb.ReportGroup{
+		Job: g.GetJobId(), TokenOffset: g.GetTokenOffset(), Ranges: ranges, Outcome: uint32(outcome), Reason: uint32(reason),
+		Error: cutString(g.GetError(), task.MaxError), StderrTail: g.GetStderrTail(), PackedOutputs: g.GetPackedOutputs(), Permanent: g.GetPermanent(),
+	}
+	if n := len(out.StderrTail); n > task.MaxStderrTail {
+		out.StderrTail = out.StderrTail[n-task.MaxStderrTail:]
+	}
+	if g.ExitCode != nil {
+		out.ExitCodePlusOne = *g.ExitCode + 1
+	}
+	return out, count, nil
+}
+
+func cutString(s string, limit int) string {
+	if len(s) > limit {
+		return s[:limit]
+	}
+	return s
+}

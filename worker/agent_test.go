@@ -1,0 +1,100 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// Tests that kill or stop an agent run it in a process of its own: this very test
+// binary, which acts as an agent when this variable names a leader.
+const (
+	testAgentEnv     = "ROTA_TEST_AGENT"
+	testAgentDataEnv = "ROTA_TEST_AGENT_DATA"
+)
+
+// testAgent is the main function of such a process.
+func testAgent(addr string) {
+	w, err := New(Config{
+		Addrs: []string{addr}, Slots: 4, Commands: true, DataDir: os.Getenv(testAgentDataEnv),
+		Handlers: map[string]Handler{
+			// Both tell in the folder of their payload that they have started; "waits"
+			// also why it ended.
+			"waits": func(ctx context.Context, t *Task) ([]byte, error) {
+				_ = os.WriteFile(filepath.Join(string(t.Payload), fmt.Sprint("started", t.Index)), []byte("yes\n"), 0o600)
+				<-ctx.Done()
+				_ = os.WriteFile(filepath.Join(string(t.Payload), fmt.Sprint("ended", t.Index)), []byte(context.Cause(ctx).Error()), 0o600)
+				return nil, ctx.Err()
+			},
+			"hangs": func(_ context.Context, t *Task) ([]byte, error) {
+				_ = os.WriteFile(filepath.Join(string(t.Payload), fmt.Sprint("started", t.Index)), []byte("yes\n"), 0o600)
+				select {}
+			},
+		},
+	})
+	if err == nil {
+		err = w.Run(context.Background())
+	}
+	fmt.Fprintln(os.Stderr, "agent:", err)
+	os.Exit(1)
+}
+
+// agent is an agent in a process of its own.
+type agent struct {
+	cmd    *exec.Cmd
+	ended  chan struct{}
+	stderr bytes.Buffer
+}
+
+func startAgent(t testing.TB, d *double, dataDir string) *agent {
+	t.Helper()
+	a := &agent{cmd: exec.Command("/proc/self/exe"), ended: make(chan struct{})}
+	a.cmd.Env = append(os.Environ(), testAgentEnv+"="+d.addr, testAgentDataEnv+"="+dataDir, "TMPDIR="+t.TempDir())
+	a.cmd.Stderr = &a.stderr
+	require.NoError(t, a.cmd.Start())
+	go func() {
+		defer close(a.ended)
+		_ = a.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = a.cmd.Process.Kill()
+		<-a.ended
+		if t.Failed() {
+			t.Log(a.stderr.String())
+		}
+	})
+	return a
+}
+
+func (a *agent) signal(t testing.TB, s unix.Signal) {
+	t.Helper()
+	require.NoError(t, a.cmd.Process.Signal(s))
+}
+
+// marked lists the processes that have a text in their environment.
+func marked(t testing.TB, mark string) []string {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/environ")
+	require.NoError(t, err)
+	var found []string
+	for _, f := range files {
+		// Processes come and go meanwhile.
+		if env, err := os.ReadFile(f); err == nil && strings.Contains(string(env), mark) {
+			found = append(found, f)
+		}
+	}
+	return found
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

@@ -1,0 +1,107 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/task"
+)
+
+func noop(context.Context, *Task) ([]byte, error) { return nil, nil }
+
+func sixteen(_ context.Context, t *Task) ([]byte, error) { return t.Payload[:16], nil }
+
+// BenchmarkSlots is the way of a task from its assignment to the answer of its
+// report, without a network: board, slots, handler, outbox. An operation is a task.
+func BenchmarkSlots(b *testing.B) {
+	for _, slots := range []int{1, 4, 64} {
+		for _, payload := range []int{0, 64} {
+			b.Run(fmt.Sprintf("slots=%d/payload=%d", slots, payload), func(b *testing.B) { benchmarkSlots(b, slots, payload) })
+		}
+	}
+}
+
+func benchmarkSlots(b *testing.B, slots, payload int) {
+	h := noop
+	if payload > 0 {
+		h = sixteen
+	}
+	w, err := New(Config{Addrs: []string{"unused:1"}, Slots: slots, Handlers: map[string]Handler{"h": h}})
+	require.NoError(b, err)
+	for _, s := range w.board.slots {
+		go w.serveSlot(context.Background(), s)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	const ahead = 1024
+	assigned, reported := 0, 0
+	for reported < b.N {
+		if n := min(ahead-(assigned-reported), b.N-assigned); n >= ahead/4 || n > 0 && n == b.N-assigned {
+			a := handlerWork(1, uint32(assigned), uint32(n), "h")
+			if payload > 0 {
+				for range n {
+					a.PackedPayloads = task.PackAppend(a.PackedPayloads, make([]byte, payload))
+				}
+			}
+			w.assigned(&rotav1.Assignments{Assignments: []*rotav1.Assignment{a}})
+			assigned += n
+		}
+		m := w.out.next()
+		if m == nil {
+			<-w.out.ready
+			continue
+		}
+		groups := w.out.settle(m.GetSeq())
+		w.board.answered(groups)
+		for _, g := range groups {
+			for _, r := range g.GetRanges() {
+				reported += int(r.GetCount())
+			}
+		}
+	}
+	b.StopTimer()
+	w.board.close()
+	for range slots {
+		<-w.slotDone
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
+}
+
+// BenchmarkSession is the same over a stream to a leader in this process.
+func BenchmarkSession(b *testing.B) {
+	d := setup(b, Config{Slots: 4, Handlers: map[string]Handler{"h": noop}}, func(d *double) { d.countOnly = true })
+	b.ReportAllocs()
+	b.ResetTimer()
+	const ahead = 4096
+	assigned := 0
+	for {
+		reported := int(d.counted.Load())
+		if reported >= b.N {
+			break
+		}
+		if n := min(ahead-(assigned-reported), b.N-assigned); n >= ahead/4 || n > 0 && n == b.N-assigned {
+			d.assign(b, handlerWork(1, uint32(assigned), uint32(n), "h"))
+			assigned += n
+			continue
+		}
+		<-d.progress
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
+}
+
+// BenchmarkCommands is commands that do nothing.
+func BenchmarkCommands(b *testing.B) {
+	d := setup(b, Config{Slots: 4, Commands: true}, func(d *double) { d.countOnly = true })
+	b.ResetTimer()
+	a := commandWork(1, "true")
+	a.Range.Count = uint32(b.N)
+	d.assign(b, a)
+	for int(d.counted.Load()) < b.N {
+		<-d.progress
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commands/s")
+}

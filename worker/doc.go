@@ -1,0 +1,58 @@
+// Package worker is the agent: it holds a session with the leader, runs the tasks
+// that the leader assigns to it, and reports what became of them.
+//
+// # The way of one task
+//
+//	session.go   Assignments arrive on the stream of the session
+//	board.go     what is not held already is queued, as ranges, not as tasks
+//	slot.go      a slot takes the next task and runs it
+//	handler.go   ... as a Go function
+//	command.go   ... as a program, which the guard starts (guard.go, guardproc.go)
+//	outbox.go    the result joins a group of results that ended alike
+//	session.go   groups go out as Reports, and are kept until they are answered
+//	board.go     what is answered is no longer held
+//
+// Beside it stand the finding of the leader (link.go, watch.go), the lease that
+// exclusive tasks live under (lease.go), the identity in the data folder
+// (identity.go) and the graceful end (worker.go).
+//
+// # What is held
+//
+// A task is held from the moment it arrives until its report is answered. That
+// one definition serves three ends: an assignment that is sent again is known and
+// ignored, also when its task has run already and only the answer is missing; a
+// Hello names everything that the leader must not give away; and a Stop for a task
+// that is not held is confirmed at once, for it certainly does not run here.
+//
+// # Leases
+//
+// Ordinary tasks go on without a leader: fencing tokens decide whose result
+// counts. Exclusive tasks must not overlap with their next attempt, so they end
+// before the lease does: asked to stop when 60 % of it has passed without renewal,
+// killed at 80 %. The lease counts from the sending of the newest acknowledged
+// beat that said it was for exclusive tasks, because only those are acknowledged
+// by a leader that has made sure of its leadership after they arrived. The clock
+// is CLOCK_BOOTTIME, which runs while the machine is suspended.
+//
+// # The guard
+//
+// An agent that was killed or paused can stop nothing, so a second process, the
+// guard, does: the same binary, executed again. It is the parent of all commands:
+// the agent sends it what to start together with the pipes to use, and the guard
+// knows a process group from the moment it exists. There is no instant at which
+// the agent could die and leave a group that nobody knows, as there would be if
+// the agent started commands itself and registered them afterwards. See guard.go
+// for the alternatives that were weighed.
+//
+// # Trade-offs
+//
+//   - One lock guards the queue and the slots, another one the outbox; a task takes
+//     each once. With no-op handlers that is far from being the bottleneck, and it
+//     keeps every question ("queued, running or reported?") answerable in one place.
+//   - Results are kept in memory only. An agent that is killed loses what it has
+//     not reported; those tasks run again, as at-least-once execution allows.
+//   - Standard output is read through a pipe, not a file: programs see what they
+//     expect, and too much of it ends the task instead of filling a disk.
+//   - A Go handler that ignores its context keeps its slot. If its task is
+//     exclusive, the guard kills the whole agent when the lease demands it.
+package worker

@@ -1,0 +1,90 @@
+package worker
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// inherited is what a command gets of the agent's environment. All else stays with
+// the agent: it may hold secrets, and a task must not depend on who started the
+// agent from which shell.
+var inherited = []string{"PATH", "HOME", "LANG", "TMPDIR", "USER"}
+
+// defaultPath is for an agent that has no PATH.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// Names that every command finds in its environment.
+const (
+	envJob     = "ROTA_JOB_ID"
+	envIndex   = "ROTA_TASK_INDEX"
+	envValue   = "ROTA_TASK_VALUE"
+	envAttempt = "ROTA_ATTEMPT"
+	envFence   = "ROTA_FENCE"
+)
+
+// reserved are the names that a job cannot set.
+var reserved = []string{envJob, envIndex, envValue, envAttempt, envFence, guardEnv}
+
+// environment is that of one task's command. Each name stands in it once: with two,
+// it depends on the program which one counts.
+func (w *work) environment(t *Task) []string {
+	w.envOnce.Do(func() { w.env = jobEnvironment(w.command.GetEnv()) })
+	env := make([]string, len(w.env), len(w.env)+5)
+	copy(env, w.env)
+	return append(env,
+		envJob+"="+strconv.FormatUint(t.Job, 10),
+		envIndex+"="+strconv.FormatUint(uint64(t.Index), 10),
+		envValue+"="+strconv.FormatUint(uint64(t.Value), 10),
+		envAttempt+"="+strconv.FormatUint(uint64(t.Attempt), 10),
+		envFence+"="+strconv.FormatUint(t.Token, 10),
+	)
+}
+
+func jobEnvironment(job map[string]string) []string {
+	all := map[string]string{"PATH": defaultPath}
+	for _, name := range inherited {
+		if v, ok := os.LookupEnv(name); ok {
+			all[name] = v
+		}
+	}
+	for name, v := range job {
+		if !slices.Contains(reserved, name) {
+			all[name] = v
+		}
+	}
+	env := make([]string, 0, len(all))
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		env = append(env, name+"="+all[name])
+	}
+	return env
+}
+
+// lookPath finds a program as the command's own environment says. A name with a
+// slash is left as it is; relative ones count from the working directory.
+func lookPath(name string, env []string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	for _, e := range env {
+		path, ok := strings.CutPrefix(e, "PATH=")
+		if !ok {
+			continue
+		}
+		for _, dir := range filepath.SplitList(path) {
+			// A relative one would find other programs in each working directory.
+			if !filepath.IsAbs(dir) {
+				continue
+			}
+			file := filepath.Join(dir, name)
+			if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+				return file, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("command not found on this worker: %q", name)
+}

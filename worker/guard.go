@@ -1,0 +1,408 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Why the guard starts the commands, and not the agent.
+//
+// The guard must know a process group before the first instruction of its first
+// process, or an agent that is killed at the wrong moment, or paused for a minute
+// and then killed, leaves processes that nobody knows. When the agent forks, it
+// learns the group's number only when the process runs already. What could close
+// that window has a price:
+//
+//   - PR_SET_PDEATHSIG reaches the direct child only, not what it has forked.
+//   - A child that waits for a byte before it executes the command is another
+//     program to load; this binary alone takes milliseconds.
+//   - A child that is traced until it is registered loses the rights of setuid
+//     programs, and tracing is often forbidden.
+//   - A group made in advance, with a placeholder for its leader, is left by every
+//     program that makes itself a leader, such as timeout(1).
+//
+// As the parent, the guard knows the group from the fork on, reaps it, and sees the
+// end of everything in it. It costs the agent one message each way, some 50 us where
+// the start itself takes ten times that, and takes the forks out of a process whose
+// memory may be large. If the guard is killed, the direct children die with it
+// (PR_SET_PDEATHSIG), and the agent kills their groups.
+
+const (
+	// guardWriteTimeout is how long the guard may leave a message unread. It reads
+	// whatever else it does, so one that does not is stopped or broken.
+	guardWriteTimeout = 2 * time.Second
+	// drainTimeout is how long output is waited for once a command's processes have
+	// ended: what holds it open then has left the group.
+	drainTimeout = 500 * time.Millisecond
+)
+
+// errGuardLost: the guard ended before the agent. Its commands have ended as well.
+var errGuardLost = errors.New("the guard process has ended")
+
+// guardian keeps a guard for the agent, and starts it again when it is lost.
+type guardian struct {
+	log      *slog.Logger
+	lock     *os.File
+	deadline func() time.Duration
+	// unguarded is called when exclusive handlers run and no guard can be had.
+	unguarded func()
+
+	mu    sync.Mutex
+	guard *guard
+	// holds is how many exclusive handlers run.
+	holds  int
+	closed bool
+	// scratch is the folder for working directories; base is where it is made.
+	scratch, base string
+	ended         sync.WaitGroup
+}
+
+func newGuardian(id *identity, log *slog.Logger, deadline func() time.Duration) *guardian {
+	g := &guardian{log: log, lock: id.guardLock, deadline: deadline, unguarded: func() {}}
+	if id.dir != "" {
+		g.base = id.scratch()
+	}
+	return g
+}
+
+// start starts the guard if there is none.
+func (g *guardian) start() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, err := g.get()
+	return err
+}
+
+// get returns the guard. The caller has the lock.
+func (g *guardian) get() (*guard, error) {
+	if g.closed {
+		return nil, errGuardLost
+	}
+	if g.guard != nil {
+		return g.guard, nil
+	}
+	if err := g.makeScratch(); err != nil {
+		return nil, err
+	}
+	started, err := startGuard(g.scratch, g.lock)
+	if err != nil {
+		return nil, err
+	}
+	first := leaseFrame(g.deadline())
+	for range g.holds {
+		first = append(first, frame(frameHold)...)
+	}
+	if err := started.send(first, nil); err != nil {
+		started.conn.Close()
+		started.wait()
+		return nil, err
+	}
+	g.guard = started
+	g.ended.Go(func() {
+		started.read()
+		g.lost(started)
+	})
+	return started, nil
+}
+
+func (g *guardian) makeScratch() (err error) {
+	switch {
+	case g.scratch != "":
+		return nil
+	case g.base != "":
+		g.scratch, err = g.base, os.MkdirAll(g.base, 0o700)
+	default:
+		g.scratch, err = os.MkdirTemp("", "rota-worker-")
+	}
+	if err != nil {
+		g.scratch = ""
+		return fmt.Errorf("make a folder for the working directories of commands: %w", err)
+	}
+	return nil
+}
+
+func (g *guardian) scratchDir() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.scratch
+}
+
+// lost is called when a guard has ended.
+func (g *guardian) lost(old *guard) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.guard == old {
+		g.guard = nil
+	}
+	if g.closed {
+		return
+	}
+	g.log.Error("the guard process has ended: its commands were killed, another one is started")
+	// Left to the next command, exclusive handlers would be without a guard till then.
+	if _, err := g.get(); err != nil {
+		g.log.Error("cannot start a guard", "err", err)
+		if g.holds > 0 {
+			go g.unguarded()
+		}
+	}
+}
+
+// extend tells the guard the deadline of exclusive work.
+func (g *guardian) extend() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.guard == nil {
+		return nil
+	}
+	return g.guard.send(leaseFrame(g.deadline()), nil)
+}
+
+// holdAgent makes the guard kill this process when the deadline passes before
+// release is called.
+func (g *guardian) holdAgent() (release func(), err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	held, err := g.get()
+	if err != nil {
+		return nil, err
+	}
+	// What is written reaches the guard even when this process never runs again.
+	if err := held.send(frame(frameHold), nil); err != nil {
+		return nil, err
+	}
+	g.holds++
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.holds--
+		if g.guard != nil {
+			// A guard that cannot be told is lost, and the next one starts from holds.
+			_ = g.guard.send(frame(frameRelease), nil)
+		}
+	}, nil
+}
+
+// run starts a command. The files of the request are still the caller's.
+func (g *guardian) run(r *startRequest, p *proc) error {
+	g.mu.Lock()
+	got, err := g.get()
+	g.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return got.run(r, p)
+}
+
+// close ends the guard, with whatever it still runs.
+func (g *guardian) close() {
+	g.mu.Lock()
+	g.closed = true
+	if g.guard != nil {
+		g.guard.conn.Close()
+	}
+	g.mu.Unlock()
+	g.ended.Wait()
+	if g.scratch != "" {
+		if err := removeAll(g.scratch); err != nil {
+			g.log.Warn("cannot remove the working directories of commands", "err", err)
+		}
+	}
+}
+
+// guard is one guard process, as the agent sees it.
+type guard struct {
+	cmd  *exec.Cmd
+	conn *net.UnixConn
+
+	writing sync.Mutex
+
+	mu    sync.Mutex
+	procs map[uint64]*proc
+	last  uint64
+	gone  bool
+}
+
+// proc is one command, as the agent sees it.
+type proc struct {
+	guard *guard
+	id    uint64
+	// files are the agent's ends of its pipes.
+	files []*os.File
+	// leader is known soon after the start; guard.mu guards it.
+	leader int
+	// done is closed when it has ended with its whole group, or did not start; the
+	// fields below are set then.
+	done   chan struct{}
+	ending ending
+	err    error
+}
+
+func startGuard(scratch string, lock *os.File) (*guard, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("make a socket to the guard: %w", err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "guard"), os.NewFile(uintptr(fds[1]), "agent")
+	defer ours.Close()
+	defer theirs.Close()
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		return nil, fmt.Errorf("make a socket to the guard: %w", err)
+	}
+	cmd := &exec.Cmd{
+		// Not the name it was started by: the file may have been replaced by a newer
+		// one, which would speak another language.
+		Path: "/proc/self/exe",
+		Args: []string{"rota-guard", scratch},
+		Env:  append(os.Environ(), guardEnv+"=1"),
+		Dir:  "/", Stderr: os.Stderr,
+		ExtraFiles: []*os.File{theirs},
+		// A session of its own: what is typed at the agent's terminal is not for it.
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	if lock != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, lock)
+	}
+	if err := cmd.Start(); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("start the guard process: %w", err)
+	}
+	return &guard{cmd: cmd, conn: conn.(*net.UnixConn), procs: map[uint64]*proc{}}, nil
+}
+
+func (g *guard) send(b []byte, files []int) error {
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	var oob []byte
+	if len(files) > 0 {
+		oob = unix.UnixRights(files...)
+	}
+	_ = g.conn.SetWriteDeadline(time.Now().Add(guardWriteTimeout))
+	n, _, err := g.conn.WriteMsgUnix(b, oob, nil)
+	if err == nil && n < len(b) {
+		_, err = g.conn.Write(b[n:])
+	}
+	if err != nil {
+		// A guard that got half a message is of no use any more. The reader sees it end.
+		_ = g.cmd.Process.Kill()
+		return fmt.Errorf("%w: %w", errGuardLost, err)
+	}
+	return nil
+}
+
+func (g *guard) run(r *startRequest, p *proc) error {
+	p.guard, p.done = g, make(chan struct{})
+	g.mu.Lock()
+	if g.gone {
+		g.mu.Unlock()
+		return errGuardLost
+	}
+	g.last++
+	r.id, p.id = g.last, g.last
+	g.procs[p.id] = p
+	g.mu.Unlock()
+	if err := g.send(r.frame(), r.files()); err != nil {
+		g.mu.Lock()
+		delete(g.procs, p.id)
+		g.mu.Unlock()
+		return err
+	}
+	return nil
+}
+
+// signal signals a command's group, if it has not ended.
+func (p *proc) signal(signals ...unix.Signal) {
+	var b []byte
+	for _, s := range signals {
+		b = append(b, frame(frameSignal, p.id, uint64(s))...)
+	}
+	// If the guard is gone, the command is as well.
+	_ = p.guard.send(b, nil)
+}
+
+// read takes what the guard says until it has ended.
+func (g *guard) read() {
+	var in frames
+	buf := make([]byte, 16<<10)
+	for {
+		n, err := g.conn.Read(buf)
+		if err != nil {
+			break
+		}
+		in.feed(buf[:n])
+		for err == nil {
+			var kind byte
+			var body []byte
+			var ok bool
+			if kind, body, ok, err = in.next(); !ok {
+				break
+			}
+			g.handle(kind, fields{rest: body})
+		}
+		if err != nil {
+			break
+		}
+	}
+	g.end()
+}
+
+func (g *guard) handle(kind byte, f fields) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := g.procs[f.number()]
+	if p == nil {
+		return
+	}
+	switch kind {
+	case frameBegun:
+		p.leader = int(f.number())
+		return
+	case frameFailed:
+		p.err = unix.Errno(f.number())
+	case frameEnded:
+		p.ending = ending{status: syscall.WaitStatus(f.number()), byLease: f.number() == 1}
+	}
+	delete(g.procs, p.id)
+	p.finish()
+}
+
+// finish ends the reading of output that is held open from outside the group.
+func (p *proc) finish() {
+	deadline := time.Now().Add(drainTimeout)
+	for _, f := range p.files {
+		_ = f.SetDeadline(deadline)
+	}
+	close(p.done)
+}
+
+// wait reaps the guard. Closing the connection has told it to end.
+func (g *guard) wait() { _ = g.cmd.Wait() }
+
+// end kills what a guard has left behind that was killed itself, and waits for its
+// end: a slot must not be free while its command runs. After the usual end of a
+// guard there is nothing.
+func (g *guard) end() {
+	g.conn.Close()
+	g.wait()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.gone = true
+	for id, p := range g.procs {
+		for p.leader != 0 && groupExists(p.leader) && groupRuns(p.leader) {
+			_ = unix.Kill(-p.leader, unix.SIGKILL)
+			time.Sleep(dyingTick)
+		}
+		p.err = errGuardLost
+		delete(g.procs, id)
+		p.finish()
+	}
+}

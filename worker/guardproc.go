@@ -1,0 +1,395 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rota-scheduler/rota/task"
+)
+
+// guardEnv marks a process as a guard. No command can have it in its environment.
+const guardEnv = "ROTA_WORKER_GUARD"
+
+// guardSocket is the file through which a guard hears of its agent. Behind it stands
+// the lock of the data folder, if there is one: the guard only has to hold it.
+const guardSocket = 3
+
+// A guard is this binary, whichever it is, executed again. It is caught here, before
+// anything of the program's own has begun, so that every program that embeds a
+// worker can be one.
+func init() {
+	if os.Getenv(guardEnv) == "" {
+		return
+	}
+	// Commands are tied to the life of the thread that starts them, so it must be
+	// one that lives as long as the guard: the main thread.
+	runtime.LockOSThread()
+	os.Exit(guardMain())
+}
+
+func guardMain() int {
+	if _, err := unix.GetsockoptInt(guardSocket, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
+		fmt.Fprintf(os.Stderr, "%s is for a worker's own use: unset it\n", guardEnv)
+		return 2
+	}
+	// No command may inherit the socket or the lock, nor what the agent's own parent
+	// has left open by mistake.
+	closeOnExec()
+	// Caught, not ignored: commands would inherit that a signal is ignored.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
+	// What a command leaves behind becomes the guard's child, so that the guard
+	// learns when it has ended, and no process is left unreaped.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		fmt.Fprintf(os.Stderr, "rota guard: become the parent of orphans: %v\n", err)
+		return 1
+	}
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "rota guard: open /dev/null: %v\n", err)
+		return 1
+	}
+	g := &guardProcess{
+		agent: os.Getppid(), null: null,
+		groups: map[uint64]*procGroup{}, byLeader: map[int]*procGroup{},
+		// An agent has one command a slot, and each has two events and one start.
+		starts: make(chan *procGroup, task.MaxSlots), events: make(chan []byte, 2*task.MaxSlots),
+		forked: make(chan struct{}, 1), look: make(chan struct{}, 1),
+	}
+	if len(os.Args) > 1 {
+		g.scratch = os.Args[1]
+	}
+	go g.read()
+	go g.write()
+	go g.reap()
+	go g.enforce()
+	for p := range g.starts {
+		g.start(p)
+	}
+	return 0
+}
+
+// closeOnExec marks all files but the standard ones.
+func closeOnExec() {
+	if unix.CloseRange(guardSocket, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	// Linux before 5.11.
+	unix.CloseOnExec(guardSocket)
+	unix.CloseOnExec(guardSocket + 1)
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd >= guardSocket {
+			unix.CloseOnExec(fd)
+		}
+	}
+}
+
+// guardProcess is all of a guard.
+type guardProcess struct {
+	agent   int
+	null    int
+	scratch string
+	// starts is for the main thread, which alone starts commands.
+	starts chan *procGroup
+	events chan []byte
+	// forked has an element when there is a child to wait for; look, when there are
+	// deadlines or dying groups to look after.
+	forked, look chan struct{}
+
+	// forking is held from before a fork until its child is in byLeader.
+	forking sync.Mutex
+
+	mu       sync.Mutex
+	groups   map[uint64]*procGroup
+	byLeader map[int]*procGroup
+	// deadline is when exclusive work must be dead, on bootNow; holds is how many
+	// exclusive tasks the agent itself runs.
+	deadline time.Duration
+	holds    int
+	closing  bool
+}
+
+// procGroup is a command with all its processes, but for those that have left its
+// group. Its number is leader, the process that was started.
+type procGroup struct {
+	request *startRequest
+	// leader is 0 before the start.
+	leader int
+	// signal is one that came before the start.
+	signal unix.Signal
+	// byLease says that the deadline has killed it.
+	byLease bool
+	// exited says that leader has ended with status, and others may be dying.
+	exited bool
+	status syscall.WaitStatus
+}
+
+// read does what the agent says. When the agent is gone, it ends everything.
+func (g *guardProcess) read() {
+	var in frames
+	var files []int
+	buf := make([]byte, 64<<10)
+	oob := make([]byte, unix.CmsgSpace(16*4))
+	for {
+		n, oobn, _, _, err := unix.Recvmsg(guardSocket, buf, oob, unix.MSG_CMSG_CLOEXEC)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil || n == 0 {
+			g.shutDown()
+		}
+		files = append(files, filesOf(oob[:oobn])...)
+		in.feed(buf[:n])
+		for {
+			kind, body, ok, err := in.next()
+			if err == nil && ok {
+				err = g.handle(kind, body, &files)
+			}
+			if err != nil {
+				// The agent is broken; ending its commands is the one safe answer.
+				fmt.Fprintln(os.Stderr, err)
+				g.shutDown()
+			}
+			if !ok {
+				break
+			}
+		}
+	}
+}
+
+func filesOf(oob []byte) (files []int) {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil
+	}
+	for i := range messages {
+		if fds, err := unix.ParseUnixRights(&messages[i]); err == nil {
+			files = append(files, fds...)
+		}
+	}
+	return files
+}
+
+func (g *guardProcess) handle(kind byte, body []byte, files *[]int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f := fields{rest: body}
+	switch kind {
+	case frameStart:
+		r, err := parseStart(body, files)
+		if err != nil {
+			return err
+		}
+		p := &procGroup{request: r}
+		g.groups[r.id] = p
+		g.starts <- p
+	case frameSignal:
+		id, sig := f.number(), unix.Signal(f.number())
+		if p := g.groups[id]; p != nil {
+			p.kill(sig)
+		}
+	case frameLease:
+		g.deadline = time.Duration(f.number())
+	case frameHold:
+		g.holds++
+		notify(g.look)
+	case frameRelease:
+		g.holds--
+	default:
+		return errFrame
+	}
+	if f.failed {
+		return errFrame
+	}
+	return nil
+}
+
+// kill signals the group. The caller has the lock, under which leaders are reaped,
+// so the number is not another's: the leader runs, or is dead and not reaped.
+func (p *procGroup) kill(sig unix.Signal) {
+	switch {
+	case p.leader == 0:
+		p.signal = sig
+	case p.exited:
+		// All that was left got SIGKILL then, which reaches also what is just forked.
+	default:
+		_ = unix.Kill(-p.leader, sig)
+	}
+}
+
+func (g *guardProcess) write() {
+	for b := range g.events {
+		for len(b) > 0 {
+			n, err := unix.Write(guardSocket, b)
+			if errors.Is(err, unix.EINTR) {
+				continue
+			}
+			if err != nil {
+				// The agent is gone, as the reader will see. The events still have to be
+				// taken, or those who send them would wait.
+				break
+			}
+			b = b[n:]
+		}
+	}
+}
+
+// start starts one command, on the main thread.
+func (g *guardProcess) start(p *procGroup) {
+	r := p.request
+	g.forking.Lock()
+	pid, err := g.fork(p)
+	g.mu.Lock()
+	if err != nil {
+		delete(g.groups, r.id)
+	} else {
+		p.leader = pid
+		g.byLeader[pid] = p
+		// What came while it was started counts as well.
+		if p.signal != 0 {
+			p.kill(p.signal)
+		}
+		if g.closing {
+			p.kill(unix.SIGKILL)
+		}
+	}
+	g.mu.Unlock()
+	g.forking.Unlock()
+	for _, fd := range r.files() {
+		unix.Close(fd)
+	}
+	if err != nil {
+		g.events <- frame(frameFailed, r.id, uint64(errnoOf(err)))
+		return
+	}
+	g.events <- frame(frameBegun, r.id, uint64(pid))
+	notify(g.forked)
+	notify(g.look)
+}
+
+func (g *guardProcess) fork(p *procGroup) (int, error) {
+	r := p.request
+	g.mu.Lock()
+	refused := g.closing || p.signal != 0 || r.exclusive && bootNow() >= g.deadline
+	g.mu.Unlock()
+	if refused {
+		return 0, unix.ECANCELED
+	}
+	stdin := g.null
+	if r.stdin >= 0 {
+		stdin = r.stdin
+	}
+	return syscall.ForkExec(r.path, r.argv, &syscall.ProcAttr{
+		Dir: r.dir, Env: r.env,
+		Files: []uintptr{uintptr(stdin), uintptr(r.stdout), uintptr(r.stderr)},
+		// The signal is for the day on which the guard itself is killed.
+		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+	})
+}
+
+func errnoOf(err error) unix.Errno {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return unix.EINVAL
+}
+
+// reap waits for children, whichever ends.
+func (g *guardProcess) reap() {
+	for {
+		pid, err := waitAny()
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			<-g.forked
+		default:
+			g.ended(pid)
+		}
+	}
+}
+
+// childInfo is the kernel's siginfo_t as waitid fills it in, on 64-bit systems.
+type childInfo struct {
+	_   [4]int32
+	pid int32
+	_   [108]byte
+}
+
+// waitAny waits for a child to end and returns its number without reaping it: until
+// it is reaped, neither its number nor that of its group can become another's.
+func waitAny() (int, error) {
+	var info childInfo
+	err := unix.Waitid(unix.P_ALL, 0, (*unix.Siginfo)(unsafe.Pointer(&info)), unix.WEXITED|unix.WNOWAIT, nil)
+	return int(info.pid), err
+}
+
+// ended is called for a child that has ended and is not reaped.
+func (g *guardProcess) ended(pid int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := g.byLeader[pid]
+	if p == nil {
+		// Either it has ended so quickly that its start is not noted yet...
+		g.mu.Unlock()
+		g.forking.Lock()
+		g.mu.Lock()
+		g.forking.Unlock()
+		p = g.byLeader[pid]
+	}
+	if p != nil {
+		// What it leaves behind is killed while its number is still its own.
+		p.kill(unix.SIGKILL)
+	}
+	var status syscall.WaitStatus
+	for {
+		if _, err := syscall.Wait4(pid, &status, 0, nil); !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if p == nil {
+		// ... or it is an orphan, perhaps the last one of a group.
+		g.bury(false)
+		return
+	}
+	p.exited, p.status = true, status
+	delete(g.byLeader, pid)
+	g.buryOne(p, false)
+	if g.groups[p.request.id] != nil {
+		notify(g.look)
+	}
+}
+
+// bury tells the agent of groups of which nothing lives any more.
+func (g *guardProcess) bury(thorough bool) {
+	for _, p := range g.groups {
+		if p.exited {
+			g.buryOne(p, thorough)
+		}
+	}
+}
+
+func (g *guardProcess) buryOne(p *procGroup, thorough bool) {
+	if groupExists(p.leader) && !(thorough && !groupRuns(p.leader)) {
+		return
+	}
+	delete(g.groups, p.request.id)
+	byLease := uint64(0)
+	if p.byLease {
+		byLease = 1
+	}
+	g.events <- frame(frameEnded, p.request.id, uint64(p.status), byLease)
+}
+
+func groupExists(leader int) bool { return !errors.Is(unix.Kill(-leader, 0), unix.ESRCH) }

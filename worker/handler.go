@@ -1,0 +1,60 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// runHandler runs a task as a Go function.
+func (w *Worker) runHandler(ctx context.Context, r *run) result {
+	h, ok := w.cfg.Handlers[r.work.handler]
+	if !ok {
+		return result{kind: failed, err: errorText(fmt.Sprintf("this worker has no handler %q", r.work.handler))}
+	}
+	if r.work.exclusive {
+		release, err := w.guardian.holdAgent()
+		if err != nil {
+			return result{kind: failed, err: errorText("an exclusive task needs the guard: " + err.Error())}
+		}
+		defer release()
+	}
+	output, err := call(ctx, h, &r.task)
+	return handlerResult(ctx, output, err)
+}
+
+// call runs the handler and turns a panic into an error.
+func call(ctx context.Context, h Handler, t *Task) (output []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n\n%s", v, debug.Stack())
+		}
+	}()
+	return h(ctx, t)
+}
+
+// handlerResult judges what a handler returned. A timeout counts whatever the
+// handler made of it: the attempt did run longer than the job allows. After any
+// other end of the context a handler that returns no error has done its work.
+func handlerResult(ctx context.Context, output []byte, err error) result {
+	if errors.Is(context.Cause(ctx), ErrTimeout) {
+		return endedBy(ctx)
+	}
+	switch {
+	case err == nil && len(output) > task.MaxPayload:
+		return result{kind: failedForGood, err: fmt.Sprintf(
+			"the result has %d bytes, the limit is %d; put larger data where others can read it", len(output), task.MaxPayload)}
+	case err == nil:
+		return result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}, output: output}
+	case ctx.Err() != nil:
+		return endedBy(ctx)
+	case isPermanent(err):
+		return result{kind: failedForGood, err: errorText(err.Error())}
+	default:
+		return result{kind: failed, err: errorText(err.Error())}
+	}
+}

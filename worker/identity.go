@@ -1,0 +1,220 @@
+package worker
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Files in the data folder.
+const (
+	lockFile      = "lock"
+	guardLockFile = "guard.lock"
+	identityFile  = "worker.json"
+	scratchFolder = "tmp"
+)
+
+// identity is who this worker is. With a data folder it outlives the process.
+type identity struct {
+	dir string
+	// id is random; nonce differs from process to process.
+	id    string
+	nonce []byte
+	// session is this process's session; 0: none yet. replaces is that of an earlier
+	// process with this id, which has ended with all its tasks; 0: none known.
+	session, replaces uint64
+
+	lock, guardLock *os.File
+}
+
+// savedIdentity is the form of the identity file.
+type savedIdentity struct {
+	WorkerID  string `json:"worker_id"`
+	SessionID uint64 `json:"session_id,omitempty"`
+}
+
+// openIdentity makes an identity, or takes up that of the data folder. One process
+// at a time can do so: two with one id would take each other's tasks for their own.
+func openIdentity(ctx context.Context, dir string, log *slog.Logger) (*identity, error) {
+	id := &identity{dir: dir, id: hex.EncodeToString(random16()), nonce: random16()}
+	if dir == "" {
+		return id, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the worker's data folder: %w", err)
+	}
+	if err := id.lockFolder(ctx, log); err != nil {
+		id.close()
+		return nil, err
+	}
+	if err := id.load(); err != nil {
+		id.close()
+		return nil, err
+	}
+	return id, nil
+}
+
+// lockFolder takes both locks of the folder. The second one is also held by the
+// guard of an earlier process while it ends what that process left behind: with it
+// in hand, nothing of that process runs any more.
+func (id *identity) lockFolder(ctx context.Context, log *slog.Logger) error {
+	var err error
+	if id.lock, err = openLock(filepath.Join(id.dir, lockFile)); err != nil {
+		return err
+	}
+	switch err := tryLock(id.lock); {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return fmt.Errorf("the data folder %s is in use by another worker process: give each worker a folder of its own", id.dir)
+	case err != nil:
+		return fmt.Errorf("lock the worker's data folder: %w", err)
+	}
+	if id.guardLock, err = openLock(filepath.Join(id.dir, guardLockFile)); err != nil {
+		return err
+	}
+	const retry = 10 * time.Millisecond
+	for waited := time.Duration(0); ; waited += retry {
+		err := tryLock(id.guardLock)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("lock the worker's data folder against an earlier guard: %w", err)
+		}
+		if waited == time.Second {
+			log.Warn("waiting for the guard of an earlier worker process to end that process's tasks", "data_dir", id.dir)
+		}
+		if !sleep(ctx, retry) {
+			return fmt.Errorf("wait for the guard of an earlier worker process: %w", context.Cause(ctx))
+		}
+	}
+}
+
+func openLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open a lock of the worker's data folder: %w", err)
+	}
+	return f, nil
+}
+
+func tryLock(f *os.File) error {
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+func (id *identity) load() error {
+	path := filepath.Join(id.dir, identityFile)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return id.save(0)
+	}
+	if err != nil {
+		return fmt.Errorf("read the worker's identity: %w", err)
+	}
+	var saved savedIdentity
+	if err := json.Unmarshal(b, &saved); err != nil || len(saved.WorkerID) == 0 || len(saved.WorkerID) > 64 {
+		return fmt.Errorf("the worker's identity in %s is damaged: remove the file to start as a new worker", path)
+	}
+	id.id, id.replaces = saved.WorkerID, saved.SessionID
+	// What an earlier process left behind there is nobody's now.
+	if err := os.RemoveAll(id.scratch()); err != nil {
+		return fmt.Errorf("empty the worker's folder for temporary files: %w", err)
+	}
+	return nil
+}
+
+// scratch is where working directories of commands are made.
+func (id *identity) scratch() string { return filepath.Join(id.dir, scratchFolder) }
+
+// opened takes note of the session that the leader has given.
+func (id *identity) opened(session uint64) error {
+	id.session, id.replaces = session, 0
+	return id.save(session)
+}
+
+// save writes the identity so that after a crash either the old or the new one is
+// there.
+func (id *identity) save(session uint64) error {
+	if id.dir == "" {
+		return nil
+	}
+	b, err := json.Marshal(savedIdentity{WorkerID: id.id, SessionID: session})
+	if err != nil {
+		return fmt.Errorf("encode the worker's identity: %w", err)
+	}
+	path := filepath.Join(id.dir, identityFile)
+	if err := writeSynced(path+".new", b); err != nil {
+		return fmt.Errorf("write the worker's identity: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("write the worker's identity: %w", err)
+	}
+	d, err := os.Open(id.dir)
+	if err != nil {
+		return fmt.Errorf("sync the worker's data folder: %w", err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync the worker's data folder: %w", err)
+	}
+	return nil
+}
+
+func writeSynced(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(b); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+// close lets go of the folder.
+func (id *identity) close() {
+	if id.guardLock != nil {
+		id.guardLock.Close()
+	}
+	if id.lock != nil {
+		id.lock.Close()
+	}
+}
+
+func random16() []byte {
+	b := make([]byte, 16)
+	// Read never fails: it ends the program where the system has no randomness.
+	_, _ = rand.Read(b)
+	return b
+}
+
+// sleep waits, and says false when the context ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

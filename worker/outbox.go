@@ -1,0 +1,213 @@
+package worker
+
+import (
+	"sync"
+	"sync/atomic"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+)
+
+const (
+	// maxUnanswered is how many Reports may be under way. With one, the time of an
+	// answer would be idle; with more, messages would be smaller and cost more each.
+	maxUnanswered = 2
+	// maxReport is where a Reports message is closed, bytes. It is near the best size
+	// of a log entry; one output of the largest size still fits into a message.
+	maxReport = 256 << 10
+	// maxOutbox is how much may wait to be reported, bytes. Beyond it slots wait: a
+	// worker that is cut off from the leader must not fill its memory with results.
+	maxOutbox = 64 << 20
+	// openSearch is how many groups, newest first, are tried for a result to join. It
+	// is bounded so that thousands of jobs of one task do not search in vain.
+	openSearch = 8
+)
+
+// outbox keeps the results of tasks until the leader has answered for them, across
+// streams, servers and sessions. Results that come while messages are under way
+// gather in groups and make up the next message: the batch grows with the load.
+//
+// Slots call add; all else is for the one goroutine that owns the stream, except
+// settle, which the reader of that stream calls.
+type outbox struct {
+	// ready has an element when there may be something to send.
+	ready chan struct{}
+	// bytes is the size of everything unanswered.
+	bytes atomic.Int64
+
+	mu   sync.Mutex
+	room *sync.Cond
+	// open is groups that no message has yet, oldest first.
+	open []*group
+	// messages is what was sent at least once, oldest first. The first `sent` of them
+	// are under way on the stream that is open now.
+	messages []*message
+	sent     int
+	// sealing is the size of the message that is being made.
+	sealing int
+	// seq is that of the last message on this stream.
+	seq    uint64
+	closed bool
+}
+
+// message is one Reports.
+type message struct {
+	seq    uint64
+	groups []*rotav1.ReportGroup
+	size   int
+}
+
+func newOutbox() *outbox {
+	o := &outbox{ready: make(chan struct{}, 1)}
+	o.room = sync.NewCond(&o.mu)
+	return o
+}
+
+// add puts in the result of one task.
+func (o *outbox) add(k key, index uint32, res *result) {
+	o.mu.Lock()
+	g := o.groupFor(k, res)
+	o.bytes.Add(int64(g.append(index, res)))
+	o.mu.Unlock()
+	o.wake()
+}
+
+// addRanges puts in the same result, without an output, for tasks that never ran.
+func (o *outbox) addRanges(k key, ranges []indexRange, res *result) {
+	if len(ranges) == 0 {
+		return
+	}
+	o.mu.Lock()
+	g := o.groupFor(k, res)
+	for _, r := range ranges {
+		o.bytes.Add(int64(g.appendRange(r)))
+	}
+	o.mu.Unlock()
+	o.wake()
+}
+
+func (o *outbox) groupFor(k key, res *result) *group {
+	for i := len(o.open) - 1; i >= max(0, len(o.open)-openSearch); i-- {
+		if g := o.open[i]; g.takes(k, res) {
+			return g
+		}
+	}
+	g := newGroup(k, res)
+	o.bytes.Add(int64(g.size))
+	o.open = append(o.open, g)
+	return g
+}
+
+// wake tells the stream's writer that there may be something to send.
+func (o *outbox) wake() {
+	select {
+	case o.ready <- struct{}{}:
+	default:
+	}
+}
+
+// waitRoom returns when less than maxOutbox waits, or the outbox was closed.
+func (o *outbox) waitRoom() {
+	if o.bytes.Load() <= maxOutbox {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.bytes.Load() > maxOutbox && !o.closed {
+		o.room.Wait()
+	}
+}
+
+// close lets the slots that wait for room go.
+func (o *outbox) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	o.room.Broadcast()
+}
+
+// rewind makes everything unanswered due again: a new stream has begun.
+func (o *outbox) rewind() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.sent, o.seq = 0, 0
+}
+
+// next returns the next message to send; nil: nothing may be sent now.
+func (o *outbox) next() *rotav1.Reports {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.sent >= maxUnanswered {
+		return nil
+	}
+	if o.sent == len(o.messages) {
+		if len(o.open) == 0 {
+			return nil
+		}
+		o.seal()
+	}
+	m := o.messages[o.sent]
+	o.sent++
+	o.seq++
+	m.seq = o.seq
+	return &rotav1.Reports{Seq: m.seq, Groups: m.groups}
+}
+
+// seal makes a message of the oldest groups. It lets go of the lock while it sorts
+// them, so that slots need not wait for that.
+func (o *outbox) seal() {
+	n, size := 0, 0
+	for n < len(o.open) && (n == 0 || size+o.open[n].size <= maxReport) {
+		size += o.open[n].size
+		n++
+	}
+	taken := o.open[:n:n]
+	o.open = o.open[n:]
+	if len(o.open) == 0 {
+		o.open = nil
+	}
+	o.sealing = size
+	o.mu.Unlock()
+
+	m := &message{groups: make([]*rotav1.ReportGroup, n), size: size}
+	for i, g := range taken {
+		m.groups[i] = g.seal()
+	}
+	// The array of open groups lives on; it must not keep what it no longer shows.
+	clear(taken)
+
+	o.mu.Lock()
+	o.sealing = 0
+	o.messages = append(o.messages, m)
+}
+
+// settle takes out the message that an answer is for, and returns its groups. An
+// answer for no message, as of an earlier stream, is ignored.
+func (o *outbox) settle(seq uint64) []*rotav1.ReportGroup {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range o.sent {
+		m := o.messages[i]
+		if m.seq != seq {
+			continue
+		}
+		// Few messages are unanswered on a stream, but many may wait behind them
+		// after a time without a leader: shift those before it, not those behind.
+		copy(o.messages[1:i+1], o.messages[:i])
+		o.messages[0] = nil
+		o.messages = o.messages[1:]
+		o.sent--
+		if o.bytes.Add(-int64(m.size)) <= maxOutbox {
+			o.room.Broadcast()
+		}
+		o.wake()
+		return m.groups
+	}
+	return nil
+}
+
+// empty says that everything was answered.
+func (o *outbox) empty() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.open) == 0 && len(o.messages) == 0 && o.sealing == 0
+}

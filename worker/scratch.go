@@ -1,0 +1,63 @@
+package worker
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// slotDir is the slot's working directory for a command that names none. It is made
+// for the first one and kept while commands leave it as they found it: making and
+// removing one costs more than looking whether it is empty.
+func (w *Worker) slotDir(s *slot) (string, error) {
+	if s.dir != "" {
+		return s.dir, nil
+	}
+	dir, err := os.MkdirTemp(w.guardian.scratchDir(), fmt.Sprintf("slot%d-", s.number))
+	if err != nil {
+		return "", fmt.Errorf("make a working directory for the command: %w", err)
+	}
+	s.dir = dir
+	return dir, nil
+}
+
+// emptySlotDir makes sure that the next command finds nothing of the last one.
+func (w *Worker) emptySlotDir(s *slot) {
+	if pristine(s.dir) {
+		return
+	}
+	if err := removeAll(s.dir); err != nil {
+		w.log.Warn("cannot remove the working directory of a command, another one is used from now on", "dir", s.dir, "err", err)
+	}
+	s.dir = ""
+}
+
+func pristine(dir string) bool {
+	d, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	info, err := d.Stat()
+	if err != nil || info.Mode() != fs.ModeDir|0o700 {
+		return false
+	}
+	_, err = d.Readdirnames(1)
+	return err == io.EOF
+}
+
+// removeAll removes a folder even where commands have taken the rights to do so.
+func removeAll(dir string) error {
+	if os.RemoveAll(dir) == nil {
+		return nil
+	}
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, _ error) error {
+		if d != nil && d.IsDir() {
+			_ = os.Chmod(path, 0o700)
+		}
+		return nil
+	})
+	return os.RemoveAll(dir)
+}

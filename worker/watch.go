@@ -1,0 +1,93 @@
+package worker
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+)
+
+// spread is over what time workers without exclusive tasks go to a new leader, at
+// most. Those with exclusive tasks go at once: their leases run out.
+const spread = 200 * time.Millisecond
+
+// watchLeader keeps a second connection, to another server than the session's, on
+// which changes of the leader are announced. When the leader dies, its successor
+// is found without waiting for timeouts, over a connection that is there already.
+func (w *Worker) watchLeader(ctx context.Context) {
+	var back backoff
+	for ctx.Err() == nil {
+		addr := w.link.other()
+		if addr == "" {
+			// There is one server as far as is known. Another may be heard of.
+			select {
+			case <-w.link.moved:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		if w.watchAt(ctx, addr) {
+			back.reset()
+		}
+		if !sleep(ctx, back.next()) {
+			return
+		}
+	}
+}
+
+// watchAt follows the announcements of one server, until they end or the session
+// moves to that server. heard says that there was one.
+func (w *Worker) watchAt(ctx context.Context, addr string) (heard bool) {
+	conn, err := w.cfg.Dial(addr)
+	if err != nil {
+		w.log.Debug("cannot watch for the leader", "addr", addr, "err", err)
+		return false
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	moved := make(chan struct{})
+	defer func() { <-moved }()
+	go func() {
+		defer close(moved)
+		defer cancel()
+		for {
+			select {
+			case <-w.link.moved:
+				if w.link.current() == addr {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	defer cancel()
+	stream, err := rotav1.NewClusterServiceClient(conn).WatchLeader(ctx, &rotav1.WatchLeaderRequest{})
+	for err == nil {
+		var m *rotav1.WatchLeaderResponse
+		if m, err = stream.Recv(); err == nil {
+			heard = true
+			w.leaderAnnounced(ctx, m)
+		}
+	}
+	w.log.Debug("the watch for the leader ended", "addr", addr, "err", err)
+	return heard
+}
+
+// leaderAnnounced goes to a leader of a higher term. A term without a leader means
+// nothing here: it may come from a server that is cut off and calls elections that
+// nobody hears.
+func (w *Worker) leaderAnnounced(ctx context.Context, m *rotav1.WatchLeaderResponse) {
+	if m.GetLeaderAddr() == "" || m.GetTerm() < w.lease.highest() {
+		return
+	}
+	if m.GetTerm() > w.lease.highest() && w.board.exclusivesHeld() == 0 {
+		if !sleep(ctx, rand.N(spread)) {
+			return
+		}
+	}
+	w.lease.observe(m.GetTerm())
+	w.link.announced(m.GetTerm(), m.GetLeaderAddr())
+}
