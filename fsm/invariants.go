@@ -22,6 +22,7 @@ func (m *Machine) CheckInvariants() []string {
 	if m.jobOrder.Len() != len(m.jobs) {
 		c.failf("%d jobs in order, %d jobs", m.jobOrder.Len(), len(m.jobs))
 	}
+	c.specs()
 	if c.live != m.outstandingLive {
 		c.failf("%d live tasks counted, %d found", m.outstandingLive, c.live)
 	}
@@ -136,6 +137,33 @@ func (c *checker) liveTask(j *job, i uint32, s *slot) {
 		if _, waits := c.m.timers.Get(timer{at: s.at, job: j.id, index: i, kind: retryTimer}); !waits {
 			c.failf("task %s waits for no timer", name)
 		}
+	}
+}
+
+// specs checks that each spec is shared by as many jobs as it counts, and each class
+// by as many specs.
+func (c *checker) specs() {
+	jobs, specs := map[*spec]int{}, map[*class]int{}
+	for _, j := range c.m.jobs {
+		jobs[j.spec]++
+	}
+	for raw, s := range c.m.specs {
+		if s.refs != jobs[s] || s.refs == 0 || raw != string(s.raw) {
+			c.failf("a spec counts %d jobs, has %d", s.refs, jobs[s])
+		}
+		delete(jobs, s)
+		specs[s.class]++
+	}
+	if len(jobs) > 0 {
+		c.failf("%d specs of jobs are not among the specs", len(jobs))
+	}
+	for key, cl := range c.m.classes {
+		if kept, _ := c.m.classOrder.Get(key); cl.specs != specs[cl] || kept != cl {
+			c.failf("a class counts %d specs, has %d", cl.specs, specs[cl])
+		}
+	}
+	if c.m.classOrder.Len() != len(c.m.classes) || len(specs) != len(c.m.classes) {
+		c.failf("%d classes in order, %d classes, %d of specs", c.m.classOrder.Len(), len(c.m.classes), len(specs))
 	}
 }
 

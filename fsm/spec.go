@@ -17,7 +17,7 @@ func EncodeSpec(s *task.Spec) ([]byte, error) {
 		Placeholder: s.Placeholder, Policy: uint32(s.Policy), Serial: s.Serial, MaxParallel: s.MaxParallel,
 		Priority: s.Priority, MaxAttempts: s.MaxAttempts, TimeoutNs: int64(s.Timeout), DelayNs: int64(s.Delay),
 		NotBeforeNs: s.NotBefore, ExpireNs: int64(s.Expire), Require: toPairs(s.Require), Meta: toPairs(s.Meta),
-		RetentionNs: int64(s.Retention), ArrayFirst: s.ArrayFirst, ArrayStep: s.ArrayStep, SharedPayload: s.SharedPayload,
+		RetentionNs: int64(s.Retention), Values: toValues(s.Values), SharedPayload: s.SharedPayload,
 	})
 }
 
@@ -32,11 +32,26 @@ func DecodeSpec(raw []byte) (*task.Spec, error) {
 		Placeholder: p.Placeholder, Policy: task.Policy(p.Policy), Serial: p.Serial, MaxParallel: p.MaxParallel,
 		Priority: p.Priority, MaxAttempts: p.MaxAttempts, Timeout: time.Duration(p.TimeoutNs), Delay: time.Duration(p.DelayNs),
 		NotBefore: p.NotBeforeNs, Expire: time.Duration(p.ExpireNs), Require: fromPairs(p.Require), Meta: fromPairs(p.Meta),
-		Retention: time.Duration(p.RetentionNs), ArrayFirst: p.ArrayFirst, ArrayStep: p.ArrayStep, SharedPayload: p.SharedPayload,
+		Retention: time.Duration(p.RetentionNs), Values: fromValues(p.Values), SharedPayload: p.SharedPayload,
 	}, nil
 }
 
-// ToPairs and FromPairs convert sorted pairs to and from their form in the log.
+func toValues(runs []task.ValueRun) []*logpb.ValueRun {
+	var out []*logpb.ValueRun
+	for _, r := range runs {
+		out = append(out, &logpb.ValueRun{First: r.First, Step: r.Step, Count: r.Count})
+	}
+	return out
+}
+
+func fromValues(runs []*logpb.ValueRun) []task.ValueRun {
+	var out []task.ValueRun
+	for _, r := range runs {
+		out = append(out, task.ValueRun{First: r.First, Step: r.Step, Count: r.Count})
+	}
+	return out
+}
+
 func toPairs(pairs []task.Pair) []*logpb.Pair {
 	var out []*logpb.Pair
 	for _, p := range pairs {

@@ -141,7 +141,10 @@ func (c *Config) raftConfig(id raft.ServerID, notify chan<- bool) *raft.Config {
 	rc.LocalID = id
 	rc.HeartbeatTimeout = c.ElectionTimeout
 	rc.ElectionTimeout = c.ElectionTimeout
-	rc.LeaderLeaseTimeout = c.ElectionTimeout / 2
+	// No read relies on the lease. A shorter one makes a leader give up its place for a
+	// disk that is slow for a moment, and gains nothing: followers wait for their own
+	// timeout in any case.
+	rc.LeaderLeaseTimeout = c.ElectionTimeout
 	rc.CommitTimeout = c.CommitTimeout
 	rc.MaxAppendEntries = maxAppendEntries
 	rc.BatchApplyCh = false // the proposer batches

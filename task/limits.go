@@ -22,6 +22,8 @@ const (
 	// MaxPairs and MaxPairBytes bound each map of a spec: environment, labels, meta.
 	MaxPairs     = 64
 	MaxPairBytes = 32 << 10
+	// MaxValueRuns bounds the runs of values of a job.
+	MaxValueRuns = 4096
 	// MaxError and MaxStderrTail bound what a failed attempt leaves behind, bytes.
 	MaxError      = 4 << 10
 	MaxStderrTail = 8 << 10

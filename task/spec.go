@@ -1,6 +1,7 @@
 package task
 
 import (
+	"math"
 	"strings"
 	"time"
 	"unicode"
@@ -53,12 +54,14 @@ type Spec struct {
 	Meta    []Pair
 	// Retention is how long the finished job is kept; 0: the default.
 	Retention time.Duration
-	// ArrayFirst and ArrayStep give task i its value ArrayFirst + i*ArrayStep; both
-	// 0: the value is the index.
-	ArrayFirst, ArrayStep uint32
+	// Values are the values of the tasks, run by run; none: the value is the index.
+	Values []ValueRun
 	// SharedPayload is the payload of each task that has none of its own.
 	SharedPayload []byte
 }
+
+// ValueRun is the values First, First+Step, ... of Count tasks.
+type ValueRun struct{ First, Step, Count uint32 }
 
 // Pair is a key and its value. Specs keep maps as sorted pairs, so that equal
 // specs have equal bytes.
@@ -113,10 +116,34 @@ func (s *Spec) Validate() error {
 			return Errorf(KindInvalid, "%s %v is out of range: use 0 to %v", d.name, d.value, MaxDelay)
 		}
 	}
+	if err := s.validateValues(); err != nil {
+		return err
+	}
 	if err := ValidPairs("required label", s.Require); err != nil {
 		return err
 	}
 	return ValidPairs("meta", s.Meta)
+}
+
+func (s *Spec) validateValues() error {
+	if len(s.Values) > MaxValueRuns {
+		return Errorf(KindTooLarge, "the values make %d runs, the limit is %d: give the tasks payloads of their own", len(s.Values), MaxValueRuns)
+	}
+	for _, r := range s.Values {
+		if r.Count == 0 || r.Step == 0 || uint64(r.First)+uint64(r.Step)*uint64(r.Count-1) > math.MaxUint32 {
+			return Errorf(KindInvalid, "malformed values: %d of them from %d by %d", r.Count, r.First, r.Step)
+		}
+	}
+	return nil
+}
+
+// ValueCount is how many tasks Values is for; 0 where it says nothing.
+func (s *Spec) ValueCount() uint64 {
+	n := uint64(0)
+	for _, r := range s.Values {
+		n += uint64(r.Count)
+	}
+	return n
 }
 
 func (s *Spec) validateWork() error {

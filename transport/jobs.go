@@ -53,6 +53,9 @@ func submitOp(r *rotav1.SubmitRequest) (*logpb.Submit, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n := spec.ValueCount(); n > 0 && (r.GetOpen() || n != uint64(tasks.GetCount())) {
+		return nil, task.Errorf(task.KindInvalid, "there are values for %d tasks, the job has %d", n, tasks.GetCount())
+	}
 	raw, err := fsm.EncodeSpec(&spec)
 	if err != nil {
 		return nil, task.Errorf(task.KindInvalid, "the spec cannot be encoded: %v", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
@@ -161,8 +162,11 @@ func (l *link) sendGrants(grants []fsm.Grant) error {
 		for g.Count > 0 {
 			a := &rotav1.Assignment{JobId: g.Job, TokenOffset: g.TokenOffset, Attempt: g.Attempt, Work: l.workOf(spec)}
 			n := g.Count
+			if len(spec.Values) > 0 {
+				a.Work, n = withValues(a.Work, spec.Values, g.First, n)
+			}
 			if own {
-				packed, taken, err := l.payloads(g)
+				packed, taken, err := l.payloads(g.Job, g.First, n)
 				if err != nil {
 					return err
 				}
@@ -182,11 +186,11 @@ func (l *link) sendGrants(grants []fsm.Grant) error {
 	return flush()
 }
 
-// payloads fetches the payloads of the first tasks of a grant: as many as fit a message.
-func (l *link) payloads(g fsm.Grant) (packed []byte, n uint32, err error) {
-	n = min(g.Count, assignTasks)
+// payloads fetches the payloads of up to count tasks: as many as fit a message.
+func (l *link) payloads(job uint64, first, count uint32) (packed []byte, n uint32, err error) {
+	n = min(count, assignTasks)
 	for {
-		packed, err = l.s.node.State().Payloads(g.Job, g.First, n)
+		packed, err = l.s.node.State().Payloads(job, first, n)
 		if err != nil || n == 1 || len(packed) <= 4*assignBytes {
 			return packed, n, err
 		}
@@ -201,7 +205,7 @@ func (l *link) workOf(s *task.Spec) *rotav1.WorkSpec {
 	}
 	p := wire.SpecToProto(s)
 	w := &rotav1.WorkSpec{
-		Exclusive: s.Exclusive(), ArrayFirst: s.ArrayFirst, ArrayStep: s.ArrayStep, SharedPayload: s.SharedPayload,
+		Exclusive: s.Exclusive(), SharedPayload: s.SharedPayload,
 		JobName: s.Name, Queue: s.Queue,
 	}
 	if s.Timeout > 0 {
@@ -218,4 +222,20 @@ func (l *link) workOf(s *task.Spec) *rotav1.WorkSpec {
 	}
 	l.work[s] = w
 	return w
+}
+
+// withValues returns work with the values of tasks from first on, and how many of count
+// tasks they are for: a run of values is an arithmetic progression of the index.
+func withValues(work *rotav1.WorkSpec, runs []task.ValueRun, first, count uint32) (*rotav1.WorkSpec, uint32) {
+	begin := uint32(0)
+	for _, r := range runs {
+		if first < begin+r.Count {
+			out := proto.CloneOf(work)
+			// Wraps around, and back again when the worker adds the index.
+			out.ArrayFirst, out.ArrayStep = r.First-begin*r.Step, r.Step
+			return out, min(count, begin+r.Count-first)
+		}
+		begin += r.Count
+	}
+	return work, count
 }

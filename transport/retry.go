@@ -2,10 +2,12 @@ package transport
 
 import (
 	"context"
+	"fmt"
 
 	"google.golang.org/grpc"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/fsm/store"
 	"github.com/rota-scheduler/rota/task"
@@ -19,9 +21,8 @@ func (s *Server) RetryJob(ctx context.Context, r *rotav1.RetryJobRequest) (*rota
 		})
 }
 
-// retryJob makes a new job of the tasks of a finished one, as the leader. Tasks that
-// have no payloads of their own are told apart by their index only, so such a job is
-// run again as a whole.
+// retryJob makes a new job of the tasks of a finished one, as the leader: each with its
+// own payload, or, where the payload is shared, with its own value.
 func (s *Server) retryJob(ctx context.Context, r *rotav1.RetryJobRequest) (*rotav1.RetryJobResponse, error) {
 	if err := task.ValidKey(r.GetRequestKey()); err != nil {
 		return nil, err
@@ -36,18 +37,30 @@ func (s *Server) retryJob(ctx context.Context, r *rotav1.RetryJobRequest) (*rota
 	if !store.JobState(rec).Final() {
 		return nil, task.Errorf(task.KindConflict, "job %d has not ended: cancel it first, or wait for it", rec.Id)
 	}
-	tasks := &logpb.Tasks{Count: rec.Total}
-	if rec.OwnPayloads {
-		if tasks, err = s.retryTasks(rec, r.GetAll()); err != nil {
-			return nil, err
-		}
-	} else if !r.GetAll() && rec.Counts[task.Succeeded] == rec.Total {
-		tasks.Count = 0
+	op := &logpb.Submit{Key: r.GetRequestKey(), RetryOf: rec.Id}
+	spec, err := fsm.DecodeSpec(rec.Spec)
+	if err != nil {
+		return nil, task.Errorf(task.KindInternal, "job %d has a malformed spec: %v", rec.Id, err)
 	}
-	if tasks.Count == 0 {
+	chosen, err := s.retried(rec, r.GetAll())
+	if err != nil {
+		return nil, err
+	}
+	if len(chosen) == 0 {
 		return nil, task.Errorf(task.KindConflict, "every task of job %d succeeded: use --all to run them again", rec.Id)
 	}
-	op := &logpb.Submit{Spec: rec.Spec, Tasks: tasks, Key: r.GetRequestKey(), RetryOf: rec.Id}
+	if op.Tasks, err = s.retriedPayloads(rec, chosen); err != nil {
+		return nil, err
+	}
+	// The start time of the first run says nothing about this one.
+	spec.Delay, spec.NotBefore = 0, 0
+	spec.Values = retriedValues(spec.Values, chosen)
+	if err := spec.Validate(); err != nil {
+		return nil, fmt.Errorf("%w; use --all", err)
+	}
+	if op.Spec, err = fsm.EncodeSpec(spec); err != nil {
+		return nil, err
+	}
 	if op.Key != "" {
 		op.Hash = requestHash(op)
 	}
@@ -58,36 +71,75 @@ func (s *Server) retryJob(ctx context.Context, r *rotav1.RetryJobRequest) (*rota
 	return &rotav1.RetryJobResponse{JobId: res.Job, Existed: res.Existed, AppliedIndex: res.Index}, nil
 }
 
-// retryTasks gathers the payloads of the tasks that did not succeed, or of all.
-func (s *Server) retryTasks(rec *logpb.JobRecord, all bool) (*logpb.Tasks, error) {
-	out := &logpb.Tasks{}
+// retried returns the tasks that are to run again, as ranges of indexes.
+func (s *Server) retried(rec *logpb.JobRecord, all bool) ([]fsm.Range, error) {
+	if all {
+		return []fsm.Range{{First: 0, Count: rec.Total}}, nil
+	}
+	var out []fsm.Range
 	for i := uint32(0); i < rec.Total; {
-		results, err := s.node.State().Ordered(rec.Id, i, int(rec.Total-i))
+		results, err := s.node.State().Ordered(rec.Id, i, fsm.PageTasks)
 		if err != nil {
 			return nil, err
 		}
 		if len(results) == 0 {
 			return nil, task.Errorf(task.KindInternal, "task %d.%d of a finished job has no result", rec.Id, i)
 		}
-		packed, err := s.node.State().Payloads(rec.Id, i, uint32(len(results)))
-		if err != nil {
-			return nil, err
-		}
 		for _, res := range results {
-			payload, rest, ok := task.PackNext(packed)
-			if !ok {
-				return nil, task.Errorf(task.KindInternal, "task %d.%d has no payload", rec.Id, res.Index)
+			if res.Segment.State == uint32(task.Succeeded) {
+				continue
 			}
-			packed = rest
-			if all || res.Segment.State != uint32(task.Succeeded) {
-				out.Packed = task.PackAppend(out.Packed, payload)
-				out.Count++
+			if n := len(out); n > 0 && out[n-1].First+out[n-1].Count == res.Index {
+				out[n-1].Count++
+			} else {
+				out = append(out, fsm.Range{First: res.Index, Count: 1})
 			}
-		}
-		if len(out.Packed) > task.MaxRequest {
-			return nil, task.Errorf(task.KindTooLarge, "the payloads to retry have more than %d bytes: submit them as a new job", task.MaxRequest)
 		}
 		i += uint32(len(results))
 	}
 	return out, nil
+}
+
+// retriedPayloads gathers the chosen tasks with the payloads that are their own.
+func (s *Server) retriedPayloads(rec *logpb.JobRecord, chosen []fsm.Range) (*logpb.Tasks, error) {
+	out := &logpb.Tasks{}
+	for _, r := range chosen {
+		out.Count += r.Count
+		if !rec.OwnPayloads {
+			continue
+		}
+		for i := r.First; i < r.First+r.Count; i += fsm.PageTasks {
+			packed, err := s.node.State().Payloads(rec.Id, i, min(fsm.PageTasks, r.First+r.Count-i))
+			if err != nil {
+				return nil, err
+			}
+			if out.Packed = append(out.Packed, packed...); len(out.Packed) > task.MaxRequest {
+				return nil, task.Errorf(task.KindTooLarge, "the payloads to retry have more than %d bytes: submit them as a new job", task.MaxRequest)
+			}
+		}
+	}
+	return out, nil
+}
+
+// retriedValues returns the values that the chosen tasks had. None are needed where
+// every value was its index and still is.
+func retriedValues(values []task.ValueRun, chosen []fsm.Range) []task.ValueRun {
+	if len(values) == 0 {
+		if len(chosen) == 1 && chosen[0].First == 0 {
+			return nil
+		}
+		values = []task.ValueRun{{First: 0, Step: 1, Count: task.MaxTasks}}
+	}
+	var out []task.ValueRun
+	for _, r := range chosen {
+		begin := uint32(0)
+		for _, v := range values {
+			from, to := max(r.First, begin), min(r.First+r.Count, begin+v.Count)
+			if from < to {
+				out = append(out, task.ValueRun{First: v.First + (from-begin)*v.Step, Step: v.Step, Count: to - from})
+			}
+			begin += v.Count
+		}
+	}
+	return out
 }

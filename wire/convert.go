@@ -29,9 +29,10 @@ func SpecToProto(s *task.Spec) *rotav1.JobSpec {
 		Require:       pairsToProto(s.Require),
 		Meta:          pairsToProto(s.Meta),
 		Retention:     durationToProto(s.Retention),
-		ArrayFirst:    s.ArrayFirst,
-		ArrayStep:     s.ArrayStep,
 		SharedPayload: s.SharedPayload,
+	}
+	for _, r := range s.Values {
+		p.Values = append(p.Values, &rotav1.ValueRun{First: r.First, Step: r.Step, Count: r.Count})
 	}
 	switch {
 	case s.Handler != "":
@@ -65,8 +66,9 @@ func SpecFromProto(p *rotav1.JobSpec) (task.Spec, error) {
 		MaxAttempts: p.GetMaxAttempts(),
 		Require:     PairsFromMap(p.GetRequire()),
 		Meta:        PairsFromMap(p.GetMeta()),
-		ArrayFirst:  p.GetArrayFirst(),
-		ArrayStep:   p.GetArrayStep(),
+	}
+	for _, r := range p.GetValues() {
+		s.Values = append(s.Values, task.ValueRun{First: r.GetFirst(), Step: r.GetStep(), Count: r.GetCount()})
 	}
 	if len(p.GetSharedPayload()) > 0 {
 		s.SharedPayload = p.GetSharedPayload()

@@ -43,8 +43,9 @@ func drawSpec(t *rapid.T) task.Spec {
 		Retention:   duration.Draw(t, "retention"),
 		Require:     pairs(t, "require"),
 		Meta:        pairs(t, "meta"),
-		ArrayFirst:  rapid.Uint32().Draw(t, "first"),
-		ArrayStep:   rapid.Uint32().Draw(t, "step"),
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "values") {
+		s.Values = append(s.Values, task.ValueRun{First: rapid.Uint32().Draw(t, "first"), Step: rapid.Uint32().Draw(t, "step"), Count: rapid.Uint32().Draw(t, "count")})
 	}
 	if rapid.Bool().Draw(t, "moment") {
 		s.NotBefore = rapid.Int64Range(1, math.MaxInt64-int64(2*time.Second)).Draw(t, "not before")

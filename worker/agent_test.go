@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -49,16 +48,19 @@ func testAgent(addr string) {
 
 // agent is an agent in a process of its own.
 type agent struct {
-	cmd    *exec.Cmd
-	ended  chan struct{}
-	stderr bytes.Buffer
+	cmd   *exec.Cmd
+	ended chan struct{}
 }
 
 func startAgent(t testing.TB, d *double, dataDir string) *agent {
 	t.Helper()
 	a := &agent{cmd: exec.Command("/proc/self/exe"), ended: make(chan struct{})}
 	a.cmd.Env = append(os.Environ(), testAgentEnv+"="+d.addr, testAgentDataEnv+"="+dataDir, "TMPDIR="+t.TempDir())
-	a.cmd.Stderr = &a.stderr
+	// A file, not a pipe: the guard has it too, and Wait would wait for the guard.
+	stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	require.NoError(t, err)
+	defer stderr.Close()
+	a.cmd.Stderr = stderr
 	require.NoError(t, a.cmd.Start())
 	go func() {
 		defer close(a.ended)
@@ -68,7 +70,8 @@ func startAgent(t testing.TB, d *double, dataDir string) *agent {
 		_ = a.cmd.Process.Kill()
 		<-a.ended
 		if t.Failed() {
-			t.Log(a.stderr.String())
+			log, _ := os.ReadFile(stderr.Name())
+			t.Log(string(log))
 		}
 	})
 	return a

@@ -166,6 +166,13 @@ func (b *board) next(s *slot, r *run) bool {
 	return false
 }
 
+// free ends what the slot ran, when it does not go on at once.
+func (b *board) free(s *slot) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.retire(s)
+}
+
 func (b *board) retire(s *slot) {
 	r := s.current
 	if r == nil {

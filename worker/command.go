@@ -136,8 +136,9 @@ func commandRequest(r *run) (*startRequest, []byte, error) {
 		}
 		stdin = nil
 	}
+	r.work.prepare()
 	env := r.work.environment(&r.task)
-	path, err := lookPath(argv[0], env)
+	path, err := r.work.find(argv[0])
 	if err != nil {
 		return nil, nil, err
 	}

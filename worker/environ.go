@@ -30,10 +30,26 @@ const (
 // reserved are the names that a job cannot set.
 var reserved = []string{envJob, envIndex, envValue, envAttempt, envFence, guardEnv}
 
-// environment is that of one task's command. Each name stands in it once: with two,
+// prepare finds out what all tasks of a work share.
+func (w *work) prepare() {
+	w.once.Do(func() {
+		w.env = jobEnvironment(w.command.GetEnv())
+		w.program = w.command.GetArgv()[0]
+		w.path, w.pathErr = lookPath(w.program, w.env)
+	})
+}
+
+// find is where a program is, which nearly always is the same one for all tasks.
+func (w *work) find(program string) (string, error) {
+	if program == w.program {
+		return w.path, w.pathErr
+	}
+	return lookPath(program, w.env)
+}
+
+// environment is that of one task's command, after prepare. Each name stands in it once: with two,
 // it depends on the program which one counts.
 func (w *work) environment(t *Task) []string {
-	w.envOnce.Do(func() { w.env = jobEnvironment(w.command.GetEnv()) })
 	env := make([]string, len(w.env), len(w.env)+5)
 	copy(env, w.env)
 	return append(env,

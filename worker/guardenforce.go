@@ -1,9 +1,7 @@
 package worker
 
 import (
-	"bytes"
 	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -106,31 +104,9 @@ func (g *guardProcess) killAll() {
 	}
 }
 
-// groupRuns searches for a process of the group that is not dead.
+// groupRuns says whether a process of the group is not dead.
 func groupRuns(leader int) bool {
-	dir, err := os.Open("/proc")
-	if err != nil {
-		return true
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return true
-	}
-	for _, name := range names {
-		if name[0] < '1' || name[0] > '9' {
-			continue
-		}
-		stat, err := os.ReadFile("/proc/" + name + "/stat")
-		if err != nil {
-			continue
-		}
-		// The name of the program, in parentheses, may contain anything; behind it
-		// stand state, parent and group.
-		f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-		if len(f) > 2 && string(f[2]) == strconv.Itoa(leader) && f[0][0] != 'Z' && f[0][0] != 'X' {
-			return true
-		}
-	}
-	return false
+	found := false
+	eachProcess(func(p process) { found = found || p.group == leader })
+	return found
 }

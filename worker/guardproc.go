@@ -21,6 +21,9 @@ import (
 // guardEnv marks a process as a guard. No command can have it in its environment.
 const guardEnv = "ROTA_WORKER_GUARD"
 
+// guardThreads is the threads of a guard that may wait at once, and some to spare.
+const guardThreads = 8
+
 // guardSocket is the file through which a guard hears of its agent. Behind it stands
 // the lock of the data folder, if there is one: the guard only has to hold it.
 const guardSocket = 3
@@ -35,6 +38,9 @@ func init() {
 	// Commands are tied to the life of the thread that starts them, so it must be
 	// one that lives as long as the guard: the main thread.
 	runtime.LockOSThread()
+	// Most of its threads wait in the kernel. With a processor for each of them the
+	// runtime has none to pass around, which costs more than the work itself.
+	runtime.GOMAXPROCS(guardThreads)
 	os.Exit(guardMain())
 }
 
@@ -62,15 +68,15 @@ func guardMain() int {
 	g := &guardProcess{
 		agent: os.Getppid(), null: null,
 		groups: map[uint64]*procGroup{}, byLeader: map[int]*procGroup{},
-		// An agent has one command a slot, and each has two events and one start.
-		starts: make(chan *procGroup, task.MaxSlots), events: make(chan []byte, 2*task.MaxSlots),
-		forked: make(chan struct{}, 1), look: make(chan struct{}, 1),
+		// An agent has at most one command a slot.
+		starts: make(chan *procGroup, task.MaxSlots),
+		forked: make(chan struct{}, 1), look: make(chan struct{}, 1), behind: make(chan struct{}, 1),
 	}
 	if len(os.Args) > 1 {
 		g.scratch = os.Args[1]
 	}
 	go g.read()
-	go g.write()
+	go g.flush()
 	go g.reap()
 	go g.enforce()
 	for p := range g.starts {
@@ -102,10 +108,14 @@ type guardProcess struct {
 	scratch string
 	// starts is for the main thread, which alone starts commands.
 	starts chan *procGroup
-	events chan []byte
 	// forked has an element when there is a child to wait for; look, when there are
-	// deadlines or dying groups to look after.
-	forked, look chan struct{}
+	// deadlines or dying groups to look after; behind, when there is a backlog.
+	forked, look, behind chan struct{}
+
+	// backlog is what the agent has not taken yet. It is bounded by the agent's slots:
+	// for each one there is one event at most before it hears of that.
+	sending sync.Mutex
+	backlog []byte
 
 	// forking is held from before a fork until its child is in byLeader.
 	forking sync.Mutex
@@ -228,20 +238,40 @@ func (p *procGroup) kill(sig unix.Signal) {
 	}
 }
 
-func (g *guardProcess) write() {
-	for b := range g.events {
-		for len(b) > 0 {
-			n, err := unix.Write(guardSocket, b)
-			if errors.Is(err, unix.EINTR) {
-				continue
-			}
-			if err != nil {
-				// The agent is gone, as the reader will see. The events still have to be
-				// taken, or those who send them would wait.
-				break
-			}
-			b = b[n:]
+// tell sends an event to the agent, without ever waiting for it: an agent that is
+// paused must not hold up the deadlines.
+func (g *guardProcess) tell(event []byte) {
+	g.sending.Lock()
+	defer g.sending.Unlock()
+	if len(g.backlog) == 0 {
+		n, err := unix.SendmsgN(guardSocket, event, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		if err == nil && n == len(event) {
+			return
 		}
+		event = event[max(n, 0):]
+	}
+	g.backlog = append(g.backlog, event...)
+	notify(g.behind)
+}
+
+// flush sends what the agent could not take at once.
+func (g *guardProcess) flush() {
+	for range g.behind {
+		g.sending.Lock()
+		for len(g.backlog) > 0 {
+			b := g.backlog
+			// Events that come meanwhile go behind, since there is a backlog.
+			g.sending.Unlock()
+			n, err := unix.SendmsgN(guardSocket, b, nil, nil, unix.MSG_NOSIGNAL)
+			g.sending.Lock()
+			if err != nil && !errors.Is(err, unix.EINTR) {
+				// The agent is gone, as the reader will see.
+				n = len(g.backlog)
+			}
+			g.backlog = g.backlog[max(n, 0):]
+		}
+		g.backlog = nil
+		g.sending.Unlock()
 	}
 }
 
@@ -270,12 +300,13 @@ func (g *guardProcess) start(p *procGroup) {
 		unix.Close(fd)
 	}
 	if err != nil {
-		g.events <- frame(frameFailed, r.id, uint64(errnoOf(err)))
+		g.tell(frame(frameFailed, r.id, uint64(errnoOf(err))))
 		return
 	}
-	g.events <- frame(frameBegun, r.id, uint64(pid))
 	notify(g.forked)
-	notify(g.look)
+	if r.exclusive {
+		notify(g.look)
+	}
 }
 
 func (g *guardProcess) fork(p *procGroup) (int, error) {
@@ -389,7 +420,7 @@ func (g *guardProcess) buryOne(p *procGroup, thorough bool) {
 	if p.byLease {
 		byLease = 1
 	}
-	g.events <- frame(frameEnded, p.request.id, uint64(p.status), byLease)
+	g.tell(frame(frameEnded, p.request.id, uint64(p.status), byLease))
 }
 
 func groupExists(leader int) bool { return !errors.Is(unix.Kill(-leader, 0), unix.ESRCH) }

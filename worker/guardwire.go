@@ -30,8 +30,6 @@ const (
 
 // Kinds of frames to the agent.
 const (
-	// frameBegun: id, process.
-	frameBegun = 'B'
 	// frameFailed: id, errno. The command did not start.
 	frameFailed = 'F'
 	// frameEnded: id, wait status, 1 if it was killed for the lease. The command and

@@ -105,14 +105,14 @@ func (o *outbox) wake() {
 	}
 }
 
-// waitRoom returns when less than maxOutbox waits, or the outbox was closed.
+// full says that slots must wait.
+func (o *outbox) full() bool { return o.bytes.Load() > maxOutbox }
+
+// waitRoom returns when the outbox is not full, or was closed.
 func (o *outbox) waitRoom() {
-	if o.bytes.Load() <= maxOutbox {
-		return
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.bytes.Load() > maxOutbox && !o.closed {
+	for o.full() && !o.closed {
 		o.room.Wait()
 	}
 }

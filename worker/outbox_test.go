@@ -128,7 +128,7 @@ func TestAFullOutboxHoldsUpTheSlots(t *testing.T) {
 	t.Parallel()
 	o := newOutbox()
 	res := &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}, output: make([]byte, task.MaxPayload)}
-	for i := range uint32(maxOutbox/task.MaxPayload + 1) {
+	for i := uint32(0); o.bytes.Load() <= maxOutbox; i++ {
 		o.waitRoom()
 		o.add(key{1, 0}, i, res)
 	}

@@ -34,7 +34,10 @@ func (w *Worker) serveSlot(ctx context.Context, s *slot) {
 		go w.serveSlot(ctx, s)
 	}()
 	for {
-		w.out.waitRoom()
+		if w.out.full() {
+			w.board.free(s)
+			w.out.waitRoom()
+		}
 		// The run is made before it is known what it is for, so that the board can
 		// cancel it from the moment it hands out the task.
 		r := &run{}

@@ -19,9 +19,12 @@ type work struct {
 	shared      []byte
 	jobName     string
 	queue       string
-	// env is the part of a command's environment that all tasks share.
-	envOnce sync.Once
-	env     []string
+	// What all tasks of a command share: a part of the environment, and where the
+	// program is.
+	once          sync.Once
+	env           []string
+	program, path string
+	pathErr       error
 }
 
 func workOf(w *rotav1.WorkSpec) *work {

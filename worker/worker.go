@@ -125,6 +125,8 @@ func (w *Worker) stopTasks() {
 	w.log.Info("stopping: tasks that wait are given back, those that run may finish", "for", w.cfg.StopTimeout)
 	w.board.drain()
 	w.board.close()
+	// Slots that wait for room have nothing to do any more.
+	w.out.close()
 	running := w.awaitSlots(w.cfg.Slots, time.After(w.cfg.StopTimeout))
 	if running > 0 {
 		w.board.cancelAll(ErrShutdown)
@@ -143,7 +145,6 @@ func (w *Worker) stopTasks() {
 	if running > 0 {
 		w.log.Error("tasks do not end, and are left behind", "tasks", all)
 	}
-	w.out.close()
 }
 
 // takeLeave delivers the results and ends the session.

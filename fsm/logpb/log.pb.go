@@ -448,9 +448,8 @@ type Spec struct {
 	Require       []*Pair                `protobuf:"bytes,17,rep,name=require,proto3" json:"require,omitempty"`
 	Meta          []*Pair                `protobuf:"bytes,18,rep,name=meta,proto3" json:"meta,omitempty"`
 	RetentionNs   int64                  `protobuf:"varint,19,opt,name=retention_ns,json=retentionNs,proto3" json:"retention_ns,omitempty"`
-	ArrayFirst    uint32                 `protobuf:"varint,20,opt,name=array_first,json=arrayFirst,proto3" json:"array_first,omitempty"`
-	ArrayStep     uint32                 `protobuf:"varint,21,opt,name=array_step,json=arrayStep,proto3" json:"array_step,omitempty"`
-	SharedPayload []byte                 `protobuf:"bytes,22,opt,name=shared_payload,json=sharedPayload,proto3" json:"shared_payload,omitempty"`
+	Values        []*ValueRun            `protobuf:"bytes,20,rep,name=values,proto3" json:"values,omitempty"`
+	SharedPayload []byte                 `protobuf:"bytes,21,opt,name=shared_payload,json=sharedPayload,proto3" json:"shared_payload,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -618,18 +617,11 @@ func (x *Spec) GetRetentionNs() int64 {
 	return 0
 }
 
-func (x *Spec) GetArrayFirst() uint32 {
+func (x *Spec) GetValues() []*ValueRun {
 	if x != nil {
-		return x.ArrayFirst
+		return x.Values
 	}
-	return 0
-}
-
-func (x *Spec) GetArrayStep() uint32 {
-	if x != nil {
-		return x.ArrayStep
-	}
-	return 0
+	return nil
 }
 
 func (x *Spec) GetSharedPayload() []byte {
@@ -637,6 +629,66 @@ func (x *Spec) GetSharedPayload() []byte {
 		return x.SharedPayload
 	}
 	return nil
+}
+
+type ValueRun struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         uint32                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	Step          uint32                 `protobuf:"varint,2,opt,name=step,proto3" json:"step,omitempty"`
+	Count         uint32                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValueRun) Reset() {
+	*x = ValueRun{}
+	mi := &file_logpb_log_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValueRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValueRun) ProtoMessage() {}
+
+func (x *ValueRun) ProtoReflect() protoreflect.Message {
+	mi := &file_logpb_log_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValueRun.ProtoReflect.Descriptor instead.
+func (*ValueRun) Descriptor() ([]byte, []int) {
+	return file_logpb_log_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ValueRun) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *ValueRun) GetStep() uint32 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *ValueRun) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
 }
 
 // Tasks is a run of tasks: a count, and their payloads packed (see task.PackAppend)
@@ -651,7 +703,7 @@ type Tasks struct {
 
 func (x *Tasks) Reset() {
 	*x = Tasks{}
-	mi := &file_logpb_log_proto_msgTypes[5]
+	mi := &file_logpb_log_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -663,7 +715,7 @@ func (x *Tasks) String() string {
 func (*Tasks) ProtoMessage() {}
 
 func (x *Tasks) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[5]
+	mi := &file_logpb_log_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -676,7 +728,7 @@ func (x *Tasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tasks.ProtoReflect.Descriptor instead.
 func (*Tasks) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{5}
+	return file_logpb_log_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Tasks) GetCount() uint32 {
@@ -710,7 +762,7 @@ type Submit struct {
 
 func (x *Submit) Reset() {
 	*x = Submit{}
-	mi := &file_logpb_log_proto_msgTypes[6]
+	mi := &file_logpb_log_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -722,7 +774,7 @@ func (x *Submit) String() string {
 func (*Submit) ProtoMessage() {}
 
 func (x *Submit) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[6]
+	mi := &file_logpb_log_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -735,7 +787,7 @@ func (x *Submit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Submit.ProtoReflect.Descriptor instead.
 func (*Submit) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{6}
+	return file_logpb_log_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Submit) GetSpec() []byte {
@@ -798,7 +850,7 @@ type AppendTasks struct {
 
 func (x *AppendTasks) Reset() {
 	*x = AppendTasks{}
-	mi := &file_logpb_log_proto_msgTypes[7]
+	mi := &file_logpb_log_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -810,7 +862,7 @@ func (x *AppendTasks) String() string {
 func (*AppendTasks) ProtoMessage() {}
 
 func (x *AppendTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[7]
+	mi := &file_logpb_log_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -823,7 +875,7 @@ func (x *AppendTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendTasks.ProtoReflect.Descriptor instead.
 func (*AppendTasks) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{7}
+	return file_logpb_log_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AppendTasks) GetJob() uint64 {
@@ -857,7 +909,7 @@ type CloseTasks struct {
 
 func (x *CloseTasks) Reset() {
 	*x = CloseTasks{}
-	mi := &file_logpb_log_proto_msgTypes[8]
+	mi := &file_logpb_log_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +921,7 @@ func (x *CloseTasks) String() string {
 func (*CloseTasks) ProtoMessage() {}
 
 func (x *CloseTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[8]
+	mi := &file_logpb_log_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +934,7 @@ func (x *CloseTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseTasks.ProtoReflect.Descriptor instead.
 func (*CloseTasks) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{8}
+	return file_logpb_log_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CloseTasks) GetJob() uint64 {
@@ -910,7 +962,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_logpb_log_proto_msgTypes[9]
+	mi := &file_logpb_log_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +974,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[9]
+	mi := &file_logpb_log_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +987,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{9}
+	return file_logpb_log_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Cancel) GetJob() uint64 {
@@ -969,7 +1021,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_logpb_log_proto_msgTypes[10]
+	mi := &file_logpb_log_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -981,7 +1033,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[10]
+	mi := &file_logpb_log_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -994,7 +1046,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{10}
+	return file_logpb_log_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Range) GetFirst() uint32 {
@@ -1022,7 +1074,7 @@ type Held struct {
 
 func (x *Held) Reset() {
 	*x = Held{}
-	mi := &file_logpb_log_proto_msgTypes[11]
+	mi := &file_logpb_log_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1086,7 @@ func (x *Held) String() string {
 func (*Held) ProtoMessage() {}
 
 func (x *Held) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[11]
+	mi := &file_logpb_log_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1099,7 @@ func (x *Held) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Held.ProtoReflect.Descriptor instead.
 func (*Held) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{11}
+	return file_logpb_log_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Held) GetJob() uint64 {
@@ -1091,7 +1143,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_logpb_log_proto_msgTypes[12]
+	mi := &file_logpb_log_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1103,7 +1155,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[12]
+	mi := &file_logpb_log_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1116,7 +1168,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{12}
+	return file_logpb_log_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Session) GetId() uint64 {
@@ -1209,7 +1261,7 @@ type OpenSession struct {
 
 func (x *OpenSession) Reset() {
 	*x = OpenSession{}
-	mi := &file_logpb_log_proto_msgTypes[13]
+	mi := &file_logpb_log_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1273,7 @@ func (x *OpenSession) String() string {
 func (*OpenSession) ProtoMessage() {}
 
 func (x *OpenSession) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[13]
+	mi := &file_logpb_log_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,7 +1286,7 @@ func (x *OpenSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSession.ProtoReflect.Descriptor instead.
 func (*OpenSession) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{13}
+	return file_logpb_log_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OpenSession) GetSession() *Session {
@@ -1276,7 +1328,7 @@ type CloseSession struct {
 
 func (x *CloseSession) Reset() {
 	*x = CloseSession{}
-	mi := &file_logpb_log_proto_msgTypes[14]
+	mi := &file_logpb_log_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1288,7 +1340,7 @@ func (x *CloseSession) String() string {
 func (*CloseSession) ProtoMessage() {}
 
 func (x *CloseSession) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[14]
+	mi := &file_logpb_log_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1301,7 +1353,7 @@ func (x *CloseSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSession.ProtoReflect.Descriptor instead.
 func (*CloseSession) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{14}
+	return file_logpb_log_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CloseSession) GetId() uint64 {
@@ -1331,7 +1383,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_logpb_log_proto_msgTypes[15]
+	mi := &file_logpb_log_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1395,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[15]
+	mi := &file_logpb_log_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1408,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{15}
+	return file_logpb_log_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Assign) GetJob() uint64 {
@@ -1396,7 +1448,7 @@ type ApplyPlan struct {
 
 func (x *ApplyPlan) Reset() {
 	*x = ApplyPlan{}
-	mi := &file_logpb_log_proto_msgTypes[16]
+	mi := &file_logpb_log_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1408,7 +1460,7 @@ func (x *ApplyPlan) String() string {
 func (*ApplyPlan) ProtoMessage() {}
 
 func (x *ApplyPlan) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[16]
+	mi := &file_logpb_log_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1421,7 +1473,7 @@ func (x *ApplyPlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyPlan.ProtoReflect.Descriptor instead.
 func (*ApplyPlan) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{16}
+	return file_logpb_log_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ApplyPlan) GetAssign() []*Assign {
@@ -1451,7 +1503,7 @@ type ReportGroup struct {
 
 func (x *ReportGroup) Reset() {
 	*x = ReportGroup{}
-	mi := &file_logpb_log_proto_msgTypes[17]
+	mi := &file_logpb_log_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1463,7 +1515,7 @@ func (x *ReportGroup) String() string {
 func (*ReportGroup) ProtoMessage() {}
 
 func (x *ReportGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[17]
+	mi := &file_logpb_log_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1476,7 +1528,7 @@ func (x *ReportGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportGroup.ProtoReflect.Descriptor instead.
 func (*ReportGroup) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{17}
+	return file_logpb_log_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReportGroup) GetJob() uint64 {
@@ -1559,7 +1611,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_logpb_log_proto_msgTypes[18]
+	mi := &file_logpb_log_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1571,7 +1623,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[18]
+	mi := &file_logpb_log_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1584,7 +1636,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{18}
+	return file_logpb_log_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Report) GetSession() uint64 {
@@ -1612,7 +1664,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_logpb_log_proto_msgTypes[19]
+	mi := &file_logpb_log_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1624,7 +1676,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[19]
+	mi := &file_logpb_log_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1637,7 +1689,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{19}
+	return file_logpb_log_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Expire) GetJobs() []uint64 {
@@ -1658,7 +1710,7 @@ type Collect struct {
 
 func (x *Collect) Reset() {
 	*x = Collect{}
-	mi := &file_logpb_log_proto_msgTypes[20]
+	mi := &file_logpb_log_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +1722,7 @@ func (x *Collect) String() string {
 func (*Collect) ProtoMessage() {}
 
 func (x *Collect) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[20]
+	mi := &file_logpb_log_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +1735,7 @@ func (x *Collect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collect.ProtoReflect.Descriptor instead.
 func (*Collect) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{20}
+	return file_logpb_log_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Collect) GetJobs() []uint64 {
@@ -1710,7 +1762,7 @@ type KeyRef struct {
 
 func (x *KeyRef) Reset() {
 	*x = KeyRef{}
-	mi := &file_logpb_log_proto_msgTypes[21]
+	mi := &file_logpb_log_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1722,7 +1774,7 @@ func (x *KeyRef) String() string {
 func (*KeyRef) ProtoMessage() {}
 
 func (x *KeyRef) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[21]
+	mi := &file_logpb_log_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1735,7 +1787,7 @@ func (x *KeyRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyRef.ProtoReflect.Descriptor instead.
 func (*KeyRef) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{21}
+	return file_logpb_log_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *KeyRef) GetQueue() string {
@@ -1762,7 +1814,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_logpb_log_proto_msgTypes[22]
+	mi := &file_logpb_log_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1774,7 +1826,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[22]
+	mi := &file_logpb_log_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1787,7 +1839,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{22}
+	return file_logpb_log_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Checkpoint) GetId() uint64 {
@@ -1838,7 +1890,7 @@ type JobRecord struct {
 
 func (x *JobRecord) Reset() {
 	*x = JobRecord{}
-	mi := &file_logpb_log_proto_msgTypes[23]
+	mi := &file_logpb_log_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1850,7 +1902,7 @@ func (x *JobRecord) String() string {
 func (*JobRecord) ProtoMessage() {}
 
 func (x *JobRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[23]
+	mi := &file_logpb_log_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1863,7 +1915,7 @@ func (x *JobRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRecord.ProtoReflect.Descriptor instead.
 func (*JobRecord) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{23}
+	return file_logpb_log_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *JobRecord) GetId() uint64 {
@@ -2045,7 +2097,7 @@ type AppendMark struct {
 
 func (x *AppendMark) Reset() {
 	*x = AppendMark{}
-	mi := &file_logpb_log_proto_msgTypes[24]
+	mi := &file_logpb_log_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2057,7 +2109,7 @@ func (x *AppendMark) String() string {
 func (*AppendMark) ProtoMessage() {}
 
 func (x *AppendMark) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[24]
+	mi := &file_logpb_log_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2070,7 +2122,7 @@ func (x *AppendMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendMark.ProtoReflect.Descriptor instead.
 func (*AppendMark) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{24}
+	return file_logpb_log_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AppendMark) GetFirst() uint32 {
@@ -2115,7 +2167,7 @@ type Segment struct {
 
 func (x *Segment) Reset() {
 	*x = Segment{}
-	mi := &file_logpb_log_proto_msgTypes[25]
+	mi := &file_logpb_log_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2127,7 +2179,7 @@ func (x *Segment) String() string {
 func (*Segment) ProtoMessage() {}
 
 func (x *Segment) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[25]
+	mi := &file_logpb_log_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2140,7 +2192,7 @@ func (x *Segment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segment.ProtoReflect.Descriptor instead.
 func (*Segment) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{25}
+	return file_logpb_log_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Segment) GetRanges() []*Range {
@@ -2237,7 +2289,7 @@ type Segments struct {
 
 func (x *Segments) Reset() {
 	*x = Segments{}
-	mi := &file_logpb_log_proto_msgTypes[26]
+	mi := &file_logpb_log_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2249,7 +2301,7 @@ func (x *Segments) String() string {
 func (*Segments) ProtoMessage() {}
 
 func (x *Segments) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[26]
+	mi := &file_logpb_log_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2262,7 +2314,7 @@ func (x *Segments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segments.ProtoReflect.Descriptor instead.
 func (*Segments) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{26}
+	return file_logpb_log_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Segments) GetSegments() []*Segment {
@@ -2284,7 +2336,7 @@ type KeyRecord struct {
 
 func (x *KeyRecord) Reset() {
 	*x = KeyRecord{}
-	mi := &file_logpb_log_proto_msgTypes[27]
+	mi := &file_logpb_log_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2296,7 +2348,7 @@ func (x *KeyRecord) String() string {
 func (*KeyRecord) ProtoMessage() {}
 
 func (x *KeyRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[27]
+	mi := &file_logpb_log_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2309,7 +2361,7 @@ func (x *KeyRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyRecord.ProtoReflect.Descriptor instead.
 func (*KeyRecord) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{27}
+	return file_logpb_log_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *KeyRecord) GetHash() []byte {
@@ -2362,7 +2414,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_logpb_log_proto_msgTypes[28]
+	mi := &file_logpb_log_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2374,7 +2426,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[28]
+	mi := &file_logpb_log_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2387,7 +2439,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{28}
+	return file_logpb_log_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Meta) GetFormat() uint32 {
@@ -2528,7 +2580,7 @@ type DigestMark struct {
 
 func (x *DigestMark) Reset() {
 	*x = DigestMark{}
-	mi := &file_logpb_log_proto_msgTypes[29]
+	mi := &file_logpb_log_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2540,7 +2592,7 @@ func (x *DigestMark) String() string {
 func (*DigestMark) ProtoMessage() {}
 
 func (x *DigestMark) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[29]
+	mi := &file_logpb_log_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2553,7 +2605,7 @@ func (x *DigestMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestMark.ProtoReflect.Descriptor instead.
 func (*DigestMark) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{29}
+	return file_logpb_log_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DigestMark) GetId() uint64 {
@@ -2610,7 +2662,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\".\n" +
 	"\x04Pair\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xa8\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\x97\x05\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\tR\x05queue\x12\x18\n" +
@@ -2632,12 +2684,13 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\texpire_ns\x18\x10 \x01(\x03R\bexpireNs\x12+\n" +
 	"\arequire\x18\x11 \x03(\v2\x11.rota.log.v1.PairR\arequire\x12%\n" +
 	"\x04meta\x18\x12 \x03(\v2\x11.rota.log.v1.PairR\x04meta\x12!\n" +
-	"\fretention_ns\x18\x13 \x01(\x03R\vretentionNs\x12\x1f\n" +
-	"\varray_first\x18\x14 \x01(\rR\n" +
-	"arrayFirst\x12\x1d\n" +
-	"\n" +
-	"array_step\x18\x15 \x01(\rR\tarrayStep\x12%\n" +
-	"\x0eshared_payload\x18\x16 \x01(\fR\rsharedPayload\"5\n" +
+	"\fretention_ns\x18\x13 \x01(\x03R\vretentionNs\x12-\n" +
+	"\x06values\x18\x14 \x03(\v2\x15.rota.log.v1.ValueRunR\x06values\x12%\n" +
+	"\x0eshared_payload\x18\x15 \x01(\fR\rsharedPayload\"J\n" +
+	"\bValueRun\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\rR\x05first\x12\x12\n" +
+	"\x04step\x18\x02 \x01(\rR\x04step\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\"5\n" +
 	"\x05Tasks\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\x12\x16\n" +
 	"\x06packed\x18\x02 \x01(\fR\x06packed\"\xaf\x01\n" +
@@ -2822,78 +2875,80 @@ func file_logpb_log_proto_rawDescGZIP() []byte {
 	return file_logpb_log_proto_rawDescData
 }
 
-var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_logpb_log_proto_goTypes = []any{
 	(*Entry)(nil),        // 0: rota.log.v1.Entry
 	(*Op)(nil),           // 1: rota.log.v1.Op
 	(*InitCluster)(nil),  // 2: rota.log.v1.InitCluster
 	(*Pair)(nil),         // 3: rota.log.v1.Pair
 	(*Spec)(nil),         // 4: rota.log.v1.Spec
-	(*Tasks)(nil),        // 5: rota.log.v1.Tasks
-	(*Submit)(nil),       // 6: rota.log.v1.Submit
-	(*AppendTasks)(nil),  // 7: rota.log.v1.AppendTasks
-	(*CloseTasks)(nil),   // 8: rota.log.v1.CloseTasks
-	(*Cancel)(nil),       // 9: rota.log.v1.Cancel
-	(*Range)(nil),        // 10: rota.log.v1.Range
-	(*Held)(nil),         // 11: rota.log.v1.Held
-	(*Session)(nil),      // 12: rota.log.v1.Session
-	(*OpenSession)(nil),  // 13: rota.log.v1.OpenSession
-	(*CloseSession)(nil), // 14: rota.log.v1.CloseSession
-	(*Assign)(nil),       // 15: rota.log.v1.Assign
-	(*ApplyPlan)(nil),    // 16: rota.log.v1.ApplyPlan
-	(*ReportGroup)(nil),  // 17: rota.log.v1.ReportGroup
-	(*Report)(nil),       // 18: rota.log.v1.Report
-	(*Expire)(nil),       // 19: rota.log.v1.Expire
-	(*Collect)(nil),      // 20: rota.log.v1.Collect
-	(*KeyRef)(nil),       // 21: rota.log.v1.KeyRef
-	(*Checkpoint)(nil),   // 22: rota.log.v1.Checkpoint
-	(*JobRecord)(nil),    // 23: rota.log.v1.JobRecord
-	(*AppendMark)(nil),   // 24: rota.log.v1.AppendMark
-	(*Segment)(nil),      // 25: rota.log.v1.Segment
-	(*Segments)(nil),     // 26: rota.log.v1.Segments
-	(*KeyRecord)(nil),    // 27: rota.log.v1.KeyRecord
-	(*Meta)(nil),         // 28: rota.log.v1.Meta
-	(*DigestMark)(nil),   // 29: rota.log.v1.DigestMark
+	(*ValueRun)(nil),     // 5: rota.log.v1.ValueRun
+	(*Tasks)(nil),        // 6: rota.log.v1.Tasks
+	(*Submit)(nil),       // 7: rota.log.v1.Submit
+	(*AppendTasks)(nil),  // 8: rota.log.v1.AppendTasks
+	(*CloseTasks)(nil),   // 9: rota.log.v1.CloseTasks
+	(*Cancel)(nil),       // 10: rota.log.v1.Cancel
+	(*Range)(nil),        // 11: rota.log.v1.Range
+	(*Held)(nil),         // 12: rota.log.v1.Held
+	(*Session)(nil),      // 13: rota.log.v1.Session
+	(*OpenSession)(nil),  // 14: rota.log.v1.OpenSession
+	(*CloseSession)(nil), // 15: rota.log.v1.CloseSession
+	(*Assign)(nil),       // 16: rota.log.v1.Assign
+	(*ApplyPlan)(nil),    // 17: rota.log.v1.ApplyPlan
+	(*ReportGroup)(nil),  // 18: rota.log.v1.ReportGroup
+	(*Report)(nil),       // 19: rota.log.v1.Report
+	(*Expire)(nil),       // 20: rota.log.v1.Expire
+	(*Collect)(nil),      // 21: rota.log.v1.Collect
+	(*KeyRef)(nil),       // 22: rota.log.v1.KeyRef
+	(*Checkpoint)(nil),   // 23: rota.log.v1.Checkpoint
+	(*JobRecord)(nil),    // 24: rota.log.v1.JobRecord
+	(*AppendMark)(nil),   // 25: rota.log.v1.AppendMark
+	(*Segment)(nil),      // 26: rota.log.v1.Segment
+	(*Segments)(nil),     // 27: rota.log.v1.Segments
+	(*KeyRecord)(nil),    // 28: rota.log.v1.KeyRecord
+	(*Meta)(nil),         // 29: rota.log.v1.Meta
+	(*DigestMark)(nil),   // 30: rota.log.v1.DigestMark
 }
 var file_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: rota.log.v1.Entry.ops:type_name -> rota.log.v1.Op
 	2,  // 1: rota.log.v1.Op.init_cluster:type_name -> rota.log.v1.InitCluster
-	6,  // 2: rota.log.v1.Op.submit:type_name -> rota.log.v1.Submit
-	7,  // 3: rota.log.v1.Op.append_tasks:type_name -> rota.log.v1.AppendTasks
-	8,  // 4: rota.log.v1.Op.close_tasks:type_name -> rota.log.v1.CloseTasks
-	9,  // 5: rota.log.v1.Op.cancel:type_name -> rota.log.v1.Cancel
-	13, // 6: rota.log.v1.Op.open_session:type_name -> rota.log.v1.OpenSession
-	14, // 7: rota.log.v1.Op.close_session:type_name -> rota.log.v1.CloseSession
-	16, // 8: rota.log.v1.Op.apply_plan:type_name -> rota.log.v1.ApplyPlan
-	18, // 9: rota.log.v1.Op.report:type_name -> rota.log.v1.Report
-	19, // 10: rota.log.v1.Op.expire:type_name -> rota.log.v1.Expire
-	20, // 11: rota.log.v1.Op.collect:type_name -> rota.log.v1.Collect
-	22, // 12: rota.log.v1.Op.checkpoint:type_name -> rota.log.v1.Checkpoint
+	7,  // 2: rota.log.v1.Op.submit:type_name -> rota.log.v1.Submit
+	8,  // 3: rota.log.v1.Op.append_tasks:type_name -> rota.log.v1.AppendTasks
+	9,  // 4: rota.log.v1.Op.close_tasks:type_name -> rota.log.v1.CloseTasks
+	10, // 5: rota.log.v1.Op.cancel:type_name -> rota.log.v1.Cancel
+	14, // 6: rota.log.v1.Op.open_session:type_name -> rota.log.v1.OpenSession
+	15, // 7: rota.log.v1.Op.close_session:type_name -> rota.log.v1.CloseSession
+	17, // 8: rota.log.v1.Op.apply_plan:type_name -> rota.log.v1.ApplyPlan
+	19, // 9: rota.log.v1.Op.report:type_name -> rota.log.v1.Report
+	20, // 10: rota.log.v1.Op.expire:type_name -> rota.log.v1.Expire
+	21, // 11: rota.log.v1.Op.collect:type_name -> rota.log.v1.Collect
+	23, // 12: rota.log.v1.Op.checkpoint:type_name -> rota.log.v1.Checkpoint
 	3,  // 13: rota.log.v1.Spec.env:type_name -> rota.log.v1.Pair
 	3,  // 14: rota.log.v1.Spec.require:type_name -> rota.log.v1.Pair
 	3,  // 15: rota.log.v1.Spec.meta:type_name -> rota.log.v1.Pair
-	5,  // 16: rota.log.v1.Submit.tasks:type_name -> rota.log.v1.Tasks
-	5,  // 17: rota.log.v1.AppendTasks.tasks:type_name -> rota.log.v1.Tasks
-	10, // 18: rota.log.v1.Held.ranges:type_name -> rota.log.v1.Range
-	3,  // 19: rota.log.v1.Session.labels:type_name -> rota.log.v1.Pair
-	12, // 20: rota.log.v1.OpenSession.session:type_name -> rota.log.v1.Session
-	17, // 21: rota.log.v1.OpenSession.reports:type_name -> rota.log.v1.ReportGroup
-	11, // 22: rota.log.v1.OpenSession.held:type_name -> rota.log.v1.Held
-	15, // 23: rota.log.v1.ApplyPlan.assign:type_name -> rota.log.v1.Assign
-	10, // 24: rota.log.v1.ReportGroup.ranges:type_name -> rota.log.v1.Range
-	17, // 25: rota.log.v1.Report.groups:type_name -> rota.log.v1.ReportGroup
-	21, // 26: rota.log.v1.Collect.keys:type_name -> rota.log.v1.KeyRef
-	24, // 27: rota.log.v1.JobRecord.appends:type_name -> rota.log.v1.AppendMark
-	5,  // 28: rota.log.v1.JobRecord.inline_tasks:type_name -> rota.log.v1.Tasks
-	25, // 29: rota.log.v1.JobRecord.inline_segments:type_name -> rota.log.v1.Segment
-	10, // 30: rota.log.v1.Segment.ranges:type_name -> rota.log.v1.Range
-	25, // 31: rota.log.v1.Segments.segments:type_name -> rota.log.v1.Segment
-	29, // 32: rota.log.v1.Meta.digests:type_name -> rota.log.v1.DigestMark
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	5,  // 16: rota.log.v1.Spec.values:type_name -> rota.log.v1.ValueRun
+	6,  // 17: rota.log.v1.Submit.tasks:type_name -> rota.log.v1.Tasks
+	6,  // 18: rota.log.v1.AppendTasks.tasks:type_name -> rota.log.v1.Tasks
+	11, // 19: rota.log.v1.Held.ranges:type_name -> rota.log.v1.Range
+	3,  // 20: rota.log.v1.Session.labels:type_name -> rota.log.v1.Pair
+	13, // 21: rota.log.v1.OpenSession.session:type_name -> rota.log.v1.Session
+	18, // 22: rota.log.v1.OpenSession.reports:type_name -> rota.log.v1.ReportGroup
+	12, // 23: rota.log.v1.OpenSession.held:type_name -> rota.log.v1.Held
+	16, // 24: rota.log.v1.ApplyPlan.assign:type_name -> rota.log.v1.Assign
+	11, // 25: rota.log.v1.ReportGroup.ranges:type_name -> rota.log.v1.Range
+	18, // 26: rota.log.v1.Report.groups:type_name -> rota.log.v1.ReportGroup
+	22, // 27: rota.log.v1.Collect.keys:type_name -> rota.log.v1.KeyRef
+	25, // 28: rota.log.v1.JobRecord.appends:type_name -> rota.log.v1.AppendMark
+	6,  // 29: rota.log.v1.JobRecord.inline_tasks:type_name -> rota.log.v1.Tasks
+	26, // 30: rota.log.v1.JobRecord.inline_segments:type_name -> rota.log.v1.Segment
+	11, // 31: rota.log.v1.Segment.ranges:type_name -> rota.log.v1.Range
+	26, // 32: rota.log.v1.Segments.segments:type_name -> rota.log.v1.Segment
+	30, // 33: rota.log.v1.Meta.digests:type_name -> rota.log.v1.DigestMark
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_logpb_log_proto_init() }
@@ -2915,14 +2970,14 @@ func file_logpb_log_proto_init() {
 		(*Op_Collect)(nil),
 		(*Op_Checkpoint)(nil),
 	}
-	file_logpb_log_proto_msgTypes[9].OneofWrappers = []any{}
+	file_logpb_log_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_logpb_log_proto_rawDesc), len(file_logpb_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

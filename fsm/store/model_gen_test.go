@@ -358,8 +358,11 @@ func (w *world) opHostilePlan() *logpb.Op {
 	if len(w.plans) > 0 && w.chance("stale", 50) {
 		return &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: of(w, "plan", w.plans...)}}
 	}
+	if w.chance("everything", 40) {
+		return w.opPlanFor(w.sessionID())
+	}
 	plan := &logpb.ApplyPlan{}
-	for range int(w.between("assigns", uint64(1), uint64(3))) {
+	for range w.between("assigns", 1, 3) {
 		plan.Assign = append(plan.Assign, &logpb.Assign{
 			Job: w.jobID(), Session: w.sessionID(), First: of[uint32](w, "first", 0, 0, 1, 2, 300, math.MaxUint32),
 			Count: of[uint32](w, "count", 0, 1, 1, 2, 5, 300, math.MaxUint32),
@@ -482,21 +485,22 @@ func (w *world) opExpire() *logpb.Op {
 	return &logpb.Op{Op: &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: append(jobs, w.jobID())}}}
 }
 
-func (w *world) opCollect() *logpb.Op {
-	o := &logpb.Collect{}
-	if w.chance("whatever there is", 60) {
-		// Also what is not on disk here: on the leader it may be.
-		o.Jobs = slices.Sorted(maps.Keys(w.model.Jobs))
-		for _, queue := range queues {
-			for _, key := range requestKeys {
-				o.Keys = append(o.Keys, &logpb.KeyRef{Queue: queue, Key: key})
-			}
+// opCollectAll names also what is not on disk here: on the leader it may be.
+func (w *world) opCollectAll() *logpb.Op {
+	o := &logpb.Collect{Jobs: slices.Sorted(maps.Keys(w.model.Jobs))}
+	for _, queue := range queues {
+		for _, key := range requestKeys {
+			o.Keys = append(o.Keys, &logpb.KeyRef{Queue: queue, Key: key})
 		}
-	} else {
-		var err error
-		o.Jobs, o.Keys, err = w.state.Due(w.clock, 100)
-		require.NoError(w, err)
-		o.Jobs = append(o.Jobs, w.jobID())
 	}
 	return &logpb.Op{Op: &logpb.Op_Collect{Collect: o}}
+}
+
+func (w *world) opCollect() *logpb.Op {
+	if w.chance("whatever there is", 60) {
+		return w.opCollectAll()
+	}
+	jobs, keys, err := w.state.Due(w.clock, 100)
+	require.NoError(w, err)
+	return &logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{Jobs: append(jobs, w.jobID()), Keys: keys}}}
 }

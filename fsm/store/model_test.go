@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
 	"pgregory.net/rapid"
 
 	"github.com/rota-scheduler/rota/fsm"
@@ -161,8 +163,49 @@ func (w *world) run() {
 		})()
 	}
 	w.flush()
-	w.compareAll()
 	w.crash()
+	w.drain()
+}
+
+// drain ends and forgets everything: nothing may be left, in memory, on disk or in the
+// digest.
+func (w *world) drain() {
+	var ops []*logpb.Op
+	for _, j := range w.model.JobList() {
+		if j.Finished == 0 {
+			ops = append(ops, &logpb.Op{Op: &logpb.Op_Cancel{Cancel: &logpb.Cancel{Job: j.ID, Reason: uint32(task.ReasonUser)}}})
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(w.model.Sessions)) {
+		ops = append(ops, &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: id}}})
+	}
+	w.apply(ops...)
+	w.clock = max(w.clock, w.model.Clock) + int64(task.RetainOther)
+	w.apply(w.opCollectAll())
+	require.Empty(w, w.model.Jobs)
+	require.Empty(w, w.model.Keys)
+	w.compareAll()
+	w.flush()
+	for _, m := range []*fsm.Machine{w.state.Machine(), w.twin} {
+		w.apply()
+		meta := m.Cut().Meta
+		require.Zero(w, meta.JobsSum)
+		require.Zero(w, meta.KeysSum)
+		require.Zero(w, meta.SessionsSum)
+		stats := m.Stats()
+		require.Zero(w, stats.Jobs)
+		require.Zero(w, stats.Classes)
+		require.Zero(w, stats.LiveTasks)
+		_, next := m.Due(math.MaxInt64, 1)
+		require.Zero(w, next, "a timer is left")
+	}
+	require.NoError(w, w.state.pair.Load().db.view(func(tx *bolt.Tx) error {
+		for _, bucket := range allBuckets {
+			k, _ := tx.Bucket(bucket).Cursor().First()
+			require.True(w, k == nil || string(bucket) == "meta", "%s holds %x", bucket, k)
+		}
+		return nil
+	}))
 }
 
 // entry applies an entry with a few ops.

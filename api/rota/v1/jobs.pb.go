@@ -541,12 +541,11 @@ type JobSpec struct {
 	Meta map[string]string `protobuf:"bytes,15,rep,name=meta,proto3" json:"meta,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// How long the job is kept once finished; unset: 24 h when it succeeded, 7 days otherwise.
 	Retention *durationpb.Duration `protobuf:"bytes,16,opt,name=retention,proto3" json:"retention,omitempty"`
-	// Value of task 0 and distance between values, for `--array first-last:step`.
-	// The value of task i is array_first + i * array_step. Both 0: value = index.
-	ArrayFirst uint32 `protobuf:"varint,17,opt,name=array_first,json=arrayFirst,proto3" json:"array_first,omitempty"`
-	ArrayStep  uint32 `protobuf:"varint,18,opt,name=array_step,json=arrayStep,proto3" json:"array_step,omitempty"`
+	// The values of the tasks, as of `--array first-last:step`; their counts add up to
+	// the number of tasks. Empty: the value of a task is its index.
+	Values []*ValueRun `protobuf:"bytes,17,rep,name=values,proto3" json:"values,omitempty"`
 	// Payload of every task that has none of its own; at most 256 KiB.
-	SharedPayload []byte `protobuf:"bytes,19,opt,name=shared_payload,json=sharedPayload,proto3" json:"shared_payload,omitempty"`
+	SharedPayload []byte `protobuf:"bytes,18,opt,name=shared_payload,json=sharedPayload,proto3" json:"shared_payload,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -704,18 +703,11 @@ func (x *JobSpec) GetRetention() *durationpb.Duration {
 	return nil
 }
 
-func (x *JobSpec) GetArrayFirst() uint32 {
+func (x *JobSpec) GetValues() []*ValueRun {
 	if x != nil {
-		return x.ArrayFirst
+		return x.Values
 	}
-	return 0
-}
-
-func (x *JobSpec) GetArrayStep() uint32 {
-	if x != nil {
-		return x.ArrayStep
-	}
-	return 0
+	return nil
 }
 
 func (x *JobSpec) GetSharedPayload() []byte {
@@ -741,6 +733,67 @@ func (*JobSpec_Handler) isJobSpec_Work() {}
 
 func (*JobSpec_Command) isJobSpec_Work() {}
 
+// ValueRun is the values first, first + step, ... of count tasks.
+type ValueRun struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         uint32                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	Step          uint32                 `protobuf:"varint,2,opt,name=step,proto3" json:"step,omitempty"`
+	Count         uint32                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValueRun) Reset() {
+	*x = ValueRun{}
+	mi := &file_rota_v1_jobs_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValueRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValueRun) ProtoMessage() {}
+
+func (x *ValueRun) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_jobs_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValueRun.ProtoReflect.Descriptor instead.
+func (*ValueRun) Descriptor() ([]byte, []int) {
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ValueRun) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *ValueRun) GetStep() uint32 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *ValueRun) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 // TaskSet is a run of tasks of one job.
 type TaskSet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -755,7 +808,7 @@ type TaskSet struct {
 
 func (x *TaskSet) Reset() {
 	*x = TaskSet{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[3]
+	mi := &file_rota_v1_jobs_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +820,7 @@ func (x *TaskSet) String() string {
 func (*TaskSet) ProtoMessage() {}
 
 func (x *TaskSet) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[3]
+	mi := &file_rota_v1_jobs_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +833,7 @@ func (x *TaskSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskSet.ProtoReflect.Descriptor instead.
 func (*TaskSet) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{3}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *TaskSet) GetCount() uint32 {
@@ -814,7 +867,7 @@ type SubmitRequest struct {
 
 func (x *SubmitRequest) Reset() {
 	*x = SubmitRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[4]
+	mi := &file_rota_v1_jobs_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +879,7 @@ func (x *SubmitRequest) String() string {
 func (*SubmitRequest) ProtoMessage() {}
 
 func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[4]
+	mi := &file_rota_v1_jobs_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +892,7 @@ func (x *SubmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitRequest.ProtoReflect.Descriptor instead.
 func (*SubmitRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{4}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SubmitRequest) GetSpec() *JobSpec {
@@ -890,7 +943,7 @@ type SubmitResponse struct {
 
 func (x *SubmitResponse) Reset() {
 	*x = SubmitResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[5]
+	mi := &file_rota_v1_jobs_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +955,7 @@ func (x *SubmitResponse) String() string {
 func (*SubmitResponse) ProtoMessage() {}
 
 func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[5]
+	mi := &file_rota_v1_jobs_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +968,7 @@ func (x *SubmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitResponse.ProtoReflect.Descriptor instead.
 func (*SubmitResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{5}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SubmitResponse) GetJobId() uint64 {
@@ -950,7 +1003,7 @@ type AppendTasksRequest struct {
 
 func (x *AppendTasksRequest) Reset() {
 	*x = AppendTasksRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[6]
+	mi := &file_rota_v1_jobs_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -962,7 +1015,7 @@ func (x *AppendTasksRequest) String() string {
 func (*AppendTasksRequest) ProtoMessage() {}
 
 func (x *AppendTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[6]
+	mi := &file_rota_v1_jobs_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -975,7 +1028,7 @@ func (x *AppendTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendTasksRequest.ProtoReflect.Descriptor instead.
 func (*AppendTasksRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{6}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AppendTasksRequest) GetJobId() uint64 {
@@ -1010,7 +1063,7 @@ type AppendTasksResponse struct {
 
 func (x *AppendTasksResponse) Reset() {
 	*x = AppendTasksResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[7]
+	mi := &file_rota_v1_jobs_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1075,7 @@ func (x *AppendTasksResponse) String() string {
 func (*AppendTasksResponse) ProtoMessage() {}
 
 func (x *AppendTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[7]
+	mi := &file_rota_v1_jobs_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1088,7 @@ func (x *AppendTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendTasksResponse.ProtoReflect.Descriptor instead.
 func (*AppendTasksResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{7}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AppendTasksResponse) GetTotal() uint32 {
@@ -1063,7 +1116,7 @@ type CloseTasksRequest struct {
 
 func (x *CloseTasksRequest) Reset() {
 	*x = CloseTasksRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[8]
+	mi := &file_rota_v1_jobs_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1075,7 +1128,7 @@ func (x *CloseTasksRequest) String() string {
 func (*CloseTasksRequest) ProtoMessage() {}
 
 func (x *CloseTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[8]
+	mi := &file_rota_v1_jobs_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1088,7 +1141,7 @@ func (x *CloseTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseTasksRequest.ProtoReflect.Descriptor instead.
 func (*CloseTasksRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{8}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CloseTasksRequest) GetJobId() uint64 {
@@ -1114,7 +1167,7 @@ type CloseTasksResponse struct {
 
 func (x *CloseTasksResponse) Reset() {
 	*x = CloseTasksResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[9]
+	mi := &file_rota_v1_jobs_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1126,7 +1179,7 @@ func (x *CloseTasksResponse) String() string {
 func (*CloseTasksResponse) ProtoMessage() {}
 
 func (x *CloseTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[9]
+	mi := &file_rota_v1_jobs_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1139,7 +1192,7 @@ func (x *CloseTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseTasksResponse.ProtoReflect.Descriptor instead.
 func (*CloseTasksResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{9}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CloseTasksResponse) GetAppliedIndex() uint64 {
@@ -1162,7 +1215,7 @@ type ReadOptions struct {
 
 func (x *ReadOptions) Reset() {
 	*x = ReadOptions{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[10]
+	mi := &file_rota_v1_jobs_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1227,7 @@ func (x *ReadOptions) String() string {
 func (*ReadOptions) ProtoMessage() {}
 
 func (x *ReadOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[10]
+	mi := &file_rota_v1_jobs_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1240,7 @@ func (x *ReadOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadOptions.ProtoReflect.Descriptor instead.
 func (*ReadOptions) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{10}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReadOptions) GetStale() bool {
@@ -1221,7 +1274,7 @@ type TaskCounts struct {
 
 func (x *TaskCounts) Reset() {
 	*x = TaskCounts{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[11]
+	mi := &file_rota_v1_jobs_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1233,7 +1286,7 @@ func (x *TaskCounts) String() string {
 func (*TaskCounts) ProtoMessage() {}
 
 func (x *TaskCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[11]
+	mi := &file_rota_v1_jobs_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1246,7 +1299,7 @@ func (x *TaskCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskCounts.ProtoReflect.Descriptor instead.
 func (*TaskCounts) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{11}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TaskCounts) GetTotal() uint32 {
@@ -1335,7 +1388,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[12]
+	mi := &file_rota_v1_jobs_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1347,7 +1400,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[12]
+	mi := &file_rota_v1_jobs_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1360,7 +1413,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{12}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Job) GetId() uint64 {
@@ -1463,7 +1516,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[13]
+	mi := &file_rota_v1_jobs_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1475,7 +1528,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[13]
+	mi := &file_rota_v1_jobs_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1488,7 +1541,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{13}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Task) GetIndex() uint32 {
@@ -1552,7 +1605,7 @@ type GetJobRequest struct {
 
 func (x *GetJobRequest) Reset() {
 	*x = GetJobRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[14]
+	mi := &file_rota_v1_jobs_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1564,7 +1617,7 @@ func (x *GetJobRequest) String() string {
 func (*GetJobRequest) ProtoMessage() {}
 
 func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[14]
+	mi := &file_rota_v1_jobs_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1577,7 +1630,7 @@ func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRequest.ProtoReflect.Descriptor instead.
 func (*GetJobRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{14}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetJobRequest) GetJobId() uint64 {
@@ -1614,7 +1667,7 @@ type GetJobResponse struct {
 
 func (x *GetJobResponse) Reset() {
 	*x = GetJobResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[15]
+	mi := &file_rota_v1_jobs_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1679,7 @@ func (x *GetJobResponse) String() string {
 func (*GetJobResponse) ProtoMessage() {}
 
 func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[15]
+	mi := &file_rota_v1_jobs_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1692,7 @@ func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobResponse.ProtoReflect.Descriptor instead.
 func (*GetJobResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{15}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetJobResponse) GetJob() *Job {
@@ -1689,7 +1742,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[16]
+	mi := &file_rota_v1_jobs_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +1754,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[16]
+	mi := &file_rota_v1_jobs_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +1767,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{16}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListJobsRequest) GetRead() *ReadOptions {
@@ -1772,7 +1825,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[17]
+	mi := &file_rota_v1_jobs_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1784,7 +1837,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[17]
+	mi := &file_rota_v1_jobs_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1797,7 +1850,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{17}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -1839,7 +1892,7 @@ type WaitJobRequest struct {
 
 func (x *WaitJobRequest) Reset() {
 	*x = WaitJobRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[18]
+	mi := &file_rota_v1_jobs_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1851,7 +1904,7 @@ func (x *WaitJobRequest) String() string {
 func (*WaitJobRequest) ProtoMessage() {}
 
 func (x *WaitJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[18]
+	mi := &file_rota_v1_jobs_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1864,7 +1917,7 @@ func (x *WaitJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitJobRequest.ProtoReflect.Descriptor instead.
 func (*WaitJobRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{18}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WaitJobRequest) GetJobId() uint64 {
@@ -1891,7 +1944,7 @@ type WaitJobResponse struct {
 
 func (x *WaitJobResponse) Reset() {
 	*x = WaitJobResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[19]
+	mi := &file_rota_v1_jobs_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1903,7 +1956,7 @@ func (x *WaitJobResponse) String() string {
 func (*WaitJobResponse) ProtoMessage() {}
 
 func (x *WaitJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[19]
+	mi := &file_rota_v1_jobs_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1916,7 +1969,7 @@ func (x *WaitJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitJobResponse.ProtoReflect.Descriptor instead.
 func (*WaitJobResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{19}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WaitJobResponse) GetJob() *Job {
@@ -1947,7 +2000,7 @@ type StreamResultsRequest struct {
 
 func (x *StreamResultsRequest) Reset() {
 	*x = StreamResultsRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[20]
+	mi := &file_rota_v1_jobs_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1959,7 +2012,7 @@ func (x *StreamResultsRequest) String() string {
 func (*StreamResultsRequest) ProtoMessage() {}
 
 func (x *StreamResultsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[20]
+	mi := &file_rota_v1_jobs_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1972,7 +2025,7 @@ func (x *StreamResultsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamResultsRequest.ProtoReflect.Descriptor instead.
 func (*StreamResultsRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{20}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StreamResultsRequest) GetJobId() uint64 {
@@ -2014,7 +2067,7 @@ type IndexRange struct {
 
 func (x *IndexRange) Reset() {
 	*x = IndexRange{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[21]
+	mi := &file_rota_v1_jobs_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2026,7 +2079,7 @@ func (x *IndexRange) String() string {
 func (*IndexRange) ProtoMessage() {}
 
 func (x *IndexRange) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[21]
+	mi := &file_rota_v1_jobs_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2039,7 +2092,7 @@ func (x *IndexRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRange.ProtoReflect.Descriptor instead.
 func (*IndexRange) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{21}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *IndexRange) GetFirst() uint32 {
@@ -2085,7 +2138,7 @@ type ResultGroup struct {
 
 func (x *ResultGroup) Reset() {
 	*x = ResultGroup{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[22]
+	mi := &file_rota_v1_jobs_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2097,7 +2150,7 @@ func (x *ResultGroup) String() string {
 func (*ResultGroup) ProtoMessage() {}
 
 func (x *ResultGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[22]
+	mi := &file_rota_v1_jobs_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2110,7 +2163,7 @@ func (x *ResultGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResultGroup.ProtoReflect.Descriptor instead.
 func (*ResultGroup) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{22}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ResultGroup) GetRanges() []*IndexRange {
@@ -2212,7 +2265,7 @@ type StreamResultsResponse struct {
 
 func (x *StreamResultsResponse) Reset() {
 	*x = StreamResultsResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[23]
+	mi := &file_rota_v1_jobs_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2224,7 +2277,7 @@ func (x *StreamResultsResponse) String() string {
 func (*StreamResultsResponse) ProtoMessage() {}
 
 func (x *StreamResultsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[23]
+	mi := &file_rota_v1_jobs_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2237,7 +2290,7 @@ func (x *StreamResultsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamResultsResponse.ProtoReflect.Descriptor instead.
 func (*StreamResultsResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{23}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StreamResultsResponse) GetGroups() []*ResultGroup {
@@ -2279,7 +2332,7 @@ type CancelJobRequest struct {
 
 func (x *CancelJobRequest) Reset() {
 	*x = CancelJobRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[24]
+	mi := &file_rota_v1_jobs_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2291,7 +2344,7 @@ func (x *CancelJobRequest) String() string {
 func (*CancelJobRequest) ProtoMessage() {}
 
 func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[24]
+	mi := &file_rota_v1_jobs_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2304,7 +2357,7 @@ func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobRequest.ProtoReflect.Descriptor instead.
 func (*CancelJobRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{24}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CancelJobRequest) GetJobId() uint64 {
@@ -2334,7 +2387,7 @@ type CancelJobResponse struct {
 
 func (x *CancelJobResponse) Reset() {
 	*x = CancelJobResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[25]
+	mi := &file_rota_v1_jobs_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2346,7 +2399,7 @@ func (x *CancelJobResponse) String() string {
 func (*CancelJobResponse) ProtoMessage() {}
 
 func (x *CancelJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[25]
+	mi := &file_rota_v1_jobs_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2359,7 +2412,7 @@ func (x *CancelJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobResponse.ProtoReflect.Descriptor instead.
 func (*CancelJobResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{25}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CancelJobResponse) GetCancelled() uint32 {
@@ -2395,7 +2448,7 @@ type RetryJobRequest struct {
 
 func (x *RetryJobRequest) Reset() {
 	*x = RetryJobRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[26]
+	mi := &file_rota_v1_jobs_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2407,7 +2460,7 @@ func (x *RetryJobRequest) String() string {
 func (*RetryJobRequest) ProtoMessage() {}
 
 func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[26]
+	mi := &file_rota_v1_jobs_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2420,7 +2473,7 @@ func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJobRequest.ProtoReflect.Descriptor instead.
 func (*RetryJobRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{26}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RetryJobRequest) GetJobId() uint64 {
@@ -2455,7 +2508,7 @@ type RetryJobResponse struct {
 
 func (x *RetryJobResponse) Reset() {
 	*x = RetryJobResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[27]
+	mi := &file_rota_v1_jobs_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2467,7 +2520,7 @@ func (x *RetryJobResponse) String() string {
 func (*RetryJobResponse) ProtoMessage() {}
 
 func (x *RetryJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[27]
+	mi := &file_rota_v1_jobs_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2480,7 +2533,7 @@ func (x *RetryJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJobResponse.ProtoReflect.Descriptor instead.
 func (*RetryJobResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{27}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RetryJobResponse) GetJobId() uint64 {
@@ -2518,7 +2571,7 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\vplaceholder\x18\x04 \x01(\tR\vplaceholder\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xae\a\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x99\a\n" +
 	"\aJobSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\tR\x05queue\x120\n" +
@@ -2537,19 +2590,20 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\x06expire\x18\r \x01(\v2\x19.google.protobuf.DurationR\x06expire\x127\n" +
 	"\arequire\x18\x0e \x03(\v2\x1d.rota.v1.JobSpec.RequireEntryR\arequire\x12.\n" +
 	"\x04meta\x18\x0f \x03(\v2\x1a.rota.v1.JobSpec.MetaEntryR\x04meta\x127\n" +
-	"\tretention\x18\x10 \x01(\v2\x19.google.protobuf.DurationR\tretention\x12\x1f\n" +
-	"\varray_first\x18\x11 \x01(\rR\n" +
-	"arrayFirst\x12\x1d\n" +
-	"\n" +
-	"array_step\x18\x12 \x01(\rR\tarrayStep\x12%\n" +
-	"\x0eshared_payload\x18\x13 \x01(\fR\rsharedPayload\x1a:\n" +
+	"\tretention\x18\x10 \x01(\v2\x19.google.protobuf.DurationR\tretention\x12)\n" +
+	"\x06values\x18\x11 \x03(\v2\x11.rota.v1.ValueRunR\x06values\x12%\n" +
+	"\x0eshared_payload\x18\x12 \x01(\fR\rsharedPayload\x1a:\n" +
 	"\fRequireEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a7\n" +
 	"\tMetaEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x06\n" +
-	"\x04work\"H\n" +
+	"\x04work\"J\n" +
+	"\bValueRun\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\rR\x05first\x12\x12\n" +
+	"\x04step\x18\x02 \x01(\rR\x04step\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\"H\n" +
 	"\aTaskSet\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\x12'\n" +
 	"\x0fpacked_payloads\x18\x02 \x01(\fR\x0epackedPayloads\"\xa6\x01\n" +
@@ -2764,7 +2818,7 @@ func file_rota_v1_jobs_proto_rawDescGZIP() []byte {
 }
 
 var file_rota_v1_jobs_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_rota_v1_jobs_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_rota_v1_jobs_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_rota_v1_jobs_proto_goTypes = []any{
 	(TaskState)(0),                // 0: rota.v1.TaskState
 	(Reason)(0),                   // 1: rota.v1.Reason
@@ -2775,101 +2829,103 @@ var file_rota_v1_jobs_proto_goTypes = []any{
 	(*HandlerWork)(nil),           // 6: rota.v1.HandlerWork
 	(*CommandWork)(nil),           // 7: rota.v1.CommandWork
 	(*JobSpec)(nil),               // 8: rota.v1.JobSpec
-	(*TaskSet)(nil),               // 9: rota.v1.TaskSet
-	(*SubmitRequest)(nil),         // 10: rota.v1.SubmitRequest
-	(*SubmitResponse)(nil),        // 11: rota.v1.SubmitResponse
-	(*AppendTasksRequest)(nil),    // 12: rota.v1.AppendTasksRequest
-	(*AppendTasksResponse)(nil),   // 13: rota.v1.AppendTasksResponse
-	(*CloseTasksRequest)(nil),     // 14: rota.v1.CloseTasksRequest
-	(*CloseTasksResponse)(nil),    // 15: rota.v1.CloseTasksResponse
-	(*ReadOptions)(nil),           // 16: rota.v1.ReadOptions
-	(*TaskCounts)(nil),            // 17: rota.v1.TaskCounts
-	(*Job)(nil),                   // 18: rota.v1.Job
-	(*Task)(nil),                  // 19: rota.v1.Task
-	(*GetJobRequest)(nil),         // 20: rota.v1.GetJobRequest
-	(*GetJobResponse)(nil),        // 21: rota.v1.GetJobResponse
-	(*ListJobsRequest)(nil),       // 22: rota.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 23: rota.v1.ListJobsResponse
-	(*WaitJobRequest)(nil),        // 24: rota.v1.WaitJobRequest
-	(*WaitJobResponse)(nil),       // 25: rota.v1.WaitJobResponse
-	(*StreamResultsRequest)(nil),  // 26: rota.v1.StreamResultsRequest
-	(*IndexRange)(nil),            // 27: rota.v1.IndexRange
-	(*ResultGroup)(nil),           // 28: rota.v1.ResultGroup
-	(*StreamResultsResponse)(nil), // 29: rota.v1.StreamResultsResponse
-	(*CancelJobRequest)(nil),      // 30: rota.v1.CancelJobRequest
-	(*CancelJobResponse)(nil),     // 31: rota.v1.CancelJobResponse
-	(*RetryJobRequest)(nil),       // 32: rota.v1.RetryJobRequest
-	(*RetryJobResponse)(nil),      // 33: rota.v1.RetryJobResponse
-	nil,                           // 34: rota.v1.CommandWork.EnvEntry
-	nil,                           // 35: rota.v1.JobSpec.RequireEntry
-	nil,                           // 36: rota.v1.JobSpec.MetaEntry
-	(*durationpb.Duration)(nil),   // 37: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
+	(*ValueRun)(nil),              // 9: rota.v1.ValueRun
+	(*TaskSet)(nil),               // 10: rota.v1.TaskSet
+	(*SubmitRequest)(nil),         // 11: rota.v1.SubmitRequest
+	(*SubmitResponse)(nil),        // 12: rota.v1.SubmitResponse
+	(*AppendTasksRequest)(nil),    // 13: rota.v1.AppendTasksRequest
+	(*AppendTasksResponse)(nil),   // 14: rota.v1.AppendTasksResponse
+	(*CloseTasksRequest)(nil),     // 15: rota.v1.CloseTasksRequest
+	(*CloseTasksResponse)(nil),    // 16: rota.v1.CloseTasksResponse
+	(*ReadOptions)(nil),           // 17: rota.v1.ReadOptions
+	(*TaskCounts)(nil),            // 18: rota.v1.TaskCounts
+	(*Job)(nil),                   // 19: rota.v1.Job
+	(*Task)(nil),                  // 20: rota.v1.Task
+	(*GetJobRequest)(nil),         // 21: rota.v1.GetJobRequest
+	(*GetJobResponse)(nil),        // 22: rota.v1.GetJobResponse
+	(*ListJobsRequest)(nil),       // 23: rota.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 24: rota.v1.ListJobsResponse
+	(*WaitJobRequest)(nil),        // 25: rota.v1.WaitJobRequest
+	(*WaitJobResponse)(nil),       // 26: rota.v1.WaitJobResponse
+	(*StreamResultsRequest)(nil),  // 27: rota.v1.StreamResultsRequest
+	(*IndexRange)(nil),            // 28: rota.v1.IndexRange
+	(*ResultGroup)(nil),           // 29: rota.v1.ResultGroup
+	(*StreamResultsResponse)(nil), // 30: rota.v1.StreamResultsResponse
+	(*CancelJobRequest)(nil),      // 31: rota.v1.CancelJobRequest
+	(*CancelJobResponse)(nil),     // 32: rota.v1.CancelJobResponse
+	(*RetryJobRequest)(nil),       // 33: rota.v1.RetryJobRequest
+	(*RetryJobResponse)(nil),      // 34: rota.v1.RetryJobResponse
+	nil,                           // 35: rota.v1.CommandWork.EnvEntry
+	nil,                           // 36: rota.v1.JobSpec.RequireEntry
+	nil,                           // 37: rota.v1.JobSpec.MetaEntry
+	(*durationpb.Duration)(nil),   // 38: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
 }
 var file_rota_v1_jobs_proto_depIdxs = []int32{
-	34, // 0: rota.v1.CommandWork.env:type_name -> rota.v1.CommandWork.EnvEntry
+	35, // 0: rota.v1.CommandWork.env:type_name -> rota.v1.CommandWork.EnvEntry
 	6,  // 1: rota.v1.JobSpec.handler:type_name -> rota.v1.HandlerWork
 	7,  // 2: rota.v1.JobSpec.command:type_name -> rota.v1.CommandWork
 	3,  // 3: rota.v1.JobSpec.policy:type_name -> rota.v1.Policy
 	4,  // 4: rota.v1.JobSpec.execution:type_name -> rota.v1.Execution
-	37, // 5: rota.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
-	37, // 6: rota.v1.JobSpec.delay:type_name -> google.protobuf.Duration
-	38, // 7: rota.v1.JobSpec.not_before:type_name -> google.protobuf.Timestamp
-	37, // 8: rota.v1.JobSpec.expire:type_name -> google.protobuf.Duration
-	35, // 9: rota.v1.JobSpec.require:type_name -> rota.v1.JobSpec.RequireEntry
-	36, // 10: rota.v1.JobSpec.meta:type_name -> rota.v1.JobSpec.MetaEntry
-	37, // 11: rota.v1.JobSpec.retention:type_name -> google.protobuf.Duration
-	8,  // 12: rota.v1.SubmitRequest.spec:type_name -> rota.v1.JobSpec
-	9,  // 13: rota.v1.SubmitRequest.tasks:type_name -> rota.v1.TaskSet
-	9,  // 14: rota.v1.AppendTasksRequest.tasks:type_name -> rota.v1.TaskSet
-	8,  // 15: rota.v1.Job.spec:type_name -> rota.v1.JobSpec
-	2,  // 16: rota.v1.Job.state:type_name -> rota.v1.JobState
-	1,  // 17: rota.v1.Job.reason:type_name -> rota.v1.Reason
-	17, // 18: rota.v1.Job.tasks:type_name -> rota.v1.TaskCounts
-	38, // 19: rota.v1.Job.submitted_at:type_name -> google.protobuf.Timestamp
-	38, // 20: rota.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	38, // 21: rota.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	0,  // 22: rota.v1.Task.state:type_name -> rota.v1.TaskState
-	1,  // 23: rota.v1.Task.reason:type_name -> rota.v1.Reason
-	38, // 24: rota.v1.Task.not_before:type_name -> google.protobuf.Timestamp
-	16, // 25: rota.v1.GetJobRequest.read:type_name -> rota.v1.ReadOptions
-	18, // 26: rota.v1.GetJobResponse.job:type_name -> rota.v1.Job
-	19, // 27: rota.v1.GetJobResponse.task:type_name -> rota.v1.Task
-	16, // 28: rota.v1.ListJobsRequest.read:type_name -> rota.v1.ReadOptions
-	2,  // 29: rota.v1.ListJobsRequest.states:type_name -> rota.v1.JobState
-	18, // 30: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
-	37, // 31: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
-	18, // 32: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
-	5,  // 33: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
-	27, // 34: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
-	0,  // 35: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
-	1,  // 36: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
-	38, // 37: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
-	28, // 38: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
-	18, // 39: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
-	10, // 40: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
-	12, // 41: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
-	14, // 42: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
-	20, // 43: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
-	22, // 44: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
-	24, // 45: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
-	26, // 46: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
-	30, // 47: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
-	32, // 48: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
-	11, // 49: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
-	13, // 50: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
-	15, // 51: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
-	21, // 52: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
-	23, // 53: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
-	25, // 54: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
-	29, // 55: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
-	31, // 56: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
-	33, // 57: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
-	49, // [49:58] is the sub-list for method output_type
-	40, // [40:49] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	38, // 5: rota.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
+	38, // 6: rota.v1.JobSpec.delay:type_name -> google.protobuf.Duration
+	39, // 7: rota.v1.JobSpec.not_before:type_name -> google.protobuf.Timestamp
+	38, // 8: rota.v1.JobSpec.expire:type_name -> google.protobuf.Duration
+	36, // 9: rota.v1.JobSpec.require:type_name -> rota.v1.JobSpec.RequireEntry
+	37, // 10: rota.v1.JobSpec.meta:type_name -> rota.v1.JobSpec.MetaEntry
+	38, // 11: rota.v1.JobSpec.retention:type_name -> google.protobuf.Duration
+	9,  // 12: rota.v1.JobSpec.values:type_name -> rota.v1.ValueRun
+	8,  // 13: rota.v1.SubmitRequest.spec:type_name -> rota.v1.JobSpec
+	10, // 14: rota.v1.SubmitRequest.tasks:type_name -> rota.v1.TaskSet
+	10, // 15: rota.v1.AppendTasksRequest.tasks:type_name -> rota.v1.TaskSet
+	8,  // 16: rota.v1.Job.spec:type_name -> rota.v1.JobSpec
+	2,  // 17: rota.v1.Job.state:type_name -> rota.v1.JobState
+	1,  // 18: rota.v1.Job.reason:type_name -> rota.v1.Reason
+	18, // 19: rota.v1.Job.tasks:type_name -> rota.v1.TaskCounts
+	39, // 20: rota.v1.Job.submitted_at:type_name -> google.protobuf.Timestamp
+	39, // 21: rota.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	39, // 22: rota.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	0,  // 23: rota.v1.Task.state:type_name -> rota.v1.TaskState
+	1,  // 24: rota.v1.Task.reason:type_name -> rota.v1.Reason
+	39, // 25: rota.v1.Task.not_before:type_name -> google.protobuf.Timestamp
+	17, // 26: rota.v1.GetJobRequest.read:type_name -> rota.v1.ReadOptions
+	19, // 27: rota.v1.GetJobResponse.job:type_name -> rota.v1.Job
+	20, // 28: rota.v1.GetJobResponse.task:type_name -> rota.v1.Task
+	17, // 29: rota.v1.ListJobsRequest.read:type_name -> rota.v1.ReadOptions
+	2,  // 30: rota.v1.ListJobsRequest.states:type_name -> rota.v1.JobState
+	19, // 31: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
+	38, // 32: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
+	19, // 33: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
+	5,  // 34: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
+	28, // 35: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
+	0,  // 36: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
+	1,  // 37: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
+	39, // 38: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
+	29, // 39: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
+	19, // 40: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
+	11, // 41: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
+	13, // 42: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
+	15, // 43: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
+	21, // 44: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
+	23, // 45: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
+	25, // 46: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
+	27, // 47: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
+	31, // 48: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
+	33, // 49: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
+	12, // 50: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
+	14, // 51: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
+	16, // 52: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
+	22, // 53: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
+	24, // 54: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
+	26, // 55: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
+	30, // 56: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
+	32, // 57: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
+	34, // 58: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
+	50, // [50:59] is the sub-list for method output_type
+	41, // [41:50] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_rota_v1_jobs_proto_init() }
@@ -2881,16 +2937,16 @@ func file_rota_v1_jobs_proto_init() {
 		(*JobSpec_Handler)(nil),
 		(*JobSpec_Command)(nil),
 	}
-	file_rota_v1_jobs_proto_msgTypes[14].OneofWrappers = []any{}
-	file_rota_v1_jobs_proto_msgTypes[22].OneofWrappers = []any{}
-	file_rota_v1_jobs_proto_msgTypes[24].OneofWrappers = []any{}
+	file_rota_v1_jobs_proto_msgTypes[15].OneofWrappers = []any{}
+	file_rota_v1_jobs_proto_msgTypes[23].OneofWrappers = []any{}
+	file_rota_v1_jobs_proto_msgTypes[25].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rota_v1_jobs_proto_rawDesc), len(file_rota_v1_jobs_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

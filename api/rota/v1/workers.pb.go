@@ -800,7 +800,9 @@ type WorkSpec struct {
 	Work    isWorkSpec_Work      `protobuf_oneof:"work"`
 	Timeout *durationpb.Duration `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// The task must never run twice at once: stop it before the lease ends.
-	Exclusive     bool   `protobuf:"varint,4,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
+	Exclusive bool `protobuf:"varint,4,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
+	// The value of task i is array_first + i * array_step, in 32 bits that wrap around;
+	// both 0: its index.
 	ArrayFirst    uint32 `protobuf:"varint,5,opt,name=array_first,json=arrayFirst,proto3" json:"array_first,omitempty"`
 	ArrayStep     uint32 `protobuf:"varint,6,opt,name=array_step,json=arrayStep,proto3" json:"array_step,omitempty"`
 	SharedPayload []byte `protobuf:"bytes,7,opt,name=shared_payload,json=sharedPayload,proto3" json:"shared_payload,omitempty"`

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
+	"github.com/rota-scheduler/rota/worker"
+)
+
+// workerStartCmd is worker start.
+func (a *app) workerStartCmd() *cobra.Command {
+	var (
+		log           logFlags
+		name, dataDir string
+		slots         int
+		labels        []string
+		queues        []string
+		stopTimeout   time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "start",
+		Short: "Start a worker",
+		Long: "Starts one worker. It runs commands, and the handlers rota.noop, rota.square,\n" +
+			"rota.sleep and rota.echo.\n\n" +
+			"SIGTERM and SIGINT end it in good order: tasks that wait are given back, those\n" +
+			"that run may finish. A second one ends it at once.",
+		Example: "  rota worker start --name w1 --slots 4 --label disk=ssd",
+		Args:    wantArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			addrs, err := wire.ParseAddrs(a.addr)
+			if err != nil {
+				return usageOf(err)
+			}
+			logger, err := log.logger(a.err)
+			if err != nil {
+				return err
+			}
+			pairs, err := parsePairs("label", labels)
+			if err != nil {
+				return err
+			}
+			if slots < 0 || slots > task.MaxSlots {
+				return usagef("--slots %d is out of range: use 1 to %d", slots, task.MaxSlots)
+			}
+			if name == "" {
+				// Without a host name the worker has its id only.
+				name, _ = os.Hostname()
+			}
+			w, err := worker.New(worker.Config{
+				Addrs: addrs, Name: name, Slots: slots, Labels: pairMap(pairs), Queues: queues, DataDir: dataDir,
+				Handlers: builtinHandlers, Commands: true, Logger: logger.With("worker", name), Version: version,
+				StopTimeout: stopTimeout,
+			})
+			if err != nil {
+				return usageOf(err)
+			}
+			return w.Run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&name, "name", "", "name for people; empty: that of the host")
+	f.IntVar(&slots, "slots", 0, "how many tasks run at once; 0: one for each CPU")
+	f.StringArrayVar(&labels, "label", nil, "k=v that jobs can require; may be repeated")
+	f.StringSliceVar(&queues, "queues", nil, "queues that are served, q,q; empty: all")
+	f.StringVar(&dataDir, "data-dir", "", "folder that keeps the worker's identity across restarts; empty: a new identity each time")
+	f.DurationVar(&stopTimeout, "stop-timeout", worker.DefaultStopTimeout, "how long running tasks may take to finish when the worker is asked to end")
+	log.add(f)
+	return cmd
+}

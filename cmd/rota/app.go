@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+const (
+	defaultAddr = "127.0.0.1:7420"
+	// defaultRequestTimeout is how long a verb tries to get an answer. It covers a
+	// failover several times over.
+	defaultRequestTimeout = 10 * time.Second
+)
+
+// app is what all verbs share: the streams, the environment and the flags that every
+// verb has.
+type app struct {
+	in                    io.Reader
+	out, err              io.Writer
+	env                   func(string) string
+	inTTY, outTTY, errTTY bool
+
+	format         string
+	addr           string
+	requestTimeout time.Duration
+}
+
+// run runs a command line and returns the exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	err := root.ExecuteContext(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) && !errors.As(err, new(*codeError)) && !errors.Is(err, errInterrupted) {
+		err = errInterrupted
+	}
+	if text := errorText(err); text != "" {
+		fmt.Fprintf(a.err, "rota: %s\n", text)
+	}
+	return exitCode(err)
+}
+
+// say tells people something, beside the data.
+func (a *app) say(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", args...) }
+
+// connect returns a client of the cluster that the flags and the environment name.
+func (a *app) connect() (*client.Client, error) {
+	addrs, err := wire.ParseAddrs(a.addr)
+	if err != nil {
+		return nil, usageOf(err)
+	}
+	return client.New(client.Config{Addrs: addrs})
+}
+
+// withClient runs f with a client and a context that bounds one request.
+func (a *app) withClient(ctx context.Context, f func(ctx context.Context, c *client.Client) error) error {
+	c, err := a.connect()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return f(ctx, c)
+}
+
+// request returns a context for one request to the servers.
+func (a *app) request(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, a.requestTimeout)
+}
+
+// clientFlags adds the flags of verbs that talk to a cluster.
+func (a *app) clientFlags(cmd *cobra.Command) {
+	f := cmd.PersistentFlags()
+	f.StringVar(&a.addr, "addr", defaultAddr, "servers, as host:port,host:port")
+	fromEnv(f, "addr", "ROTA_ADDR")
+	f.DurationVar(&a.requestTimeout, "request-timeout", defaultRequestTimeout, "how long to try to get an answer from the servers")
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rota-scheduler/rota/client"
+)
+
+// verifyTimeout is how long a verification may take at least: every server walks
+// its whole state.
+const verifyTimeout = 2 * time.Minute
+
+func (a *app) clusterCmd() *cobra.Command {
+	status := &cobra.Command{
+		Use: "status", Short: "Show the servers and who leads them", Args: wantArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.withClient(cmd.Context(), a.clusterStatus) },
+	}
+	verify := &cobra.Command{
+		Use: "verify", Short: "Compare the states of all servers at one log index",
+		Long: "Takes the digest of every server's state at one log index and compares them. The\n" +
+			"exit code is 1 unless all voters answered, with equal digests and no broken\n" +
+			"invariant.",
+		Args: wantArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.withClient(cmd.Context(), a.clusterVerify) },
+	}
+	cmd := group("cluster", "Look at the servers", status, verify)
+	a.clientFlags(cmd)
+	return cmd
+}
+
+func (a *app) clusterStatus(ctx context.Context, c *client.Client) error {
+	ctx, cancel := a.request(ctx)
+	defer cancel()
+	info, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if a.format != formatTable {
+		return a.printOne(shapeStatus(info))
+	}
+	leader := info.Leader
+	if leader == "" {
+		leader = "none"
+	}
+	if _, err := fmt.Fprintf(a.out, "Leader %s, term %d, applied index %d\n\n", leader, info.Term, info.AppliedIndex); err != nil {
+		return err
+	}
+	t := a.newTable("ID", "STATE", "VOTER", "ADDR", "PEER ADDR", "HTTP ADDR", "APPLIED", "LAST CONTACT", "VERSION")
+	for _, s := range info.Servers {
+		contact := short(s.LastContact)
+		if s.State == "leader" || s.State == "unreachable" {
+			contact = ""
+		}
+		t.row(s.ID, s.State, map[bool]string{true: "yes", false: "no"}[s.Voter], s.Addr, s.PeerAddr, s.HTTPAddr,
+			fmt.Sprint(s.AppliedIndex), contact, s.Version)
+	}
+	return t.end()
+}
+
+func (a *app) clusterVerify(ctx context.Context, c *client.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, max(verifyTimeout, a.requestTimeout))
+	defer cancel()
+	info, err := c.Verify(ctx)
+	if err != nil {
+		return err
+	}
+	if a.format != formatTable {
+		shape := verifyShape{OK: info.OK, Index: info.Index, Servers: []digestShape{}}
+		for _, s := range info.Servers {
+			shape.Servers = append(shape.Servers, digestShape{s.ID, s.Index, digestText(s), s.Error, s.Violations})
+		}
+		err = a.printOne(shape)
+	} else {
+		t := a.newTable("ID", "INDEX", "DIGEST", "PROBLEM")
+		for _, s := range info.Servers {
+			t.row(s.ID, fmt.Sprint(s.Index), digestText(s), oneLine(strings.Join(problems(s), "; "), 100))
+		}
+		err = t.end()
+	}
+	if err == nil && !info.OK {
+		err = errors.New("the servers' states are not proven to be the same: see the table")
+	}
+	return err
+}
+
+func problems(d client.DigestInfo) []string {
+	if d.Error == "" {
+		return d.Violations
+	}
+	return append([]string{d.Error}, d.Violations...)
+}
+
+func digestText(d client.DigestInfo) string {
+	if d.Error != "" {
+		return ""
+	}
+	return fmt.Sprintf("%016x", d.Digest)
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/rota-scheduler/rota/task"
+)
+
+// Exit codes. Scripts rely on them.
+const (
+	exitOK          = 0
+	exitError       = 1
+	exitUsage       = 2
+	exitJobFailed   = 3
+	exitCancelled   = 4
+	exitNotFound    = 5
+	exitUnavailable = 6
+	exitConflict    = 8
+	exitWaitTimeout = 124
+	exitRunFailed   = 125
+	exitInterrupted = 130
+)
+
+var (
+	// errInterrupted: a signal asked the process to end.
+	errInterrupted = errors.New("interrupted")
+	// errWaitTimeout: a job was not over in the time that the user gave it.
+	errWaitTimeout = errors.New("the wait timed out")
+)
+
+// usageError is a mistake in the command line, in the environment or in a
+// configuration file.
+type usageError struct{ msg string }
+
+func (e *usageError) Error() string { return e.msg }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Sprintf(format, args...)}
+}
+
+// usageOf makes a usage error of one that flags and arguments are to blame for.
+func usageOf(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &usageError{err.Error()}
+}
+
+// codeError ends the process with a code. Where err is nil all was said before.
+type codeError struct {
+	code int
+	err  error
+}
+
+func (e *codeError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *codeError) Unwrap() error { return e.err }
+
+// exitCode is the one place that decides what an error means for the exit code.
+func exitCode(err error) int {
+	var code *codeError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &code):
+		return code.code
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted
+	case errors.As(err, new(*usageError)):
+		return exitUsage
+	case errors.Is(err, errWaitTimeout):
+		return exitWaitTimeout
+	}
+	switch task.KindOf(err) {
+	case task.KindNotFound:
+		return exitNotFound
+	case task.KindConflict:
+		return exitConflict
+	case task.KindUnavailable, task.KindExhausted, task.KindUnknownOutcome:
+		return exitUnavailable
+	default:
+		return exitError
+	}
+}
+
+// errorText is what is said about an error, on one line and with what to do next; ""
+// where nothing is left to say.
+func errorText(err error) string {
+	var code *codeError
+	if err == nil || errors.As(err, &code) && code.err == nil {
+		return ""
+	}
+	text := err.Error()
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		// That time ran out says less than what was tried in it.
+		for _, e := range []error{context.Canceled, context.DeadlineExceeded} {
+			text = strings.TrimSuffix(text, ": "+e.Error())
+		}
+	}
+	text = strings.Join(strings.Fields(text), " ")
+	if hint := hintFor(err); hint != "" {
+		text += " (" + hint + ")"
+	}
+	return text
+}
+
+func hintFor(err error) string {
+	if errors.As(err, new(*usageError)) || errors.Is(err, errInterrupted) || errors.Is(err, errWaitTimeout) {
+		return ""
+	}
+	switch task.KindOf(err) {
+	case task.KindUnavailable, task.KindUnknownOutcome:
+		return "are the servers up? name them by --addr or ROTA_ADDR"
+	case task.KindExhausted:
+		return "the servers are busy: try again in a moment"
+	default:
+		return ""
+	}
+}

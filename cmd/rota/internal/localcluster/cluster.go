@@ -1,0 +1,344 @@
+package localcluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rota-scheduler/rota/client"
+)
+
+const (
+	layoutFile = "cluster.json"
+	// pollEvery is how often a process is asked whether it is ready.
+	pollEvery = 20 * time.Millisecond
+	// DefaultStopTimeout is how long Stop lets a process end in good order.
+	DefaultStopTimeout = 15 * time.Second
+)
+
+// Config is what a cluster is made of.
+type Config struct {
+	// Binary is the rota to run; empty: this process's own program.
+	Binary string
+	// Dir is the cluster's folder. It is made when it is not there. A folder that has
+	// a cluster already is taken up with its names and ports.
+	Dir string
+	// Servers and Workers say how many there are.
+	Servers, Workers int
+	// Slots of each worker; 0: the worker's default.
+	Slots int
+	// FirstPort is that of the first server; others follow in tens. 0, or one of them
+	// taken: free ports are chosen.
+	FirstPort int
+	// ServerFlags and WorkerFlags are further flags of the processes.
+	ServerFlags, WorkerFlags []string
+	// Env is added to the environment of the processes.
+	Env []string
+}
+
+// Cluster is the processes of one cluster.
+type Cluster struct {
+	cfg     Config
+	Servers []*Process
+	Workers []*Process
+}
+
+// layout is what is kept of a cluster: its servers must find each other again.
+type layout struct {
+	Servers []serverLayout `json:"servers"`
+}
+
+type serverLayout struct {
+	Name     string `json:"name"`
+	Addr     string `json:"addr"`
+	PeerAddr string `json:"peer_addr"`
+	HTTPAddr string `json:"http_addr"`
+}
+
+// New lays a cluster out. It starts nothing.
+func New(cfg Config) (*Cluster, error) {
+	if cfg.Binary == "" {
+		// Not the name it was started by: the file may have been replaced since.
+		cfg.Binary = "/proc/self/exe"
+	}
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Dir = dir
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the cluster's folder: %w", err)
+	}
+	l, err := loadLayout(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{cfg: cfg}
+	for _, s := range l.Servers {
+		c.Servers = append(c.Servers, c.serverProcess(s, l))
+	}
+	for i := range cfg.Workers {
+		c.Workers = append(c.Workers, c.workerProcess("w"+strconv.Itoa(i+1)))
+	}
+	return c, nil
+}
+
+func loadLayout(cfg Config) (layout, error) {
+	var l layout
+	path := filepath.Join(cfg.Dir, layoutFile)
+	data, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return makeLayout(cfg, path)
+	case err != nil:
+		return l, fmt.Errorf("read the cluster's layout: %w", err)
+	}
+	if err := json.Unmarshal(data, &l); err != nil || len(l.Servers) == 0 {
+		return l, fmt.Errorf("%s is damaged: use another folder", path)
+	}
+	if len(l.Servers) != cfg.Servers {
+		return l, fmt.Errorf("%s is of a cluster of %d servers, not %d: ask for as many, or use another folder", cfg.Dir, len(l.Servers), cfg.Servers)
+	}
+	return l, nil
+}
+
+func makeLayout(cfg Config, path string) (layout, error) {
+	var l layout
+	ports, err := choosePorts(cfg.FirstPort, cfg.Servers)
+	if err != nil {
+		return l, err
+	}
+	for i, p := range ports {
+		l.Servers = append(l.Servers, serverLayout{
+			Name: "n" + strconv.Itoa(i+1), Addr: loopback(p), PeerAddr: loopback(p + 1), HTTPAddr: loopback(p + 2),
+		})
+	}
+	data, err := json.MarshalIndent(l, "", "  ")
+	if err != nil {
+		return l, err
+	}
+	if err := os.WriteFile(path, append(data, '\n'), 0o600); err != nil {
+		return l, fmt.Errorf("write the cluster's layout: %w", err)
+	}
+	return l, nil
+}
+
+func (c *Cluster) serverProcess(s serverLayout, l layout) *Process {
+	addrs := make([]string, len(l.Servers))
+	for i := range l.Servers {
+		addrs[i] = l.Servers[i].Addr
+	}
+	p := c.process(s.Name, "server", "start", "--node-id", s.Name, "--data-dir", filepath.Join(c.cfg.Dir, s.Name),
+		"--addr", s.Addr, "--peer-addr", s.PeerAddr, "--http-addr", s.HTTPAddr,
+		"--bootstrap-expect", strconv.Itoa(len(addrs)), "--join", strings.Join(addrs, ","))
+	p.Addr, p.PeerAddr, p.HTTPAddr = s.Addr, s.PeerAddr, s.HTTPAddr
+	p.args = append(p.args, c.cfg.ServerFlags...)
+	return p
+}
+
+func (c *Cluster) workerProcess(name string) *Process {
+	p := c.process(name, "worker", "start", "--name", name, "--addr", strings.Join(c.Addrs(), ","),
+		"--data-dir", filepath.Join(c.cfg.Dir, name))
+	if c.cfg.Slots > 0 {
+		p.args = append(p.args, "--slots", strconv.Itoa(c.cfg.Slots))
+	}
+	p.args = append(p.args, c.cfg.WorkerFlags...)
+	return p
+}
+
+func (c *Cluster) process(name string, args ...string) *Process {
+	return &Process{
+		Name: name, LogFile: filepath.Join(c.cfg.Dir, name+".log"),
+		binary: c.cfg.Binary, args: args, env: c.cfg.Env,
+	}
+}
+
+// Addrs is the gRPC addresses of the servers.
+func (c *Cluster) Addrs() []string {
+	addrs := make([]string, len(c.Servers))
+	for i, s := range c.Servers {
+		addrs[i] = s.Addr
+	}
+	return addrs
+}
+
+// Server returns the server with a node id, or nil.
+func (c *Cluster) Server(id string) *Process {
+	for _, s := range c.Servers {
+		if s.Name == id {
+			return s
+		}
+	}
+	return nil
+}
+
+// Processes is all processes, servers first.
+func (c *Cluster) Processes() []*Process {
+	return append(append([]*Process{}, c.Servers...), c.Workers...)
+}
+
+// Client returns a client of the cluster, which the caller closes.
+func (c *Cluster) Client() (*client.Client, error) {
+	return client.New(client.Config{Addrs: c.Addrs()})
+}
+
+// Start starts every process that does not run, and waits until the cluster serves.
+func (c *Cluster) Start(ctx context.Context) error {
+	for _, p := range c.Processes() {
+		if p.Running() {
+			continue
+		}
+		if err := p.Start(); err != nil {
+			return err
+		}
+	}
+	return c.WaitReady(ctx)
+}
+
+// WaitReady waits until every server is ready and every worker is attached. A
+// process that ends meanwhile is an error, with the end of its log.
+func (c *Cluster) WaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for _, p := range c.Processes() {
+		go func() {
+			select {
+			case <-p.Done():
+				cancel(p.ended())
+			case <-ctx.Done():
+			}
+		}()
+	}
+	for _, s := range c.Servers {
+		if err := s.WaitReady(ctx); err != nil {
+			return because(ctx, err)
+		}
+	}
+	if len(c.Workers) == 0 {
+		return nil
+	}
+	return because(ctx, c.waitWorkers(ctx))
+}
+
+// because prefers what ended a context over what that broke.
+func because(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+		return cause
+	}
+	return err
+}
+
+func (c *Cluster) waitWorkers(ctx context.Context) error {
+	cl, err := c.Client()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	for {
+		workers, err := cl.Workers(ctx, client.WorkersOptions{})
+		if err != nil {
+			return fmt.Errorf("wait for the workers: %w", err)
+		}
+		attached := map[string]bool{}
+		for _, w := range workers {
+			if w.Connected {
+				attached[w.Name] = true
+			}
+		}
+		missing := ""
+		for _, w := range c.Workers {
+			if !attached[w.Name] {
+				missing = w.Name
+			}
+		}
+		if missing == "" {
+			return nil
+		}
+		if !sleep(ctx, pollEvery) {
+			return fmt.Errorf("wait for worker %s: %w", missing, ctx.Err())
+		}
+	}
+}
+
+// WaitLeader waits until some server leads other than those named, and returns what
+// the servers say of themselves then.
+func (c *Cluster) WaitLeader(ctx context.Context, except ...string) (client.ClusterInfo, error) {
+	cl, err := c.Client()
+	if err != nil {
+		return client.ClusterInfo{}, err
+	}
+	defer cl.Close()
+	for {
+		info, err := cl.Status(ctx)
+		if err == nil && info.Leader != "" && !contains(except, info.Leader) {
+			return info, nil
+		}
+		if !sleep(ctx, pollEvery) {
+			return info, errors.Join(fmt.Errorf("wait for a leader: %w", ctx.Err()), err)
+		}
+	}
+}
+
+func contains(list []string, s string) bool {
+	for _, v := range list {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}
+
+// Stop ends all processes in good order, the workers first, and kills what does not
+// end in time or before ctx does.
+func (c *Cluster) Stop(ctx context.Context) error {
+	var errs []error
+	for _, group := range [][]*Process{c.Workers, c.Servers} {
+		results := make([]error, len(group))
+		var parts sync.WaitGroup
+		for i, p := range group {
+			parts.Go(func() { results[i] = p.Stop(ctx) })
+		}
+		parts.Wait()
+		errs = append(errs, results...)
+	}
+	return errors.Join(errs...)
+}
+
+// Kill kills all processes at once.
+func (c *Cluster) Kill() {
+	for _, p := range c.Processes() {
+		p.Kill()
+	}
+}
+
+// tail is the end of a log file, for error messages.
+func tail(path string, lines int) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	all := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
+	all = all[max(0, len(all)-lines):]
+	return string(bytes.Join(all, []byte("\n")))
+}
+
+// sleep waits, and says false when the context ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

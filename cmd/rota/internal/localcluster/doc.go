@@ -1,0 +1,22 @@
+// Package localcluster runs a cluster of real processes on this machine: servers and
+// workers, each a child process of its own that can be killed, paused and started
+// again. `rota dev`, `rota demo`, `rota bench --local` and the end-to-end tests use it.
+//
+// # Flow
+//
+// New lays a cluster out in a folder: names, ports, data folders. Start starts every
+// process that does not run, and returns when the cluster serves. Each process is a
+// Process, with a log file beside its data. Stop ends them in good order, workers
+// first.
+//
+// # Trade-offs
+//
+// Ports are chosen below the range from which the system takes those of outgoing
+// connections, so that a server that was killed finds its ports free when it comes
+// back. Two clusters that are laid out at the same moment can still choose the same
+// ones; Start tells, and a new layout helps.
+//
+// Children die with this process, however it ends: the kernel kills them
+// (PR_SET_PDEATHSIG). They are in process groups of their own, so that what is typed
+// at a terminal reaches this process only, which then ends them in order.
+package localcluster

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/term"
+)
+
+// version is this build's; the linker sets it.
+var version = "dev"
+
+func main() { os.Exit(mainCode()) }
+
+func mainCode() int {
+	ctx, stop := interruptible()
+	defer stop()
+	a := &app{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv,
+		inTTY: isTerminal(os.Stdin), outTTY: isTerminal(os.Stdout), errTTY: isTerminal(os.Stderr),
+	}
+	return a.run(ctx, os.Args[1:])
+}
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// interruptible returns a context that the first signal ends. The second one ends
+// the process at once, whatever it is doing.
+func interruptible() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		// Not under nohup, which wants the process to go on.
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ch := make(chan os.Signal, 2)
+	signal.Notify(ch, signals...)
+	go func() {
+		<-ch
+		cancel(errInterrupted)
+		<-ch
+		os.Exit(exitInterrupted)
+	}()
+	return ctx, func() { cancel(nil) }
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// root builds the tree of commands.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "rota",
+		Short: "Rota runs jobs on many machines, and keeps them when servers die",
+		Long: "Rota is a durable task scheduler. Its servers replicate jobs, assignments and\n" +
+			"results, and whichever of them leads gives tasks to workers.\n\n" +
+			"Start here:  rota demo            a tour, with the leader killed in the middle\n" +
+			"             rota dev             servers and workers on this machine\n" +
+			"             rota run -- echo hi  a job, in another terminal",
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE:          groupOnly,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := settle(cmd.Flags(), nil, a.env); err != nil {
+				return err
+			}
+			if !slices.Contains(formats, a.format) {
+				return usagef("unknown output format %q: use %s", a.format, strings.Join(formats, ", "))
+			}
+			return nil
+		},
+	}
+	root.SetVersionTemplate("rota {{.Version}}\n")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%v; see %s --help", err, cmd.CommandPath())
+	})
+	root.PersistentFlags().StringVarP(&a.format, "output", "o", formatTable, "how to print data: "+strings.Join(formats, ", "))
+	root.AddCommand(
+		a.runCmd(), a.submitCmd(), a.mapCmd(), a.jobCmd(), a.workerCmd(), a.clusterCmd(), a.serverCmd(),
+		a.devCmd(), a.demoCmd(), a.benchCmd(), a.versionCmd(),
+	)
+	return root
+}
+
+// group makes a command that only has others.
+func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: groupOnly}
+	cmd.AddCommand(verbs...)
+	return cmd
+}
+
+// groupOnly explains what is wrong with a command line that names no verb.
+func groupOnly(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		if cmd.HasParent() {
+			return usagef("%s needs a verb: %s", cmd.CommandPath(), verbs(cmd))
+		}
+		return cmd.Help()
+	}
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return usagef("unknown command %q: did you mean %s %s?", args[0], cmd.CommandPath(), near[0])
+	}
+	return usagef("unknown command %q: %s knows %s", args[0], cmd.CommandPath(), verbs(cmd))
+}
+
+func verbs(cmd *cobra.Command) string {
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// wantArgs takes exactly the named arguments.
+func wantArgs(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(names):
+			return usagef("%s needs %s; see %s --help", cmd.CommandPath(), strings.Join(names[len(args):], " and "), cmd.CommandPath())
+		case len(args) > len(names):
+			return usagef("%s does not take the argument %q; see %s --help", cmd.CommandPath(), args[len(names)], cmd.CommandPath())
+		}
+		return nil
+	}
+}
+
+func (a *app) versionCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: wantArgs(),
+		RunE: func(*cobra.Command, []string) error {
+			if a.format != formatTable {
+				return a.printOne(map[string]string{"version": version})
+			}
+			_, err := fmt.Fprintf(a.out, "rota %s\n", version)
+			return err
+		},
+	}
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/task"
+)
+
+const (
+	// flushEvery is how long data may wait before it is written out.
+	flushEvery = 50 * time.Millisecond
+	// pollEvery is how often the bar of a terminal is brought up to date, and
+	// lineEvery how often a line is printed where there is none.
+	pollEvery = 500 * time.Millisecond
+	lineEvery = 10 * time.Second
+	// pollTimeout bounds one question about progress.
+	pollTimeout = 5 * time.Second
+	barWidth    = 30
+)
+
+// screen writes data to standard output and progress to standard error, without
+// one tearing the other apart where both are one terminal.
+type screen struct {
+	a *app
+
+	mu  sync.Mutex
+	out *bufio.Writer
+	// failed is the first error of writing data: the reader has gone, or the disk is full.
+	failed error
+	bar    string
+	drawn  bool
+
+	cancel context.CancelFunc
+	parts  sync.WaitGroup
+}
+
+// newScreen returns a screen that shows the progress of a job until it is closed.
+// Without a job it shows none.
+func (a *app) newScreen(ctx context.Context, job *client.Job) *screen {
+	s := &screen{a: a, out: bufio.NewWriterSize(a.out, 64<<10)}
+	ctx, s.cancel = context.WithCancel(ctx)
+	s.parts.Go(func() { s.keepFlushing(ctx) })
+	if job != nil {
+		s.parts.Go(func() { s.follow(ctx, job) })
+	}
+	return s
+}
+
+// data writes data by f.
+func (s *screen) data(f func(w io.Writer) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.erase()
+	if err := f(s.out); err != nil && s.failed == nil {
+		s.failed = err
+	}
+	return s.failed
+}
+
+// say tells people something.
+func (s *screen) say(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.erase()
+	// What was said of data must not overtake it.
+	s.flush()
+	s.a.say(format, args...)
+}
+
+// close writes out what waits, and removes the bar.
+func (s *screen) close() error {
+	s.cancel()
+	s.parts.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.erase()
+	s.flush()
+	if s.failed != nil {
+		return fmt.Errorf("write to standard output: %w", s.failed)
+	}
+	return nil
+}
+
+func (s *screen) flush() {
+	if err := s.out.Flush(); err != nil && s.failed == nil {
+		s.failed = err
+	}
+}
+
+func (s *screen) erase() {
+	if s.drawn {
+		fmt.Fprint(s.a.err, "\r\x1b[K")
+		s.drawn = false
+	}
+}
+
+func (s *screen) keepFlushing(ctx context.Context) {
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		if s.out.Buffered() > 0 {
+			s.flush()
+		}
+		if s.a.errTTY && s.bar != "" && !s.drawn {
+			fmt.Fprint(s.a.err, s.bar)
+			s.drawn = true
+		}
+		s.mu.Unlock()
+	}
+}
+
+// follow asks how far the job is.
+func (s *screen) follow(ctx context.Context, job *client.Job) {
+	every := lineEvery
+	if s.a.errTTY {
+		every = pollEvery
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		text := fmt.Sprintf("job %d: the servers do not answer; trying on", job.ID())
+		ask, cancel := context.WithTimeout(ctx, pollTimeout)
+		info, err := job.Info(ask)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			text = progressText(info)
+		}
+		if !s.a.errTTY {
+			s.say("rota: %s", text)
+			continue
+		}
+		s.mu.Lock()
+		s.erase()
+		s.bar = text
+		if err == nil {
+			s.bar = progressBar(info) + " " + text
+		}
+		s.mu.Unlock()
+	}
+}
+
+func progressBar(info client.JobInfo) string {
+	filled := 0
+	if info.Total > 0 {
+		filled = int(uint64(info.Counts.Final()) * barWidth / uint64(info.Total))
+	}
+	return "[" + strings.Repeat("#", filled) + strings.Repeat(".", barWidth-filled) + "]"
+}
+
+func progressText(info client.JobInfo) string {
+	c := info.Counts
+	text := fmt.Sprintf("job %d: %d of %d tasks done", info.ID, c.Final(), info.Total)
+	if n := c.Held(); n > 0 {
+		text += fmt.Sprintf(", %d assigned", n)
+	}
+	if n := c[task.Failed]; n > 0 {
+		text += fmt.Sprintf(", %d failed", n)
+	}
+	if n := c[task.Cancelled]; n > 0 {
+		text += fmt.Sprintf(", %d cancelled", n)
+	}
+	return text
+}

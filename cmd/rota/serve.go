@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/transport"
+	"github.com/rota-scheduler/rota/web"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+const (
+	// drainTimeout is how long requests that are under way may take once the server
+	// is asked to end. Clients go elsewhere with what is cut off.
+	drainTimeout = 2 * time.Second
+	// shutdownTimeout bounds the handing over of leadership.
+	shutdownTimeout = 10 * time.Second
+	// httpTimeout bounds a request and its answer.
+	httpTimeout = 30 * time.Second
+)
+
+// ports are the three open ports of a server.
+type ports struct{ grpc, peer, http net.Listener }
+
+// openPorts opens all ports before anything else is touched: a second server that
+// was started by mistake must not get as far as a data folder.
+func openPorts(s *serverFlags) (p ports, err error) {
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	if p.grpc, err = listen("--addr", s.addr); err != nil {
+		return p, err
+	}
+	if p.peer, err = listen("--peer-addr", s.peerAddr); err != nil {
+		return p, err
+	}
+	p.http, err = listen("--http-addr", s.httpAddr)
+	return p, err
+}
+
+func listen(flag, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("port %s of %s is taken: another server may be running; stop it, or choose another %s", portOf(addr), flag, flag)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", flag, err)
+	}
+	return l, nil
+}
+
+func portOf(addr string) string {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	return port
+}
+
+func (p ports) close() {
+	for _, l := range []net.Listener{p.grpc, p.peer, p.http} {
+		if l != nil {
+			l.Close()
+		}
+	}
+}
+
+// server is a running server process.
+type server struct {
+	log       *slog.Logger
+	node      *node.Node
+	peers     *transport.Peers
+	transport *transport.Server
+	grpc      *grpc.Server
+	web       *web.Server
+	http      *http.Server
+	// failed gets an error when a port is served no more though nobody asked for it.
+	failed chan error
+}
+
+// serve runs a server until ctx ends.
+func (a *app) serve(ctx context.Context, s *serverFlags) error {
+	log, err := s.log.logger(a.err)
+	if err != nil {
+		return err
+	}
+	log = log.With("node", s.nodeID)
+	open, err := openPorts(s)
+	if err != nil {
+		return err
+	}
+	srv, err := startServer(s, open, log)
+	if err != nil {
+		open.close()
+		return err
+	}
+	log.Info("serving", "version", version, "addr", s.addr, "peer_addr", s.peerAddr, "http_addr", s.httpAddr, "data_dir", s.dataDir)
+	select {
+	case <-ctx.Done():
+		log.Info("shutting down; a second signal ends the process at once")
+	case err = <-srv.failed:
+		log.Error("a port is not served any more", "error", err)
+	}
+	return errors.Join(err, srv.stop(context.WithoutCancel(ctx)))
+}
+
+func startServer(s *serverFlags, open ports, log *slog.Logger) (*server, error) {
+	peers := transport.NewPeers()
+	n, err := node.Start(node.Config{
+		NodeID: s.nodeID, DataDir: s.dataDir, Addr: s.addr, PeerAddr: s.peerAddr, HTTPAddr: s.httpAddr,
+		BootstrapExpect: s.bootstrapExpect, Join: s.join, Peers: peers, RaftListener: open.peer,
+		ElectionTimeout: s.electionTimeout, CommitTimeout: s.commitTimeout, LeaseTimeout: s.leaseTimeout,
+		StallTimeout: s.stallTimeout, RetentionInterval: s.retentionInterval,
+		SnapshotBytes: s.snapshotBytes, TrailingBytes: s.trailingBytes,
+		Log: log, Version: version,
+		Fatal: func(err error) {
+			// Nothing is closed: what cannot go on without harm must not write any more.
+			log.Error("this server cannot go on", "error", err)
+			os.Exit(exitError)
+		},
+	})
+	if err != nil {
+		return nil, errors.Join(err, peers.Close())
+	}
+	srv := &server{
+		log: log, node: n, peers: peers, failed: make(chan error, 2),
+		transport: transport.New(transport.Config{Node: n, Peers: peers, Log: log, Version: version}),
+		grpc:      grpc.NewServer(wire.ServerOptions()...),
+		web:       web.New(web.Config{Node: n, Log: log, Version: version}),
+	}
+	srv.transport.Register(srv.grpc)
+	srv.http = &http.Server{
+		Handler: srv.web, ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	go func() {
+		if err := srv.grpc.Serve(open.grpc); err != nil {
+			srv.failed <- fmt.Errorf("serve gRPC: %w", err)
+		}
+	}()
+	go func() {
+		if err := srv.http.Serve(open.http); !errors.Is(err, http.ErrServerClosed) {
+			srv.failed <- fmt.Errorf("serve HTTP: %w", err)
+		}
+	}()
+	return srv, nil
+}
+
+// stop ends the server: nobody is sent here any more, what is under way is finished,
+// leadership goes to another server.
+func (s *server) stop(ctx context.Context) error {
+	s.web.Stopping()
+	s.transport.Stop()
+	drained := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(drained)
+	}()
+	timer := time.NewTimer(drainTimeout)
+	defer timer.Stop()
+	select {
+	case <-drained:
+	case <-timer.C:
+		s.log.Info("some requests did not end in time and are cut off")
+		s.grpc.Stop()
+	}
+	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
+	defer cancel()
+	err := errors.Join(s.node.Shutdown(ctx), s.peers.Close(), s.http.Shutdown(ctx))
+	s.log.Info("ended")
+	return err
+}

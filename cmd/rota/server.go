@@ -1,0 +1,139 @@
+package main
+
+import (
+	"net"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rota-scheduler/rota/wire"
+)
+
+// serverFlags are the flags of server start.
+type serverFlags struct {
+	log                      logFlags
+	config, nodeID, dataDir  string
+	addr, peerAddr, httpAddr string
+	bootstrapExpect          int
+	join                     []string
+
+	electionTimeout, commitTimeout, leaseTimeout time.Duration
+	stallTimeout, retentionInterval              time.Duration
+	snapshotBytes, trailingBytes                 int64
+}
+
+func (a *app) serverCmd() *cobra.Command {
+	var s serverFlags
+	start := &cobra.Command{
+		Use:   "start --node-id ID --data-dir FOLDER",
+		Short: "Start a server",
+		Long: "Starts one server. Start the first ones of a cluster with the same --join and\n" +
+			"--bootstrap-expect; they make the cluster once all of them are there.\n\n" +
+			"SIGTERM and SIGINT end it in good order, a second one at once.",
+		Example: "  rota server start --node-id n1 --data-dir /var/lib/rota --bootstrap-expect 1\n\n" +
+			"  rota server start --node-id n1 --data-dir d1 --bootstrap-expect 3 \\\n" +
+			"    --addr 127.0.0.1:7420 --peer-addr 127.0.0.1:7421 --http-addr 127.0.0.1:7422 \\\n" +
+			"    --join 127.0.0.1:7420,127.0.0.1:7430,127.0.0.1:7440",
+		Args: wantArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if s.config != "" {
+				file, err := readConfig(s.config, cmd.LocalFlags())
+				if err != nil {
+					return err
+				}
+				if err := settle(cmd.LocalFlags(), file, a.env); err != nil {
+					return err
+				}
+			}
+			if err := s.check(); err != nil {
+				return err
+			}
+			return a.serve(cmd.Context(), &s)
+		},
+	}
+	f := start.Flags()
+	f.StringVar(&s.config, "config", "", "YAML file with values of these flags by their names")
+	f.StringVar(&s.nodeID, "node-id", "", "name of this server, unique in the cluster")
+	f.StringVar(&s.dataDir, "data-dir", "", "folder that is this server's own")
+	f.StringVar(&s.addr, "addr", defaultAddr, "gRPC address, for clients, workers and the other servers")
+	f.StringVar(&s.peerAddr, "peer-addr", "127.0.0.1:7421", "Raft address, for the other servers")
+	f.StringVar(&s.httpAddr, "http-addr", "127.0.0.1:7422", "HTTP address: /livez, /readyz and /metrics")
+	f.IntVar(&s.bootstrapExpect, "bootstrap-expect", 0, "how many new servers make a cluster together: 1, 3 or 5")
+	f.StringSliceVar(&s.join, "join", nil, "gRPC addresses of the servers of the cluster, host:port,host:port")
+	f.DurationVar(&s.electionTimeout, "election-timeout", 0, "how soon a silent leader is replaced (default 250ms)")
+	f.DurationVar(&s.commitTimeout, "commit-timeout", 0, "how soon an idle follower learns of the last commit (default 5ms)")
+	f.DurationVar(&s.leaseTimeout, "lease-timeout", 0, "how long a worker may be silent (default 10s)")
+	f.DurationVar(&s.stallTimeout, "stall-timeout", 0, "how long the disk may stall before a leader gives its place up (default 2s)")
+	f.DurationVar(&s.retentionInterval, "retention-interval", 0, "how often finished jobs are looked through (default 10s)")
+	f.Int64Var(&s.snapshotBytes, "snapshot-bytes", 0, "bytes of log between two snapshots (default 256 MiB)")
+	f.Int64Var(&s.trailingBytes, "trailing-bytes", 0, "bytes of log that are kept behind a snapshot (default 64 MiB)")
+	s.log.add(f)
+	return group("server", "Start servers", start)
+}
+
+// maxNodeID bounds a node id, bytes. It stands in log lines and tables.
+const maxNodeID = 64
+
+// check finds mistakes in the flags before anything is opened.
+func (s *serverFlags) check() error {
+	switch {
+	case s.nodeID == "":
+		return usagef("a server needs a name: set --node-id")
+	case len(s.nodeID) > maxNodeID || strings.Trim(s.nodeID, nameChars) != "":
+		return usagef("malformed --node-id %q: use up to %d letters, digits, dots, dashes and underscores", s.nodeID, maxNodeID)
+	case s.dataDir == "":
+		return usagef("a server needs a folder of its own: set --data-dir")
+	case s.bootstrapExpect < 0 || s.bootstrapExpect > 9 || s.bootstrapExpect > 0 && s.bootstrapExpect%2 == 0:
+		return usagef("--bootstrap-expect %d makes no sense: use 1, 3 or 5, since an even number survives no more losses", s.bootstrapExpect)
+	case s.bootstrapExpect > 1 && len(s.join) == 0:
+		return usagef("--bootstrap-expect %d needs the addresses of these servers: set --join", s.bootstrapExpect)
+	}
+	seen := map[string]string{}
+	for _, p := range []struct{ flag, addr string }{{"--addr", s.addr}, {"--peer-addr", s.peerAddr}, {"--http-addr", s.httpAddr}} {
+		if err := checkListen(p.flag, p.addr); err != nil {
+			return err
+		}
+		if other := seen[p.addr]; other != "" {
+			return usagef("%s and %s are both %s: each needs a port of its own", other, p.flag, p.addr)
+		}
+		seen[p.addr] = p.flag
+	}
+	for _, addr := range s.join {
+		if err := wire.CheckAddr(addr); err != nil {
+			return usagef("--join: %v", err)
+		}
+	}
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{
+		{"--election-timeout", s.electionTimeout}, {"--commit-timeout", s.commitTimeout}, {"--lease-timeout", s.leaseTimeout},
+		{"--stall-timeout", s.stallTimeout}, {"--retention-interval", s.retentionInterval},
+	} {
+		if d.value < 0 {
+			return usagef("%s %v is negative", d.flag, d.value)
+		}
+	}
+	if s.snapshotBytes < 0 || s.trailingBytes < 0 {
+		return usagef("--snapshot-bytes and --trailing-bytes must not be negative")
+	}
+	return nil
+}
+
+const nameChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
+
+// checkListen allows loopback addresses only: connections are in plain text.
+func checkListen(flag, addr string) error {
+	if err := wire.CheckAddr(addr); err != nil {
+		return usagef("%s: %v", flag, err)
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return usagef("%s: %v", flag, err)
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return usagef("%s %s would serve plain text beyond this machine, and there is no TLS yet: use a loopback address such as 127.0.0.1", flag, addr)
+}

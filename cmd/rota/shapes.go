@@ -1,0 +1,252 @@
+package main
+
+import (
+	"encoding/base64"
+	"time"
+	"unicode/utf8"
+
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// The shapes of JSON output. Scripts rely on them: fields are added, never renamed
+// or removed.
+
+type jobShape struct {
+	ID     uint64      `json:"id"`
+	Name   string      `json:"name"`
+	Queue  string      `json:"queue"`
+	State  string      `json:"state"`
+	Reason string      `json:"reason"`
+	Tasks  countsShape `json:"tasks"`
+
+	Handler     string            `json:"handler,omitempty"`
+	Command     []string          `json:"command,omitempty"`
+	Env         map[string]string `json:"env,omitempty"`
+	Cwd         string            `json:"cwd,omitempty"`
+	Execution   string            `json:"execution"`
+	Alloc       string            `json:"alloc"`
+	MaxParallel uint32            `json:"max_parallel"`
+	Priority    int32             `json:"priority"`
+	MaxAttempts uint32            `json:"max_attempts"`
+	TimeoutMS   int64             `json:"timeout_ms,omitempty"`
+	Require     map[string]string `json:"require,omitempty"`
+	Meta        map[string]string `json:"meta,omitempty"`
+
+	SubmittedAt  *time.Time `json:"submitted_at"`
+	StartedAt    *time.Time `json:"started_at"`
+	FinishedAt   *time.Time `json:"finished_at"`
+	RetryOf      uint64     `json:"retry_of,omitempty"`
+	Key          string     `json:"key,omitempty"`
+	Open         bool       `json:"open,omitempty"`
+	Cancelling   bool       `json:"cancelling,omitempty"`
+	AppliedIndex uint64     `json:"applied_index"`
+	Stale        bool       `json:"stale,omitempty"`
+}
+
+type countsShape struct {
+	Total     uint32 `json:"total"`
+	Blocked   uint32 `json:"blocked"`
+	Scheduled uint32 `json:"scheduled"`
+	Pending   uint32 `json:"pending"`
+	Assigned  uint32 `json:"assigned"`
+	Stopping  uint32 `json:"stopping"`
+	Succeeded uint32 `json:"succeeded"`
+	Failed    uint32 `json:"failed"`
+	Cancelled uint32 `json:"cancelled"`
+}
+
+func shapeJob(j client.JobInfo) jobShape {
+	c := j.Counts
+	s := jobShape{
+		ID: j.ID, Name: j.Spec.Name, Queue: j.Spec.Queue, State: j.State.String(), Reason: j.Reason.String(),
+		Tasks: countsShape{
+			Total: j.Total, Blocked: c[task.Blocked], Scheduled: c[task.Scheduled], Pending: c[task.Pending],
+			Assigned: c[task.Assigned], Stopping: c[task.Stopping], Succeeded: c[task.Succeeded],
+			Failed: c[task.Failed], Cancelled: c[task.Cancelled],
+		},
+		Handler: j.Spec.Handler, Command: j.Spec.Command, Env: pairMap(j.Spec.Env), Cwd: j.Spec.Cwd,
+		Execution: "parallel", Alloc: policyName(j.Spec.Policy), MaxParallel: j.Spec.MaxParallel, Priority: j.Spec.Priority,
+		MaxAttempts: j.Spec.MaxAttempts, TimeoutMS: j.Spec.Timeout.Milliseconds(),
+		Require: pairMap(j.Spec.Require), Meta: pairMap(j.Spec.Meta),
+		SubmittedAt: momentShape(j.SubmittedAt), StartedAt: momentShape(j.StartedAt), FinishedAt: momentShape(j.FinishedAt),
+		RetryOf: j.RetryOf, Key: j.Key, Open: j.Open, Cancelling: j.Cancelling, AppliedIndex: j.AppliedIndex, Stale: j.Stale,
+	}
+	if j.Spec.Serial {
+		s.Execution = "serial"
+	}
+	return s
+}
+
+func pairMap(pairs []task.Pair) map[string]string {
+	if len(pairs) == 0 {
+		return nil
+	}
+	m := make(map[string]string, len(pairs))
+	for _, p := range pairs {
+		m[p.Key] = p.Value
+	}
+	return m
+}
+
+func momentShape(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// taskShape is one task that is looked at.
+type taskShape struct {
+	Job       uint64     `json:"job"`
+	Task      uint32     `json:"task"`
+	State     string     `json:"state"`
+	Reason    string     `json:"reason"`
+	Attempt   uint32     `json:"attempt"`
+	Token     uint64     `json:"token"`
+	Worker    string     `json:"worker"`
+	NotBefore *time.Time `json:"not_before,omitempty"`
+}
+
+func shapeTask(job uint64, t client.TaskInfo) taskShape {
+	return taskShape{
+		Job: job, Task: t.Index, State: t.State.String(), Reason: t.Reason.String(), Attempt: t.Attempt, Token: t.Token,
+		Worker: t.Worker, NotBefore: momentShape(t.NotBefore),
+	}
+}
+
+// resultShape is how one task ended.
+type resultShape struct {
+	Job     uint64 `json:"job"`
+	Task    uint32 `json:"task"`
+	State   string `json:"state"`
+	Reason  string `json:"reason"`
+	Attempt uint32 `json:"attempt"`
+	Token   uint64 `json:"token"`
+	Worker  string `json:"worker"`
+	// ExitCode is null where no command ended by itself.
+	ExitCode *int `json:"exit_code"`
+	// Output is text; what is not UTF-8 stands in OutputBase64, and Output is empty.
+	Output       string     `json:"output"`
+	OutputBase64 string     `json:"output_base64,omitempty"`
+	Error        string     `json:"error,omitempty"`
+	Stderr       string     `json:"stderr,omitempty"`
+	FinishedAt   *time.Time `json:"finished_at"`
+	// Cursor is where --cursor goes on; only of results as they complete.
+	Cursor string `json:"cursor,omitempty"`
+}
+
+func shapeResult(job uint64, r *client.Result, cursor bool) resultShape {
+	s := resultShape{
+		Job: job, Task: r.Index, State: r.State.String(), Reason: r.Reason.String(), Attempt: r.Attempt, Token: r.Token,
+		Worker: r.Worker, ExitCode: r.ExitCode, Error: r.Error, FinishedAt: momentShape(r.FinishedAt),
+		Stderr: toUTF8(r.Stderr),
+	}
+	if utf8.Valid(r.Output) {
+		s.Output = string(r.Output)
+	} else {
+		s.OutputBase64 = base64.StdEncoding.EncodeToString(r.Output)
+	}
+	if c := r.Cursor(); cursor && c != nil {
+		s.Cursor = base64.RawURLEncoding.EncodeToString(c)
+	}
+	return s
+}
+
+// statusShape is cluster status.
+type statusShape struct {
+	Leader       string        `json:"leader"`
+	Term         uint64        `json:"term"`
+	Servers      []serverShape `json:"servers"`
+	ClusterID    string        `json:"cluster_id"`
+	AppliedIndex uint64        `json:"applied_index"`
+}
+
+type serverShape struct {
+	ID            string `json:"id"`
+	Addr          string `json:"addr"`
+	PeerAddr      string `json:"peer_addr"`
+	HTTPAddr      string `json:"http_addr"`
+	State         string `json:"state"`
+	Voter         bool   `json:"voter"`
+	AppliedIndex  uint64 `json:"applied_index"`
+	LastContactMS int64  `json:"last_contact_ms"`
+	Version       string `json:"version"`
+	Term          uint64 `json:"term"`
+	ServerID      string `json:"server_id"`
+}
+
+func shapeStatus(c client.ClusterInfo) statusShape {
+	s := statusShape{Leader: c.Leader, Term: c.Term, ClusterID: c.ID, AppliedIndex: c.AppliedIndex, Servers: []serverShape{}}
+	for _, v := range c.Servers {
+		s.Servers = append(s.Servers, serverShape{
+			ID: v.ID, Addr: v.Addr, PeerAddr: v.PeerAddr, HTTPAddr: v.HTTPAddr, State: v.State, Voter: v.Voter,
+			AppliedIndex: v.AppliedIndex, LastContactMS: v.LastContact.Milliseconds(), Version: v.Version,
+			Term: v.Term, ServerID: v.ServerID,
+		})
+	}
+	return s
+}
+
+// workerShape is a worker with an open session.
+type workerShape struct {
+	ID         string             `json:"id"`
+	Name       string             `json:"name"`
+	Session    uint64             `json:"session"`
+	Connected  bool               `json:"connected"`
+	Slots      uint32             `json:"slots"`
+	Assigned   uint32             `json:"assigned"`
+	Running    uint32             `json:"running"`
+	Labels     map[string]string  `json:"labels"`
+	Queues     []string           `json:"queues"`
+	Handlers   []string           `json:"handlers"`
+	Commands   bool               `json:"commands"`
+	Version    string             `json:"version"`
+	OpenedAt   *time.Time         `json:"opened_at"`
+	LastBeatMS int64              `json:"last_beat_ms"`
+	Tasks      []runningTaskShape `json:"tasks"`
+}
+
+type runningTaskShape struct {
+	Job   uint64 `json:"job"`
+	Task  uint32 `json:"task"`
+	RunMS int64  `json:"run_ms"`
+}
+
+func shapeWorker(w client.WorkerInfo) workerShape {
+	s := workerShape{
+		ID: w.ID, Name: w.Name, Session: w.SessionID, Connected: w.Connected, Slots: w.Slots, Assigned: w.Assigned,
+		Running: w.Running, Labels: w.Labels, Queues: orEmpty(w.Queues), Handlers: orEmpty(w.Handlers), Commands: w.Commands,
+		Version: w.Version, OpenedAt: momentShape(w.OpenedAt), LastBeatMS: w.LastBeat.Milliseconds(), Tasks: []runningTaskShape{},
+	}
+	if s.Labels == nil {
+		s.Labels = map[string]string{}
+	}
+	for _, t := range w.Tasks {
+		s.Tasks = append(s.Tasks, runningTaskShape{Job: t.ID.Job, Task: t.ID.Index, RunMS: t.RunTime.Milliseconds()})
+	}
+	return s
+}
+
+// verifyShape is cluster verify.
+type verifyShape struct {
+	OK      bool          `json:"ok"`
+	Index   uint64        `json:"index"`
+	Servers []digestShape `json:"servers"`
+}
+
+type digestShape struct {
+	ID         string   `json:"id"`
+	Index      uint64   `json:"index"`
+	Digest     string   `json:"digest"`
+	Error      string   `json:"error,omitempty"`
+	Violations []string `json:"violations,omitempty"`
+}
+
+func orEmpty(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// policies are the names of --alloc.
+var policies = map[string]task.Policy{"least-loaded": task.LeastLoaded, "random": task.Random}
+
+func policyName(p task.Policy) string {
+	for name, q := range policies {
+		if p == q {
+			return name
+		}
+	}
+	return fmt.Sprintf("policy-%d", p)
+}
+
+// specFlags are the flags that describe a job: those of run, submit and map.
+type specFlags struct {
+	name, queue, handler, alloc, cwd, key, at string
+	payload, array                            string
+	serial                                    bool
+	maxParallel                               uint32
+	priority                                  int32
+	retries                                   int
+	timeout, delay, expire                    time.Duration
+	require, env, meta                        []string
+	waitTimeout                               time.Duration
+	asCompleted                               bool
+}
+
+// add adds the flags. Those of map have no payload and no array: its tasks come from
+// standard input.
+func (s *specFlags) add(f *pflag.FlagSet, fromStdin bool, retries int) {
+	f.StringVar(&s.name, "name", "", "name of the job, for people")
+	f.StringVar(&s.queue, "queue", task.DefaultQueue, "queue that the job stands in")
+	f.StringVar(&s.handler, "handler", "", "run this handler of the workers instead of a command")
+	if !fromStdin {
+		f.StringVar(&s.payload, "payload", "", "standard input of each task: text, @file, or - for this standard input")
+		f.StringVar(&s.array, "array", "", "a task for each value: first-last[:step][%max-parallel], such as 0-999")
+	}
+	f.StringVar(&s.alloc, "alloc", "least-loaded", "which worker gets a task: least-loaded, random")
+	f.BoolVar(&s.serial, "serial", false, "run the tasks in index order, one at a time")
+	f.Uint32Var(&s.maxParallel, "max-parallel", 0, "most tasks that run at once; 0: no limit")
+	f.Int32Var(&s.priority, "priority", 0, "higher goes first within the queue, -1000 to 1000")
+	f.IntVar(&s.retries, "retries", retries, "how often a task that failed is tried again")
+	f.DurationVar(&s.timeout, "timeout", 0, "longest run of one attempt; 0: no limit")
+	f.DurationVar(&s.delay, "delay", 0, "start no earlier than this long after the submit")
+	f.StringVar(&s.at, "at", "", "start no earlier than this time, such as 2030-01-31T18:00:00Z")
+	f.DurationVar(&s.expire, "expire", 0, "cancel tasks that have not started this long after the submit")
+	f.StringArrayVar(&s.require, "require", nil, "label that a worker must have, k=v; may be repeated")
+	f.StringVar(&s.key, "key", "", "request key: the same key and job again is the same job, not a second one")
+	f.StringArrayVar(&s.env, "env", nil, "environment of the command, k=v; may be repeated")
+	f.StringVar(&s.cwd, "cwd", "", "working directory of the command on the worker; empty: a fresh one for each attempt")
+	f.StringArrayVar(&s.meta, "meta", nil, "k=v kept with the job; may be repeated")
+	f.DurationVar(&s.waitTimeout, "wait-timeout", 0, "longest wait for the job's end; 0: no limit")
+	f.BoolVar(&s.asCompleted, "as-completed", false, "print results as tasks complete, not in index order")
+}
+
+// commandOf returns the command behind the flags of a verb. Flags end where it
+// begins, whether or not -- stands between.
+func commandOf(cmd *cobra.Command, args []string, handler string) ([]string, error) {
+	switch {
+	case handler == "" && len(args) == 0:
+		return nil, usagef("no command: give one behind --, as in %s -- echo hi, or name a --handler", cmd.CommandPath())
+	case handler != "" && len(args) > 0:
+		return nil, usagef("a --handler and a command contradict each other: give one of them")
+	}
+	return args, nil
+}
+
+// request makes a job of the flags.
+func (s *specFlags) request(command []string, in io.Reader) (client.Request, error) {
+	spec, err := s.spec(command)
+	if err != nil {
+		return client.Request{}, err
+	}
+	r := client.Request{Count: 1, Key: s.key}
+	if s.payload != "" {
+		if spec.SharedPayload, err = readPayload(s.payload, in); err != nil {
+			return client.Request{}, err
+		}
+	}
+	if s.array != "" {
+		a, err := parseArray(s.array)
+		if err != nil {
+			return client.Request{}, err
+		}
+		if a.maxParallel != 0 && spec.MaxParallel != 0 {
+			return client.Request{}, usagef("--array with %%%d and --max-parallel contradict each other: give one of them", a.maxParallel)
+		}
+		r.Count = a.count
+		if a.first != 0 || a.step != 1 {
+			spec.Values = []task.ValueRun{{First: a.first, Step: a.step, Count: uint32(a.count)}}
+		}
+		spec.MaxParallel = max(spec.MaxParallel, a.maxParallel)
+	}
+	r.Spec = spec
+	return r, check(spec, s.key)
+}
+
+// check finds what the servers would refuse, so that it is a mistake in the command
+// line and not a failure.
+func check(spec task.Spec, key string) error {
+	spec.SetDefaults()
+	if err := spec.Validate(); err != nil {
+		return usageOf(err)
+	}
+	for _, arg := range append([]string{key}, spec.Command...) {
+		if !utf8.ValidString(arg) {
+			return usagef("%q is not UTF-8; pass binary data as payload", arg)
+		}
+	}
+	return usageOf(task.ValidKey(key))
+}
+
+func (s *specFlags) spec(command []string) (task.Spec, error) {
+	policy, ok := policies[s.alloc]
+	if !ok {
+		return task.Spec{}, usagef("unknown --alloc %q: use least-loaded or random", s.alloc)
+	}
+	if s.retries < 0 || s.retries >= task.MaxAttempts {
+		return task.Spec{}, usagef("--retries %d is out of range: use 0 to %d", s.retries, task.MaxAttempts-1)
+	}
+	if s.cwd != "" && !filepath.IsAbs(s.cwd) {
+		return task.Spec{}, usagef("--cwd %q is relative: a worker knows absolute folders only", s.cwd)
+	}
+	if len(command) == 0 && (s.cwd != "" || len(s.env) > 0) {
+		return task.Spec{}, usagef("--cwd and --env are for commands, not for handlers")
+	}
+	if s.waitTimeout < 0 {
+		return task.Spec{}, usagef("--wait-timeout %v is negative", s.waitTimeout)
+	}
+	spec := task.Spec{
+		Name: s.name, Queue: s.queue, Handler: s.handler, Command: command, Cwd: s.cwd, Policy: policy, Serial: s.serial,
+		MaxParallel: s.maxParallel, Priority: s.priority, MaxAttempts: uint32(s.retries) + 1,
+		Timeout: s.timeout, Delay: s.delay, Expire: s.expire,
+	}
+	if s.at != "" {
+		at, err := time.Parse(time.RFC3339, s.at)
+		if err != nil {
+			return task.Spec{}, usagef("malformed --at %q: expected a time such as 2030-01-31T18:00:00Z", s.at)
+		}
+		spec.NotBefore = at.UnixNano()
+	}
+	for _, p := range []struct {
+		flag string
+		from []string
+		to   *[]task.Pair
+	}{{"require", s.require, &spec.Require}, {"env", s.env, &spec.Env}, {"meta", s.meta, &spec.Meta}} {
+		var err error
+		if *p.to, err = parsePairs(p.flag, p.from); err != nil {
+			return task.Spec{}, err
+		}
+	}
+	return spec, nil
+}
+
+// parsePairs parses k=v, sorted by key.
+func parsePairs(flag string, texts []string) ([]task.Pair, error) {
+	var pairs []task.Pair
+	for _, text := range texts {
+		k, v, ok := strings.Cut(text, "=")
+		if !ok || k == "" {
+			return nil, usagef("malformed --%s %q: expected key=value", flag, text)
+		}
+		if !utf8.ValidString(text) {
+			return nil, usagef("--%s %q is not UTF-8", flag, text)
+		}
+		pairs = append(pairs, task.Pair{Key: k, Value: v})
+	}
+	slices.SortFunc(pairs, func(a, b task.Pair) int { return strings.Compare(a.Key, b.Key) })
+	for i := 1; i < len(pairs); i++ {
+		if pairs[i].Key == pairs[i-1].Key {
+			return nil, usagef("--%s %s is given twice", flag, pairs[i].Key)
+		}
+	}
+	return pairs, nil
+}
+
+// readPayload is what --payload means: text, @file, or - for standard input.
+func readPayload(arg string, in io.Reader) ([]byte, error) {
+	from, name := in, "standard input"
+	switch {
+	case arg == "-":
+	case strings.HasPrefix(arg, "@"):
+		f, err := os.Open(arg[1:])
+		if err != nil {
+			return nil, usagef("cannot read the payload: %v", err)
+		}
+		defer f.Close()
+		from, name = f, arg[1:]
+	default:
+		from, name = strings.NewReader(arg), "the argument"
+	}
+	// One byte more than allowed tells too much from just enough.
+	b, err := io.ReadAll(io.LimitReader(from, task.MaxPayload+1))
+	if err != nil {
+		return nil, usagef("cannot read the payload from %s: %v", name, err)
+	}
+	if len(b) > task.MaxPayload {
+		return nil, usagef("the payload from %s has more than %d bytes, the limit; put larger data where tasks can read it", name, task.MaxPayload)
+	}
+	return b, nil
+}

@@ -1,0 +1,108 @@
+package scheduler_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/scheduler"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// fakeStream notes what it is told.
+type fakeStream struct {
+	grants []fsm.Grant
+	stops  int
+	ended  int
+}
+
+func (s *fakeStream) Grant(g fsm.Grant)          { s.grants = append(s.grants, g) }
+func (s *fakeStream) Stop(uint64, uint32, int64) { s.stops++ }
+func (s *fakeStream) End(bool)                   { s.ended++ }
+
+func session(id uint64) fsm.Session { return fsm.Session{Session: &logpb.Session{Id: id}} }
+
+const lease = 10 * time.Second
+
+func TestNewLeaderGivesFullLeases(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := scheduler.NewFleet(lease)
+		time.Sleep(time.Hour)
+		f.Begin([]fsm.Session{session(1)})
+		time.Sleep(lease)
+		require.Empty(t, f.Expired())
+		time.Sleep(time.Millisecond)
+		require.Equal(t, []uint64{1}, f.Expired())
+	})
+}
+
+func TestBeatsRenewTheLeaseOfTheirOwnStreamOnly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := scheduler.NewFleet(lease)
+		f.Begin(nil)
+		old, current := &fakeStream{}, &fakeStream{}
+		require.True(t, f.Attach(1, old))
+		require.True(t, f.Attach(1, current))
+		require.Equal(t, 1, old.ended, "a stream that is replaced ends")
+		time.Sleep(lease)
+		require.False(t, f.Beat(1, old, nil))
+		require.True(t, f.Beat(1, current, nil))
+		time.Sleep(lease)
+		require.Empty(t, f.Expired())
+	})
+}
+
+func TestFollowerRefusesStreams(t *testing.T) {
+	t.Parallel()
+	f := scheduler.NewFleet(lease)
+	require.False(t, f.Attach(1, &fakeStream{}))
+	f.Begin(nil)
+	s := &fakeStream{}
+	require.True(t, f.Attach(1, s))
+	f.End()
+	require.Equal(t, 1, s.ended)
+	require.False(t, f.Attach(1, &fakeStream{}))
+	require.False(t, f.Beat(1, s, nil))
+}
+
+func TestGrantsGoToTheCurrentStream(t *testing.T) {
+	t.Parallel()
+	f := scheduler.NewFleet(lease)
+	f.Begin([]fsm.Session{session(1)})
+	f.Granted(fsm.Grant{Session: 1}) // nobody is there: sent when it attaches
+	s := &fakeStream{}
+	require.True(t, f.Attach(1, s))
+	f.Granted(fsm.Grant{Session: 1, Job: 5})
+	f.Stopping(1, 5, 0, 0)
+	require.Equal(t, []fsm.Grant{{Session: 1, Job: 5}}, s.grants)
+	require.Equal(t, 1, s.stops)
+	f.Detach(1, s)
+	f.Granted(fsm.Grant{Session: 1, Job: 6})
+	require.Len(t, s.grants, 1)
+	f.SessionClosed(1)
+	require.Empty(t, f.Expired())
+}
+
+// What a worker may hold beyond its slots follows the run times of its tasks.
+func TestExtraFollowsRunTimes(t *testing.T) {
+	t.Parallel()
+	views := []fsm.SessionView{{ID: 1, Slots: 4}, {ID: 2, Slots: 4}}
+	f := scheduler.NewFleet(lease)
+	f.Begin(nil)
+	require.True(t, f.Attach(1, &fakeStream{}))
+	require.Equal(t, map[uint64]uint32{1: 0}, f.Extra(views), "nothing is known, and worker 2 is not there")
+	f.Ran(1, 1000, time.Millisecond)
+	require.EqualValues(t, task.MaxOutstanding, f.Extra(views)[1], "no-ops")
+	for range 20 {
+		f.Ran(1, 10, 100*time.Millisecond)
+	}
+	require.EqualValues(t, 40, f.Extra(views)[1], "10 ms each: ten rounds of four slots")
+	f.Ran(1, 1, time.Minute)
+	require.Zero(t, f.Extra(views)[1], "one long task is enough to stop queueing behind it")
+}

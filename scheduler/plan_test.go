@@ -1,0 +1,209 @@
+package scheduler_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/scheduler"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// anyInput draws a view of a few classes, jobs and workers, and what the workers may
+// hold.
+func anyInput(t *rapid.T) scheduler.Input {
+	v := &fsm.View{}
+	id := uint64(1)
+	for range rapid.IntRange(0, 4).Draw(t, "classes") {
+		c := fsm.ClassView{}
+		for range rapid.IntRange(0, 5).Draw(t, "jobs") {
+			j := fsm.JobView{ID: id, Policy: rapid.SampledFrom([]task.Policy{task.LeastLoaded, task.Random}).Draw(t, "policy")}
+			j.Exclusive = rapid.Bool().Draw(t, "exclusive")
+			next := uint32(0)
+			for range rapid.IntRange(1, 3).Draw(t, "ranges") {
+				next += rapid.Uint32Range(0, 10).Draw(t, "gap")
+				n := rapid.Uint32Range(1, 500).Draw(t, "count")
+				j.Ranges = append(j.Ranges, fsm.Range{First: next, Count: n})
+				j.Budget += n
+				next += n
+			}
+			if j.Exclusive {
+				j.Ranges, j.Budget = []fsm.Range{{First: 0, Count: 1}}, 1
+			} else if rapid.Bool().Draw(t, "limited") {
+				j.Budget = rapid.Uint32Range(1, j.Budget).Draw(t, "budget")
+			}
+			c.Jobs = append(c.Jobs, j)
+			id++
+		}
+		v.Classes = append(v.Classes, c)
+	}
+	in := scheduler.Input{View: v, Extra: map[uint64]uint32{}, Seed: rapid.Uint64().Draw(t, "seed")}
+	for i := range rapid.IntRange(0, 6).Draw(t, "workers") {
+		s := fsm.SessionView{ID: uint64(100 + i), Slots: rapid.Uint32Range(1, 8).Draw(t, "slots"), Accepts: make([]bool, len(v.Classes))}
+		s.Assigned = rapid.Uint32Range(0, s.Slots+4).Draw(t, "assigned")
+		for k := range s.Accepts {
+			s.Accepts[k] = rapid.Bool().Draw(t, "accepts")
+		}
+		v.Sessions = append(v.Sessions, s)
+		if rapid.IntRange(0, 4).Draw(t, "connected") > 0 {
+			in.Extra[s.ID] = rapid.Uint32Range(0, 100).Draw(t, "extra")
+		}
+	}
+	return in
+}
+
+// What a plan may never do, whatever it is asked.
+func TestPlanKeepsLimits(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		in := anyInput(t)
+		plan := scheduler.Plan(in)
+		jobs := map[uint64]*fsm.JobView{}
+		class := map[uint64]int{}
+		for c := range in.View.Classes {
+			for k := range in.View.Classes[c].Jobs {
+				j := &in.View.Classes[c].Jobs[k]
+				jobs[j.ID], class[j.ID] = j, c
+			}
+		}
+		sessions := map[uint64]fsm.SessionView{}
+		for _, s := range in.View.Sessions {
+			sessions[s.ID] = s
+		}
+		given := map[uint64]uint32{}
+		load := map[uint64]uint32{}
+		seen := map[task.ID]bool{}
+		for _, a := range plan {
+			require.Positive(t, a.Count)
+			j, s := jobs[a.Job], sessions[a.Session]
+			extra, connected := in.Extra[a.Session]
+			require.True(t, connected, "a grant to a worker without a stream")
+			require.True(t, s.Accepts[class[a.Job]], "a grant to a worker that cannot run it")
+			given[a.Job] += a.Count
+			load[a.Session] += a.Count
+			limit := s.Slots + extra
+			if j.Exclusive {
+				limit = s.Slots
+			}
+			require.LessOrEqual(t, s.Assigned+load[a.Session], limit, "a worker holds more than it may")
+			for i := a.First; i < a.First+a.Count; i++ {
+				require.False(t, seen[task.ID{Job: a.Job, Index: i}], "task %d.%d twice", a.Job, i)
+				seen[task.ID{Job: a.Job, Index: i}] = true
+				require.True(t, slices.ContainsFunc(j.Ranges, func(r fsm.Range) bool { return i >= r.First && i < r.First+r.Count }))
+			}
+		}
+		for id, n := range given {
+			require.LessOrEqual(t, n, jobs[id].Budget)
+		}
+	})
+}
+
+// Work is left over only where nobody has room for it.
+func TestPlanLeavesNobodyIdle(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		in := anyInput(t)
+		load, given := map[uint64]uint32{}, map[uint64]uint32{}
+		for _, a := range scheduler.Plan(in) {
+			load[a.Session] += a.Count
+			given[a.Job] += a.Count
+		}
+		for c, class := range in.View.Classes {
+			for _, j := range class.Jobs {
+				if j.Exclusive || given[j.ID] == j.Budget {
+					continue
+				}
+				for _, s := range in.View.Sessions {
+					extra, connected := in.Extra[s.ID]
+					if connected && s.Accepts[c] {
+						require.GreaterOrEqual(t, s.Assigned+load[s.ID], s.Slots+extra, "worker %d idles while job %d waits", s.ID, j.ID)
+					}
+				}
+			}
+		}
+	})
+}
+
+// The same input gives the same plan, in whatever order the workers are listed, and the
+// input is left as it was.
+func TestPlanIsPure(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		in := anyInput(t)
+		first := scheduler.Plan(in)
+		rand.Shuffle(len(in.View.Sessions), func(i, j int) {
+			in.View.Sessions[i], in.View.Sessions[j] = in.View.Sessions[j], in.View.Sessions[i]
+		})
+		second := scheduler.Plan(in)
+		require.Equal(t, len(first), len(second))
+		for i := range first {
+			require.Equal(t, first[i].String(), second[i].String())
+		}
+	})
+}
+
+func loadOf(plan []*logpb.Assign) map[uint64]uint32 {
+	load := map[uint64]uint32{}
+	for _, a := range plan {
+		load[a.Session] += a.Count
+	}
+	return load
+}
+
+func arrayInput(tasks uint32, policy task.Policy, slots ...uint32) scheduler.Input {
+	in := scheduler.Input{Extra: map[uint64]uint32{}, Seed: 7, View: &fsm.View{Classes: []fsm.ClassView{{
+		Jobs: []fsm.JobView{{ID: 1, Policy: policy, Budget: tasks, Ranges: []fsm.Range{{First: 0, Count: tasks}}}},
+	}}}}
+	for i, n := range slots {
+		in.View.Sessions = append(in.View.Sessions, fsm.SessionView{ID: uint64(i + 1), Slots: n, Accepts: []bool{true}})
+		in.Extra[uint64(i+1)] = 0
+	}
+	return in
+}
+
+func TestLeastLoadedFillsByShareOfSlots(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, map[uint64]uint32{1: 2, 2: 4, 3: 6}, loadOf(scheduler.Plan(arrayInput(12, task.LeastLoaded, 4, 8, 12))))
+}
+
+func TestRandomIsEvenInTheLongRun(t *testing.T) {
+	t.Parallel()
+	const plans, tasks = 200, 300
+	total := map[uint64]float64{}
+	for seed := range uint64(plans) {
+		in := arrayInput(tasks, task.Random, 300, 300, 300)
+		in.Seed = seed
+		for worker, n := range loadOf(scheduler.Plan(in)) {
+			total[worker] += float64(n)
+		}
+	}
+	for worker, n := range total {
+		require.InEpsilon(t, plans*tasks/3, n, 0.1, "worker %d", worker)
+	}
+	require.Len(t, total, 3)
+}
+
+// A class that nobody can run does not keep another from running.
+func TestBlockedClassHidesNothing(t *testing.T) {
+	t.Parallel()
+	in := arrayInput(10, task.LeastLoaded, 4)
+	in.View.Classes = append([]fsm.ClassView{{Jobs: []fsm.JobView{{ID: 9, Budget: 5, Ranges: []fsm.Range{{First: 0, Count: 5}}}}}}, in.View.Classes...)
+	in.View.Sessions[0].Accepts = []bool{false, true}
+	require.Equal(t, map[uint64]uint32{1: 4}, loadOf(scheduler.Plan(in)))
+}
+
+func BenchmarkPlan(b *testing.B) {
+	slots := make([]uint32, 100)
+	for i := range slots {
+		slots[i] = 64
+	}
+	in := arrayInput(4096, task.LeastLoaded, slots...)
+	for b.Loop() {
+		scheduler.Plan(in)
+	}
+}

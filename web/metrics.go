@@ -1,0 +1,112 @@
+package web
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/hashicorp/raft"
+)
+
+// Names of metrics. They are part of what operators build upon: they are added to,
+// not changed.
+const (
+	metricBuildInfo     = "rota_build_info"
+	metricReady         = "rota_ready"
+	metricLeader        = "rota_leader"
+	metricRaftState     = "rota_raft_state"
+	metricRaftTerm      = "rota_raft_term"
+	metricRaftContact   = "rota_raft_last_contact_seconds"
+	metricAppliedIndex  = "rota_applied_index"
+	metricJobs          = "rota_jobs_in_memory"
+	metricLiveTasks     = "rota_live_tasks"
+	metricSessions      = "rota_sessions"
+	metricClasses       = "rota_classes"
+	metricRequestKeys   = "rota_request_keys_in_memory"
+	metricDirtyBytes    = "rota_state_dirty_bytes"
+	metricFlushingBytes = "rota_state_flushing_bytes"
+	metricStateBytes    = "rota_state_db_bytes"
+)
+
+// collector reads the node when it is scraped.
+type collector struct {
+	node     Node
+	notReady func() string
+	version  string
+
+	buildInfo, ready, leader, raftState, raftTerm, raftContact *prometheus.Desc
+	appliedIndex, jobs, liveTasks, sessions, classes           *prometheus.Desc
+	requestKeys, dirtyBytes, flushingBytes, stateBytes         *prometheus.Desc
+}
+
+func newCollector(n Node, notReady func() string, version string) *collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
+	return &collector{
+		node: n, notReady: notReady, version: version,
+		buildInfo:     desc(metricBuildInfo, "Always 1; the labels say which build this is.", "version", "node"),
+		ready:         desc(metricReady, "1 while this server can serve requests."),
+		leader:        desc(metricLeader, "1 while this server leads and serves."),
+		raftState:     desc(metricRaftState, "1 for the part that this server plays in Raft, 0 for the others.", "state"),
+		raftTerm:      desc(metricRaftTerm, "Raft's current term."),
+		raftContact:   desc(metricRaftContact, "Time since a follower heard from the leader; 0 on the leader."),
+		appliedIndex:  desc(metricAppliedIndex, "Index of the last log entry that the state machine has applied."),
+		jobs:          desc(metricJobs, "Jobs that are in memory: those that are not finished, and those not flushed yet."),
+		liveTasks:     desc(metricLiveTasks, "Tasks that were granted, or failed, and are not final."),
+		sessions:      desc(metricSessions, "Open sessions of workers."),
+		classes:       desc(metricClasses, "Classes of ready tasks that can run in the same places."),
+		requestKeys:   desc(metricRequestKeys, "Request keys that are in memory."),
+		dirtyBytes:    desc(metricDirtyBytes, "Changes that wait to be written to state.db."),
+		flushingBytes: desc(metricFlushingBytes, "Changes that are being written to state.db."),
+		stateBytes:    desc(metricStateBytes, "Size of state.db."),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		c.buildInfo, c.ready, c.leader, c.raftState, c.raftTerm, c.raftContact, c.appliedIndex, c.jobs, c.liveTasks,
+		c.sessions, c.classes, c.requestKeys, c.dirtyBytes, c.flushingBytes, c.stateBytes,
+	} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	self := c.node.Self()
+	_, leads := c.node.Ready()
+	gauge(c.buildInfo, 1, c.version, self.NodeID)
+	gauge(c.ready, truth(c.notReady() == ""))
+	gauge(c.leader, truth(leads))
+	for _, s := range []raft.RaftState{raft.Follower, raft.Candidate, raft.Leader, raft.Shutdown} {
+		gauge(c.raftState, truth(self.State == s), s.String())
+	}
+	gauge(c.raftTerm, float64(self.Term))
+	contact := self.LastContact.Seconds()
+	if self.State == raft.Leader {
+		contact = 0
+	}
+	gauge(c.raftContact, contact)
+
+	state := c.node.State()
+	stats := state.Machine().Stats()
+	gauge(c.appliedIndex, float64(stats.AppliedIndex))
+	gauge(c.jobs, float64(stats.Jobs))
+	gauge(c.liveTasks, float64(stats.LiveTasks))
+	gauge(c.sessions, float64(stats.Sessions))
+	gauge(c.classes, float64(stats.Classes))
+	gauge(c.requestKeys, float64(stats.Keys))
+	gauge(c.dirtyBytes, float64(stats.DirtyBytes))
+	gauge(c.flushingBytes, float64(stats.FlushingBytes))
+	gauge(c.stateBytes, float64(state.FileSize()))
+}
+
+func truth(v bool) float64 {
+	if v {
+		return 1
+	}
+	return 0
+}

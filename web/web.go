@@ -1,0 +1,111 @@
+package web
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/node"
+)
+
+// recentContact is how long a follower may not have heard from its leader and still
+// be ready. It is well above an election, so that a failover that goes well does not
+// take every server out of a load balancer at once.
+const recentContact = 2 * time.Second
+
+// Node is what this package asks of a server.
+type Node interface {
+	Self() node.PeerInfo
+	// Ready says whether the server leads and serves, and in which term.
+	Ready() (term uint64, ok bool)
+	Leader() node.Leader
+	State() *store.State
+}
+
+// Config is what a Server is made of.
+type Config struct {
+	Node Node
+	Log  *slog.Logger
+	// Version is this build's.
+	Version string
+}
+
+// Server answers HTTP requests about one node.
+type Server struct {
+	node     Node
+	mux      *http.ServeMux
+	stopping atomic.Bool
+}
+
+// New returns a server for a node.
+func New(cfg Config) *Server {
+	s := &Server{node: cfg.Node, mux: http.NewServeMux()}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		newCollector(cfg.Node, s.reasonNotReady, cfg.Version),
+	)
+	s.mux.HandleFunc("GET /livez", s.livez)
+	s.mux.HandleFunc("GET /readyz", s.readyz)
+	s.mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
+	}))
+	return s
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// Stopping makes the server not ready, for good: it is about to shut down.
+func (s *Server) Stopping() { s.stopping.Store(true) }
+
+func (s *Server) livez(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") }
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	if reason := s.reasonNotReady(); reason != "" {
+		plain(w, http.StatusServiceUnavailable, reason)
+		return
+	}
+	plain(w, http.StatusOK, "ok")
+}
+
+// reasonNotReady says why this server should get no requests; "": it should.
+func (s *Server) reasonNotReady() string {
+	if s.stopping.Load() {
+		return "the server is shutting down"
+	}
+	if _, leads := s.node.Ready(); leads {
+		return ""
+	}
+	self := s.node.Self()
+	switch leader := s.node.Leader(); {
+	case !self.Initialized:
+		return "the server is not part of a cluster yet"
+	case leader.NodeID == "":
+		return "no leader is known"
+	case leader.NodeID == self.NodeID:
+		return "the server leads and is not ready yet"
+	case self.ClusterID == "":
+		return "the state of the cluster has not arrived yet"
+	case self.LastContact > recentContact:
+		return fmt.Sprintf("nothing was heard from leader %s for %v", leader.NodeID, self.LastContact.Round(time.Millisecond))
+	case leader.Addr == "":
+		return fmt.Sprintf("the address of leader %s is not known yet", leader.NodeID)
+	}
+	return ""
+}
+
+func plain(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	fmt.Fprintln(w, text)
+}
