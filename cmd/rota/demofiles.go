@@ -24,7 +24,7 @@ const (
 	// hashScript is the task for one file. It notes in a ledger when it begins and
 	// when it ends, so that how often each task ran is not only Rota's word. The
 	// pause makes sure that tasks run when the leader is killed.
-	hashScript = `echo "begin $ROTA_TASK_INDEX" >>"$LEDGER"; sleep 0.1; sha256sum "$1" && echo "end $ROTA_TASK_INDEX" >>"$LEDGER"`
+	hashScript = `echo "begin $ROTA_TASK_INDEX" >>"$LEDGER"; sleep 0.2; sha256sum "$1" && echo "end $ROTA_TASK_INDEX" >>"$LEDGER"`
 	// killAt is the share of results, of 100, after which the leader is killed.
 	killAt = 35
 	// fewestFiles and mostFiles bound the data job: enough to be in the middle of it,

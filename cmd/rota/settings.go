@@ -114,4 +114,3 @@ func (c *configFile) add(key, value *yaml.Node, f *pflag.FlagSet) error {
 	}
 	return nil
 }
-

@@ -81,7 +81,7 @@ func (w *world) moveClock() {
 func (w *world) op() *logpb.Op {
 	return pick(w, "op", weighted[func() *logpb.Op]{
 		{8, w.opSubmit}, {4, w.opAppend}, {2, w.opClose}, {3, w.opCancel}, {3, w.opOpenSession}, {2, w.opCloseSession},
-		{8, func() *logpb.Op { return w.opPlan(true) }}, {3, w.opHostilePlan}, {10, w.opReport}, {3, w.opRepeat}, {4, w.opExpire}, {3, w.opCollect}, {1, w.opRare},
+		{8, func() *logpb.Op { return w.opPlan(true) }}, {5, w.opHostilePlan}, {10, w.opReport}, {3, w.opRepeat}, {4, w.opExpire}, {3, w.opCollect}, {1, w.opRare},
 	})()
 }
 
@@ -109,7 +109,7 @@ func (w *world) jobID() uint64 {
 func (w *world) opSubmit() *logpb.Op {
 	s := &task.Spec{
 		Queue: of(w, "queue", queues...), MaxAttempts: uint32(w.between("attempts", uint64(1), uint64(3))),
-		Priority: of[int32](w, "priority", 0, 0, 5), Serial: w.chance("serial", 20), MaxParallel: of[uint32](w, "parallel", 0, 0, 1, 3),
+		Priority: of[int32](w, "priority", 0, 0, 5), Serial: w.chance("serial", 30), MaxParallel: of[uint32](w, "parallel", 0, 0, 1, 3),
 		Policy: of(w, "policy", task.LeastLoaded, task.Random), Name: of(w, "name", "", "n"),
 	}
 	if w.chance("command", 30) {
@@ -122,7 +122,7 @@ func (w *world) opSubmit() *logpb.Op {
 	}
 	switch {
 	case w.chance("delay", 10):
-		s.Delay = of(w, "delay by", time.Second, 10*time.Second, time.Hour)
+		s.Delay = of(w, "delay by", time.Second, 10*time.Second, 30*24*time.Hour)
 	case w.chance("not before", 10):
 		s.NotBefore = w.clock + int64(of(w, "until", -time.Hour, time.Second, time.Minute))
 	}
@@ -140,6 +140,10 @@ func (w *world) opSubmit() *logpb.Op {
 	var err error
 	o.Spec, err = fsm.EncodeSpec(s)
 	require.NoError(w, err)
+	if len(w.specs) > 0 && w.chance("spec again", 40) {
+		o.Spec = of(w, "spec", w.specs...) // jobs with the same bytes share it
+	}
+	w.specs = append(w.specs, o.Spec)
 	if w.chance("bad", 6) {
 		w.spoil(s, o)
 	}

@@ -56,6 +56,7 @@ type world struct {
 	log   []logged
 	clock int64
 
+	specs   [][]byte        // submitted before, to be used again
 	reports []*logpb.Report // sent before, to be sent again
 	plans   []*logpb.ApplyPlan
 	appends []*logpb.AppendTasks
