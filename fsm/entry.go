@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
 )
@@ -28,20 +27,78 @@ func DecodeEntry(data []byte) (*logpb.Entry, error) {
 	if e.Version == 0 || e.Version > Version {
 		return nil, fmt.Errorf("log entry of version %d, this build knows up to %d: upgrade this server", e.Version, Version)
 	}
-	if len(e.ProtoReflect().GetUnknown()) > 0 {
+	if hasUnknown(e) {
 		return nil, fmt.Errorf("log entry with unknown fields: upgrade this server")
 	}
 	for i, op := range e.Ops {
-		m := op.ProtoReflect()
-		if op.Op == nil || len(m.GetUnknown()) > 0 {
+		if op.Op == nil || hasUnknown(op) {
 			return nil, fmt.Errorf("log entry with unknown op at place %d: upgrade this server", i)
 		}
-		body := m.Get(m.WhichOneof(opOneof)).Message()
-		if len(body.GetUnknown()) > 0 {
-			return nil, fmt.Errorf("log entry with unknown fields in %s: upgrade this server", body.Descriptor().Name())
+		if unknownInside(op) {
+			return nil, fmt.Errorf("log entry with unknown fields in op %d (%T): upgrade this server", i, op.Op)
 		}
 	}
 	return e, nil
 }
 
-var opOneof = (&logpb.Op{}).ProtoReflect().Descriptor().Oneofs().ByName(protoreflect.Name("op"))
+func hasUnknown[M proto.Message](messages ...M) bool {
+	for _, m := range messages {
+		if len(m.ProtoReflect().GetUnknown()) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// unknownInside says whether an op has fields that this build does not know, at any
+// depth. It names every message there is: to walk them by reflection would cost more
+// than to apply them.
+func unknownInside(op *logpb.Op) bool {
+	switch o := op.Op.(type) {
+	case *logpb.Op_InitCluster:
+		return hasUnknown(o.InitCluster)
+	case *logpb.Op_Submit:
+		return hasUnknown(o.Submit) || hasUnknown(o.Submit.Tasks)
+	case *logpb.Op_AppendTasks:
+		return hasUnknown(o.AppendTasks) || hasUnknown(o.AppendTasks.Tasks)
+	case *logpb.Op_CloseTasks:
+		return hasUnknown(o.CloseTasks)
+	case *logpb.Op_Cancel:
+		return hasUnknown(o.Cancel)
+	case *logpb.Op_OpenSession:
+		return hasUnknown(o.OpenSession) || hasUnknown(o.OpenSession.Session) || hasUnknown(o.OpenSession.Session.GetLabels()...) ||
+			unknownInHeld(o.OpenSession.Held) || unknownInReport(o.OpenSession.Reports)
+	case *logpb.Op_CloseSession:
+		return hasUnknown(o.CloseSession)
+	case *logpb.Op_ApplyPlan:
+		return hasUnknown(o.ApplyPlan) || hasUnknown(o.ApplyPlan.Assign...)
+	case *logpb.Op_Report:
+		return hasUnknown(o.Report) || unknownInReport(o.Report.Groups)
+	case *logpb.Op_Expire:
+		return hasUnknown(o.Expire)
+	case *logpb.Op_Collect:
+		return hasUnknown(o.Collect) || hasUnknown(o.Collect.Keys...)
+	case *logpb.Op_Checkpoint:
+		return hasUnknown(o.Checkpoint)
+	default:
+		return true
+	}
+}
+
+func unknownInReport(groups []*logpb.ReportGroup) bool {
+	for _, g := range groups {
+		if hasUnknown(g) || hasUnknown(g.Ranges...) {
+			return true
+		}
+	}
+	return false
+}
+
+func unknownInHeld(held []*logpb.Held) bool {
+	for _, h := range held {
+		if hasUnknown(h) || hasUnknown(h.Ranges...) {
+			return true
+		}
+	}
+	return false
+}

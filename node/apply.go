@@ -1,9 +1,11 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -14,6 +16,11 @@ import (
 // applier is the raft.FSM: a thin layer over the machine.
 type applier struct {
 	n *Node
+
+	// failed is set when an entry could not be applied: nothing behind it may be.
+	failed atomic.Bool
+	// since is when the batch under way began, Unix ns; 0: none is.
+	since atomic.Int64
 
 	mu      sync.Mutex
 	waiters []applyWaiter
@@ -38,15 +45,20 @@ func (a *applier) Apply(l *raft.Log) any { return a.ApplyBatch([]*raft.Log{l})[0
 // ApplyBatch implements raft.BatchingFSM.
 func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 	out := make([]any, len(logs))
+	if a.failed.Load() {
+		return out
+	}
+	a.since.Store(time.Now().UnixNano())
+	defer a.since.Store(0)
 	m := a.n.state.Machine()
 	for i, l := range logs {
 		switch l.Type {
 		case raft.LogCommand:
 			results, err := m.Apply(l.Index, l.Term, l.Data)
 			if err != nil {
+				a.failed.Store(true)
 				a.n.fatal(fmt.Errorf("this server must stop: %w", err))
-				// Nothing may be applied behind an entry that was not.
-				select {}
+				return out
 			}
 			out[i] = results
 			a.logBytes += int64(len(l.Data)) + 32
@@ -65,6 +77,18 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 	a.n.flusher.Applied(a.n.ctx)
 	return out
 }
+
+// failure is why nothing is applied any more, or nil. Raft goes on as if it were, so
+// whoever relies on what raft says was applied must ask.
+func (a *applier) failure() error {
+	if a.failed.Load() {
+		return errors.New("an entry of the log could not be applied: this server must stop")
+	}
+	return nil
+}
+
+// applying returns for how long the batch under way has taken; 0: none is.
+func (a *applier) applying() time.Duration { return sinceUnix(a.since.Load()) }
 
 // sawClock notes the state machine's time and when it was seen.
 func (a *applier) sawClock(clock int64) {
@@ -120,11 +144,24 @@ func (a *applier) wake(index uint64) {
 
 // Snapshot implements raft.FSM: it only notes the index that state.db must reach.
 func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
+	if err := a.failure(); err != nil {
+		return nil, err // raft would drop the entries that were not applied
+	}
 	return &snapshot{a.n.state, a.n.state.Machine().AppliedIndex()}, nil
 }
 
-// Restore implements raft.FSM.
+// Restore implements raft.FSM. A leader that has lost track of this server may send a
+// snapshot that is older than its state. The state does not go back then: a read that
+// waited for an index would miss what it waited for. Raft applies the entries behind
+// the snapshot again, and the machine skips what it has.
 func (a *applier) Restore(r io.ReadCloser) error {
+	if err := a.failure(); err != nil {
+		return err
+	}
+	if index, _, _, ok := a.n.snapshots.Newest(); ok && a.n.state.Machine().AppliedIndex() >= index {
+		_, err := a.n.snapshots.Heal() // forgets what was received
+		return err
+	}
 	if err := a.n.snapshots.Restore(r); err != nil {
 		return err
 	}

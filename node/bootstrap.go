@@ -70,6 +70,27 @@ func nodeIDOf(id raft.ServerID) string {
 type addrBook struct {
 	mu sync.Mutex
 	m  map[string]string
+	// met is the addresses of the join list that have answered.
+	met map[string]struct{}
+}
+
+// meet takes note of the answer to a question at addr.
+func (b *addrBook) meet(addr string, p PeerInfo) {
+	b.set(p.PeerAddr, p.Addr)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.met == nil {
+		b.met = map[string]struct{}{}
+	}
+	b.met[addr] = struct{}{}
+}
+
+// hasMet says whether addr has ever answered.
+func (b *addrBook) hasMet(addr string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, ok := b.met[addr]
+	return ok
 }
 
 func (b *addrBook) get(peerAddr string) string {
@@ -93,8 +114,17 @@ func (n *Node) Self() PeerInfo {
 		NodeID: n.id.NodeID, ServerID: n.id.ServerID, ClusterID: n.state.Machine().ClusterID(), Addr: n.cfg.Addr,
 		PeerAddr: n.cfg.PeerAddr, HTTPAddr: n.cfg.HTTPAddr, Initialized: n.initialized(), BootstrapExpect: n.cfg.BootstrapExpect,
 		State: n.raft.State(), Term: n.Term(), AppliedIndex: n.state.Machine().AppliedIndex(), Version: n.cfg.Version,
-		LeaderAddr: n.LeaderAddr(), LastContact: time.Since(n.raft.LastContact()),
+		LeaderAddr: n.LeaderAddr(), LastContact: n.lastContact(),
 	}
+}
+
+// lastContact is the time since the leader was heard of; 0 where it never was.
+func (n *Node) lastContact() time.Duration {
+	last := n.raft.LastContact()
+	if last.IsZero() {
+		return 0
+	}
+	return time.Since(last)
 }
 
 // initialized says whether the server has a Raft configuration, its own or a leader's.
@@ -129,7 +159,7 @@ func (n *Node) ask(ctx context.Context) []PeerInfo {
 				n.cfg.Log.Debug("a server did not answer", "addr", addr, "error", err)
 				return
 			}
-			n.addrs.set(info.PeerAddr, info.Addr)
+			n.addrs.meet(addr, info)
 			mu.Lock()
 			defer mu.Unlock()
 			out = append(out, info)
@@ -170,8 +200,11 @@ func (n *Node) bootstrapOrJoin() {
 		}
 	}
 	// Until the addresses of all others are known, so that requests can be forwarded.
-	for len(n.ask(n.ctx)) < len(n.cfg.Join)-1 {
-		n.leaders.wake()
+	for known := -1; !n.metAll(); {
+		if found := len(n.ask(n.ctx)); found != known {
+			known = found
+			n.leaders.wake()
+		}
 		select {
 		case <-n.ctx.Done():
 			return
@@ -179,6 +212,16 @@ func (n *Node) bootstrapOrJoin() {
 		}
 	}
 	n.leaders.wake()
+}
+
+// metAll says whether every other server of the join list has answered once.
+func (n *Node) metAll() bool {
+	for _, addr := range n.cfg.Join {
+		if addr != n.cfg.Addr && n.cfg.Peers != nil && !n.addrs.hasMet(addr) {
+			return false
+		}
+	}
+	return true
 }
 
 // tryBootstrap asks the others and does what their answers allow. The lowest of all new

@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/rota-scheduler/rota/fsm/store"
 )
 
 const (
@@ -26,6 +28,9 @@ const (
 type identity struct {
 	NodeID   string `json:"node_id"`
 	ServerID string `json:"server_id"`
+	// HasLog says that the log was made: a server whose log is gone has forgotten its
+	// votes and what it acknowledged, and must not go on under this identity.
+	HasLog bool `json:"has_log"`
 }
 
 // raftID is the identity under which the server stands in Raft's configuration.
@@ -75,7 +80,7 @@ func loadIdentity(dir, nodeID string) (identity, error) {
 }
 
 func makeIdentity(dir, nodeID string) (identity, error) {
-	for _, name := range []string{"raft.db", "state.db"} {
+	for _, name := range []string{logFile, store.FileName} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			return identity{}, fmt.Errorf("data folder %s has a %s but no %s: it is not whole; restore the file, or move the folder away and let the server join anew", dir, name, identityFile)
 		}
@@ -85,22 +90,30 @@ func makeIdentity(dir, nodeID string) (identity, error) {
 		return identity{}, err
 	}
 	id := identity{NodeID: nodeID, ServerID: hex.EncodeToString(raw)}
+	return id, writeIdentity(dir, id)
+}
+
+// writeIdentity replaces the folder's identity as a whole.
+func writeIdentity(dir string, id identity) error {
 	data, err := json.Marshal(id)
 	if err != nil {
-		return id, err
+		return err
 	}
 	path := filepath.Join(dir, identityFile)
 	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
-		return id, err
+		return err
 	}
 	_, err = f.Write(append(data, '\n'))
-	if err := errors.Join(err, f.Sync(), f.Close(), os.Rename(path+".new", path)); err != nil {
-		return id, err
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
 	}
 	d, err := os.Open(dir)
 	if err != nil {
-		return id, err
+		return err
 	}
-	return id, errors.Join(d.Sync(), d.Close())
+	return errors.Join(d.Sync(), d.Close())
 }

@@ -37,15 +37,28 @@ func (n *Node) followLeadership() {
 	}
 }
 
-// establish starts what a leader does, and returns what ends it.
+// establishPause is the wait before another attempt to become ready.
+const establishPause = 100 * time.Millisecond
+
+// establish starts what a leader does, and returns what ends it. One that cannot become
+// ready hands leadership over; where nobody takes it, it tries again.
 func (n *Node) establish() (revoke func()) {
 	ctx, cancel := context.WithCancel(n.ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := n.lead(ctx); err != nil && ctx.Err() == nil {
+		for {
+			err := n.lead(ctx)
+			if err == nil || ctx.Err() != nil {
+				return
+			}
 			n.cfg.Log.Warn("cannot take up leadership", "error", err)
 			if err := n.transferLeadership(ctx); err != nil {
 				n.cfg.Log.Warn("cannot hand leadership over", "error", err)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(establishPause):
 			}
 		}
 	})
@@ -58,11 +71,16 @@ func (n *Node) establish() (revoke func()) {
 
 // lead makes this server ready as a leader and runs the leader's loops until ctx ends.
 func (n *Node) lead(ctx context.Context) error {
+	term := n.Term()
 	// Everything that was acknowledged before is applied after this.
-	if err := n.raft.Barrier(establishTimeout).Error(); err != nil {
+	if err := n.barrier(establishTimeout); err != nil {
 		return err
 	}
-	term := n.Term()
+	if n.Term() != term {
+		// It was deposed, and is about to hear of it: it must not speak for the term of
+		// another leader until then.
+		return nil
+	}
 	if n.state.Machine().ClusterID() == "" {
 		if err := n.initCluster(ctx); err != nil {
 			return err

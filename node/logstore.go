@@ -1,7 +1,10 @@
 package node
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -17,9 +20,15 @@ import (
 // for as long as it takes, and appends wait for it.
 const deleteChunk = 256
 
-// openLog opens the log in dir.
-func openLog(dir string) (*raftboltdb.BoltStore, error) {
-	path := filepath.Join(dir, "raft.db")
+// logFile is the name of the log in the data folder.
+const logFile = "raft.db"
+
+// openLog opens the log of a server, or makes it, once.
+func openLog(dir string, id *identity) (*raftboltdb.BoltStore, error) {
+	path := filepath.Join(dir, logFile)
+	if _, err := os.Stat(path); id.HasLog && errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("the log %s is missing, and with it this server's votes and what it acknowledged: restore it, or move the data folder away and let the server join anew", path)
+	}
 	s, err := raftboltdb.New(raftboltdb.Options{
 		Path:                    path,
 		MsgpackUseNewTimeFormat: true,
@@ -33,6 +42,12 @@ func openLog(dir string) (*raftboltdb.BoltStore, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the log %s: %w", path, err)
 	}
+	if !id.HasLog {
+		id.HasLog = true
+		if err := writeIdentity(dir, *id); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
 	return s, nil
 }
 
@@ -44,6 +59,8 @@ type watchedLog struct {
 	since atomic.Int64
 	// full says that the last write found no space.
 	full atomic.Bool
+	// cut says that the end of the log was deleted, and nothing was appended since.
+	cut atomic.Bool
 	// bytes and writes count what was appended.
 	bytes, entries, writes atomic.Int64
 }
@@ -59,8 +76,14 @@ func (w *watchedLog) StoreLogs(logs []*raft.Log) error {
 	err := w.LogStore.StoreLogs(logs)
 	w.since.Store(0)
 	w.full.Store(store.IsDiskFull(err))
-	if err != nil && !store.IsDiskFull(err) {
+	switch {
+	case err == nil:
+		w.cut.Store(false)
+	case !store.IsDiskFull(err):
 		w.fatal(fmt.Errorf("write the log: %w", err))
+	case w.cut.Load():
+		// Raft takes what it has deleted for still being there, until it starts anew.
+		w.fatal(fmt.Errorf("write the log behind its deleted end: %w: free some space and start the server again", err))
 	}
 	size := int64(0)
 	for _, l := range logs {
@@ -72,8 +95,17 @@ func (w *watchedLog) StoreLogs(logs []*raft.Log) error {
 	return err
 }
 
-// DeleteRange implements raft.LogStore, in chunks.
+// DeleteRange implements raft.LogStore, in chunks: from the beginning of the log up, or
+// from its end down. A crash in between must not leave a hole: raft does not start on
+// one.
 func (w *watchedLog) DeleteRange(first, last uint64) error {
+	end, err := w.LastIndex()
+	if err != nil {
+		return err
+	}
+	if last >= end {
+		return w.deleteEnd(first, last)
+	}
 	for first <= last {
 		end := min(last, first+deleteChunk-1)
 		if err := w.LogStore.DeleteRange(first, end); err != nil {
@@ -84,11 +116,30 @@ func (w *watchedLog) DeleteRange(first, last uint64) error {
 	return nil
 }
 
+// deleteEnd deletes what contradicts a new leader's log. Raft does not hear of a part
+// of it, so what was begun has to be finished.
+func (w *watchedLog) deleteEnd(first, last uint64) error {
+	for top := last; top >= first; {
+		from := first + (top-first)/deleteChunk*deleteChunk
+		if err := w.LogStore.DeleteRange(from, top); err != nil {
+			if top != last {
+				w.fatal(fmt.Errorf("delete the end of the log: %w", err))
+			}
+			return err
+		}
+		top = from - 1
+	}
+	w.cut.Store(true)
+	return nil
+}
+
 // writing returns for how long the write under way has taken; 0: none is.
-func (w *watchedLog) writing() time.Duration {
-	since := w.since.Load()
-	if since == 0 {
+func (w *watchedLog) writing() time.Duration { return sinceUnix(w.since.Load()) }
+
+// sinceUnix is the time since a moment in Unix ns; 0 since 0.
+func sinceUnix(ns int64) time.Duration {
+	if ns == 0 {
 		return 0
 	}
-	return time.Since(time.Unix(0, since))
+	return time.Since(time.Unix(0, ns))
 }

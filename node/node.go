@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -102,7 +103,7 @@ func (n *Node) openFiles() (err error) {
 	}
 	stores := n.cfg.Stores
 	if stores == nil {
-		file, err := openLog(n.cfg.DataDir)
+		file, err := openLog(n.cfg.DataDir, &n.id)
 		if err != nil {
 			return err
 		}
@@ -120,7 +121,13 @@ func (n *Node) openFiles() (err error) {
 	return n.checkFiles()
 }
 
-func (n *Node) startRaft() error {
+func (n *Node) startRaft() (err error) {
+	defer func() {
+		// Raft panics on a log that it cannot read.
+		if p := recover(); p != nil {
+			err = fmt.Errorf("start raft: the log is not whole: %v; restore it, or move the data folder away and let the server join anew", p)
+		}
+	}()
 	n.transport = n.cfg.RaftTransport
 	if n.transport == nil {
 		n.transport = newTransport(n.cfg.RaftListener, n.cfg.PeerAddr, n.cfg.Log)
@@ -143,30 +150,60 @@ func (n *Node) runFlusher() {
 }
 
 // Shutdown hands leadership over where this server has it, answers what waits, writes
-// the state, and closes everything.
+// the state, and closes everything. Where ctx ends first, as on a disk that stalls, the
+// server is left as it is: its process is to end.
 func (n *Node) Shutdown(ctx context.Context) error {
 	if n.raft.State() == raft.Leader {
 		if err := n.transferLeadership(ctx); err != nil {
 			n.cfg.Log.Info("leadership was not handed over", "error", err)
 		}
 	}
-	n.proposer.close()
-	err := n.raft.Shutdown().Error()
-	n.cancel()
-	n.wg.Wait()
-	n.fleet.End()
-	return errors.Join(err, n.closeTransport(), n.state.Close(), n.closeLog())
+	done := make(chan error, 1)
+	go func() {
+		n.proposer.close()
+		done <- errors.Join(n.stop(), n.state.Close(), n.closeLog())
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("the server did not end in time: %w", ctx.Err())
+	}
 }
 
 // Kill ends the server as a crash would, but for what the operating system keeps: for
 // simulations.
 func (n *Node) Kill() error {
-	err := n.raft.Shutdown().Error()
-	n.proposer.close()
+	n.proposer.abort()
+	return errors.Join(n.stop(), n.state.Abandon(), n.closeLog())
+}
+
+// settleTimeout bounds how long raft goes on for the sake of what waits for it.
+const settleTimeout = 2 * time.Second
+
+// stop ends everything that runs. Raft is the last to go: what it has committed but not
+// yet applied when it ends is never answered, and whoever waits for it would wait
+// forever. What it cannot commit is answered when it ends, so that is not waited for
+// for long.
+func (n *Node) stop() error {
 	n.cancel()
-	n.wg.Wait()
+	settled := make(chan struct{})
+	go func() {
+		defer close(settled)
+		n.proposer.wait()
+		n.wg.Wait()
+		n.reads.close()
+	}()
+	timer := time.NewTimer(settleTimeout)
+	defer timer.Stop()
+	select {
+	case <-settled:
+	case <-timer.C:
+	}
+	err := n.raft.Shutdown().Error()
+	<-settled
 	n.fleet.End()
-	return errors.Join(err, n.closeTransport(), n.state.Abandon(), n.closeLog())
+	return errors.Join(err, n.closeTransport())
 }
 
 func (n *Node) closeTransport() error {
@@ -187,6 +224,9 @@ func (n *Node) closeLog() error {
 // closeFiles closes what a failed Start had opened.
 func (n *Node) closeFiles() error {
 	var errs []error
+	if n.transport != nil {
+		errs = append(errs, n.closeTransport())
+	}
 	if n.state != nil {
 		errs = append(errs, n.state.Abandon())
 	}
@@ -202,7 +242,8 @@ func (n *Node) closeFiles() error {
 // transferLeadership gives leadership to the follower that is furthest.
 func (n *Node) transferLeadership(ctx context.Context) error {
 	done := make(chan error, 1)
-	go func() { done <- n.raft.LeadershipTransfer().Error() }()
+	// Raft answers it, within about an election timeout, unless it is stuck itself.
+	n.wg.Go(func() { done <- n.raft.LeadershipTransfer().Error() })
 	select {
 	case err := <-done:
 		return err
@@ -249,7 +290,11 @@ func (n *Node) runSnapshots() {
 			}
 			start := time.Now()
 			err := n.raft.Snapshot().Error()
-			n.cfg.Log.Debug("snapshot", "took", time.Since(start), "trailing", trailing, "error", err)
+			level := slog.LevelDebug
+			if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && !errors.Is(err, raft.ErrRaftShutdown) {
+				level = slog.LevelWarn // the log goes on growing
+			}
+			n.cfg.Log.Log(n.ctx, level, "snapshot", "took", time.Since(start), "trailing", trailing, "error", err)
 		}
 	}
 }

@@ -94,7 +94,7 @@ func (p *proposer) propose(op *logpb.Op, done func(fsm.Result, error)) {
 	var err error
 	switch {
 	case p.closed:
-		err = task.Errorf(task.KindUnavailable, "the server is shutting down")
+		err = errClosing()
 	case len(p.lanes[l]) >= laneOps || p.bytes[l]+size > laneBytes && len(p.lanes[l]) > 0:
 		err = &task.Error{Kind: task.KindExhausted, Msg: "too many requests wait for the log; try again", RetryAfter: retryDelay}
 	default:
@@ -199,14 +199,34 @@ func (p *proposer) finish(proposals []proposal, results []fsm.Result, err error)
 	}
 }
 
-// close refuses what is new, and returns when all that waits has its answer.
+// close refuses what is new. What waits already is still proposed.
 func (p *proposer) close() {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
-	p.changed.Broadcast()
-	p.wg.Wait()
+	p.changed.Signal()
 }
+
+// abort refuses what is new and what waits.
+func (p *proposer) abort() {
+	p.mu.Lock()
+	p.closed = true
+	var dropped []proposal
+	for l := range p.lanes {
+		dropped = append(dropped, p.lanes[l]...)
+		p.lanes[l], p.bytes[l] = nil, 0
+	}
+	p.mu.Unlock()
+	p.changed.Signal()
+	for _, d := range dropped {
+		d.done(fsm.Result{}, errClosing())
+	}
+}
+
+// wait returns when all that waited when it was closed has its answer.
+func (p *proposer) wait() { p.wg.Wait() }
+
+func errClosing() error { return task.Errorf(task.KindUnavailable, "the server is shutting down") }
 
 // proposalError says what raft's error means. Only these three are sure not to have
 // taken effect; after any other the entry may yet be committed.

@@ -17,7 +17,9 @@ const barrierTimeout = 5 * time.Second
 type barrierGroup struct {
 	mu      sync.Mutex
 	running bool
+	closed  bool
 	next    *barrierRound
+	wg      sync.WaitGroup
 }
 
 type barrierRound struct {
@@ -29,13 +31,18 @@ type barrierRound struct {
 func (g *barrierGroup) join(barrier func() error) *barrierRound {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.closed {
+		round := &barrierRound{done: make(chan struct{}), err: errClosing()}
+		close(round.done)
+		return round
+	}
 	if g.next == nil {
 		g.next = &barrierRound{done: make(chan struct{})}
 	}
 	round := g.next
 	if !g.running {
 		g.running = true
-		go g.run(barrier)
+		g.wg.Go(func() { g.run(barrier) })
 	}
 	return round
 }
@@ -56,6 +63,22 @@ func (g *barrierGroup) run(barrier func() error) {
 	}
 }
 
+// close refuses new reads and returns when those that wait have their answer.
+func (g *barrierGroup) close() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.wg.Wait()
+}
+
+// barrier returns when everything that was committed before it is applied here.
+func (n *Node) barrier(timeout time.Duration) error {
+	if err := n.raft.Barrier(timeout).Error(); err != nil {
+		return err
+	}
+	return n.applier.failure()
+}
+
 // Barrier returns when everything that was acknowledged anywhere before it was called is
 // in this server's state machine, and this server was the leader after it was called. A
 // read behind it is linearizable.
@@ -63,7 +86,7 @@ func (n *Node) Barrier(ctx context.Context) error {
 	if err := n.CheckLeader(); err != nil {
 		return err
 	}
-	round := n.reads.join(func() error { return n.raft.Barrier(barrierTimeout).Error() })
+	round := n.reads.join(func() error { return n.barrier(barrierTimeout) })
 	select {
 	case <-round.done:
 	case <-ctx.Done():

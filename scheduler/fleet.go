@@ -171,18 +171,71 @@ func (m *Member) extra(slots uint32) uint32 {
 	return uint32(min(int64(ahead/m.run)*int64(slots), task.MaxOutstanding))
 }
 
+// Follow makes the sessions that open returns the members. A session whose worker was
+// lost between opening and attaching gets a lease too: nobody else would ever end it.
+// And one that was closed just before its worker attached is none any more.
+func (f *Fleet) Follow(open func() []fsm.Session) {
+	f.mu.Lock()
+	known := make([]uint64, 0, len(f.members))
+	for id := range f.members {
+		known = append(known, id)
+	}
+	f.mu.Unlock()
+	// Asked behind the members: each of those was open when it became one.
+	isOpen := map[uint64]struct{}{}
+	for _, s := range open() {
+		isOpen[s.Id] = struct{}{}
+	}
+	for _, id := range known {
+		if _, ok := isOpen[id]; !ok {
+			f.SessionClosed(id)
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.leading {
+		return
+	}
+	now := time.Now()
+	for id := range isOpen {
+		if f.members[id] == nil {
+			f.members[id] = &Member{beat: now}
+		}
+	}
+}
+
+// Renew gives every session a full lease.
+func (f *Fleet) Renew() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	for _, m := range f.members {
+		m.beat = now
+	}
+}
+
 // Expired returns the sessions whose lease has ended.
 func (f *Fleet) Expired() []uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var out []uint64
 	for id, m := range f.members {
-		if time.Since(m.beat) > f.lease {
+		if f.hasExpired(m) {
 			out = append(out, id)
 		}
 	}
 	return out
 }
+
+// IsExpired says whether the lease of a session has ended.
+func (f *Fleet) IsExpired(session uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.members[session]
+	return m != nil && f.hasExpired(m)
+}
+
+func (f *Fleet) hasExpired(m *Member) bool { return time.Since(m.beat) > f.lease }
 
 // Status is what a list of workers shows of a session.
 type Status struct {

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,27 +55,68 @@ const (
 	retryPause = 20 * time.Millisecond
 )
 
+// tour goes around the classes of ready jobs, a view at a time.
+type tour struct {
+	// from is where the next view begins.
+	from string
+	// start is where the tour began, once it has.
+	start string
+	begun bool
+}
+
+// saw takes note of a view from t.from up to next, and says whether every class was
+// seen since the tour began. Then the next view begins another one.
+func (t *tour) saw(next string) (over bool) {
+	at := t.from
+	t.from = next
+	switch {
+	case next == "":
+		over = true
+	case !t.begun:
+		t.start, t.begun = at, true
+	case at < next:
+		over = at < t.start && t.start <= next
+	default: // it went on at the first class behind the last one
+		over = at < t.start || t.start <= next
+	}
+	if over {
+		t.begun = false
+	}
+	return over
+}
+
 // allocate plans and proposes, one plan in flight.
 func (l *Loops) allocate(ctx context.Context) {
-	from := ""
+	var around tour
 	for seed := uint64(1); ctx.Err() == nil; seed++ {
 		m := l.State.Machine()
 		now := l.Proposer.Now()
 		due, next := m.Due(now, expireBatch)
-		if len(due) > 0 && !l.propose(ctx, &logpb.Op{Op: &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: due}}}) {
-			continue
+		if len(due) > 0 {
+			if _, ok := l.propose(ctx, &logpb.Op{Op: &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: due}}}); !ok {
+				continue
+			}
 		}
-		v := m.View(now, from)
-		from = v.Next
+		v := m.View(now, around.from)
+		over := around.saw(v.Next)
 		plan := Plan(Input{View: v, Extra: l.Fleet.Extra(v.Sessions), Seed: seed})
-		if len(plan) > 0 {
-			l.propose(ctx, &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: &logpb.ApplyPlan{Assign: plan}}})
-			continue
+		switch {
+		case len(plan) > 0:
+			around.begun = false
+			l.grant(ctx, plan)
+		case over:
+			// No class has anything that anybody could take.
+			l.sleep(ctx, now, next)
 		}
-		if v.Next != "" {
-			continue // more classes to look at
-		}
-		l.sleep(ctx, now, next)
+	}
+}
+
+// grant proposes a plan. One that was refused as a whole would be made again and again,
+// an entry each time, so it waits a moment then.
+func (l *Loops) grant(ctx context.Context, plan []*logpb.Assign) {
+	r, ok := l.propose(ctx, &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: &logpb.ApplyPlan{Assign: plan}}})
+	if ok && r.Granted == 0 {
+		pause(ctx, retryPause)
 	}
 }
 
@@ -94,36 +136,66 @@ func (l *Loops) sleep(ctx context.Context, now, next int64) {
 }
 
 // propose proposes op; after a failure it waits a moment and returns false.
-func (l *Loops) propose(ctx context.Context, op *logpb.Op) bool {
-	if _, err := l.Proposer.Propose(ctx, op); err != nil {
+func (l *Loops) propose(ctx context.Context, op *logpb.Op) (r fsm.Result, ok bool) {
+	r, err := l.Proposer.Propose(ctx, op)
+	if err != nil {
 		l.Log.Debug("a proposal of the leader failed", "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(retryPause):
-		}
-		return false
+		pause(ctx, retryPause)
+		return r, false
 	}
-	return true
+	return r, true
 }
 
-// leaseLooks is how often within a lease its end is looked for.
-const leaseLooks = 20
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+const (
+	// leaseLooks is how often within a lease its end is looked for.
+	leaseLooks = 20
+	// closeAtOnce is how many sessions are closed in one go: a rack of workers that is
+	// lost must not wait for a commit each.
+	closeAtOnce = 256
+)
 
 // expireLeases closes the sessions of workers that fell silent.
 func (l *Loops) expireLeases(ctx context.Context) {
 	tick := time.NewTicker(max(l.Fleet.Lease()/leaseLooks, 10*time.Millisecond))
 	defer tick.Stop()
-	for {
+	for last := time.Now(); ; last = time.Now() {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		for _, id := range l.Fleet.Expired() {
-			l.Log.Info("a worker's lease has ended", "session", id)
-			l.propose(ctx, &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: id}}})
+		if time.Since(last) > l.Fleet.Lease()/2 {
+			// It was this server that stood still: beats may wait unread.
+			l.Log.Warn("this server stood still: every worker gets a new lease", "for", time.Since(last))
+			l.Fleet.Renew()
+		}
+		l.Fleet.Follow(l.State.Machine().Sessions)
+		for some := range slices.Chunk(l.Fleet.Expired(), closeAtOnce) {
+			l.closeExpired(ctx, some)
 		}
 	}
+}
+
+// closeExpired closes sessions side by side. Some may have beaten since they were found.
+func (l *Loops) closeExpired(ctx context.Context, sessions []uint64) {
+	var wg sync.WaitGroup
+	for _, id := range sessions {
+		if !l.Fleet.IsExpired(id) {
+			continue
+		}
+		l.Log.Info("a worker's lease has ended", "session", id)
+		wg.Go(func() {
+			l.propose(ctx, &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: id}}})
+		})
+	}
+	wg.Wait()
 }
 
 // collectBatch bounds what one Collect forgets: its deletes are one transaction.

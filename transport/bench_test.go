@@ -3,9 +3,11 @@ package transport_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rota-scheduler/rota/client"
@@ -36,5 +38,59 @@ func BenchmarkArray(b *testing.B) {
 		}
 		require.Equal(b, n, got)
 		b.ReportMetric(n/time.Since(start).Seconds(), "tasks/s")
+	}
+}
+
+// BenchmarkDistinct runs tasks with payloads and results of their own, in jobs of 1000.
+func BenchmarkDistinct(b *testing.B) {
+	c := testcluster.Start(b, 3, nil)
+	half := func(_ context.Context, t *worker.Task) ([]byte, error) { return t.Payload[:16], nil }
+	for i := range 2 {
+		c.Worker(worker.Config{Name: fmt.Sprintf("w%d", i), Slots: 4, Handlers: map[string]worker.Handler{"half": half}})
+	}
+	cl := c.Client()
+	ctx := context.Background()
+	const n, batch, streams = 100_000, 1000, 16
+	for b.Loop() {
+		start := time.Now()
+		var wg sync.WaitGroup
+		for s := range streams {
+			wg.Go(func() {
+				for k := s * batch; k < n; k += streams * batch {
+					job, err := cl.Submit(ctx, client.Request{Spec: task.Spec{Handler: "half"}, Payloads: func(yield func([]byte) bool) {
+						for i := range batch {
+							if !yield(fmt.Appendf(nil, "%064d", k+i)) {
+								return
+							}
+						}
+					}})
+					assert.NoError(b, err)
+					got := 0
+					for _, err := range job.AsCompleted(ctx) {
+						assert.NoError(b, err)
+						got++
+					}
+					assert.Equal(b, batch, got)
+				}
+			})
+		}
+		wg.Wait()
+		b.ReportMetric(n/time.Since(start).Seconds(), "tasks/s")
+	}
+}
+
+// BenchmarkSingle runs one task at a time, from submit to its result.
+func BenchmarkSingle(b *testing.B) {
+	c := testcluster.Start(b, 3, nil)
+	noop := func(context.Context, *worker.Task) ([]byte, error) { return nil, nil }
+	c.Worker(worker.Config{Name: "w", Slots: 4, Handlers: map[string]worker.Handler{"noop": noop}})
+	cl := c.Client()
+	ctx := context.Background()
+	for b.Loop() {
+		job, err := cl.Submit(ctx, client.Request{Spec: task.Spec{Handler: "noop"}})
+		require.NoError(b, err)
+		for _, err := range job.AsCompleted(ctx) {
+			require.NoError(b, err)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/task"
@@ -22,8 +23,16 @@ type Peers struct {
 	conns map[string]*grpc.ClientConn
 }
 
+// reconnect is how soon a server that has come back is found: sooner than by clients,
+// of whom there are many more.
+var reconnect = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 200 * time.Millisecond},
+	MinConnectTimeout: time.Second,
+}
+
 // NewPeers returns Peers without connections; they are made as they are needed.
 func NewPeers(opts ...grpc.DialOption) *Peers {
+	opts = append([]grpc.DialOption{grpc.WithConnectParams(reconnect)}, opts...)
 	return &Peers{opts: opts, conns: map[string]*grpc.ClientConn{}}
 }
 

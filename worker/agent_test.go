@@ -59,7 +59,7 @@ func startAgent(t testing.TB, d *double, dataDir string) *agent {
 	// A file, not a pipe: the guard has it too, and Wait would wait for the guard.
 	stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
 	require.NoError(t, err)
-	defer stderr.Close()
+	defer func() { _ = stderr.Close() }()
 	a.cmd.Stderr = stderr
 	require.NoError(t, a.cmd.Start())
 	go func() {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"pgregory.net/rapid"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
@@ -237,12 +238,58 @@ func TestTimeoutOfACommand(t *testing.T) {
 	t.Parallel()
 	b := setupCommands(t)
 	a := shell(1, "echo slow >&2; sleep 1000")
-	a.Work.Timeout = durationpb.New(100 * time.Millisecond)
+	a.Work.Timeout = durationpb.New(time.Second)
 	b.assign(t, a)
 	got := b.await(t, 1, 0)
 	require.Equal(t, rotav1.Outcome_OUTCOME_FAILED, got.outcome)
 	require.Equal(t, rotav1.Reason_REASON_TIMEOUT, got.reason)
 	require.Equal(t, "slow\n", got.stderr)
+}
+
+func TestGracefulStopEndsCommands(t *testing.T) {
+	t.Parallel()
+	b := setupCommands(t)
+	dir := t.TempDir()
+	b.assign(t, shell(1, fmt.Sprintf("trap 'echo asked > %s/asked; exit 0' TERM; echo $$ > %s/pid; while :; do sleep 0.02; done", dir, dir)))
+	pid := pidIn(t, dir+"/pid")
+	b.end()
+	require.NoError(t, <-b.done)
+	require.Equal(t, rotav1.Outcome_OUTCOME_STOPPED, b.await(t, 1, 0).outcome)
+	require.FileExists(t, dir+"/asked")
+	require.False(t, alive(pid))
+}
+
+func TestStartRequestsCrossTheWire(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		want := &startRequest{
+			id: rapid.Uint64().Draw(t, "id"), exclusive: rapid.Bool().Draw(t, "exclusive"),
+			path: rapid.String().Draw(t, "path"), dir: rapid.String().Draw(t, "dir"),
+			argv: rapid.SliceOfN(rapid.String(), 1, 5).Draw(t, "argv"), env: rapid.SliceOfN(rapid.String(), 1, 5).Draw(t, "env"),
+			stdin: rapid.SampledFrom([]int{-1, 7}).Draw(t, "stdin"), stdout: 8, stderr: 9,
+		}
+		sent := append(want.frame(), frame(frameHold)...)
+		files := append(want.files(), 10)
+		var in frames
+		for len(sent) > 0 {
+			n := rapid.IntRange(1, len(sent)).Draw(t, "arrives")
+			in.feed(sent[:n])
+			sent = sent[n:]
+			kind, body, ok, err := in.next()
+			require.NoError(t, err)
+			if !ok {
+				continue
+			}
+			require.Equal(t, byte(frameStart), kind)
+			got, err := parseStart(body, &files)
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+			require.Equal(t, []int{10}, files)
+			_, err = parseStart(body[:len(body)-1], &files)
+			require.Error(t, err)
+			return
+		}
+	})
 }
 
 func TestCommandsAreRefusedWhereTheyAreNotAllowed(t *testing.T) {

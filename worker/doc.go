@@ -4,11 +4,11 @@
 // # The way of one task
 //
 //	session.go   Assignments arrive on the stream of the session
-//	board.go     what is not held already is queued, as ranges, not as tasks
+//	board.go     what is not held already is queued, as ranges, not as tasks (span.go)
 //	slot.go      a slot takes the next task and runs it
 //	handler.go   ... as a Go function
-//	command.go   ... as a program, which the guard starts (guard.go, guardproc.go)
-//	outbox.go    the result joins a group of results that ended alike
+//	command.go   ... as a program, which the guard starts
+//	outbox.go    the result joins a group of results that ended alike (group.go)
 //	session.go   groups go out as Reports, and are kept until they are answered
 //	board.go     what is answered is no longer held
 //
@@ -42,7 +42,8 @@
 // knows a process group from the moment it exists. There is no instant at which
 // the agent could die and leave a group that nobody knows, as there would be if
 // the agent started commands itself and registered them afterwards. See guard.go
-// for the alternatives that were weighed.
+// for the alternatives that were weighed; guardmain.go, guardproc.go and
+// guardenforce.go are the guard itself, guardwire.go what it is told.
 //
 // # Trade-offs
 //
@@ -55,4 +56,6 @@
 //     expect, and too much of it ends the task instead of filling a disk.
 //   - A Go handler that ignores its context keeps its slot. If its task is
 //     exclusive, the guard kills the whole agent when the lease demands it.
+//   - The lease, the guard and the reaping of groups rest on Linux: CLOCK_BOOTTIME,
+//     subreapers, death signals and /proc. There is no version for other systems.
 package worker

@@ -167,7 +167,7 @@ func (id *identity) save(session uint64) error {
 	if err != nil {
 		return fmt.Errorf("sync the worker's data folder: %w", err)
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	if err := d.Sync(); err != nil {
 		return fmt.Errorf("sync the worker's data folder: %w", err)
 	}
@@ -180,11 +180,11 @@ func writeSynced(path string, b []byte) error {
 		return err
 	}
 	if _, err := f.Write(b); err != nil {
-		f.Close()
+		_ = f.Close()
 		return err
 	}
 	if err := f.Sync(); err != nil {
-		f.Close()
+		_ = f.Close()
 		return err
 	}
 	return f.Close()
@@ -193,10 +193,10 @@ func writeSynced(path string, b []byte) error {
 // close lets go of the folder.
 func (id *identity) close() {
 	if id.guardLock != nil {
-		id.guardLock.Close()
+		_ = id.guardLock.Close()
 	}
 	if id.lock != nil {
-		id.lock.Close()
+		_ = id.lock.Close()
 	}
 }
 

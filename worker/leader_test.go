@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -79,6 +80,7 @@ type double struct {
 
 	// What it has seen.
 	session  uint64
+	assigned []*rotav1.Assignment
 	hellos   []*rotav1.Hello
 	beats    []*rotav1.Beat
 	seqs     []uint64
@@ -142,7 +144,7 @@ func (d *double) Session(stream grpc.BidiStreamingServer[rotav1.SessionRequest, 
 	if d.welcome != nil {
 		d.welcome(h, w)
 	}
-	d.stream, d.cut = stream, cut
+	d.stream, d.cut = nil, cut
 	d.mu.Unlock()
 	if err := d.send(stream, &rotav1.SessionResponse{Message: &rotav1.SessionResponse_Welcome{Welcome: w}}); err != nil {
 		return err
@@ -164,7 +166,7 @@ func (d *double) Session(stream grpc.BidiStreamingServer[rotav1.SessionRequest, 
 	case <-ctx.Done():
 		return wire.ToStatus(task.Errorf(task.KindUnavailable, "cut by the test"))
 	case err := <-failed:
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		return err
@@ -180,9 +182,16 @@ func (d *double) send(stream grpc.BidiStreamingServer[rotav1.SessionRequest, rot
 func (d *double) heard(stream grpc.BidiStreamingServer[rotav1.SessionRequest, rotav1.SessionResponse], m *rotav1.SessionRequest) error {
 	d.mu.Lock()
 	var answer *rotav1.SessionResponse
+	var again []*rotav1.Assignment
 	switch m := m.GetMessage().(type) {
 	case *rotav1.SessionRequest_Beat:
 		d.beats = append(d.beats, m.Beat)
+		// With its first beat the worker has accepted the welcome. What is sent to a
+		// stream that it has given up is lost, and only true leaders send it again.
+		if d.stream != stream {
+			d.stream = stream
+			again = d.unreported()
+		}
 		if !d.noBeats {
 			term := d.term
 			if d.beatTerm != 0 {
@@ -210,10 +219,38 @@ func (d *double) heard(stream grpc.BidiStreamingServer[rotav1.SessionRequest, ro
 		answer = &rotav1.SessionResponse{Message: &rotav1.SessionResponse_GoodbyeAnswer{GoodbyeAnswer: &rotav1.GoodbyeAnswer{}}}
 	}
 	d.mu.Unlock()
-	if answer == nil {
+	if answer != nil {
+		if err := d.send(stream, answer); err != nil {
+			return err
+		}
+	}
+	if len(again) > 0 {
+		return d.send(stream, assignments(again))
+	}
+	return nil
+}
+
+// unreported is the assignments of which nothing was reported. On a new stream they
+// are sent again, as those may be that were lost with the old one.
+func (d *double) unreported() []*rotav1.Assignment {
+	if d.countOnly {
 		return nil
 	}
-	return d.send(stream, answer)
+	var all []*rotav1.Assignment
+	for _, a := range d.assigned {
+		reported := false
+		for i := a.GetRange().GetFirst(); i < a.GetRange().GetFirst()+a.GetRange().GetCount(); i++ {
+			reported = reported || len(d.reports[attempt{a.GetJobId(), i, uint64(int64(i) + a.GetTokenOffset())}]) > 0
+		}
+		if !reported {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+func assignments(list []*rotav1.Assignment) *rotav1.SessionResponse {
+	return &rotav1.SessionResponse{Message: &rotav1.SessionResponse_Assignments{Assignments: &rotav1.Assignments{Assignments: list}}}
 }
 
 func (d *double) note(g *rotav1.ReportGroup) {
@@ -259,9 +296,10 @@ func (d *double) tell(t testing.TB, m *rotav1.SessionResponse) {
 	})
 }
 
-func (d *double) assign(t testing.TB, assignments ...*rotav1.Assignment) {
+func (d *double) assign(t testing.TB, list ...*rotav1.Assignment) {
 	t.Helper()
-	d.tell(t, &rotav1.SessionResponse{Message: &rotav1.SessionResponse_Assignments{Assignments: &rotav1.Assignments{Assignments: assignments}}})
+	d.tell(t, assignments(list))
+	d.set(func() { d.assigned = append(d.assigned, list...) })
 }
 
 func (d *double) stop(t testing.TB, tasks ...*rotav1.HeldTasks) {
@@ -275,6 +313,7 @@ func (d *double) breakStream(t testing.TB) {
 	d.mu.Lock()
 	n := len(d.hellos)
 	d.cut()
+	d.stream = nil
 	d.mu.Unlock()
 	eventually(t, "the worker came back", func() bool {
 		d.mu.Lock()

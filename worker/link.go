@@ -163,17 +163,18 @@ func notify(c chan struct{}) {
 // trying again is hopeless.
 func (w *Worker) keepAttached(ctx context.Context) error {
 	var back backoff
-	redirects := 0
+	redirects, refusals := 0, 0
 	welcomedOnce := false
 	lastWarning := time.Duration(-1 << 62)
 	for {
 		addr := w.link.next()
 		began := monoNow()
 		welcomed, err := w.attach(ctx, addr)
-		if ctx.Err() != nil || w.hasLeft() {
-			return nil
-		}
 		err = wire.FromStatus(err)
+		if ctx.Err() != nil || w.hasLeft() {
+			w.log.Debug("the session's stream ended for good", "addr", addr, "err", err)
+			break
+		}
 		if welcomed {
 			welcomedOnce = true
 			redirects = 0
@@ -183,7 +184,13 @@ func (w *Worker) keepAttached(ctx context.Context) error {
 			}
 			w.log.Info("the session's stream ended", "addr", addr, "err", err)
 		}
-		if kind := task.KindOf(err); !welcomedOnce && (kind == task.KindInvalid || kind == task.KindTooLarge) {
+		// One address may be that of something else; all of them are not by accident.
+		if kind := task.KindOf(err); !welcomed && (kind == task.KindInvalid || kind == task.KindTooLarge) {
+			refusals++
+		} else {
+			refusals = 0
+		}
+		if !welcomedOnce && refusals >= len(w.cfg.Addrs) {
 			return err
 		}
 		var e *task.Error
@@ -202,9 +209,10 @@ func (w *Worker) keepAttached(ctx context.Context) error {
 			wait = max(wait, min(e.RetryAfter, maxRetryAfter))
 		}
 		if !w.pause(ctx, wait) {
-			return nil
+			break
 		}
 	}
+	return nil
 }
 
 // warnEvery is how often failing attempts are logged.

@@ -12,5 +12,7 @@ func TestMain(m *testing.M) {
 		testAgent(addr)
 		return
 	}
+	// A race detector waits a second at the end of each process, and every guard is one.
+	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	goleak.VerifyTestMain(m)
 }

@@ -58,13 +58,13 @@ func (p *pipes) open(stdin []byte, r *startRequest) (err error) {
 	}
 	r.stdin = fds[0]
 	if err := unix.SetNonblock(fds[1], true); err != nil {
-		unix.Close(fds[1])
+		closeFiles(fds[1])
 		return err
 	}
 	// As a rule the payload fits into the pipe, and needs no goroutine.
 	n, err := unix.Write(fds[1], stdin)
 	if err != nil && !errors.Is(err, unix.EAGAIN) {
-		unix.Close(fds[1])
+		closeFiles(fds[1])
 		return err
 	}
 	if n == len(stdin) {
@@ -84,8 +84,7 @@ func outPipe() (*os.File, int, error) {
 		return nil, -1, err
 	}
 	if err := unix.SetNonblock(fds[0], true); err != nil {
-		unix.Close(fds[0])
-		unix.Close(fds[1])
+		closeFiles(fds[0], fds[1])
 		return nil, -1, err
 	}
 	return os.NewFile(uintptr(fds[0]), "pipe"), fds[1], nil
@@ -93,9 +92,14 @@ func outPipe() (*os.File, int, error) {
 
 // started closes the command's ends here: the guard has got them, or nobody will.
 func (p *pipes) started(r *startRequest) {
-	for _, fd := range []int{r.stdin, r.stdout, r.stderr} {
+	closeFiles(r.stdin, r.stdout, r.stderr)
+}
+
+// closeFiles closes what there is. Pipes have nothing to say about it.
+func closeFiles(fds ...int) {
+	for _, fd := range fds {
 		if fd >= 0 {
-			unix.Close(fd)
+			_ = unix.Close(fd)
 		}
 	}
 }
@@ -103,7 +107,7 @@ func (p *pipes) started(r *startRequest) {
 func (p *pipes) close() {
 	for _, f := range []*os.File{p.stdin, p.stdout, p.stderr} {
 		if f != nil {
-			f.Close()
+			_ = f.Close()
 		}
 	}
 }
@@ -122,7 +126,7 @@ func (p *pipes) read(s *slot, c *proc) (output []byte, tooMuch bool) {
 			defer close(p.stdinDone)
 			// A command need not read its input.
 			_, _ = p.stdin.Write(p.rest)
-			p.stdin.Close()
+			_ = p.stdin.Close()
 		}()
 	}
 	b := s.stdout[:0]

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -39,13 +40,13 @@ func pristine(dir string) bool {
 	if err != nil {
 		return false
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	info, err := d.Stat()
 	if err != nil || info.Mode() != fs.ModeDir|0o700 {
 		return false
 	}
 	_, err = d.Readdirnames(1)
-	return err == io.EOF
+	return errors.Is(err, io.EOF)
 }
 
 // removeAll removes a folder even where commands have taken the rights to do so.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
 )
 
@@ -18,6 +19,9 @@ const (
 	// defaultRequestTimeout is how long a verb tries to get an answer. It covers a
 	// failover several times over.
 	defaultRequestTimeout = 10 * time.Second
+	// leaderlessTimeout bounds the question whether it is for want of a leader that a
+	// request got no answer.
+	leaderlessTimeout = time.Second
 )
 
 // app is what all verbs share: the streams, the environment and the flags that every
@@ -45,9 +49,44 @@ func (a *app) run(ctx context.Context, args []string) int {
 		err = errInterrupted
 	}
 	if text := errorText(err); text != "" {
+		if hint := a.hint(err); hint != "" {
+			text += " (" + hint + ")"
+		}
 		fmt.Fprintf(a.err, "rota: %s\n", text)
 	}
 	return exitCode(err)
+}
+
+// hint says what may be done about an error; "" where its text says it.
+func (a *app) hint(err error) string {
+	if errors.As(err, new(*usageError)) || errors.Is(err, errInterrupted) || errors.Is(err, errWaitTimeout) {
+		return ""
+	}
+	switch task.KindOf(err) {
+	case task.KindUnavailable, task.KindUnknownOutcome:
+		if a.leaderless() {
+			return "the servers answer, but none of them leads: are most of them up?"
+		}
+		return "are the servers up? name them by --addr or ROTA_ADDR"
+	case task.KindExhausted:
+		return "the servers are busy: try again in a moment"
+	default:
+		return ""
+	}
+}
+
+// leaderless says that some server answers, and knows of no leader. Without one a
+// request is held until its time is over, which by itself says nothing.
+func (a *app) leaderless() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), leaderlessTimeout)
+	defer cancel()
+	c, err := a.connect()
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	info, err := c.Status(ctx)
+	return err == nil && info.Leader == ""
 }
 
 // say tells people something, beside the data.

@@ -88,12 +88,12 @@ func (a *app) collect(ctx context.Context, c collection) (t tally, err error) {
 	if c.asCompleted {
 		results = c.job.AsCompletedFrom(wait, c.cursor)
 	}
-	print, end := a.printer(s, &c)
+	show, end := a.printer(s, &c)
 	t, err = take(results, func(r *client.Result) error {
 		if r.State != task.Succeeded && !c.quiet {
 			explain(s, c.job.ID(), r)
 		}
-		return print(r)
+		return show(r)
 	})
 	if err != nil {
 		return t, err
@@ -125,14 +125,14 @@ func take(results iter.Seq2[client.Result, error], f func(r *client.Result) erro
 }
 
 // printer returns what prints one result, and what ends the printing.
-func (a *app) printer(s *screen, c *collection) (print func(r *client.Result) error, end func() error) {
+func (a *app) printer(s *screen, c *collection) (show func(r *client.Result) error, end func() error) {
 	nothing := func() error { return nil }
 	if a.format != formatTable {
 		list := a.newJSONList(s.out)
-		print = func(r *client.Result) error {
+		show = func(r *client.Result) error {
 			return s.data(func(io.Writer) error { return list.add(shapeResult(c.job.ID(), r, c.asCompleted)) })
 		}
-		return print, func() error { return s.data(func(io.Writer) error { return list.end() }) }
+		return show, func() error { return s.data(func(io.Writer) error { return list.end() }) }
 	}
 	if c.raw {
 		return func(r *client.Result) error {

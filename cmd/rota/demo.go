@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rota-scheduler/rota/client"
-	"github.com/rota-scheduler/rota/cmd/rota/internal/localcluster"
+	"github.com/rota-scheduler/rota/internal/localcluster"
 	"github.com/rota-scheduler/rota/task"
 )
 

@@ -81,11 +81,14 @@ func findFiles(dirs []string, suffix string) ([]file, error) {
 	var files []file
 	for _, dir := range dirs {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			switch {
-			case err != nil && path == dir:
-				return err
-			case err != nil || !d.Type().IsRegular() || !strings.HasSuffix(path, suffix) || len(files) == mostFiles:
-				return nil // what cannot be read is not part of the tour
+			if err != nil {
+				if path == dir {
+					return err
+				}
+				return fs.SkipDir // what cannot be read is not part of the tour
+			}
+			if !d.Type().IsRegular() || !strings.HasSuffix(path, suffix) || len(files) == mostFiles {
+				return nil
 			}
 			if hash, err := hashFile(path); err == nil {
 				files = append(files, file{path, hash})

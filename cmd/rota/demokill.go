@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
-	"github.com/rota-scheduler/rota/cmd/rota/internal/localcluster"
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/internal/localcluster"
 	"github.com/rota-scheduler/rota/wire"
 )
 
@@ -16,6 +18,8 @@ const (
 	failoverTimeout = 20 * time.Second
 	// readyEvery is how often a new leader is asked whether it serves.
 	readyEvery = 2 * time.Millisecond
+	// verifyEvery is how often the servers' states are compared until all answer.
+	verifyEvery = 100 * time.Millisecond
 )
 
 // failover is a leader killed and what came of it.
@@ -189,7 +193,7 @@ func (h *hashJob) restart(ctx context.Context) error {
 	if err := killed.WaitReady(ctx); err != nil {
 		return err
 	}
-	info, err := h.client.Verify(ctx)
+	info, err := h.verify(ctx)
 	if err != nil {
 		return err
 	}
@@ -198,4 +202,25 @@ func (h *hashJob) restart(ctx context.Context) error {
 	}
 	h.news(good, "state", fmt.Sprintf("%s is back; all servers have digest %s at index %d", killed.Name, digestText(info.Servers[0]), info.Index))
 	return nil
+}
+
+// verify compares the servers' states once all of them answer: the leader may need a
+// moment to notice that one is back.
+func (h *hashJob) verify(ctx context.Context) (client.VerifyInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, failoverTimeout)
+	defer cancel()
+	tick := time.NewTicker(verifyEvery)
+	defer tick.Stop()
+	for {
+		info, err := h.client.Verify(ctx)
+		silent := slices.ContainsFunc(info.Servers, func(s client.DigestInfo) bool { return s.Error != "" })
+		if err != nil || !silent {
+			return info, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return info, nil
+		}
+	}
 }

@@ -91,8 +91,8 @@ func exitCode(err error) int {
 	}
 }
 
-// errorText is what is said about an error, on one line and with what to do next; ""
-// where nothing is left to say.
+// errorText is what is said about an error, on one line; "" where nothing is left to
+// say.
 func errorText(err error) string {
 	var code *codeError
 	if err == nil || errors.As(err, &code) && code.err == nil {
@@ -105,23 +105,5 @@ func errorText(err error) string {
 			text = strings.TrimSuffix(text, ": "+e.Error())
 		}
 	}
-	text = strings.Join(strings.Fields(text), " ")
-	if hint := hintFor(err); hint != "" {
-		text += " (" + hint + ")"
-	}
-	return text
-}
-
-func hintFor(err error) string {
-	if errors.As(err, new(*usageError)) || errors.Is(err, errInterrupted) || errors.Is(err, errWaitTimeout) {
-		return ""
-	}
-	switch task.KindOf(err) {
-	case task.KindUnavailable, task.KindUnknownOutcome:
-		return "are the servers up? name them by --addr or ROTA_ADDR"
-	case task.KindExhausted:
-		return "the servers are busy: try again in a moment"
-	default:
-		return ""
-	}
+	return strings.Join(strings.Fields(text), " ")
 }

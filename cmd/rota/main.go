@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/term"
 )
@@ -26,6 +27,10 @@ func mainCode() int {
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
+// sameSignal is how long further signals count as the first one: timeout(1) and
+// shells send one to a process and once more to its group.
+const sameSignal = 200 * time.Millisecond
+
 // interruptible returns a context that the first signal ends. The second one ends
 // the process at once, whatever it is doing.
 func interruptible() (context.Context, func()) {
@@ -38,10 +43,17 @@ func interruptible() (context.Context, func()) {
 	ch := make(chan os.Signal, 2)
 	signal.Notify(ch, signals...)
 	go func() {
-		<-ch
-		cancel(errInterrupted)
-		<-ch
-		os.Exit(exitInterrupted)
+		first := time.Now()
+		for n := 0; ; n++ {
+			<-ch
+			switch {
+			case n == 0:
+				first = time.Now()
+				cancel(errInterrupted)
+			case time.Since(first) > sameSignal:
+				os.Exit(exitInterrupted)
+			}
+		}
 	}()
 	return ctx, func() { cancel(nil) }
 }

@@ -60,6 +60,7 @@ func groupOnly(cmd *cobra.Command, args []string) error {
 		}
 		return cmd.Help()
 	}
+	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		return usagef("unknown command %q: did you mean %s %s?", args[0], cmd.CommandPath(), near[0])
 	}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
-	"github.com/rota-scheduler/rota/internal/sim"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -126,13 +125,14 @@ func (w *world) opSubmit() *logpb.Op {
 	case w.chance("not before", 10):
 		s.NotBefore = w.clock + int64(of(w, "until", -time.Hour, time.Second, time.Minute))
 	}
-	if w.chance("expire", 25) {
+	open := w.chance("open", 30)
+	if w.chance("expire", 25) || open && w.chance("expire while open", 40) {
 		s.Expire = of(w, "expire by", time.Second, 20*time.Second, 20*time.Minute)
 	}
 	if w.chance("retention", 30) {
 		s.Retention = of(w, "retention for", time.Nanosecond, time.Second, 48*time.Hour)
 	}
-	o := &logpb.Submit{Open: w.chance("open", 25), Hold: w.chance("hold", 15), RetryOf: of[uint64](w, "retry of", 0, 0, 1)}
+	o := &logpb.Submit{Open: open, Hold: w.chance("hold", 15), RetryOf: of[uint64](w, "retry of", 0, 0, 1)}
 	o.Tasks = w.tasks(o.Open, w.chance("own", 50))
 	if w.chance("key", 35) {
 		o.Key, o.Hash = of(w, "request key", requestKeys...), []byte(of(w, "hash", "x", "x", "y"))
@@ -251,237 +251,6 @@ func (w *world) opCancel() *logpb.Op {
 		o.Index = proto.Uint32(uint32(w.between("index", uint64(0), uint64(j.Total()))))
 	}
 	return &logpb.Op{Op: &logpb.Op_Cancel{Cancel: o}}
-}
-
-func (w *world) opOpenSession() *logpb.Op {
-	pb := &logpb.Session{
-		Id: 77, Worker: of(w, "worker", workers...), Name: of(w, "name", "", "name"), Nonce: []byte{byte(w.below(21, "nonce"))},
-		Slots: of[uint32](w, "slots", 1, 1, 2, 8), Labels: []*logpb.Pair{{Key: "zone", Value: of(w, "zone", zones...)}},
-		Commands: w.chance("commands", 80), Handlers: of(w, "handlers", []string{"h1", "h2"}, []string{"h1", "h2"}, []string{"h1"}, nil),
-		Queues: of(w, "queues", nil, nil, []string{"default"}),
-	}
-	o := &logpb.OpenSession{Session: pb}
-	switch int(w.between("hostile hello", uint64(0), uint64(40))) {
-	case 0:
-		o.Session = nil
-	case 1:
-		pb.Worker = ""
-	case 2:
-		pb.Slots = of[uint32](w, "slots", 0, task.MaxSlots+1, math.MaxUint32)
-	}
-	for _, s := range w.model.Sessions {
-		if s.Worker == pb.Worker && w.chance("replace", 85) {
-			o.Replaces = s.Id
-			held := w.model.Held(s.Id)
-			n := int(w.between("done", uint64(0), uint64(len(held))))
-			o.Reports = w.reportOn(held[:n])
-			o.Held = w.heldOf(held[n:])
-		}
-	}
-	return &logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: o}}
-}
-
-// heldOf draws which of the tasks a worker says it still has, right or wrong.
-func (w *world) heldOf(held []sim.Event) (out []*logpb.Held) {
-	for _, e := range held {
-		if !w.chance("has", 70) {
-			continue
-		}
-		e.Token += of[uint64](w, "wrong token", 0, 0, 0, 0, 0, 1)
-		out = append(out, &logpb.Held{Job: e.Job, TokenOffset: int64(e.Token) - int64(e.Index), Ranges: []*logpb.Range{{First: e.Index, Count: 1}}})
-		if len(out) > 20 {
-			break
-		}
-	}
-	if w.chance("hostile held", 5) {
-		out = append(out, &logpb.Held{Job: 1, Ranges: []*logpb.Range{{First: of[uint32](w, "first", 3, math.MaxUint32), Count: of[uint32](w, "count", 4, math.MaxUint32)}}})
-	}
-	return out
-}
-
-// opEverySession opens a session that can run anything.
-func (w *world) opEverySession() *logpb.Op {
-	return &logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: &logpb.OpenSession{Session: &logpb.Session{
-		Worker: fmt.Sprintf("every-%d", w.model.NextSession), Nonce: []byte("n"), Slots: 100, Commands: true,
-		Handlers: []string{"h1", "h2"}, Labels: []*logpb.Pair{{Key: "zone", Value: "a"}},
-	}}}}
-}
-
-func (w *world) sessionID() uint64 {
-	if len(w.model.Sessions) > 0 && w.chance("known", 92) {
-		return of(w, "session", slices.Sorted(maps.Keys(w.model.Sessions))...)
-	}
-	return w.between("session", 0, w.model.NextSession)
-}
-
-func (w *world) opCloseSession() *logpb.Op {
-	return &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: w.sessionID(), Graceful: w.chance("graceful", 40)}}}
-}
-
-// opPlan assigns what a view shows, all of it or some.
-func (w *world) opPlan(some bool) *logpb.Op {
-	plan := &logpb.ApplyPlan{}
-	v := w.state.Machine().View(max(w.clock, w.model.Clock), "")
-	for c, class := range v.Classes {
-		var can []uint64
-		for _, s := range v.Sessions {
-			if s.Accepts[c] {
-				can = append(can, s.ID)
-			}
-		}
-		if len(can) == 0 {
-			continue
-		}
-		for _, jv := range class.Jobs {
-			for _, r := range jv.Ranges {
-				n := r.Count
-				if some {
-					n = uint32(w.between("part", uint64(0), uint64(r.Count)))
-				}
-				plan.Assign = append(plan.Assign, &logpb.Assign{Job: jv.ID, First: r.First, Count: n, Session: of(w, "to", can...)})
-			}
-		}
-	}
-	w.plans = append(w.plans, plan)
-	return &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: plan}}
-}
-
-// opPlanFor gives everything that is left of every job to one session.
-func (w *world) opPlanFor(session uint64) *logpb.Op {
-	plan := &logpb.ApplyPlan{}
-	for _, j := range w.model.JobList() {
-		if j.Finished == 0 {
-			plan.Assign = append(plan.Assign, &logpb.Assign{Job: j.ID, Count: j.Total(), Session: session})
-		}
-	}
-	return &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: plan}}
-}
-
-// opHostilePlan is an old plan, or one that makes no sense.
-func (w *world) opHostilePlan() *logpb.Op {
-	if len(w.plans) > 0 && w.chance("stale", 50) {
-		return &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: of(w, "plan", w.plans...)}}
-	}
-	if w.chance("everything", 40) {
-		return w.opPlanFor(w.sessionID())
-	}
-	plan := &logpb.ApplyPlan{}
-	for range w.between("assigns", 1, 3) {
-		plan.Assign = append(plan.Assign, &logpb.Assign{
-			Job: w.jobID(), Session: w.sessionID(), First: of[uint32](w, "first", 0, 0, 1, 2, 300, math.MaxUint32),
-			Count: of[uint32](w, "count", 0, 1, 1, 2, 5, 300, math.MaxUint32),
-		})
-	}
-	return &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: plan}}
-}
-
-func (w *world) opReport() *logpb.Op {
-	session := w.sessionID()
-	held := w.model.Held(session)
-	if len(held) > 0 && w.chance("part of it", 50) {
-		from := int(w.between("from", uint64(0), uint64(len(held)-1)))
-		held = held[from : from+int(w.between("length", uint64(1), uint64(len(held)-from)))]
-	}
-	o := &logpb.Report{Session: session, Groups: w.reportOn(held)}
-	w.reports = append(w.reports, o)
-	return &logpb.Op{Op: &logpb.Op_Report{Report: o}}
-}
-
-// opReportAll reports that all a session holds has succeeded; nil: it holds nothing.
-func (w *world) opReportAll(session uint64) *logpb.Op {
-	o := &logpb.Report{Session: session}
-	for _, e := range w.model.Held(session) {
-		o.Groups = addToGroups(o.Groups, e, func() *logpb.ReportGroup { return &logpb.ReportGroup{Outcome: uint32(task.OutcomeSucceeded)} })
-	}
-	if len(o.Groups) == 0 {
-		return nil
-	}
-	w.reports = append(w.reports, o)
-	return &logpb.Op{Op: &logpb.Op_Report{Report: o}}
-}
-
-// addToGroups puts a task into the last group, or into a new one where it does not fit.
-func addToGroups(groups []*logpb.ReportGroup, e sim.Event, fresh func() *logpb.ReportGroup) []*logpb.ReportGroup {
-	offset := int64(e.Token) - int64(e.Index)
-	if n := len(groups); n == 0 || groups[n-1].Job != e.Job || groups[n-1].TokenOffset != offset {
-		g := fresh()
-		g.Job, g.TokenOffset = e.Job, offset
-		groups = append(groups, g)
-	}
-	g := groups[len(groups)-1]
-	if n := len(g.Ranges); n > 0 && g.Ranges[n-1].First+g.Ranges[n-1].Count == e.Index {
-		g.Ranges[n-1].Count++
-	} else {
-		g.Ranges = append(g.Ranges, &logpb.Range{First: e.Index, Count: 1})
-	}
-	return groups
-}
-
-// reportOn draws a report on tasks: how they ended, what they left, and what is wrong
-// with the report.
-func (w *world) reportOn(held []sim.Event) []*logpb.ReportGroup {
-	var groups []*logpb.ReportGroup
-	for _, e := range held {
-		groups = addToGroups(groups, e, w.group)
-	}
-	for _, g := range groups {
-		if w.chance("wider", 15) { // tasks that it does not hold, or held once
-			g.Ranges = append(g.Ranges, &logpb.Range{First: uint32(w.between("first", uint64(0), uint64(10))), Count: 3})
-		}
-		if !w.chance("outputs", 60) {
-			continue
-		}
-		for _, rg := range g.Ranges {
-			for i := rg.First; i < rg.First+rg.Count; i++ {
-				g.PackedOutputs = task.PackAppend(g.PackedOutputs, fmt.Appendf(nil, "r%d", i))
-			}
-		}
-		switch int(w.between("outputs are", uint64(0), uint64(15))) {
-		case 0:
-			g.PackedOutputs = g.PackedOutputs[:len(g.PackedOutputs)/2]
-		case 1:
-			g.PackedOutputs = task.PackAppend(nil, bytes.Repeat([]byte("r"), 5000))
-		}
-	}
-	if w.chance("stranger", 10) {
-		g := w.group()
-		g.Job, g.TokenOffset = w.jobID(), rapid.Int64Range(-2, 10).Draw(w.T, "offset")
-		g.Ranges = []*logpb.Range{{First: uint32(w.between("first", uint64(0), uint64(5))), Count: uint32(w.between("count", uint64(0), uint64(5)))}}
-		groups = append(groups, g)
-	}
-	if len(groups) > 0 && w.chance("hostile report", 4) {
-		g := proto.CloneOf(groups[0])
-		switch int(w.between("how", uint64(0), uint64(2))) {
-		case 0:
-			g.Outcome = of[uint32](w, "outcome", 0, 5, 256+1)
-		case 1:
-			g.Reason = of[uint32](w, "reason", 9, 256)
-		case 2:
-			g.Ranges = append(g.Ranges, &logpb.Range{First: 5, Count: math.MaxUint32})
-		}
-		groups = append(groups, g)
-	}
-	return groups
-}
-
-func (w *world) group() *logpb.ReportGroup {
-	g := &logpb.ReportGroup{Outcome: uint32(pick(w, "outcome", weighted[task.Outcome]{
-		{5, task.OutcomeSucceeded}, {4, task.OutcomeFailed}, {1, task.OutcomeReturned}, {1, task.OutcomeStopped},
-	}))}
-	if g.Outcome == uint32(task.OutcomeFailed) {
-		g.Reason = uint32(of(w, "reason", task.ReasonError, task.ReasonExitCode, task.ReasonTimeout))
-		g.Permanent = w.chance("permanent", 15)
-		g.ExitCodePlusOne, g.Error, g.StderrTail = 3, "it failed", []byte("on stderr")
-	}
-	return g
-}
-
-// opRepeat sends an old report again, as it was.
-func (w *world) opRepeat() *logpb.Op {
-	if len(w.reports) == 0 {
-		return w.opReport()
-	}
-	return &logpb.Op{Op: &logpb.Op_Report{Report: of(w, "old report", w.reports...)}}
 }
 
 func (w *world) opExpire() *logpb.Op {

@@ -31,7 +31,7 @@ var mustReach = []string{
 	"requeued by the end of a session", "task kept over a new session", "task cancelled by itself",
 	"verdict already", "verdict superseded", "verdict unknown", "mixed verdicts in one group",
 	"range cancelled", "append leaves a gap", "append repeated", "close repeated after the end",
-	"key conflict", "key repeated", "abandoned", "expired", "expired while open", "job collected", "key collected",
+	"key conflict", "key repeated", "serial task waits for the one before it", "no free slot", "abandoned", "expired", "expired while open", "job collected", "key collected",
 	"job collected before its flush", "hostile plan",
 	"page done", "page done and reloaded", "inline job", "crash before the write", "crash behind the write", "installed",
 	"cut in flight over an entry", "payloads from disk and memory",
@@ -160,7 +160,7 @@ func (w *world) run() {
 	w.apply(w.opOpenSession(), w.opOpenSession())
 	for range w.between("steps", 10, 60) {
 		pick(w, "action", weighted[func()]{
-			{30, w.entry}, {3, w.workOff}, {3, w.flush}, {3, w.beginCut}, {3, w.endCut}, {2, w.crash}, {1, w.install}, {1, w.loseWorkers}, {1, w.configure},
+			{30, w.entry}, {3, w.workOff}, {4, w.takeAll}, {3, w.flush}, {3, w.beginCut}, {3, w.endCut}, {2, w.crash}, {1, w.install}, {1, w.loseWorkers}, {1, w.configure},
 		})()
 	}
 	w.flush()
@@ -226,6 +226,14 @@ func (w *world) workOff() {
 		if op := w.opReportAll(id); op != nil {
 			w.apply(op)
 		}
+	}
+}
+
+// takeAll tries to grant everything to everyone, at a time when some of it must wait.
+func (w *world) takeAll() {
+	for _, id := range slices.Sorted(maps.Keys(w.model.Sessions)) {
+		w.apply(w.opReport())
+		w.apply(w.opPlanFor(id))
 	}
 }
 

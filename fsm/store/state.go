@@ -323,5 +323,10 @@ func RemoveReceived(dir string) error {
 func JobState(r *logpb.JobRecord) task.JobState {
 	var c task.Counts
 	copy(c[:], r.Counts)
-	return c.JobState(r.Total, r.Open, r.StartedNs != 0)
+	state := c.JobState(r.Total, r.Open, r.StartedNs != 0)
+	if state == task.JobSucceeded && r.CancelReason != 0 {
+		// It was cancelled while it still grew: what was to come did not succeed.
+		return task.JobCancelled
+	}
+	return state
 }

@@ -36,6 +36,9 @@ func verify(path string) (*logpb.Meta, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
 	if info.Size() == 0 {
 		// bbolt would make a new database of it.
 		return nil, fmt.Errorf("%w: %s is empty", ErrCorrupt, path)

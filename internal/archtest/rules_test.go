@@ -19,7 +19,7 @@ var testLibraries = []string{
 
 // testSupport are the folders that exist for tests: they may import test libraries,
 // and only tests and each other may import them.
-var testSupport = []string{"internal/sim", "internal/archtest", "e2e"}
+var testSupport = []string{"internal/sim", "internal/archtest", "internal/testcluster", "e2e"}
 
 // A layer is a folder of the repository with what its non-test files may import.
 // The longest matching dir counts, so a row for fsm/store replaces that of fsm.
@@ -105,6 +105,7 @@ var layers = []layer{
 
 	{dir: "cmd", own: []string{
 		"task", "fsm", "scheduler", "node", "transport", "web", "api", "wire", "worker", "client",
+		"internal/localcluster",
 	}},
 
 	{dir: "e2e", own: []string{
@@ -113,6 +114,11 @@ var layers = []layer{
 	{dir: "internal/sim", own: []string{
 		"task", "fsm", "scheduler", "node", "transport", "web", "api", "wire", "worker", "client",
 	}},
+	{dir: "internal/testcluster", own: []string{
+		"task", "fsm", "scheduler", "node", "transport", "web", "api", "wire", "worker", "client",
+	}},
+	// It starts processes of the binary, and speaks to them as any client does.
+	{dir: "internal/localcluster", own: []string{"task", "wire", "client"}},
 	{dir: "internal/archtest", stdlibOnly: true},
 }
 

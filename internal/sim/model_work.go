@@ -204,11 +204,21 @@ func (m *Model) grantable(session, job uint64, i uint32) bool {
 	if s == nil || j == nil || !s.Accepts(j.Spec) {
 		return false
 	}
-	capacity := int(s.Slots)
-	if !j.Spec.Serial {
-		capacity += task.MaxOutstanding
+	if !j.Grantable(i, m.Clock) {
+		c := j.Counts()
+		if j.Spec.Serial && c.Held() == 0 && i < j.Total() && i == j.Frontier() && c[task.Scheduled]+c[task.Pending] > 0 && !j.Hold && j.NotBefore <= m.Clock {
+			m.saw("serial task waits for the one before it")
+		}
+		return false
 	}
-	return len(m.Held(session)) < capacity && j.Grantable(i, m.Clock)
+	if !j.Spec.Serial {
+		return len(m.Held(session)) < int(s.Slots)+task.MaxOutstanding
+	}
+	if len(m.Held(session)) >= int(s.Slots) {
+		m.saw("no free slot")
+		return false
+	}
+	return true
 }
 
 // Accepts says whether the session's worker can run tasks of a spec.

@@ -128,6 +128,17 @@ func (p *Process) Pid() int {
 	return p.cmd.Process.Pid
 }
 
+// ExitCode is that with which the process ended; -1: it runs, or never ran, or a
+// signal ended it.
+func (p *Process) ExitCode() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil || !ended(p.done) {
+		return -1
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
 // Signal sends a signal to the process, such as SIGSTOP and SIGCONT.
 func (p *Process) Signal(s syscall.Signal) error {
 	p.mu.Lock()

@@ -1,0 +1,292 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/internal/localcluster"
+)
+
+const (
+	// within is how long a condition may take to come true. It is for machines that
+	// do other things as well; none of these takes long by itself.
+	within = 30 * time.Second
+	// verbTimeout bounds one run of the command line.
+	verbTimeout = 60 * time.Second
+	// pollEvery is how often conditions are looked at.
+	pollEvery = 10 * time.Millisecond
+)
+
+// cluster is the processes of one test.
+type cluster struct {
+	*localcluster.Cluster
+	t   *testing.T
+	dir string
+}
+
+// lay lays out a cluster without starting it, and sees to its end.
+func lay(t *testing.T, cfg localcluster.Config) *cluster {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "rota-e2e-"+strings.ReplaceAll(t.Name(), "/", "-")+"-")
+	require.NoError(t, err)
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "tmp"), 0o700))
+	cfg.Binary, cfg.Dir = binary, dir
+	cfg.Env = append(cfg.Env, "TMPDIR="+filepath.Join(dir, "tmp"))
+	c := &cluster{t: t, dir: dir}
+	t.Cleanup(c.end)
+	c.Cluster, err = localcluster.New(cfg)
+	require.NoError(t, err)
+	return c
+}
+
+// start starts a cluster and waits until it serves.
+func start(t *testing.T, cfg localcluster.Config) *cluster {
+	t.Helper()
+	c := lay(t, cfg)
+	c.startAll()
+	return c
+}
+
+// startAll starts what does not run, and waits until the cluster serves.
+func (c *cluster) startAll() {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	require.NoError(c.t, c.Start(ctx))
+}
+
+// end kills everything and requires that nothing is left.
+func (c *cluster) end() {
+	if c.Cluster != nil {
+		killAtOnce(c.Processes()...)
+	}
+	var left []string
+	gone := poll(within, func() bool { left = processes(c.mark()); return len(left) == 0 })
+	if !gone {
+		c.t.Errorf("processes are left behind: %q", left)
+	}
+	if c.t.Failed() && os.Getenv("ROTA_E2E_KEEP") != "" {
+		c.t.Logf("the cluster's folder is kept: %s", c.dir)
+		return
+	}
+	if err := os.RemoveAll(c.dir); err != nil {
+		c.t.Errorf("remove the cluster's folder: %v", err)
+	}
+}
+
+// mark is what stands in the environment of every process of the cluster.
+func (c *cluster) mark() string { return "TMPDIR=" + filepath.Join(c.dir, "tmp") }
+
+// killAtOnce kills processes so that none sees another one's end for long.
+func killAtOnce(ps ...*localcluster.Process) {
+	for _, p := range ps {
+		// One that has ended has nothing to kill.
+		_ = p.Signal(syscall.SIGKILL)
+	}
+	for _, p := range ps {
+		p.Kill()
+	}
+}
+
+// client returns a client that lives as long as the test, of some servers; none: all.
+func (c *cluster) client(servers ...*localcluster.Process) *client.Client {
+	c.t.Helper()
+	addrs := c.Addrs()
+	if len(servers) > 0 {
+		addrs = nil
+	}
+	for _, s := range servers {
+		addrs = append(addrs, s.Addr)
+	}
+	cl, err := client.New(client.Config{Addrs: addrs})
+	require.NoError(c.t, err)
+	c.t.Cleanup(func() { require.NoError(c.t, cl.Close()) })
+	return cl
+}
+
+// leader waits until a server leads that is none of those given, and serves.
+func (c *cluster) leader(except ...*localcluster.Process) *localcluster.Process {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	var names []string
+	for _, p := range except {
+		names = append(names, p.Name)
+	}
+	info, err := c.WaitLeader(ctx, names...)
+	require.NoError(c.t, err)
+	leader := c.Server(info.Leader)
+	require.NotNil(c.t, leader, "%s leads and is none of the cluster", info.Leader)
+	require.NoError(c.t, leader.WaitReady(ctx))
+	return leader
+}
+
+// followers waits for a leader and returns the other servers.
+func (c *cluster) followers() []*localcluster.Process {
+	c.t.Helper()
+	leader := c.leader()
+	var out []*localcluster.Process
+	for _, s := range c.Servers {
+		if s != leader {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// restart starts a server or worker that has ended. A server is ready then.
+func (c *cluster) restart(p *localcluster.Process) {
+	c.t.Helper()
+	require.NoError(c.t, p.Start())
+	if p.HTTPAddr != "" {
+		c.ready(p)
+	}
+}
+
+// ready waits until a server is ready.
+func (c *cluster) ready(p *localcluster.Process) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	require.NoError(c.t, p.WaitReady(ctx))
+}
+
+// ended waits until a process has ended by itself, and returns its exit code.
+func (c *cluster) ended(p *localcluster.Process) int {
+	c.t.Helper()
+	await(c.t, "the end of "+p.Name, func() bool { return !p.Running() })
+	return p.ExitCode()
+}
+
+// dataDir is the data folder of a server or worker.
+func (c *cluster) dataDir(p *localcluster.Process) string { return filepath.Join(c.dir, p.Name) }
+
+// output is what one run of the command line gave.
+type output struct {
+	stdout, stderr string
+	code           int
+}
+
+// rota runs a verb against the cluster.
+func (c *cluster) rota(args ...string) output {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), verbTimeout)
+	defer cancel()
+	var out, errs bytes.Buffer
+	cmd := c.command(ctx, args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	code, err := exitCode(cmd.Run())
+	require.NoError(c.t, err, "rota %q: %s", args, errs.String())
+	return output{out.String(), errs.String(), code}
+}
+
+// command is a verb against the cluster that is not started yet.
+func (c *cluster) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Env = append(os.Environ(), "ROTA_ADDR="+strings.Join(c.Addrs(), ","))
+	return cmd
+}
+
+// exitCode is the exit code of a command that has run, -1 where a signal ended it.
+func exitCode(err error) (int, error) {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode(), nil
+	}
+	return 0, err
+}
+
+// ok runs a verb that must succeed, and returns what it printed.
+func (c *cluster) ok(args ...string) string {
+	c.t.Helper()
+	out := c.rota(args...)
+	require.Zero(c.t, out.code, "rota %q: %s", args, out.stderr)
+	return out.stdout
+}
+
+// submit submits a job by the command line and returns its id.
+func (c *cluster) submit(args ...string) uint64 {
+	c.t.Helper()
+	id, err := strconv.ParseUint(strings.TrimSpace(c.ok(append([]string{"submit"}, args...)...)), 10, 64)
+	require.NoError(c.t, err)
+	return id
+}
+
+// number is a job id as an argument.
+func number(id uint64) string { return strconv.FormatUint(id, 10) }
+
+// verify requires that all servers come to the same digest.
+func (c *cluster) verify() {
+	c.t.Helper()
+	var out output
+	same := poll(within, func() bool { out = c.rota("cluster", "verify", "-o", "json"); return out.code == 0 })
+	require.True(c.t, same, "digests do not agree: %s%s", out.stdout, out.stderr)
+	var shape struct {
+		OK      bool `json:"ok"`
+		Servers []struct {
+			Digest     string   `json:"digest"`
+			Violations []string `json:"violations"`
+		} `json:"servers"`
+	}
+	require.NoError(c.t, json.Unmarshal([]byte(out.stdout), &shape))
+	require.True(c.t, shape.OK)
+	require.Len(c.t, shape.Servers, len(c.Servers))
+	for _, s := range shape.Servers {
+		require.Equal(c.t, shape.Servers[0].Digest, s.Digest)
+		require.Empty(c.t, s.Violations)
+	}
+}
+
+// poll looks at a condition until it is true, or for as long as limit.
+func poll(limit time.Duration, cond func() bool) bool {
+	deadline := time.Now().Add(limit)
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for !cond() {
+		if time.Now().After(deadline) {
+			return false
+		}
+		<-tick.C
+	}
+	return true
+}
+
+// await requires that a condition comes true.
+func await(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	require.True(t, poll(within, cond), "%s did not come within %v", what, within)
+}
+
+// safeBuffer is a buffer that may be read while a process writes it.
+type safeBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+// String is all that was written.
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/internal/localcluster"
+)
+
+// TestMain makes the test binary be rota where it is started under that name, so
+// that scripts and local clusters run the very code under test.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"rota": main})
+}
+
+// deadline bounds every wait in these tests. It is long because machines that run
+// tests may be busy; nothing waits that long when all is well.
+const deadline = 60 * time.Second
+
+// startCluster starts a cluster of processes that ends with the test.
+func startCluster(t *testing.T, cfg localcluster.Config) *localcluster.Cluster {
+	t.Helper()
+	binary, err := os.Executable()
+	require.NoError(t, err)
+	cfg.Binary, cfg.Dir = binary, t.TempDir()
+	c, err := localcluster.New(cfg)
+	require.NoError(t, err)
+	t.Cleanup(c.Kill)
+	require.NoError(t, c.Start(t.Context()))
+	return c
+}
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, localcluster.Config{Servers: 1, Workers: 1, Slots: 4})
+	// Scripts run in parallel; the cluster must outlive all of them.
+	t.Run("all", func(t *testing.T) {
+		testscript.Run(t, testscript.Params{
+			Dir:                 filepath.Join("testdata", "script"),
+			RequireExplicitExec: true,
+			RequireUniqueNames:  true,
+			Setup: func(e *testscript.Env) error {
+				e.Setenv("CLUSTER", strings.Join(c.Addrs(), ","))
+				e.Setenv("CLUSTER_PORT", strings.TrimPrefix(c.Servers[0].Addr, "127.0.0.1:"))
+				return nil
+			},
+			Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+				"exits": exits, "eventually": eventually, "bytes": makeBytes, "ports": freePorts, "listening": listening,
+			},
+		})
+	})
+}
+
+// exits runs a command and wants an exit code: exits 2 rota frob.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND ARG...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if got := run(ts, args[1:]); got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func run(ts *testscript.TestScript, args []string) int {
+	err := ts.Exec(args[0], args[1:]...)
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	}
+	ts.Check(err)
+	return -1
+}
+
+// eventually runs a command until its output matches: eventually PATTERN rota job list.
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: eventually PATTERN COMMAND ARG...")
+	}
+	pattern := regexp.MustCompile("(?m)" + args[0])
+	for end := time.Now().Add(deadline); ; {
+		run(ts, args[1:])
+		if pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%q never matched", args[0])
+		}
+	}
+}
+
+// makeBytes makes a file of a size: bytes FILE SIZE.
+func makeBytes(ts *testscript.TestScript, _ bool, args []string) {
+	size, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Repeat("x", size)), 0o600))
+}
+
+// freePorts sets variables to free ports: ports A B C.
+func freePorts(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		defer l.Close()
+		_, port, err := net.SplitHostPort(l.Addr().String())
+		ts.Check(err)
+		ts.Setenv(name, port)
+	}
+}
+
+// listening waits until a port is open: listening PORT.
+func listening(ts *testscript.TestScript, _ bool, args []string) {
+	for end := time.Now().Add(deadline); ; {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+args[0])
+		if err == nil {
+			ts.Check(conn.Close())
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("nothing listens on port %s", args[0])
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// requireJSON fails where a shape changes: scripts rely on it.
+func requireJSON(t *testing.T, want string, v any) {
+	t.Helper()
+	got, err := json.Marshal(v)
+	require.NoError(t, err)
+	require.JSONEq(t, want, string(got))
+}
+
+func TestShapeOfAJob(t *testing.T) {
+	t.Parallel()
+	at := time.Unix(1, 5e8)
+	requireJSON(t, `{"id":42,"name":"n","queue":"q","state":"running","reason":"",
+		"tasks":{"total":9,"blocked":0,"scheduled":1,"pending":2,"assigned":3,"stopping":0,"succeeded":2,"failed":1,"cancelled":0},
+		"command":["echo","hi"],"env":{"A":"1"},"execution":"serial","alloc":"random","max_parallel":4,"priority":-5,
+		"max_attempts":3,"timeout_ms":1500,"submitted_at":"1970-01-01T00:00:01.5Z","started_at":"1970-01-01T00:00:01.5Z",
+		"finished_at":null,"retry_of":41,"key":"k","applied_index":7}`,
+		shapeJob(client.JobInfo{
+			ID: 42, Total: 9, State: task.JobRunning, SubmittedAt: at, StartedAt: at, RetryOf: 41, Key: "k", AppliedIndex: 7,
+			Counts: task.Counts{task.Scheduled: 1, task.Pending: 2, task.Assigned: 3, task.Succeeded: 2, task.Failed: 1},
+			Spec: task.Spec{
+				Name: "n", Queue: "q", Command: []string{"echo", "hi"}, Env: []task.Pair{{Key: "A", Value: "1"}}, Serial: true,
+				Policy: task.Random, MaxParallel: 4, Priority: -5, MaxAttempts: 3, Timeout: 1500 * time.Millisecond,
+			},
+		}))
+}
+
+func TestShapeOfAResult(t *testing.T) {
+	t.Parallel()
+	code := 3
+	requireJSON(t, `{"job":42,"task":7,"state":"failed","reason":"exit-code","attempt":2,"token":99,"worker":"w","exit_code":3,
+		"output":"","error":"exit code 3","stderr":"why?","finished_at":null}`,
+		shapeResult(42, &client.Result{
+			Index: 7, State: task.Failed, Reason: task.ReasonExitCode, Attempt: 2, Token: 99, Worker: "w", ExitCode: &code,
+			Error: "exit code 3", Stderr: []byte("why\xff"),
+		}, true))
+	requireJSON(t, `{"job":42,"task":0,"state":"succeeded","reason":"","attempt":1,"token":1,"worker":"w","exit_code":null,
+		"output":"","output_base64":"/w==","finished_at":null}`,
+		shapeResult(42, &client.Result{State: task.Succeeded, Attempt: 1, Token: 1, Worker: "w", Output: []byte{0xff}}, false))
+}
+
+func TestShapeOfAStatus(t *testing.T) {
+	t.Parallel()
+	requireJSON(t, `{"leader":"n1","term":4,"servers":[{"id":"n1","addr":"a:1","peer_addr":"a:2","http_addr":"a:3","state":"leader",
+		"voter":true,"applied_index":9,"last_contact_ms":12,"version":"dev","term":4,"server_id":"ab"}],"cluster_id":"c","applied_index":9}`,
+		shapeStatus(client.ClusterInfo{ID: "c", Leader: "n1", Term: 4, AppliedIndex: 9, Servers: []client.ServerInfo{{
+			ID: "n1", ServerID: "ab", Addr: "a:1", PeerAddr: "a:2", HTTPAddr: "a:3", State: "leader", Voter: true, AppliedIndex: 9,
+			Term: 4, LastContact: 12 * time.Millisecond, Version: "dev",
+		}}}))
+	requireJSON(t, `{"leader":"","term":0,"servers":[],"cluster_id":"","applied_index":0}`, shapeStatus(client.ClusterInfo{}))
+}
+
+func TestShapeOfAWorker(t *testing.T) {
+	t.Parallel()
+	requireJSON(t, `{"id":"i","name":"w1","session":3,"connected":true,"slots":4,"assigned":2,"running":1,"labels":{},"queues":[],
+		"handlers":["h"],"commands":true,"version":"dev","opened_at":null,"last_beat_ms":5,"tasks":[{"job":42,"task":7,"run_ms":1000}]}`,
+		shapeWorker(client.WorkerInfo{
+			ID: "i", Name: "w1", SessionID: 3, Connected: true, Slots: 4, Assigned: 2, Running: 1, Handlers: []string{"h"}, Commands: true,
+			Version: "dev", LastBeat: 5 * time.Millisecond,
+			Tasks: []client.RunningTask{{ID: task.ID{Job: 42, Index: 7}, RunTime: time.Second}},
+		}))
+}
+
+func TestListsAreAnArrayOrLines(t *testing.T) {
+	t.Parallel()
+	for format, want := range map[string][2]string{
+		formatJSON:  {"[]\n", "[\n  {\"a\":1},\n  {\"a\":2}\n]\n"},
+		formatJSONL: {"", "{\"a\":1}\n{\"a\":2}\n"},
+	} {
+		for i, values := range [][]int{{}, {1, 2}} {
+			a, out, _ := testApp(nil)
+			a.format = format
+			list := a.newJSONList(a.out)
+			for _, v := range values {
+				require.NoError(t, list.add(map[string]int{"a": v}))
+			}
+			require.NoError(t, list.end())
+			require.Equal(t, want[i], out.String())
+		}
+	}
+}

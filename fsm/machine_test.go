@@ -1,0 +1,311 @@
+package fsm_test
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// TestAnEndedJobIsFinalForTheRestOfItsEntry: what a batch was cut into must not change
+// any answer.
+func TestAnEndedJobIsFinalForTheRestOfItsEntry(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	s := b.openSession("w", 1)
+	job := b.submit(&task.Spec{Handler: "h", Expire: time.Second}, 1)
+	b.plan(job, 0, 1, s)
+	b.clock += int64(time.Hour)
+	results := b.apply(
+		reportOp(job, 0, 1, 0, task.OutcomeSucceeded), cancelJobOp(job), cancelOp(job, 0),
+		&logpb.Op{Op: &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: []uint64{job}}}},
+	)
+	require.NoError(t, results[0].Err)
+	require.ErrorIs(t, results[1].Err, task.ErrConflict)
+	require.ErrorIs(t, results[2].Err, task.ErrConflict)
+	rec, ok := b.m.Job(job)
+	require.True(t, ok)
+	require.Zero(t, rec.CancelReason, "a job that has succeeded is marked as cancelled")
+	require.NotZero(t, rec.ExpireAtNs)
+}
+
+// TestAFinishedJobIsCollectedWhereverItIs: that of the leader may be on disk while
+// that of a follower is not.
+func TestAFinishedJobIsCollectedWhereverItIs(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	job := b.submit(&task.Spec{Handler: "h"}, 3)
+	b.must(cancelJobOp(job))
+	b.clock += int64(task.RetainOther)
+	r := b.must(&logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{Jobs: []uint64{job}}}})
+	require.EqualValues(t, 1, r.Total)
+	_, ok := b.m.Job(job)
+	require.False(t, ok)
+	require.True(t, b.m.Collected(job))
+	c := b.m.Cut()
+	require.Zero(t, c.Meta.JobsSum, "it has a share in the digest still")
+	require.Equal(t, []uint64{job}, c.Deleted)
+	b.m.Flushed(c)
+	require.False(t, b.m.Collected(job))
+	require.Empty(t, b.m.CheckInvariants())
+}
+
+func TestAJobCollectedWhileItIsWrittenIsForgottenOnce(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	spec := &task.Spec{Handler: "h", Retention: time.Second}
+	job, other := b.submit(spec, 1), b.submit(spec, 1)
+	b.must(cancelJobOp(job))
+	c := b.m.Cut()
+	b.clock += int64(time.Second)
+	b.must(&logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{Jobs: []uint64{job}}}})
+	b.m.Flushed(c)
+	require.Empty(t, b.m.CheckInvariants())
+	s := b.openSession("w", 1)
+	require.EqualValues(t, 1, b.plan(other, 0, 1, s).Granted)
+}
+
+// TestARepeatedCloseIsAnsweredAlike also when the job has ended meanwhile.
+func TestARepeatedCloseIsAnsweredAlike(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	history := &fakeHistory{jobs: map[uint64]*logpb.JobRecord{}}
+	b.m = fsm.New(history, nil)
+	s := b.openSession("w", 1)
+	job := b.must(submitOp(t, &task.Spec{Handler: "h"}, &logpb.Submit{Open: true})).Job
+	appendOp := &logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: job, Tasks: packed(1)}}}
+	closeOp := &logpb.Op{Op: &logpb.Op_CloseTasks{CloseTasks: &logpb.CloseTasks{Job: job, Total: 1}}}
+	b.must(appendOp)
+	b.must(closeOp)
+	b.plan(job, 0, 1, s)
+	b.report(job, 0, 1, 0, task.OutcomeSucceeded)
+	require.True(t, b.must(closeOp).Existed, "it is in memory")
+	require.True(t, b.must(appendOp).Existed)
+	c := b.m.Cut()
+	history.jobs[job] = c.Jobs[0].Record
+	b.m.Flushed(c)
+	_, inMemory := b.m.Job(job)
+	require.False(t, inMemory)
+	require.True(t, b.must(closeOp).Existed, "it has left memory")
+	require.True(t, b.must(appendOp).Existed)
+	other := proto.CloneOf(appendOp)
+	other.GetAppendTasks().FirstIndex = 1
+	require.ErrorIs(t, b.apply(other)[0].Err, task.ErrConflict, "it is closed")
+}
+
+// fakeHistory has the records of finished jobs.
+type fakeHistory struct {
+	nothing
+	jobs map[uint64]*logpb.JobRecord
+}
+
+func (h *fakeHistory) Job(id uint64) (*logpb.JobRecord, bool) { return h.jobs[id], h.jobs[id] != nil }
+
+// TestAReportOnATaskThatNeverRanIsSuperseded, whether its end is on disk or not.
+func TestAReportOnATaskThatNeverRanIsSuperseded(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	job := b.submit(&task.Spec{Handler: "h"}, 600)
+	b.must(cancelOp(job, 3))
+	b.must(cancelOp(job, 400))
+	r := b.report(job, 3, 1, 0, task.OutcomeSucceeded)
+	require.Equal(t, fsm.Superseded, r.Exceptions[0].Verdict)
+	b.must(cancelJobOp(job))
+	r = b.report(job, 20, 1, 0, task.OutcomeSucceeded)
+	require.Equal(t, fsm.Superseded, r.Exceptions[0].Verdict)
+}
+
+// TestTheClockIsNeverZeroNorBeyondItsEnd: zero stands for "not yet", and a deadline
+// that overflows would lie in the past.
+func TestTheClockIsNeverZeroNorBeyondItsEnd(t *testing.T) {
+	t.Parallel()
+	for _, clock := range []int64{math.MinInt64, -1, 0, math.MaxInt64} {
+		b := newBundle(t)
+		b.clock = clock
+		job := b.must(submitOp(t, &task.Spec{Handler: "h", Expire: task.MaxDelay}, &logpb.Submit{Tasks: &logpb.Tasks{Count: 1}, Key: "k"})).Job
+		r := b.must(&logpb.Op{Op: &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: []uint64{job}}}})
+		require.Zero(t, r.Cancelled, "it has expired at once")
+		b.must(cancelJobOp(job))
+		rec, _ := b.m.Job(job)
+		require.NotZero(t, rec.FinishedNs)
+		require.ErrorIs(t, b.apply(cancelJobOp(job))[0].Err, task.ErrConflict)
+		r = b.must(&logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{Jobs: []uint64{job}, Keys: []*logpb.KeyRef{{Queue: task.DefaultQueue, Key: "k"}}}}})
+		require.Zero(t, r.Total, "it is collected at once")
+	}
+}
+
+// TestAttemptsStandStillAtTheirHighest: a task that is handed back 65,535 times has a
+// number still.
+func TestAttemptsStandStillAtTheirHighest(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	s := b.openSession("w", 1)
+	job := b.submit(&task.Spec{Handler: "h"}, 1)
+	ops := make([]*logpb.Op, 0, 2000)
+	for token := int64(0); token < math.MaxUint16+2; {
+		ops = ops[:0]
+		for range cap(ops) / 2 {
+			ops = append(ops, planOp(job, 0, 1, s), reportOp(job, 0, 1, token, task.OutcomeStopped))
+			token++
+		}
+		for _, r := range b.apply(ops...) {
+			require.NoError(t, r.Err)
+			require.Empty(t, r.Exceptions)
+		}
+	}
+	b.plan(job, 0, 1, s)
+	got, _ := b.m.Task(job, 0)
+	require.EqualValues(t, math.MaxUint16, got.Attempt)
+}
+
+// TestACancelledJobLeavesNoTimer: its start may have lain years ahead.
+func TestACancelledJobLeavesNoTimer(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	job := b.submit(&task.Spec{Handler: "h", Delay: task.MaxDelay, Expire: time.Hour}, 2)
+	_, next := b.m.Due(b.clock, 1)
+	require.NotZero(t, next)
+	b.must(cancelJobOp(job))
+	_, next = b.m.Due(b.clock, 1)
+	require.Zero(t, next)
+}
+
+func TestAViewShowsSessionsInOrder(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	for _, w := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		b.openSession(w, 1)
+	}
+	for range 20 {
+		for i, s := range b.m.View(b.clock, "").Sessions {
+			require.EqualValues(t, i+1, s.ID)
+		}
+	}
+}
+
+// TestDigestsDifferWhereStatesDo: two machines that differ in one fact tell by it.
+func TestDigestsDifferWhereStatesDo(t *testing.T) {
+	t.Parallel()
+	seen := map[uint64]string{}
+	for name, change := range map[string]func(b *testBundle, job, s uint64){
+		"nothing":              func(*testBundle, uint64, uint64) {},
+		"a task is granted":    func(b *testBundle, job, s uint64) { b.plan(job, 0, 1, s) },
+		"another is":           func(b *testBundle, job, s uint64) { b.must(cancelOp(job, 0)); b.plan(job, 1, 1, s) },
+		"a task is cancelled":  func(b *testBundle, job, _ uint64) { b.must(cancelOp(job, 0)) },
+		"another is cancelled": func(b *testBundle, job, _ uint64) { b.must(cancelOp(job, 1)) },
+		"a page is cancelled":  func(b *testBundle, job, _ uint64) { b.must(cancelJobOp(job)) },
+		"a task has failed":    func(b *testBundle, job, s uint64) { b.plan(job, 0, 1, s); b.report(job, 0, 1, 0, task.OutcomeFailed) },
+		"a task has succeeded": func(b *testBundle, job, s uint64) {
+			b.plan(job, 0, 1, s)
+			b.report(job, 0, 1, 0, task.OutcomeSucceeded)
+		},
+		"a task was returned":  func(b *testBundle, job, s uint64) { b.plan(job, 0, 1, s); b.report(job, 0, 1, 0, task.OutcomeReturned) },
+		"a task is stopping":   func(b *testBundle, job, s uint64) { b.plan(job, 0, 1, s); b.must(cancelOp(job, 0)) },
+		"a worker was lost":    func(b *testBundle, job, s uint64) { b.plan(job, 0, 1, s); b.closeSession(s) },
+		"a session was closed": func(b *testBundle, _, s uint64) { b.closeSession(s) },
+		"another job":          func(b *testBundle, _, _ uint64) { b.submit(&task.Spec{Handler: "h"}, 1) },
+		"another job of two":   func(b *testBundle, _, _ uint64) { b.submit(&task.Spec{Handler: "h"}, 2) },
+		"another job, named":   func(b *testBundle, _, _ uint64) { b.submit(&task.Spec{Handler: "h", Name: "n"}, 1) },
+		"another job with key": func(b *testBundle, _, _ uint64) {
+			b.must(submitOp(b.t, &task.Spec{Handler: "h"}, &logpb.Submit{Tasks: packed(1), Key: "k"}))
+		},
+		"another job, open": func(b *testBundle, _, _ uint64) {
+			b.must(submitOp(b.t, &task.Spec{Handler: "h"}, &logpb.Submit{Tasks: packed(1), Open: true}))
+		},
+		"a later clock": func(b *testBundle, _, _ uint64) { b.clock++; b.apply() },
+		"the id of the cluster": func(b *testBundle, _, _ uint64) {
+			b.must(&logpb.Op{Op: &logpb.Op_InitCluster{InitCluster: &logpb.InitCluster{ClusterId: "c"}}})
+		},
+	} {
+		b := newBundle(t)
+		change(b, b.submit(&task.Spec{Handler: "h"}, 300), b.openSession("w", 2))
+		_, digest := b.m.Digest()
+		require.Empty(t, seen[digest], "%s looks like %s", name, seen[digest])
+		seen[digest] = name
+		b.must(&logpb.Op{Op: &logpb.Op_Checkpoint{Checkpoint: &logpb.Checkpoint{Id: 9}}})
+		index, at, ok := b.m.DigestAt(9)
+		require.True(t, ok)
+		require.Equal(t, digest, at)
+		require.Equal(t, b.index, index)
+	}
+}
+
+func TestDigestsOfCheckpointsAreForgottenInTheEnd(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	for id := range uint64(20) {
+		b.must(&logpb.Op{Op: &logpb.Op_Checkpoint{Checkpoint: &logpb.Checkpoint{Id: id}}})
+	}
+	_, _, ok := b.m.DigestAt(3)
+	require.False(t, ok)
+	_, _, ok = b.m.DigestAt(19)
+	require.True(t, ok)
+}
+
+func TestWatchersOfAJobAreWokenByItsChanges(t *testing.T) {
+	t.Parallel()
+	watchers := fsm.NewWatchers()
+	b := newBundle(t)
+	b.m = fsm.New(nothing{}, watchers)
+	s := b.openSession("w", 1)
+	one, two := b.submit(&task.Spec{Handler: "h"}, 1), b.submit(&task.Spec{Handler: "h"}, 1)
+	changed, stop := watchers.Watch(one)
+	other, stopOther := watchers.Watch(one)
+	stopOther()
+	b.plan(two, 0, 1, s)
+	require.Empty(t, changed)
+	b.plan(one, 0, 1, s)
+	b.must(cancelJobOp(one))
+	require.Len(t, changed, 1, "changes that come while one waits are one")
+	require.Empty(t, other)
+	<-changed
+	watchers.WakeAll()
+	require.Len(t, changed, 1)
+	stop()
+}
+
+func TestAHelloIsAnsweredOnce(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	hello := func(nonce string, replaces uint64) fsm.Result {
+		return b.apply(&logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: &logpb.OpenSession{
+			Session: &logpb.Session{Worker: "w", Slots: 1, Nonce: []byte(nonce)}, Replaces: replaces,
+		}}})[0]
+	}
+	first := hello("a", 0)
+	require.NoError(t, first.Err)
+	again := hello("a", 0)
+	require.True(t, again.Existed)
+	require.Equal(t, first.Session, again.Session)
+	require.ErrorIs(t, hello("b", 0).Err, task.ErrConflict, "a second live process of the same worker")
+	replaced := hello("b", first.Session)
+	require.NoError(t, replaced.Err)
+	require.NotEqual(t, first.Session, replaced.Session)
+	_, open := b.m.Session(first.Session)
+	require.False(t, open)
+}
+
+func TestApplySkipsWhatItHas(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	op := submitOp(t, &task.Spec{Handler: "h"}, &logpb.Submit{Tasks: packed(1)})
+	b.must(op)
+	data, err := fsm.EncodeEntry(b.clock, []*logpb.Op{proto.CloneOf(op)})
+	require.NoError(t, err)
+	for _, index := range []uint64{0, b.index} {
+		results, err := b.m.Apply(index, 1, data)
+		require.NoError(t, err)
+		require.Nil(t, results)
+	}
+	require.Equal(t, 1, b.m.Stats().Jobs)
+	b.m.ApplyConfiguration(b.index+5, 2, []byte("c"))
+	b.m.ApplyConfiguration(b.index+1, 1, []byte("old"))
+	require.Equal(t, "c", string(b.m.Cut().Meta.Configuration))
+	require.Equal(t, b.index+5, b.m.AppliedIndex())
+}

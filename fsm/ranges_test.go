@@ -1,0 +1,85 @@
+package fsm
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+func TestRangeSetIsASet(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		var set rangeSet
+		want := map[uint32]bool{}
+		most := rapid.SampledFrom([]uint32{8, 64}).Draw(t, "most")
+		for range rapid.IntRange(0, 200).Draw(t, "steps") {
+			i := rapid.Uint32Range(0, most).Draw(t, "index")
+			if rapid.Bool().Draw(t, "add") {
+				set.add(i)
+				want[i] = true
+			} else {
+				set.remove(i)
+				delete(want, i)
+			}
+			require.EqualValues(t, len(want), set.count())
+			for i := range most + 2 {
+				require.Equal(t, want[i], set.has(i), "%d in %v", i, set)
+			}
+			for k, sp := range set {
+				require.Less(t, sp.lo, sp.hi)
+				require.True(t, k == 0 || set[k-1].hi < sp.lo, "%v is not sorted, disjoint and apart", set)
+			}
+		}
+		var all []uint32
+		for _, sp := range set {
+			for i := sp.lo; i < sp.hi; i++ {
+				all = append(all, i)
+			}
+		}
+		require.Equal(t, slices.Sorted(maps.Keys(want)), all)
+	})
+}
+
+func TestRangesOfASegmentKeepTheirOrder(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		want := rapid.SliceOf(rapid.Uint32Range(0, 20)).Draw(t, "indexes")
+		var ranges []*logpb.Range
+		for _, i := range want {
+			addIndex(&ranges, i, 1)
+		}
+		var got []uint32
+		eachIndex(ranges, func(i uint32) { got = append(got, i) })
+		require.Equal(t, len(want), len(got))
+		require.True(t, slices.Equal(want, got))
+	})
+}
+
+func TestSlotsAreReadAsTheyWereWritten(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		p := &page{slots: make([]slot, rapid.IntRange(1, pageSize).Draw(t, "size"))}
+		for range rapid.IntRange(0, 20).Draw(t, "touched") {
+			p.slots[rapid.IntRange(0, len(p.slots)-1).Draw(t, "slot")] = slot{
+				token: rapid.Uint64().Draw(t, "token"), at: rapid.Int64().Draw(t, "at"), session: rapid.Uint64().Draw(t, "session"),
+				attempt: rapid.Uint16().Draw(t, "attempt"), failures: rapid.Uint8().Draw(t, "failures"), lost: rapid.Uint8().Draw(t, "lost"),
+				state:  rapid.SampledFrom([]task.State{task.Blocked, task.Scheduled, task.Pending, task.Assigned, task.Stopping}).Draw(t, "state"),
+				reason: task.Reason(rapid.Uint8().Draw(t, "reason")),
+			}
+		}
+		b := p.encode()
+		got := &page{slots: make([]slot, len(p.slots))}
+		require.True(t, got.decode(b))
+		require.Equal(t, p, got)
+		for n := range b {
+			cut := &page{slots: make([]slot, len(p.slots))}
+			cut.decode(b[:n]) // it may be a run of whole slots; it must not panic
+		}
+	})
+}

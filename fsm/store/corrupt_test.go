@@ -1,0 +1,199 @@
+package store
+
+import (
+	"bytes"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/rota-scheduler/rota/fsm/logpb"
+)
+
+// copyOf writes a file's content to a folder of its own, as a server's state.
+func copyOf(t testing.TB, content []byte) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, FileName), content, 0o600))
+	return dir
+}
+
+// filledFile returns the file of a filled state, and what is read from it.
+func filledFile(t testing.TB) (content []byte, read string) {
+	t.Helper()
+	b := newFilled(t)
+	b.reopen() // so that it is read from disk
+	read, err := readEverything(b.s)
+	require.NoError(t, err)
+	used := int64(0)
+	require.NoError(t, b.s.pair.Load().db.view(func(tx *bolt.Tx) error { used = tx.Size(); return nil }))
+	require.NoError(t, b.s.Close())
+	content, err = os.ReadFile(filepath.Join(b.s.dir, FileName))
+	require.NoError(t, err)
+	return content[:used], read // bbolt makes the file larger than it is in use
+}
+
+// readDamaged opens and reads a file that was tampered with.
+func readDamaged(t testing.TB, dir string) (read string, err error) {
+	t.Helper()
+	s, err := OpenState(dir, testIdentity, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return "", err
+	}
+	defer func() { require.NoError(t, s.Abandon()) }()
+	return readEverything(s)
+}
+
+func TestAFlippedByteInAnyKindOfValueIsNeverServed(t *testing.T) {
+	t.Parallel()
+	content, _ := filledFile(t)
+	for _, bucket := range allBuckets {
+		t.Run(string(bucket), func(t *testing.T) {
+			t.Parallel()
+			dir := copyOf(t, content)
+			path := filepath.Join(dir, FileName)
+			var key, value []byte
+			b, err := bolt.Open(path, 0o600, boltOptions())
+			require.NoError(t, err)
+			require.NoError(t, b.View(func(tx *bolt.Tx) error {
+				k, v := tx.Bucket(bucket).Cursor().First()
+				key, value = bytes.Clone(k), bytes.Clone(v)
+				return nil
+			}))
+			require.NotEmpty(t, key, "the test has no value of this kind")
+			require.NoError(t, b.Close())
+			for _, at := range []int{0, len(value) / 2, len(value) - 1} {
+				damaged := bytes.Clone(value)
+				damaged[at] ^= 0x40
+				rewrite(t, path, bucket, key, damaged)
+				_, err := readDamaged(t, dir)
+				require.ErrorIs(t, err, ErrCorrupt, "byte %d of %d", at, len(value))
+			}
+			rewrite(t, path, bucket, key, nil)
+			_, err = readDamaged(t, dir)
+			require.ErrorIs(t, err, ErrCorrupt, "an empty value")
+			rewrite(t, path, bucket, key, value)
+			_, err = readDamaged(t, dir)
+			require.NoError(t, err)
+		})
+	}
+}
+
+func rewrite(t testing.TB, path string, bucket, key, value []byte) {
+	t.Helper()
+	b, err := bolt.Open(path, 0o600, boltOptions())
+	require.NoError(t, err)
+	require.NoError(t, b.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucket).Put(key, value) }))
+	require.NoError(t, b.Close())
+}
+
+func TestAValueUnderAnotherKeyIsNotServed(t *testing.T) {
+	t.Parallel()
+	b := newFilled(t)
+	db := b.s.pair.Load().db
+	require.NoError(t, db.bolt.Update(func(tx *bolt.Tx) error {
+		jobs := tx.Bucket(jobsBucket)
+		return jobs.Put(key64(inlineJob), bytes.Clone(jobs.Get(key64(doneJob))))
+	}))
+	_, err := b.s.Job(inlineJob)
+	require.ErrorIs(t, err, ErrCorrupt)
+	require.Panics(t, func() { db.Job(inlineJob) }, "Apply goes on with what it cannot know")
+}
+
+// TestADamagedFileIsNeverServed flips bytes anywhere in the file: what is read is what
+// was written, or it is an error. The process survives.
+func TestADamagedFileIsNeverServed(t *testing.T) {
+	t.Parallel()
+	content, want := filledFile(t)
+	dir := copyOf(t, content)
+	random := rand.New(rand.NewPCG(1, 2))
+	refused := 0
+	for range 150 {
+		at := random.IntN(len(content))
+		damaged := bytes.Clone(content)
+		damaged[at] ^= 1 << random.IntN(8)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, FileName), damaged, 0o600))
+		got, err := readDamaged(t, dir)
+		if err != nil {
+			refused++
+			continue
+		}
+		require.Equal(t, want, got, "bit flipped in byte %d", at)
+	}
+	require.NotZero(t, refused)
+}
+
+func TestATruncatedFileIsRefused(t *testing.T) {
+	t.Parallel()
+	content, _ := filledFile(t)
+	for _, size := range []int{0, 1, 100, 4096, 8191, 8192, 3 * 4096, len(content) / 2, len(content) - 4096, len(content) - 1} {
+		dir := copyOf(t, content[:size])
+		_, err := OpenState(dir, testIdentity, slog.New(slog.DiscardHandler))
+		require.ErrorIs(t, err, ErrCorrupt, "%d bytes of %d", size, len(content))
+		left, err := os.ReadFile(filepath.Join(dir, FileName))
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(content[:size], left), "a file of %d bytes was changed", size)
+	}
+}
+
+func TestAFileThatIsNoDatabaseIsRefused(t *testing.T) {
+	t.Parallel()
+	_, err := OpenState(copyOf(t, bytes.Repeat([]byte("no database "), 1000)), testIdentity, slog.New(slog.DiscardHandler))
+	require.ErrorIs(t, err, ErrCorrupt)
+
+	dir := t.TempDir()
+	b, err := bolt.Open(filepath.Join(dir, FileName), 0o600, boltOptions())
+	require.NoError(t, err)
+	require.NoError(t, b.Close())
+	_, err = OpenState(dir, testIdentity, slog.New(slog.DiscardHandler))
+	require.ErrorIs(t, err, ErrCorrupt, "a database of something else")
+}
+
+func TestAFileOfAnotherServerOrFormatIsRefused(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	require.NoError(t, b.s.Close())
+	for _, id := range []Identity{{NodeID: "n2", ServerID: "s1"}, {NodeID: "n1", ServerID: "s2"}} {
+		_, err := OpenState(b.s.dir, id, b.s.log)
+		require.ErrorContains(t, err, "belongs to node n1")
+		require.NotErrorIs(t, err, ErrCorrupt)
+	}
+	db, err := bolt.Open(filepath.Join(b.s.dir, FileName), 0o600, boltOptions())
+	require.NoError(t, err)
+	require.NoError(t, db.Update(func(tx *bolt.Tx) error {
+		meta := &logpb.Meta{}
+		if err := getMeta(tx, meta); err != nil {
+			return err
+		}
+		meta = proto.CloneOf(meta)
+		meta.Format++
+		return putProto(tx, metaBucket, metaKey, meta)
+	}))
+	require.NoError(t, db.Close())
+	_, err = OpenState(b.s.dir, testIdentity, b.s.log)
+	require.ErrorContains(t, err, "format 2")
+	require.NotErrorIs(t, err, ErrCorrupt)
+}
+
+func TestAFileInUseIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	_, err := OpenState(b.s.dir, testIdentity, b.s.log)
+	require.ErrorContains(t, err, "in use by another process")
+	require.NotErrorIs(t, err, ErrCorrupt)
+}
+
+func TestAFolderInPlaceOfTheFileIsNotCalledCorrupt(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, FileName), 0o700))
+	_, err := OpenState(dir, testIdentity, slog.New(slog.DiscardHandler))
+	require.Error(t, err)
+	require.ErrorContains(t, err, "not a regular file")
+	require.NotErrorIs(t, err, ErrCorrupt)
+}

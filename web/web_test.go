@@ -1,0 +1,118 @@
+package web_test
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/web"
+)
+
+// fakeNode is a node that says what a test wants.
+type fakeNode struct {
+	self   node.PeerInfo
+	ready  bool
+	leader node.Leader
+	state  *store.State
+}
+
+func (n *fakeNode) Self() node.PeerInfo { return n.self }
+func (n *fakeNode) Ready() (uint64, bool) {
+	return n.self.Term, n.ready
+}
+func (n *fakeNode) Leader() node.Leader { return n.leader }
+func (n *fakeNode) State() *store.State { return n.state }
+
+// follower is a node that is ready as a follower.
+func follower(t *testing.T) *fakeNode {
+	t.Helper()
+	state, err := store.OpenState(t.TempDir(), store.Identity{NodeID: "n1", ServerID: "ab"}, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, state.Close()) })
+	return &fakeNode{
+		self: node.PeerInfo{
+			NodeID: "n1", ClusterID: "c", Initialized: true, State: raft.Follower, Term: 3, LastContact: 10 * time.Millisecond,
+		},
+		leader: node.Leader{NodeID: "n2", Addr: "127.0.0.1:2", Term: 3},
+		state:  state,
+	}
+}
+
+func newServer(n *fakeNode) *web.Server {
+	return web.New(web.Config{Node: n, Log: slog.New(slog.DiscardHandler), Version: "v1"})
+}
+
+func get(t *testing.T, s http.Handler, path string) (int, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+	body, err := io.ReadAll(w.Body)
+	require.NoError(t, err)
+	return w.Code, strings.TrimSpace(string(body))
+}
+
+func TestReadiness(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		change func(n *fakeNode)
+		want   string
+	}{
+		{"a follower that hears from its leader", func(*fakeNode) {}, "ok"},
+		{"a leader that serves", func(n *fakeNode) { n.ready, n.leader.NodeID = true, "n1" }, "ok"},
+		{"a leader that does not serve yet", func(n *fakeNode) { n.leader.NodeID = "n1" }, "the server leads and is not ready yet"},
+		{"no cluster yet", func(n *fakeNode) { n.self.Initialized, n.leader.NodeID = false, "" }, "the server is not part of a cluster yet"},
+		{"no leader", func(n *fakeNode) { n.leader = node.Leader{} }, "no leader is known"},
+		{"no state yet", func(n *fakeNode) { n.self.ClusterID = "" }, "the state of the cluster has not arrived yet"},
+		{"a silent leader", func(n *fakeNode) { n.self.LastContact = 3 * time.Second }, "nothing was heard from leader n2 for 3s"},
+		{"a leader of unknown address", func(n *fakeNode) { n.leader.Addr = "" }, "the address of leader n2 is not known yet"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			n := follower(t)
+			c.change(n)
+			wantCode := http.StatusServiceUnavailable
+			if c.want == "ok" {
+				wantCode = http.StatusOK
+			}
+			code, body := get(t, newServer(n), "/readyz")
+			require.Equal(t, wantCode, code)
+			require.Equal(t, c.want, body)
+		})
+	}
+}
+
+func TestAServerThatStopsIsAliveAndNotReady(t *testing.T) {
+	t.Parallel()
+	s := newServer(follower(t))
+	s.Stopping()
+	code, body := get(t, s, "/readyz")
+	require.Equal(t, http.StatusServiceUnavailable, code)
+	require.Equal(t, "the server is shutting down", body)
+	code, _ = get(t, s, "/livez")
+	require.Equal(t, http.StatusOK, code)
+}
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	n := follower(t)
+	code, body := get(t, newServer(n), "/metrics")
+	require.Equal(t, http.StatusOK, code)
+	for _, want := range []string{
+		`rota_build_info{node="n1",version="v1"} 1`, "rota_ready 1", "rota_leader 0", `rota_raft_state{state="Follower"} 1`,
+		`rota_raft_state{state="Leader"} 0`, "rota_raft_term 3", "rota_raft_last_contact_seconds 0.01", "rota_applied_index 0",
+		"rota_live_tasks 0", "rota_sessions 0", "rota_state_dirty_bytes 0", "go_goroutines",
+	} {
+		require.Contains(t, body, want)
+	}
+	require.Regexp(t, `(?m)^rota_state_db_bytes [1-9]`, body)
+}

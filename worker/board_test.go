@@ -1,0 +1,231 @@
+package worker
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// where is where a task is, as a model of the board has it.
+type where int
+
+const (
+	nowhere where = iota
+	waits
+	runsNow
+	runsSilently
+	reported
+)
+
+// boardModel is a board beside a model of it that knows each task by itself.
+type boardModel struct {
+	board *board
+	tasks map[attempt]where
+	free  []*slot
+	busy  map[*slot]attempt
+}
+
+// exclusiveJob says which jobs of the test are exclusive.
+func exclusiveJob(job uint64) bool { return job == 2 }
+
+func (m *boardModel) Check(t *rapid.T) {
+	want := map[attempt]bool{}
+	exclusives := 0
+	for a, at := range m.tasks {
+		if at == waits || at == runsNow || at == reported {
+			want[a] = true
+		}
+		if exclusiveJob(a.job) && (at == waits || at == runsNow || at == runsSilently) {
+			exclusives++
+		}
+	}
+	got := map[attempt]bool{}
+	for _, h := range m.board.heldTasks() {
+		for a := range attemptsOf(h) {
+			got[a] = true
+		}
+	}
+	require.Equal(t, want, got)
+	require.Equal(t, exclusives, m.board.exclusivesHeld())
+	require.Len(t, m.board.runningTasks(), len(m.busy))
+}
+
+func attemptsOf(h *rotav1.HeldTasks) map[attempt]bool {
+	all := map[attempt]bool{}
+	k, set := setOf(h)
+	for _, r := range set.ranges {
+		for i := r.first; i < r.end; i++ {
+			all[attempt{k.job, i, k.token(i)}] = true
+		}
+	}
+	return all
+}
+
+var someTasks = rapid.Custom(func(t *rapid.T) *rotav1.HeldTasks {
+	h := &rotav1.HeldTasks{JobId: rapid.Uint64Range(1, 2).Draw(t, "job"), TokenOffset: rapid.Int64Range(100, 101).Draw(t, "offset")}
+	for range rapid.IntRange(1, 3).Draw(t, "ranges") {
+		h.Ranges = append(h.Ranges, &rotav1.IndexRange{First: rapid.Uint32Range(0, 20).Draw(t, "first"), Count: rapid.Uint32Range(1, 6).Draw(t, "count")})
+	}
+	return h
+})
+
+func (m *boardModel) Assign(t *rapid.T) {
+	h := someTasks.Draw(t, "assigned")
+	for _, r := range h.GetRanges() {
+		a := &rotav1.Assignment{
+			JobId: h.GetJobId(), TokenOffset: h.GetTokenOffset(), Range: r,
+			Work: &rotav1.WorkSpec{Exclusive: exclusiveJob(h.GetJobId())},
+		}
+		if rapid.Bool().Draw(t, "payloads") {
+			for i := range r.GetCount() {
+				a.PackedPayloads = task.PackAppend(a.PackedPayloads, []byte{byte(r.GetFirst() + i)})
+			}
+		}
+		s, err := spanOf(a)
+		require.NoError(t, err)
+		m.board.assign([]*span{s})
+	}
+	for a := range attemptsOf(h) {
+		// While it ends in silence, a slot has it still, but the board knows it no more.
+		if at := m.tasks[a]; at == nowhere {
+			m.tasks[a] = waits
+		}
+	}
+}
+
+func (m *boardModel) Run(t *rapid.T) {
+	if len(m.free) == 0 || m.board.pick() == nil {
+		t.Skip("nothing to run")
+	}
+	s := m.free[0]
+	m.free = m.free[1:]
+	r := &run{}
+	r.ctx, r.cancel = context.WithCancelCause(context.Background())
+	require.True(t, m.board.next(s, r))
+	a := attempt{r.task.Job, r.task.Index, r.task.Token}
+	require.Equal(t, waits, m.tasks[a])
+	if len(r.task.Payload) > 0 {
+		require.Equal(t, []byte{byte(a.index)}, r.task.Payload)
+	}
+	m.tasks[a] = runsNow
+	m.busy[s] = a
+}
+
+func (m *boardModel) Finish(t *rapid.T) {
+	for s, a := range m.busy {
+		r := s.current
+		require.Equal(t, m.tasks[a] == runsSilently, r.silent.Load())
+		if r.silent.Load() {
+			delete(m.tasks, a)
+		} else {
+			m.board.out.add(r.key, a.index, &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}})
+			m.tasks[a] = reported
+		}
+		r.cancel(nil)
+		m.board.free(s)
+		delete(m.busy, s)
+		m.free = append(m.free, s)
+		return
+	}
+	t.Skip("nothing runs")
+}
+
+func (m *boardModel) Stop(t *rapid.T) {
+	h := someTasks.Draw(t, "stopped")
+	m.board.stop([]*rotav1.HeldTasks{h})
+	for a := range attemptsOf(h) {
+		if at := m.tasks[a]; at == waits || at == nowhere {
+			m.tasks[a] = reported
+		}
+	}
+	for s, a := range m.busy {
+		if attemptsOf(h)[a] {
+			require.Error(t, s.current.ctx.Err())
+		}
+	}
+}
+
+func (m *boardModel) Drop(t *rapid.T) {
+	h := someTasks.Draw(t, "dropped")
+	m.board.drop([]*rotav1.HeldTasks{h})
+	for a := range attemptsOf(h) {
+		switch m.tasks[a] {
+		case runsNow, runsSilently:
+			m.tasks[a] = runsSilently
+		case waits, reported:
+			delete(m.tasks, a)
+		}
+	}
+}
+
+func (m *boardModel) Answer(t *rapid.T) {
+	r := m.board.out.next()
+	if r == nil {
+		t.Skip("nothing to answer")
+	}
+	m.board.answered(m.board.out.settle(r.GetSeq()))
+	for _, g := range r.GetGroups() {
+		for a := range attemptsOf(&rotav1.HeldTasks{JobId: g.GetJobId(), TokenOffset: g.GetTokenOffset(), Ranges: g.GetRanges()}) {
+			if m.tasks[a] == reported {
+				delete(m.tasks, a)
+			}
+		}
+	}
+}
+
+func TestBoardKnowsWhereEachTaskIs(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		m := &boardModel{board: newBoard(3, newOutbox()), tasks: map[attempt]where{}, busy: map[*slot]attempt{}}
+		m.free = append(m.free, m.board.slots...)
+		t.Repeat(map[string]func(*rapid.T){
+			"": m.Check, "assign": m.Assign, "run": m.Run, "finish": m.Finish, "stop": m.Stop, "answer": m.Answer,
+		})
+	})
+}
+
+func TestDroppedTasksAreForgotten(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		m := &boardModel{board: newBoard(3, newOutbox()), tasks: map[attempt]where{}, busy: map[*slot]attempt{}}
+		m.free = append(m.free, m.board.slots...)
+		assigned := false
+		t.Repeat(map[string]func(*rapid.T){
+			"": m.Check, "run": m.Run, "finish": m.Finish, "drop": m.Drop,
+			// Once: a leader that drops a task never grants it again under its token.
+			"assign": func(t *rapid.T) {
+				if assigned {
+					t.Skip("assigned before")
+				}
+				assigned = true
+				m.Assign(t)
+			},
+		})
+	})
+}
+
+func TestNoExclusiveTaskStartsBesideOneThatEnds(t *testing.T) {
+	t.Parallel()
+	m := newBoard(2, newOutbox())
+	a := handlerWork(1, 0, 1, "h")
+	a.Work.Exclusive = true
+	one, err := spanOf(a)
+	require.NoError(t, err)
+	m.assign([]*span{one})
+	r := &run{}
+	r.ctx, r.cancel = context.WithCancelCause(t.Context())
+	require.True(t, m.next(m.slots[0], r))
+	m.drop([]*rotav1.HeldTasks{held(1, 0, 1)})
+	a.TokenOffset++
+	two, err := spanOf(a)
+	require.NoError(t, err)
+	m.assign([]*span{two})
+	require.Nil(t, m.pick())
+	m.free(m.slots[0])
+	require.NotNil(t, m.pick())
+}
