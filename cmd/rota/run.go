@@ -76,13 +76,19 @@ func runError(err error) error {
 func (a *app) submitCmd() *cobra.Command {
 	var s specFlags
 	var wait bool
+	var file string
 	cmd := &cobra.Command{
 		Use:   "submit [flags] -- COMMAND ARG...",
 		Short: "Submit a job and print its id",
 		Long: "Submits a job and prints its id. Once it is printed, the job is on the disks of a\n" +
-			"majority of the servers.",
+			"majority of the servers. A file holds the flags by their names, and the command as\n" +
+			"a list; flags that are given as well go before it.",
 		Example: "  rota submit --array 0-999%20 -- sh -c 'echo $ROTA_TASK_VALUE'\n  rota submit --wait --key nightly-2030-01-31 -- ./backup.sh",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			args, err := a.fromFile(cmd, file, args)
+			if err != nil {
+				return err
+			}
 			command, err := commandOf(cmd, args, s.handler)
 			if err != nil {
 				return err
@@ -101,9 +107,32 @@ func (a *app) submitCmd() *cobra.Command {
 	}
 	s.add(cmd.Flags(), false, task.DefaultAttempts-1)
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the job is over")
+	cmd.Flags().StringVarP(&file, "file", "f", "", "YAML file with the flags by their names, and the command as a list")
 	a.clientFlags(cmd)
 	cmd.Flags().SetInterspersed(false)
 	return cmd
+}
+
+// fromFile fills in flags and command from a file, as far as they are not given.
+func (a *app) fromFile(cmd *cobra.Command, path string, args []string) ([]string, error) {
+	if path == "" {
+		return args, nil
+	}
+	const command = "command"
+	file, err := readConfig(path, "rota submit", cmd.LocalFlags(), command)
+	if err != nil {
+		return nil, err
+	}
+	if err := settle(cmd.LocalFlags(), file, a.env); err != nil {
+		return nil, err
+	}
+	if len(args) > 0 {
+		return args, nil
+	}
+	for _, v := range file.values(command) {
+		args = append(args, v.text)
+	}
+	return args, nil
 }
 
 func (a *app) submitJob(ctx context.Context, c *client.Client, r client.Request, s *specFlags, wait bool) error {

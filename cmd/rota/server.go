@@ -38,7 +38,7 @@ func (a *app) serverCmd() *cobra.Command {
 		Args: wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if s.config != "" {
-				file, err := readConfig(s.config, cmd.LocalFlags())
+				file, err := readConfig(s.config, "rota server start", cmd.LocalFlags())
 				if err != nil {
 					return err
 				}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -50,6 +51,9 @@ func settle(f *pflag.FlagSet, file *configFile, env func(string) string) error {
 // configFile is a YAML file whose keys are names of flags.
 type configFile struct {
 	path string
+	// of is what the file is for; more is keys that are no flags.
+	of   string
+	more []string
 	set  map[string][]configValue
 }
 
@@ -65,15 +69,15 @@ func (c *configFile) values(key string) []configValue {
 	return c.set[key]
 }
 
-// readConfig reads a file whose keys must be among the flags of f. A list gives a
-// flag several values.
-func readConfig(path string, f *pflag.FlagSet) (*configFile, error) {
+// readConfig reads a file whose keys must be among the flags of f, or more. A list gives
+// a flag several values. of names what the file is for.
+func readConfig(path, of string, f *pflag.FlagSet, more ...string) (*configFile, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, usagef("cannot read the configuration: %v", err)
+		return nil, usagef("cannot read the file of %s: %v", of, err)
 	}
 	defer file.Close()
-	c := &configFile{path: path, set: map[string][]configValue{}}
+	c := &configFile{path: path, of: of, more: more, set: map[string][]configValue{}}
 	var doc yaml.Node
 	switch err := yaml.NewDecoder(file).Decode(&doc); {
 	case errors.Is(err, io.EOF):
@@ -96,8 +100,8 @@ func readConfig(path string, f *pflag.FlagSet) (*configFile, error) {
 func (c *configFile) add(key, value *yaml.Node, f *pflag.FlagSet) error {
 	name := key.Value
 	switch flag := f.Lookup(name); {
-	case flag == nil || name == "config" || name == "help":
-		return usagef("%s, line %d: unknown key %q: keys are the names of the flags of rota server start", c.path, key.Line, name)
+	case flag == nil && !slices.Contains(c.more, name) || name == "config" || name == "file" || name == "help":
+		return usagef("%s, line %d: unknown key %q: keys are the names of the flags of %s", c.path, key.Line, name, c.of)
 	case c.set[name] != nil:
 		return usagef("%s, line %d: %q is given twice", c.path, key.Line, name)
 	}

@@ -56,7 +56,7 @@ func TestFlagsGoBeforeTheEnvironmentBeforeTheFileBeforeDefaults(t *testing.T) {
 			wantJoin := []string{"default"}
 			if c.file {
 				var err error
-				file, err = readConfig(path, f)
+				file, err = readConfig(path, "rota server start", f)
 				require.NoError(t, err)
 				wantJoin = []string{"a:1", "b:1"}
 			}
@@ -83,7 +83,7 @@ func TestMalformedConfigurationsAreRefused(t *testing.T) {
 		"# nothing\n":           "",
 	} {
 		f, _, _ := settingFlags(t)
-		_, err := readConfig(writeFile(t, text), f)
+		_, err := readConfig(writeFile(t, text), "rota server start", f)
 		if why == "" {
 			require.NoError(t, err, text)
 			continue
@@ -92,7 +92,7 @@ func TestMalformedConfigurationsAreRefused(t *testing.T) {
 		require.Equal(t, exitUsage, exitCode(err), text)
 	}
 	f, _, _ := settingFlags(t)
-	file, err := readConfig(writeFile(t, "bootstrap-expect: three\n"), f)
+	file, err := readConfig(writeFile(t, "bootstrap-expect: three\n"), "rota server start", f)
 	require.NoError(t, err)
 	require.ErrorContains(t, settle(f, file, func(string) string { return "" }), "line 1: bootstrap-expect: ")
 }

@@ -1,0 +1,347 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/internal/localcluster"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+const stateFile = "state.db"
+
+// damaged is one server of a cluster whose files are tampered with.
+type damaged struct {
+	*cluster
+	victim *localcluster.Process
+	// truth is the output of each job.
+	truth map[uint64][]byte
+	// good is a copy of the victim's data folder, taken while it did not run, and
+	// older one of its state.db before the last jobs.
+	good, older string
+}
+
+// damage prepares a cluster with finished jobs, whose last server is stopped.
+func damage(t *testing.T, serverFlags ...string) *damaged {
+	d := &damaged{
+		cluster: start(t, localcluster.Config{Servers: 3, Workers: 1, Slots: 4, ServerFlags: serverFlags}),
+		truth:   map[uint64][]byte{},
+	}
+	d.work(50)
+	d.victim = d.followers()[1]
+	d.stop()
+	d.older = filepath.Join(d.dir, "older.db")
+	copyFile(t, d.file(), d.older)
+	d.restart(d.victim)
+	d.work(50)
+	d.verify()
+	d.stop()
+	d.good = filepath.Join(d.dir, "good")
+	copyDir(t, d.dataDir(d.victim), d.good)
+	return d
+}
+
+// work runs n jobs that return their payload, and notes what they are to return.
+func (d *damaged) work(n int) {
+	cl := d.client()
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	for range n {
+		payload := []byte("payload " + strings.Repeat(rota64(), 20))
+		id, err := submitWith(cl, task.Spec{Handler: "rota.echo", SharedPayload: payload})(ctx, "job-"+rota64())
+		require.NoError(d.t, err)
+		d.truth[id] = payload
+	}
+	for id := range d.truth {
+		info, err := cl.Job(id).Wait(ctx)
+		require.NoError(d.t, err)
+		require.Equal(d.t, task.JobSucceeded, info.State)
+	}
+}
+
+// rota64 is 16 random letters.
+func rota64() string {
+	b := make([]byte, 16)
+	for i := range b {
+		b[i] = 'a' + byte(rand.IntN(26))
+	}
+	return string(b)
+}
+
+// file is the victim's state.db.
+func (d *damaged) file() string { return filepath.Join(d.dataDir(d.victim), stateFile) }
+
+// stop ends the victim in good order, so that its state.db is whole.
+func (d *damaged) stop() {
+	d.t.Helper()
+	require.NoError(d.t, d.victim.Signal(syscall.SIGTERM))
+	require.Zero(d.t, d.ended(d.victim))
+}
+
+// reset gives the victim its good data folder again.
+func (d *damaged) reset() {
+	d.t.Helper()
+	d.victim.Kill()
+	require.NoError(d.t, os.RemoveAll(d.dataDir(d.victim)))
+	copyDir(d.t, d.good, d.dataDir(d.victim))
+}
+
+// refused starts the victim and requires that it ends with exit code 1 and these words.
+func (d *damaged) refused(words ...string) {
+	d.t.Helper()
+	before := d.logSize()
+	require.NoError(d.t, d.victim.Start())
+	require.Equal(d.t, 1, d.ended(d.victim), d.logFrom(before))
+	text := d.logFrom(before)
+	require.NotContains(d.t, text, "goroutine ", "it ended by a panic")
+	last := text[strings.LastIndex(text, "rota: "):]
+	d.t.Log(strings.TrimSpace(last))
+	for _, w := range words {
+		require.Contains(d.t, last, w)
+	}
+}
+
+func (d *damaged) logSize() int64 {
+	info, err := os.Stat(d.victim.LogFile)
+	require.NoError(d.t, err)
+	return info.Size()
+}
+
+func (d *damaged) logFrom(offset int64) string {
+	data, err := os.ReadFile(d.victim.LogFile)
+	require.NoError(d.t, err)
+	return string(data[offset:])
+}
+
+// healed starts the victim and requires that it comes to the state of the others, and
+// itself has every result.
+func (d *damaged) healed() {
+	d.t.Helper()
+	d.restart(d.victim)
+	d.verify()
+	for id, want := range d.truth {
+		got, err := d.outputAt(d.victim, id)
+		require.NoError(d.t, err)
+		require.Equal(d.t, want, got, "job %d", id)
+	}
+}
+
+// outputAt asks one server, and no other, for the output of the only task of a job.
+func (c *cluster) outputAt(p *localcluster.Process, id uint64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	conn, err := wire.Dial(p.Addr)
+	require.NoError(c.t, err)
+	defer conn.Close()
+	stream, err := rotav1.NewJobServiceClient(conn).StreamResults(ctx, &rotav1.StreamResultsRequest{JobId: id})
+	if err != nil {
+		return nil, err
+	}
+	var out []byte
+	for {
+		msg, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range msg.GetGroups() {
+			out, _, _ = task.PackNext(g.GetPackedOutputs())
+		}
+	}
+}
+
+// A server whose state.db is gone or old makes it good from its log where that is whole.
+func TestOldAndMissingStateIsHealedFromTheLog(t *testing.T) {
+	t.Parallel()
+	d := damage(t)
+	t.Run("missing", func(t *testing.T) {
+		require.NoError(t, os.Remove(d.file()))
+		d.healed()
+		d.reset()
+	})
+	t.Run("older", func(t *testing.T) {
+		copyFile(t, d.older, d.file())
+		d.healed()
+		d.reset()
+	})
+	t.Run("unharmed", func(t *testing.T) { d.healed() })
+}
+
+// A server whose state.db is old or gone, and whose log has no longer what it lacks,
+// refuses to start. With another folder it joins anew.
+func TestOldAndMissingStateIsRefusedBehindASnapshot(t *testing.T) {
+	t.Parallel()
+	d := damage(t, "--snapshot-bytes", "16384", "--trailing-bytes", "1")
+	t.Run("missing", func(t *testing.T) {
+		require.NoError(t, os.Remove(d.file()))
+		d.refused(stateFile, "move the data folder away")
+		d.reset()
+	})
+	t.Run("older", func(t *testing.T) {
+		copyFile(t, d.older, d.file())
+		d.refused(stateFile, "older than it may be", "move the data folder away")
+	})
+	t.Run("moved away", func(t *testing.T) {
+		require.NoError(t, os.Rename(d.dataDir(d.victim), filepath.Join(d.dir, "away")))
+		d.restart(d.victim)
+		d.healed2()
+	})
+}
+
+// healed2 is healed for a server that runs already.
+func (d *damaged) healed2() {
+	d.t.Helper()
+	d.verify()
+	for id, want := range d.truth {
+		got, err := d.outputAt(d.victim, id)
+		require.NoError(d.t, err)
+		require.Equal(d.t, want, got, "job %d", id)
+	}
+}
+
+// A state.db that is another server's, cut short, or without its log is refused with a
+// message that says so.
+func TestForeignAndPartialFilesAreRefused(t *testing.T) {
+	t.Parallel()
+	d := damage(t)
+	other := d.followers()[0]
+	if other == d.victim {
+		other = d.followers()[1]
+	}
+	for name, test := range map[string]struct {
+		harm  func(t *testing.T)
+		words []string
+	}{
+		"of another server": {func(t *testing.T) { copyFile(t, filepath.Join(d.dataDir(other), stateFile), d.file()) }, []string{"belongs to node " + other.Name}},
+		"empty":             {func(t *testing.T) { require.NoError(t, os.Truncate(d.file(), 0)) }, []string{stateFile, "is empty"}},
+		"cut short": {func(t *testing.T) {
+			info, err := os.Stat(d.file())
+			require.NoError(t, err)
+			require.NoError(t, os.Truncate(d.file(), info.Size()/2))
+		}, []string{stateFile, "Move"}},
+		"not a database": {func(t *testing.T) {
+			require.NoError(t, os.WriteFile(d.file(), bytes.Repeat([]byte("nonsense"), 8192), 0o600))
+		}, []string{stateFile, "Move"}},
+		"without its log": {func(t *testing.T) {
+			require.NoError(t, os.Remove(filepath.Join(d.dataDir(d.victim), "raft.db")))
+		}, []string{"raft.db"}},
+		"without its log and state": {func(t *testing.T) {
+			require.NoError(t, os.Remove(filepath.Join(d.dataDir(d.victim), "raft.db")))
+			require.NoError(t, os.Remove(d.file()))
+		}, []string{"raft.db"}},
+		"without its identity": {func(t *testing.T) {
+			require.NoError(t, os.Remove(filepath.Join(d.dataDir(d.victim), "node.json")))
+		}, []string{"node.json"}},
+		"of another node": {func(t *testing.T) {
+			require.NoError(t, os.RemoveAll(d.dataDir(d.victim)))
+			copyDir(t, d.dataDir(other), d.dataDir(d.victim))
+		}, []string{"belongs to node " + other.Name}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.harm(t)
+			d.refused(test.words...)
+			d.reset()
+		})
+	}
+	t.Run("unharmed", func(t *testing.T) { d.healed() })
+}
+
+// flips is how often random bytes are flipped, in another place each time.
+const flips = 12
+
+// Flipped bytes are found out: the server refuses to start, or what they stand in is
+// an error when it is read. Nothing else than what was written is ever served.
+func TestFlippedBytesAreNeverServed(t *testing.T) {
+	t.Parallel()
+	d := damage(t)
+	t.Run("in a result", func(t *testing.T) {
+		var id uint64
+		for id = range d.truth {
+			break
+		}
+		data, err := os.ReadFile(d.file())
+		require.NoError(t, err)
+		require.True(t, bytes.Contains(data, d.truth[id]))
+		wrong := bytes.Clone(d.truth[id])
+		wrong[len(wrong)/2] ^= 1
+		require.NoError(t, os.WriteFile(d.file(), bytes.ReplaceAll(data, d.truth[id], wrong), 0o600))
+		d.restart(d.victim)
+		_, err = d.outputAt(d.victim, id)
+		require.ErrorContains(t, err, "checksum")
+		t.Log(err)
+		d.served(t)
+		d.reset()
+	})
+	refused := 0
+	for range flips {
+		seed := rand.Uint64()
+		random := rand.New(rand.NewPCG(seed, 0))
+		data, err := os.ReadFile(d.file())
+		require.NoError(t, err)
+		// In the pages that are in use: behind the two meta pages, which bbolt checks.
+		for range 1 + random.IntN(8) {
+			data[8192+random.IntN(len(data)-8192)] ^= byte(1 + random.IntN(255))
+		}
+		require.NoError(t, os.WriteFile(d.file(), data, 0o600))
+		before := d.logSize()
+		require.NoError(t, d.victim.Start())
+		if poll(within, func() bool { return !d.victim.Running() || d.isReady() }); d.victim.Running() {
+			require.True(t, d.isReady(), "seed %d", seed)
+			d.served(t)
+		} else {
+			refused++
+			require.Equal(t, 1, d.victim.ExitCode(), "seed %d: %s", seed, d.logFrom(before))
+			require.Contains(t, d.logFrom(before), stateFile, "seed %d", seed)
+			require.NotContains(t, d.logFrom(before), "goroutine ", "seed %d", seed)
+		}
+		d.reset()
+	}
+	t.Logf("%d of %d damaged files were refused at once", refused, flips)
+	t.Run("unharmed", func(t *testing.T) { d.healed() })
+}
+
+func (d *damaged) isReady() bool {
+	reason, err := d.victim.Ready(context.Background())
+	return err == nil && reason == ""
+}
+
+// served requires that the victim answers with what was written, or an error.
+func (d *damaged) served(t *testing.T) {
+	t.Helper()
+	failed := 0
+	for id, want := range d.truth {
+		got, err := d.outputAt(d.victim, id)
+		if err != nil {
+			failed++
+			continue
+		}
+		require.Equal(t, want, got, "job %d", id)
+	}
+	t.Logf("%d of %d jobs cannot be read", failed, len(d.truth))
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(to, data, 0o600))
+}
+
+func copyDir(t *testing.T, from, to string) {
+	t.Helper()
+	require.NoError(t, os.CopyFS(to, os.DirFS(from)))
+}
