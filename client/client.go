@@ -48,6 +48,7 @@ type Client struct {
 	background sync.WaitGroup
 
 	mu      sync.Mutex
+	closed  bool
 	servers []*server
 	// current is the server that calls go to while no leader is known.
 	current int
@@ -60,6 +61,8 @@ type server struct {
 	jobs    rotav1.JobServiceClient
 	cluster rotav1.ClusterServiceClient
 	workers rotav1.WorkerServiceClient
+	// submits is the stream that all small submits to this server share.
+	submits *submitMux
 }
 
 // New returns a client. It does not wait for a server to answer: calls do, as long
@@ -93,6 +96,9 @@ func New(cfg Config) (*Client, error) {
 
 // Close ends the client: calls under way fail with ErrClosed.
 func (c *Client) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
 	c.cancel()
 	c.background.Wait()
 	c.leader.close()
@@ -106,6 +112,16 @@ func (c *Client) Close() error {
 	}
 	c.servers = nil
 	return errors.Join(errs...)
+}
+
+// goBackground runs f, which must end with c.ctx, unless the client is closed.
+func (c *Client) goBackground(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.background.Go(f)
+	}
+	return !c.closed
 }
 
 // server returns the server at addr, which becomes known by it.
@@ -131,6 +147,7 @@ func (c *Client) server(addr string) (*server, error) {
 		addr: addr, conn: conn, jobs: rotav1.NewJobServiceClient(conn),
 		cluster: rotav1.NewClusterServiceClient(conn), workers: rotav1.NewWorkerServiceClient(conn),
 	}
+	s.submits = newSubmitMux(c, s)
 	c.servers = append(c.servers, s)
 	return s, nil
 }

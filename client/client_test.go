@@ -61,7 +61,7 @@ func TestHintOfAnErrorIsFollowedAtOnce(t *testing.T) {
 	defer func() { require.NoError(t, c.Close()) }()
 	_, err = c.Submit(t.Context(), client.Request{Spec: upper, NoKey: true})
 	require.NoError(t, err)
-	require.Equal(t, []string{"s1", "s0"}, cluster.called("Submit"))
+	require.Equal(t, []string{"s1", "s0"}, cluster.called("SubmitStream"))
 	require.Equal(t, "s0:7420", c.LeaderAddr())
 }
 

@@ -163,7 +163,8 @@ func (s *submit) first(open bool) error {
 	s.req.Tasks, s.req.Open, s.req.Hold = s.tasks(), open, open && s.hold
 	op := call{op: "submit a job", mutation: true, safe: s.req.GetRequestKey() != ""}
 	resp, err := do(s.ctx, s.c, op, func(ctx context.Context, to *server) (*rotav1.SubmitResponse, error) {
-		return to.jobs.Submit(ctx, s.req)
+		resp, _, err := to.submits.submit(ctx, s.req, false)
+		return resp, err
 	})
 	if err != nil {
 		return err

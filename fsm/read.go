@@ -40,6 +40,17 @@ func (m *Machine) Job(id uint64) (*logpb.JobRecord, bool) {
 	return nil, false
 }
 
+// Progress returns how many outcomes a job in memory has, and whether it is final.
+func (m *Machine) Progress(id uint64) (received uint32, final, ok bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	j := m.jobs[id]
+	if j == nil {
+		return 0, false, false
+	}
+	return j.received, j.final(), true
+}
+
 // Collected says that a job was forgotten, though the disk may still have it.
 func (m *Machine) Collected(id uint64) bool {
 	m.mu.RLock()

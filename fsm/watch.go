@@ -6,30 +6,45 @@ import "sync"
 // a machine: when a snapshot takes its place, everybody is woken.
 type Watchers struct {
 	mu   sync.Mutex
-	jobs map[uint64]map[chan struct{}]struct{}
+	jobs map[uint64]map[*watcher]struct{}
 }
+
+// watcher is one that waits.
+type watcher struct{ wake func() }
 
 // NewWatchers returns an empty Watchers.
 func NewWatchers() *Watchers {
-	return &Watchers{jobs: map[uint64]map[chan struct{}]struct{}{}}
+	return &Watchers{jobs: map[uint64]map[*watcher]struct{}{}}
 }
 
 // Watch returns a channel that gets a value after each change of the job, and a
 // function that ends the watch. Changes that come while a value waits are one.
 func (w *Watchers) Watch(job uint64) (changed <-chan struct{}, stop func()) {
 	ch := make(chan struct{}, 1)
+	return ch, w.WatchFunc(job, func() {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	})
+}
+
+// WatchFunc calls wake after each change of the job, until stop is called. wake runs
+// while the state machine is locked: it must return at once and must not call back.
+func (w *Watchers) WatchFunc(job uint64, wake func()) (stop func()) {
+	me := &watcher{wake}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	set := w.jobs[job]
 	if set == nil {
-		set = map[chan struct{}]struct{}{}
+		set = map[*watcher]struct{}{}
 		w.jobs[job] = set
 	}
-	set[ch] = struct{}{}
-	return ch, func() {
+	set[me] = struct{}{}
+	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		delete(set, ch)
+		delete(set, me)
 		// Another watch may have made a new set meanwhile.
 		if len(set) == 0 && len(w.jobs[job]) == 0 {
 			delete(w.jobs, job)
@@ -60,11 +75,8 @@ func (w *Watchers) notify(jobs []*job) {
 	}
 }
 
-func wakeSet(set map[chan struct{}]struct{}) {
-	for ch := range set {
-		select {
-		case ch <- struct{}{}:
-		default:
-		}
+func wakeSet(set map[*watcher]struct{}) {
+	for w := range set {
+		w.wake()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,4 +94,42 @@ func BenchmarkSingle(b *testing.B) {
 			require.NoError(b, err)
 		}
 	}
+}
+
+// BenchmarkRun is BenchmarkSingle by one call.
+func BenchmarkRun(b *testing.B) {
+	c := testcluster.Start(b, 3, nil)
+	noop := func(context.Context, *worker.Task) ([]byte, error) { return nil, nil }
+	c.Worker(worker.Config{Name: "w", Slots: 4, Handlers: map[string]worker.Handler{"noop": noop}})
+	cl := c.Client()
+	for b.Loop() {
+		_, err := cl.Run(context.Background(), task.Spec{Handler: "noop"}, nil)
+		require.NoError(b, err)
+	}
+}
+
+// BenchmarkClients64 runs single tasks from 64 goroutines that share a client.
+func BenchmarkClients64(b *testing.B) {
+	c := testcluster.Start(b, 3, nil)
+	noop := func(context.Context, *worker.Task) ([]byte, error) { return nil, nil }
+	for i := range 2 {
+		c.Worker(worker.Config{Name: fmt.Sprintf("w%d", i), Slots: 4, Handlers: map[string]worker.Handler{"noop": noop}})
+	}
+	cl := c.Client()
+	const callers = 64
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				r, err := cl.Run(context.Background(), task.Spec{Handler: "noop"}, []byte("x"))
+				assert.NoError(b, err)
+				assert.Equal(b, task.Succeeded, r.State)
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
 }

@@ -117,6 +117,8 @@ func TestADamagedFileIsNeverServed(t *testing.T) {
 		at := random.IntN(len(content))
 		damaged := bytes.Clone(content)
 		damaged[at] ^= 1 << random.IntN(8)
+		// A new file each time: one that bbolt has panicked on stays locked.
+		require.NoError(t, os.Remove(filepath.Join(dir, FileName)))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, FileName), damaged, 0o600))
 		got, err := readDamaged(t, dir)
 		if err != nil {

@@ -992,6 +992,314 @@ func (x *SubmitResponse) GetAppliedIndex() uint64 {
 	return 0
 }
 
+type SubmitStreamRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Submits       []*SubmitItem          `protobuf:"bytes,1,rep,name=submits,proto3" json:"submits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitStreamRequest) Reset() {
+	*x = SubmitStreamRequest{}
+	mi := &file_rota_v1_jobs_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitStreamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitStreamRequest) ProtoMessage() {}
+
+func (x *SubmitStreamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_jobs_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitStreamRequest.ProtoReflect.Descriptor instead.
+func (*SubmitStreamRequest) Descriptor() ([]byte, []int) {
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SubmitStreamRequest) GetSubmits() []*SubmitItem {
+	if x != nil {
+		return x.Submits
+	}
+	return nil
+}
+
+type SubmitItem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Chosen by the client; unique within the stream.
+	Seq     uint64         `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Request *SubmitRequest `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"`
+	// Also send the job's results on this stream, as its tasks complete.
+	Follow        bool `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitItem) Reset() {
+	*x = SubmitItem{}
+	mi := &file_rota_v1_jobs_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitItem) ProtoMessage() {}
+
+func (x *SubmitItem) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_jobs_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitItem.ProtoReflect.Descriptor instead.
+func (*SubmitItem) Descriptor() ([]byte, []int) {
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SubmitItem) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *SubmitItem) GetRequest() *SubmitRequest {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *SubmitItem) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+type SubmitStreamResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Answers []*SubmitAnswer        `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
+	// Of jobs that were submitted with `follow`, behind their answers.
+	Results       []*FollowedResults `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitStreamResponse) Reset() {
+	*x = SubmitStreamResponse{}
+	mi := &file_rota_v1_jobs_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitStreamResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitStreamResponse) ProtoMessage() {}
+
+func (x *SubmitStreamResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_jobs_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitStreamResponse.ProtoReflect.Descriptor instead.
+func (*SubmitStreamResponse) Descriptor() ([]byte, []int) {
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SubmitStreamResponse) GetAnswers() []*SubmitAnswer {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+func (x *SubmitStreamResponse) GetResults() []*FollowedResults {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// SubmitAnswer is the answer to one item: a response, or an error.
+type SubmitAnswer struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Seq      uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Response *SubmitResponse        `protobuf:"bytes,2,opt,name=response,proto3" json:"response,omitempty"`
+	// gRPC status code; 0: no error.
+	Code          uint32       `protobuf:"varint,3,opt,name=code,proto3" json:"code,omitempty"`
+	Message       string       `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	Error         *ErrorDetail `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitAnswer) Reset() {
+	*x = SubmitAnswer{}
+	mi := &file_rota_v1_jobs_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitAnswer) ProtoMessage() {}
+
+func (x *SubmitAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_jobs_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitAnswer.ProtoReflect.Descriptor instead.
+func (*SubmitAnswer) Descriptor() ([]byte, []int) {
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SubmitAnswer) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *SubmitAnswer) GetResponse() *SubmitResponse {
+	if x != nil {
+		return x.Response
+	}
+	return nil
+}
+
+func (x *SubmitAnswer) GetCode() uint32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *SubmitAnswer) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *SubmitAnswer) GetError() *ErrorDetail {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+type FollowedResults struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the item that made the job.
+	Seq    uint64         `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Groups []*ResultGroup `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
+	// The job is final and all its results were sent.
+	Complete bool `protobuf:"varint,3,opt,name=complete,proto3" json:"complete,omitempty"`
+	// The job cannot be followed here any longer: read its results by StreamResults.
+	Lost          bool `protobuf:"varint,4,opt,name=lost,proto3" json:"lost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowedResults) Reset() {
+	*x = FollowedResults{}
+	mi := &file_rota_v1_jobs_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowedResults) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowedResults) ProtoMessage() {}
+
+func (x *FollowedResults) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_jobs_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowedResults.ProtoReflect.Descriptor instead.
+func (*FollowedResults) Descriptor() ([]byte, []int) {
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *FollowedResults) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *FollowedResults) GetGroups() []*ResultGroup {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *FollowedResults) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+func (x *FollowedResults) GetLost() bool {
+	if x != nil {
+		return x.Lost
+	}
+	return false
+}
+
 type AppendTasksRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	JobId         uint64                 `protobuf:"varint,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
@@ -1003,7 +1311,7 @@ type AppendTasksRequest struct {
 
 func (x *AppendTasksRequest) Reset() {
 	*x = AppendTasksRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[7]
+	mi := &file_rota_v1_jobs_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1323,7 @@ func (x *AppendTasksRequest) String() string {
 func (*AppendTasksRequest) ProtoMessage() {}
 
 func (x *AppendTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[7]
+	mi := &file_rota_v1_jobs_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1336,7 @@ func (x *AppendTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendTasksRequest.ProtoReflect.Descriptor instead.
 func (*AppendTasksRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{7}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AppendTasksRequest) GetJobId() uint64 {
@@ -1063,7 +1371,7 @@ type AppendTasksResponse struct {
 
 func (x *AppendTasksResponse) Reset() {
 	*x = AppendTasksResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[8]
+	mi := &file_rota_v1_jobs_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1075,7 +1383,7 @@ func (x *AppendTasksResponse) String() string {
 func (*AppendTasksResponse) ProtoMessage() {}
 
 func (x *AppendTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[8]
+	mi := &file_rota_v1_jobs_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1088,7 +1396,7 @@ func (x *AppendTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendTasksResponse.ProtoReflect.Descriptor instead.
 func (*AppendTasksResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{8}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AppendTasksResponse) GetTotal() uint32 {
@@ -1116,7 +1424,7 @@ type CloseTasksRequest struct {
 
 func (x *CloseTasksRequest) Reset() {
 	*x = CloseTasksRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[9]
+	mi := &file_rota_v1_jobs_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1436,7 @@ func (x *CloseTasksRequest) String() string {
 func (*CloseTasksRequest) ProtoMessage() {}
 
 func (x *CloseTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[9]
+	mi := &file_rota_v1_jobs_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1449,7 @@ func (x *CloseTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseTasksRequest.ProtoReflect.Descriptor instead.
 func (*CloseTasksRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{9}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CloseTasksRequest) GetJobId() uint64 {
@@ -1167,7 +1475,7 @@ type CloseTasksResponse struct {
 
 func (x *CloseTasksResponse) Reset() {
 	*x = CloseTasksResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[10]
+	mi := &file_rota_v1_jobs_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1179,7 +1487,7 @@ func (x *CloseTasksResponse) String() string {
 func (*CloseTasksResponse) ProtoMessage() {}
 
 func (x *CloseTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[10]
+	mi := &file_rota_v1_jobs_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1192,7 +1500,7 @@ func (x *CloseTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseTasksResponse.ProtoReflect.Descriptor instead.
 func (*CloseTasksResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{10}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CloseTasksResponse) GetAppliedIndex() uint64 {
@@ -1215,7 +1523,7 @@ type ReadOptions struct {
 
 func (x *ReadOptions) Reset() {
 	*x = ReadOptions{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[11]
+	mi := &file_rota_v1_jobs_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1227,7 +1535,7 @@ func (x *ReadOptions) String() string {
 func (*ReadOptions) ProtoMessage() {}
 
 func (x *ReadOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[11]
+	mi := &file_rota_v1_jobs_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1240,7 +1548,7 @@ func (x *ReadOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadOptions.ProtoReflect.Descriptor instead.
 func (*ReadOptions) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{11}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReadOptions) GetStale() bool {
@@ -1274,7 +1582,7 @@ type TaskCounts struct {
 
 func (x *TaskCounts) Reset() {
 	*x = TaskCounts{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[12]
+	mi := &file_rota_v1_jobs_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1594,7 @@ func (x *TaskCounts) String() string {
 func (*TaskCounts) ProtoMessage() {}
 
 func (x *TaskCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[12]
+	mi := &file_rota_v1_jobs_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1607,7 @@ func (x *TaskCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskCounts.ProtoReflect.Descriptor instead.
 func (*TaskCounts) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{12}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TaskCounts) GetTotal() uint32 {
@@ -1388,7 +1696,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[13]
+	mi := &file_rota_v1_jobs_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1400,7 +1708,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[13]
+	mi := &file_rota_v1_jobs_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1413,7 +1721,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{13}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Job) GetId() uint64 {
@@ -1516,7 +1824,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[14]
+	mi := &file_rota_v1_jobs_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1528,7 +1836,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[14]
+	mi := &file_rota_v1_jobs_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1541,7 +1849,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{14}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Task) GetIndex() uint32 {
@@ -1605,7 +1913,7 @@ type GetJobRequest struct {
 
 func (x *GetJobRequest) Reset() {
 	*x = GetJobRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[15]
+	mi := &file_rota_v1_jobs_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1617,7 +1925,7 @@ func (x *GetJobRequest) String() string {
 func (*GetJobRequest) ProtoMessage() {}
 
 func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[15]
+	mi := &file_rota_v1_jobs_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1630,7 +1938,7 @@ func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRequest.ProtoReflect.Descriptor instead.
 func (*GetJobRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{15}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetJobRequest) GetJobId() uint64 {
@@ -1667,7 +1975,7 @@ type GetJobResponse struct {
 
 func (x *GetJobResponse) Reset() {
 	*x = GetJobResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[16]
+	mi := &file_rota_v1_jobs_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1679,7 +1987,7 @@ func (x *GetJobResponse) String() string {
 func (*GetJobResponse) ProtoMessage() {}
 
 func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[16]
+	mi := &file_rota_v1_jobs_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1692,7 +2000,7 @@ func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobResponse.ProtoReflect.Descriptor instead.
 func (*GetJobResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{16}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetJobResponse) GetJob() *Job {
@@ -1742,7 +2050,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[17]
+	mi := &file_rota_v1_jobs_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1754,7 +2062,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[17]
+	mi := &file_rota_v1_jobs_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1767,7 +2075,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{17}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListJobsRequest) GetRead() *ReadOptions {
@@ -1825,7 +2133,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[18]
+	mi := &file_rota_v1_jobs_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1837,7 +2145,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[18]
+	mi := &file_rota_v1_jobs_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1850,7 +2158,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{18}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -1892,7 +2200,7 @@ type WaitJobRequest struct {
 
 func (x *WaitJobRequest) Reset() {
 	*x = WaitJobRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[19]
+	mi := &file_rota_v1_jobs_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1904,7 +2212,7 @@ func (x *WaitJobRequest) String() string {
 func (*WaitJobRequest) ProtoMessage() {}
 
 func (x *WaitJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[19]
+	mi := &file_rota_v1_jobs_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1917,7 +2225,7 @@ func (x *WaitJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitJobRequest.ProtoReflect.Descriptor instead.
 func (*WaitJobRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{19}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WaitJobRequest) GetJobId() uint64 {
@@ -1944,7 +2252,7 @@ type WaitJobResponse struct {
 
 func (x *WaitJobResponse) Reset() {
 	*x = WaitJobResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[20]
+	mi := &file_rota_v1_jobs_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1956,7 +2264,7 @@ func (x *WaitJobResponse) String() string {
 func (*WaitJobResponse) ProtoMessage() {}
 
 func (x *WaitJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[20]
+	mi := &file_rota_v1_jobs_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1969,7 +2277,7 @@ func (x *WaitJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitJobResponse.ProtoReflect.Descriptor instead.
 func (*WaitJobResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{20}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WaitJobResponse) GetJob() *Job {
@@ -2000,7 +2308,7 @@ type StreamResultsRequest struct {
 
 func (x *StreamResultsRequest) Reset() {
 	*x = StreamResultsRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[21]
+	mi := &file_rota_v1_jobs_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2012,7 +2320,7 @@ func (x *StreamResultsRequest) String() string {
 func (*StreamResultsRequest) ProtoMessage() {}
 
 func (x *StreamResultsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[21]
+	mi := &file_rota_v1_jobs_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2025,7 +2333,7 @@ func (x *StreamResultsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamResultsRequest.ProtoReflect.Descriptor instead.
 func (*StreamResultsRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{21}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StreamResultsRequest) GetJobId() uint64 {
@@ -2067,7 +2375,7 @@ type IndexRange struct {
 
 func (x *IndexRange) Reset() {
 	*x = IndexRange{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[22]
+	mi := &file_rota_v1_jobs_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2079,7 +2387,7 @@ func (x *IndexRange) String() string {
 func (*IndexRange) ProtoMessage() {}
 
 func (x *IndexRange) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[22]
+	mi := &file_rota_v1_jobs_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2092,7 +2400,7 @@ func (x *IndexRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRange.ProtoReflect.Descriptor instead.
 func (*IndexRange) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{22}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *IndexRange) GetFirst() uint32 {
@@ -2138,7 +2446,7 @@ type ResultGroup struct {
 
 func (x *ResultGroup) Reset() {
 	*x = ResultGroup{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[23]
+	mi := &file_rota_v1_jobs_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2150,7 +2458,7 @@ func (x *ResultGroup) String() string {
 func (*ResultGroup) ProtoMessage() {}
 
 func (x *ResultGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[23]
+	mi := &file_rota_v1_jobs_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2163,7 +2471,7 @@ func (x *ResultGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResultGroup.ProtoReflect.Descriptor instead.
 func (*ResultGroup) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{23}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ResultGroup) GetRanges() []*IndexRange {
@@ -2265,7 +2573,7 @@ type StreamResultsResponse struct {
 
 func (x *StreamResultsResponse) Reset() {
 	*x = StreamResultsResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[24]
+	mi := &file_rota_v1_jobs_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2277,7 +2585,7 @@ func (x *StreamResultsResponse) String() string {
 func (*StreamResultsResponse) ProtoMessage() {}
 
 func (x *StreamResultsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[24]
+	mi := &file_rota_v1_jobs_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2290,7 +2598,7 @@ func (x *StreamResultsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamResultsResponse.ProtoReflect.Descriptor instead.
 func (*StreamResultsResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{24}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StreamResultsResponse) GetGroups() []*ResultGroup {
@@ -2332,7 +2640,7 @@ type CancelJobRequest struct {
 
 func (x *CancelJobRequest) Reset() {
 	*x = CancelJobRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[25]
+	mi := &file_rota_v1_jobs_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2344,7 +2652,7 @@ func (x *CancelJobRequest) String() string {
 func (*CancelJobRequest) ProtoMessage() {}
 
 func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[25]
+	mi := &file_rota_v1_jobs_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2357,7 +2665,7 @@ func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobRequest.ProtoReflect.Descriptor instead.
 func (*CancelJobRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{25}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CancelJobRequest) GetJobId() uint64 {
@@ -2387,7 +2695,7 @@ type CancelJobResponse struct {
 
 func (x *CancelJobResponse) Reset() {
 	*x = CancelJobResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[26]
+	mi := &file_rota_v1_jobs_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2399,7 +2707,7 @@ func (x *CancelJobResponse) String() string {
 func (*CancelJobResponse) ProtoMessage() {}
 
 func (x *CancelJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[26]
+	mi := &file_rota_v1_jobs_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2412,7 +2720,7 @@ func (x *CancelJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobResponse.ProtoReflect.Descriptor instead.
 func (*CancelJobResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{26}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CancelJobResponse) GetCancelled() uint32 {
@@ -2448,7 +2756,7 @@ type RetryJobRequest struct {
 
 func (x *RetryJobRequest) Reset() {
 	*x = RetryJobRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[27]
+	mi := &file_rota_v1_jobs_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2460,7 +2768,7 @@ func (x *RetryJobRequest) String() string {
 func (*RetryJobRequest) ProtoMessage() {}
 
 func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[27]
+	mi := &file_rota_v1_jobs_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2473,7 +2781,7 @@ func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJobRequest.ProtoReflect.Descriptor instead.
 func (*RetryJobRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{27}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RetryJobRequest) GetJobId() uint64 {
@@ -2508,7 +2816,7 @@ type RetryJobResponse struct {
 
 func (x *RetryJobResponse) Reset() {
 	*x = RetryJobResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[28]
+	mi := &file_rota_v1_jobs_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2520,7 +2828,7 @@ func (x *RetryJobResponse) String() string {
 func (*RetryJobResponse) ProtoMessage() {}
 
 func (x *RetryJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[28]
+	mi := &file_rota_v1_jobs_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2533,7 +2841,7 @@ func (x *RetryJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJobResponse.ProtoReflect.Descriptor instead.
 func (*RetryJobResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{28}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RetryJobResponse) GetJobId() uint64 {
@@ -2561,7 +2869,7 @@ var File_rota_v1_jobs_proto protoreflect.FileDescriptor
 
 const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\n" +
-	"\x12rota/v1/jobs.proto\x12\arota.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"!\n" +
+	"\x12rota/v1/jobs.proto\x12\arota.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14rota/v1/errors.proto\"!\n" +
 	"\vHandlerWork\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\xbe\x01\n" +
 	"\vCommandWork\x12\x12\n" +
@@ -2617,7 +2925,28 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\x0eSubmitResponse\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12\x18\n" +
 	"\aexisted\x18\x02 \x01(\bR\aexisted\x12#\n" +
-	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\"t\n" +
+	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\"D\n" +
+	"\x13SubmitStreamRequest\x12-\n" +
+	"\asubmits\x18\x01 \x03(\v2\x13.rota.v1.SubmitItemR\asubmits\"h\n" +
+	"\n" +
+	"SubmitItem\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x120\n" +
+	"\arequest\x18\x02 \x01(\v2\x16.rota.v1.SubmitRequestR\arequest\x12\x16\n" +
+	"\x06follow\x18\x03 \x01(\bR\x06follow\"{\n" +
+	"\x14SubmitStreamResponse\x12/\n" +
+	"\aanswers\x18\x01 \x03(\v2\x15.rota.v1.SubmitAnswerR\aanswers\x122\n" +
+	"\aresults\x18\x02 \x03(\v2\x18.rota.v1.FollowedResultsR\aresults\"\xaf\x01\n" +
+	"\fSubmitAnswer\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x123\n" +
+	"\bresponse\x18\x02 \x01(\v2\x17.rota.v1.SubmitResponseR\bresponse\x12\x12\n" +
+	"\x04code\x18\x03 \x01(\rR\x04code\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\x12*\n" +
+	"\x05error\x18\x05 \x01(\v2\x14.rota.v1.ErrorDetailR\x05error\"\x81\x01\n" +
+	"\x0fFollowedResults\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12,\n" +
+	"\x06groups\x18\x02 \x03(\v2\x14.rota.v1.ResultGroupR\x06groups\x12\x1a\n" +
+	"\bcomplete\x18\x03 \x01(\bR\bcomplete\x12\x12\n" +
+	"\x04lost\x18\x04 \x01(\bR\x04lost\"t\n" +
 	"\x12AppendTasksRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12\x1f\n" +
 	"\vfirst_index\x18\x02 \x01(\rR\n" +
@@ -2791,10 +3120,11 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\vResultOrder\x12\x1c\n" +
 	"\x18RESULT_ORDER_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16RESULT_ORDER_COMPLETED\x10\x01\x12\x16\n" +
-	"\x12RESULT_ORDER_INDEX\x10\x022\xe9\x04\n" +
+	"\x12RESULT_ORDER_INDEX\x10\x022\xba\x05\n" +
 	"\n" +
 	"JobService\x129\n" +
-	"\x06Submit\x12\x16.rota.v1.SubmitRequest\x1a\x17.rota.v1.SubmitResponse\x12H\n" +
+	"\x06Submit\x12\x16.rota.v1.SubmitRequest\x1a\x17.rota.v1.SubmitResponse\x12O\n" +
+	"\fSubmitStream\x12\x1c.rota.v1.SubmitStreamRequest\x1a\x1d.rota.v1.SubmitStreamResponse(\x010\x01\x12H\n" +
 	"\vAppendTasks\x12\x1b.rota.v1.AppendTasksRequest\x1a\x1c.rota.v1.AppendTasksResponse\x12E\n" +
 	"\n" +
 	"CloseTasks\x12\x1a.rota.v1.CloseTasksRequest\x1a\x1b.rota.v1.CloseTasksResponse\x129\n" +
@@ -2818,7 +3148,7 @@ func file_rota_v1_jobs_proto_rawDescGZIP() []byte {
 }
 
 var file_rota_v1_jobs_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_rota_v1_jobs_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_rota_v1_jobs_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_rota_v1_jobs_proto_goTypes = []any{
 	(TaskState)(0),                // 0: rota.v1.TaskState
 	(Reason)(0),                   // 1: rota.v1.Reason
@@ -2833,99 +3163,114 @@ var file_rota_v1_jobs_proto_goTypes = []any{
 	(*TaskSet)(nil),               // 10: rota.v1.TaskSet
 	(*SubmitRequest)(nil),         // 11: rota.v1.SubmitRequest
 	(*SubmitResponse)(nil),        // 12: rota.v1.SubmitResponse
-	(*AppendTasksRequest)(nil),    // 13: rota.v1.AppendTasksRequest
-	(*AppendTasksResponse)(nil),   // 14: rota.v1.AppendTasksResponse
-	(*CloseTasksRequest)(nil),     // 15: rota.v1.CloseTasksRequest
-	(*CloseTasksResponse)(nil),    // 16: rota.v1.CloseTasksResponse
-	(*ReadOptions)(nil),           // 17: rota.v1.ReadOptions
-	(*TaskCounts)(nil),            // 18: rota.v1.TaskCounts
-	(*Job)(nil),                   // 19: rota.v1.Job
-	(*Task)(nil),                  // 20: rota.v1.Task
-	(*GetJobRequest)(nil),         // 21: rota.v1.GetJobRequest
-	(*GetJobResponse)(nil),        // 22: rota.v1.GetJobResponse
-	(*ListJobsRequest)(nil),       // 23: rota.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 24: rota.v1.ListJobsResponse
-	(*WaitJobRequest)(nil),        // 25: rota.v1.WaitJobRequest
-	(*WaitJobResponse)(nil),       // 26: rota.v1.WaitJobResponse
-	(*StreamResultsRequest)(nil),  // 27: rota.v1.StreamResultsRequest
-	(*IndexRange)(nil),            // 28: rota.v1.IndexRange
-	(*ResultGroup)(nil),           // 29: rota.v1.ResultGroup
-	(*StreamResultsResponse)(nil), // 30: rota.v1.StreamResultsResponse
-	(*CancelJobRequest)(nil),      // 31: rota.v1.CancelJobRequest
-	(*CancelJobResponse)(nil),     // 32: rota.v1.CancelJobResponse
-	(*RetryJobRequest)(nil),       // 33: rota.v1.RetryJobRequest
-	(*RetryJobResponse)(nil),      // 34: rota.v1.RetryJobResponse
-	nil,                           // 35: rota.v1.CommandWork.EnvEntry
-	nil,                           // 36: rota.v1.JobSpec.RequireEntry
-	nil,                           // 37: rota.v1.JobSpec.MetaEntry
-	(*durationpb.Duration)(nil),   // 38: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
+	(*SubmitStreamRequest)(nil),   // 13: rota.v1.SubmitStreamRequest
+	(*SubmitItem)(nil),            // 14: rota.v1.SubmitItem
+	(*SubmitStreamResponse)(nil),  // 15: rota.v1.SubmitStreamResponse
+	(*SubmitAnswer)(nil),          // 16: rota.v1.SubmitAnswer
+	(*FollowedResults)(nil),       // 17: rota.v1.FollowedResults
+	(*AppendTasksRequest)(nil),    // 18: rota.v1.AppendTasksRequest
+	(*AppendTasksResponse)(nil),   // 19: rota.v1.AppendTasksResponse
+	(*CloseTasksRequest)(nil),     // 20: rota.v1.CloseTasksRequest
+	(*CloseTasksResponse)(nil),    // 21: rota.v1.CloseTasksResponse
+	(*ReadOptions)(nil),           // 22: rota.v1.ReadOptions
+	(*TaskCounts)(nil),            // 23: rota.v1.TaskCounts
+	(*Job)(nil),                   // 24: rota.v1.Job
+	(*Task)(nil),                  // 25: rota.v1.Task
+	(*GetJobRequest)(nil),         // 26: rota.v1.GetJobRequest
+	(*GetJobResponse)(nil),        // 27: rota.v1.GetJobResponse
+	(*ListJobsRequest)(nil),       // 28: rota.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 29: rota.v1.ListJobsResponse
+	(*WaitJobRequest)(nil),        // 30: rota.v1.WaitJobRequest
+	(*WaitJobResponse)(nil),       // 31: rota.v1.WaitJobResponse
+	(*StreamResultsRequest)(nil),  // 32: rota.v1.StreamResultsRequest
+	(*IndexRange)(nil),            // 33: rota.v1.IndexRange
+	(*ResultGroup)(nil),           // 34: rota.v1.ResultGroup
+	(*StreamResultsResponse)(nil), // 35: rota.v1.StreamResultsResponse
+	(*CancelJobRequest)(nil),      // 36: rota.v1.CancelJobRequest
+	(*CancelJobResponse)(nil),     // 37: rota.v1.CancelJobResponse
+	(*RetryJobRequest)(nil),       // 38: rota.v1.RetryJobRequest
+	(*RetryJobResponse)(nil),      // 39: rota.v1.RetryJobResponse
+	nil,                           // 40: rota.v1.CommandWork.EnvEntry
+	nil,                           // 41: rota.v1.JobSpec.RequireEntry
+	nil,                           // 42: rota.v1.JobSpec.MetaEntry
+	(*durationpb.Duration)(nil),   // 43: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
+	(*ErrorDetail)(nil),           // 45: rota.v1.ErrorDetail
 }
 var file_rota_v1_jobs_proto_depIdxs = []int32{
-	35, // 0: rota.v1.CommandWork.env:type_name -> rota.v1.CommandWork.EnvEntry
+	40, // 0: rota.v1.CommandWork.env:type_name -> rota.v1.CommandWork.EnvEntry
 	6,  // 1: rota.v1.JobSpec.handler:type_name -> rota.v1.HandlerWork
 	7,  // 2: rota.v1.JobSpec.command:type_name -> rota.v1.CommandWork
 	3,  // 3: rota.v1.JobSpec.policy:type_name -> rota.v1.Policy
 	4,  // 4: rota.v1.JobSpec.execution:type_name -> rota.v1.Execution
-	38, // 5: rota.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
-	38, // 6: rota.v1.JobSpec.delay:type_name -> google.protobuf.Duration
-	39, // 7: rota.v1.JobSpec.not_before:type_name -> google.protobuf.Timestamp
-	38, // 8: rota.v1.JobSpec.expire:type_name -> google.protobuf.Duration
-	36, // 9: rota.v1.JobSpec.require:type_name -> rota.v1.JobSpec.RequireEntry
-	37, // 10: rota.v1.JobSpec.meta:type_name -> rota.v1.JobSpec.MetaEntry
-	38, // 11: rota.v1.JobSpec.retention:type_name -> google.protobuf.Duration
+	43, // 5: rota.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
+	43, // 6: rota.v1.JobSpec.delay:type_name -> google.protobuf.Duration
+	44, // 7: rota.v1.JobSpec.not_before:type_name -> google.protobuf.Timestamp
+	43, // 8: rota.v1.JobSpec.expire:type_name -> google.protobuf.Duration
+	41, // 9: rota.v1.JobSpec.require:type_name -> rota.v1.JobSpec.RequireEntry
+	42, // 10: rota.v1.JobSpec.meta:type_name -> rota.v1.JobSpec.MetaEntry
+	43, // 11: rota.v1.JobSpec.retention:type_name -> google.protobuf.Duration
 	9,  // 12: rota.v1.JobSpec.values:type_name -> rota.v1.ValueRun
 	8,  // 13: rota.v1.SubmitRequest.spec:type_name -> rota.v1.JobSpec
 	10, // 14: rota.v1.SubmitRequest.tasks:type_name -> rota.v1.TaskSet
-	10, // 15: rota.v1.AppendTasksRequest.tasks:type_name -> rota.v1.TaskSet
-	8,  // 16: rota.v1.Job.spec:type_name -> rota.v1.JobSpec
-	2,  // 17: rota.v1.Job.state:type_name -> rota.v1.JobState
-	1,  // 18: rota.v1.Job.reason:type_name -> rota.v1.Reason
-	18, // 19: rota.v1.Job.tasks:type_name -> rota.v1.TaskCounts
-	39, // 20: rota.v1.Job.submitted_at:type_name -> google.protobuf.Timestamp
-	39, // 21: rota.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	39, // 22: rota.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	0,  // 23: rota.v1.Task.state:type_name -> rota.v1.TaskState
-	1,  // 24: rota.v1.Task.reason:type_name -> rota.v1.Reason
-	39, // 25: rota.v1.Task.not_before:type_name -> google.protobuf.Timestamp
-	17, // 26: rota.v1.GetJobRequest.read:type_name -> rota.v1.ReadOptions
-	19, // 27: rota.v1.GetJobResponse.job:type_name -> rota.v1.Job
-	20, // 28: rota.v1.GetJobResponse.task:type_name -> rota.v1.Task
-	17, // 29: rota.v1.ListJobsRequest.read:type_name -> rota.v1.ReadOptions
-	2,  // 30: rota.v1.ListJobsRequest.states:type_name -> rota.v1.JobState
-	19, // 31: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
-	38, // 32: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
-	19, // 33: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
-	5,  // 34: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
-	28, // 35: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
-	0,  // 36: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
-	1,  // 37: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
-	39, // 38: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
-	29, // 39: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
-	19, // 40: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
-	11, // 41: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
-	13, // 42: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
-	15, // 43: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
-	21, // 44: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
-	23, // 45: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
-	25, // 46: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
-	27, // 47: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
-	31, // 48: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
-	33, // 49: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
-	12, // 50: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
-	14, // 51: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
-	16, // 52: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
-	22, // 53: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
-	24, // 54: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
-	26, // 55: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
-	30, // 56: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
-	32, // 57: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
-	34, // 58: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
-	50, // [50:59] is the sub-list for method output_type
-	41, // [41:50] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	14, // 15: rota.v1.SubmitStreamRequest.submits:type_name -> rota.v1.SubmitItem
+	11, // 16: rota.v1.SubmitItem.request:type_name -> rota.v1.SubmitRequest
+	16, // 17: rota.v1.SubmitStreamResponse.answers:type_name -> rota.v1.SubmitAnswer
+	17, // 18: rota.v1.SubmitStreamResponse.results:type_name -> rota.v1.FollowedResults
+	12, // 19: rota.v1.SubmitAnswer.response:type_name -> rota.v1.SubmitResponse
+	45, // 20: rota.v1.SubmitAnswer.error:type_name -> rota.v1.ErrorDetail
+	34, // 21: rota.v1.FollowedResults.groups:type_name -> rota.v1.ResultGroup
+	10, // 22: rota.v1.AppendTasksRequest.tasks:type_name -> rota.v1.TaskSet
+	8,  // 23: rota.v1.Job.spec:type_name -> rota.v1.JobSpec
+	2,  // 24: rota.v1.Job.state:type_name -> rota.v1.JobState
+	1,  // 25: rota.v1.Job.reason:type_name -> rota.v1.Reason
+	23, // 26: rota.v1.Job.tasks:type_name -> rota.v1.TaskCounts
+	44, // 27: rota.v1.Job.submitted_at:type_name -> google.protobuf.Timestamp
+	44, // 28: rota.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	44, // 29: rota.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	0,  // 30: rota.v1.Task.state:type_name -> rota.v1.TaskState
+	1,  // 31: rota.v1.Task.reason:type_name -> rota.v1.Reason
+	44, // 32: rota.v1.Task.not_before:type_name -> google.protobuf.Timestamp
+	22, // 33: rota.v1.GetJobRequest.read:type_name -> rota.v1.ReadOptions
+	24, // 34: rota.v1.GetJobResponse.job:type_name -> rota.v1.Job
+	25, // 35: rota.v1.GetJobResponse.task:type_name -> rota.v1.Task
+	22, // 36: rota.v1.ListJobsRequest.read:type_name -> rota.v1.ReadOptions
+	2,  // 37: rota.v1.ListJobsRequest.states:type_name -> rota.v1.JobState
+	24, // 38: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
+	43, // 39: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
+	24, // 40: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
+	5,  // 41: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
+	33, // 42: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
+	0,  // 43: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
+	1,  // 44: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
+	44, // 45: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
+	34, // 46: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
+	24, // 47: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
+	11, // 48: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
+	13, // 49: rota.v1.JobService.SubmitStream:input_type -> rota.v1.SubmitStreamRequest
+	18, // 50: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
+	20, // 51: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
+	26, // 52: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
+	28, // 53: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
+	30, // 54: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
+	32, // 55: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
+	36, // 56: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
+	38, // 57: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
+	12, // 58: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
+	15, // 59: rota.v1.JobService.SubmitStream:output_type -> rota.v1.SubmitStreamResponse
+	19, // 60: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
+	21, // 61: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
+	27, // 62: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
+	29, // 63: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
+	31, // 64: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
+	35, // 65: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
+	37, // 66: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
+	39, // 67: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
+	58, // [58:68] is the sub-list for method output_type
+	48, // [48:58] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_rota_v1_jobs_proto_init() }
@@ -2933,20 +3278,21 @@ func file_rota_v1_jobs_proto_init() {
 	if File_rota_v1_jobs_proto != nil {
 		return
 	}
+	file_rota_v1_errors_proto_init()
 	file_rota_v1_jobs_proto_msgTypes[2].OneofWrappers = []any{
 		(*JobSpec_Handler)(nil),
 		(*JobSpec_Command)(nil),
 	}
-	file_rota_v1_jobs_proto_msgTypes[15].OneofWrappers = []any{}
-	file_rota_v1_jobs_proto_msgTypes[23].OneofWrappers = []any{}
-	file_rota_v1_jobs_proto_msgTypes[25].OneofWrappers = []any{}
+	file_rota_v1_jobs_proto_msgTypes[20].OneofWrappers = []any{}
+	file_rota_v1_jobs_proto_msgTypes[28].OneofWrappers = []any{}
+	file_rota_v1_jobs_proto_msgTypes[30].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rota_v1_jobs_proto_rawDesc), len(file_rota_v1_jobs_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   32,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	JobService_Submit_FullMethodName        = "/rota.v1.JobService/Submit"
+	JobService_SubmitStream_FullMethodName  = "/rota.v1.JobService/SubmitStream"
 	JobService_AppendTasks_FullMethodName   = "/rota.v1.JobService/AppendTasks"
 	JobService_CloseTasks_FullMethodName    = "/rota.v1.JobService/CloseTasks"
 	JobService_GetJob_FullMethodName        = "/rota.v1.JobService/GetJob"
@@ -40,6 +41,11 @@ type JobServiceClient interface {
 	// Submit makes a job. It returns once the job is on the disks of a majority.
 	// With a request key it may be sent again when its answer was lost.
 	Submit(ctx context.Context, in *SubmitRequest, opts ...grpc.CallOption) (*SubmitResponse, error)
+	// SubmitStream is Submit for many callers of one client at once: what waits goes out
+	// together, and what is answered comes back together. It is served by the leader
+	// only. A stream that ends with an ErrorDetail has answered everything that took
+	// effect; after any other end, what was not answered has an unknown outcome.
+	SubmitStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SubmitStreamRequest, SubmitStreamResponse], error)
 	// AppendTasks adds tasks to a job that was submitted with `open`. It is
 	// idempotent by first_index: the same tasks again are accepted, other tasks at
 	// the same place are a conflict, a gap is refused.
@@ -80,6 +86,19 @@ func (c *jobServiceClient) Submit(ctx context.Context, in *SubmitRequest, opts .
 	}
 	return out, nil
 }
+
+func (c *jobServiceClient) SubmitStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SubmitStreamRequest, SubmitStreamResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &JobService_ServiceDesc.Streams[0], JobService_SubmitStream_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SubmitStreamRequest, SubmitStreamResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type JobService_SubmitStreamClient = grpc.BidiStreamingClient[SubmitStreamRequest, SubmitStreamResponse]
 
 func (c *jobServiceClient) AppendTasks(ctx context.Context, in *AppendTasksRequest, opts ...grpc.CallOption) (*AppendTasksResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -133,7 +152,7 @@ func (c *jobServiceClient) WaitJob(ctx context.Context, in *WaitJobRequest, opts
 
 func (c *jobServiceClient) StreamResults(ctx context.Context, in *StreamResultsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamResultsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &JobService_ServiceDesc.Streams[0], JobService_StreamResults_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &JobService_ServiceDesc.Streams[1], JobService_StreamResults_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -180,6 +199,11 @@ type JobServiceServer interface {
 	// Submit makes a job. It returns once the job is on the disks of a majority.
 	// With a request key it may be sent again when its answer was lost.
 	Submit(context.Context, *SubmitRequest) (*SubmitResponse, error)
+	// SubmitStream is Submit for many callers of one client at once: what waits goes out
+	// together, and what is answered comes back together. It is served by the leader
+	// only. A stream that ends with an ErrorDetail has answered everything that took
+	// effect; after any other end, what was not answered has an unknown outcome.
+	SubmitStream(grpc.BidiStreamingServer[SubmitStreamRequest, SubmitStreamResponse]) error
 	// AppendTasks adds tasks to a job that was submitted with `open`. It is
 	// idempotent by first_index: the same tasks again are accepted, other tasks at
 	// the same place are a conflict, a gap is refused.
@@ -213,6 +237,9 @@ type UnimplementedJobServiceServer struct{}
 
 func (UnimplementedJobServiceServer) Submit(context.Context, *SubmitRequest) (*SubmitResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Submit not implemented")
+}
+func (UnimplementedJobServiceServer) SubmitStream(grpc.BidiStreamingServer[SubmitStreamRequest, SubmitStreamResponse]) error {
+	return status.Error(codes.Unimplemented, "method SubmitStream not implemented")
 }
 func (UnimplementedJobServiceServer) AppendTasks(context.Context, *AppendTasksRequest) (*AppendTasksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AppendTasks not implemented")
@@ -276,6 +303,13 @@ func _JobService_Submit_Handler(srv interface{}, ctx context.Context, dec func(i
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _JobService_SubmitStream_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(JobServiceServer).SubmitStream(&grpc.GenericServerStream[SubmitStreamRequest, SubmitStreamResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type JobService_SubmitStreamServer = grpc.BidiStreamingServer[SubmitStreamRequest, SubmitStreamResponse]
 
 func _JobService_AppendTasks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(AppendTasksRequest)
@@ -455,6 +489,12 @@ var JobService_ServiceDesc = grpc.ServiceDesc{
 		},
 	},
 	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "SubmitStream",
+			Handler:       _JobService_SubmitStream_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
 		{
 			StreamName:    "StreamResults",
 			Handler:       _JobService_StreamResults_Handler,

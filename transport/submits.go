@@ -1,0 +1,309 @@
+package transport
+
+import (
+	"context"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+const (
+	// maxUnanswered bounds the submits of one stream that wait for the log. Beyond it
+	// the stream is not read, and its client waits.
+	maxUnanswered = 8192
+	// maxFollowed bounds the jobs that one stream follows. Beyond it a job is answered as
+	// lost, and its client reads the results by another way.
+	maxFollowed = 64 << 10
+	// answerBatch bounds the answers in one message.
+	answerBatch = 1024
+)
+
+// SubmitStream implements the job service.
+func (s *Server) SubmitStream(stream grpc.BidiStreamingServer[rotav1.SubmitStreamRequest, rotav1.SubmitStreamResponse]) error {
+	if err := s.node.CheckLeader(); err != nil {
+		return wire.ToStatus(err)
+	}
+	ctx, cancel := s.streamContext(stream.Context())
+	defer cancel()
+	w := &submitStream{s: s, stream: stream, wake: make(chan struct{}, 1), followed: map[*followed]struct{}{}}
+	w.room = sync.NewCond(&w.mu)
+	// The reader ends with the stream, at the latest when this function has returned.
+	go w.read()
+	defer w.unfollowAll()
+	return wire.ToStatus(w.write(ctx))
+}
+
+// submitStream is one client's stream of submits.
+type submitStream struct {
+	s      *Server
+	stream grpc.BidiStreamingServer[rotav1.SubmitStreamRequest, rotav1.SubmitStreamResponse]
+	wake   chan struct{}
+
+	mu   sync.Mutex
+	room *sync.Cond
+	// unanswered is how many submits wait for the log.
+	unanswered int
+	answers    []*rotav1.SubmitAnswer
+	followed   map[*followed]struct{}
+	dirty      []*followed
+	// refusing: nothing more is taken. readErr is why nothing more comes.
+	refusing bool
+	readErr  error
+}
+
+// followed is a job whose results the stream sends.
+type followed struct {
+	seq, job uint64
+	next     uint32
+	dirty    bool
+	// lost: there was no room to follow it.
+	lost bool
+	stop func()
+}
+
+// read takes submits until the stream ends.
+func (w *submitStream) read() {
+	for {
+		m, err := w.stream.Recv()
+		if err != nil {
+			w.mu.Lock()
+			w.readErr = err
+			w.mu.Unlock()
+			w.signal()
+			return
+		}
+		for _, item := range m.Submits {
+			if !w.admit() {
+				return
+			}
+			w.submit(item)
+		}
+	}
+}
+
+// admit waits for room. It is false once the stream takes nothing more: what is dropped
+// then never had an effect, and the end of the stream says so.
+func (w *submitStream) admit() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.unanswered >= maxUnanswered && !w.refusing {
+		w.room.Wait()
+	}
+	if w.refusing {
+		return false
+	}
+	w.unanswered++
+	return true
+}
+
+func (w *submitStream) submit(item *rotav1.SubmitItem) {
+	op, err := submitOp(item.GetRequest())
+	if err != nil {
+		w.answer(item, fsm.Result{}, err)
+		return
+	}
+	w.s.node.ProposeAsync(&logpb.Op{Op: &logpb.Op_Submit{Submit: op}}, func(r fsm.Result, err error) { w.answer(item, r, err) })
+}
+
+// answer puts out the answer to one item, and follows its job where that was asked for.
+func (w *submitStream) answer(item *rotav1.SubmitItem, r fsm.Result, err error) {
+	a := &rotav1.SubmitAnswer{Seq: item.GetSeq()}
+	if err != nil {
+		st, _ := status.FromError(wire.ToStatus(err))
+		a.Code, a.Message = uint32(st.Code()), st.Message()
+		for _, d := range st.Details() {
+			if detail, ok := d.(*rotav1.ErrorDetail); ok {
+				a.Error = detail
+			}
+		}
+	} else {
+		a.Response = &rotav1.SubmitResponse{JobId: r.Job, Existed: r.Existed, AppliedIndex: r.Index}
+	}
+	var f *followed
+	if err == nil && item.GetFollow() {
+		f = &followed{seq: item.GetSeq(), job: r.Job, dirty: true}
+		// Without w.mu: the watchers call changed under a lock of their own.
+		f.stop = w.s.node.State().Watchers().WatchFunc(r.Job, func() { w.changed(f) })
+	}
+	w.mu.Lock()
+	w.unanswered--
+	w.answers = append(w.answers, a)
+	if f != nil {
+		f.lost = len(w.followed) >= maxFollowed
+		w.followed[f] = struct{}{}
+		w.dirty = append(w.dirty, f)
+	}
+	w.mu.Unlock()
+	w.room.Signal()
+	w.signal()
+}
+
+// changed notes that a followed job has news.
+func (w *submitStream) changed(f *followed) {
+	w.mu.Lock()
+	if !f.dirty {
+		f.dirty = true
+		w.dirty = append(w.dirty, f)
+	}
+	w.mu.Unlock()
+	w.signal()
+}
+
+func (w *submitStream) signal() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// write sends answers and results until the stream, the server or its leadership ends.
+func (w *submitStream) write(ctx context.Context) error {
+	for {
+		leader := w.s.node.LeaderChanged()
+		var ending error
+		if err := w.s.node.CheckLeader(); err != nil {
+			ending = err
+		}
+		if w.s.stopping.Err() != nil {
+			ending = task.Errorf(task.KindUnavailable, "the server is shutting down")
+		}
+		if err := w.flush(); err != nil {
+			return err
+		}
+		if done, err := w.over(ending); done {
+			return err
+		}
+		select {
+		case <-w.wake:
+		case <-leader:
+		case <-ctx.Done():
+			if w.s.stopping.Err() == nil {
+				return ctx.Err()
+			}
+			// What is under way is answered yet.
+			<-w.wake
+		}
+	}
+}
+
+// over says whether the stream has nothing more to do, and how it ends. With ending set
+// it takes nothing more, and ends when everything that it took is answered.
+func (w *submitStream) over(ending error) (done bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if ending != nil {
+		w.refusing = true
+		w.room.Broadcast()
+		return w.unanswered == 0 && len(w.answers) == 0, ending
+	}
+	return w.readErr != nil && w.unanswered == 0 && len(w.answers) == 0 && len(w.followed) == 0, nil
+}
+
+// flush sends what is there.
+func (w *submitStream) flush() error {
+	for {
+		w.mu.Lock()
+		n := min(len(w.answers), answerBatch)
+		m := &rotav1.SubmitStreamResponse{Answers: w.answers[:n:n]}
+		if w.answers = w.answers[n:]; len(w.answers) == 0 {
+			w.answers = nil
+		}
+		// Results only behind all answers: a client must know a job before its results.
+		var dirty []*followed
+		if w.answers == nil {
+			dirty, w.dirty = w.dirty, nil
+			for _, f := range dirty {
+				f.dirty = false
+			}
+		}
+		w.mu.Unlock()
+		size := 0
+		for _, f := range dirty {
+			results, more := w.results(f)
+			if results != nil {
+				m.Results = append(m.Results, results)
+				for _, g := range results.Groups {
+					size += len(g.PackedOutputs) + len(g.StderrTail) + 64
+				}
+			}
+			if more {
+				w.changed(f)
+			}
+			if size > resultBytes {
+				if err := w.stream.Send(m); err != nil {
+					return err
+				}
+				m, size = &rotav1.SubmitStreamResponse{}, 0
+			}
+		}
+		if len(m.Answers)+len(m.Results) == 0 {
+			return nil
+		}
+		if err := w.stream.Send(m); err != nil {
+			return err
+		}
+	}
+}
+
+// results returns what is new of a followed job, nil for nothing; more says that there
+// is more than fits.
+func (w *submitStream) results(f *followed) (out *rotav1.FollowedResults, more bool) {
+	received, final, err := w.s.progress(f.job)
+	out = &rotav1.FollowedResults{Seq: f.seq}
+	if err == nil && f.next < received {
+		r := resultWriter{s: w.s, job: f.job, next: f.next}
+		var count uint32
+		if out.Groups, count, err = r.completed(); err == nil {
+			f.next += count
+		}
+	}
+	switch {
+	case err != nil || f.lost:
+		out.Groups, out.Lost = nil, true
+	case final && f.next >= received:
+		out.Complete = true
+	case f.next < received:
+		return out, true
+	case len(out.Groups) == 0:
+		return nil, false
+	}
+	if out.Complete || out.Lost {
+		f.stop()
+		w.mu.Lock()
+		delete(w.followed, f)
+		w.mu.Unlock()
+	}
+	return out, false
+}
+
+// progress returns how many outcomes a job has, and whether it is final.
+func (s *Server) progress(job uint64) (received uint32, final bool, err error) {
+	if received, final, ok := s.node.State().Machine().Progress(job); ok {
+		return received, final, nil
+	}
+	rec, err := s.node.State().Job(job)
+	if err != nil {
+		return 0, false, err
+	}
+	return rec.Received, store.JobState(rec).Final(), nil
+}
+
+func (w *submitStream) unfollowAll() {
+	w.mu.Lock()
+	w.refusing = true
+	all := w.followed
+	w.followed = map[*followed]struct{}{}
+	w.mu.Unlock()
+	w.room.Broadcast()
+	for f := range all {
+		f.stop()
+	}
+}
