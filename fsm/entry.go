@@ -58,7 +58,7 @@ func unknownInside(op *logpb.Op) bool {
 	case *logpb.Op_InitCluster:
 		return hasUnknown(o.InitCluster)
 	case *logpb.Op_Submit:
-		return hasUnknown(o.Submit) || hasUnknown(o.Submit.Tasks)
+		return hasUnknown(o.Submit) || hasUnknown(o.Submit.Tasks) || hasUnknown(o.Submit.Assign...)
 	case *logpb.Op_AppendTasks:
 		return hasUnknown(o.AppendTasks) || hasUnknown(o.AppendTasks.Tasks)
 	case *logpb.Op_CloseTasks:

@@ -73,7 +73,11 @@ func (m *Machine) submit(o *logpb.Submit, r *Result) {
 			return
 		}
 	}
-	if err := checkTasks(nil, o.Tasks, o.Open); err != nil {
+	err = checkPlan(&logpb.ApplyPlan{Assign: o.Assign})
+	if err == nil {
+		err = checkTasks(nil, o.Tasks, o.Open)
+	}
+	if err != nil {
 		m.release(s)
 		r.Err = err
 		return
@@ -108,6 +112,9 @@ func (m *Machine) submit(o *logpb.Submit, r *Result) {
 		m.putKey(s.Queue, o.Key, &keyEntry{hash: j.keyHash, job: j.id})
 	}
 	r.Job, r.Total = j.id, j.total
+	for _, a := range o.Assign {
+		r.Granted += m.assign(&logpb.Assign{Job: j.id, First: a.First, Count: a.Count, Session: a.Session})
+	}
 }
 
 // checkTasks says whether tasks fit behind those that j has; nil: a new job.

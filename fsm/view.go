@@ -128,6 +128,28 @@ func (s *session) view(classes []ClassView) SessionView {
 	return v
 }
 
+// Candidates calls f for up to limit sessions that can run tasks of a spec. It is false,
+// and calls nothing, where jobs of the same class wait in line already: a new one must
+// not pass them.
+func (m *Machine) Candidates(spec *task.Spec, limit int, f func(id uint64, slots, assigned uint32)) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if c := m.classes[classKey(spec)]; c != nil && c.ready.Len() > 0 {
+		return false
+	}
+	// Any of them will do: the order of a map decides nothing that is replicated.
+	for id, s := range m.sessions {
+		if limit == 0 {
+			break
+		}
+		if s.accepts(spec) {
+			f(id, s.pb.Slots, s.assigned)
+			limit--
+		}
+	}
+	return true
+}
+
 // Session is an open session, for those who list them.
 type Session struct {
 	*logpb.Session

@@ -69,6 +69,17 @@ func (n *Node) identify(ctx context.Context, s raft.Server) (PeerInfo, error) {
 	return n.cfg.Peers.Identify(ctx, addr)
 }
 
+// TransferLeadership hands leadership over to the follower that is furthest.
+func (n *Node) TransferLeadership(ctx context.Context) error {
+	if n.raft.State() != raft.Leader {
+		return n.notLeader()
+	}
+	if err := n.transferLeadership(ctx); err != nil {
+		return n.readError(err)
+	}
+	return nil
+}
+
 // PeerStatus is a server of the cluster and what it says of itself.
 type PeerStatus struct {
 	NodeID, ServerID string

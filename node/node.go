@@ -24,6 +24,7 @@ type Node struct {
 	lock *os.File
 
 	log       *watchedLog
+	checked   *checkedLog
 	logFile   io.Closer
 	state     *store.State
 	snapshots *store.Snapshots
@@ -109,7 +110,8 @@ func (n *Node) openFiles() (err error) {
 		}
 		n.logFile, stores = file, file
 	}
-	n.log = &watchedLog{LogStore: stores, fatal: n.fatal}
+	n.checked = &checkedLog{LogStore: stores, fatal: n.fatal}
+	n.log = &watchedLog{LogStore: n.checked, fatal: n.fatal}
 	n.cfg.Stores = stores
 	id := store.Identity{NodeID: n.id.NodeID, ServerID: n.id.ServerID}
 	if n.state, err = store.OpenState(n.cfg.DataDir, id, n.cfg.Log); err != nil {
@@ -140,6 +142,7 @@ func (n *Node) startRaft() (err error) {
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
+	n.checked.running.Store(true)
 	return nil
 }
 

@@ -253,12 +253,22 @@ func (n *Node) notLeader() error {
 // Propose puts op into the log and returns what applying it gave. The error has a kind;
 // it is KindUnknownOutcome where ctx ended before the answer came.
 func (n *Node) Propose(ctx context.Context, op *logpb.Op) (fsm.Result, error) {
+	return wait(ctx, func(done func(fsm.Result, error)) { n.ProposeAsync(op, done) })
+}
+
+// Submit is SubmitAsync with the wait of Propose.
+func (n *Node) Submit(ctx context.Context, op *logpb.Submit, spec *task.Spec) (fsm.Result, error) {
+	return wait(ctx, func(done func(fsm.Result, error)) { n.SubmitAsync(op, spec, done) })
+}
+
+// wait waits for what begin hands to done.
+func wait(ctx context.Context, begin func(done func(fsm.Result, error))) (fsm.Result, error) {
 	type answer struct {
 		result fsm.Result
 		err    error
 	}
 	got := make(chan answer, 1)
-	n.ProposeAsync(op, func(r fsm.Result, err error) { got <- answer{r, err} })
+	begin(func(r fsm.Result, err error) { got <- answer{r, err} })
 	select {
 	case a := <-got:
 		return a.result, a.err
@@ -276,6 +286,19 @@ func (n *Node) ProposeAsync(op *logpb.Op, done func(fsm.Result, error)) {
 		}
 	}
 	n.proposer.propose(op, done)
+}
+
+// SubmitAsync proposes a submit. Where it can be placed at once, its first assignment is
+// in the same entry.
+func (n *Node) SubmitAsync(op *logpb.Submit, spec *task.Spec, done func(fsm.Result, error)) {
+	release := func() {}
+	if _, ready := n.Ready(); ready && !op.Open {
+		op.Assign, release = n.fleet.Place(n.state.Machine(), spec, op.Tasks.GetCount())
+	}
+	n.ProposeAsync(&logpb.Op{Op: &logpb.Op_Submit{Submit: op}}, func(r fsm.Result, err error) {
+		release()
+		done(r, err)
+	})
 }
 
 // pushBack refuses new work while the disk does not keep up with what is there.

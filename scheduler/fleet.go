@@ -28,6 +28,8 @@ type Fleet struct {
 	mu      sync.Mutex
 	leading bool
 	members map[uint64]*Member
+	// placed counts what Place has given; it varies policy random.
+	placed uint64
 }
 
 // Member is one open session, as the leader knows it.
@@ -38,6 +40,8 @@ type Member struct {
 	// run is the smoothed run time of its tasks; 0: nothing is known.
 	run     time.Duration
 	running []Running
+	// reserved is tasks that Place has given it and the state machine has not yet.
+	reserved uint32
 }
 
 // Running is a task that its worker has started.

@@ -20,13 +20,13 @@ import (
 // Submit implements the job service.
 func (s *Server) Submit(ctx context.Context, r *rotav1.SubmitRequest) (*rotav1.SubmitResponse, error) {
 	// Checked where it arrives: what cannot succeed need not travel.
-	op, err := submitOp(r)
+	op, spec, err := submitOp(r)
 	if err != nil {
 		return nil, wire.ToStatus(err)
 	}
 	return atLeader(ctx, s, r,
 		func(ctx context.Context, r *rotav1.SubmitRequest) (*rotav1.SubmitResponse, error) {
-			res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_Submit{Submit: op}})
+			res, err := s.node.Submit(ctx, op, spec)
 			if err != nil {
 				return nil, err
 			}
@@ -37,34 +37,34 @@ func (s *Server) Submit(ctx context.Context, r *rotav1.SubmitRequest) (*rotav1.S
 		})
 }
 
-func submitOp(r *rotav1.SubmitRequest) (*logpb.Submit, error) {
+func submitOp(r *rotav1.SubmitRequest) (*logpb.Submit, *task.Spec, error) {
 	spec, err := wire.SpecFromProto(r.GetSpec())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	spec.SetDefaults()
 	if err := spec.Validate(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := task.ValidKey(r.GetRequestKey()); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	tasks, err := tasksOf(r.GetTasks(), r.GetOpen())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if n := spec.ValueCount(); n > 0 && (r.GetOpen() || n != uint64(tasks.GetCount())) {
-		return nil, task.Errorf(task.KindInvalid, "there are values for %d tasks, the job has %d", n, tasks.GetCount())
+		return nil, nil, task.Errorf(task.KindInvalid, "there are values for %d tasks, the job has %d", n, tasks.GetCount())
 	}
 	raw, err := fsm.EncodeSpec(&spec)
 	if err != nil {
-		return nil, task.Errorf(task.KindInvalid, "the spec cannot be encoded: %v", err)
+		return nil, nil, task.Errorf(task.KindInvalid, "the spec cannot be encoded: %v", err)
 	}
 	op := &logpb.Submit{Spec: raw, Tasks: tasks, Key: r.GetRequestKey(), Open: r.GetOpen(), Hold: r.GetHold()}
 	if op.Key != "" {
 		op.Hash = requestHash(op)
 	}
-	return op, nil
+	return op, &spec, nil
 }
 
 // requestHash is that of everything a request asks for but its key.

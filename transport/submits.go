@@ -9,7 +9,6 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/fsm"
-	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/fsm/store"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
@@ -105,12 +104,12 @@ func (w *submitStream) admit() bool {
 }
 
 func (w *submitStream) submit(item *rotav1.SubmitItem) {
-	op, err := submitOp(item.GetRequest())
+	op, spec, err := submitOp(item.GetRequest())
 	if err != nil {
 		w.answer(item, fsm.Result{}, err)
 		return
 	}
-	w.s.node.ProposeAsync(&logpb.Op{Op: &logpb.Op_Submit{Submit: op}}, func(r fsm.Result, err error) { w.answer(item, r, err) })
+	w.s.node.SubmitAsync(op, spec, func(r fsm.Result, err error) { w.answer(item, r, err) })
 }
 
 // answer puts out the answer to one item, and follows its job where that was asked for.

@@ -752,10 +752,13 @@ type Submit struct {
 	Tasks *Tasks `protobuf:"bytes,2,opt,name=tasks,proto3" json:"tasks,omitempty"`
 	Key   string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	// Of the whole request; compared when the key is known.
-	Hash          []byte `protobuf:"bytes,4,opt,name=hash,proto3" json:"hash,omitempty"`
-	Open          bool   `protobuf:"varint,5,opt,name=open,proto3" json:"open,omitempty"`
-	Hold          bool   `protobuf:"varint,6,opt,name=hold,proto3" json:"hold,omitempty"`
-	RetryOf       uint64 `protobuf:"varint,7,opt,name=retry_of,json=retryOf,proto3" json:"retry_of,omitempty"`
+	Hash    []byte `protobuf:"bytes,4,opt,name=hash,proto3" json:"hash,omitempty"`
+	Open    bool   `protobuf:"varint,5,opt,name=open,proto3" json:"open,omitempty"`
+	Hold    bool   `protobuf:"varint,6,opt,name=hold,proto3" json:"hold,omitempty"`
+	RetryOf uint64 `protobuf:"varint,7,opt,name=retry_of,json=retryOf,proto3" json:"retry_of,omitempty"`
+	// The first assignment, so that a short job takes two commits and not three. The job
+	// of each is the new one. What does not fit waits in line like any other task.
+	Assign        []*Assign `protobuf:"bytes,8,rep,name=assign,proto3" json:"assign,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -837,6 +840,13 @@ func (x *Submit) GetRetryOf() uint64 {
 		return x.RetryOf
 	}
 	return 0
+}
+
+func (x *Submit) GetAssign() []*Assign {
+	if x != nil {
+		return x.Assign
+	}
+	return nil
 }
 
 type AppendTasks struct {
@@ -2693,7 +2703,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x05count\x18\x03 \x01(\rR\x05count\"5\n" +
 	"\x05Tasks\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\x12\x16\n" +
-	"\x06packed\x18\x02 \x01(\fR\x06packed\"\xaf\x01\n" +
+	"\x06packed\x18\x02 \x01(\fR\x06packed\"\xdc\x01\n" +
 	"\x06Submit\x12\x12\n" +
 	"\x04spec\x18\x01 \x01(\fR\x04spec\x12(\n" +
 	"\x05tasks\x18\x02 \x01(\v2\x12.rota.log.v1.TasksR\x05tasks\x12\x10\n" +
@@ -2701,7 +2711,8 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x04hash\x18\x04 \x01(\fR\x04hash\x12\x12\n" +
 	"\x04open\x18\x05 \x01(\bR\x04open\x12\x12\n" +
 	"\x04hold\x18\x06 \x01(\bR\x04hold\x12\x19\n" +
-	"\bretry_of\x18\a \x01(\x04R\aretryOf\"j\n" +
+	"\bretry_of\x18\a \x01(\x04R\aretryOf\x12+\n" +
+	"\x06assign\x18\b \x03(\v2\x13.rota.log.v1.AssignR\x06assign\"j\n" +
 	"\vAppendTasks\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x1f\n" +
 	"\vfirst_index\x18\x02 \x01(\rR\n" +
@@ -2928,27 +2939,28 @@ var file_logpb_log_proto_depIdxs = []int32{
 	3,  // 15: rota.log.v1.Spec.meta:type_name -> rota.log.v1.Pair
 	5,  // 16: rota.log.v1.Spec.values:type_name -> rota.log.v1.ValueRun
 	6,  // 17: rota.log.v1.Submit.tasks:type_name -> rota.log.v1.Tasks
-	6,  // 18: rota.log.v1.AppendTasks.tasks:type_name -> rota.log.v1.Tasks
-	11, // 19: rota.log.v1.Held.ranges:type_name -> rota.log.v1.Range
-	3,  // 20: rota.log.v1.Session.labels:type_name -> rota.log.v1.Pair
-	13, // 21: rota.log.v1.OpenSession.session:type_name -> rota.log.v1.Session
-	18, // 22: rota.log.v1.OpenSession.reports:type_name -> rota.log.v1.ReportGroup
-	12, // 23: rota.log.v1.OpenSession.held:type_name -> rota.log.v1.Held
-	16, // 24: rota.log.v1.ApplyPlan.assign:type_name -> rota.log.v1.Assign
-	11, // 25: rota.log.v1.ReportGroup.ranges:type_name -> rota.log.v1.Range
-	18, // 26: rota.log.v1.Report.groups:type_name -> rota.log.v1.ReportGroup
-	22, // 27: rota.log.v1.Collect.keys:type_name -> rota.log.v1.KeyRef
-	25, // 28: rota.log.v1.JobRecord.appends:type_name -> rota.log.v1.AppendMark
-	6,  // 29: rota.log.v1.JobRecord.inline_tasks:type_name -> rota.log.v1.Tasks
-	26, // 30: rota.log.v1.JobRecord.inline_segments:type_name -> rota.log.v1.Segment
-	11, // 31: rota.log.v1.Segment.ranges:type_name -> rota.log.v1.Range
-	26, // 32: rota.log.v1.Segments.segments:type_name -> rota.log.v1.Segment
-	30, // 33: rota.log.v1.Meta.digests:type_name -> rota.log.v1.DigestMark
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	16, // 18: rota.log.v1.Submit.assign:type_name -> rota.log.v1.Assign
+	6,  // 19: rota.log.v1.AppendTasks.tasks:type_name -> rota.log.v1.Tasks
+	11, // 20: rota.log.v1.Held.ranges:type_name -> rota.log.v1.Range
+	3,  // 21: rota.log.v1.Session.labels:type_name -> rota.log.v1.Pair
+	13, // 22: rota.log.v1.OpenSession.session:type_name -> rota.log.v1.Session
+	18, // 23: rota.log.v1.OpenSession.reports:type_name -> rota.log.v1.ReportGroup
+	12, // 24: rota.log.v1.OpenSession.held:type_name -> rota.log.v1.Held
+	16, // 25: rota.log.v1.ApplyPlan.assign:type_name -> rota.log.v1.Assign
+	11, // 26: rota.log.v1.ReportGroup.ranges:type_name -> rota.log.v1.Range
+	18, // 27: rota.log.v1.Report.groups:type_name -> rota.log.v1.ReportGroup
+	22, // 28: rota.log.v1.Collect.keys:type_name -> rota.log.v1.KeyRef
+	25, // 29: rota.log.v1.JobRecord.appends:type_name -> rota.log.v1.AppendMark
+	6,  // 30: rota.log.v1.JobRecord.inline_tasks:type_name -> rota.log.v1.Tasks
+	26, // 31: rota.log.v1.JobRecord.inline_segments:type_name -> rota.log.v1.Segment
+	11, // 32: rota.log.v1.Segment.ranges:type_name -> rota.log.v1.Range
+	26, // 33: rota.log.v1.Segments.segments:type_name -> rota.log.v1.Segment
+	30, // 34: rota.log.v1.Meta.digests:type_name -> rota.log.v1.DigestMark
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_logpb_log_proto_init() }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -180,6 +181,10 @@ func (db *DB) Load(watchers *fsm.Watchers) (*fsm.Machine, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", db.path, err)
+	}
+	// What bbolt does not find because a page is damaged has no checksum that fails.
+	if wrong := m.CheckInvariants(); len(wrong) > 0 {
+		return nil, fmt.Errorf("load %s: %w: %s", db.path, ErrCorrupt, strings.Join(wrong, "; "))
 	}
 	return m, nil
 }

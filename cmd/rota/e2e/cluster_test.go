@@ -69,6 +69,13 @@ func (c *cluster) startAll() {
 	require.NoError(c.t, c.Start(ctx))
 }
 
+// in returns the same cluster for a subtest.
+func (c *cluster) in(t *testing.T) *cluster {
+	sub := *c
+	sub.t = t
+	return &sub
+}
+
 // end kills everything and requires that nothing is left.
 func (c *cluster) end() {
 	if c.Cluster != nil {

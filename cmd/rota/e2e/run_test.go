@@ -43,6 +43,7 @@ func TestCancelEndsTheProcessGroup(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			c := c.in(t)
 			id := c.submit("--name", name, "--", "sh", "-c", script)
 			mark := "ROTA_JOB_ID=" + number(id)
 			await(t, "the command's processes", func() bool { return len(processes(c.mark(), mark)) >= 4 })
@@ -81,7 +82,7 @@ func TestRunExitCodes(t *testing.T) {
 		"no secrets of ours": {[]string{"--", "sh", "-c", `printf %s "$SECRET"`}, 0, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out := c.rota(append([]string{"run"}, test.args...)...)
+			out := c.in(t).rota(append([]string{"run"}, test.args...)...)
 			require.Equal(t, test.code, out.code, out.stderr)
 			require.Equal(t, test.stdout, out.stdout)
 			require.Contains(t, out.stderr, test.stderr)

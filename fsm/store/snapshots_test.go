@@ -1,0 +1,287 @@
+package store
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/hashicorp/raft"
+	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+var (
+	firstConfiguration  = raft.Configuration{Servers: []raft.Server{{ID: "n1", Address: "a1"}}}
+	secondConfiguration = raft.Configuration{Servers: []raft.Server{{ID: "n1", Address: "a1"}, {ID: "n2", Address: "a2"}}}
+)
+
+func openSnapshots(t testing.TB, b *testBundle) *Snapshots {
+	t.Helper()
+	s, err := OpenSnapshots(b.s, b.s.log)
+	require.NoError(t, err)
+	return s
+}
+
+// take takes a metadata-only snapshot, as raft does.
+func take(t testing.TB, b *testBundle, s *Snapshots) (id string) {
+	t.Helper()
+	index, term, _ := b.s.Machine().Applied()
+	sink, err := s.Create(raft.SnapshotVersionMax, index, term, firstConfiguration, 1, nil)
+	require.NoError(t, err)
+	require.NoError(t, b.s.Flush())
+	sink.(Promiser).Promise(index)
+	require.NoError(t, sink.Close())
+	require.NoError(t, sink.Cancel(), "raft may cancel what is closed")
+	return sink.ID()
+}
+
+// send reads a snapshot as a leader that installs it on a follower does.
+func send(t testing.TB, s *Snapshots, id string) (*raft.SnapshotMeta, []byte) {
+	t.Helper()
+	meta, r, err := s.Open(id)
+	require.NoError(t, err)
+	content, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	require.EqualValues(t, meta.Size, len(content))
+	return meta, content
+}
+
+// deliver writes a snapshot into a follower's sink and closes it, as raft does before
+// it tells the state machine.
+func deliver(t testing.TB, s *Snapshots, meta *raft.SnapshotMeta, content []byte) error {
+	t.Helper()
+	sink, err := s.Create(meta.Version, meta.Index, meta.Term, meta.Configuration, meta.ConfigurationIndex, nil)
+	require.NoError(t, err)
+	_, err = io.Copy(sink, bytes.NewReader(content))
+	require.NoError(t, err)
+	return sink.Close()
+}
+
+func TestASnapshotOfMetadataStreamsTheLiveFile(t *testing.T) {
+	t.Parallel()
+	b := newFilled(t)
+	s := openSnapshots(t, b)
+	listed, err := s.List()
+	require.NoError(t, err)
+	require.Empty(t, listed)
+	id := take(t, b, s)
+	index, term, needed, ok := s.Newest()
+	require.True(t, ok)
+	require.Equal(t, []uint64{b.s.Machine().AppliedIndex(), 1, b.s.Machine().AppliedIndex()}, []uint64{index, term, needed})
+
+	meta, _ := send(t, s, id)
+	require.Equal(t, index, meta.Index)
+	require.Equal(t, firstConfiguration, meta.Configuration)
+
+	// Later the file has more: it goes with the index, term and configuration that it has.
+	b.s.Machine().ApplyConfiguration(index+3, 2, raft.EncodeConfiguration(secondConfiguration))
+	b.submit(&logpb.Submit{Tasks: packed(2, 0)}, &task.Spec{Handler: "h"})
+	meta, content := send(t, s, id)
+	require.Equal(t, index, meta.Index, "what is not on disk is not in the stream")
+	require.NoError(t, b.s.Flush())
+	meta, content = send(t, s, id)
+	require.Equal(t, index+4, meta.Index)
+	require.EqualValues(t, 1, meta.Term)
+	require.Equal(t, secondConfiguration, meta.Configuration)
+	require.Equal(t, index+3, meta.ConfigurationIndex)
+
+	// Those of the list are raft's own business: what the snapshot was taken with.
+	listed, err = s.List()
+	require.NoError(t, err)
+	require.Len(t, listed, 1)
+	require.Equal(t, index, listed[0].Index)
+	_, _, err = s.Open("other")
+	require.Error(t, err)
+
+	path, got, err := Receive(t.TempDir(), bytes.NewReader(content))
+	require.NoError(t, err)
+	require.Equal(t, index+4, got.AppliedIndex)
+	require.FileExists(t, path)
+
+	again := openSnapshots(t, b)
+	require.Equal(t, s.newest, again.newest, "a snapshot outlives its process")
+}
+
+func TestAFollowerTakesOverWhatItReceived(t *testing.T) {
+	t.Parallel()
+	leader, follower := newFilled(t), newBundle(t)
+	from, to := openSnapshots(t, leader), openSnapshots(t, follower)
+	meta, content := send(t, from, take(t, leader, from))
+	changed, stop := follower.s.Watchers().Watch(liveJob)
+	defer stop()
+	require.NoError(t, deliver(t, to, meta, content))
+
+	held, r, err := to.Open(to.newest.ID)
+	require.NoError(t, err)
+	require.Equal(t, meta.Index, held.Index)
+	require.NoError(t, to.Restore(r))
+	require.NoError(t, r.Close())
+
+	_, want := leader.s.Machine().Digest()
+	_, got := follower.s.Machine().Digest()
+	require.Equal(t, want, got)
+	require.Len(t, changed, 1, "those who wait on the old machine are woken")
+	require.NoFileExists(t, filepath.Join(to.dir, receivedFile))
+	wantRead, err := readEverything(leader.s)
+	require.NoError(t, err)
+	gotRead, err := readEverything(follower.s)
+	require.NoError(t, err)
+	require.Equal(t, wantRead, gotRead)
+	// From now on the follower streams its own file.
+	sent, _ := send(t, to, to.newest.ID)
+	require.Equal(t, meta.Index, sent.Index)
+}
+
+// TestHealBringsInWhatACrashLeftBehind: raft lists a snapshot as soon as its sink is
+// closed, and does not restore it at the next start.
+func TestHealBringsInWhatACrashLeftBehind(t *testing.T) {
+	t.Parallel()
+	leader, follower := newFilled(t), newBundle(t)
+	from, to := openSnapshots(t, leader), openSnapshots(t, follower)
+	meta, content := send(t, from, take(t, leader, from))
+	require.NoError(t, deliver(t, to, meta, content))
+	// The crash: Restore is never called.
+	follower.reopen()
+	require.Zero(t, follower.s.Machine().AppliedIndex())
+	to = openSnapshots(t, follower)
+	healed, err := to.Heal()
+	require.NoError(t, err)
+	require.True(t, healed)
+	require.Equal(t, meta.Index, follower.s.Machine().AppliedIndex())
+	_, want := leader.s.Machine().Digest()
+	_, got := follower.s.Machine().Digest()
+	require.Equal(t, want, got)
+	healed, err = to.Heal()
+	require.NoError(t, err)
+	require.False(t, healed)
+
+	// The crash comes behind the restore, before what was received is dropped.
+	require.NoError(t, deliver(t, to, meta, content))
+	follower.reopen()
+	to = openSnapshots(t, follower)
+	healed, err = to.Heal()
+	require.NoError(t, err)
+	require.False(t, healed, "the state has it already")
+	require.NoFileExists(t, filepath.Join(to.dir, receivedFile))
+	require.False(t, to.newest.Received)
+}
+
+func TestWhatACrashLeftOfAReceiveIsSwept(t *testing.T) {
+	t.Parallel()
+	leader, follower := newFilled(t), newBundle(t)
+	from, to := openSnapshots(t, leader), openSnapshots(t, follower)
+	meta, content := send(t, from, take(t, leader, from))
+	sink, err := to.Create(meta.Version, meta.Index, meta.Term, meta.Configuration, meta.ConfigurationIndex, nil)
+	require.NoError(t, err)
+	_, err = sink.Write(content[:len(content)/2])
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(to.dir, receivedFile), content, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(follower.s.dir, FileName+".received-1"), content, 0o600))
+
+	to = openSnapshots(t, follower)
+	left, err := os.ReadDir(to.dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+	require.NoError(t, RemoveReceived(follower.s.dir))
+	left, err = os.ReadDir(follower.s.dir)
+	require.NoError(t, err)
+	require.Len(t, left, 2, "state.db and the folder of snapshots")
+}
+
+func TestACancelledSinkLeavesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	s := openSnapshots(t, b)
+	sink, err := s.Create(raft.SnapshotVersionMax, 5, 1, firstConfiguration, 1, nil)
+	require.NoError(t, err)
+	_, err = sink.Write([]byte("half"))
+	require.NoError(t, err)
+	require.NoError(t, sink.Cancel())
+	require.NoError(t, sink.Close())
+	left, err := os.ReadDir(s.dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+	_, _, _, ok := s.Newest()
+	require.False(t, ok)
+}
+
+func TestADamagedStreamIsRefused(t *testing.T) {
+	t.Parallel()
+	leader, follower := newFilled(t), newBundle(t)
+	from, to := openSnapshots(t, leader), openSnapshots(t, follower)
+	meta, content := send(t, from, take(t, leader, from))
+	_, want := follower.s.Machine().Digest()
+	check := func(damaged []byte, what string) {
+		require.Error(t, deliver(t, to, meta, damaged), what)
+		_, _, err := Receive(follower.s.dir, bytes.NewReader(damaged))
+		require.Error(t, err, what)
+	}
+	for _, at := range []int{0, 7, 8, 15, 16, 100, 5000, len(content) / 2, len(content) - 40, len(content) - 1} {
+		damaged := bytes.Clone(content)
+		damaged[at] ^= 1
+		check(damaged, "a flipped bit")
+		check(content[:at], "cut short")
+	}
+	_, _, _, ok := to.Newest()
+	require.False(t, ok)
+	for _, dir := range []string{to.dir, follower.s.dir} {
+		left, err := filepath.Glob(filepath.Join(dir, "*rece*"))
+		require.NoError(t, err)
+		require.Empty(t, left, "refused content is left on disk")
+	}
+	_, got := follower.s.Machine().Digest()
+	require.Equal(t, want, got)
+}
+
+// TestAStreamOfAnUnknownFormatIsRefused before it has taken the place of anything.
+func TestAStreamOfAnUnknownFormatIsRefused(t *testing.T) {
+	t.Parallel()
+	leader := newFilled(t)
+	require.NoError(t, leader.s.pair.Load().db.bolt.Update(func(tx *bolt.Tx) error {
+		meta := &logpb.Meta{}
+		if err := getMeta(tx, meta); err != nil {
+			return err
+		}
+		meta.Format = format + 1
+		return putProto(tx, metaBucket, metaKey, meta)
+	}))
+	sent, err := leader.s.stream()
+	require.NoError(t, err)
+	defer sent.Close()
+	dir := t.TempDir()
+	_, _, err = Receive(dir, sent)
+	require.ErrorContains(t, err, "format")
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+// TestAStreamThatIsGivenUpEndsItsTransaction: else the file could not be closed.
+func TestAStreamThatIsGivenUpEndsItsTransaction(t *testing.T) {
+	t.Parallel()
+	b := newFilled(t)
+	sent, err := b.s.stream()
+	require.NoError(t, err)
+	_, err = sent.Read(make([]byte, 10))
+	require.NoError(t, err)
+	require.NoError(t, sent.Close())
+	require.NoError(t, b.s.Close())
+	_, err = b.s.stream()
+	require.Error(t, err, "the file is closed")
+}
+
+func TestADamagedSnapshotRecordIsRefused(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	s := openSnapshots(t, b)
+	take(t, b, s)
+	require.NoError(t, os.WriteFile(filepath.Join(s.dir, snapshotFile), []byte("{"), 0o600))
+	_, err := OpenSnapshots(b.s, b.s.log)
+	require.ErrorIs(t, err, ErrCorrupt)
+}

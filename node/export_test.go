@@ -1,0 +1,22 @@
+package node
+
+import (
+	"errors"
+
+	"github.com/hashicorp/raft"
+)
+
+// ConfirmByVerifyLeader confirms a read the way that this package must not: raft says that
+// it leads, and that the state machine was given everything up to its AppliedIndex.
+func (n *Node) ConfirmByVerifyLeader() error {
+	if err := n.raft.VerifyLeader().Error(); err != nil {
+		return err
+	}
+	if n.raft.AppliedIndex() == 0 {
+		return errors.New("nothing is applied")
+	}
+	return nil
+}
+
+// RaftState is what raft takes this server for.
+func (n *Node) RaftState() raft.RaftState { return n.raft.State() }

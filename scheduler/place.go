@@ -1,0 +1,73 @@
+package scheduler
+
+import (
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+const (
+	// maxPlaced is up to how many tasks a job is placed with its submit. Larger ones gain
+	// nothing by it: they are not done in one round.
+	maxPlaced = 16
+	// maxCandidates is how many workers are looked at for it.
+	maxCandidates = 16
+)
+
+// Place chooses workers for the tasks of a small job that is being submitted, so that
+// submit and first assignment are one entry of the log. It returns nothing where others
+// wait in line already, or nobody has room. done must be called when the entry was
+// applied or failed: until then the room counts as taken.
+func (f *Fleet) Place(m *fsm.Machine, spec *task.Spec, count uint32) (assigns []*logpb.Assign, done func()) {
+	none := func() {}
+	if count == 0 || count > maxPlaced || spec.Delay > 0 || spec.NotBefore > 0 {
+		return nil, none
+	}
+	if spec.Serial {
+		count = 1
+	}
+	if limit := spec.MaxParallel; limit > 0 {
+		count = min(count, limit)
+	}
+	var workers []worker
+	if !m.Candidates(spec, maxCandidates, func(id uint64, slots, assigned uint32) {
+		workers = append(workers, worker{id: id, slots: slots, load: assigned})
+	}) {
+		return nil, none
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	open := make([]*worker, 0, len(workers))
+	for i := range workers {
+		w := &workers[i]
+		if m := f.members[w.id]; m != nil && m.stream != nil {
+			w.load += m.reserved
+			w.limit = w.slots + m.extra(w.slots)
+			open = append(open, w)
+		}
+	}
+	taken := map[*Member]uint32{}
+	for i := uint32(0); i < count; i++ {
+		w := policyOf(spec.Policy)(open, spec.Exclusive(), uint64(i), f.placed)
+		if w == nil {
+			break
+		}
+		w.load++
+		f.placed++
+		member := f.members[w.id]
+		member.reserved++
+		taken[member]++
+		if n := len(assigns); n > 0 && assigns[n-1].Session == w.id {
+			assigns[n-1].Count++
+			continue
+		}
+		assigns = append(assigns, &logpb.Assign{First: i, Count: 1, Session: w.id})
+	}
+	return assigns, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for member, n := range taken {
+			member.reserved -= n
+		}
+	}
+}
