@@ -121,10 +121,6 @@ func (j *job) final() bool { return j.finished != 0 }
 // once the entry that ended it is settled.
 func (j *job) ended() bool { return !j.open && j.counts.Final() == j.total }
 
-func (j *job) state() task.JobState {
-	return j.counts.JobState(j.total, j.open, j.started != 0)
-}
-
 // slot returns the slot of task i, or nil where its page has none: it is
 // untouched, or on disk (done).
 func (j *job) slot(i uint32) (s *slot, done bool) {

@@ -57,7 +57,9 @@ func (m *Machine) except(r *Result, g *logpb.ReportGroup, i uint32) {
 
 // verdict says what became of an attempt that is not under way.
 func (m *Machine) verdict(id uint64, i uint32, token uint64) Verdict {
-	last, granted, ok := uint64(0), true, true
+	var last uint64
+	var granted bool
+	ok := true
 	j := m.jobs[id]
 	switch {
 	case j == nil:

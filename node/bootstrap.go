@@ -28,7 +28,7 @@ const (
 // newTransport serves raft on a listener.
 func newTransport(l net.Listener, advertise string, log *slog.Logger) *raft.NetworkTransport {
 	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:                  &streamLayer{Listener: l, advertise: advertise},
+		Stream:                  newStreamLayer(l, advertise),
 		MaxPool:                 transportPool,
 		MaxRPCsInFlight:         2,
 		Timeout:                 transportTimeout,
@@ -36,18 +36,6 @@ func newTransport(l net.Listener, advertise string, log *slog.Logger) *raft.Netw
 		MsgpackUseNewTimeFormat: true,
 	})
 }
-
-// streamLayer is raft's TCP.
-type streamLayer struct {
-	net.Listener
-	advertise string
-}
-
-func (s *streamLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	return net.DialTimeout("tcp", string(addr), timeout)
-}
-
-func (s *streamLayer) Addr() net.Addr { return advertised(s.advertise) }
 
 type advertised string
 

@@ -25,6 +25,7 @@ type Node struct {
 
 	log       *watchedLog
 	checked   *checkedLog
+	stable    raft.StableStore
 	logFile   io.Closer
 	state     *store.State
 	snapshots *store.Snapshots
@@ -112,7 +113,7 @@ func (n *Node) openFiles() (err error) {
 	}
 	n.checked = &checkedLog{LogStore: stores, fatal: n.fatal}
 	n.log = &watchedLog{LogStore: n.checked, fatal: n.fatal}
-	n.cfg.Stores = stores
+	n.stable = &watchedStable{StableStore: stores, log: n.log, fatal: n.fatal, ending: n.ctx.Done()}
 	id := store.Identity{NodeID: n.id.NodeID, ServerID: n.id.ServerID}
 	if n.state, err = store.OpenState(n.cfg.DataDir, id, n.cfg.Log); err != nil {
 		return n.explainState(err)
@@ -138,7 +139,7 @@ func (n *Node) startRaft() (err error) {
 	if err != nil {
 		return err
 	}
-	n.raft, err = raft.NewRaft(n.cfg.raftConfig(n.id.raftID(), n.notify), n.applier, cache, n.cfg.Stores, n.snapshots, n.transport)
+	n.raft, err = raft.NewRaft(n.cfg.raftConfig(n.id.raftID(), n.notify), n.applier, cache, n.stable, n.snapshots, n.transport)
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}

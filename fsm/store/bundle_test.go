@@ -121,9 +121,6 @@ func newFilled(t testing.TB) *testBundle {
 	return b
 }
 
-// value begins the lines of readEverything that show a value.
-const value = "value"
-
 // readEverything reads all that can be read of a filled state, as text.
 func readEverything(s *State) (string, error) {
 	var out bytes.Buffer
@@ -136,12 +133,12 @@ func readEverything(s *State) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintln(&out, value, rec)
+		fmt.Fprintln(&out, rec)
 		payloads, err := s.Payloads(r.Id, 0, rec.Total)
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(&out, "%s %q\n", value, payloads)
+		fmt.Fprintf(&out, "%q\n", payloads)
 		for cursor := uint32(0); cursor < rec.Received; {
 			segments, err := s.Segments(r.Id, cursor, 1<<20)
 			if err != nil {
@@ -151,7 +148,7 @@ func readEverything(s *State) (string, error) {
 				return "", io.ErrUnexpectedEOF
 			}
 			for _, sg := range segments {
-				fmt.Fprintln(&out, value, sg.First, sg.Count, sg.Segment)
+				fmt.Fprintln(&out, sg.First, sg.Count, sg.Segment)
 				cursor = sg.First + sg.Count
 			}
 		}

@@ -33,7 +33,10 @@
 //	sessions  session                Session
 //
 // Every value ends with a CRC-32C over its key and itself, checked at every read:
-// a flipped bit stops the server, it is never served.
+// a flipped bit stops the server, it is never served. When the file is opened, and
+// when one is received, all keys are walked first (verify.go), and what was loaded is
+// checked against itself. How bbolt's pages hang together has no checksum: damage
+// there ends the process, or in rare cases hides what is no longer in memory.
 //
 // # Snapshots
 //

@@ -137,6 +137,11 @@ func (w *world) opSubmit() *logpb.Op {
 	if w.chance("key", 35) {
 		o.Key, o.Hash = of(w, "request key", requestKeys...), []byte(of(w, "hash", "x", "x", "y"))
 	}
+	for w.chance("assign", 25) {
+		o.Assign = append(o.Assign, &logpb.Assign{
+			Job: 99, Session: w.sessionID(), First: of[uint32](w, "from", 0, 0, 0, 1, math.MaxUint32), Count: of[uint32](w, "to", 1, 1, 2, o.Tasks.Count, math.MaxUint32),
+		})
+	}
 	var err error
 	o.Spec, err = fsm.EncodeSpec(s)
 	require.NoError(w, err)

@@ -31,7 +31,7 @@ var mustReach = []string{
 	"requeued by the end of a session", "task kept over a new session", "task cancelled by itself",
 	"verdict already", "verdict superseded", "verdict unknown", "mixed verdicts in one group",
 	"range cancelled", "append leaves a gap", "append repeated", "close repeated after the end",
-	"key conflict", "key repeated", "serial task waits for the one before it", "no free slot", "abandoned", "expired", "expired while open", "job collected", "key collected",
+	"granted with the submit", "key conflict", "key repeated", "serial task waits for the one before it", "no free slot", "abandoned", "expired", "expired while open", "job collected", "key collected",
 	"job collected before its flush", "hostile plan",
 	"page done", "page done and reloaded", "inline job", "crash before the write", "crash behind the write", "installed",
 	"cut in flight over an entry", "payloads from disk and memory",

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -139,6 +140,13 @@ func (w *world) opHostilePlan() *logpb.Op {
 func (w *world) opReport() *logpb.Op {
 	session := w.sessionID()
 	held := w.model.Held(session)
+	if w.chance("of all workers", 15) { // a task is decided by its token alone, whoever reports
+		held = nil
+		for _, id := range slices.Sorted(maps.Keys(w.model.Sessions)) {
+			held = append(held, w.model.Held(id)...)
+		}
+		slices.SortFunc(held, func(a, b sim.Event) int { return cmp.Or(cmp.Compare(a.Job, b.Job), cmp.Compare(a.Index, b.Index)) })
+	}
 	if len(held) > 0 && w.chance("part of it", 50) {
 		from := int(w.between("from", uint64(0), uint64(len(held)-1)))
 		held = held[from : from+int(w.between("length", uint64(1), uint64(len(held)-from)))]

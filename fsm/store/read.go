@@ -86,10 +86,10 @@ func readCursor(tx *bolt.Tx, job uint64, i uint32) (cursor uint32, ok bool, err 
 		return 0, false, err
 	}
 	if at := 4 * int(i%fsm.PageTasks); at+4 <= len(page) {
-		c := binary.BigEndian.Uint32(page[at:])
-		return c - 1, c > 0, nil
-	}
-	if page != nil {
+		if c := binary.BigEndian.Uint32(page[at:]); c > 0 {
+			return c - 1, true, nil
+		}
+	} else if page != nil {
 		return 0, false, fmt.Errorf("%w: index page of task %d.%d is too short", ErrCorrupt, job, i)
 	}
 	rec, err := readJob(tx, job)
@@ -103,6 +103,9 @@ func readCursor(tx *bolt.Tx, job uint64, i uint32) (cursor uint32, ok bool, err 
 			}
 			cursor += r.Count
 		}
+	}
+	if rec.FinishedNs != 0 && i < rec.Total {
+		return 0, false, fmt.Errorf("%w: job %d has ended, but there is no outcome of task %d", ErrCorrupt, job, i)
 	}
 	return 0, false, nil
 }
@@ -239,13 +242,13 @@ func eachOf(tx *bolt.Tx, bucket, job []byte, f func(n uint32, value []byte) erro
 func (db *DB) jobsBelow(id uint64, limit int, skip func(id uint64) bool) (out []*logpb.JobRecord, err error) {
 	err = db.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(jobsBucket).Cursor()
-		var k, v []byte
-		if id == 0 {
-			k, v = c.Last()
-		} else if k, v = c.Seek(key64(id)); k == nil {
-			k, v = c.Last()
-		} else {
-			k, v = c.Prev()
+		k, v := c.Last()
+		if id != 0 {
+			if at, _ := c.Seek(key64(id)); at != nil {
+				k, v = c.Prev()
+			} else {
+				k, v = c.Last()
+			}
 		}
 		for ; k != nil && len(out) < limit; k, v = c.Prev() {
 			if skip(binary.BigEndian.Uint64(k)) {

@@ -238,7 +238,9 @@ type sink struct {
 	store *Snapshots
 	rec   snapshotRecord
 	file  *os.File
-	done  bool
+	// promised: it needs no content.
+	promised bool
+	done     bool
 }
 
 // ID implements raft.SnapshotSink.
@@ -260,7 +262,7 @@ func (k *sink) Write(p []byte) (int, error) {
 
 // Promise says that state.db has reached index, and that this is all there is to
 // write.
-func (k *sink) Promise(index uint64) { k.rec.StateIndex = index }
+func (k *sink) Promise(index uint64) { k.rec.StateIndex, k.promised = index, true }
 
 // Close implements raft.SnapshotSink: the snapshot is there once it returns nil.
 func (k *sink) Close() error {
@@ -268,6 +270,9 @@ func (k *sink) Close() error {
 		return nil
 	}
 	k.done = true
+	if k.file == nil && !k.promised {
+		return fmt.Errorf("snapshot %s has no content", k.rec.ID)
+	}
 	if k.file != nil {
 		if err := k.keepReceived(); err != nil {
 			return errors.Join(err, os.Remove(k.file.Name()))

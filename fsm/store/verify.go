@@ -11,6 +11,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
 )
@@ -88,7 +89,7 @@ func openError(path string, err error) error {
 	var notRead *fs.PathError
 	var system syscall.Errno
 	switch {
-	case errors.Is(err, bolt.ErrTimeout):
+	case errors.Is(err, berrors.ErrTimeout):
 		return fmt.Errorf("%s is in use by another process: stop that one first", path)
 	case errors.As(err, &notRead), errors.As(err, &system):
 		return fmt.Errorf("open %s: %w", path, err)

@@ -38,6 +38,10 @@ func (m *Model) submit(o *logpb.Submit, r *fsm.Result) {
 		ID: m.NextJob, Spec: spec, Key: o.Key, Open: o.Open, Hold: o.Open && o.Hold, RetryOf: o.RetryOf,
 		Submitted: m.Clock, LastAppend: m.Clock,
 	}
+	if badPlan(o.Assign) {
+		refuse(r, task.KindInvalid)
+		return
+	}
 	if kind := badTasks(j, o.Tasks, o.Open); kind != "" {
 		refuse(r, kind)
 		return
@@ -59,6 +63,12 @@ func (m *Model) submit(o *logpb.Submit, r *fsm.Result) {
 	m.Jobs[j.ID] = j
 	j.grow(o.Tasks)
 	r.Job, r.Total = j.ID, j.Total()
+	for _, a := range o.Assign {
+		r.Granted += m.assign(a.Session, j.ID, a)
+	}
+	if r.Granted > 0 {
+		m.saw("granted with the submit")
+	}
 }
 
 // badTasks returns what kind of error adding tasks to j is; "": none.

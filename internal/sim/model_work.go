@@ -141,36 +141,47 @@ func (s *Session) workerName() string {
 }
 
 func (m *Model) applyPlan(o *logpb.ApplyPlan, r *fsm.Result) {
-	if badRanges(task.MaxTasks, func(check func(first, count uint32)) {
-		for _, a := range o.Assign {
-			check(a.First, a.Count)
-		}
-	}) {
+	if badPlan(o.Assign) {
 		m.saw("hostile plan")
 		refuse(r, task.KindInvalid)
 		return
 	}
 	for _, a := range o.Assign {
-		for i := a.First; i < a.First+a.Count; i++ {
-			if !m.grantable(a.Session, a.Job, i) {
-				r.Refused++
-				continue
-			}
-			r.Granted++
-			j := m.Jobs[a.Job]
-			t := j.Tasks[i]
-			if t.Failures > 0 {
-				m.saw("retry granted")
-			}
-			t.Attempt++
-			t.State, t.Touched, t.Session, t.Token, t.NotBefore = task.Assigned, true, a.Session, m.NextToken, 0
-			m.NextToken++
-			if j.Started == 0 {
-				j.Started = m.Clock
-			}
-			m.Events = append(m.Events, Event{Kind: GrantedEvent, Session: a.Session, Job: a.Job, Index: i, Token: t.Token, Attempt: t.Attempt})
-		}
+		granted := m.assign(a.Session, a.Job, a)
+		r.Granted += granted
+		r.Refused += a.Count - granted
 	}
+}
+
+func badPlan(assigns []*logpb.Assign) bool {
+	return badRanges(task.MaxTasks, func(check func(first, count uint32)) {
+		for _, a := range assigns {
+			check(a.First, a.Count)
+		}
+	})
+}
+
+// assign grants what can be granted of some tasks of a job.
+func (m *Model) assign(session, job uint64, a *logpb.Assign) (granted uint32) {
+	for i := a.First; i < a.First+a.Count; i++ {
+		if !m.grantable(session, job, i) {
+			continue
+		}
+		granted++
+		j := m.Jobs[job]
+		t := j.Tasks[i]
+		if t.Failures > 0 {
+			m.saw("retry granted")
+		}
+		t.Attempt++
+		t.State, t.Touched, t.Session, t.Token, t.NotBefore = task.Assigned, true, session, m.NextToken, 0
+		m.NextToken++
+		if j.Started == 0 {
+			j.Started = m.Clock
+		}
+		m.Events = append(m.Events, Event{Kind: GrantedEvent, Session: session, Job: job, Index: i, Token: t.Token, Attempt: t.Attempt})
+	}
+	return granted
 }
 
 // Grantable says whether some session could be given task i of j at a time, all

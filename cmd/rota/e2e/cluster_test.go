@@ -17,8 +17,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/internal/localcluster"
+	"github.com/rota-scheduler/rota/wire"
 )
 
 const (
@@ -36,6 +38,8 @@ type cluster struct {
 	*localcluster.Cluster
 	t   *testing.T
 	dir string
+	// atEnd is called when everything has been killed, before the folder is removed.
+	atEnd []func() error
 }
 
 // lay lays out a cluster without starting it, and sees to its end.
@@ -85,6 +89,11 @@ func (c *cluster) end() {
 	gone := poll(within, func() bool { left = processes(c.mark()); return len(left) == 0 })
 	if !gone {
 		c.t.Errorf("processes are left behind: %q", left)
+	}
+	for _, f := range c.atEnd {
+		if err := f(); err != nil {
+			c.t.Error(err)
+		}
 	}
 	if c.t.Failed() && os.Getenv("ROTA_E2E_KEEP") != "" {
 		c.t.Logf("the cluster's folder is kept: %s", c.dir)
@@ -153,6 +162,17 @@ func (c *cluster) followers() []*localcluster.Process {
 		}
 	}
 	return out
+}
+
+// at asks one server, and no other, which the SDK does not do.
+func (c *cluster) at(p *localcluster.Process, ask func(ctx context.Context, jobs rotav1.JobServiceClient) error) error {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	conn, err := wire.Dial(p.Addr)
+	require.NoError(c.t, err)
+	defer conn.Close()
+	return ask(ctx, rotav1.NewJobServiceClient(conn))
 }
 
 // restart starts a server or worker that has ended. A server is ready then.

@@ -17,7 +17,6 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/internal/localcluster"
 	"github.com/rota-scheduler/rota/task"
-	"github.com/rota-scheduler/rota/wire"
 )
 
 const stateFile = "state.db"
@@ -146,29 +145,27 @@ func (d *damaged) healed() {
 }
 
 // outputAt asks one server, and no other, for the output of the only task of a job.
-func (c *cluster) outputAt(p *localcluster.Process, id uint64) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), within)
-	defer cancel()
-	conn, err := wire.Dial(p.Addr)
-	require.NoError(c.t, err)
-	defer conn.Close()
-	stream, err := rotav1.NewJobServiceClient(conn).StreamResults(ctx, &rotav1.StreamResultsRequest{JobId: id})
-	if err != nil {
-		return nil, err
-	}
-	var out []byte
-	for {
-		msg, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
+func (c *cluster) outputAt(p *localcluster.Process, id uint64) (out []byte, err error) {
+	c.t.Helper()
+	err = c.at(p, func(ctx context.Context, jobs rotav1.JobServiceClient) error {
+		stream, err := jobs.StreamResults(ctx, &rotav1.StreamResultsRequest{JobId: id})
 		if err != nil {
-			return nil, err
+			return err
 		}
-		for _, g := range msg.GetGroups() {
-			out, _, _ = task.PackNext(g.GetPackedOutputs())
+		for {
+			msg, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			for _, g := range msg.GetGroups() {
+				out, _, _ = task.PackNext(g.GetPackedOutputs())
+			}
 		}
-	}
+	})
+	return out, err
 }
 
 // A server whose state.db is gone or old makes it good from its log where that is whole.

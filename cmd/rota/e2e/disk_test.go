@@ -1,0 +1,152 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/internal/localcluster"
+	"github.com/rota-scheduler/rota/task"
+)
+
+const (
+	// diskSize is the size of a server's file system.
+	diskSize = "size=512m"
+	// balloon is the file that takes up all space of one.
+	balloon = "balloon"
+)
+
+// startOnSmallDisks starts a cluster each of whose servers has a small file system of
+// its own.
+func startOnSmallDisks(t *testing.T) *cluster {
+	t.Helper()
+	c := lay(t, localcluster.Config{Servers: 3})
+	for _, s := range c.Servers {
+		dir := c.dataDir(s)
+		require.NoError(t, os.MkdirAll(dir, 0o700))
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, diskSize); err != nil {
+			t.Skipf("a small file system cannot be mounted here: %v", err)
+		}
+		c.atEnd = append(c.atEnd, func() error { return syscall.Unmount(dir, syscall.MNT_DETACH) })
+	}
+	c.startAll()
+	return c
+}
+
+// fill takes up all space of a server's file system.
+func (c *cluster) fill(p *localcluster.Process) {
+	c.t.Helper()
+	f, err := os.OpenFile(filepath.Join(c.dataDir(p), balloon), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	require.NoError(c.t, err)
+	defer f.Close()
+	for size := 1 << 20; size >= 1; {
+		_, err := f.Write(make([]byte, size))
+		if err != nil {
+			require.ErrorIs(c.t, err, syscall.ENOSPC)
+			size /= 2
+		}
+	}
+}
+
+// free gives the space back.
+func (c *cluster) free(p *localcluster.Process) {
+	c.t.Helper()
+	require.NoError(c.t, os.Remove(filepath.Join(c.dataDir(p), balloon)))
+}
+
+// requireRunning requires that no server has ended.
+func (c *cluster) requireRunning() {
+	c.t.Helper()
+	for _, s := range c.Servers {
+		require.True(c.t, s.Running(), "server %s has ended", s.Name)
+	}
+}
+
+// spacious is how many submits, of 4 KiB each, need more space than a server has kept.
+const spacious = 500
+
+// heavySubmits submits jobs with 4 KiB each.
+func heavySubmits(cl *client.Client, prefix string) *submitter {
+	return submitLoops(4, prefix, submitWith(cl, task.Spec{Handler: noHandler, SharedPayload: make([]byte, 4<<10)}))
+}
+
+// While the disk of one server is full, be it a follower's or the leader's, submits go
+// on with the majority. The server comes to the state of the others once it has space.
+func TestFullDiskOfOneServerStopsNobody(t *testing.T) {
+	t.Parallel()
+	c := startOnSmallDisks(t)
+	submits := heavySubmits(c.client(), "one")
+	for name, pick := range map[string]func(c *cluster) *localcluster.Process{
+		"a follower": func(c *cluster) *localcluster.Process { return c.followers()[0] },
+		"the leader": func(c *cluster) *localcluster.Process { return c.leader() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := c.in(t)
+			submits.more(t, 50)
+			p := pick(c)
+			submits.longest()
+			c.fill(p)
+			submits.more(t, spacious)
+			t.Logf("%s is full: the longest time without a submit was %v", p.Name, submits.longest())
+			c.requireRunning()
+			c.free(p)
+			submits.more(t, 50)
+			c.verify()
+		})
+	}
+	acknowledged := submits.halt(t)
+	c.requireOnce(acknowledged)
+	c.verify()
+}
+
+// While the disks of a majority are full, submits are refused and the error says why.
+// Nothing that was acknowledged is lost, and the cluster goes on once there is space.
+func TestFullDisksOfAMajorityRefuseSubmits(t *testing.T) {
+	t.Parallel()
+	c := startOnSmallDisks(t)
+	submits := heavySubmits(c.client(), "many")
+	submits.more(t, 50)
+	full := append(c.followers()[:1], c.leader())
+	for _, p := range full {
+		c.fill(p)
+	}
+	await(t, "refusals", func() bool {
+		from := submits.count.Load()
+		return !poll(time.Second, func() bool { return submits.count.Load() > from })
+	})
+	out := c.rota("submit", "--request-timeout", "3s", "--handler", noHandler, "--name", "refused", "--key", "refused")
+	t.Log(out.stderr)
+	for range 5 {
+		o := c.rota("submit", "--request-timeout", "2s", "--handler", noHandler, "--name", "refused", "--key", "refused")
+		t.Log(o.stderr)
+	}
+	t.Log(c.rota("cluster", "status").stdout)
+	for _, s := range c.Servers {
+		t.Log(s.Name)
+		text, _ := c.logged(s, 0)
+		t.Log(text)
+	}
+	require.Equal(t, 6, out.code, out.stderr)
+	require.Contains(t, out.stderr, "disk is full")
+	c.requireRunning()
+
+	begin := time.Now()
+	for _, p := range full {
+		c.free(p)
+	}
+	submits.more(t, 100)
+	t.Logf("submits go on %v after there was space", time.Since(begin))
+	acknowledged := submits.halt(t)
+	// What was refused may be sent again, and is one job then.
+	acknowledged["refused"] = c.submit("--handler", noHandler, "--name", "refused", "--key", "refused")
+	c.requireOnce(acknowledged)
+	killAtOnce(c.Servers...)
+	c.startAll()
+	c.requireOnce(acknowledged)
+	c.verify()
+}

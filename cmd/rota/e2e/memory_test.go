@@ -1,0 +1,86 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/internal/localcluster"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// memoryLimit is what a large array may cost a server at any moment of its life, MiB.
+const memoryLimit = 100
+
+// A large array with 1 KiB results costs each server less than memoryLimit more at any
+// moment, and nothing once it has ended. ROTA_E2E_FULL=1 takes a million tasks, which
+// write more than 3 GiB; otherwise 60,000, whose results alone are 60 MiB.
+func TestLargeArraysCostLittleMemory(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector multiplies what memory everything takes")
+	}
+	tasks := 60_000
+	if full() {
+		tasks = task.MaxTasks
+	}
+	c := start(t, localcluster.Config{Servers: 3, Workers: 2, Slots: 4})
+	cl, err := c.Client()
+	require.NoError(t, err)
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	before := c.anonymousMemory()
+	job, err := cl.Submit(ctx, client.Request{
+		Spec: task.Spec{Handler: "rota.echo", SharedPayload: []byte(strings.Repeat("x", 1024))}, Count: tasks,
+	})
+	require.NoError(t, err)
+	most := make([]int, len(before))
+	done := make(chan error, 1)
+	go func() {
+		info, err := job.Wait(ctx)
+		if err == nil && info.State != task.JobSucceeded {
+			err = fmt.Errorf("the job has %v", info.State)
+		}
+		done <- err
+	}()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for running := true; running; {
+		select {
+		case err := <-done:
+			require.NoError(t, err)
+			running = false
+		case <-tick.C:
+		}
+		for i, now := range c.anonymousMemory() {
+			most[i] = max(most[i], now-before[i])
+		}
+	}
+	t.Logf("%d tasks: at most %v MiB more, before it %v MiB", tasks, most, before)
+	for _, more := range most {
+		require.Less(t, more, memoryLimit)
+	}
+}
+
+// anonymousMemory is what each server has in memory that is no file's, MiB.
+func (c *cluster) anonymousMemory() []int {
+	c.t.Helper()
+	var out []int
+	for _, s := range c.Servers {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Pid()))
+		require.NoError(c.t, err)
+		_, rest, ok := strings.Cut(string(status), "RssAnon:")
+		require.True(c.t, ok)
+		kib, err := strconv.Atoi(strings.Fields(rest)[0])
+		require.NoError(c.t, err)
+		out = append(out, kib>>10)
+	}
+	return out
+}

@@ -1,0 +1,192 @@
+package fsm_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// benchTasks is how many tasks one round of a benchmark takes through a step:
+// allocations are told for all of them, time also for one.
+const benchTasks = 1000
+
+// benchStep measures one entry that prepare returns, again and again, on a machine
+// that forgets what has ended.
+func benchStep(b *testing.B, prepare func(bundle *testBundle, round int) []byte, after func(bundle *testBundle)) {
+	b.Helper()
+	bundle := newBundle(b)
+	bundle.openSession("w", task.MaxSlots)
+	bundle.openSession("w2", task.MaxSlots)
+	b.ReportAllocs()
+	for round := 0; b.Loop(); round++ {
+		b.StopTimer()
+		data := prepare(bundle, round)
+		bundle.index++
+		b.StartTimer()
+		_, err := bundle.m.Apply(bundle.index, 1, data)
+		b.StopTimer()
+		require.NoError(b, err)
+		after(bundle)
+		b.StartTimer()
+	}
+	tellPerTask(b)
+}
+
+func tellPerTask(b *testing.B) {
+	b.Helper()
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchTasks, "ns/task")
+}
+
+func encode(b testing.TB, clock int64, ops ...*logpb.Op) []byte {
+	b.Helper()
+	data, err := fsm.EncodeEntry(clock, ops)
+	require.NoError(b, err)
+	return data
+}
+
+// drain ends and forgets all jobs.
+func drain(b *testBundle) {
+	var ops []*logpb.Op
+	for _, r := range b.m.JobsBelow(0, 2*benchTasks) {
+		ops = append(ops, cancelJobOp(r.Id))
+	}
+	b.apply(ops...)
+	for _, s := range b.m.Sessions() {
+		var groups []*logpb.ReportGroup
+		b.m.Held(s.Id, func(h fsm.HeldTask) {
+			groups = append(groups, &logpb.ReportGroup{
+				Job: h.Job, TokenOffset: h.TokenOffset, Outcome: uint32(task.OutcomeStopped), Ranges: []*logpb.Range{{First: h.First, Count: h.Count}},
+			})
+		})
+		b.apply(&logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Groups: groups}}})
+	}
+	b.m.Flushed(b.m.Cut())
+}
+
+func submitOps(b testing.TB, jobs, tasks uint32) []*logpb.Op {
+	ops := make([]*logpb.Op, jobs)
+	for i := range ops {
+		ops[i] = submitOp(b, &task.Spec{Handler: "h"}, &logpb.Submit{Tasks: packed(tasks)})
+	}
+	return ops
+}
+
+func BenchmarkSubmitJobsOfOneTask(b *testing.B) {
+	ops := submitOps(b, benchTasks, 1)
+	benchStep(b, func(bundle *testBundle, _ int) []byte { return encode(b, bundle.clock, ops...) }, drain)
+}
+
+func BenchmarkSubmitJobOfManyTasks(b *testing.B) {
+	ops := submitOps(b, 1, benchTasks)
+	benchStep(b, func(bundle *testBundle, _ int) []byte { return encode(b, bundle.clock, ops...) }, drain)
+}
+
+// assigns grants all that waits to the first session.
+func assigns(bundle *testBundle) *logpb.Op {
+	plan := &logpb.ApplyPlan{}
+	v := bundle.m.View(bundle.clock, "")
+	for _, c := range v.Classes {
+		for _, j := range c.Jobs {
+			for _, r := range j.Ranges {
+				plan.Assign = append(plan.Assign, &logpb.Assign{Job: j.ID, First: r.First, Count: r.Count, Session: v.Sessions[0].ID})
+			}
+		}
+	}
+	return &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: plan}}
+}
+
+// results reports a result for each task that the first session holds.
+func results(bundle *testBundle) *logpb.Op {
+	o := &logpb.Report{}
+	bundle.m.Held(1, func(h fsm.HeldTask) {
+		g := &logpb.ReportGroup{Job: h.Job, TokenOffset: h.TokenOffset, Outcome: uint32(task.OutcomeSucceeded), Ranges: []*logpb.Range{{First: h.First, Count: h.Count}}}
+		for i := range h.Count {
+			g.PackedOutputs = task.PackAppend(g.PackedOutputs, fmt.Appendf(nil, "result %d", i))
+		}
+		o.Groups = append(o.Groups, g)
+	})
+	return &logpb.Op{Op: &logpb.Op_Report{Report: o}}
+}
+
+func BenchmarkPlan(b *testing.B) {
+	for name, ops := range shapes(b) {
+		b.Run(name, func(b *testing.B) {
+			benchStep(b, func(bundle *testBundle, _ int) []byte {
+				bundle.apply(ops...)
+				return encode(b, bundle.clock, assigns(bundle))
+			}, drain)
+		})
+	}
+}
+
+func BenchmarkReport(b *testing.B) {
+	for name, ops := range shapes(b) {
+		b.Run(name, func(b *testing.B) {
+			benchStep(b, func(bundle *testBundle, _ int) []byte {
+				bundle.apply(ops...)
+				bundle.apply(assigns(bundle))
+				return encode(b, bundle.clock, results(bundle))
+			}, drain)
+		})
+	}
+}
+
+// BenchmarkSettle is an entry that touches a job in a thousand tasks, each of its own
+// page: what is done once an entry, and not once a task.
+func BenchmarkSettle(b *testing.B) {
+	var job uint64
+	ops := submitOps(b, 1, 1)
+	benchStep(b, func(bundle *testBundle, _ int) []byte {
+		bundle.apply(ops...)
+		job = bundle.submit(&task.Spec{Handler: "h"}, 256*benchTasks)
+		cancels := make([]*logpb.Op, benchTasks)
+		for i := range cancels {
+			cancels[i] = cancelOp(job, uint32(i)*256)
+		}
+		return encode(b, bundle.clock, cancels...)
+	}, drain)
+}
+
+func shapes(b testing.TB) map[string][]*logpb.Op {
+	return map[string][]*logpb.Op{"jobs of one task": submitOps(b, benchTasks, 1), "a job of many tasks": submitOps(b, 1, benchTasks)}
+}
+
+// BenchmarkCut is the cut of what a thousand tasks left behind, and of letting go of it
+// once it is written. The lock of the machine is held all the while.
+func BenchmarkCut(b *testing.B) {
+	for name, ops := range shapes(b) {
+		b.Run(name, func(b *testing.B) {
+			bundle := newBundle(b)
+			bundle.openSession("w", task.MaxSlots)
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				bundle.apply(ops...)
+				bundle.apply(assigns(bundle))
+				bundle.apply(results(bundle))
+				b.StartTimer()
+				bundle.m.Flushed(bundle.m.Cut())
+				b.StopTimer()
+				b.StartTimer()
+			}
+			tellPerTask(b)
+		})
+	}
+}
+
+// BenchmarkView is what the scheduler asks for before each plan.
+func BenchmarkView(b *testing.B) {
+	bundle := newBundle(b)
+	bundle.openSession("w", task.MaxSlots)
+	bundle.apply(submitOps(b, benchTasks, 1)...)
+	b.ReportAllocs()
+	for b.Loop() {
+		bundle.m.View(bundle.clock, "")
+	}
+	tellPerTask(b)
+}

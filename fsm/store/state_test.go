@@ -1,0 +1,169 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestPayloadsAreReadAcrossTheFlush: the first tasks of a growing job are on disk, the
+// last ones are not, and a run of both is granted.
+func TestPayloadsAreReadAcrossTheFlush(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	job := b.submit(&logpb.Submit{Open: true}, &task.Spec{Handler: "h"})
+	var want []byte
+	for first := uint32(0); first < 900; first += 300 {
+		tasks := &logpb.Tasks{Count: 300}
+		for i := range tasks.Count {
+			tasks.Packed = task.PackAppend(tasks.Packed, fmt.Appendf(nil, "payload %d", first+i))
+		}
+		want = append(want, tasks.Packed...)
+		b.apply(&logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: job, FirstIndex: first, Tasks: tasks}}})
+		if first < 600 {
+			require.NoError(t, b.s.Flush())
+		}
+	}
+	got, err := b.s.Payloads(job, 0, 900)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	skip, ok := task.PackSkip(want, 599)
+	require.True(t, ok)
+	got, err = b.s.Payloads(job, 599, 301)
+	require.NoError(t, err)
+	require.Equal(t, skip, got)
+	_, err = b.s.Payloads(job, 899, 2)
+	require.ErrorIs(t, err, task.ErrNotFound)
+	_, err = b.s.Payloads(job+1, 0, 1)
+	require.ErrorIs(t, err, task.ErrNotFound)
+}
+
+// TestAppendingToWhatIsLentDoesNotChangeIt: payloads in memory are shared with readers.
+func TestAppendingToWhatIsLentDoesNotChangeIt(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	job := b.submit(&logpb.Submit{Tasks: packed(3, 0)}, &task.Spec{Handler: "h"})
+	before, err := b.s.Payloads(job, 0, 3)
+	require.NoError(t, err)
+	one, err := b.s.Payloads(job, 0, 1)
+	require.NoError(t, err)
+	_ = append(one, "overwritten"...)
+	require.Equal(t, packed(3, 0).Packed, before)
+}
+
+func TestJobsAreListedFromAnyIDDown(t *testing.T) {
+	t.Parallel()
+	b := newFilled(t) // of three jobs, one in memory
+	for below, want := range map[uint64][]uint64{0: {3, 2, 1}, 1: nil, 2: {1}, 3: {2, 1}, 4: {3, 2, 1}, 5: {3, 2, 1}, 1 << 60: {3, 2, 1}} {
+		records, err := b.s.JobsBelow(below, 10)
+		require.NoError(t, err)
+		var got []uint64
+		for _, r := range records {
+			got = append(got, r.Id)
+		}
+		require.Equal(t, want, got, "below %d", below)
+	}
+}
+
+// TestACollectedJobIsGoneAtOnce, though the disk has it until the next flush.
+func TestACollectedJobIsGoneAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newFilled(t)
+	b.clock += int64(task.RetainSucceeded)
+	b.apply(&logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{Jobs: []uint64{doneJob}}}})
+	check := func() {
+		_, err := b.s.Job(doneJob)
+		require.ErrorIs(t, err, task.ErrNotFound)
+		segments, _ := b.s.Segments(doneJob, 0, 1)
+		require.Empty(t, segments)
+		_, ok, _ := b.s.Cursor(doneJob, 0)
+		require.False(t, ok)
+		_, err = b.s.Payloads(doneJob, 0, 1)
+		require.ErrorIs(t, err, task.ErrNotFound)
+		page, err := b.s.JobsBelow(0, 2)
+		require.NoError(t, err)
+		require.Len(t, page, 2, "a page of the list is short though there is more")
+		require.EqualValues(t, inlineJob, page[0].Id)
+	}
+	check()
+	require.NoError(t, b.s.Flush())
+	check()
+	b.reopen()
+	check()
+}
+
+func TestCloseFlushesAndAbandonDoesNot(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.submit(&logpb.Submit{Tasks: packed(1, 0)}, &task.Spec{Handler: "h"})
+	index := b.s.Machine().AppliedIndex()
+	b.reopen() // it abandons
+	require.Zero(t, b.s.Machine().AppliedIndex())
+	b.submit(&logpb.Submit{Tasks: packed(1, 0)}, &task.Spec{Handler: "h"})
+	require.NoError(t, b.s.Close())
+	b.open(b.s.dir)
+	require.Equal(t, index, b.s.Machine().AppliedIndex())
+	require.NoError(t, b.s.Flush(), "there is nothing to flush")
+	require.Positive(t, b.s.FileSize())
+}
+
+func TestTheFlusherWritesInTheBackground(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	f := NewFlusher(b.s)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- f.Run(ctx) }()
+	require.False(t, f.Overloaded())
+	for range 9 { // together more than starts a flush early
+		b.submit(&logpb.Submit{Tasks: packed(2, task.MaxPayload-20)}, &task.Spec{Handler: "h"})
+		f.Applied(ctx)
+	}
+	require.Eventually(t, func() bool {
+		dirty, flushing := b.s.Machine().Pending()
+		return dirty+flushing == 0
+	}, 10*time.Second, time.Millisecond)
+	cancel()
+	require.NoError(t, <-done)
+	b.reopen()
+	require.Equal(t, 9, b.s.Machine().Stats().Jobs)
+}
+
+func TestMuchThatWaitsHoldsApplyBackUntilItIsWritten(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	f := NewFlusher(b.s)
+	// Encoded once: it is a quarter of a gigabyte in all.
+	spec, err := fsm.EncodeSpec(&task.Spec{Handler: "h"})
+	require.NoError(t, err)
+	data, err := fsm.EncodeEntry(b.clock, []*logpb.Op{{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: spec, Tasks: packed(120, task.MaxPayload-20)}}}})
+	require.NoError(t, err)
+	m := b.s.Machine()
+	for dirty := int64(0); dirty < stopBytes; dirty, _ = m.Pending() {
+		require.Equal(t, dirty > PushBackBytes, f.Overloaded())
+		_, err := m.Apply(m.AppliedIndex()+1, 1, data)
+		require.NoError(t, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	applied := make(chan struct{})
+	go func() { f.Applied(ctx); close(applied) }()
+	<-f.kick
+	select {
+	case <-applied:
+		require.Fail(t, "Apply went on")
+	default:
+	}
+	cancel()
+	<-applied
+}

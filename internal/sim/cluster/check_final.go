@@ -1,0 +1,276 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/internal/sim"
+	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// unfinished says what is not yet over; "": everything is final everywhere.
+func (r *Run) unfinished() string {
+	var first uint64
+	for i, s := range r.c.Servers {
+		n := s.Node()
+		if n == nil {
+			return s.Name + " does not run"
+		}
+		m := n.State().Machine()
+		if i == 0 {
+			first = m.AppliedIndex()
+		} else if got := m.AppliedIndex(); got != first {
+			return fmt.Sprintf("%s has applied up to %d, %s up to %d", r.c.Servers[0].Name, first, s.Name, got)
+		}
+		for _, rec := range m.JobsBelow(0, 1<<20) {
+			if !store.JobState(rec).Final() {
+				return fmt.Sprintf("%s: job %d is %v, with tasks by state %v", s.Name, rec.Id, store.JobState(rec), rec.Counts)
+			}
+		}
+	}
+	return ""
+}
+
+// checkFinal compares every server, and all that anybody was told, with the log.
+func (r *Run) checkFinal(ctx context.Context) {
+	l, err := r.c.WaitLeader(ctx)
+	if err != nil {
+		r.history.problem("no leader in the end")
+		return
+	}
+	n := l.Node()
+	if err := n.Barrier(ctx); err != nil {
+		r.history.problem("the last barrier: %v", err)
+		return
+	}
+	index := n.State().Machine().AppliedIndex()
+	for _, s := range r.c.Servers {
+		if err := s.Node().WaitApplied(ctx, index); err != nil {
+			r.history.problem("%s has not reached index %d: %v", s.Name, index, err)
+			return
+		}
+	}
+	model := r.replay(index)
+	if model == nil {
+		return
+	}
+	r.checkDigests(index)
+	for _, s := range r.c.Servers {
+		r.checkServer(s.Name, s.Node(), model)
+	}
+	r.checkTold(model)
+}
+
+// wholeLog puts the committed log together from what the servers have of it, from its end
+// down. Below a snapshot that came from a leader, a server may keep entries that were
+// never committed, but they do not lead up to what was: an entry counts where the one
+// behind it, on the same server, is the right one.
+func (r *Run) wholeLog(to uint64) []*raft.Log {
+	logs := make([]map[uint64]*raft.Log, len(r.c.Servers))
+	for i, s := range r.c.Servers {
+		logs[i] = map[uint64]*raft.Log{}
+		s.Stores.History(to+1, func(l *raft.Log) { logs[i][l.Index] = l })
+	}
+	out := make([]*raft.Log, to+1)
+	for index := to; index > 0; index-- {
+		for i, s := range r.c.Servers {
+			l, next := logs[i][index], logs[i][index+1]
+			if l == nil || index < to && !same(next, out[index+1]) {
+				continue
+			}
+			if have := out[index]; have == nil {
+				out[index] = l
+			} else if !same(have, l) {
+				r.history.problem("log entry %d of %s is of term %d, another server has it of term %d", index, s.Name, l.Term, have.Term)
+			}
+		}
+		if out[index] == nil {
+			r.history.problem("no server has log entry %d", index)
+			return nil
+		}
+	}
+	return out[1:]
+}
+
+func same(a, b *raft.Log) bool {
+	return a != nil && b != nil && a.Term == b.Term && a.Type == b.Type && bytes.Equal(a.Data, b.Data)
+}
+
+// replay applies the log to the reference model, and checks each grant on the way.
+func (r *Run) replay(to uint64) *sim.Model {
+	log := r.wholeLog(to)
+	if log == nil {
+		return nil
+	}
+	m := sim.NewModel()
+	lastToken := uint64(0)
+	granted := map[uint64]task.ID{}
+	for _, l := range log {
+		if l.Type != raft.LogCommand {
+			continue
+		}
+		e, err := fsm.DecodeEntry(l.Data)
+		if err != nil {
+			r.history.problem("%v", err)
+			return nil
+		}
+		m.Apply(l.Index, e.ClockNs, e.Ops)
+		for _, ev := range m.Events {
+			if ev.Kind != sim.GrantedEvent {
+				continue
+			}
+			if ev.Token <= lastToken {
+				r.history.problem("token %d of task %d.%d comes behind token %d", ev.Token, ev.Job, ev.Index, lastToken)
+			}
+			lastToken = ev.Token
+			granted[ev.Token] = task.ID{Job: ev.Job, Index: ev.Index}
+			if j := m.Jobs[ev.Job]; j.Spec.Serial {
+				r.checkSerial(l.Index, j)
+			}
+		}
+	}
+	for token, id := range r.history.granted {
+		if granted[token] != id {
+			r.history.problem("a worker was granted %v under token %d, the log grants it for %v", id, token, granted[token])
+		}
+	}
+	return m
+}
+
+// checkSerial checks that one task of a serial job is under way, and none behind it ended.
+func (r *Run) checkSerial(index uint64, j *sim.Job) {
+	held := 0
+	for i, t := range j.Tasks {
+		if t.State.Held() {
+			held++
+		}
+		if i > 0 && t.Attempt > 0 && !j.Tasks[i-1].State.Final() {
+			r.history.problem("index %d: task %d.%d was granted before the one before it was final", index, j.ID, i)
+		}
+	}
+	if held > 1 {
+		r.history.problem("index %d: serial job %d has %d tasks under way", index, j.ID, held)
+	}
+}
+
+// checkDigests compares the digests at the end and at each checkpoint.
+func (r *Run) checkDigests(index uint64) {
+	marks := map[uint64]string{}
+	for _, s := range r.c.Servers {
+		m := s.Node().State().Machine()
+		at, digest := m.Digest()
+		if at == index {
+			r.history.digest(s.Name, at, digest)
+		}
+		for _, id := range r.history.checkpoints {
+			if at, digest, ok := m.DigestAt(id); ok {
+				mark := fmt.Sprintf("%x at index %d", digest, at)
+				if first, known := marks[id]; known && first != mark {
+					r.history.problem("checkpoint %d: %s has digest %s, another server %s", id, s.Name, mark, first)
+				}
+				marks[id] = mark
+			}
+		}
+		for _, wrong := range m.CheckInvariants() {
+			r.history.problem("%s: %s", s.Name, wrong)
+		}
+	}
+}
+
+// checkServer compares the jobs and results of a server with the model.
+func (r *Run) checkServer(name string, n *node.Node, m *sim.Model) {
+	for _, j := range m.JobList() {
+		rec, err := n.State().Job(j.ID)
+		if err != nil {
+			r.history.problem("%s: job %d: %v", name, j.ID, err)
+			continue
+		}
+		counts := j.Counts()
+		if rec.Total != j.Total() || rec.FinishedNs != j.Finished || rec.Key != j.Key || !equal(rec.Counts, counts[:]) {
+			r.history.problem("%s: job %d is %v, the log makes it %v", name, j.ID, rec, j)
+		}
+		var results []store.Result
+		for next := uint32(0); next < rec.Total; {
+			some, err := n.State().Ordered(j.ID, next, int(rec.Total-next))
+			if err != nil || len(some) == 0 {
+				r.history.problem("%s: job %d has no result of task %d: %v", name, j.ID, next, err)
+				break
+			}
+			results = append(results, some...)
+			next += uint32(len(some))
+		}
+		r.history.saw(name, j.ID, results)
+		for _, res := range results {
+			if int(res.Index) >= len(j.Tasks) {
+				continue
+			}
+			if got, want := outcomeOf(res), expected(j.Tasks[res.Index]); got != want {
+				r.history.problem("%s: task %d.%d ended as %+v, the log says %+v", name, j.ID, res.Index, got, want)
+			}
+		}
+	}
+}
+
+func equal(a, b []uint32) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func expected(t *sim.Task) outcome {
+	o := outcome{
+		cursor: t.Cursor, state: t.State, reason: t.Reason, attempt: t.Attempt, granted: t.GrantedWhenEnded, worker: t.Worker, output: string(t.Output),
+	}
+	if o.granted {
+		o.token = t.Token
+	}
+	return o
+}
+
+// checkTold compares what clients and workers were told with the model.
+func (r *Run) checkTold(m *sim.Model) {
+	h := r.history
+	keys := map[string]uint64{}
+	for _, j := range m.JobList() {
+		if other, twice := keys[j.Key]; twice {
+			h.problem("request key %s made job %d and job %d", j.Key, other, j.ID)
+		}
+		keys[j.Key] = j.ID
+	}
+	for key, job := range h.submits {
+		if keys[key] != job {
+			h.problem("submit %s was acknowledged as job %d, and is lost", key, job)
+		}
+	}
+	for id, token := range h.recorded {
+		t := m.Jobs[id.Job].Tasks[id.Index]
+		if t.Token != token || t.State != task.Succeeded && t.State != task.Cancelled {
+			h.problem("the success of %v under token %d was acknowledged; it is %v under token %d", id, token, t.State, t.Token)
+		}
+	}
+	for k := range h.refused {
+		if t := m.Jobs[k.Job].Tasks[k.Index]; t.State == task.Succeeded && t.Token == k.token {
+			h.problem("the report on %v under token %d was refused, and is recorded", k.ID, k.token)
+		}
+	}
+	for id, o := range h.outcomes {
+		if want := expected(m.Jobs[id.Job].Tasks[id.Index]); o != want {
+			h.problem("task %v was seen as %+v, and is %+v", id, o, want)
+		}
+		if o.state == task.Succeeded && o.output != outputOf(attemptKey{id, o.token}) {
+			h.problem("task %v has output %q under token %d", id, o.output, o.token)
+		}
+	}
+}

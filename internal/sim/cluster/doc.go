@@ -1,0 +1,29 @@
+// Package cluster simulates whole clusters: real servers in a bubble of virtual time.
+//
+// # Purpose
+//
+// A run starts servers (real raft, real proposer, leader and reads, a real state.db
+// each), clients and workers, and a nemesis that loses messages, cuts links, crashes
+// servers, pauses and kills workers. At the end everything is healed, every job has to
+// come to its end, and what everybody saw is compared with what is recorded. Minutes
+// pass in a second, so a test tries many seeds.
+//
+// # Flow
+//
+// Network carries every message, between servers (net_raft.go) and from clients and
+// workers to them (Cluster.Call), and decides which are lost or late. The nemesis
+// (net_nemesis.go) changes its mind about that. Clients and workers (workload*.go) do
+// what the client and worker packages do when answers are lost: try again, under the
+// same request key or token. History (check.go) notes what they were told. At the end
+// (check_final.go) the whole log, kept by each server's log store, is replayed through
+// the reference model of package sim: every server, and everything that anybody was told,
+// must agree with it.
+//
+// # Trade-offs
+//
+// A seed decides what clients, workers and nemesis do. It does not decide the order of
+// goroutines, so a run is not repeated exactly; a failing seed should be tried several
+// times. Processes cannot be suspended in a bubble: workers pause by a gate in their
+// own code, servers do not. The gRPC layer, and the worker's and the client's own code,
+// are not part of it: they are tested in their packages, and with real processes.
+package cluster

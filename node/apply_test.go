@@ -1,0 +1,113 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/task"
+)
+
+// An entry that this build cannot apply must stop the server: nothing behind it is
+// applied, nothing that relies on that is confirmed, and it can still be ended.
+func TestNothingIsAppliedBehindAnEntryThatFails(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, t.TempDir())
+	fatal := make(chan error, 1)
+	cfg.Fatal = func(err error) { fatal <- err }
+	n := start(t, cfg)
+	submit(t, n, "a")
+	index := n.State().Machine().AppliedIndex()
+	require.NoError(t, n.raft.Apply([]byte("poison"), time.Second).Error())
+	require.ErrorContains(t, <-fatal, "this server must stop")
+
+	_, err := n.Propose(t.Context(), submitOp(t, "b"))
+	require.ErrorIs(t, err, task.ErrUnknownOutcome)
+	require.ErrorIs(t, n.Barrier(t.Context()), task.ErrUnavailable)
+	require.Error(t, n.raft.Snapshot().Error(), "it would let raft drop what was not applied")
+	require.Equal(t, index, n.State().Machine().AppliedIndex())
+	crash(t, n)
+
+	n, err = startErr(t, cfg)
+	require.NoError(t, err)
+	require.ErrorContains(t, <-fatal, "this server must stop", "the entry is still there")
+	require.NoError(t, n.Kill())
+}
+
+// Raft may send a follower a snapshot that is older than what it has.
+func TestAnOlderSnapshotDoesNotTakeTheStateBack(t *testing.T) {
+	t.Parallel()
+	n := start(t, config(t, t.TempDir()))
+	submitMany(t, n, "a", "b")
+	meta, content := streamOf(t, n)
+	submitMany(t, n, "c", "d")
+	index, digest := n.State().Machine().Digest()
+	receive(t, n, meta, content)
+	require.NoError(t, n.applier.Restore(io.NopCloser(bytes.NewReader(content))))
+	requireJobs(t, n, 4)
+	again, digestAgain := n.State().Machine().Digest()
+	require.Equal(t, []uint64{index, digest}, []uint64{again, digestAgain})
+	require.NoError(t, n.State().Flush())
+	_, r, err := n.snapshots.Open(fmt.Sprintf("%d-%d", meta.Term, meta.Index))
+	require.NoError(t, err)
+	newest, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	require.False(t, bytes.Equal(content, newest), "what was received is forgotten, the live state is sent")
+}
+
+// Whatever is under way when a server ends gets an answer, and the server ends.
+func TestEverybodyIsAnsweredWhenAServerEnds(t *testing.T) {
+	t.Parallel()
+	for i := range 10 {
+		cfg := config(t, t.TempDir())
+		n := start(t, cfg)
+		var wg sync.WaitGroup
+		for k := range 40 {
+			wg.Go(func() {
+				for j := 0; ; j++ {
+					if _, err := n.Propose(context.Background(), submitOp(t, fmt.Sprintf("%d/%d", k, j))); err != nil {
+						return
+					}
+				}
+			})
+			wg.Go(func() {
+				for n.Barrier(context.Background()) == nil {
+					continue
+				}
+			})
+		}
+		require.Eventually(t, func() bool { return n.raft.AppliedIndex() > 20 }, patience, time.Millisecond)
+		if i%2 == 0 {
+			crash(t, n)
+		} else {
+			stop(t, n)
+		}
+		wg.Wait()
+	}
+}
+
+// A leader that cannot become ready, and that nobody replaces, tries again.
+func TestALeaderThatCouldNotBecomeReadyTriesAgain(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, t.TempDir())
+	cfg.ElectionTimeout = 500 * time.Millisecond
+	n, err := startErr(t, cfg)
+	require.NoError(t, err)
+	// Before the first election can be over.
+	n.applier.failed.Store(true)
+	require.Eventually(t, func() bool { return n.raft.State() == raft.Leader }, patience, time.Millisecond)
+	term := n.Term()
+	require.Never(t, func() bool { _, ok := n.Ready(); return ok }, 3*establishPause, establishPause/10)
+	n.applier.failed.Store(false)
+	require.Eventually(t, func() bool { _, ok := n.Ready(); return ok }, patience, time.Millisecond)
+	require.Equal(t, term, n.Term())
+	require.NoError(t, n.Kill())
+}

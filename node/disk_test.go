@@ -1,0 +1,284 @@
+package node_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/sim/cluster"
+	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// disk is a server's log and stable store on a disk that can fail.
+type disk struct {
+	node.Stores
+
+	mu   sync.Mutex
+	err  error
+	gate chan struct{} // writes wait while it is there
+}
+
+// fail lets writes fail; nil: no more.
+func (d *disk) fail(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.err = err
+}
+
+// stall lets writes of the log wait until resume is called.
+func (d *disk) stall() (resume func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	gate := make(chan struct{})
+	d.gate = gate
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.gate = nil
+		close(gate)
+	}
+}
+
+func (d *disk) write() error {
+	d.mu.Lock()
+	gate := d.gate
+	d.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err
+}
+
+// StoreLogs implements raft.LogStore.
+func (d *disk) StoreLogs(logs []*raft.Log) error {
+	if err := d.write(); err != nil {
+		return err
+	}
+	return d.Stores.StoreLogs(logs)
+}
+
+// SetUint64 implements raft.StableStore.
+func (d *disk) SetUint64(key []byte, v uint64) error {
+	d.mu.Lock()
+	err := d.err
+	d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return d.Stores.SetUint64(key, v)
+}
+
+// failing is a cluster whose disks can fail.
+type failing struct {
+	*testing.T
+	*cluster.Cluster
+	ctx   context.Context
+	disks map[string]*disk
+
+	mu    sync.Mutex
+	fatal map[string]error
+	keys  int
+	acked []string
+}
+
+// onFailingDisks runs f on a cluster of three in a bubble.
+func onFailingDisks(t *testing.T, f func(c *failing)) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		c := &failing{T: t, ctx: ctx, disks: map[string]*disk{}, fatal: map[string]error{}}
+		c.Cluster = cluster.New(cluster.Config{Servers: 3, Dir: dir, Edit: func(cfg *node.Config) {
+			if c.disks[cfg.NodeID] == nil {
+				c.disks[cfg.NodeID] = &disk{Stores: cfg.Stores}
+			}
+			cfg.Stores = c.disks[cfg.NodeID]
+			name := cfg.NodeID
+			cfg.Fatal = func(err error) {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.fatal[name] = err
+			}
+		}})
+		require.NoError(t, c.StartAll())
+		f(c)
+		require.NoError(t, c.Close())
+	})
+}
+
+func (c *failing) diskOf(s *cluster.Server) *disk { return c.disks[s.Name] }
+
+func (c *failing) fatalOf(s *cluster.Server) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fatal[s.Name]
+}
+
+func (c *failing) leader() *cluster.Server {
+	s, err := c.WaitLeader(c.ctx)
+	require.NoError(c, err)
+	return s
+}
+
+// eventually waits for a condition, in virtual time.
+func (c *failing) eventually(what string, cond func() bool) {
+	for !cond() {
+		require.NoError(c, c.ctx.Err(), what)
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// submit makes a job at the leader, if there is one that does it.
+func (c *failing) submit() error {
+	c.keys++
+	key := fmt.Sprintf("key %d", c.keys)
+	raw, err := fsm.EncodeSpec(&task.Spec{Handler: "none"})
+	require.NoError(c, err)
+	s := c.Leader()
+	if s == nil {
+		return task.Errorf(task.KindUnavailable, "no leader")
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, 2*time.Second)
+	defer cancel()
+	_, err = s.Node().Propose(ctx, &logpb.Op{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: raw, Tasks: &logpb.Tasks{Count: 1}, Key: key, Hash: []byte(key)}}})
+	if err == nil {
+		c.acked = append(c.acked, key)
+	}
+	return err
+}
+
+func (c *failing) submits() {
+	c.eventually("a submit succeeds", func() bool { return c.submit() == nil })
+}
+
+// requireAll requires that every server comes to have all that was acknowledged.
+func (c *failing) requireAll() {
+	l := c.leader()
+	require.NoError(c, l.Node().Barrier(c.ctx))
+	index := l.Node().State().Machine().AppliedIndex()
+	for _, s := range c.Servers {
+		require.NoError(c, s.Node().WaitApplied(c.ctx, index), s.Name)
+		keys := map[string]bool{}
+		for _, rec := range s.Node().State().Machine().JobsBelow(0, 1<<20) {
+			keys[rec.Key] = true
+		}
+		for _, k := range c.acked {
+			require.True(c, keys[k], "%s lacks %s", s.Name, k)
+		}
+	}
+}
+
+func TestALeaderWithAFullDiskIsReplaced(t *testing.T) {
+	t.Parallel()
+	onFailingDisks(t, func(c *failing) {
+		old := c.leader()
+		c.submits()
+		c.diskOf(old).fail(syscall.ENOSPC)
+		// The one that finds out may or may not have taken effect.
+		if err := c.submit(); err != nil {
+			require.ErrorIs(c, err, task.ErrUnknownOutcome)
+		}
+		c.submits()
+		require.NotEqual(c, old, c.leader())
+		c.diskOf(old).fail(nil)
+		c.submits()
+		c.requireAll()
+		require.NoError(c, c.fatalOf(old), "a full disk is no reason to end")
+	})
+}
+
+func TestNothingIsAcknowledgedOnFullDisks(t *testing.T) {
+	t.Parallel()
+	onFailingDisks(t, func(c *failing) {
+		c.leader()
+		for range 5 {
+			c.submits()
+		}
+		for _, d := range c.disks {
+			d.fail(syscall.ENOSPC)
+		}
+		for range 50 {
+			err := c.submit()
+			require.Error(c, err)
+			require.Contains(c, []task.Kind{task.KindUnavailable, task.KindExhausted, task.KindUnknownOutcome}, task.KindOf(err))
+			time.Sleep(100 * time.Millisecond)
+		}
+		for _, d := range c.disks {
+			d.fail(nil)
+		}
+		c.submits()
+		c.requireAll()
+		for _, s := range c.Servers {
+			require.NoError(c, c.fatalOf(s))
+		}
+	})
+}
+
+// A server whose disk is full can be stopped, and comes back when there is space.
+func TestAServerWithAFullDiskCanBeStopped(t *testing.T) {
+	t.Parallel()
+	onFailingDisks(t, func(c *failing) {
+		s := c.leader()
+		c.submits()
+		c.diskOf(s).fail(syscall.ENOSPC)
+		c.Net.CutOff([]string{s.Name}, c.Names()) // it tries to become leader, and has no place for its term
+		time.Sleep(5 * time.Second)
+		require.NoError(c, s.Crash())
+		c.Net.Heal()
+		c.diskOf(s).fail(nil)
+		require.NoError(c, s.Start())
+		c.submits()
+		c.requireAll()
+	})
+}
+
+func TestAServerWhoseDiskFailsEnds(t *testing.T) {
+	t.Parallel()
+	onFailingDisks(t, func(c *failing) {
+		s := c.leader()
+		c.diskOf(s).fail(syscall.EIO)
+		_ = c.submit() // whatever comes of it
+		require.ErrorIs(c, c.fatalOf(s), syscall.EIO)
+		require.NoError(c, s.Crash())
+		c.submits()
+		c.diskOf(s).fail(nil)
+		require.NoError(c, s.Start())
+		c.requireAll()
+	})
+}
+
+// Raft goes on sending heartbeats while its disk stalls: the cluster would stand still
+// behind it.
+func TestALeaderWhoseDiskStallsGivesItsPlaceUp(t *testing.T) {
+	t.Parallel()
+	onFailingDisks(t, func(c *failing) {
+		old := c.leader()
+		c.submits()
+		resume := c.diskOf(old).stall()
+		began := time.Now()
+		_ = c.submit() // it gets stuck in the write
+		c.eventually("the server ends", func() bool { return c.fatalOf(old) != nil })
+		require.ErrorContains(c, c.fatalOf(old), "the disk has stalled")
+		const stallTimeout = 2 * time.Second
+		require.Less(c, time.Since(began), 5*stallTimeout/2)
+		c.Net.CutOff([]string{old.Name}, c.Names()) // its process has ended
+		c.submits()
+		resume()
+		require.NoError(c, old.Crash())
+		c.Net.Heal()
+		require.NoError(c, old.Start())
+		c.requireAll()
+	})
+}

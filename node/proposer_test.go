@@ -1,0 +1,212 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/hashicorp/raft"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// idle is a proposer that sends nothing, so that what waits can be looked at.
+func idle() *proposer { return &proposer{n: &Node{}, changed: sync.NewCond(new(sync.Mutex))} }
+
+func sized(op *logpb.Op, bytes int) *logpb.Op {
+	switch o := op.Op.(type) {
+	case *logpb.Op_Submit:
+		o.Submit.Tasks = &logpb.Tasks{Count: 1, Packed: make([]byte, bytes)}
+	case *logpb.Op_Report:
+		o.Report.Groups = []*logpb.ReportGroup{{PackedOutputs: make([]byte, bytes)}}
+	}
+	return op
+}
+
+func aSubmit() *logpb.Op { return &logpb.Op{Op: &logpb.Op_Submit{Submit: &logpb.Submit{}}} }
+func aPlan() *logpb.Op   { return &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: &logpb.ApplyPlan{}}} }
+func aReport() *logpb.Op { return &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{}}} }
+
+func queue(t *testing.T, p *proposer, ops ...*logpb.Op) {
+	t.Helper()
+	for _, op := range ops {
+		p.propose(op, func(_ fsm.Result, err error) { require.NoError(t, err) })
+	}
+}
+
+func kinds(batch []proposal) (out []string) {
+	for _, b := range batch {
+		out = append(out, fmt.Sprintf("%T", b.op.Op))
+	}
+	return out
+}
+
+func TestWhatFreesSlotsGoesFirst(t *testing.T) {
+	t.Parallel()
+	p := idle()
+	queue(t, p, aSubmit(), aPlan(), aSubmit(), aReport(), aPlan(), aReport())
+	require.Equal(t, []string{
+		"*logpb.Op_Report", "*logpb.Op_Report", "*logpb.Op_ApplyPlan", "*logpb.Op_ApplyPlan", "*logpb.Op_Submit", "*logpb.Op_Submit",
+	}, kinds(p.batch()))
+	require.Empty(t, p.batch())
+}
+
+func TestLanesAreOrdered(t *testing.T) {
+	t.Parallel()
+	for op, want := range map[*logpb.Op]lane{
+		aSubmit():                     submitLane,
+		{Op: &logpb.Op_AppendTasks{}}: submitLane,
+		aPlan():                       planLane,
+		aReport():                     controlLane,
+		{Op: &logpb.Op_CloseTasks{}}:  controlLane, {Op: &logpb.Op_Cancel{}}: controlLane, {Op: &logpb.Op_OpenSession{}}: controlLane,
+		{Op: &logpb.Op_CloseSession{}}: controlLane, {Op: &logpb.Op_Expire{}}: controlLane, {Op: &logpb.Op_Collect{}}: controlLane,
+	} {
+		require.Equal(t, want, laneOf(op), "%T", op.Op)
+	}
+}
+
+func TestEntriesAreBounded(t *testing.T) {
+	t.Parallel()
+	t.Run("in bytes", func(t *testing.T) {
+		t.Parallel()
+		p := idle()
+		for range 10 {
+			queue(t, p, sized(aSubmit(), maxEntryBytes/4))
+		}
+		for left := 10; left > 0; {
+			batch := p.batch()
+			size := 0
+			for _, b := range batch {
+				size += b.size
+			}
+			require.LessOrEqual(t, size, maxEntryBytes)
+			require.NotEmpty(t, batch)
+			left -= len(batch)
+		}
+		require.Zero(t, p.bytes[submitLane])
+	})
+	t.Run("but for one op that is larger", func(t *testing.T) {
+		t.Parallel()
+		p := idle()
+		queue(t, p, sized(aSubmit(), 4*maxEntryBytes), aSubmit())
+		require.Len(t, p.batch(), 1)
+		require.Len(t, p.batch(), 1)
+	})
+	t.Run("and a later lane does not pass an op that waits", func(t *testing.T) {
+		t.Parallel()
+		p := idle()
+		queue(t, p, aReport(), sized(aReport(), maxEntryBytes), aSubmit())
+		require.Equal(t, []string{"*logpb.Op_Report"}, kinds(p.batch()))
+		require.Equal(t, []string{"*logpb.Op_Report"}, kinds(p.batch()))
+		require.Equal(t, []string{"*logpb.Op_Submit"}, kinds(p.batch()))
+	})
+	t.Run("in ops", func(t *testing.T) {
+		t.Parallel()
+		p := idle()
+		for range maxEntryOps + 1 {
+			queue(t, p, aPlan())
+		}
+		require.Len(t, p.batch(), maxEntryOps)
+		require.Len(t, p.batch(), 1)
+	})
+}
+
+func TestLanesAreBounded(t *testing.T) {
+	t.Parallel()
+	requireExhausted := func(t *testing.T, p *proposer, op *logpb.Op) {
+		t.Helper()
+		called := false
+		p.propose(op, func(_ fsm.Result, err error) {
+			called = true
+			var e *task.Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, task.KindExhausted, e.Kind)
+			require.Positive(t, e.RetryAfter)
+		})
+		require.True(t, called)
+	}
+	t.Run("in ops", func(t *testing.T) {
+		t.Parallel()
+		p := idle()
+		op := aSubmit()
+		for range laneOps {
+			queue(t, p, op)
+		}
+		requireExhausted(t, p, op)
+		queue(t, p, aReport()) // the other lanes have room
+		for range laneOps / maxEntryOps {
+			p.batch()
+		}
+		queue(t, p, op)
+	})
+	t.Run("in bytes", func(t *testing.T) {
+		t.Parallel()
+		p := idle()
+		op := sized(aSubmit(), laneBytes/2-100)
+		queue(t, p, op, op)
+		requireExhausted(t, p, op)
+		p.batch()
+		queue(t, p, op)
+	})
+}
+
+func TestWhatWaitsIsAnsweredAtTheEnd(t *testing.T) {
+	t.Parallel()
+	p := idle()
+	var answers []error
+	done := func(_ fsm.Result, err error) { answers = append(answers, err) }
+	p.propose(aSubmit(), done)
+	p.propose(aReport(), done)
+	p.abort()
+	p.propose(aSubmit(), done)
+	require.Len(t, answers, 3)
+	for _, err := range answers {
+		require.ErrorIs(t, err, task.ErrUnavailable)
+	}
+	require.Nil(t, p.take())
+}
+
+// Only three of raft's errors are sure not to have taken effect. Whatever else it says,
+// the entry may yet be committed.
+func TestOnlyWhatIsSureIsADefiniteFailure(t *testing.T) {
+	t.Parallel()
+	n := start(t, config(t, t.TempDir()))
+	for err, want := range map[error]task.Kind{
+		raft.ErrNotLeader:                    task.KindUnavailable,
+		raft.ErrLeadershipTransferInProgress: task.KindUnavailable,
+		raft.ErrEnqueueTimeout:               task.KindExhausted,
+		raft.ErrLeadershipLost:               task.KindUnknownOutcome,
+		raft.ErrAbortedByRestore:             task.KindUnknownOutcome,
+		raft.ErrRaftShutdown:                 task.KindUnknownOutcome,
+		raft.ErrLeader:                       task.KindUnknownOutcome,
+		raft.ErrNotVoter:                     task.KindUnknownOutcome,
+		raft.ErrCantBootstrap:                task.KindUnknownOutcome,
+		raft.ErrNothingNewToSnapshot:         task.KindUnknownOutcome,
+		raft.ErrTransportShutdown:            task.KindUnknownOutcome,
+		syscall.ENOSPC:                       task.KindUnknownOutcome,
+		syscall.EIO:                          task.KindUnknownOutcome,
+		errors.New("anything else"):          task.KindUnknownOutcome,
+	} {
+		require.Equal(t, want, task.KindOf(n.proposalError(err)), "%v", err)
+		require.Equal(t, want, task.KindOf(n.proposalError(fmt.Errorf("wrapped: %w", err))), "%v", err)
+	}
+}
+
+func TestARequestThatEndsEarlyHasAnUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	n := start(t, config(t, t.TempDir()))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := n.Propose(ctx, submitOp(t, "a"))
+	if err != nil { // the answer may have been there first
+		require.ErrorIs(t, err, task.ErrUnknownOutcome)
+		require.ErrorIs(t, err, context.Canceled)
+	}
+	require.Equal(t, uint64(1), submit(t, n, "a"), "it has taken effect, and its key finds it")
+}

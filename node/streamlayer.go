@@ -1,0 +1,79 @@
+package node
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// streamLayer is raft's TCP. It knows every connection: raft's transport leaves those
+// that others have opened to the others, and would answer on them beyond its own end.
+type streamLayer struct {
+	net.Listener
+	advertise string
+
+	mu     sync.Mutex
+	closed bool
+	conns  map[*streamConn]struct{}
+}
+
+func newStreamLayer(l net.Listener, advertise string) *streamLayer {
+	return &streamLayer{Listener: l, advertise: advertise, conns: map[*streamConn]struct{}{}}
+}
+
+// streamConn is a connection that its layer knows until it is closed.
+type streamConn struct {
+	net.Conn
+	layer *streamLayer
+}
+
+func (c *streamConn) Close() error {
+	c.layer.mu.Lock()
+	delete(c.layer.conns, c)
+	c.layer.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// keep takes note of a connection, and refuses it where the layer is closed.
+func (s *streamLayer) keep(conn net.Conn, err error) (net.Conn, error) {
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errors.Join(net.ErrClosed, conn.Close())
+	}
+	c := &streamConn{conn, s}
+	s.conns[c] = struct{}{}
+	return c, nil
+}
+
+// Accept implements net.Listener.
+func (s *streamLayer) Accept() (net.Conn, error) { return s.keep(s.Listener.Accept()) }
+
+// Dial implements raft.StreamLayer.
+func (s *streamLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	return s.keep(net.DialTimeout("tcp", string(addr), timeout))
+}
+
+// Addr implements net.Listener: the address that the other servers know.
+func (s *streamLayer) Addr() net.Addr { return advertised(s.advertise) }
+
+// Close implements net.Listener. It ends every connection.
+func (s *streamLayer) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	conns := s.conns
+	s.conns = map[*streamConn]struct{}{}
+	s.mu.Unlock()
+	err := s.Listener.Close()
+	for c := range conns {
+		// Its reader hears of it; that it may be closed already is no error here.
+		_ = c.Conn.Close()
+	}
+	return err
+}

@@ -1,0 +1,243 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// leader applies what is proposed to a machine, one op in an entry, as a leader of one.
+type leader struct {
+	machine *fsm.Machine
+	fleet   *Fleet
+
+	mu    sync.Mutex
+	index uint64
+	views int
+	// proposed counts the ops by type.
+	proposed map[string]int
+	// refuse, where set, answers instead of the machine.
+	refuse func(*logpb.Op) (fsm.Result, bool)
+}
+
+type noHistory struct{}
+
+func (noHistory) Key(string, string) (*logpb.KeyRecord, bool)       { return nil, false }
+func (noHistory) Job(uint64) (*logpb.JobRecord, bool)               { return nil, false }
+func (noHistory) Token(uint64, uint32) (uint64, bool, bool)         { return 0, false, false }
+func (l *leader) Machine() *fsm.Machine                             { l.looked(); return l.machine }
+func (l *leader) Due(int64, int) ([]uint64, []*logpb.KeyRef, error) { return nil, nil, nil }
+func (l *leader) Now() int64                                        { return time.Now().UnixNano() }
+
+func (l *leader) looked() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.views++
+}
+
+func (l *leader) count(of string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.proposed[of]
+}
+
+func (l *leader) Propose(_ context.Context, op *logpb.Op) (fsm.Result, error) {
+	time.Sleep(time.Millisecond) // a commit takes a moment
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.proposed[fmt.Sprintf("%T", op.Op)]++
+	if l.refuse != nil {
+		if r, refused := l.refuse(op); refused {
+			return r, nil
+		}
+	}
+	data, err := fsm.EncodeEntry(l.Now(), []*logpb.Op{op})
+	if err != nil {
+		return fsm.Result{}, err
+	}
+	l.index++
+	results, err := l.machine.Apply(l.index, 1, data)
+	if err != nil {
+		return fsm.Result{}, err
+	}
+	return results[0], results[0].Err
+}
+
+// onLeader runs f beside the loops of a leader, in a bubble.
+func onLeader(t *testing.T, f func(t *testing.T, l *leader)) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &leader{machine: fsm.New(noHistory{}, fsm.NewWatchers()), fleet: NewFleet(10 * time.Second), proposed: map[string]int{}}
+		l.fleet.Begin(nil)
+		l.machine.SetObserver(l.fleet)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		loops := &Loops{Proposer: l, State: l, Fleet: l.fleet, Log: slog.New(slog.DiscardHandler), RetentionInterval: time.Hour}
+		wg.Go(func() { loops.Run(ctx) })
+		f(t, l)
+		cancel()
+		wg.Wait()
+	})
+}
+
+func (l *leader) submit(t *testing.T, spec *task.Spec, count uint32) uint64 {
+	t.Helper()
+	raw, err := fsm.EncodeSpec(spec)
+	require.NoError(t, err)
+	r, err := l.Propose(t.Context(), &logpb.Op{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: raw, Tasks: &logpb.Tasks{Count: count}}}})
+	require.NoError(t, err)
+	return r.Job
+}
+
+func (l *leader) open(t *testing.T, worker string, slots uint32, handlers ...string) uint64 {
+	t.Helper()
+	r, err := l.Propose(t.Context(), &logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: &logpb.OpenSession{
+		Session: &logpb.Session{Worker: worker, Nonce: []byte("1"), Slots: slots, Handlers: handlers},
+	}}})
+	require.NoError(t, err)
+	return r.Session
+}
+
+// quiet ignores what it is told.
+type quiet struct{ ended bool }
+
+func (q *quiet) Grant(fsm.Grant)            {}
+func (q *quiet) Stop(uint64, uint32, int64) {}
+func (q *quiet) End(bool)                   { q.ended = true }
+
+const (
+	plans  = "*logpb.Op_ApplyPlan"
+	closes = "*logpb.Op_CloseSession"
+)
+
+func TestABacklogThatNobodyCanTakeIsNotLookedAtAllTheTime(t *testing.T) {
+	onLeader(t, func(t *testing.T, l *leader) {
+		// More classes, and more tasks, than one view holds.
+		for i := range 600 {
+			l.submit(t, &task.Spec{Handler: fmt.Sprintf("h%03d", i)}, 100)
+		}
+		time.Sleep(10 * time.Second)
+		l.mu.Lock()
+		l.views = 0
+		l.mu.Unlock()
+		time.Sleep(10 * time.Second)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		// Three views once in a second, and the lease loop's looks.
+		require.Less(t, l.views, 400)
+	})
+}
+
+func TestEveryClassGetsItsTurn(t *testing.T) {
+	onLeader(t, func(t *testing.T, l *leader) {
+		for i := range 600 {
+			l.submit(t, &task.Spec{Handler: fmt.Sprintf("h%03d", i)}, 100)
+		}
+		// The classes that these can run are far from the first.
+		for _, h := range []string{"h599", "h300", "h001"} {
+			require.True(t, l.fleet.Attach(l.open(t, "worker of "+h, 3, h), &quiet{}))
+		}
+		time.Sleep(3 * time.Second)
+		for _, s := range l.machine.Sessions() {
+			require.Equal(t, uint32(3), s.Assigned, s.Worker)
+		}
+	})
+}
+
+func TestAPlanThatIsRefusedIsNotMadeAgainAtOnce(t *testing.T) {
+	onLeader(t, func(t *testing.T, l *leader) {
+		l.mu.Lock()
+		l.refuse = func(op *logpb.Op) (fsm.Result, bool) {
+			_, plan := op.Op.(*logpb.Op_ApplyPlan)
+			return fsm.Result{Refused: 1}, plan
+		}
+		l.mu.Unlock()
+		l.submit(t, &task.Spec{Handler: "h"}, 1)
+		require.True(t, l.fleet.Attach(l.open(t, "w", 1, "h"), &quiet{}))
+		time.Sleep(time.Second)
+		require.NotZero(t, l.count(plans))
+		require.LessOrEqual(t, l.count(plans), int(time.Second/retryPause))
+	})
+}
+
+func TestASessionWhoseWorkerNeverAttachedExpires(t *testing.T) {
+	onLeader(t, func(t *testing.T, l *leader) {
+		l.open(t, "w", 1, "h")
+		time.Sleep(9 * time.Second)
+		require.Len(t, l.machine.Sessions(), 1)
+		time.Sleep(3 * time.Second)
+		require.Empty(t, l.machine.Sessions())
+		require.Equal(t, 1, l.count(closes))
+	})
+}
+
+func TestASessionThatEndedBeforeItsWorkerAttachedIsForgotten(t *testing.T) {
+	onLeader(t, func(t *testing.T, l *leader) {
+		id := l.open(t, "w", 1, "h")
+		_, err := l.Propose(t.Context(), &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: id}}})
+		require.NoError(t, err)
+		q := &quiet{}
+		require.True(t, l.fleet.Attach(id, q))
+		time.Sleep(time.Minute)
+		_, known := l.fleet.Status(id)
+		require.False(t, known)
+		require.True(t, q.ended)
+		require.Equal(t, 1, l.count(closes), "nobody closes it again and again")
+	})
+}
+
+func TestManySessionsExpireTogether(t *testing.T) {
+	onLeader(t, func(t *testing.T, l *leader) {
+		for i := range 1000 {
+			l.open(t, fmt.Sprintf("w%d", i), 1, "h")
+		}
+		l.fleet.Renew()
+		time.Sleep(10 * time.Second)
+		began := time.Now()
+		for len(l.machine.Sessions()) > 0 {
+			time.Sleep(time.Millisecond)
+		}
+		require.Less(t, time.Since(began), 2*time.Second)
+	})
+}
+
+func TestTourSeesEveryClassOnce(t *testing.T) {
+	t.Parallel()
+	keys := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
+	for size := 1; size <= len(keys)+1; size++ { // of a view
+		var around tour
+		for range 5 {
+			seen := map[string]int{}
+			for views := 0; ; views++ {
+				require.Less(t, views, len(keys)+1, "a tour that never ends")
+				at := 0
+				for at < len(keys) && keys[at] < around.from {
+					at++
+				}
+				next := ""
+				for i := range keys {
+					k := keys[(at+i)%len(keys)]
+					if i == size {
+						next = k
+						break
+					}
+					seen[k]++
+				}
+				if around.saw(next) {
+					break
+				}
+			}
+			require.Len(t, seen, len(keys), "size %d", size)
+		}
+	}
+}
