@@ -12,6 +12,8 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -91,6 +93,40 @@ func TestEverybodyIsAnsweredWhenAServerEnds(t *testing.T) {
 			stop(t, n)
 		}
 		wg.Wait()
+	}
+}
+
+// Raft never answers for what it has committed but not yet applied when it ends.
+func TestAServerEndsWhoseStateMachineIsBehind(t *testing.T) {
+	t.Parallel()
+	for range 5 {
+		n := start(t, config(t, t.TempDir()))
+		b := &blocking{gate: make(chan struct{})}
+		require.True(t, n.Fleet().Attach(openSession(t, n, "w"), b))
+		answers := make(chan error, 5)
+		answer := func(_ fsm.Result, err error) { answers <- err }
+		n.ProposeAsync(submitOp(t, "blocks"), answer)
+		for range cap(answers) - 2 {
+			// Each is an entry of its own, and the first one blocks all others.
+			last := n.raft.LastIndex()
+			n.ProposeAsync(&logpb.Op{Op: &logpb.Op_Checkpoint{Checkpoint: &logpb.Checkpoint{Id: 1}}}, answer)
+			require.Eventually(t, func() bool { return n.raft.LastIndex() > last }, patience, time.Millisecond)
+		}
+		go func() { answers <- n.Barrier(context.Background()) }()
+		ended(n)
+		killed := make(chan error, 1)
+		go func() { killed <- n.Kill() }()
+		require.Eventually(t, func() bool { return n.ctx.Err() != nil || n.raft.State() == raft.Shutdown }, patience, time.Millisecond)
+		close(b.gate)
+		select {
+		case err := <-killed:
+			require.NoError(t, err)
+		case <-time.After(patience):
+			require.Fail(t, "the server does not end")
+		}
+		for range cap(answers) {
+			<-answers
+		}
 	}
 }
 

@@ -3,7 +3,9 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -70,12 +72,15 @@ type proposer struct {
 	closed   bool
 
 	flights chan flight
-	wg      sync.WaitGroup
+	// since is when the entry in flight that is waited for was sent, Unix ns; 0: none is.
+	since atomic.Int64
+	wg    sync.WaitGroup
 }
 
 type flight struct {
 	future    raft.ApplyFuture
 	proposals []proposal
+	sent      time.Time
 }
 
 func newProposer(n *Node) *proposer {
@@ -166,13 +171,16 @@ func (p *proposer) send() {
 			p.finish(batch, nil, task.Errorf(task.KindInvalid, "cannot encode the request: %v", err))
 			continue
 		}
-		p.flights <- flight{p.n.raft.Apply(data, enqueueTimeout), batch}
+		p.flights <- flight{p.n.raft.Apply(data, enqueueTimeout), batch, time.Now()}
 	}
 }
 
 func (p *proposer) receive() {
 	for f := range p.flights {
-		if err := f.future.Error(); err != nil {
+		p.since.Store(f.sent.UnixNano())
+		err := f.future.Error()
+		p.since.Store(0)
+		if err != nil {
 			p.finish(f.proposals, nil, p.n.proposalError(err))
 			continue
 		}
@@ -304,10 +312,18 @@ func (n *Node) SubmitAsync(op *logpb.Submit, spec *task.Spec, done func(fsm.Resu
 // pushBack refuses new work while the disk does not keep up with what is there.
 func (n *Node) pushBack() error {
 	switch {
-	case n.flusher.Full() || n.log.full.Load():
+	case n.diskFull():
 		return &task.Error{Kind: task.KindExhausted, Msg: "the server's disk is full: free some space", RetryAfter: time.Second}
 	case n.flusher.Overloaded():
 		return &task.Error{Kind: task.KindExhausted, Msg: "the server's disk does not keep up; try again", RetryAfter: retryDelay}
 	}
+	// What is in flight then may yet be committed. What is new should not wait behind it
+	// for an answer that says less.
+	if stalled := sinceUnix(n.proposer.since.Load()); stalled > n.cfg.StallTimeout {
+		return &task.Error{Kind: task.KindExhausted, Msg: fmt.Sprintf("no majority of the servers has stored anything for %v: %s", stalled.Round(time.Second), lookAtDisks), RetryAfter: time.Second}
+	}
 	return nil
 }
+
+// lookAtDisks is what to do where a leader is alive and nothing is committed.
+const lookAtDisks = "see that their disks are not full"

@@ -98,7 +98,7 @@ func TestMachinesBehaveLikeTheModel(t *testing.T) {
 	for _, path := range slices.Sorted(maps.Keys(reached)) {
 		t.Logf("%7d %s", reached[path], path)
 	}
-	if !t.Failed() {
+	if !t.Failed() && !testing.Short() { // a short run is too short for the rare ones
 		for _, path := range mustReach {
 			require.NotZero(t, reached[path], "never reached: %s", path)
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,12 +64,31 @@ func Start(t testing.TB, n int, edit func(*node.Config)) *Cluster {
 	return c
 }
 
-// freeAddr returns a loopback address whose port was free a moment ago.
+// Ports of tests lie below those that the system gives to connections: one of these
+// could take a port while its server is down.
+const (
+	firstPort = 10_000
+	lastPort  = 32_000
+)
+
+// nextPort is where the search for a free port goes on; other processes begin elsewhere.
+var nextPort atomic.Int64
+
+func init() { nextPort.Store(int64(os.Getpid()) * 97) }
+
+// freeAddr returns a loopback address whose port was free a moment ago, and that no
+// other test of this process was given.
 func freeAddr(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	for range lastPort - firstPort {
+		port := firstPort + nextPort.Add(1)%(lastPort-firstPort)
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
+		if l, err := net.Listen("tcp", addr); err == nil {
+			require.NoError(t, l.Close())
+			return addr
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 // Addrs is the gRPC addresses of all servers.

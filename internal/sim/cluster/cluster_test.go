@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"fmt"
 	"log/slog"
 	"os"
 	"strconv"
@@ -84,7 +83,7 @@ func simulate(t *testing.T, seed uint64) (counts Counts) {
 		t.Error(p)
 	}
 	if t.Failed() {
-		t.Errorf("run it again: %s=%d go test ./internal/sim/cluster -run %s -count 10", seedVariable, seed, "TestClustersKeepTheirPromises")
+		t.Errorf("run it again: %s=%d go test ./internal/sim/cluster -run Promises -count 10", seedVariable, seed)
 	}
 	return counts
 }
@@ -99,5 +98,3 @@ func memoryDir(t *testing.T) string {
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	return dir
 }
-
-var _ = fmt.Sprint

@@ -46,6 +46,8 @@ type stream struct {
 	to      *process
 	ctx     context.Context
 	close   context.CancelFunc
+	// welcomed is closed when the welcome has arrived: nothing arrives before it.
+	welcomed chan struct{}
 
 	mu    sync.Mutex
 	queue []any // fsm.Grant or fsm.HeldTask
@@ -77,7 +79,7 @@ func (r *Run) serveHello(ctx context.Context, s *Server, n *node.Node, p *proces
 		}
 		w.session, w.attached = res.Session, res.Existed
 	}
-	st := &stream{r: r, server: s, node: n, session: w.session, to: p, wake: make(chan struct{}, 1)}
+	st := &stream{r: r, server: s, node: n, session: w.session, to: p, wake: make(chan struct{}, 1), welcomed: make(chan struct{})}
 	st.ctx, st.close = context.WithCancel(n.Context())
 	if !n.Fleet().Attach(w.session, st) {
 		st.close()
@@ -128,6 +130,13 @@ func (s *stream) put(m any) {
 func (s *stream) pump() {
 	defer s.node.Fleet().Detach(s.session, s)
 	defer s.close()
+	select {
+	case <-s.welcomed:
+	case <-s.ctx.Done():
+		return
+	case <-s.r.ctx.Done():
+		return
+	}
 	for {
 		select {
 		case <-s.wake:
@@ -149,7 +158,7 @@ func (s *stream) pump() {
 				return
 			}
 		}
-		s.to.receive(messages)
+		s.to.receive(s, messages)
 	}
 }
 

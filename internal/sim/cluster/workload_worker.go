@@ -142,6 +142,7 @@ type process struct {
 	mu       sync.Mutex
 	session  uint64
 	term     uint64
+	stream   *stream
 	renewed  time.Time // when the newest answered beat was sent
 	attempts map[attemptKey]*attempt
 	order    []*attempt
@@ -228,6 +229,8 @@ func (p *process) attach(s *Server) (*stream, error) {
 			p.end(a)
 		}
 	}
+	p.stream = w.stream
+	close(w.stream.welcomed)
 	return w.stream, nil
 }
 
@@ -247,6 +250,9 @@ func (p *process) serve(st *stream) {
 	wg.Go(func() { p.reports(ctx, st, broken) })
 	wg.Wait()
 	broken()
+	p.mu.Lock()
+	p.stream = nil
+	p.mu.Unlock()
 	// A connection that is only half closed stays a stream for its server.
 	if p.random.IntN(2) == 0 {
 		st.close()
@@ -301,11 +307,11 @@ func (p *process) signal() {
 	}
 }
 
-// receive takes what the leader sends.
-func (p *process) receive(messages []message) {
+// receive takes what the leader sends, unless it comes from a stream that was given up.
+func (p *process) receive(from *stream, messages []message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ctx.Err() != nil {
+	if p.ctx.Err() != nil || p.stream != from {
 		return
 	}
 	for _, m := range messages {
