@@ -116,7 +116,9 @@ func (m *Machine) openSession(o *logpb.OpenSession, r *Result) {
 	m.sessions[fresh.Id] = s
 	if old != nil {
 		m.move(old, s, o.Held)
-		m.endSession(old, false)
+		// What it held and holds no more was lost with its process: a task that kills
+		// its agent must not do so for ever.
+		m.endSession(old, true)
 	}
 	m.byWorker[fresh.Worker] = s
 	m.sessionsSum += sessionHash(fresh)

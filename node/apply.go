@@ -22,8 +22,9 @@ type applier struct {
 	// since is when the batch under way began, Unix ns; 0: none is.
 	since atomic.Int64
 
-	mu      sync.Mutex
-	waiters []applyWaiter
+	mu sync.Mutex
+	// waiters wait for an index each.
+	waiters map[chan struct{}]uint64
 
 	clockMu   sync.Mutex
 	clock     int64     // of the last entry applied
@@ -32,11 +33,6 @@ type applier struct {
 
 	logBytes int64 // applied since the last snapshot was asked for
 	logCount int64
-}
-
-type applyWaiter struct {
-	index uint64
-	ready chan struct{}
 }
 
 // Apply implements raft.FSM.
@@ -113,33 +109,34 @@ func (a *applier) now() int64 {
 	return a.lastStamp
 }
 
-// wait returns when the state machine has reached index.
-func (a *applier) waiter(index uint64) <-chan struct{} {
+// waiter returns a channel that is closed when the state machine has reached index, and
+// what its caller calls when it waits no more: the index may be one that never comes.
+func (a *applier) waiter(index uint64) (reached <-chan struct{}, forget func()) {
 	ready := make(chan struct{})
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	// Asked under the lock: wake cannot come between.
 	if a.n.state.Machine().AppliedIndex() >= index {
 		close(ready)
-	} else {
-		a.waiters = append(a.waiters, applyWaiter{index, ready})
+		return ready, func() {}
 	}
-	return ready
+	a.waiters[ready] = index
+	return ready, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.waiters, ready)
+	}
 }
 
 func (a *applier) wake(index uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	rest := a.waiters[:0]
-	for _, w := range a.waiters {
-		if w.index <= index {
-			close(w.ready)
-		} else {
-			rest = append(rest, w)
+	for ready, wanted := range a.waiters {
+		if wanted <= index {
+			close(ready)
+			delete(a.waiters, ready)
 		}
 	}
-	clear(a.waiters[len(rest):])
-	a.waiters = rest
 }
 
 // Snapshot implements raft.FSM: it only notes the index that state.db must reach.

@@ -65,6 +65,27 @@ func TestAnOlderSnapshotDoesNotTakeTheStateBack(t *testing.T) {
 	require.False(t, bytes.Equal(content, newest), "what was received is forgotten, the live state is sent")
 }
 
+// A reader may ask for an index that never comes.
+func TestWhoWaitsNoMoreIsForgotten(t *testing.T) {
+	t.Parallel()
+	n := start(t, config(t, t.TempDir()))
+	for range 10 {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Millisecond, cancel)
+		require.ErrorIs(t, n.WaitApplied(ctx, 1<<60), context.Canceled)
+	}
+	require.Empty(t, n.applier.waiters)
+	waited := make(chan error, 1)
+	index := n.State().Machine().AppliedIndex()
+	go func() { waited <- n.WaitApplied(context.Background(), index+1) }()
+	submit(t, n, "a")
+	require.NoError(t, <-waited)
+	require.Empty(t, n.applier.waiters)
+	go func() { waited <- n.WaitApplied(context.Background(), 1<<60) }()
+	crash(t, n)
+	require.ErrorIs(t, <-waited, task.ErrUnavailable)
+}
+
 // Whatever is under way when a server ends gets an answer, and the server ends.
 func TestEverybodyIsAnsweredWhenAServerEnds(t *testing.T) {
 	t.Parallel()
@@ -125,7 +146,8 @@ func TestAServerEndsWhoseStateMachineIsBehind(t *testing.T) {
 			require.Fail(t, "the server does not end")
 		}
 		for range cap(answers) {
-			<-answers
+			err := <-answers // whatever it is
+			t.Log(err)
 		}
 	}
 }

@@ -74,16 +74,26 @@ func start(t *testing.T, cfg Config) *Node {
 }
 
 // refused requires that a start fails, and says so in words that an operator can use.
-func refused(t *testing.T, cfg Config, words ...string) error {
+func refused(t *testing.T, cfg Config, words ...string) {
+	t.Helper()
+	requireWords(t, refusal(t, cfg), words...)
+}
+
+func requireWords(t *testing.T, err error, words ...string) {
+	t.Helper()
+	for _, w := range words {
+		require.ErrorContains(t, err, w)
+	}
+}
+
+// refusal is why a start fails.
+func refusal(t *testing.T, cfg Config) error {
 	t.Helper()
 	n, err := startErr(t, cfg)
 	if n != nil {
 		require.NoError(t, n.Kill())
 	}
 	require.Error(t, err)
-	for _, w := range words {
-		require.ErrorContains(t, err, w)
-	}
 	return err
 }
 

@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"sync/atomic"
@@ -51,7 +52,7 @@ func (c *checkedLog) StoreLogs(logs []*raft.Log) error {
 func (c *checkedLog) GetLog(index uint64, l *raft.Log) error {
 	err := c.LogStore.GetLog(index, l)
 	switch {
-	case err == raft.ErrLogNotFound:
+	case errors.Is(err, raft.ErrLogNotFound):
 		return err
 	case err != nil:
 		err = fmt.Errorf("log entry %d cannot be read: %w; %s", index, err, corruptLog)

@@ -47,7 +47,6 @@ type Node struct {
 	ready      atomic.Uint64
 	snapshotCh chan int64
 	notify     chan bool
-	joined     atomic.Bool
 	addrs      addrBook
 }
 
@@ -76,7 +75,7 @@ func Start(cfg Config) (started *Node, err error) {
 	}
 	n.fleet = scheduler.NewFleet(cfg.LeaseTimeout)
 	n.flusher = store.NewFlusher(n.state)
-	n.applier = &applier{n: n}
+	n.applier = &applier{n: n, waiters: map[chan struct{}]uint64{}}
 	_, _, clock := n.state.Machine().Applied()
 	n.applier.sawClock(clock)
 	if err := n.startRaft(); err != nil {

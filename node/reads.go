@@ -106,8 +106,10 @@ func (n *Node) readError(err error) error {
 
 // WaitApplied returns when this server's state machine has reached index.
 func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
+	reached, forget := n.applier.waiter(index)
+	defer forget()
 	select {
-	case <-n.applier.waiter(index):
+	case <-reached:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -217,3 +217,20 @@ func TestAFolderInPlaceOfTheFileIsNotCalledCorrupt(t *testing.T) {
 	require.ErrorContains(t, err, "not a regular file")
 	require.NotErrorIs(t, err, ErrCorrupt)
 }
+
+// TestADamagedStateIsNotStreamed, with its meta record gone or changed.
+func TestADamagedStateIsNotStreamed(t *testing.T) {
+	t.Parallel()
+	b := newFilled(t)
+	db := b.s.pair.Load().db
+	for _, damaged := range [][]byte{{1, 2, 3, 4, 5}, nil} {
+		require.NoError(t, db.bolt.Update(func(tx *bolt.Tx) error {
+			if damaged == nil {
+				return tx.Bucket(metaBucket).Delete(metaKey)
+			}
+			return tx.Bucket(metaBucket).Put(metaKey, damaged)
+		}))
+		_, err := b.s.stream()
+		require.ErrorIs(t, err, ErrCorrupt)
+	}
+}

@@ -97,7 +97,7 @@ func (m *Model) openSession(o *logpb.OpenSession, r *fsm.Result) {
 			}
 		}
 	}
-	m.endSession(old, false)
+	m.endSession(old, true)
 }
 
 func (m *Model) closeSession(o *logpb.CloseSession, r *fsm.Result) {

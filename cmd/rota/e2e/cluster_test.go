@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -82,7 +83,15 @@ func (c *cluster) in(t *testing.T) *cluster {
 
 // end kills everything and requires that nothing is left.
 func (c *cluster) end() {
+	keep := c.t.Failed() && os.Getenv("ROTA_E2E_KEEP") != ""
 	if c.Cluster != nil {
+		if keep {
+			// Their logs then end with what every goroutine was doing.
+			for _, s := range c.Servers {
+				_ = s.Signal(syscall.SIGQUIT)
+			}
+			poll(time.Second, func() bool { return !slices.ContainsFunc(c.Servers, (*localcluster.Process).Running) })
+		}
 		killAtOnce(c.Processes()...)
 	}
 	var left []string
@@ -95,7 +104,7 @@ func (c *cluster) end() {
 			c.t.Error(err)
 		}
 	}
-	if c.t.Failed() && os.Getenv("ROTA_E2E_KEEP") != "" {
+	if keep {
 		c.t.Logf("the cluster's folder is kept: %s", c.dir)
 		return
 	}

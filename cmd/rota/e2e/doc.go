@@ -13,7 +13,8 @@
 //
 //   - ROTA_E2E_FULL=1 hashes the whole source tree of Go instead of 1,500 files.
 //   - ROTA_E2E_BINARY=/path tests that binary instead of one that is built here.
-//   - ROTA_E2E_KEEP=1 keeps the folders of clusters of failed tests, with their logs.
+//   - ROTA_E2E_KEEP=1 keeps the folders of clusters of failed tests, with their logs,
+//     which then end with the stacks of the servers.
 //
 // # Trade-offs
 //

@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,7 +47,7 @@ type History struct {
 type Counts struct {
 	Submits, Repeats, Cancels, Reads, FollowerReads, Unknown int
 	Grants, Recorded, Already, Superseded                    int
-	LeaderTerms, Crashes, Digests, Lost                      int
+	LeaderTerms, Crashes, Wipes, Digests, Lost               int
 	VirtualTime                                              time.Duration
 }
 
@@ -55,7 +56,8 @@ func (c *Counts) Add(o Counts) {
 	c.Submits, c.Repeats, c.Cancels = c.Submits+o.Submits, c.Repeats+o.Repeats, c.Cancels+o.Cancels
 	c.Reads, c.FollowerReads, c.Unknown = c.Reads+o.Reads, c.FollowerReads+o.FollowerReads, c.Unknown+o.Unknown
 	c.Grants, c.Recorded, c.Already, c.Superseded = c.Grants+o.Grants, c.Recorded+o.Recorded, c.Already+o.Already, c.Superseded+o.Superseded
-	c.LeaderTerms, c.Crashes, c.Digests, c.Lost = c.LeaderTerms+o.LeaderTerms, c.Crashes+o.Crashes, c.Digests+o.Digests, c.Lost+o.Lost
+	c.LeaderTerms, c.Crashes, c.Wipes = c.LeaderTerms+o.LeaderTerms, c.Crashes+o.Crashes, c.Wipes+o.Wipes
+	c.Digests, c.Lost = c.Digests+o.Digests, c.Lost+o.Lost
 	c.VirtualTime += o.VirtualTime
 }
 
@@ -162,6 +164,14 @@ func (h *History) aKnownTask(random *rand.Rand) (id task.ID, ok bool) {
 	}
 	recent := h.known[max(0, len(h.known)-10):]
 	return recent[random.IntN(len(recent))], true
+}
+
+// newest returns what was acknowledged last: jobs, and tasks that are final.
+func (h *History) newest() (jobs []uint64, tasks []task.ID) {
+	const few = 10
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.jobs[max(0, len(h.jobs)-few):]), slices.Clone(h.known[max(0, len(h.known)-few):])
 }
 
 // saw notes results that a server shows.

@@ -75,7 +75,7 @@ func (r *Run) wholeLog(to uint64) []*raft.Log {
 	logs := make([]map[uint64]*raft.Log, len(r.c.Servers))
 	for i, s := range r.c.Servers {
 		logs[i] = map[uint64]*raft.Log{}
-		s.Stores.History(to+1, func(l *raft.Log) { logs[i][l.Index] = l })
+		s.History(to+1, func(l *raft.Log) { logs[i][l.Index] = l })
 	}
 	out := make([]*raft.Log, to+1)
 	for index := to; index > 0; index-- {

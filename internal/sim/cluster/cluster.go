@@ -7,8 +7,11 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/raft"
 
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/task"
@@ -45,6 +48,8 @@ type Server struct {
 
 	cluster *Cluster
 	dir     string
+	// lost is the stores of the disks that it had before this one.
+	lost []*Stores
 
 	mu   sync.Mutex
 	node *node.Node
@@ -105,6 +110,20 @@ func (s *Server) Start() error {
 	defer s.mu.Unlock()
 	s.node, s.ended = n, make(chan struct{})
 	return nil
+}
+
+// Wipe takes the disk from a server that does not run: it comes back as another one.
+func (s *Server) Wipe() {
+	s.lost = append(s.lost, s.Stores)
+	s.Stores = NewStores()
+	s.dir = fmt.Sprintf("%s-%d", filepath.Join(s.cluster.cfg.Dir, s.Name), len(s.lost))
+}
+
+// History calls f for every entry of the log that was ever on a disk of the server's.
+func (s *Server) History(to uint64, f func(*raft.Log)) {
+	for _, l := range append(slices.Clone(s.lost), s.Stores) {
+		l.History(to, f)
+	}
 }
 
 // Node is the running server, or nil.

@@ -3,8 +3,12 @@ package cluster
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 // nemesis makes trouble, one phase after the other, until the time for it is over.
@@ -19,7 +23,7 @@ func (x *nemesis) run() {
 	troubles := []func(){
 		x.isolateLeader, x.isolateLeader, x.isolateOne, x.halves, x.oneWay, x.oneWay, x.lossy, x.slow,
 		x.crashLeader, x.crashOne, x.crashMajority, x.crashAll, x.restartInOrder,
-		x.transfer, x.transferAgain, x.pauseWorkers, x.killWorkers, x.cutWorkers,
+		x.wipe, x.transfer, x.transferAgain, x.pauseWorkers, x.killWorkers, x.cutWorkers,
 	}
 	for x.wait(200*time.Millisecond, 3*time.Second) {
 		troubles[x.random.IntN(len(troubles))]()
@@ -159,6 +163,42 @@ func (x *nemesis) crashMajority() {
 		servers = append(servers, x.r.c.Servers[i])
 	}
 	x.crash(servers...)
+}
+
+// wipe takes the disk from one server. Until it has caught up as a new one nothing else
+// happens: another loss could be that of a majority.
+func (x *nemesis) wipe() {
+	s := x.some(x.r.c.Servers)
+	if err := s.Crash(); err != nil {
+		x.r.history.problem("crash %s: %v", s.Name, err)
+	}
+	x.wait(time.Millisecond, lease)
+	s.Wipe()
+	if err := s.Start(); err != nil {
+		x.r.history.problem("%v", err)
+		return
+	}
+	x.r.history.count(func(c *Counts) { c.Wipes++ })
+	ctx, cancel := context.WithTimeout(x.r.ctx, time.Minute)
+	defer cancel()
+	for !x.votes(s.Node().Self().ServerID) {
+		if sleep(ctx, 50*time.Millisecond) != nil {
+			x.r.history.problem("%s lost its disk, and is no voter again after a minute", s.Name)
+			return
+		}
+	}
+}
+
+// votes says whether the leader takes the server of an id for a voter.
+func (x *nemesis) votes(serverID string) bool {
+	l := x.r.c.Leader()
+	if l == nil || l.Node() == nil {
+		return false
+	}
+	servers, err := l.Node().Servers()
+	return err == nil && slices.ContainsFunc(servers, func(v raft.Server) bool {
+		return strings.HasSuffix(string(v.ID), serverID) && v.Suffrage == raft.Voter
+	}) && len(servers) == len(x.r.c.Servers)
 }
 
 // restartInOrder stops the leader as an operator does.

@@ -103,6 +103,7 @@ func (r *Run) run() {
 // never be.
 func (r *Run) work() (drained bool) {
 	r.wg.Go(r.watch)
+	r.wg.Go(r.pounce)
 	var clients, nemesis sync.WaitGroup
 	for i := range r.opts.Clients {
 		name := fmt.Sprintf("c%d", i+1)
@@ -186,9 +187,6 @@ func (r *Run) watch() {
 			if nd == nil {
 				continue
 			}
-			if term, ok := nd.Ready(); ok {
-				r.history.leads(s.Name, term)
-			}
 			m := nd.State().Machine()
 			index, digest := m.Digest()
 			r.history.digest(s.Name, index, digest)
@@ -203,6 +201,48 @@ func (r *Run) watch() {
 					r.look(s, nd, id)
 				}
 			}
+		}
+	}
+}
+
+// pounce reads at each new leader in the moment in which it is ready: that is when its
+// state machine may lack what its predecessor acknowledged.
+func (r *Run) pounce() {
+	seen := map[string]uint64{}
+	for sleep(r.ctx, time.Millisecond) == nil {
+		for _, s := range r.c.Servers {
+			n := s.Node()
+			if n == nil {
+				continue
+			}
+			term, ok := n.Ready()
+			if !ok || term == seen[s.Name] {
+				continue
+			}
+			seen[s.Name] = term
+			r.history.leads(s.Name, term)
+			r.readNewest(s, n)
+		}
+	}
+}
+
+// readNewest reads, linearizably, what was acknowledged last.
+func (r *Run) readNewest(s *Server, n *node.Node) {
+	jobs, tasks := r.history.newest()
+	ctx, cancel := context.WithTimeout(r.ctx, callTimeout)
+	defer cancel()
+	if n.Barrier(ctx) != nil {
+		return
+	}
+	r.history.count(func(c *Counts) { c.Reads++ })
+	for _, id := range jobs {
+		if _, err := n.State().Job(id); err != nil && s.Node() == n {
+			r.history.problem("%s, which leads now, lacks job %d, which was acknowledged: %v", s.Name, id, err)
+		}
+	}
+	for _, id := range tasks {
+		if _, final, err := n.State().Cursor(id.Job, id.Index); (err != nil || !final) && s.Node() == n {
+			r.history.problem("%s, which leads now, does not know that task %v is final: %v", s.Name, id, err)
 		}
 	}
 }

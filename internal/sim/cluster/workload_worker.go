@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -182,7 +183,8 @@ func (p *process) run() {
 			p.serve(st)
 			continue
 		}
-		if e, ok := err.(*task.Error); ok && e.Leader != s.Name {
+		var e *task.Error
+		if errors.As(err, &e) && e.Leader != s.Name {
 			hint = e.Leader
 		}
 		_ = sleep(p.ctx, min(500*time.Millisecond, 10*time.Millisecond<<min(failures, 6)))
