@@ -25,8 +25,10 @@ func (c *Client) Run(ctx context.Context, spec task.Spec, payload []byte) (Resul
 		req.Tasks.PackedPayloads = task.PackAppend(nil, payload)
 	}
 	var followed <-chan []*rotav1.ResultGroup
+	var reign context.Context
 	op := call{op: "run a task", mutation: true, safe: true}
 	resp, err := do(ctx, c, op, func(ctx context.Context, to *server) (resp *rotav1.SubmitResponse, err error) {
+		_, reign = c.leader.get()
 		resp, followed, err = to.submits.submit(ctx, req, true)
 		return resp, err
 	})
@@ -39,6 +41,9 @@ func (c *Client) Run(ctx context.Context, spec task.Spec, payload []byte) (Resul
 		if groups != nil {
 			return onlyResult(job, groups)
 		}
+	case <-reign.Done():
+		// There is another leader. The one that answered may be paused or cut off: its
+		// stream would be silent for a long time before it breaks.
 	case <-ctx.Done():
 	}
 	// The stream broke behind the answer, or time ran out, which the error then says.

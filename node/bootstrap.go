@@ -26,15 +26,15 @@ const (
 )
 
 // newTransport serves raft on a listener.
-func newTransport(l net.Listener, advertise string, log *slog.Logger) *raft.NetworkTransport {
-	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+func newTransport(l net.Listener, advertise string, log *slog.Logger) raft.Transport {
+	return pipelined{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:                  newStreamLayer(l, advertise),
 		MaxPool:                 transportPool,
 		MaxRPCsInFlight:         2,
 		Timeout:                 transportTimeout,
 		Logger:                  newRaftLogger(log),
 		MsgpackUseNewTimeFormat: true,
-	})
+	})}
 }
 
 type advertised string

@@ -87,6 +87,9 @@ type PeerInfo struct {
 	LastContact     time.Duration
 }
 
+// RaftID is how the server is called in Raft's configuration.
+func (p PeerInfo) RaftID() raft.ServerID { return raftID(p.NodeID, p.ServerID) }
+
 const (
 	defaultElectionTimeout   = 250 * time.Millisecond
 	defaultCommitTimeout     = 5 * time.Millisecond

@@ -104,7 +104,7 @@ func (w *watchedLog) DeleteRange(first, last uint64) error {
 		return err
 	}
 	if last >= end {
-		return w.deleteEnd(first, last)
+		return w.deleteEnd(max(1, first), last) // raft has no entry 0
 	}
 	for first <= last {
 		end := min(last, first+deleteChunk-1)

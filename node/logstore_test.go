@@ -93,6 +93,14 @@ func TestAnInterruptedDeletionLeavesNoHole(t *testing.T) {
 	}
 }
 
+func TestDeletingFromAnEmptyLogEnds(t *testing.T) {
+	t.Parallel()
+	w := &watchedLog{LogStore: raft.NewInmemStore(), fatal: func(err error) { t.Error(err) }}
+	require.NoError(t, w.DeleteRange(0, 1000))
+	require.NoError(t, w.DeleteRange(0, 0))
+	require.NoError(t, w.DeleteRange(5, 4))
+}
+
 func TestAFailedWriteOfTheLogIsFatal(t *testing.T) {
 	t.Parallel()
 	w, f, fatal := watched(t, 3)

@@ -132,7 +132,8 @@ func (n *Node) startRaft() (err error) {
 	}()
 	n.transport = n.cfg.RaftTransport
 	if n.transport == nil {
-		n.transport = newTransport(n.cfg.RaftListener, n.cfg.PeerAddr, n.cfg.Log)
+		l := &meantListener{n.cfg.RaftListener, n.id.raftID()}
+		n.transport = addressed{newTransport(l, n.cfg.PeerAddr, n.cfg.Log).(raftTransport)}
 	}
 	cache, err := raft.NewLogCache(logCacheEntries, n.log)
 	if err != nil {

@@ -57,7 +57,7 @@ func (s *streamLayer) Accept() (net.Conn, error) { return s.keep(s.Listener.Acce
 
 // Dial implements raft.StreamLayer.
 func (s *streamLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	return s.keep(net.DialTimeout("tcp", string(addr), timeout))
+	return s.keep(dialServer(addr, timeout))
 }
 
 // Addr implements net.Listener: the address that the other servers know.

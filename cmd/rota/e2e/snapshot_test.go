@@ -83,7 +83,6 @@ func TestServerCatchesUpBySnapshot(t *testing.T) {
 				reached = c.installUpTo(away, step.files)
 			}
 			require.True(t, reached, "the step was too short to be seen %d times", installTries)
-			t.Log(filepath.Glob(filepath.Join(c.dataDir(away), "*", "rec*")))
 			last := c.bulk(cl, 1<<20)
 			if !away.Running() {
 				c.restart(away)

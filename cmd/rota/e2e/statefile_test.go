@@ -256,122 +256,15 @@ func TestForeignAndPartialFilesAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := d.in(t)
+			defer d.reset()
 			test.harm(t)
 			d.refused(test.words...)
-			d.reset()
 		})
 	}
 	t.Run("unharmed", func(t *testing.T) {
 		d := d.in(t)
 		d.healed()
 	})
-}
-
-// flips is how often random bytes are flipped, in another place each time.
-const flips = 12
-
-// Flipped bytes are found out: the server refuses to start, or what they stand in is
-// an error when it is read. Nothing else than what was written is ever served.
-func TestFlippedBytesAreNeverServed(t *testing.T) {
-	t.Parallel()
-	d := damage(t)
-	t.Run("in a result", func(t *testing.T) {
-		d := d.in(t)
-
-		var id uint64
-		for id = range d.truth {
-			break
-		}
-		data, err := os.ReadFile(d.file())
-		require.NoError(t, err)
-		require.True(t, bytes.Contains(data, d.truth[id]))
-		wrong := bytes.Clone(d.truth[id])
-		wrong[len(wrong)/2] ^= 1
-		require.NoError(t, os.WriteFile(d.file(), bytes.ReplaceAll(data, d.truth[id], wrong), 0o600))
-		d.restart(d.victim)
-		_, err = d.outputAt(d.victim, id)
-		require.ErrorContains(t, err, "checksum")
-		t.Log(err)
-		d.served(t)
-		d.reset()
-	})
-	refused := 0
-	for round := range flips {
-		seed := rand.Uint64()
-		random := rand.New(rand.NewPCG(seed, 0))
-		data, err := os.ReadFile(d.file())
-		require.NoError(t, err)
-		// Behind the two meta pages, of which one is enough.
-		const page, meta = 4096, 2 * 4096
-		for range 1 + random.IntN(8) {
-			at := meta + random.IntN(used(t, d.file())-meta)
-			if round%2 == 1 {
-				// At the start of a page, where it says what it is and where its keys are.
-				at = at/page*page + random.IntN(48)
-			}
-			data[at] ^= byte(1 + random.IntN(255))
-		}
-		require.NoError(t, os.WriteFile(d.file(), data, 0o600))
-		before := d.logSize()
-		require.NoError(t, d.victim.Start())
-		if poll(within, func() bool { return !d.victim.Running() || d.isReady() }); d.victim.Running() {
-			require.True(t, d.isReady(), "seed %d", seed)
-			d.served(t)
-		} else {
-			refused++
-			require.Equal(t, 1, d.victim.ExitCode(), "seed %d: %s", seed, d.logFrom(before))
-			require.Contains(t, d.logFrom(before), stateFile, "seed %d", seed)
-			require.NotContains(t, d.logFrom(before), "goroutine ", "seed %d", seed)
-		}
-		d.reset()
-	}
-	t.Logf("%d of %d damaged files were refused at once", refused, flips)
-	t.Run("unharmed", func(t *testing.T) {
-		d := d.in(t)
-		d.healed()
-	})
-}
-
-func (d *damaged) isReady() bool {
-	reason, err := d.victim.Ready(context.Background())
-	return err == nil && reason == ""
-}
-
-// served requires that the victim answers with what was written, or an error.
-func (d *damaged) served(t *testing.T) {
-	t.Helper()
-	failed := 0
-	for id, want := range d.truth {
-		got, err := d.outputAt(d.victim, id)
-		if err != nil {
-			failed++
-			continue
-		}
-		require.Equal(t, want, got, "job %d", id)
-	}
-	t.Logf("%d of %d jobs cannot be read", failed, len(d.truth))
-}
-
-// A bit flipped in the log is found out when the log is replayed: the server does not
-// make a state of it that the others do not have.
-func TestFlippedBitInTheLogIsNeverApplied(t *testing.T) {
-	t.Parallel()
-	d := damage(t)
-	var id uint64
-	for id = range d.truth {
-		break
-	}
-	log := filepath.Join(d.dataDir(d.victim), "raft.db")
-	data, err := os.ReadFile(log)
-	require.NoError(t, err)
-	require.True(t, bytes.Contains(data, d.truth[id]))
-	wrong := bytes.Clone(d.truth[id])
-	wrong[len(wrong)/2] ^= 1
-	require.NoError(t, os.WriteFile(log, bytes.ReplaceAll(data, d.truth[id], wrong), 0o600))
-	require.NoError(t, os.Remove(d.file()))
-	d.refused("log")
-	d.reset()
-	d.healed()
 }
 
 // used is how many bytes of a file come before the zeros at its end: it is larger than

@@ -72,22 +72,29 @@ func (r *Run) checkFinal(ctx context.Context) {
 // never committed, but they do not lead up to what was: an entry counts where the one
 // behind it, on the same server, is the right one.
 func (r *Run) wholeLog(to uint64) []*raft.Log {
-	logs := make([]map[uint64]*raft.Log, len(r.c.Servers))
-	for i, s := range r.c.Servers {
-		logs[i] = map[uint64]*raft.Log{}
-		s.History(to+1, func(l *raft.Log) { logs[i][l.Index] = l })
+	type disk struct {
+		server string
+		log    map[uint64]*raft.Log
+	}
+	var disks []disk
+	for _, s := range r.c.Servers {
+		for _, stores := range s.Disks() {
+			d := disk{s.Name, map[uint64]*raft.Log{}}
+			stores.History(to+1, func(l *raft.Log) { d.log[l.Index] = l })
+			disks = append(disks, d)
+		}
 	}
 	out := make([]*raft.Log, to+1)
 	for index := to; index > 0; index-- {
-		for i, s := range r.c.Servers {
-			l, next := logs[i][index], logs[i][index+1]
+		for _, d := range disks {
+			l, next := d.log[index], d.log[index+1]
 			if l == nil || index < to && !same(next, out[index+1]) {
 				continue
 			}
 			if have := out[index]; have == nil {
 				out[index] = l
 			} else if !same(have, l) {
-				r.history.problem("log entry %d of %s is of term %d, another server has it of term %d", index, s.Name, l.Term, have.Term)
+				r.history.problem("log entry %d of %s is of term %d, another server has it of term %d", index, d.server, l.Term, have.Term)
 			}
 		}
 		if out[index] == nil {

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -106,6 +104,7 @@ func (s *Server) Start() error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("start %s: %w", s.Name, err), t.Close())
 	}
+	t.serve(n.Self().RaftID())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.node, s.ended = n, make(chan struct{})
@@ -119,12 +118,8 @@ func (s *Server) Wipe() {
 	s.dir = fmt.Sprintf("%s-%d", filepath.Join(s.cluster.cfg.Dir, s.Name), len(s.lost))
 }
 
-// History calls f for every entry of the log that was ever on a disk of the server's.
-func (s *Server) History(to uint64, f func(*raft.Log)) {
-	for _, l := range append(slices.Clone(s.lost), s.Stores) {
-		l.History(to, f)
-	}
-}
+// Disks is all that the server ever had.
+func (s *Server) Disks() []*Stores { return append(slices.Clone(s.lost), s.Stores) }
 
 // Node is the running server, or nil.
 func (s *Server) Node() *node.Node {

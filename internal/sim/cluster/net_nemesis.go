@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -181,7 +180,7 @@ func (x *nemesis) wipe() {
 	x.r.history.count(func(c *Counts) { c.Wipes++ })
 	ctx, cancel := context.WithTimeout(x.r.ctx, time.Minute)
 	defer cancel()
-	for !x.votes(s.Node().Self().ServerID) {
+	for !x.votes(s.Node().Self().RaftID()) {
 		if sleep(ctx, 50*time.Millisecond) != nil {
 			x.r.history.problem("%s lost its disk, and is no voter again after a minute", s.Name)
 			return
@@ -190,14 +189,14 @@ func (x *nemesis) wipe() {
 }
 
 // votes says whether the leader takes the server of an id for a voter.
-func (x *nemesis) votes(serverID string) bool {
+func (x *nemesis) votes(id raft.ServerID) bool {
 	l := x.r.c.Leader()
 	if l == nil || l.Node() == nil {
 		return false
 	}
 	servers, err := l.Node().Servers()
 	return err == nil && slices.ContainsFunc(servers, func(v raft.Server) bool {
-		return strings.HasSuffix(string(v.ID), serverID) && v.Suffrage == raft.Voter
+		return v.ID == id && v.Suffrage == raft.Voter
 	}) && len(servers) == len(x.r.c.Servers)
 }
 

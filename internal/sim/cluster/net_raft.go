@@ -30,6 +30,22 @@ type transport struct {
 
 	mu        sync.Mutex
 	heartbeat func(raft.RPC)
+	// self is the raft id of the server; "": it is not up yet.
+	self raft.ServerID
+}
+
+// serve says who it is that listens.
+func (t *transport) serve(self raft.ServerID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.self = self
+}
+
+// is says whether this is the server that is meant: not one that has its address only.
+func (t *transport) is(id raft.ServerID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.self == id
 }
 
 func newTransport(n *Network, addr string) *transport {
@@ -47,14 +63,14 @@ func (t *transport) Close() error {
 }
 
 // call sends one message and waits for its answer.
-func (t *transport) call(to raft.ServerAddress, timeout time.Duration, command any, body []byte) (any, error) {
+func (t *transport) call(id raft.ServerID, to raft.ServerAddress, timeout time.Duration, command any, body []byte) (any, error) {
 	ctx, cancel := context.WithTimeout(t.ctx, timeout)
 	defer cancel()
 	if err := t.send(ctx, t.addr, string(to), false); err != nil {
 		return nil, err
 	}
 	peer := t.net.transportAt(string(to))
-	if peer == nil {
+	if peer == nil || !peer.is(id) {
 		return nil, errRefused
 	}
 	answers := make(chan raft.RPCResponse, 1)
@@ -114,8 +130,8 @@ func (t *transport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (ra
 }
 
 // answerTo sends a message and puts its answer into out.
-func answerTo[T any](t *transport, to raft.ServerAddress, timeout time.Duration, command any, body []byte, out *T) error {
-	answer, err := t.call(to, timeout, command, body)
+func answerTo[T any](t *transport, id raft.ServerID, to raft.ServerAddress, timeout time.Duration, command any, body []byte, out *T) error {
+	answer, err := t.call(id, to, timeout, command, body)
 	if err != nil {
 		return err
 	}
@@ -124,32 +140,32 @@ func answerTo[T any](t *transport, to raft.ServerAddress, timeout time.Duration,
 }
 
 // AppendEntries implements raft.Transport.
-func (t *transport) AppendEntries(_ raft.ServerID, to raft.ServerAddress, r *raft.AppendEntriesRequest, out *raft.AppendEntriesResponse) error {
-	return answerTo(t, to, raftTimeout, r, nil, out)
+func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, r *raft.AppendEntriesRequest, out *raft.AppendEntriesResponse) error {
+	return answerTo(t, id, to, raftTimeout, r, nil, out)
 }
 
 // RequestVote implements raft.Transport.
-func (t *transport) RequestVote(_ raft.ServerID, to raft.ServerAddress, r *raft.RequestVoteRequest, out *raft.RequestVoteResponse) error {
-	return answerTo(t, to, raftTimeout, r, nil, out)
+func (t *transport) RequestVote(id raft.ServerID, to raft.ServerAddress, r *raft.RequestVoteRequest, out *raft.RequestVoteResponse) error {
+	return answerTo(t, id, to, raftTimeout, r, nil, out)
 }
 
 // RequestPreVote implements raft.WithPreVote.
-func (t *transport) RequestPreVote(_ raft.ServerID, to raft.ServerAddress, r *raft.RequestPreVoteRequest, out *raft.RequestPreVoteResponse) error {
-	return answerTo(t, to, raftTimeout, r, nil, out)
+func (t *transport) RequestPreVote(id raft.ServerID, to raft.ServerAddress, r *raft.RequestPreVoteRequest, out *raft.RequestPreVoteResponse) error {
+	return answerTo(t, id, to, raftTimeout, r, nil, out)
 }
 
 // TimeoutNow implements raft.Transport.
-func (t *transport) TimeoutNow(_ raft.ServerID, to raft.ServerAddress, r *raft.TimeoutNowRequest, out *raft.TimeoutNowResponse) error {
-	return answerTo(t, to, raftTimeout, r, nil, out)
+func (t *transport) TimeoutNow(id raft.ServerID, to raft.ServerAddress, r *raft.TimeoutNowRequest, out *raft.TimeoutNowResponse) error {
+	return answerTo(t, id, to, raftTimeout, r, nil, out)
 }
 
 // InstallSnapshot implements raft.Transport.
-func (t *transport) InstallSnapshot(_ raft.ServerID, to raft.ServerAddress, r *raft.InstallSnapshotRequest, out *raft.InstallSnapshotResponse, data io.Reader) error {
+func (t *transport) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, r *raft.InstallSnapshotRequest, out *raft.InstallSnapshotResponse, data io.Reader) error {
 	body, err := io.ReadAll(data)
 	if err != nil {
 		return err
 	}
-	return answerTo(t, to, 10*raftTimeout, r, body, out)
+	return answerTo(t, id, to, 10*raftTimeout, r, body, out)
 }
 
 // EncodePeer implements raft.Transport.

@@ -1,0 +1,17 @@
+// Package child runs the processes of the peers: programs of this machine, and this
+// program again in another role.
+//
+// # Flow
+//
+// Start starts a process and returns when it has said that it is ready: by a line on
+// its standard output, or by a condition of the caller's. Stop asks it to end, and
+// kills it where that takes too long. Serve is the other side, for this program in
+// another role.
+//
+// # Trade-offs
+//
+// The kernel kills children when this process ends, however it does (PR_SET_PDEATHSIG),
+// so nothing is left behind by a crash; what they have started themselves must see to
+// that for itself. Ports are found by trying, and another program can take one before
+// the child does: the child's error tells, and the next attempt has others.
+package child

@@ -1,0 +1,134 @@
+package growth
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rota-scheduler/rota/bench/stats"
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/task"
+)
+
+const (
+	snapshotCount   = "snapshots"
+	rateWithout     = "tasks/s without"
+	writtenWith     = "MB written"
+	writtenWithout  = "MB written without"
+	probeMax        = "slowest task ms"
+	probeMaxWithout = "slowest task ms without"
+
+	// oftenFlag makes servers take snapshots all the time, neverFlag not at all.
+	oftenFlag, neverFlag = "--snapshot-bytes=1048576", "--snapshot-bytes=1099511627776"
+	snapshotLine         = "msg=snapshot"
+)
+
+// snapshot measures the same load with snapshots all the time and with none: what they
+// cost in throughput, bytes written, and in the slowest of single tasks beside it, which
+// a pause of the state machine would hold up.
+func snapshot(ctx context.Context, l *lab, size int) (map[string]float64, error) {
+	values := map[string]float64{}
+	for _, side := range []struct{ flag, rate, written, slowest string }{
+		{neverFlag, rateWithout, writtenWithout, probeMaxWithout},
+		{oftenFlag, Throughput, writtenWith, probeMax},
+	} {
+		if err := l.begin(ctx, setup{flags: []string{side.flag, "--log-level=debug"}}); err != nil {
+			return nil, err
+		}
+		if err := l.finish(ctx, size); err != nil {
+			return nil, err
+		}
+		before, snapshotsBefore, err := l.written()
+		if err != nil {
+			return nil, err
+		}
+		probe, slowest := l.probe(ctx)
+		rate, err := l.distinct(ctx)
+		probe()
+		if err != nil {
+			return nil, err
+		}
+		after, snapshotsAfter, err := l.written()
+		if err != nil {
+			return nil, err
+		}
+		values[side.rate], values[side.written], values[side.slowest] = rate, (after-before)/mega, slowest()
+		if side.flag == oftenFlag {
+			values[snapshotCount] = float64(snapshotsAfter - snapshotsBefore)
+		}
+	}
+	return values, nil
+}
+
+// distinct measures tasks with payloads, which fill the log.
+func (l *lab) distinct(ctx context.Context) (float64, error) {
+	start := time.Now()
+	jobs, err := l.fill(ctx, l.options.Tasks, true)
+	if err != nil {
+		return 0, err
+	}
+	for _, j := range jobs {
+		if _, err := j.Wait(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return float64(l.options.Tasks) / time.Since(start).Seconds(), nil
+}
+
+// probe runs single tasks until stop is called; slowest is the time of the slowest, ms.
+func (l *lab) probe(ctx context.Context) (stop func(), slowest func() float64) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	var times []time.Duration
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			start := time.Now()
+			job, err := l.client.Submit(ctx, client.Request{Spec: task.Spec{Handler: noop, Priority: task.MaxPriority}})
+			if err != nil {
+				return
+			}
+			if _, err := job.Wait(ctx); err != nil {
+				return
+			}
+			times = append(times, time.Since(start))
+		}
+	}()
+	stop = func() {
+		cancel()
+		<-done
+	}
+	return stop, func() float64 { return stats.Percentile(times, 100) }
+}
+
+// written is how much all servers have given to the disk, and how many snapshots they
+// have taken.
+func (l *lab) written() (written float64, snapshots int, err error) {
+	for _, s := range l.cluster.Servers {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", s.Pid()))
+		if err != nil {
+			return 0, 0, fmt.Errorf("read what %s has written: %w", s.Name, err)
+		}
+		for line := range strings.Lines(string(data)) {
+			text, ok := strings.CutPrefix(line, "write_bytes: ")
+			if !ok {
+				continue
+			}
+			n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+			if err != nil {
+				return 0, 0, err
+			}
+			written += n
+		}
+		log, err := os.ReadFile(s.LogFile)
+		if err != nil {
+			return 0, 0, err
+		}
+		snapshots += bytes.Count(log, []byte(snapshotLine))
+	}
+	return written, snapshots, nil
+}

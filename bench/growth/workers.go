@@ -1,0 +1,66 @@
+package growth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/rota-scheduler/rota/bench/child"
+	"github.com/rota-scheduler/rota/bench/systems"
+	"github.com/rota-scheduler/rota/worker"
+)
+
+const (
+	roleWorkers = "rota-workers"
+	// simulatedSlots is few: a machine with thousands of workers has small ones.
+	simulatedSlots = 4
+	// startEvery spreads the first hellos, as machines that boot are spread.
+	startEvery = 500 * time.Microsecond
+)
+
+type workersConfig struct {
+	Addrs []string
+	Count int
+}
+
+// Children is the roles that studies start this program in.
+func Children() map[string]systems.Child {
+	return map[string]systems.Child{roleWorkers: func(ctx context.Context, data []byte) error {
+		var cfg workersConfig
+		if err := json.Unmarshal(data, &cfg); err != nil {
+			return fmt.Errorf("read the configuration: %w", err)
+		}
+		return simulate(ctx, cfg)
+	}}
+}
+
+// simulate runs workers in this process, each with a session and connections of its own.
+func simulate(ctx context.Context, cfg workersConfig) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	nothing := func(context.Context, *worker.Task) ([]byte, error) { return nil, nil }
+	var parts sync.WaitGroup
+	errs := make([]error, cfg.Count)
+	for i := range cfg.Count {
+		w, err := worker.New(worker.Config{
+			Addrs: cfg.Addrs, Name: fmt.Sprintf("w%d", i+1), Slots: simulatedSlots,
+			Handlers: map[string]worker.Handler{noop: nothing}, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			return err
+		}
+		parts.Go(func() {
+			if errs[i] = w.Run(ctx); errs[i] != nil {
+				cancel()
+			}
+		})
+		time.Sleep(startEvery)
+	}
+	err := child.Serve(ctx)
+	parts.Wait()
+	return errors.Join(append(errs, err)...)
+}

@@ -1,0 +1,98 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/rota-scheduler/rota/bench/stats"
+)
+
+// GrowthRate is the name of the value that charts of growth show.
+const GrowthRate = "tasks/s"
+
+// Growth is a study: values against a size.
+type Growth struct {
+	Study string `json:"study"`
+	Unit  string `json:"unit"`
+	// Tasks is how many tasks each measurement of throughput had.
+	Tasks int `json:"tasks"`
+	// Flat says that the throughput should not depend on the size.
+	Flat   bool    `json:"flat"`
+	Points []Point `json:"points"`
+}
+
+// Point is one size.
+type Point struct {
+	Size   int                     `json:"size"`
+	Values map[string]stats.Spread `json:"values"`
+}
+
+// Loss is by how much the throughput of the slowest size is below that of the smallest,
+// as a share; 0: by nothing.
+func (g *Growth) Loss() float64 {
+	if len(g.Points) == 0 {
+		return 0
+	}
+	first, least := g.Points[0].Values[GrowthRate].Median, math.Inf(1)
+	for _, p := range g.Points {
+		least = min(least, p.Values[GrowthRate].Median)
+	}
+	if first <= 0 {
+		return 0
+	}
+	return max(0, 1-least/first)
+}
+
+// names are those of all values, the throughput first.
+func (g *Growth) names() []string {
+	all := map[string]bool{}
+	for _, p := range g.Points {
+		for name := range p.Values {
+			all[name] = true
+		}
+	}
+	names := slices.Sorted(maps.Keys(all))
+	if at := slices.Index(names, GrowthRate); at > 0 {
+		names = append([]string{GrowthRate}, slices.Delete(names, at, at+1)...)
+	}
+	return names
+}
+
+// Table writes the study for people.
+func (g *Growth) Table(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	names := g.names()
+	fmt.Fprintf(w, "%s\n\n%s", g.Study, strings.ToUpper(g.Unit))
+	for _, name := range names {
+		fmt.Fprintf(w, "\t%s", strings.ToUpper(name))
+	}
+	fmt.Fprintln(w)
+	for _, p := range g.Points {
+		fmt.Fprintf(w, "%s", num(float64(p.Size)))
+		for _, name := range names {
+			s, ok := p.Values[name]
+			switch {
+			case !ok:
+				fmt.Fprint(w, "\t-")
+			case s.Min == s.Max:
+				fmt.Fprintf(w, "\t%s", num(s.Median))
+			default:
+				fmt.Fprintf(w, "\t%s (%s to %s)", num(s.Median), num(s.Min), num(s.Max))
+			}
+		}
+		fmt.Fprintln(w)
+	}
+	if g.Flat {
+		fmt.Fprintf(w, "\nthe slowest size is %.0f %% below the smallest\n", 100*g.Loss())
+	}
+	fmt.Fprintln(w)
+	return w.Flush()
+}
+
+// JSON writes the study as one object.
+func (g *Growth) JSON(w io.Writer) error { return writeJSON(w, g) }

@@ -1,0 +1,307 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rota-scheduler/rota/bench/harness"
+	"github.com/rota-scheduler/rota/bench/report"
+	"github.com/rota-scheduler/rota/bench/systems"
+)
+
+const (
+	defaultRuns    = 5
+	defaultClients = 64
+	defaultSlots   = 16
+	// commandSlots is how many processes a worker runs at once: for work that is all
+	// CPU, more of them than CPUs gain nothing.
+	commandSlots = 2
+	maxTasks     = 1_000_000
+)
+
+// sizes are how many tasks a run of a workload has, for each system. A peer that takes
+// minutes for what others do in a second gets fewer: its throughput does not depend on
+// how long it is measured.
+var sizes = map[harness.Workload]map[string]int{
+	harness.Array:    {"rota": 1_000_000, "nats": 100_000, "river": 100_000, "asynq": 10_000, "python-pool": 200_000, "python-futures": 50_000},
+	harness.Distinct: {"rota": 200_000, "nats": 100_000, "river": 100_000, "asynq": 10_000, "python-pool": 200_000, "python-futures": 50_000},
+	harness.Single:   {"rota": 500},
+	harness.Clients:  {"rota": 20_000, "asynq": 5_000},
+	harness.Large:    {"rota": 2_000, "asynq": 500},
+	harness.Commands: {"rota": 2_000},
+	harness.Failover: {"rota": 20},
+}
+
+type runFlags struct {
+	workloads, peers     []string
+	runs, tasks          int
+	clients, slots       int
+	how, format, rota    string
+	logStores, rotaFlags []string
+	dir                  string
+	timeout              time.Duration
+	sameTasks, keep      bool
+}
+
+func runCmd() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Measure Rota and its peers in turns",
+		Long: "Measures Rota through its real binaries, and its peers, each started and stopped for\n" +
+			"each run, in turns: Rota, peer, Rota, peer. Prints medians, ranges and the ratios of\n" +
+			"neighbouring runs. Every count and every result is checked.\n\n" +
+			"  array     no-op tasks as one array job\n" +
+			"  distinct  tasks with 64-byte payloads of their own and 16-byte results\n" +
+			"  single    one task at a time, from the submit to its result\n" +
+			"  clients   many clients, each of which does so\n" +
+			"  large     payloads and results of 64 KiB, beside what the disk can write\n" +
+			"  commands  rota map of a command over lines, beside xargs -P\n" +
+			"  failover  from the loss of the leader to the next result\n\n" +
+			"Peers: nats, river, asynq, python, and for commands xargs.",
+		Example: "  bench run --workload distinct --peers nats,river\n  bench run --workload array,single --runs 7 -o svg > bench.svg",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context()) },
+	}
+	fs := cmd.Flags()
+	fs.StringSliceVar(&f.workloads, "workload", []string{"distinct"}, "workloads to measure, or all")
+	fs.StringSliceVar(&f.peers, "peers", []string{"nats", "river", "asynq", "python"}, "peers to measure; none: Rota alone")
+	fs.IntVar(&f.runs, "runs", 0, "pairs of runs with each peer; 0: 5, for failover 1")
+	fs.IntVar(&f.tasks, "tasks", 0, "tasks of a run, for failover losses of the leader; 0: by workload. Slow peers get fewer")
+	fs.BoolVar(&f.sameTasks, "same-tasks", false, "as many tasks for slow peers too")
+	fs.IntVar(&f.clients, "clients", defaultClients, "clients of the workload clients")
+	fs.IntVar(&f.slots, "slots", 0, "slots of each of the two workers; 0: 16, for commands 2")
+	fs.StringVar(&f.how, "how", harness.Kill, "how the leader is lost: kill or pause")
+	fs.StringVarP(&f.format, "output", "o", "table", "table, json or svg")
+	fs.StringVar(&f.rota, "rota", "", "the rota binary; empty: ../bin/rota and the like")
+	fs.StringSliceVar(&f.logStores, "log-store", nil, "measure Rota with each of these log stores, such as boltdb,wal; empty: its default")
+	fs.StringArrayVar(&f.rotaFlags, "rota-flag", nil, "a further flag of Rota's servers; may be repeated")
+	fs.StringVar(&f.dir, "dir", "", "folder for the data, on the disk that is to be measured; empty: a temporary one")
+	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "bound of one run")
+	fs.BoolVar(&f.keep, "keep", false, "keep the folders of the systems, with their logs")
+	return cmd
+}
+
+func (f *runFlags) run(ctx context.Context) error {
+	workloads, err := f.check()
+	if err != nil {
+		return err
+	}
+	dir, remove, err := workFolder(f.dir, f.keep)
+	if err != nil {
+		return err
+	}
+	broken := false
+	defer func() {
+		if !broken {
+			remove()
+		}
+	}()
+	var reports []*report.Report
+	for _, w := range workloads {
+		r, err := f.measure(ctx, w, dir)
+		if err != nil {
+			broken = errors.Is(err, harness.ErrBroken)
+			return fmt.Errorf("%s: %w", w, err)
+		}
+		reports = append(reports, r)
+		// What took long is printed as soon as it is there.
+		switch f.format {
+		case "json":
+			err = r.JSON(os.Stdout)
+		case "table":
+			err = r.Table(os.Stdout)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if f.format == "svg" {
+		return report.SVG(os.Stdout, reports...)
+	}
+	return nil
+}
+
+func (f *runFlags) check() ([]harness.Workload, error) {
+	var workloads []harness.Workload
+	for _, name := range f.workloads {
+		w := harness.Workload(name)
+		switch {
+		case name == "all":
+			workloads = append(workloads, harness.Workloads...)
+		case slices.Contains(harness.Workloads, w):
+			workloads = append(workloads, w)
+		default:
+			return nil, fmt.Errorf("unknown --workload %q: use %v or all", name, harness.Workloads)
+		}
+	}
+	switch {
+	case !slices.Contains([]string{"table", "json", "svg"}, f.format):
+		return nil, fmt.Errorf("unknown --output %q: use table, json or svg", f.format)
+	case f.how != harness.Kill && f.how != harness.Pause:
+		return nil, fmt.Errorf("unknown --how %q: use %s or %s", f.how, harness.Kill, harness.Pause)
+	case f.runs < 0 || f.runs > 1000:
+		return nil, fmt.Errorf("--runs %d is out of range: use 1 to 1000", f.runs)
+	case f.tasks < 0 || f.tasks > maxTasks:
+		return nil, fmt.Errorf("--tasks %d is out of range: use 1 to %d", f.tasks, maxTasks)
+	case f.clients < 1 || f.clients > 10_000:
+		return nil, fmt.Errorf("--clients %d is out of range: use 1 to 10000", f.clients)
+	case f.slots < 0 || f.slots > 4096:
+		return nil, fmt.Errorf("--slots %d is out of range: use 1 to 4096", f.slots)
+	}
+	if f.rota == "" {
+		f.rota = findRota()
+	}
+	return workloads, nil
+}
+
+// findRota looks beside this program, and then where the repository builds it.
+func findRota() string {
+	var places []string
+	if self, err := os.Executable(); err == nil {
+		places = append(places, filepath.Dir(self))
+	}
+	if here, err := os.Getwd(); err == nil {
+		places = append(places, here)
+	}
+	for _, place := range places {
+		if path := systems.FindRota(place); path != "" {
+			return path
+		}
+	}
+	return ""
+}
+
+// subjects are Rota, once for each log store.
+func (f *runFlags) subjects() []harness.System {
+	var list []harness.System
+	for _, store := range f.logStores {
+		list = append(list, &systems.Rota{
+			Label: "rota-" + store, Binary: f.rota, ServerFlags: append(slices.Clone(f.rotaFlags), "--log-store", store),
+		})
+	}
+	if len(list) == 0 {
+		list = append(list, &systems.Rota{Label: "rota", Binary: f.rota, ServerFlags: f.rotaFlags})
+	}
+	return list
+}
+
+// peerSystems are the peers that were asked for, and what cannot be measured.
+func (f *runFlags) peerSystems(w harness.Workload) (peers []harness.System, skipped []report.Skipped, err error) {
+	known := map[string][]harness.System{
+		"nats": {&systems.NATS{}}, "river": {&systems.River{}}, "asynq": {&systems.Asynq{}},
+		"python": {&systems.Python{}, &systems.Python{Futures: true}}, "xargs": {&systems.Xargs{}},
+	}
+	names := f.peers
+	if w == harness.Commands && len(names) > 0 && !slices.Contains(names, "none") && !slices.Contains(names, "xargs") {
+		names = append([]string{"xargs"}, names...)
+	}
+	for _, name := range names {
+		if name == "none" || name == "" {
+			continue
+		}
+		list, ok := known[name]
+		if !ok {
+			return nil, nil, fmt.Errorf("unknown peer %q: use nats, river, asynq, python, xargs or none", name)
+		}
+		for _, s := range list {
+			if note, ok := s.Counterpart(w); !ok {
+				skipped = append(skipped, report.Skipped{Name: s.Name(), Reason: note})
+			} else if err := s.Check(); err != nil {
+				skipped = append(skipped, report.Skipped{Name: s.Name(), Reason: err.Error()})
+				fmt.Fprintf(os.Stderr, "bench: %s is left out: %v\n", s.Name(), err)
+			} else {
+				peers = append(peers, s)
+			}
+		}
+	}
+	return peers, skipped, nil
+}
+
+func (f *runFlags) load(w harness.Workload, s harness.System) harness.Load {
+	tasks := sizes[w]["rota"]
+	own, ok := sizes[w][s.Name()]
+	if f.tasks > 0 {
+		tasks = f.tasks
+	}
+	if ok && !f.sameTasks && !strings.HasPrefix(s.Name(), "rota") {
+		tasks = min(tasks, own)
+	}
+	slots := f.slots
+	if slots == 0 {
+		slots = defaultSlots
+		if w == harness.Commands {
+			slots = commandSlots
+		}
+	}
+	return harness.Load{Workload: w, Tasks: tasks, Clients: f.clients, Slots: slots, How: f.how}
+}
+
+func (f *runFlags) measure(ctx context.Context, w harness.Workload, dir string) (*report.Report, error) {
+	subjects := f.subjects()
+	for _, s := range subjects {
+		if err := s.Check(); err != nil {
+			return nil, err
+		}
+	}
+	peers, skipped, err := f.peerSystems(w)
+	if err != nil {
+		return nil, err
+	}
+	runs := f.runs
+	if runs == 0 {
+		runs = defaultRuns
+		if w == harness.Failover {
+			runs = 1
+		}
+	}
+	steps := harness.Plan(subjects, peers, runs, func(s harness.System) harness.Load { return f.load(w, s) })
+	progress := func(i int, s harness.Step, run *harness.Run) {
+		if run == nil {
+			fmt.Fprintf(os.Stderr, "bench: %s %d/%d: %s, %d tasks\n", w, i+1, len(steps), s.System.Name(), s.Load.Tasks)
+			return
+		}
+		fmt.Fprintf(os.Stderr, "bench:   %.2f s, %.0f tasks/s\n", run.Elapsed.Seconds(), float64(run.Tasks)/run.Elapsed.Seconds())
+	}
+	outcomes, err := harness.Execute(ctx, steps, harness.Options{Dir: dir, Timeout: f.timeout, Keep: f.keep}, progress)
+	if err != nil {
+		return nil, err
+	}
+	return report.New(w, subjects, peers, outcomes, skipped), nil
+}
+
+// workFolder makes the folder for the data, which others must be able to enter.
+func workFolder(parent string, keep bool) (dir string, remove func(), err error) {
+	if parent != "" {
+		if parent, err = filepath.Abs(parent); err != nil {
+			return "", nil, err
+		}
+		if err := os.MkdirAll(parent, 0o755); err != nil {
+			return "", nil, fmt.Errorf("make the folder for the data: %w", err)
+		}
+	}
+	if dir, err = os.MkdirTemp(parent, "rota-bench-"); err != nil {
+		return "", nil, fmt.Errorf("make the folder for the data: %w", err)
+	}
+	err = os.Chmod(dir, 0o711)
+	remove = func() {
+		if keep {
+			fmt.Fprintln(os.Stderr, "bench: the data is kept in", dir)
+		} else if err := os.RemoveAll(dir); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+	}
+	if err != nil {
+		remove()
+		return "", nil, errors.Join(err)
+	}
+	return dir, remove, nil
+}

@@ -1,0 +1,238 @@
+package systems
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/rota-scheduler/rota/bench/harness"
+	"github.com/rota-scheduler/rota/bench/rotacluster"
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// Rota is a cluster of real servers and workers.
+type Rota struct {
+	// Label is its name in the report.
+	Label string
+	// Binary is the rota to run.
+	Binary string
+	// Servers is how many there are; 0: 3.
+	Servers int
+	// ServerFlags are further flags of the servers.
+	ServerFlags []string
+
+	cluster *rotacluster.Cluster
+	client  *client.Client
+}
+
+const (
+	rotaServers = 3
+	noopHandler = "rota.noop"
+	echoHandler = "rota.echo"
+)
+
+// Name implements harness.System.
+func (r *Rota) Name() string { return r.Label }
+
+// Copies implements harness.Replicator.
+func (r *Rota) Copies() int { return max(r.Servers, 1) }
+
+// Check implements harness.System.
+func (r *Rota) Check() error {
+	if r.Servers == 0 {
+		r.Servers = rotaServers
+	}
+	if r.Binary == "" {
+		return errors.New("no rota binary was found: run make build in the repository, or name one with --rota")
+	}
+	return nil
+}
+
+// Counterpart implements harness.System.
+func (r *Rota) Counterpart(w harness.Workload) (string, bool) {
+	return map[harness.Workload]string{
+		harness.Array:    "one array job, results received as completed",
+		harness.Distinct: "one job, results received as completed",
+		harness.Single:   "a job of one task, its result received",
+		harness.Clients:  "each client a job of one task at a time, one SDK client for all",
+		harness.Large:    "one job, results received as completed",
+		harness.Commands: "rota map -- echo {}",
+		harness.Failover: "from the loss of the leader to a new job's first result",
+	}[w], true
+}
+
+// Start implements harness.System.
+func (r *Rota) Start(ctx context.Context, dir string, load harness.Load) (err error) {
+	r.cluster, err = rotacluster.New(rotacluster.Config{
+		Binary: r.Binary, Dir: dir, Servers: r.Servers, Workers: harness.Workers, Slots: load.Slots, ServerFlags: r.ServerFlags,
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.cluster.Start(ctx); err != nil {
+		return err
+	}
+	r.client, err = r.cluster.Client()
+	return err
+}
+
+// Stop implements harness.System.
+func (r *Rota) Stop(ctx context.Context) error {
+	var errs []error
+	if r.client != nil {
+		errs = append(errs, r.client.Close())
+	}
+	if r.cluster != nil {
+		errs = append(errs, r.cluster.Stop(ctx))
+	}
+	r.client, r.cluster = nil, nil
+	return errors.Join(errs...)
+}
+
+// Processes implements harness.System.
+func (r *Rota) Processes() []harness.Process {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	// Without an answer all servers are followers in the report.
+	info, _ := r.client.Status(ctx)
+	var list []harness.Process
+	for _, s := range r.cluster.Servers {
+		role := "follower"
+		if s.Name == info.Leader {
+			role = "leader"
+		}
+		list = append(list, harness.Process{Role: role, Pid: s.Pid()})
+	}
+	for _, w := range r.cluster.Workers {
+		list = append(list, harness.Process{Role: "worker", Pid: w.Pid()})
+	}
+	return list
+}
+
+// Verify implements harness.Verifier: all servers hold the same.
+func (r *Rota) Verify(ctx context.Context) error {
+	info, err := r.client.Verify(ctx)
+	if err != nil {
+		return err
+	}
+	if !info.OK {
+		return fmt.Errorf("%w: the servers do not hold the same: %+v", harness.ErrBroken, info.Servers)
+	}
+	return nil
+}
+
+// Run implements harness.System.
+func (r *Rota) Run(ctx context.Context, load harness.Load) (harness.Measure, error) {
+	switch load.Workload {
+	case harness.Array:
+		return r.job(ctx, &load, client.Request{Spec: task.Spec{Handler: noopHandler}, Count: load.Tasks})
+	case harness.Distinct:
+		return r.job(ctx, &load, client.Request{Spec: task.Spec{Handler: noopHandler}, Payloads: payloads(&load)})
+	case harness.Large:
+		return r.job(ctx, &load, client.Request{Spec: task.Spec{Handler: echoHandler}, Payloads: payloads(&load)})
+	case harness.Single:
+		return singly(&load, 1, func(i int) error { return r.single(ctx, &load, i) })
+	case harness.Clients:
+		return singly(&load, load.Clients, func(i int) error { return r.single(ctx, &load, i) })
+	case harness.Commands:
+		return r.mapLines(ctx, &load)
+	case harness.Failover:
+		return r.failover(ctx, &load)
+	}
+	return harness.Measure{}, errUnknown(load.Workload)
+}
+
+func payloads(load *harness.Load) func(yield func([]byte) bool) {
+	return func(yield func([]byte) bool) {
+		for i := range load.Tasks {
+			if !yield(load.Payload(i)) {
+				return
+			}
+		}
+	}
+}
+
+// job runs one job and checks that each result comes once and is right.
+func (r *Rota) job(ctx context.Context, load *harness.Load, req client.Request) (harness.Measure, error) {
+	tally := harness.NewTally(load, true)
+	start := time.Now()
+	job, err := r.client.Submit(ctx, req)
+	if err != nil {
+		return harness.Measure{}, err
+	}
+	for result, err := range job.AsCompleted(ctx) {
+		if err == nil && result.State != task.Succeeded {
+			err = fmt.Errorf("task %d %s: %s", result.Index, result.State, result.Error)
+		}
+		if err == nil {
+			err = tally.Add(int(result.Index), result.Output)
+		}
+		if err != nil {
+			return harness.Measure{}, err
+		}
+	}
+	return harness.Measure{Tasks: load.Tasks, Elapsed: time.Since(start)}, tally.Complete()
+}
+
+// single runs task i as a job of its own.
+func (r *Rota) single(ctx context.Context, load *harness.Load, i int) error {
+	payload := load.Payload(i)
+	job, err := r.client.Submit(ctx, client.Request{Spec: task.Spec{Handler: noopHandler, SharedPayload: payload}})
+	if err != nil {
+		return err
+	}
+	count := 0
+	for result, err := range job.AsCompleted(ctx) {
+		if err != nil {
+			return err
+		}
+		if result.State != task.Succeeded || string(result.Output) != string(harness.Work(payload)) {
+			return fmt.Errorf("task %d: %s, result %x: %s", i, result.State, result.Output, result.Error)
+		}
+		count++
+	}
+	if count != 1 {
+		return fmt.Errorf("task %d has %d results", i, count)
+	}
+	return nil
+}
+
+// singly runs tasks one at a time from so many clients at once, and takes the time of
+// each.
+func singly(load *harness.Load, clients int, run func(i int) error) (harness.Measure, error) {
+	m := harness.Measure{Tasks: load.Tasks, Latencies: make([]time.Duration, load.Tasks)}
+	errs := make([]error, clients)
+	var parts sync.WaitGroup
+	start := time.Now()
+	for c := range clients {
+		parts.Go(func() {
+			for i := c; i < load.Tasks && errs[c] == nil; i += clients {
+				began := time.Now()
+				errs[c] = run(i)
+				m.Latencies[i] = time.Since(began)
+			}
+		})
+	}
+	parts.Wait()
+	m.Elapsed = time.Since(start)
+	return m, errors.Join(errs...)
+}
+
+func errUnknown(w harness.Workload) error { return fmt.Errorf("there is no workload %q", w) }
+
+// FindRota looks for a rota binary where one is usually built.
+func FindRota(start string) string {
+	for _, path := range []string{
+		filepath.Join(start, "rota"), filepath.Join(start, "..", "rota"),
+		filepath.Join(start, "bin", "rota"), filepath.Join(start, "..", "bin", "rota"),
+	} {
+		if executable(path) {
+			return path
+		}
+	}
+	return ""
+}

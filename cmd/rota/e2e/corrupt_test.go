@@ -1,0 +1,151 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// flips is how often random bytes are flipped, in another place each time.
+const flips = 8
+
+// Flipped bytes are found out: the server refuses to start, or what they stand in is
+// an error when it is read. Nothing else than what was written is ever served.
+func TestFlippedBytesAreNeverServed(t *testing.T) {
+	t.Parallel()
+	d := damage(t)
+	t.Run("in a result", func(t *testing.T) {
+		d := d.in(t)
+
+		var id uint64
+		for id = range d.truth {
+			break
+		}
+		data, err := os.ReadFile(d.file())
+		require.NoError(t, err)
+		require.True(t, bytes.Contains(data, d.truth[id]))
+		wrong := bytes.Clone(d.truth[id])
+		wrong[len(wrong)/2] ^= 1
+		require.NoError(t, os.WriteFile(d.file(), bytes.ReplaceAll(data, d.truth[id], wrong), 0o600))
+		d.restart(d.victim)
+		_, err = d.outputAt(d.victim, id)
+		require.ErrorContains(t, err, "checksum")
+		t.Log(err)
+		d.served(t)
+		d.reset()
+	})
+	refused := 0
+	for round := range flips {
+		seed := rand.Uint64()
+		random := rand.New(rand.NewPCG(seed, 0))
+		data, err := os.ReadFile(d.file())
+		require.NoError(t, err)
+		// Behind the two meta pages, of which one is enough.
+		const page, meta = 4096, 2 * 4096
+		for range 1 + random.IntN(8) {
+			at := meta + random.IntN(used(t, d.file())-meta)
+			if round%2 == 1 {
+				// At the start of a page, where it says what it is and where its keys are.
+				at = at/page*page + random.IntN(48)
+			}
+			data[at] ^= byte(1 + random.IntN(255))
+		}
+		require.NoError(t, os.WriteFile(d.file(), data, 0o600))
+		before := d.logSize()
+		require.NoError(t, d.victim.Start())
+		if poll(within, func() bool { return !d.victim.Running() || d.isReady() }); d.victim.Running() {
+			require.True(t, d.isReady(), "seed %d", seed)
+			d.served(t)
+		} else {
+			refused++
+			require.Equal(t, 1, d.victim.ExitCode(), "seed %d: %s", seed, d.logFrom(before))
+			require.Contains(t, d.logFrom(before), stateFile, "seed %d", seed)
+			require.NotContains(t, d.logFrom(before), "goroutine ", "seed %d", seed)
+		}
+		d.reset()
+	}
+	t.Logf("%d of %d damaged files were refused at once", refused, flips)
+	t.Run("unharmed", func(t *testing.T) {
+		d := d.in(t)
+		d.healed()
+	})
+}
+
+func (d *damaged) isReady() bool {
+	reason, err := d.victim.Ready(context.Background())
+	return err == nil && reason == ""
+}
+
+// served requires that the victim answers with what was written, or an error.
+func (d *damaged) served(t *testing.T) {
+	t.Helper()
+	failed := 0
+	for id, want := range d.truth {
+		got, err := d.outputAt(d.victim, id)
+		if err != nil {
+			failed++
+			continue
+		}
+		require.Equal(t, want, got, "job %d", id)
+	}
+	t.Logf("%d of %d jobs cannot be read", failed, len(d.truth))
+}
+
+// A bit flipped in the log is found out when the log is replayed: the server does not
+// make a state of it that the others do not have.
+func TestFlippedBitInTheLogIsNeverApplied(t *testing.T) {
+	t.Parallel()
+	d := damage(t)
+	var id uint64
+	for id = range d.truth {
+		break
+	}
+	log := filepath.Join(d.dataDir(d.victim), "raft.db")
+	data, err := os.ReadFile(log)
+	require.NoError(t, err)
+	require.True(t, bytes.Contains(data, d.truth[id]))
+	wrong := bytes.Clone(d.truth[id])
+	wrong[len(wrong)/2] ^= 1
+	require.NoError(t, os.WriteFile(log, bytes.ReplaceAll(data, d.truth[id], wrong), 0o600))
+	require.NoError(t, os.Remove(d.file()))
+	d.refused("log")
+	d.reset()
+	d.healed()
+}
+
+// A page that lies about itself is found out before bbolt trusts it: it would walk all
+// pages in a goroutine of its own, and end the process without a word of help.
+func TestPagesThatLieAreRefused(t *testing.T) {
+	t.Parallel()
+	d := damage(t)
+	// A page begins with its number, flags, count and overflow, 16 bytes in all, and
+	// goes on with its elements, each of which begins with flags.
+	const page, leaf = 4096, 2
+	for name, lie := range map[string]func(p []byte){
+		"a value says that it is a bucket": func(p []byte) { p[16] |= 1 },
+		"a page says that it is larger":    func(p []byte) { p[12]++ },
+		"a page says that it is another":   func(p []byte) { p[0]++ },
+		"a page has more keys":             func(p []byte) { p[10]++ },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := d.in(t)
+			defer d.reset()
+			data, err := os.ReadFile(d.file())
+			require.NoError(t, err)
+			for at := 2 * page; at+page <= used(t, d.file()); at += page {
+				// Those of which the first element is a value, not a bucket.
+				if p := data[at : at+page]; p[8] == leaf && p[10]+p[11] > 0 && p[16] == 0 {
+					lie(p)
+				}
+			}
+			require.NoError(t, os.WriteFile(d.file(), data, 0o600))
+			d.refused(stateFile, "Move")
+		})
+	}
+	d.healed()
+}
