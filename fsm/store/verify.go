@@ -70,7 +70,10 @@ func verify(path string) (*logpb.Meta, error) {
 func walk(tx *bolt.Tx) error {
 	for _, name := range allBuckets {
 		var last []byte
-		err := tx.Bucket(name).ForEach(func(k, _ []byte) error {
+		err := tx.Bucket(name).ForEach(func(k, v []byte) error {
+			if v == nil { // what bbolt takes for a bucket within; there are none
+				return fmt.Errorf("%w: key %x of bucket %s has no value", ErrCorrupt, k, name)
+			}
 			if last != nil && bytes.Compare(last, k) >= 0 {
 				return fmt.Errorf("%w: key %x of bucket %s is out of order", ErrCorrupt, k, name)
 			}
