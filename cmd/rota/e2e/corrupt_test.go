@@ -48,7 +48,7 @@ func TestFlippedBytesAreNeverServed(t *testing.T) {
 		// Behind the two meta pages, of which one is enough.
 		const page, meta = 4096, 2 * 4096
 		for range 1 + random.IntN(8) {
-			at := meta + random.IntN(used(t, d.file())-meta)
+			at := meta + random.IntN(used(data)-meta)
 			if round%2 == 1 {
 				// At the start of a page, where it says what it is and where its keys are.
 				at = at/page*page + random.IntN(48)
@@ -137,7 +137,7 @@ func TestPagesThatLieAreRefused(t *testing.T) {
 			defer d.reset()
 			data, err := os.ReadFile(d.file())
 			require.NoError(t, err)
-			for at := 2 * page; at+page <= used(t, d.file()); at += page {
+			for at, end := 2*page, used(data); at+page <= end; at += page {
 				// Those of which the first element is a value, not a bucket.
 				if p := data[at : at+page]; p[8] == leaf && p[10]+p[11] > 0 && p[16] == 0 {
 					lie(p)

@@ -6,6 +6,6 @@ import "time"
 
 // The race detector makes everything several times as slow.
 const (
-	defaultSeeds = 6
-	chaosTime    = time.Minute
+	defaultSeeds = 5
+	chaosTime    = 45 * time.Second
 )

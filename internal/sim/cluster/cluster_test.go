@@ -64,7 +64,9 @@ func TestClustersKeepTheirPromises(t *testing.T) {
 	require.Greater(t, total.Digests, 10*n, "digests compared")
 	require.Greater(t, total.Reads+total.FollowerReads, 20*n, "linearizable reads")
 	require.Greater(t, total.Crashes, n, "crashes")
-	require.NotZero(t, total.Wipes, "servers that lost their disks")
+	if n >= defaultSeeds && chaosTime > time.Minute {
+		require.NotZero(t, total.Wipes, "servers that lost their disks") // there are few of them
+	}
 }
 
 func simulate(t *testing.T, seed uint64) (counts Counts) {

@@ -4,7 +4,7 @@
 //
 // A run starts servers (real raft, real proposer, leader and reads, a real state.db
 // each), clients and workers, and a nemesis that loses messages, cuts links, crashes
-// servers, pauses and kills workers. At the end everything is healed, every job has to
+// servers, takes their disks, pauses and kills workers. At the end everything is healed, every job has to
 // come to its end, and what everybody saw is compared with what is recorded. Minutes
 // pass in a second, so a test tries many seeds.
 //
@@ -24,6 +24,7 @@
 // A seed decides what clients, workers and nemesis do. It does not decide the order of
 // goroutines, so a run is not repeated exactly; a failing seed should be tried several
 // times. Processes cannot be suspended in a bubble: workers pause by a gate in their
-// own code, servers do not. The gRPC layer, and the worker's and the client's own code,
+// own code, servers do not. Raft sends one message at a time to each follower here, and
+// not a pipeline of them. TCP, the gRPC layer, and the worker's and the client's own code
 // are not part of it: they are tested in their packages, and with real processes.
 package cluster
