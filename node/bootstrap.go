@@ -26,7 +26,7 @@ const (
 )
 
 // newTransport serves raft on a listener.
-func newTransport(l net.Listener, advertise string, log *slog.Logger) raft.Transport {
+func newTransport(l net.Listener, advertise string, log *slog.Logger) raftTransport {
 	return pipelined{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:                  newStreamLayer(l, advertise),
 		MaxPool:                 transportPool,

@@ -29,7 +29,7 @@ type Config struct {
 	// RaftListener is the open Raft port. Nil: RaftTransport is set.
 	RaftListener net.Listener
 	// RaftTransport replaces the TCP transport, in simulations.
-	RaftTransport raft.Transport
+	RaftTransport raftTransport
 	// Stores replaces the log's and stable store's file, in simulations.
 	Stores Stores
 

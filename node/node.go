@@ -32,7 +32,7 @@ type Node struct {
 	flusher   *store.Flusher
 	applier   *applier
 	raft      *raft.Raft
-	transport raft.Transport
+	transport *serialized
 	proposer  *proposer
 	fleet     *scheduler.Fleet
 	reads     barrierGroup
@@ -130,11 +130,12 @@ func (n *Node) startRaft() (err error) {
 			err = fmt.Errorf("start raft: the log is not whole: %v; restore it, or move the data folder away and let the server join anew", p)
 		}
 	}()
-	n.transport = n.cfg.RaftTransport
-	if n.transport == nil {
+	inner := n.cfg.RaftTransport
+	if inner == nil {
 		l := &meantListener{n.cfg.RaftListener, n.id.raftID()}
-		n.transport = addressed{newTransport(l, n.cfg.PeerAddr, n.cfg.Log).(raftTransport)}
+		inner = addressed{newTransport(l, n.cfg.PeerAddr, n.cfg.Log)}
 	}
+	n.transport = newSerialized(inner, n.id.raftID())
 	cache, err := raft.NewLogCache(logCacheEntries, n.log)
 	if err != nil {
 		return err
@@ -143,6 +144,7 @@ func (n *Node) startRaft() (err error) {
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
+	n.transport.raft.Store(n.raft)
 	n.checked.running.Store(true)
 	return nil
 }
@@ -207,14 +209,7 @@ func (n *Node) stop() error {
 	err := n.raft.Shutdown().Error()
 	<-settled
 	n.fleet.End()
-	return errors.Join(err, n.closeTransport())
-}
-
-func (n *Node) closeTransport() error {
-	if c, ok := n.transport.(io.Closer); ok {
-		return c.Close()
-	}
-	return nil
+	return errors.Join(err, n.transport.Close())
 }
 
 func (n *Node) closeLog() error {
@@ -229,7 +224,7 @@ func (n *Node) closeLog() error {
 func (n *Node) closeFiles() error {
 	var errs []error
 	if n.transport != nil {
-		errs = append(errs, n.closeTransport())
+		errs = append(errs, n.transport.Close())
 	}
 	if n.state != nil {
 		errs = append(errs, n.state.Abandon())

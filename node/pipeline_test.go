@@ -18,7 +18,7 @@ func TestPipelineEndsAtARefusal(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		tr := newTransport(l, l.Addr().String(), slog.New(slog.DiscardHandler))
-		t.Cleanup(func() { require.NoError(t, tr.(interface{ Close() error }).Close()) })
+		t.Cleanup(func() { require.NoError(t, tr.Close()) })
 		return tr
 	}
 	leader, follower := open(), open()
