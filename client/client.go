@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -63,6 +64,9 @@ type server struct {
 	workers rotav1.WorkerServiceClient
 	// submits is the stream that all small submits to this server share.
 	submits *submitMux
+	// silent: it did not answer the last request. It may be paused, or cut off, which
+	// a connection does not show for long.
+	silent atomic.Bool
 }
 
 // New returns a client. It does not wait for a server to answer: calls do, as long
@@ -165,6 +169,8 @@ func (c *Client) pick(avoid *server) *server {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, allowed := range []func(*server) bool{
+		func(s *server) bool { return s != avoid && s.addr != leader && !s.silent.Load() },
+		func(s *server) bool { return s != avoid && !s.silent.Load() },
 		func(s *server) bool { return s != avoid && s.addr != leader },
 		func(s *server) bool { return s != avoid },
 		func(*server) bool { return true },

@@ -95,6 +95,41 @@ func TestCallThatHangsOnTheOldLeaderMovesToTheNewOne(t *testing.T) {
 	require.Len(t, cluster.jobs, 1)
 }
 
+// A leader is known before it is ready, and the one before it may be silent for ever.
+func TestLeaderThatIsNotReadyYetIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	cluster, c := setup(t, 3)
+	knowsLeader(t, c, "s0:7420")
+	notReady := &task.Error{Kind: task.KindUnavailable, Msg: "not ready", Leader: "s1:7420"}
+	cluster.inject("Submit", fault{hang: true, after: true}, fault{err: notReady}, fault{err: notReady})
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Submit(t.Context(), client.Request{Spec: upper, Key: "k"})
+		done <- err
+	}()
+	require.NoError(t, cluster.await(t.Context(), func() bool { return len(cluster.jobs) == 1 }))
+	cluster.elect(1)
+	require.NoError(t, <-done)
+	require.Equal(t, []string{"s0", "s1", "s1", "s1"}, cluster.called("Submit"))
+}
+
+// A server that does not answer is the last to be tried again.
+func TestSilentServerIsTheLastToBeTried(t *testing.T) {
+	t.Parallel()
+	cluster, c := setup(t, 3)
+	knowsLeader(t, c, "s0:7420")
+	cluster.inject("Submit", fault{hang: true, after: true}, fault{err: &task.Error{Kind: task.KindUnavailable, Msg: "down"}})
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Submit(t.Context(), client.Request{Spec: upper, Key: "k"})
+		done <- err
+	}()
+	require.NoError(t, cluster.await(t.Context(), func() bool { return len(cluster.jobs) == 1 }))
+	cluster.elect(1)
+	require.NoError(t, <-done)
+	require.Equal(t, []string{"s0", "s1", "s2"}, cluster.called("Submit"))
+}
+
 func TestCallWithoutAKeyIsNotTakenOffTheOldLeader(t *testing.T) {
 	t.Parallel()
 	cluster, c := setup(t, 3)

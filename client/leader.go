@@ -166,6 +166,7 @@ func (c *Client) watchFrom(s *server, leaderToo bool) (told bool, err error) {
 			return told, err
 		}
 		told = true
+		s.silent.Store(false)
 		c.leader.announced(msg.GetLeaderAddr(), msg.GetTerm())
 		if leader, _ := c.leader.get(); leader == s.addr && !leaderToo {
 			return told, errMoved

@@ -159,6 +159,7 @@ func (a *attempts) begin(s *server) (context.Context, func()) {
 func (a *attempts) progress() {
 	a.failures, a.faults, a.delay = 0, 0, 0
 	a.hinted, a.avoid = false, nil
+	a.server.silent.Store(false)
 	a.c.leader.answered(a.server.addr)
 }
 
@@ -188,6 +189,7 @@ func (a *attempts) failed(err error, moved bool) (final error) {
 	case a.ctx.Err() != nil:
 		// The caller's time is over, which says nothing about the server; next says so.
 	case moved:
+		a.server.silent.Store(true)
 		a.delay, a.avoid = 0, nil
 	default:
 		a.c.log.Debug("a request failed and is tried again", "request", a.op, "server", a.server.addr, "error", e)
@@ -199,9 +201,19 @@ func (a *attempts) failed(err error, moved bool) (final error) {
 // plan decides where and when to try again after e.
 func (a *attempts) plan(e *task.Error) {
 	now := time.Now()
+	if e.Leader == a.server.addr {
+		// It leads, and is not ready yet. There is nowhere better to go: the one that led
+		// before may be silent for ever.
+		a.hint, a.avoid, a.delay = e.Leader, nil, max(backoff(a.failures), min(e.RetryAfter, maxRetryAfter))
+		a.failures++
+		return
+	}
 	if e.Kind != task.KindExhausted {
 		// What is full is as full from any other server.
 		a.avoid = a.server
+		if errors.Is(e, context.DeadlineExceeded) {
+			a.server.silent.Store(true)
+		}
 		a.c.leader.failed(a.server.addr, now)
 	}
 	if e.Leader != "" && e.Leader != a.server.addr {

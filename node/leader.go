@@ -132,7 +132,7 @@ func (n *Node) CheckLeader() error {
 		return nil
 	}
 	if n.raft.State() == raft.Leader {
-		return &task.Error{Kind: task.KindUnavailable, Msg: "the leader is not ready yet; try again, and where that lasts, " + lookAtDisks, RetryAfter: retryDelay}
+		return &task.Error{Kind: task.KindUnavailable, Msg: "the leader is not ready yet; try again, and where that lasts, " + lookAtDisks, Leader: n.cfg.Addr, RetryAfter: retryDelay}
 	}
 	return n.notLeader()
 }

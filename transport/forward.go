@@ -18,7 +18,13 @@ const (
 	holdLimit = 10 * time.Second
 	// lookAgain is about how long to wait for a leader before looking again.
 	lookAgain = 25 * time.Millisecond
+	// deposedGrace is how long a leader may still answer what was sent on to it once
+	// another one leads: the answer may be on its way.
+	deposedGrace = 100 * time.Millisecond
 )
+
+// errDeposed ends a request that was sent on to a server that leads no more.
+var errDeposed = errors.New("another server has become leader")
 
 // atLeader runs a request where the leader is: local here, or remote, once, at the
 // server that leads. While there is none it waits, up to the caller's deadline.
@@ -63,11 +69,41 @@ func callLeader[Req, Resp any](ctx context.Context, s *Server, addr string, req 
 	if err != nil {
 		return none, wire.ToStatus(err)
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go s.giveUpDeposed(ctx, cancel, addr)
 	resp, err := remote(conn, metadata.AppendToOutgoingContext(ctx, wire.ForwardedKey, "1"), req)
-	if err != nil {
-		return none, wire.ToStatus(wire.FromStatus(err))
+	switch {
+	case err == nil:
+		return resp, nil
+	case errors.Is(context.Cause(ctx), errDeposed):
+		return none, wire.ToStatus(&task.Error{
+			Kind: task.KindUnknownOutcome, Leader: s.node.Leader().Addr,
+			Msg: "the leader was lost while the request was under way: it may or may not have taken effect",
+		})
 	}
-	return resp, nil
+	return none, wire.ToStatus(wire.FromStatus(err))
+}
+
+// giveUpDeposed cancels a request to the server at addr when another one leads. A leader
+// that is paused or cut off does not answer, and its connections do not break for long.
+func (s *Server) giveUpDeposed(ctx context.Context, cancel context.CancelCauseFunc, addr string) {
+	for {
+		changed := s.node.LeaderChanged()
+		if leader := s.node.Leader().Addr; leader != "" && leader != addr {
+			break
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+	select {
+	case <-time.After(deposedGrace):
+		cancel(errDeposed)
+	case <-ctx.Done():
+	}
 }
 
 // holdContext gives a request without a deadline one.

@@ -200,6 +200,11 @@ func (w *Worker) keepAttached(ctx context.Context) error {
 			continue
 		}
 		redirects = 0
+		if e != nil && e.Leader == addr {
+			// It leads and is not ready yet. The others would send us back, and the one
+			// that led before may be silent for ever.
+			w.link.point(addr)
+		}
 		if now := monoNow(); !welcomed && now-lastWarning > warnEvery {
 			lastWarning = now
 			w.log.Warn("no session with the leader yet, still trying", "addr", addr, "err", err)
