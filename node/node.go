@@ -117,6 +117,7 @@ func (n *Node) openFiles() (err error) {
 	if n.state, err = store.OpenState(n.cfg.DataDir, id, n.cfg.Log); err != nil {
 		return n.explainState(err)
 	}
+	n.state.OnCorrupt(func(err error) { n.fatal(n.explainState(err)) })
 	if n.snapshots, err = store.OpenSnapshots(n.state, n.cfg.Log); err != nil {
 		return err
 	}

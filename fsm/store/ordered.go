@@ -46,7 +46,10 @@ func (s *State) Ordered(id uint64, i uint32, limit int) ([]Result, error) {
 			byCursor = fill(byCursor, seg)
 		}
 		if len(byCursor) == left {
-			return nil, fmt.Errorf("%w: job %d has no result at cursor %d", ErrCorrupt, id, byCursor[0].Cursor)
+			if _, err := s.Job(id); err != nil {
+				return nil, err // its retention has just ended
+			}
+			return nil, s.corrupt(fmt.Errorf("%w: job %d has no result at cursor %d", ErrCorrupt, id, byCursor[0].Cursor))
 		}
 	}
 	size := 0

@@ -35,6 +35,8 @@ type State struct {
 	unwritten *fsm.Cut
 	// closing counts files that wait for their last readers.
 	closing sync.WaitGroup
+	// onCorrupt is told of damage that a read has found; nil: nobody is.
+	onCorrupt atomic.Pointer[func(error)]
 }
 
 type pair struct {
@@ -179,17 +181,31 @@ func adopt(path string, id Identity) error {
 	})
 }
 
+// OnCorrupt sets what is called when a read finds damage, each time.
+func (s *State) OnCorrupt(f func(error)) { s.onCorrupt.Store(&f) }
+
 // read runs f on the current pair, again where the file was replaced and closed
-// before f could open a transaction.
+// before f could open a transaction. Damage that f finds is this server's alone: to its
+// caller it is KindUnavailable, as others may have what is lost here.
 func (s *State) read(f func(p *pair) error) error {
 	for {
 		p := s.pair.Load()
 		err := f(p)
-		if errors.Is(err, berrors.ErrDatabaseNotOpen) && s.pair.Load() != p {
+		switch {
+		case errors.Is(err, berrors.ErrDatabaseNotOpen) && s.pair.Load() != p:
 			continue
+		case errors.Is(err, ErrCorrupt):
+			return s.corrupt(err)
 		}
 		return err
 	}
+}
+
+func (s *State) corrupt(err error) error {
+	if f := s.onCorrupt.Load(); f != nil {
+		(*f)(err)
+	}
+	return &task.Error{Kind: task.KindUnavailable, Msg: "this server cannot read it: " + err.Error(), Err: err}
 }
 
 // Job returns the record of a job: from memory, or from disk.
