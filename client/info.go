@@ -47,7 +47,7 @@ type TaskInfo struct {
 	Attempt uint32
 	// Token is the fencing token of the newest assignment; 0: never assigned.
 	Token uint64
-	// Worker is the id of the worker of the newest assignment.
+	// Worker is the name of the worker of the newest assignment, its id where it has none.
 	Worker string
 	// NotBefore is when it may start, where it waits for a moment.
 	NotBefore time.Time

@@ -25,7 +25,7 @@ type Result struct {
 	Attempt uint32
 	// Token is the fencing token of that attempt; 0: it was never assigned.
 	Token uint64
-	// Worker is the id of the worker that ran it.
+	// Worker is the name of the worker that ran it, its id where it has none.
 	Worker string
 	// ExitCode is that of a command; nil where none ended by itself.
 	ExitCode *int

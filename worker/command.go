@@ -84,7 +84,7 @@ func exitResult(e ending, output, tail []byte) result {
 		return res
 	}
 	res.outcome, res.reason = rotav1.Outcome_OUTCOME_FAILED, rotav1.Reason_REASON_EXIT_CODE
-	res.output, res.stderr = nil, tail
+	res.stderr = tail
 	return res
 }
 

@@ -158,10 +158,16 @@ func startServer(s *serverFlags, open ports, log *slog.Logger) (*server, error) 
 	return srv, nil
 }
 
-// stop ends the server: nobody is sent here any more, what is under way is finished,
-// leadership goes to another server.
+// stop ends the server: nobody is sent here any more, leadership goes to another server,
+// what is under way is finished.
 func (s *server) stop(ctx context.Context) error {
 	s.web.Stopping()
+	// First, so that whoever is sent away finds the next leader in its place.
+	if _, leads := s.node.Ready(); leads {
+		if err := s.node.TransferLeadership(ctx); err != nil {
+			s.log.Debug("leadership was not handed over before the end of the streams", "error", err)
+		}
+	}
 	s.transport.Stop()
 	drained := make(chan struct{})
 	go func() {

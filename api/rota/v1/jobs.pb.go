@@ -1810,12 +1810,13 @@ func (x *Job) GetCancelling() bool {
 
 // Task is one task that is looked at.
 type Task struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
-	State         TaskState              `protobuf:"varint,2,opt,name=state,proto3,enum=rota.v1.TaskState" json:"state,omitempty"`
-	Reason        Reason                 `protobuf:"varint,3,opt,name=reason,proto3,enum=rota.v1.Reason" json:"reason,omitempty"`
-	Attempt       uint32                 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	Token         uint64                 `protobuf:"varint,5,opt,name=token,proto3" json:"token,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Index   uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	State   TaskState              `protobuf:"varint,2,opt,name=state,proto3,enum=rota.v1.TaskState" json:"state,omitempty"`
+	Reason  Reason                 `protobuf:"varint,3,opt,name=reason,proto3,enum=rota.v1.Reason" json:"reason,omitempty"`
+	Attempt uint32                 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Token   uint64                 `protobuf:"varint,5,opt,name=token,proto3" json:"token,omitempty"`
+	// The name of its worker, the id where it has none.
 	Worker        string                 `protobuf:"bytes,6,opt,name=worker,proto3" json:"worker,omitempty"`
 	NotBefore     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2429,7 +2430,8 @@ type ResultGroup struct {
 	// False: these tasks were never granted, and have no token.
 	Granted bool   `protobuf:"varint,5,opt,name=granted,proto3" json:"granted,omitempty"`
 	Attempt uint32 `protobuf:"varint,6,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	Worker  string `protobuf:"bytes,7,opt,name=worker,proto3" json:"worker,omitempty"`
+	// The name of the worker, the id where it has none.
+	Worker string `protobuf:"bytes,7,opt,name=worker,proto3" json:"worker,omitempty"`
 	// Of a command.
 	ExitCode *int32 `protobuf:"varint,8,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"`
 	// What went wrong, for people.

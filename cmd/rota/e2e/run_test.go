@@ -69,7 +69,7 @@ func TestRunExitCodes(t *testing.T) {
 		stdout, stderr string
 	}{
 		"success":            {[]string{"--", "echo", "hello"}, 0, "hello\n", ""},
-		"own code":           {[]string{"--", "sh", "-c", "echo out; echo err >&2; exit 7"}, 7, "", "err\n"},
+		"own code":           {[]string{"--", "sh", "-c", "echo out; echo err >&2; exit 7"}, 7, "out\n", "err\n"},
 		"own code 125":       {[]string{"--", "sh", "-c", "exit 125"}, 125, "", "exit code 125"},
 		"signal":             {[]string{"--", "sh", "-c", "kill -9 $$"}, 128 + 9, "", "SIGKILL"},
 		"standard input":     {[]string{"--payload", "b\na\n", "--", "sort"}, 0, "a\nb\n", ""},
