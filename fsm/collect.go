@@ -6,7 +6,8 @@ import (
 )
 
 // collect forgets finished jobs and request keys whose time is over. The leader
-// names them; whether their time is over is decided here.
+// names them; whether their time is over is decided here, but for jobs that go for
+// want of room: how much there is only the leader's disk knows.
 func (m *Machine) collect(o *logpb.Collect, r *Result) {
 	for _, id := range o.Jobs {
 		// Whether its end is on disk here already must not matter: other servers flush
@@ -18,7 +19,7 @@ func (m *Machine) collect(o *logpb.Collect, r *Result) {
 		} else if stored, ok := m.finished(id); ok {
 			rec = stored
 		}
-		if rec == nil || rec.FinishedNs == 0 || rec.FinishedNs+Retention(rec) > m.clock {
+		if rec == nil || rec.FinishedNs == 0 || !o.OverBudget && rec.FinishedNs+Retention(rec) > m.clock {
 			continue
 		}
 		if j != nil {

@@ -59,6 +59,14 @@ func (m *Machine) Collected(id uint64) bool {
 	return gone
 }
 
+// KeyCollected says that a request key was forgotten, though the disk may still have it.
+func (m *Machine) KeyCollected(queue, key string) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	e := m.keys[keyID(queue, key)]
+	return e != nil && e.deleted
+}
+
 // JobsBelow returns up to limit records of jobs in memory with ids below the given
 // one (0: from the newest on), in falling order.
 func (m *Machine) JobsBelow(id uint64, limit int) []*logpb.JobRecord {

@@ -52,6 +52,9 @@ type Config struct {
 	StallTimeout time.Duration
 	// RetentionInterval is how often finished jobs are looked through. Default 10 s.
 	RetentionInterval time.Duration
+	// RetentionBytes is how many bytes state.db may use before finished jobs are forgotten
+	// before their time. Default 0: no bound.
+	RetentionBytes int64
 
 	Log *slog.Logger
 	// Fatal is called, once, when the server must end: it cannot go on without harm.

@@ -100,7 +100,10 @@ func (n *Node) lead(ctx context.Context) error {
 	n.ready.Store(term)
 	n.leaders.wake()
 	n.cfg.Log.Info("leading", "term", term)
-	loops := &scheduler.Loops{Proposer: n, State: n.state, Fleet: n.fleet, Log: n.cfg.Log, RetentionInterval: n.cfg.RetentionInterval}
+	loops := &scheduler.Loops{
+		Proposer: n, State: n.state, Fleet: n.fleet, Log: n.cfg.Log,
+		RetentionInterval: n.cfg.RetentionInterval, RetentionBytes: n.cfg.RetentionBytes,
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() { n.promote(ctx) })
 	loops.Run(ctx)

@@ -21,8 +21,10 @@ type Proposer interface {
 // State is the replicated state, as far as the loops need it.
 type State interface {
 	Machine() *fsm.Machine
-	// Due returns finished jobs and request keys that may be forgotten.
+	// Due returns finished jobs and request keys that may be forgotten at now.
 	Due(now int64, limit int) ([]uint64, []*logpb.KeyRef, error)
+	// Used is how many bytes the state takes on disk.
+	Used() int64
 }
 
 // Loops is what a leader does of its own accord.
@@ -33,6 +35,9 @@ type Loops struct {
 	Log      *slog.Logger
 	// RetentionInterval is how often what is over is looked for.
 	RetentionInterval time.Duration
+	// RetentionBytes is how many bytes the state may take on disk before finished jobs
+	// are forgotten before their time, those first whose time comes first; 0: no bound.
+	RetentionBytes int64
 }
 
 // Run runs the loops until ctx ends, and returns when all have ended.
@@ -196,28 +201,4 @@ func (l *Loops) closeExpired(ctx context.Context, sessions []uint64) {
 		})
 	}
 	wg.Wait()
-}
-
-// collectBatch bounds what one Collect forgets: its deletes are one transaction.
-const collectBatch = 64
-
-// collect forgets finished jobs and request keys whose time is over.
-func (l *Loops) collect(ctx context.Context) {
-	tick := time.NewTicker(l.RetentionInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		jobs, keys, err := l.State.Due(l.Proposer.Now(), collectBatch)
-		if err != nil {
-			l.Log.Warn("cannot look for what may be forgotten", "error", err)
-			continue
-		}
-		if len(jobs)+len(keys) > 0 {
-			l.propose(ctx, &logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{Jobs: jobs, Keys: keys}}})
-		}
-	}
 }

@@ -26,18 +26,37 @@ type leader struct {
 	views int
 	// proposed counts the ops by type.
 	proposed map[string]int
+	// due is the jobs that Due names, as long as they are there.
+	due []uint64
 	// refuse, where set, answers instead of the machine.
 	refuse func(*logpb.Op) (fsm.Result, bool)
 }
 
 type noHistory struct{}
 
-func (noHistory) Key(string, string) (*logpb.KeyRecord, bool)       { return nil, false }
-func (noHistory) Job(uint64) (*logpb.JobRecord, bool)               { return nil, false }
-func (noHistory) Token(uint64, uint32) (uint64, bool, bool)         { return 0, false, false }
-func (l *leader) Machine() *fsm.Machine                             { l.looked(); return l.machine }
-func (l *leader) Due(int64, int) ([]uint64, []*logpb.KeyRef, error) { return nil, nil, nil }
-func (l *leader) Now() int64                                        { return time.Now().UnixNano() }
+func (noHistory) Key(string, string) (*logpb.KeyRecord, bool) { return nil, false }
+func (noHistory) Job(uint64) (*logpb.JobRecord, bool)         { return nil, false }
+func (noHistory) Token(uint64, uint32) (uint64, bool, bool)   { return 0, false, false }
+func (l *leader) Machine() *fsm.Machine                       { l.looked(); return l.machine }
+func (l *leader) Now() int64                                  { return time.Now().UnixNano() }
+
+// kept is the jobs of due that are not forgotten.
+func (l *leader) kept() (jobs []uint64) {
+	for _, id := range l.due {
+		if !l.machine.Collected(id) {
+			jobs = append(jobs, id)
+		}
+	}
+	return jobs
+}
+
+func (l *leader) Due(_ int64, limit int) ([]uint64, []*logpb.KeyRef, error) {
+	jobs := l.kept()
+	return jobs[:min(limit, len(jobs))], nil, nil
+}
+
+// Used is as if each job took a byte.
+func (l *leader) Used() int64 { return int64(len(l.kept())) }
 
 func (l *leader) looked() {
 	l.mu.Lock()
@@ -82,7 +101,9 @@ func onLeader(t *testing.T, f func(t *testing.T, l *leader)) {
 		l.machine.SetObserver(l.fleet)
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		loops := &Loops{Proposer: l, State: l, Fleet: l.fleet, Log: slog.New(slog.DiscardHandler), RetentionInterval: time.Hour}
+		loops := &Loops{
+			Proposer: l, State: l, Fleet: l.fleet, Log: slog.New(slog.DiscardHandler), RetentionInterval: time.Hour, RetentionBytes: roomForJobs,
+		}
 		wg.Go(func() { loops.Run(ctx) })
 		f(t, l)
 		cancel()
@@ -118,6 +139,8 @@ func (q *quiet) End(bool)                   { q.ended = true }
 const (
 	plans  = "*logpb.Op_ApplyPlan"
 	closes = "*logpb.Op_CloseSession"
+
+	collects = "*logpb.Op_Collect"
 )
 
 func TestABacklogThatNobodyCanTakeIsNotLookedAtAllTheTime(t *testing.T) {
@@ -240,4 +263,41 @@ func TestTourSeesEveryClassOnce(t *testing.T) {
 			require.Len(t, seen, len(keys), "size %d", size)
 		}
 	}
+}
+
+// roomForJobs is how many jobs the leaders of these tests have room for.
+const roomForJobs = 1000
+
+// end makes jobs and cancels them.
+func (l *leader) end(t *testing.T, spec *task.Spec, jobs int) {
+	for range jobs {
+		id := l.submit(t, spec, 1)
+		_, err := l.Propose(t.Context(), &logpb.Op{Op: &logpb.Op_Cancel{Cancel: &logpb.Cancel{Job: id, Reason: uint32(task.ReasonUser)}}})
+		require.NoError(t, err)
+		l.due = append(l.due, id)
+	}
+}
+
+func TestAllThatIsDueIsForgottenAtOneTick(t *testing.T) {
+	onLeader(t, func(t *testing.T, l *leader) {
+		l.end(t, &task.Spec{Handler: "h", Retention: time.Minute}, 5*collectBatch+1)
+		time.Sleep(time.Hour)
+		require.Empty(t, l.kept())
+		// What cannot be forgotten yet is not named again and again.
+		l.end(t, &task.Spec{Handler: "h", Retention: 24 * time.Hour}, collectBatch+1)
+		before := l.count(collects)
+		time.Sleep(time.Hour)
+		require.Equal(t, 1, l.count(collects)-before)
+		require.Len(t, l.kept(), collectBatch+1)
+	})
+}
+
+func TestJobsGoBeforeTheirTimeForWantOfRoom(t *testing.T) {
+	onLeader(t, func(t *testing.T, l *leader) {
+		l.end(t, &task.Spec{Handler: "h", Retention: 24 * time.Hour}, roomForJobs+collectBatch+1)
+		time.Sleep(time.Hour)
+		kept := l.kept()
+		require.Len(t, kept, roomForJobs+1-collectBatch)
+		require.Equal(t, l.due[2*collectBatch], kept[0], "the first ones go first")
+	})
 }

@@ -20,7 +20,7 @@ type serverFlags struct {
 
 	electionTimeout, commitTimeout, leaseTimeout time.Duration
 	stallTimeout, retentionInterval              time.Duration
-	snapshotBytes, trailingBytes                 int64
+	retentionBytes, snapshotBytes, trailingBytes int64
 }
 
 func (a *app) serverCmd() *cobra.Command {
@@ -66,6 +66,7 @@ func (a *app) serverCmd() *cobra.Command {
 	f.DurationVar(&s.leaseTimeout, "lease-timeout", 0, "how long a worker may be silent (default 10s)")
 	f.DurationVar(&s.stallTimeout, "stall-timeout", 0, "how long the disk may stall before a leader gives its place up (default 2s)")
 	f.DurationVar(&s.retentionInterval, "retention-interval", 0, "how often finished jobs are looked through (default 10s)")
+	f.Int64Var(&s.retentionBytes, "retention-bytes", 0, "bytes of state.db beyond which finished jobs go before their time (default no limit)")
 	f.Int64Var(&s.snapshotBytes, "snapshot-bytes", 0, "bytes of log between two snapshots (default 256 MiB)")
 	f.Int64Var(&s.trailingBytes, "trailing-bytes", 0, "bytes of log that are kept behind a snapshot (default 64 MiB)")
 	s.log.add(f)
@@ -115,8 +116,8 @@ func (s *serverFlags) check() error {
 			return usagef("%s %v is negative", d.flag, d.value)
 		}
 	}
-	if s.snapshotBytes < 0 || s.trailingBytes < 0 {
-		return usagef("--snapshot-bytes and --trailing-bytes must not be negative")
+	if s.snapshotBytes < 0 || s.trailingBytes < 0 || s.retentionBytes < 0 {
+		return usagef("--snapshot-bytes, --trailing-bytes and --retention-bytes must not be negative")
 	}
 	return nil
 }

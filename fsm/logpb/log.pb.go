@@ -1711,9 +1711,11 @@ func (x *Expire) GetJobs() []uint64 {
 
 // Collect forgets finished jobs and request keys whose time is over.
 type Collect struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Jobs          []uint64               `protobuf:"varint,1,rep,packed,name=jobs,proto3" json:"jobs,omitempty"`
-	Keys          []*KeyRef              `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Jobs  []uint64               `protobuf:"varint,1,rep,packed,name=jobs,proto3" json:"jobs,omitempty"`
+	Keys  []*KeyRef              `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
+	// There is more history than there is room for: the jobs go before their time.
+	OverBudget    bool `protobuf:"varint,3,opt,name=over_budget,json=overBudget,proto3" json:"over_budget,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1760,6 +1762,13 @@ func (x *Collect) GetKeys() []*KeyRef {
 		return x.Keys
 	}
 	return nil
+}
+
+func (x *Collect) GetOverBudget() bool {
+	if x != nil {
+		return x.OverBudget
+	}
+	return false
 }
 
 type KeyRef struct {
@@ -2779,10 +2788,12 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\asession\x18\x01 \x01(\x04R\asession\x120\n" +
 	"\x06groups\x18\x02 \x03(\v2\x18.rota.log.v1.ReportGroupR\x06groups\"\x1c\n" +
 	"\x06Expire\x12\x12\n" +
-	"\x04jobs\x18\x01 \x03(\x04R\x04jobs\"F\n" +
+	"\x04jobs\x18\x01 \x03(\x04R\x04jobs\"g\n" +
 	"\aCollect\x12\x12\n" +
 	"\x04jobs\x18\x01 \x03(\x04R\x04jobs\x12'\n" +
-	"\x04keys\x18\x02 \x03(\v2\x13.rota.log.v1.KeyRefR\x04keys\"0\n" +
+	"\x04keys\x18\x02 \x03(\v2\x13.rota.log.v1.KeyRefR\x04keys\x12\x1f\n" +
+	"\vover_budget\x18\x03 \x01(\bR\n" +
+	"overBudget\"0\n" +
 	"\x06KeyRef\x12\x14\n" +
 	"\x05queue\x18\x01 \x01(\tR\x05queue\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\"\x1c\n" +

@@ -222,3 +222,9 @@ func (db *DB) Size() int64 {
 	_ = db.bolt.View(func(tx *bolt.Tx) error { size = tx.Size(); return nil })
 	return size
 }
+
+// Used is the size of the file but for its free pages, bytes.
+func (db *DB) Used() int64 {
+	stats := db.bolt.Stats()
+	return db.Size() - int64(stats.FreePageN+stats.PendingPageN)*int64(os.Getpagesize())
+}

@@ -280,5 +280,6 @@ func (w *world) opCollect() *logpb.Op {
 	}
 	jobs, keys, err := w.state.Due(w.clock, 100)
 	require.NoError(w, err)
-	return &logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{Jobs: append(jobs, w.jobID()), Keys: keys}}}
+	over := w.chance("over budget", 10)
+	return &logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{Jobs: append(jobs, w.jobID()), Keys: keys, OverBudget: over}}}
 }

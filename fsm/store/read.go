@@ -269,23 +269,27 @@ func (db *DB) jobsBelow(id uint64, limit int, skip func(id uint64) bool) (out []
 	return out, err
 }
 
-// Due returns jobs and request keys that may be forgotten at now, at most limit of each.
-func (db *DB) Due(now int64, limit int) (jobs []uint64, keys []*logpb.KeyRef, err error) {
+// Due returns up to limit finished jobs, and as many request keys, that may be forgotten
+// at now, those first whose time came first, but for those that m has forgotten already.
+func (db *DB) Due(m *fsm.Machine, now int64, limit int) (jobs []uint64, keys []*logpb.KeyRef, err error) {
 	err = db.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(dueBucket).Cursor()
 		for k, v := c.First(); k != nil && len(jobs) < limit && int64(binary.BigEndian.Uint64(k)) <= now; k, v = c.Next() {
 			if _, err := unseal(dueBucket, k, v); err != nil {
 				return err
 			}
-			jobs = append(jobs, binary.BigEndian.Uint64(k[8:]))
+			if id := binary.BigEndian.Uint64(k[8:]); !m.Collected(id) {
+				jobs = append(jobs, id)
+			}
 		}
 		c = tx.Bucket(keyDueBucket).Cursor()
 		for k, v := c.First(); k != nil && len(keys) < limit && int64(binary.BigEndian.Uint64(k)) <= now; k, v = c.Next() {
 			if _, err := unseal(keyDueBucket, k, v); err != nil {
 				return err
 			}
-			queue, key, _ := bytes.Cut(k[8:], []byte{0})
-			keys = append(keys, &logpb.KeyRef{Queue: string(queue), Key: string(key)})
+			if queue, key, _ := bytes.Cut(k[8:], []byte{0}); !m.KeyCollected(string(queue), string(key)) {
+				keys = append(keys, &logpb.KeyRef{Queue: string(queue), Key: string(key)})
+			}
 		}
 		return nil
 	})

@@ -84,6 +84,9 @@ func (s *State) Watchers() *fsm.Watchers { return s.watchers }
 // FileSize is the size of state.db, bytes.
 func (s *State) FileSize() int64 { return s.pair.Load().db.Size() }
 
+// Used is how many bytes of state.db hold something. The file does not shrink.
+func (s *State) Used() int64 { return s.pair.Load().db.Used() }
+
 // Flush writes what has changed since the last flush. When it returns nil, the file
 // has reached the index that the machine had when it was called. A cut that could
 // not be written because the disk is full is kept, and written by the next Flush;
@@ -302,10 +305,10 @@ func (s *State) Segments(id uint64, cursor uint32, limit int) (out []fsm.Segment
 	return out, err
 }
 
-// Due returns what may be forgotten at now, as far as it is on disk.
+// Due returns what may be forgotten at now, as far as it is on disk, the earliest first.
 func (s *State) Due(now int64, limit int) (jobs []uint64, keys []*logpb.KeyRef, err error) {
 	err = s.read(func(p *pair) error {
-		jobs, keys, err = p.db.Due(now, limit)
+		jobs, keys, err = p.db.Due(p.machine, now, limit)
 		return err
 	})
 	return jobs, keys, err

@@ -231,7 +231,7 @@ func (m *Model) collect(o *logpb.Collect, r *fsm.Result) {
 		} else if keep == 0 {
 			keep = int64(task.RetainOther)
 		}
-		if j.Finished+keep <= m.Clock {
+		if o.OverBudget || j.Finished+keep <= m.Clock {
 			delete(m.Jobs, id)
 			r.Total++
 			m.saw("job collected")
