@@ -72,11 +72,15 @@ type SessionCut struct {
 	Record *logpb.Session
 }
 
-// Pending returns how many bytes wait to be cut, and how many are being written.
+// Pending returns how many bytes wait to be cut, and how many are being written. It
+// does not wait for an Apply that is under way.
 func (m *Machine) Pending() (dirty, flushing int64) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.dirtyBytes, m.flushingBytes
+	return m.pending.dirty.Load(), m.pending.flushing.Load()
+}
+
+func (m *Machine) showPending() {
+	m.pending.dirty.Store(m.dirtyBytes)
+	m.pending.flushing.Store(m.flushingBytes)
 }
 
 // Cut takes everything that changed since the last one, or returns nil where
@@ -105,6 +109,7 @@ func (m *Machine) Cut() *Cut {
 	m.dirtyJobs, m.dirtyKeys, m.deletedJobs = nil, nil, nil
 	clear(m.dirtySessions)
 	m.flushingBytes, m.dirtyBytes = m.dirtyBytes, 0
+	m.showPending()
 	return c
 }
 
@@ -165,6 +170,7 @@ func (m *Machine) Flushed(c *Cut) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.flushingBytes = 0
+	m.showPending()
 	for i := range c.Jobs {
 		m.flushedJob(&c.Jobs[i])
 	}

@@ -3,6 +3,7 @@ package fsm
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tidwall/btree"
 
@@ -127,6 +128,8 @@ type Machine struct {
 	metaDirty     bool
 	dirtyBytes    int64
 	flushingBytes int64
+	// pending is dirtyBytes and flushingBytes for those who must not wait for Apply.
+	pending struct{ dirty, flushing atomic.Int64 }
 }
 
 // New returns an empty machine. watchers may be shared by machines that take each
@@ -179,6 +182,7 @@ func (m *Machine) Apply(index, term uint64, data []byte) ([]Result, error) {
 		m.apply(op, &results[i])
 	}
 	m.settle()
+	m.showPending()
 	m.mu.Unlock()
 	return results, nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -128,7 +129,10 @@ func (n *Node) startRaft() (err error) {
 	defer func() {
 		// Raft panics on a log that it cannot read.
 		if p := recover(); p != nil {
-			err = fmt.Errorf("start raft: the log is not whole: %v; restore it, or move the data folder away and let the server join anew", p)
+			err = fmt.Errorf("start raft: the log is not whole: %v", p)
+			if !strings.Contains(err.Error(), corruptLog) {
+				err = fmt.Errorf("%w; %s", err, corruptLog)
+			}
 		}
 	}()
 	inner := n.cfg.RaftTransport
