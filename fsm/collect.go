@@ -9,6 +9,7 @@ import (
 // names them; whether their time is over is decided here, but for jobs that go for
 // want of room: how much there is only the leader's disk knows.
 func (m *Machine) collect(o *logpb.Collect, r *Result) {
+	m.settle() // so that jobs which an earlier op of this entry ended have ended
 	for _, id := range o.Jobs {
 		// Whether its end is on disk here already must not matter: other servers flush
 		// at other times.

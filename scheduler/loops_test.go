@@ -42,6 +42,8 @@ func (l *leader) Now() int64                                  { return time.Now(
 
 // kept is the jobs of due that are not forgotten.
 func (l *leader) kept() (jobs []uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, id := range l.due {
 		if !l.machine.Collected(id) {
 			jobs = append(jobs, id)
@@ -274,7 +276,9 @@ func (l *leader) end(t *testing.T, spec *task.Spec, jobs int) {
 		id := l.submit(t, spec, 1)
 		_, err := l.Propose(t.Context(), &logpb.Op{Op: &logpb.Op_Cancel{Cancel: &logpb.Cancel{Job: id, Reason: uint32(task.ReasonUser)}}})
 		require.NoError(t, err)
+		l.mu.Lock()
 		l.due = append(l.due, id)
+		l.mu.Unlock()
 	}
 }
 
