@@ -76,7 +76,7 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 	case err = <-received:
 		// What was put out before, such as the answer to goodbye, goes out first.
 		link.finish()
-		<-sent
+		_ = <-sent // the stream ends for another reason
 	}
 	cancel()
 	if errors.Is(err, io.EOF) || err == nil {
