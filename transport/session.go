@@ -66,17 +66,22 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 	if err := stream.Send(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_Welcome{Welcome: welcome}}); err != nil {
 		return err
 	}
-	sent := make(chan error, 1)
-	go func() { sent <- link.send(ctx) }()
+	var sendErr error
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		sendErr = link.send(ctx)
+	}()
 	received := make(chan error, 1)
 	// Recv ends with the stream, which ends when this function returns.
 	go func() { received <- s.receive(ctx, link, term) }()
 	select {
-	case err = <-sent:
+	case <-sent:
+		err = sendErr
 	case err = <-received:
 		// What was put out before, such as the answer to goodbye, goes out first.
 		link.finish()
-		_ = <-sent // the stream ends for another reason
+		<-sent
 	}
 	cancel()
 	if errors.Is(err, io.EOF) || err == nil {
