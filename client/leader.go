@@ -167,6 +167,7 @@ func (c *Client) watchFrom(s *server, leaderToo bool) (told bool, err error) {
 		}
 		told = true
 		s.silent.Store(false)
+		c.log.Debug("a leader was announced", "server", s.addr, "leader", msg.GetLeaderAddr(), "term", msg.GetTerm())
 		c.leader.announced(msg.GetLeaderAddr(), msg.GetTerm())
 		if leader, _ := c.leader.get(); leader == s.addr && !leaderToo {
 			return told, errMoved

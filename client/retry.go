@@ -17,6 +17,9 @@ const (
 	// ones load a cluster that is down with one request a second.
 	backoffBase = 20 * time.Millisecond
 	backoffMax  = time.Second
+	// maxUnready is the longest pause before a leader that was not ready is asked again.
+	// Most are within milliseconds.
+	maxUnready = 100 * time.Millisecond
 	// maxRetryAfter bounds the delay that a server may ask for.
 	maxRetryAfter = 30 * time.Second
 	// attemptTimeout is how long one attempt may take where another one does no
@@ -75,8 +78,9 @@ type attempts struct {
 	ctx context.Context
 
 	tries int
-	// failures and faults count since the last progress.
-	failures, faults int
+	// failures, faults and unready, which counts leaders that were not ready yet, count
+	// since the last progress.
+	failures, faults, unready int
 	server           *server
 	// leader and reign are as they were when server was chosen.
 	leader string
@@ -100,7 +104,7 @@ func (c *Client) attempts(ctx context.Context, op call) *attempts {
 // next waits as long as it must and returns the server for the next attempt, or
 // the final error when there is no time for another one.
 func (a *attempts) next() (*server, error) {
-	if a.delay > 0 && !a.c.pause(a.ctx, a.delay) {
+	if a.delay > 0 && !a.wait() {
 		return nil, a.giveUp()
 	}
 	if a.ctx.Err() != nil || a.c.ctx.Err() != nil {
@@ -123,6 +127,18 @@ func (a *attempts) next() (*server, error) {
 	}
 	a.tries++
 	return a.server, nil
+}
+
+// wait waits for the delay, or until another server leads: what failed for want of a
+// leader need not wait any longer. It is false where no time is left.
+func (a *attempts) wait() bool {
+	if a.last != nil && a.last.Kind == task.KindExhausted || a.reign == nil {
+		return a.c.pause(a.ctx, a.delay)
+	}
+	ctx, cancel := context.WithCancel(a.ctx)
+	defer cancel()
+	defer context.AfterFunc(a.reign, cancel)()
+	return a.c.pause(ctx, a.delay) || a.ctx.Err() == nil && a.c.ctx.Err() == nil
 }
 
 // begin returns the context of an attempt at s. It ends early where it is better
@@ -157,7 +173,7 @@ func (a *attempts) begin(s *server) (context.Context, func()) {
 
 // progress notes that the server did its work.
 func (a *attempts) progress() {
-	a.failures, a.faults, a.delay = 0, 0, 0
+	a.failures, a.faults, a.unready, a.delay = 0, 0, 0, 0
 	a.hinted, a.avoid = false, nil
 	a.server.silent.Store(false)
 	a.c.leader.answered(a.server.addr)
@@ -204,8 +220,8 @@ func (a *attempts) plan(e *task.Error) {
 	if e.Leader == a.server.addr {
 		// It leads, and is not ready yet. There is nowhere better to go: the one that led
 		// before may be silent for ever.
-		a.hint, a.avoid, a.delay = e.Leader, nil, max(backoff(a.failures), min(e.RetryAfter, maxRetryAfter))
-		a.failures++
+		a.hint, a.avoid, a.delay = e.Leader, nil, min(backoff(a.unready)/4, maxUnready)
+		a.unready++
 		return
 	}
 	if e.Kind != task.KindExhausted {

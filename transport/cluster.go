@@ -62,7 +62,10 @@ func (s *Server) WatchLeader(_ *rotav1.WatchLeaderRequest, stream grpc.ServerStr
 		// A leader without an address is of no use to anybody.
 		if l := s.node.Leader(); first || l != last && (l.NodeID == "" || l.Addr != "") {
 			last = l
-			if err := stream.Send(&rotav1.WatchLeaderResponse{Term: l.Term, Leader: l.NodeID, LeaderAddr: l.Addr}); err != nil {
+			msg := &rotav1.WatchLeaderResponse{
+				Term: l.Term, Leader: l.NodeID, LeaderAddr: l.Addr, Workers: uint32(s.node.State().Machine().Stats().Sessions),
+			}
+			if err := stream.Send(msg); err != nil {
 				return err
 			}
 		}

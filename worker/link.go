@@ -23,6 +23,10 @@ const (
 	// maxRedirects is how many hints in a row are followed without a wait. Servers
 	// that disagree about the leader must not be asked in a tight loop.
 	maxRedirects = 3
+	// maxUnready is how often in a row a leader that is not ready yet is asked again after
+	// a short wait, which grows by unreadyPause each time.
+	maxUnready   = 10
+	unreadyPause = 5 * time.Millisecond
 	// maxRetryAfter bounds the wait that a server can ask for.
 	maxRetryAfter = 5 * time.Second
 	// maxKnown bounds the addresses that are learnt beside the configured ones.
@@ -163,7 +167,7 @@ func notify(c chan struct{}) {
 // trying again is hopeless.
 func (w *Worker) keepAttached(ctx context.Context) error {
 	var back backoff
-	redirects, refusals := 0, 0
+	redirects, refusals, unready := 0, 0, 0
 	welcomedOnce := false
 	lastWarning := time.Duration(-1 << 62)
 	for {
@@ -177,7 +181,7 @@ func (w *Worker) keepAttached(ctx context.Context) error {
 		}
 		if welcomed {
 			welcomedOnce = true
-			redirects = 0
+			redirects, unready = 0, 0
 			if monoNow()-began > backoffMax {
 				// Streams that end as soon as they are open must not be opened in a loop.
 				back.reset()
@@ -200,11 +204,17 @@ func (w *Worker) keepAttached(ctx context.Context) error {
 			continue
 		}
 		redirects = 0
-		if e != nil && e.Leader == addr {
-			// It leads and is not ready yet. The others would send us back, and the one
-			// that led before may be silent for ever.
+		if e != nil && e.Leader == addr && unready < maxUnready {
+			// It leads and is not ready yet, which is a matter of milliseconds mostly. The
+			// others would send us back, and the one that led before may be silent for ever.
+			unready++
 			w.link.point(addr)
+			if !w.pause(ctx, time.Duration(unready)*unreadyPause) {
+				break
+			}
+			continue
 		}
+		unready = 0
 		if now := monoNow(); !welcomed && now-lastWarning > warnEvery {
 			lastWarning = now
 			w.log.Warn("no session with the leader yet, still trying", "addr", addr, "err", err)

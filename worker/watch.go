@@ -8,9 +8,13 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 )
 
-// spread is over what time workers without exclusive tasks go to a new leader, at
-// most. Those with exclusive tasks go at once: their leases run out.
-const spread = 200 * time.Millisecond
+// Workers without exclusive tasks go to a new leader over some time: spreadEach for each
+// worker that there is, and spreadMost at most. Those with exclusive tasks go at once:
+// their leases run out.
+const (
+	spreadEach = 20 * time.Microsecond
+	spreadMost = 200 * time.Millisecond
+)
 
 // watchLeader keeps a second connection, to another server than the session's, on
 // which changes of the leader are announced. When the leader dies, its successor
@@ -84,7 +88,8 @@ func (w *Worker) leaderAnnounced(ctx context.Context, m *rotav1.WatchLeaderRespo
 		return
 	}
 	if m.GetTerm() > w.lease.highest() && w.board.exclusivesHeld() == 0 {
-		if !sleep(ctx, rand.N(spread)) {
+		spread := min(time.Duration(m.GetWorkers())*spreadEach, spreadMost)
+		if !sleep(ctx, rand.N(spread+1)) {
 			return
 		}
 	}
