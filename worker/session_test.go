@@ -270,6 +270,24 @@ func TestAnAnnouncedLeaderIsFollowedAtOnce(t *testing.T) {
 	require.Empty(t, one.of(1, 0))
 }
 
+// A leader that is not ready yet is asked again, and not the server that sent the worker there.
+func TestALeaderThatIsNotReadyYetIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	follower, leader := newDouble(t), newDouble(t)
+	follower.refuse = wire.ToStatus(&task.Error{Kind: task.KindUnavailable, Msg: "not the leader", Leader: leader.addr})
+	leader.refuse = wire.ToStatus(&task.Error{Kind: task.KindUnavailable, Msg: "not ready", Leader: leader.addr})
+	run1(t, Config{Addrs: []string{follower.addr}, Slots: 1, Handlers: map[string]Handler{"echo": echo}}, make(chan error, 1))
+	eventually(t, "it is asked again", func() bool {
+		leader.mu.Lock()
+		defer leader.mu.Unlock()
+		return len(leader.hellos) >= 4
+	})
+	follower.set(func() { require.Len(t, follower.hellos, 1) })
+	leader.set(func() { leader.refuse = nil })
+	leader.assign(t, handlerWork(1, 0, 1, "echo"))
+	leader.await(t, 1, 0)
+}
+
 func TestADeposedLeaderIsLeft(t *testing.T) {
 	t.Parallel()
 	b := setup(t, Config{Slots: 1, Handlers: map[string]Handler{"echo": echo}}, func(d *double) {
