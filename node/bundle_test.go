@@ -168,7 +168,7 @@ func in(dir, name string) string { return filepath.Join(dir, name) }
 // onLog runs f on the log of a server that does not run.
 func onLog(t *testing.T, dir string, f func(log raft.LogStore)) {
 	t.Helper()
-	file, err := openLog(dir, &identity{HasLog: true})
+	file, err := openLog(dir, LogStoreBolt, &identity{HasLog: true}, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	f(&checkedLog{LogStore: file, fatal: func(err error) { t.Error(err) }})
 	require.NoError(t, file.Close())

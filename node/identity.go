@@ -80,7 +80,7 @@ func loadIdentity(dir, nodeID string) (identity, error) {
 }
 
 func makeIdentity(dir, nodeID string) (identity, error) {
-	for _, name := range []string{logFile, store.FileName} {
+	for _, name := range []string{logNames[LogStoreBolt], logNames[LogStoreWAL], store.FileName} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			return identity{}, fmt.Errorf("data folder %s has a %s but no %s: it is not whole; restore the file, or move the folder away and let the server join anew", dir, name, identityFile)
 		}

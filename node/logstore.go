@@ -1,60 +1,32 @@
 package node
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	bolt "go.etcd.io/bbolt"
 
 	"github.com/rota-scheduler/rota/fsm/store"
 )
 
-// deleteChunk is how many entries one transaction deletes. Deleting is one write lock
-// for as long as it takes, and appends wait for it.
+// deleteChunk is how many entries one transaction of a B+tree deletes. Deleting is one
+// write lock for as long as it takes, and appends wait for it. Files go as a whole.
 const deleteChunk = 256
 
-// logFile is the name of the log in the data folder.
-const logFile = "raft.db"
-
-// openLog opens the log of a server, or makes it, once.
-func openLog(dir string, id *identity) (*raftboltdb.BoltStore, error) {
-	path := filepath.Join(dir, logFile)
-	if _, err := os.Stat(path); id.HasLog && errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the log %s is missing, and with it this server's votes and what it acknowledged: restore it, or move the data folder away and let the server join anew", path)
+func chunkOf(logStore string) uint64 {
+	if logStore == LogStoreWAL {
+		return 1 << 40
 	}
-	s, err := raftboltdb.New(raftboltdb.Options{
-		Path:                    path,
-		MsgpackUseNewTimeFormat: true,
-		BoltOptions: &bolt.Options{
-			Timeout:         time.Second,
-			NoFreelistSync:  true,
-			FreelistType:    bolt.FreelistMapType,
-			InitialMmapSize: 4 << 30, // address space: growth must not wait for readers
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open the log %s: %w", path, err)
-	}
-	if !id.HasLog {
-		id.HasLog = true
-		if err := writeIdentity(dir, *id); err != nil {
-			return nil, errors.Join(err, s.Close())
-		}
-	}
-	return s, nil
+	return deleteChunk
 }
 
 // watchedLog is the log with an eye on its disk.
 type watchedLog struct {
 	raft.LogStore
 	fatal func(error)
+	// chunk is how many entries are deleted at once.
+	chunk uint64
 	// since is when the write under way began, Unix ns; 0: none is.
 	since atomic.Int64
 	// full says that the last write found no space.
@@ -107,7 +79,7 @@ func (w *watchedLog) DeleteRange(first, last uint64) error {
 		return w.deleteEnd(max(1, first), last) // raft has no entry 0
 	}
 	for first <= last {
-		end := min(last, first+deleteChunk-1)
+		end := min(last, first+w.chunk-1)
 		if err := w.LogStore.DeleteRange(first, end); err != nil {
 			return err
 		}
@@ -120,7 +92,7 @@ func (w *watchedLog) DeleteRange(first, last uint64) error {
 // of it, so what was begun has to be finished.
 func (w *watchedLog) deleteEnd(first, last uint64) error {
 	for top := last; top >= first; {
-		from := first + (top-first)/deleteChunk*deleteChunk
+		from := first + (top-first)/w.chunk*w.chunk
 		if err := w.LogStore.DeleteRange(from, top); err != nil {
 			if top != last {
 				w.fatal(fmt.Errorf("delete the end of the log: %w", err))

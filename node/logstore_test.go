@@ -33,7 +33,7 @@ func (f *failingLog) DeleteRange(first, last uint64) error {
 
 func watched(t *testing.T, entries int) (w *watchedLog, f *failingLog, fatal *error) {
 	f, fatal = &failingLog{InmemStore: raft.NewInmemStore()}, new(error)
-	w = &watchedLog{LogStore: f, fatal: func(err error) { *fatal = err }}
+	w = &watchedLog{LogStore: f, fatal: func(err error) { *fatal = err }, chunk: deleteChunk}
 	require.NoError(t, w.StoreLogs(logs(1, uint64(entries))))
 	return w, f, fatal
 }
@@ -95,7 +95,7 @@ func TestAnInterruptedDeletionLeavesNoHole(t *testing.T) {
 
 func TestDeletingFromAnEmptyLogEnds(t *testing.T) {
 	t.Parallel()
-	w := &watchedLog{LogStore: raft.NewInmemStore(), fatal: func(err error) { t.Error(err) }}
+	w := &watchedLog{LogStore: raft.NewInmemStore(), fatal: func(err error) { t.Error(err) }, chunk: deleteChunk}
 	require.NoError(t, w.DeleteRange(0, 1000))
 	require.NoError(t, w.DeleteRange(0, 0))
 	require.NoError(t, w.DeleteRange(5, 4))

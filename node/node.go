@@ -105,14 +105,14 @@ func (n *Node) openFiles() (err error) {
 	}
 	stores := n.cfg.Stores
 	if stores == nil {
-		file, err := openLog(n.cfg.DataDir, &n.id)
+		file, err := openLog(n.cfg.DataDir, n.cfg.LogStore, &n.id, n.cfg.Log)
 		if err != nil {
 			return err
 		}
 		n.logFile, stores = file, file
 	}
 	n.checked = &checkedLog{LogStore: stores, fatal: n.fatal}
-	n.log = &watchedLog{LogStore: n.checked, fatal: n.fatal}
+	n.log = &watchedLog{LogStore: n.checked, fatal: n.fatal, chunk: chunkOf(n.cfg.LogStore)}
 	n.stable = &watchedStable{StableStore: stores, log: n.log, fatal: n.fatal, ending: n.ctx.Done()}
 	id := store.Identity{NodeID: n.id.NodeID, ServerID: n.id.ServerID}
 	if n.state, err = store.OpenState(n.cfg.DataDir, id, n.cfg.Log); err != nil {

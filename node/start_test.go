@@ -81,11 +81,11 @@ func TestStartRefusesALogThatIsOlderThanTheState(t *testing.T) {
 	submit(t, n, "a")
 	stop(t, n)
 	old := in(t.TempDir(), "old")
-	copyFile(t, in(cfg.DataDir, logFile), old)
+	copyFile(t, in(cfg.DataDir, logNames[LogStoreBolt]), old)
 	n = start(t, cfg)
 	submitMany(t, n, "b", "c", "d")
 	stop(t, n)
-	copyFile(t, old, in(cfg.DataDir, logFile))
+	copyFile(t, old, in(cfg.DataDir, logNames[LogStoreBolt]))
 	refused(t, cfg, "log and snapshot end at", "the log was lost or is older")
 }
 
@@ -95,12 +95,12 @@ func TestStartRefusesALogThatIsMissing(t *testing.T) {
 	n := start(t, cfg)
 	submit(t, n, "a")
 	stop(t, n)
-	require.NoError(t, os.Remove(in(cfg.DataDir, logFile)))
+	require.NoError(t, os.Remove(in(cfg.DataDir, logNames[LogStoreBolt])))
 	refused(t, cfg, "raft.db is missing", "join anew")
 	// Also where nothing else is left that would contradict it: the server has voted.
 	require.NoError(t, os.Remove(in(cfg.DataDir, store.FileName)))
 	refused(t, cfg, "raft.db is missing")
-	_, err := os.Stat(in(cfg.DataDir, logFile))
+	_, err := os.Stat(in(cfg.DataDir, logNames[LogStoreBolt]))
 	require.ErrorIs(t, err, os.ErrNotExist, "a refusal leaves no new log behind, or the next start would take it")
 }
 

@@ -122,7 +122,7 @@ func startServer(s *serverFlags, open ports, log *slog.Logger) (*server, error) 
 		NodeID: s.nodeID, DataDir: s.dataDir, Addr: s.addr, PeerAddr: s.peerAddr, HTTPAddr: s.httpAddr,
 		BootstrapExpect: s.bootstrapExpect, Join: s.join, Peers: peers, RaftListener: open.peer,
 		ElectionTimeout: s.electionTimeout, CommitTimeout: s.commitTimeout, LeaseTimeout: s.leaseTimeout,
-		StallTimeout: s.stallTimeout, RetentionInterval: s.retentionInterval, RetentionBytes: s.retentionBytes,
+		StallTimeout: s.stallTimeout, LogStore: s.logStore, RetentionInterval: s.retentionInterval, RetentionBytes: s.retentionBytes,
 		SnapshotBytes: s.snapshotBytes, TrailingBytes: s.trailingBytes,
 		Log: log, Version: version,
 		Fatal: func(err error) {

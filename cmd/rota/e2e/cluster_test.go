@@ -326,3 +326,14 @@ func (b *safeBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.buf.String()
 }
+
+// onEachLog runs f with the flags of servers for each log store.
+func onEachLog(t *testing.T, f func(t *testing.T, flags []string)) {
+	t.Parallel()
+	for _, kind := range []string{"boltdb", "wal"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			f(t, []string{"--log-store", kind})
+		})
+	}
+}

@@ -28,9 +28,10 @@ func (c *cluster) gate() (path string, open func()) {
 
 // All servers are killed at once, in the middle of submits, and started again, several
 // times: every acknowledged job is there, and running tasks are not disturbed.
-func TestAllServersKilledAtOnceLoseNothing(t *testing.T) {
-	t.Parallel()
-	c := start(t, localcluster.Config{Servers: 3, Workers: 2, Slots: 4})
+func TestAllServersKilledAtOnceLoseNothing(t *testing.T) { onEachLog(t, killAllAtOnce) }
+
+func killAllAtOnce(t *testing.T, log []string) {
+	c := start(t, localcluster.Config{Servers: 3, Workers: 2, Slots: 4, ServerFlags: log})
 	cl := c.client()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*within)
 	defer cancel()

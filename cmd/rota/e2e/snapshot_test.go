@@ -58,9 +58,10 @@ func (c *cluster) logged(p *localcluster.Process, from int) (text string, next i
 
 // A server that was away while the log was cut catches up by a snapshot, also where it
 // is killed at any step of taking that over.
-func TestServerCatchesUpBySnapshot(t *testing.T) {
-	t.Parallel()
-	c := start(t, localcluster.Config{Servers: 3, ServerFlags: smallSnapshots})
+func TestServerCatchesUpBySnapshot(t *testing.T) { onEachLog(t, catchUpBySnapshot) }
+
+func catchUpBySnapshot(t *testing.T, log []string) {
+	c := start(t, localcluster.Config{Servers: 3, ServerFlags: append(log, smallSnapshots...)})
 	cl := c.client()
 	away := c.followers()[0]
 	for _, step := range []struct {
