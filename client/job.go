@@ -24,6 +24,8 @@ type Job struct {
 	c       *Client
 	id      uint64
 	existed bool
+	// index is a log index behind which the job is known; 0: there is none.
+	index uint64
 }
 
 // Job returns a handle on the job with this id, without asking whether there is one.
@@ -35,6 +37,15 @@ func (j *Job) ID() uint64 { return j.id }
 // Existed says that Submit or Retry found the job already made under the request
 // key. A retried request whose first answer was lost finds its own job that way.
 func (j *Job) Existed() bool { return j.existed }
+
+// known is what a server must know before it is asked for what does not change any more:
+// that the job was made, where that is known here, and else all that is committed.
+func (j *Job) known() *rotav1.ReadOptions {
+	if j.index == 0 {
+		return nil
+	}
+	return &rotav1.ReadOptions{Stale: true, MinIndex: j.index}
+}
 
 // op names an operation on the job, for error messages.
 func (j *Job) op(what string) string { return fmt.Sprintf("%s job %d", what, j.id) }
@@ -74,7 +85,7 @@ func (j *Job) get(ctx context.Context, op call, req *rotav1.GetJobRequest) (*rot
 // newest there was.
 func (j *Job) Wait(ctx context.Context) (JobInfo, error) {
 	var info JobInfo
-	req := &rotav1.WaitJobRequest{JobId: j.id, Wait: durationpb.New(waitPoll)}
+	req := &rotav1.WaitJobRequest{JobId: j.id, Wait: durationpb.New(waitPoll), Read: j.known()}
 	op := call{op: j.op("wait for"), safe: true, follow: true, timeout: waitPoll + waitSlack}
 	for {
 		resp, err := do(ctx, j.c, op, func(ctx context.Context, s *server) (*rotav1.WaitJobResponse, error) {

@@ -96,7 +96,7 @@ func (j *Job) results(ctx context.Context, order rotav1.ResultOrder, cursor []by
 		}
 		// A stream lasts as long as its job, so its attempts have no timeout.
 		a := j.c.attempts(ctx, call{op: op, safe: true, follow: true, timeout: -1})
-		r := &resultReader{at: at}
+		r := &resultReader{at: at, know: j.known()}
 		for {
 			s, err := a.next()
 			if err != nil {
@@ -125,13 +125,17 @@ var errDone = errors.New("done")
 // checks that together they bring each result once.
 type resultReader struct {
 	at position
+	// know is what a server must know of the job before it is believed.
+	know *rotav1.ReadOptions
 	// seen has a bit for each task whose result was returned.
 	seen []uint64
 }
 
 // read reads one stream from where the last one ended, until it breaks, or errDone.
 func (r *resultReader) read(ctx context.Context, s *server, a *attempts, yield func(Result, error) bool) error {
-	stream, err := s.jobs.StreamResults(ctx, &rotav1.StreamResultsRequest{JobId: r.at.job, Order: r.at.order, Cursor: r.at.base})
+	stream, err := s.jobs.StreamResults(ctx, &rotav1.StreamResultsRequest{
+		JobId: r.at.job, Order: r.at.order, Cursor: r.at.base, Read: r.know,
+	})
 	if err != nil {
 		return err
 	}

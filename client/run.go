@@ -35,7 +35,7 @@ func (c *Client) Run(ctx context.Context, spec task.Spec, payload []byte) (Resul
 	if err != nil {
 		return Result{}, err
 	}
-	job := &Job{c: c, id: resp.GetJobId()}
+	job := &Job{c: c, id: resp.GetJobId(), index: resp.GetAppliedIndex()}
 	select {
 	case groups := <-followed:
 		if groups != nil {

@@ -169,7 +169,7 @@ func (s *submit) first(open bool) error {
 	if err != nil {
 		return err
 	}
-	s.job = &Job{c: s.c, id: resp.GetJobId(), existed: resp.GetExisted()}
+	s.job = &Job{c: s.c, id: resp.GetJobId(), existed: resp.GetExisted(), index: resp.GetAppliedIndex()}
 	return nil
 }
 

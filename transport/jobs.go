@@ -282,7 +282,7 @@ func (s *Server) WaitJob(ctx context.Context, r *rotav1.WaitJobRequest) (*rotav1
 	}
 	ctx, cancel := s.streamContext(ctx)
 	defer cancel()
-	if err := s.fresh(ctx, nil); err != nil {
+	if err := s.fresh(ctx, r.GetRead()); err != nil {
 		return nil, wire.ToStatus(err)
 	}
 	timer := time.NewTimer(wait)

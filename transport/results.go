@@ -50,7 +50,7 @@ func (s *Server) StreamResults(r *rotav1.StreamResultsRequest, stream grpc.Serve
 	}
 	ctx, cancel := s.streamContext(stream.Context())
 	defer cancel()
-	if err := s.fresh(ctx, nil); err != nil {
+	if err := s.fresh(ctx, r.GetRead()); err != nil {
 		return wire.ToStatus(err)
 	}
 	w := &resultWriter{s: s, job: r.GetJobId(), order: order, next: next, stream: stream}

@@ -2194,7 +2194,9 @@ type WaitJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	JobId uint64                 `protobuf:"varint,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
 	// Longest wait, up to 60 s; unset: 30 s. The answer may be a job that is not final.
-	Wait          *durationpb.Duration `protobuf:"bytes,2,opt,name=wait,proto3" json:"wait,omitempty"`
+	Wait *durationpb.Duration `protobuf:"bytes,2,opt,name=wait,proto3" json:"wait,omitempty"`
+	// What the server must know before it begins.
+	Read          *ReadOptions `protobuf:"bytes,3,opt,name=read,proto3" json:"read,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2239,6 +2241,13 @@ func (x *WaitJobRequest) GetJobId() uint64 {
 func (x *WaitJobRequest) GetWait() *durationpb.Duration {
 	if x != nil {
 		return x.Wait
+	}
+	return nil
+}
+
+func (x *WaitJobRequest) GetRead() *ReadOptions {
+	if x != nil {
+		return x.Read
 	}
 	return nil
 }
@@ -2302,7 +2311,10 @@ type StreamResultsRequest struct {
 	// Where to go on: the cursor of the last message that was received. Empty: from the start.
 	Cursor []byte `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	// End the stream when all that is there was sent, also when the job is not final.
-	NoWait        bool `protobuf:"varint,4,opt,name=no_wait,json=noWait,proto3" json:"no_wait,omitempty"`
+	NoWait bool `protobuf:"varint,4,opt,name=no_wait,json=noWait,proto3" json:"no_wait,omitempty"`
+	// What the server must know before it begins. Results are final: a stale read from the
+	// index of the submit on loses nothing, and costs no round through the log.
+	Read          *ReadOptions `protobuf:"bytes,5,opt,name=read,proto3" json:"read,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2363,6 +2375,13 @@ func (x *StreamResultsRequest) GetNoWait() bool {
 		return x.NoWait
 	}
 	return false
+}
+
+func (x *StreamResultsRequest) GetRead() *ReadOptions {
+	if x != nil {
+		return x.Read
+	}
+	return nil
 }
 
 // IndexRange is the task indexes first to first + count - 1.
@@ -3027,18 +3046,20 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\x04jobs\x18\x01 \x03(\v2\f.rota.v1.JobR\x04jobs\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12#\n" +
 	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\x12\x14\n" +
-	"\x05stale\x18\x04 \x01(\bR\x05stale\"V\n" +
+	"\x05stale\x18\x04 \x01(\bR\x05stale\"\x80\x01\n" +
 	"\x0eWaitJobRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12-\n" +
-	"\x04wait\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04wait\"V\n" +
+	"\x04wait\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04wait\x12(\n" +
+	"\x04read\x18\x03 \x01(\v2\x14.rota.v1.ReadOptionsR\x04read\"V\n" +
 	"\x0fWaitJobResponse\x12\x1e\n" +
 	"\x03job\x18\x01 \x01(\v2\f.rota.v1.JobR\x03job\x12#\n" +
-	"\rapplied_index\x18\x02 \x01(\x04R\fappliedIndex\"\x8a\x01\n" +
+	"\rapplied_index\x18\x02 \x01(\x04R\fappliedIndex\"\xb4\x01\n" +
 	"\x14StreamResultsRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12*\n" +
 	"\x05order\x18\x02 \x01(\x0e2\x14.rota.v1.ResultOrderR\x05order\x12\x16\n" +
 	"\x06cursor\x18\x03 \x01(\fR\x06cursor\x12\x17\n" +
-	"\ano_wait\x18\x04 \x01(\bR\x06noWait\"8\n" +
+	"\ano_wait\x18\x04 \x01(\bR\x06noWait\x12(\n" +
+	"\x04read\x18\x05 \x01(\v2\x14.rota.v1.ReadOptionsR\x04read\"8\n" +
 	"\n" +
 	"IndexRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +
@@ -3240,39 +3261,41 @@ var file_rota_v1_jobs_proto_depIdxs = []int32{
 	2,  // 37: rota.v1.ListJobsRequest.states:type_name -> rota.v1.JobState
 	24, // 38: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
 	43, // 39: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
-	24, // 40: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
-	5,  // 41: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
-	33, // 42: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
-	0,  // 43: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
-	1,  // 44: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
-	44, // 45: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
-	34, // 46: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
-	24, // 47: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
-	11, // 48: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
-	13, // 49: rota.v1.JobService.SubmitStream:input_type -> rota.v1.SubmitStreamRequest
-	18, // 50: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
-	20, // 51: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
-	26, // 52: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
-	28, // 53: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
-	30, // 54: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
-	32, // 55: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
-	36, // 56: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
-	38, // 57: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
-	12, // 58: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
-	15, // 59: rota.v1.JobService.SubmitStream:output_type -> rota.v1.SubmitStreamResponse
-	19, // 60: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
-	21, // 61: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
-	27, // 62: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
-	29, // 63: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
-	31, // 64: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
-	35, // 65: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
-	37, // 66: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
-	39, // 67: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
-	58, // [58:68] is the sub-list for method output_type
-	48, // [48:58] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	22, // 40: rota.v1.WaitJobRequest.read:type_name -> rota.v1.ReadOptions
+	24, // 41: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
+	5,  // 42: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
+	22, // 43: rota.v1.StreamResultsRequest.read:type_name -> rota.v1.ReadOptions
+	33, // 44: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
+	0,  // 45: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
+	1,  // 46: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
+	44, // 47: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
+	34, // 48: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
+	24, // 49: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
+	11, // 50: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
+	13, // 51: rota.v1.JobService.SubmitStream:input_type -> rota.v1.SubmitStreamRequest
+	18, // 52: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
+	20, // 53: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
+	26, // 54: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
+	28, // 55: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
+	30, // 56: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
+	32, // 57: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
+	36, // 58: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
+	38, // 59: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
+	12, // 60: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
+	15, // 61: rota.v1.JobService.SubmitStream:output_type -> rota.v1.SubmitStreamResponse
+	19, // 62: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
+	21, // 63: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
+	27, // 64: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
+	29, // 65: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
+	31, // 66: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
+	35, // 67: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
+	37, // 68: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
+	39, // 69: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
+	60, // [60:70] is the sub-list for method output_type
+	50, // [50:60] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_rota_v1_jobs_proto_init() }
