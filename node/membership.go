@@ -36,6 +36,9 @@ func (n *Node) AddServer(ctx context.Context, p PeerInfo) (voter bool, err error
 			if n.alive(ctx, s) {
 				return false, task.Errorf(task.KindConflict, "node %s is a living server of the cluster already: give the new server a node id and addresses of its own", nodeIDOf(s.ID))
 			}
+			if s.Suffrage == raft.Voter && oneShort(servers) {
+				return false, task.Errorf(task.KindUnavailable, "another server is being replaced; this one has to wait until that one has caught up")
+			}
 			n.cfg.Log.Warn("a server has come back without its data", "node", p.NodeID, "was", s.ID, "is", id)
 			if err := n.raft.RemoveServer(s.ID, 0, askTimeout).Error(); err != nil {
 				return false, n.readError(err)
@@ -47,6 +50,18 @@ func (n *Node) AddServer(ctx context.Context, p PeerInfo) (voter bool, err error
 		return false, n.readError(err)
 	}
 	return false, nil
+}
+
+// oneShort says that a voter was removed whose successor does not vote yet: clusters are
+// made of odd numbers of servers.
+func oneShort(servers []raft.Server) bool {
+	voters := 0
+	for _, s := range servers {
+		if s.Suffrage == raft.Voter {
+			voters++
+		}
+	}
+	return voters%2 == 0
 }
 
 // alive says whether the very server of Raft's configuration answers.
@@ -116,7 +131,10 @@ func (n *Node) Peers(ctx context.Context) ([]PeerStatus, error) {
 	return out, nil
 }
 
-// promote makes voters of non-voters that have caught up, while ctx lasts.
+// promote makes voters of non-voters that have caught up and replace another one, while ctx
+// lasts. Nobody else gets a vote unasked: each further voter makes the majority larger, and
+// a server that was started by mistake, and stopped again, could cost a cluster that has
+// lost one already.
 func (n *Node) promote(ctx context.Context) {
 	tick := time.NewTicker(promoteEvery)
 	defer tick.Stop()
@@ -131,7 +149,7 @@ func (n *Node) promote(ctx context.Context) {
 			continue
 		}
 		for _, s := range servers {
-			if s.Suffrage == raft.Voter {
+			if s.Suffrage == raft.Voter || !oneShort(servers) {
 				continue
 			}
 			info, err := n.identify(ctx, s)
@@ -140,6 +158,7 @@ func (n *Node) promote(ctx context.Context) {
 			}
 			err = n.raft.AddVoter(s.ID, s.Address, 0, askTimeout).Error()
 			n.cfg.Log.Info("a server that has caught up becomes a voter", "server", s.ID, "error", err)
+			break // and look again at who votes
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/task"
 )
 
 // verifyTimeout is how long a verification may take at least: every server walks
@@ -64,6 +65,16 @@ func (a *app) clusterStatus(ctx context.Context, c *client.Client) error {
 }
 
 func (a *app) clusterVerify(ctx context.Context, c *client.Client) error {
+	// Whether anybody is there is known sooner than what a verification takes.
+	reach, done := a.request(ctx)
+	status, err := c.Status(reach)
+	done()
+	switch {
+	case err != nil:
+		return err
+	case status.Leader == "":
+		return task.Errorf(task.KindUnavailable, "no leader is elected: a majority of the servers must be up")
+	}
 	ctx, cancel := context.WithTimeout(ctx, max(verifyTimeout, a.requestTimeout))
 	defer cancel()
 	info, err := c.Verify(ctx)

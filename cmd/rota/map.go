@@ -40,7 +40,7 @@ func (a *app) mapCmd() *cobra.Command {
 			"the input or as tasks complete.\n\n" +
 			"A task that fails is explained on standard error, the others are still printed,\n" +
 			"and the exit code is 3.",
-		Example: "  find . -name '*.go' | rota map -- wc -l {}\n  seq 1000 | rota map --handler rota.square --as-completed",
+		Example: "  find . -name '*.go' | rota map --cwd . -- wc -l {}\n  seq 1000 | rota map --handler rota.square --as-completed",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			command, err := commandOf(cmd, args, s.handler)
 			if err != nil {

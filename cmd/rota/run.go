@@ -18,8 +18,8 @@ func (a *app) runCmd() *cobra.Command {
 		Use:   "run [flags] -- COMMAND ARG...",
 		Short: "Run a command on some worker, print its output, exit with its code",
 		Long: "Submits a job, waits for it and prints what it printed. The exit code is that of\n" +
-			"the command, or 125 where there is none because something else went wrong. A\n" +
-			"command that fails is not tried again unless --retries says so.",
+			"the command, 4 where it was cancelled or expired, or 125 where there is none because\n" +
+			"something else went wrong. A command that fails is not tried again unless --retries says so.",
 		Example: "  rota run -- hostname\n  rota run --payload @data.csv -- sort\n  rota run --array 1-5 --handler rota.square -o jsonl",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			command, err := commandOf(cmd, args, s.handler)
@@ -54,8 +54,8 @@ func (a *app) runJob(ctx context.Context, c *client.Client, r client.Request, s 
 		return err
 	case t.exit != nil:
 		return &codeError{code: *t.exit}
-	case t.failed+t.cancelled > 0 && len(r.Spec.Command) > 0:
-		// The command has no exit code: it was stopped, or could not be started.
+	case t.failed > 0 && len(r.Spec.Command) > 0:
+		// The command has no exit code: it could not be started, or was not let end.
 		return &codeError{code: exitRunFailed}
 	}
 	return t.err(job.ID())
@@ -83,7 +83,7 @@ func (a *app) submitCmd() *cobra.Command {
 		Long: "Submits a job and prints its id. Once it is printed, the job is on the disks of a\n" +
 			"majority of the servers. A file holds the flags by their names, and the command as\n" +
 			"a list; flags that are given as well go before it.",
-		Example: "  rota submit --array 0-999%20 -- sh -c 'echo $ROTA_TASK_VALUE'\n  rota submit --wait --key nightly-2030-01-31 -- ./backup.sh",
+		Example: "  rota submit --array 0-999%20 -- sh -c 'echo $ROTA_TASK_VALUE'\n  rota submit --wait --key nightly-2030-01-31 --cwd . -- ./backup.sh",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			args, err := a.fromFile(cmd, file, args)
 			if err != nil {

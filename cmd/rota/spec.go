@@ -31,6 +31,8 @@ func policyName(p task.Policy) string {
 
 // specFlags are the flags that describe a job: those of run, submit and map.
 type specFlags struct {
+	flags *pflag.FlagSet
+
 	name, queue, handler, alloc, cwd, key, at string
 	payload, array                            string
 	serial                                    bool
@@ -46,6 +48,7 @@ type specFlags struct {
 // add adds the flags. Those of map have no payload and no array: its tasks come from
 // standard input.
 func (s *specFlags) add(f *pflag.FlagSet, fromStdin bool, retries int) {
+	s.flags = f
 	f.StringVar(&s.name, "name", "", "name of the job, for people")
 	f.StringVar(&s.queue, "queue", task.DefaultQueue, "queue that the job stands in")
 	f.StringVar(&s.handler, "handler", "", "run this handler of the workers instead of a command")
@@ -65,7 +68,7 @@ func (s *specFlags) add(f *pflag.FlagSet, fromStdin bool, retries int) {
 	f.StringArrayVar(&s.require, "require", nil, "label that a worker must have, k=v; may be repeated")
 	f.StringVar(&s.key, "key", "", "request key: the same key and job again is the same job, not a second one")
 	f.StringArrayVar(&s.env, "env", nil, "environment of the command, k=v; may be repeated")
-	f.StringVar(&s.cwd, "cwd", "", "working directory of the command on the worker; empty: a fresh one for each attempt")
+	f.StringVar(&s.cwd, "cwd", "", "folder of the worker to run the command in, from the folder here, such as . ; empty: a fresh one for each attempt")
 	f.StringArrayVar(&s.meta, "meta", nil, "k=v kept with the job; may be repeated")
 	f.DurationVar(&s.waitTimeout, "wait-timeout", 0, "longest wait for the job's end; 0: no limit")
 	f.BoolVar(&s.asCompleted, "as-completed", false, "print results as tasks complete, not in index order")
@@ -95,7 +98,7 @@ func (s *specFlags) request(command []string, in io.Reader) (client.Request, err
 			return client.Request{}, err
 		}
 	}
-	if s.array != "" {
+	if s.flags.Changed("array") {
 		a, err := parseArray(s.array)
 		if err != nil {
 			return client.Request{}, err
@@ -136,8 +139,13 @@ func (s *specFlags) spec(command []string) (task.Spec, error) {
 	if s.retries < 0 || s.retries >= task.MaxAttempts {
 		return task.Spec{}, usagef("--retries %d is out of range: use 0 to %d", s.retries, task.MaxAttempts-1)
 	}
-	if s.cwd != "" && !filepath.IsAbs(s.cwd) {
-		return task.Spec{}, usagef("--cwd %q is relative: a worker knows absolute folders only", s.cwd)
+	if s.cwd != "" {
+		// Workers know absolute folders only; people mean the folder that they are in.
+		abs, err := filepath.Abs(s.cwd)
+		if err != nil {
+			return task.Spec{}, err
+		}
+		s.cwd = abs
 	}
 	if len(command) == 0 && (s.cwd != "" || len(s.env) > 0) {
 		return task.Spec{}, usagef("--cwd and --env are for commands, not for handlers")

@@ -63,6 +63,8 @@ func TestCancelEndsTheProcessGroup(t *testing.T) {
 func TestRunExitCodes(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{Servers: 1, Workers: 1, Slots: 4})
+	here, err := os.Getwd()
+	require.NoError(t, err)
 	for name, test := range map[string]struct {
 		args           []string
 		code           int
@@ -75,6 +77,8 @@ func TestRunExitCodes(t *testing.T) {
 		"standard input":     {[]string{"--payload", "b\na\n", "--", "sort"}, 0, "a\nb\n", ""},
 		"no such command":    {[]string{"--", "rota-e2e-no-such-command"}, 125, "", "not found"},
 		"own timeout":        {[]string{"--timeout", "200ms", "--", "sleep", "300"}, 125, "", "timeout"},
+		"expired":            {[]string{"--expire", "200ms", "--require", "gpu=none", "--", "true"}, 4, "", "cancelled"},
+		"folder here":        {[]string{"--cwd", ".", "--", "pwd"}, 0, here + "\n", ""},
 		"nobody there":       {[]string{"--addr", "127.0.0.1:1", "--request-timeout", "300ms", "--", "true"}, 125, "", "127.0.0.1:1"},
 		"mistake in a flag":  {[]string{"--retries", "-1", "--", "true"}, 2, "", "--retries"},
 		"no command":         {nil, 2, "", "no command"},

@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"context"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -10,6 +13,31 @@ import (
 	"github.com/rota-scheduler/rota/internal/localcluster"
 	"github.com/rota-scheduler/rota/task"
 )
+
+// A server that was started by mistake gets no vote: stopped again, it would count as lost.
+func TestServerThatReplacesNobodyGetsNoVote(t *testing.T) {
+	t.Parallel()
+	c := start(t, localcluster.Config{Servers: 3})
+	submits := submitLoops(1, "s", submitWith(c.client(), task.Spec{Handler: noHandler}))
+	lost := c.followers()[0]
+	lost.Kill()
+	dir := filepath.Join(c.dir, "stray")
+	// Servers have three ports each, from a round number on: the next three are nobody's.
+	at := func(i int) string { return strings.TrimSuffix(lost.Addr, "0") + strconv.Itoa(3+i) }
+	ctx, cancel := context.WithTimeout(context.Background(), 2*within)
+	defer cancel()
+	stray := c.command(ctx, "server", "start", "--node-id", "stray", "--data-dir", dir, "--addr", at(0), "--peer-addr", at(1), "--http-addr", at(2),
+		"--join", strings.Join(c.Addrs(), ","))
+	require.NoError(t, stray.Start())
+	status := func() string { return c.ok("cluster", "status", "-o", "json") }
+	await(t, "the stray server", func() bool { return strings.Contains(status(), `"voter": false`) })
+	submits.more(t, 300)
+	require.Equal(t, 3, strings.Count(status(), `"voter": true`))
+	require.NoError(t, stray.Process.Kill())
+	_ = stray.Wait() // it was killed
+	submits.more(t, 50)
+	c.requireOnce(submits.halt(t))
+}
 
 // A server that lost its data folder is started as before and takes its place again. It
 // votes only when it has caught up, so the cluster bears the loss of another one then.
