@@ -35,7 +35,7 @@ demo: build ## Build, then take the tour: three servers, the leader killed mid-j
 	bin/rota demo
 
 .PHONY: test
-test: check-fmt check-imports check-proto vet unit ## Everything CI checks
+test: check-fmt check-mod check-imports check-proto vet unit full ## Everything CI checks
 
 .PHONY: check-fmt
 check-fmt: ## Fail on files that gofmt would change
@@ -54,6 +54,15 @@ vet: ## Run go vet on PKG
 unit: ## Run the tests of PKG that match RUN, with the race detector
 	$(if $(RACE),,@echo "no C compiler found: the tests run without the race detector" >&2)
 	$(GO) test $(RACE) -vet=off -timeout $(TIMEOUT) -run '$(RUN)' $(PKG)
+
+.PHONY: full
+full: ## Run what is too much under the race detector: all seeds, a million tasks, the whole source tree of Go
+	ROTA_E2E_FULL=1 $(GO) test -vet=off -timeout $(TIMEOUT) -run '^(TestClustersKeepTheirPromises|TestLargeArraysCostLittleMemory|TestMapGivesWhatXargsGivesThroughTwoLeaderKills)$$' \
+		./internal/sim/cluster ./cmd/rota/e2e
+
+.PHONY: check-mod
+check-mod: ## Fail where go mod tidy would change something
+	$(GO) mod tidy -diff
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME

@@ -63,7 +63,7 @@ func TestMapGivesWhatXargsGivesThroughTwoLeaderKills(t *testing.T) {
 }
 
 func full() bool {
-	return os.Getenv("ROTA_E2E_FULL") != "" && !testing.Short() && !raceEnabled
+	return os.Getenv("ROTA_E2E_FULL") != "" && !testing.Short()
 }
 
 // goFiles is what `find "$(go env GOROOT)/src" -type f -name '*.go'` prints.

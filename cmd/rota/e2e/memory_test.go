@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -21,11 +23,9 @@ const memoryLimit = 100
 
 // A large array with 1 KiB results costs each server less than memoryLimit more at any
 // moment, and nothing once it has ended. ROTA_E2E_FULL=1 takes a million tasks, which
-// write more than 3 GiB; otherwise 60,000, whose results alone are 60 MiB.
+// write more than 3 GiB; otherwise 60,000, whose results alone are 60 MiB. The processes
+// are built without the race detector, whatever this test is built with.
 func TestLargeArraysCostLittleMemory(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector multiplies what memory everything takes")
-	}
 	tasks := 60_000
 	if full() {
 		tasks = task.MaxTasks
@@ -67,6 +67,37 @@ func TestLargeArraysCostLittleMemory(t *testing.T) {
 	for _, more := range most {
 		require.Less(t, more, memoryLimit)
 	}
+	// What has ended is on disk only.
+	for _, s := range c.Servers {
+		await(t, "nothing of it in the memory of "+s.Name, func() bool {
+			m := c.metrics(s)
+			return m["rota_jobs_in_memory"] == 0 && m["rota_live_tasks"] == 0 && m["rota_state_dirty_bytes"] == 0 && m["rota_state_flushing_bytes"] == 0
+		})
+	}
+}
+
+// metrics is what a server has on /metrics, but for what has labels.
+func (c *cluster) metrics(s *localcluster.Process) map[string]float64 {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.HTTPAddr+"/metrics", nil)
+	require.NoError(c.t, err)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(c.t, err)
+	defer resp.Body.Close()
+	out := map[string]float64{}
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		name, value, ok := strings.Cut(lines.Text(), " ")
+		if number, err := strconv.ParseFloat(value, 64); ok && err == nil {
+			out[name] = number
+		}
+	}
+	require.Contains(c.t, out, "rota_jobs_in_memory")
+	require.Contains(c.t, out, "rota_live_tasks")
+	require.Contains(c.t, out, "rota_state_dirty_bytes")
+	require.Contains(c.t, out, "rota_state_flushing_bytes")
+	return out
 }
 
 // anonymousMemory is what each server has in memory that is no file's, MiB.
