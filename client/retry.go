@@ -81,7 +81,7 @@ type attempts struct {
 	// failures, faults and unready, which counts leaders that were not ready yet, count
 	// since the last progress.
 	failures, faults, unready int
-	server           *server
+	server                    *server
 	// leader and reign are as they were when server was chosen.
 	leader string
 	reign  context.Context
