@@ -366,3 +366,20 @@ func TestClusterAndWorkersAreDescribed(t *testing.T) {
 		Tasks: []client.RunningTask{{ID: task.ID{Job: 42, Index: 7}, RunTime: time.Minute}},
 	}}, workers)
 }
+
+// A client that was told of one server learns of the others, and survives the loss of that one.
+func TestServersThatAreToldOfAreTurnedTo(t *testing.T) {
+	t.Parallel()
+	cluster, stop := newCluster(3)
+	t.Cleanup(stop)
+	cfg := cluster.config()
+	cfg.Addrs = cfg.Addrs[:1]
+	c, err := client.New(cfg)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, c.Close()) }()
+	knowsLeader(t, c, "s0:7420")
+	cluster.servers[0].kill()
+	cluster.elect(2)
+	_, err = c.Submit(t.Context(), client.Request{Spec: upper, Key: "k"})
+	require.NoError(t, err)
+}

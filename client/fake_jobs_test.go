@@ -360,7 +360,7 @@ func (s *fakeServer) WatchLeader(_ *rotav1.WatchLeaderRequest, stream grpc.Serve
 	for {
 		var msg *rotav1.WatchLeaderResponse
 		if err := s.c.await(stream.Context(), func() bool {
-			msg = &rotav1.WatchLeaderResponse{Term: s.c.term, LeaderAddr: s.c.servers[s.c.leader].addr}
+			msg = &rotav1.WatchLeaderResponse{Term: s.c.term, LeaderAddr: s.c.servers[s.c.leader].addr, Servers: s.c.config().Addrs}
 			return s.c.term > told
 		}); err != nil {
 			return wire.ToStatus(err)

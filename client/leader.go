@@ -167,6 +167,10 @@ func (c *Client) watchFrom(s *server, leaderToo bool) (told bool, err error) {
 		}
 		told = true
 		s.silent.Store(false)
+		for _, addr := range msg.GetServers() {
+			// One that cannot be taken in is one less to turn to.
+			_, _ = c.server(addr)
+		}
 		c.log.Debug("a leader was announced", "server", s.addr, "leader", msg.GetLeaderAddr(), "term", msg.GetTerm())
 		c.leader.announced(msg.GetLeaderAddr(), msg.GetTerm())
 		if leader, _ := c.leader.get(); leader == s.addr && !leaderToo {

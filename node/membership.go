@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -50,6 +51,21 @@ func (n *Node) AddServer(ctx context.Context, p PeerInfo) (voter bool, err error
 		return false, n.readError(err)
 	}
 	return false, nil
+}
+
+// Addrs is the gRPC addresses of the servers, as far as they are known, sorted.
+func (n *Node) Addrs() (addrs []string) {
+	servers, err := n.Servers()
+	if err != nil {
+		return nil // it is not part of a cluster yet
+	}
+	for _, s := range servers {
+		if addr := n.addrs.get(string(s.Address)); addr != "" {
+			addrs = append(addrs, addr)
+		}
+	}
+	slices.Sort(addrs)
+	return addrs
 }
 
 // oneShort says that a voter was removed whose successor does not vote yet: clusters are

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -57,13 +58,16 @@ func (s *Server) WatchLeader(_ *rotav1.WatchLeaderRequest, stream grpc.ServerStr
 	ctx, cancel := s.streamContext(stream.Context())
 	defer cancel()
 	var last node.Leader
+	var servers []string
 	for first := true; ; first = false {
 		changed := s.node.LeaderChanged()
+		known := s.node.Addrs()
 		// A leader without an address is of no use to anybody.
-		if l := s.node.Leader(); first || l != last && (l.NodeID == "" || l.Addr != "") {
-			last = l
+		if l := s.node.Leader(); first || l != last && (l.NodeID == "" || l.Addr != "") || !slices.Equal(known, servers) {
+			last, servers = l, known
 			msg := &rotav1.WatchLeaderResponse{
 				Term: l.Term, Leader: l.NodeID, LeaderAddr: l.Addr, Workers: uint32(s.node.State().Machine().Stats().Sessions),
+				Servers: known,
 			}
 			if err := stream.Send(msg); err != nil {
 				return err

@@ -139,6 +139,15 @@ func (l *link) current() string {
 
 var errNewLeader = errors.New("another server has become leader")
 
+// heard takes note of servers that there are.
+func (l *link) heard(addrs []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, addr := range addrs {
+		l.learn(addr)
+	}
+}
+
 // announced ends the stream to a deposed leader, or an attempt to open one to
 // another server, and points to the new leader.
 func (l *link) announced(term uint64, addr string) {

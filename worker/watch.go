@@ -73,6 +73,7 @@ func (w *Worker) watchAt(ctx context.Context, addr string) (heard bool) {
 		var m *rotav1.WatchLeaderResponse
 		if m, err = stream.Recv(); err == nil {
 			heard = true
+			w.link.heard(m.GetServers())
 			w.leaderAnnounced(ctx, m)
 		}
 	}
