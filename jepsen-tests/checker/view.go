@@ -1,0 +1,159 @@
+package checker
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/rota-scheduler/rota/jepsen-tests/history"
+)
+
+// view is a history, indexed for the checkers.
+type view struct {
+	ops   []history.Op
+	end   int64
+	setup history.Setup
+
+	submits []history.Call[history.Submit, history.Submitted]
+	cancels []history.Call[history.Cancel, history.Cancelled]
+	tasks   []history.Call[history.Task, history.TaskRead]
+	appends []history.Call[history.Append, history.Appended]
+	reads   []history.Call[history.ReadJob, history.JobRead]
+	streams []history.Call[history.StreamStart, history.Streamed]
+	lists   []history.Call[history.List, history.Jobs]
+
+	phases  []history.Note[history.Phase]
+	faults  []history.Note[history.Fault]
+	heals   []history.Note[history.Fault]
+	leaders []history.Note[history.Leader]
+	exits   []history.Note[history.Exit]
+	jobs    []history.Note[history.Jobs]
+	results []history.Note[history.Results]
+	digests []history.Note[history.Digests]
+	ledger  []history.LedgerLine
+	logs    []history.Note[history.Logs]
+}
+
+// taskID is one task of one job.
+type taskID struct {
+	job   uint64
+	index uint32
+}
+
+func (t taskID) String() string { return fmt.Sprintf("%d.%d", t.job, t.index) }
+
+func newView(ops []history.Op) (*view, error) {
+	v := &view{ops: ops}
+	if len(ops) == 0 || ops[0].F != history.FSetup {
+		return nil, errors.New("the history does not begin with its setup")
+	}
+	v.end = ops[len(ops)-1].Time
+	setup, err := history.Decode[history.Setup](ops[0])
+	if err != nil {
+		return nil, err
+	}
+	v.setup = setup
+	var ledgers []history.Note[history.Ledger]
+	err = errors.Join(
+		calls(ops, history.FSubmit, &v.submits), calls(ops, history.FCancel, &v.cancels), calls(ops, history.FTask, &v.tasks),
+		calls(ops, history.FAppend, &v.appends), calls(ops, history.FRead, &v.reads), calls(ops, history.FStream, &v.streams),
+		calls(ops, history.FList, &v.lists),
+		notes(ops, history.FPhase, &v.phases), notes(ops, history.FFault, &v.faults), notes(ops, history.FHeal, &v.heals),
+		notes(ops, history.FLeader, &v.leaders), notes(ops, history.FExit, &v.exits), notes(ops, history.FFinalJobs, &v.jobs),
+		notes(ops, history.FFinalResults, &v.results), notes(ops, history.FDigest, &v.digests), notes(ops, history.FLedger, &ledgers),
+		notes(ops, history.FLogs, &v.logs),
+	)
+	for _, l := range ledgers {
+		v.ledger = append(v.ledger, l.Value.Lines...)
+	}
+	return v, err
+}
+
+func calls[In, Out any](ops []history.Op, f history.F, into *[]history.Call[In, Out]) (err error) {
+	*into, err = history.Calls[In, Out](ops, f)
+	return err
+}
+
+func notes[T any](ops []history.Op, f history.F, into *[]history.Note[T]) (err error) {
+	*into, err = history.Noted[T](ops, f)
+	return err
+}
+
+// acknowledged says whether a submit made, or found, a job.
+func acknowledged(c *history.Call[history.Submit, history.Submitted]) bool {
+	return c.Type == history.OK && !c.Out.Conflict
+}
+
+// missing returns the servers without a final read.
+func missing[T any](servers []string, reads []history.Note[T]) []string {
+	seen := map[string]bool{}
+	for _, r := range reads {
+		seen[r.Op.Node] = true
+	}
+	var out []string
+	for _, s := range servers {
+		if !seen[s] {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// Counts is how much of what is interesting happened.
+type Counts struct {
+	// Ops is the calls, Acks those that succeeded.
+	Ops     int `json:"ops"`
+	Acks    int `json:"acks"`
+	Fails   int `json:"fails"`
+	Infos   int `json:"infos"`
+	Leaders int `json:"leader_changes"`
+	Faults  int `json:"faults"`
+	// Effective is the faults that did something.
+	Effective int `json:"effective_faults"`
+	Jobs      int `json:"jobs"`
+	Results   int `json:"results"`
+	// Retried is results of a second or later attempt.
+	Retried int `json:"retried"`
+}
+
+func (v *view) counts() Counts {
+	c := Counts{Faults: len(v.faults)}
+	for _, op := range v.ops {
+		if op.Process < 0 {
+			continue
+		}
+		switch op.Type {
+		case history.Invoke:
+			c.Ops++
+		case history.Fail:
+			c.Fails++
+		case history.Info:
+			c.Infos++
+		case history.OK:
+			c.Acks++
+		}
+	}
+	terms := map[uint64]bool{}
+	for _, l := range v.leaders {
+		terms[l.Value.Term] = true
+	}
+	c.Leaders = max(0, len(terms)-1)
+	for _, h := range v.heals {
+		if h.Value.Effect > 0 {
+			c.Effective++
+		}
+	}
+	for _, j := range v.jobs {
+		c.Jobs = max(c.Jobs, len(j.Value.Jobs))
+	}
+	if len(v.results) > 0 {
+		for _, j := range v.results[0].Value.Jobs {
+			c.Results += len(j.Outcomes)
+			for _, o := range j.Outcomes {
+				if o.Attempt > 1 {
+					c.Retried++
+				}
+			}
+		}
+	}
+	return c
+}

@@ -1,0 +1,118 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/jepsen-tests/network"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+// probeTimeout bounds one question whether a server is ready.
+const probeTimeout = time.Second
+
+// Client returns an SDK client on a host, which the caller closes.
+func (c *Cluster) Client(host *network.Host) (*client.Client, error) {
+	return client.New(client.Config{Addrs: c.Addrs(), DialOptions: []grpc.DialOption{from(host)}})
+}
+
+func from(host *network.Host) grpc.DialOption {
+	return wire.WithDialer(func(ctx context.Context, addr string) (net.Conn, error) { return host.Dial(ctx, addr) })
+}
+
+// Conn is a connection to one server and no other.
+type Conn struct {
+	Jobs    rotav1.JobServiceClient
+	Cluster rotav1.ClusterServiceClient
+
+	conn *grpc.ClientConn
+}
+
+// Close closes the connection.
+func (c *Conn) Close() error { return c.conn.Close() }
+
+// Dial returns a connection from a host to a server.
+func (s *Server) Dial(host *network.Host) (*Conn, error) {
+	conn, err := wire.Dial(s.Addr, from(host))
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{rotav1.NewJobServiceClient(conn), rotav1.NewClusterServiceClient(conn), conn}, nil
+}
+
+// At returns a connection to a server from its own host, which no cut hinders.
+func (s *Server) At() (*Conn, error) { return s.Dial(s.Host) }
+
+// WaitReady waits until the server says that it is ready.
+func (s *Server) WaitReady(ctx context.Context) error {
+	return Await(ctx, "server "+s.Name, func() error {
+		if !s.Running() {
+			return fmt.Errorf("it has ended: %s", s.Tail())
+		}
+		return s.ready(ctx)
+	})
+}
+
+func (s *Server) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	probes := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext:       func(ctx context.Context, _, addr string) (net.Conn, error) { return s.Host.Dial(ctx, addr) },
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.HTTPAddr+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := probes.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(strings.TrimSpace(string(body)))
+	}
+	return nil
+}
+
+// waitWorkers waits until every worker has a session.
+func (c *Cluster) waitWorkers(ctx context.Context) error {
+	if len(c.Workers) == 0 {
+		return nil
+	}
+	cl, err := c.Client(c.Servers[0].Host)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	return Await(ctx, "the workers", func() error {
+		workers, err := cl.Workers(ctx, client.WorkersOptions{})
+		if err != nil {
+			return err
+		}
+		connected := 0
+		for _, w := range workers {
+			if w.Connected {
+				connected++
+			}
+		}
+		if connected < len(c.Workers) {
+			return fmt.Errorf("%d of %d are attached", connected, len(c.Workers))
+		}
+		return nil
+	})
+}

@@ -1,0 +1,255 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rota-scheduler/rota/jepsen-tests/disk"
+	"github.com/rota-scheduler/rota/jepsen-tests/network"
+)
+
+// The last byte of the addresses of hosts counts from these.
+const (
+	firstServer = 10
+	firstWorker = 100
+	firstClient = 200
+)
+
+// Config is what a cluster is made of.
+type Config struct {
+	// Binary is the rota to run.
+	Binary string
+	// Dir is a new folder for data and logs.
+	Dir string
+	// Servers, Workers and ClientHosts say how many there are; Slots is each worker's.
+	Servers, Workers, ClientHosts, Slots int
+	// ServerFlags and WorkerFlags are further flags.
+	ServerFlags, WorkerFlags []string
+	Seed                     uint64
+	// Network and Disk: hosts and disks of their own, which can be harmed.
+	Network, Disk bool
+	// OnExit is told of a process that ended though nobody asked it to.
+	OnExit func(p *Process, code int)
+}
+
+// Cluster is the processes and what they stand on.
+type Cluster struct {
+	Servers []*Server
+	Workers []*Process
+	Clients []*network.Host
+	// Switch is nil where hosts have no network of their own.
+	Switch *network.Switch
+
+	cfg Config
+}
+
+// Server is a server process and its disk.
+type Server struct {
+	*Process
+	Addr, HTTPAddr string
+	// Disk is nil where it is this machine's.
+	Disk *disk.Disk
+}
+
+// New makes hosts and disks, and starts nothing.
+func New(cfg Config) (c *Cluster, err error) {
+	c = &Cluster{cfg: cfg}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	if cfg.Network {
+		c.Switch = network.NewSwitch(cfg.Seed)
+	}
+	if err := os.MkdirAll(filepath.Join(cfg.Dir, "tmp"), 0o700); err != nil {
+		return c, fmt.Errorf("make the cluster's folder: %w", err)
+	}
+	// Two runs on one machine should not meet; this is no part of what a seed repeats.
+	prefix := fmt.Sprintf("127.%d.%d.", 2+rand.IntN(250), rand.IntN(256))
+	for i := range cfg.Servers {
+		if err := c.addServer(i, prefix); err != nil {
+			return c, err
+		}
+	}
+	for _, s := range c.Servers {
+		s.args = append(s.args, "--join", strings.Join(c.Addrs(), ","), "--bootstrap-expect", strconv.Itoa(cfg.Servers))
+		s.args = append(s.args, cfg.ServerFlags...)
+	}
+	for i := range cfg.Workers {
+		host, err := c.host(prefix, firstWorker+i)
+		if err != nil {
+			return c, err
+		}
+		name := "w" + strconv.Itoa(i+1)
+		p := c.process(name, host, "worker", "start", "--name", name, "--addr", strings.Join(c.Addrs(), ","),
+			"--data-dir", filepath.Join(cfg.Dir, name), "--slots", strconv.Itoa(max(1, cfg.Slots)))
+		p.args = append(p.args, cfg.WorkerFlags...)
+		c.Workers = append(c.Workers, p)
+	}
+	for i := range cfg.ClientHosts {
+		host, err := c.host(prefix, firstClient+i)
+		if err != nil {
+			return c, err
+		}
+		c.Clients = append(c.Clients, host)
+	}
+	return c, nil
+}
+
+func (c *Cluster) host(prefix string, number int) (*network.Host, error) {
+	addr, err := netip.ParseAddr(prefix + strconv.Itoa(number))
+	if err != nil {
+		return nil, err
+	}
+	if c.Switch == nil {
+		return network.Local(addr), nil
+	}
+	return c.Switch.AddHost(addr)
+}
+
+func (c *Cluster) addServer(i int, prefix string) error {
+	host, err := c.host(prefix, firstServer+i)
+	if err != nil {
+		return err
+	}
+	name := "n" + strconv.Itoa(i+1)
+	s := &Server{Addr: net.JoinHostPort(host.Addr.String(), "7420"), HTTPAddr: net.JoinHostPort(host.Addr.String(), "7422")}
+	data := filepath.Join(c.cfg.Dir, name)
+	if c.cfg.Disk {
+		s.Disk, err = disk.Mount(filepath.Join(c.cfg.Dir, name+".disk"), data, c.cfg.Seed+uint64(i))
+		if err != nil {
+			return err
+		}
+		data = filepath.Join(data, "data")
+	}
+	s.Process = c.process(name, host, "server", "start", "--node-id", name, "--data-dir", data,
+		"--addr", s.Addr, "--peer-addr", net.JoinHostPort(host.Addr.String(), "7421"), "--http-addr", s.HTTPAddr)
+	c.Servers = append(c.Servers, s)
+	return nil
+}
+
+func (c *Cluster) process(name string, host *network.Host, args ...string) *Process {
+	return &Process{
+		Name: name, Host: host, LogFile: filepath.Join(c.cfg.Dir, name+".log"), binary: c.cfg.Binary, args: args,
+		env: []string{"TMPDIR=" + filepath.Join(c.cfg.Dir, "tmp")}, onExit: c.cfg.OnExit,
+	}
+}
+
+// Addrs is the addresses of the servers for clients.
+func (c *Cluster) Addrs() []string {
+	addrs := make([]string, len(c.Servers))
+	for i, s := range c.Servers {
+		addrs[i] = s.Addr
+	}
+	return addrs
+}
+
+// Names is the names of the servers.
+func (c *Cluster) Names() []string {
+	names := make([]string, len(c.Servers))
+	for i, s := range c.Servers {
+		names[i] = s.Name
+	}
+	return names
+}
+
+// Processes is all processes, servers first.
+func (c *Cluster) Processes() []*Process {
+	var all []*Process
+	for _, s := range c.Servers {
+		all = append(all, s.Process)
+	}
+	return append(all, c.Workers...)
+}
+
+// Start starts every process that does not run, and waits until the cluster serves.
+func (c *Cluster) Start(ctx context.Context) error {
+	for _, p := range c.Processes() {
+		if p.Running() {
+			continue
+		}
+		if err := p.Start(); err != nil {
+			return err
+		}
+	}
+	for _, s := range c.Servers {
+		if err := s.WaitReady(ctx); err != nil {
+			return err
+		}
+	}
+	return c.waitWorkers(ctx)
+}
+
+// Restore makes everything whole: links, disks, paused and dead processes.
+func (c *Cluster) Restore(ctx context.Context) error {
+	if c.Switch != nil {
+		c.Switch.Heal()
+	}
+	var errs []error
+	for _, s := range c.Servers {
+		if s.Disk != nil {
+			s.Disk.SetFull(false)
+			s.Disk.SetFailing(false)
+			s.Disk.SetSlow(0)
+		}
+	}
+	for _, p := range c.Processes() {
+		if p.Running() {
+			// It may end at this very moment, which is told elsewhere.
+			_ = p.Resume()
+			continue
+		}
+		errs = append(errs, p.Start())
+	}
+	return errors.Join(errs...)
+}
+
+// Close ends all processes and removes hosts and disks. Data and logs stay.
+func (c *Cluster) Close() error {
+	var parts sync.WaitGroup
+	for _, p := range c.Processes() {
+		parts.Go(p.Kill)
+	}
+	parts.Wait()
+	var errs []error
+	for _, s := range c.Servers {
+		if s.Disk != nil {
+			errs = append(errs, s.Disk.Unmount())
+		}
+	}
+	if c.Switch != nil {
+		errs = append(errs, c.Switch.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// pollEvery is how often conditions are looked at.
+const pollEvery = 20 * time.Millisecond
+
+// Await looks at a condition until it holds, or ctx ends.
+func Await(ctx context.Context, what string, holds func() error) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		err := holds()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w (%w)", what, err, ctx.Err())
+		}
+	}
+}

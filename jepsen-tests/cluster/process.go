@@ -1,0 +1,210 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rota-scheduler/rota/jepsen-tests/network"
+)
+
+// stopTimeout is how long a process may take to end in good order.
+const stopTimeout = 15 * time.Second
+
+// Process is a server or a worker, which can be started again after it has ended.
+type Process struct {
+	Name string
+	Host *network.Host
+	// LogFile gets what it writes.
+	LogFile string
+
+	binary string
+	args   []string
+	env    []string
+	// onExit is told that the process ended though nobody asked it to.
+	onExit func(p *Process, code int)
+
+	mu     sync.Mutex
+	cmd    *exec.Cmd
+	done   chan struct{}
+	asked  bool
+	paused bool
+}
+
+// starter starts processes on one thread that lives as long as this process: the kernel
+// ties a child's life to the thread that has started it.
+var starter = sync.OnceValue(func() chan<- func() {
+	work := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for f := range work {
+			f()
+		}
+	}()
+	return work
+})
+
+// Start starts the process. It must not run.
+func (p *Process) Start() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.runningLocked() {
+		return fmt.Errorf("%s runs already", p.Name)
+	}
+	log, err := os.OpenFile(p.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the log of %s: %w", p.Name, err)
+	}
+	defer log.Close()
+	cmd := exec.Command(p.binary, p.args...)
+	cmd.Env = append(withoutRota(os.Environ()), p.env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	started := make(chan error, 1)
+	starter() <- func() { started <- p.Host.Do(cmd.Start) }
+	if err := <-started; err != nil {
+		return fmt.Errorf("start %s: %w", p.Name, err)
+	}
+	p.cmd, p.done, p.asked, p.paused = cmd, make(chan struct{}), false, false
+	go p.wait(cmd, p.done)
+	return nil
+}
+
+// withoutRota drops what is set for users of a cluster, not for its processes.
+func withoutRota(env []string) []string {
+	var out []string
+	for _, e := range env {
+		if !strings.HasPrefix(e, "ROTA_") {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+func (p *Process) wait(cmd *exec.Cmd, done chan struct{}) {
+	// The exit code says all that the error does.
+	_ = cmd.Wait()
+	p.mu.Lock()
+	asked := p.asked
+	p.mu.Unlock()
+	if !asked {
+		p.onExit(p, cmd.ProcessState.ExitCode())
+	}
+	close(done)
+}
+
+func (p *Process) runningLocked() bool {
+	if p.cmd == nil {
+		return false
+	}
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// Running says whether the process runs, or is paused.
+func (p *Process) Running() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.runningLocked()
+}
+
+// signal sends a signal. asked says that the process may end by it.
+func (p *Process) signal(s syscall.Signal, asked bool) (done <-chan struct{}, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.runningLocked() {
+		return p.done, fmt.Errorf("%s does not run", p.Name)
+	}
+	p.asked = p.asked || asked
+	return p.done, p.cmd.Process.Signal(s)
+}
+
+// Kill kills the process and waits for its end.
+func (p *Process) Kill() {
+	// One that has ended has nothing to kill.
+	if done, _ := p.signal(syscall.SIGKILL, true); done != nil {
+		<-done
+	}
+}
+
+// Pause stops the process where it is.
+func (p *Process) Pause() error {
+	_, err := p.signal(syscall.SIGSTOP, false)
+	return err
+}
+
+// Resume lets a paused process go on.
+func (p *Process) Resume() error {
+	_, err := p.signal(syscall.SIGCONT, false)
+	return err
+}
+
+// Stop ends the process in good order, and kills it where that takes too long.
+func (p *Process) Stop(ctx context.Context) error {
+	done, err := p.signal(syscall.SIGTERM, true)
+	if err != nil {
+		return nil // it does not run
+	}
+	// A paused process would not notice.
+	if err := p.Resume(); err != nil && p.Running() {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		p.Kill()
+		return fmt.Errorf("%s did not end in time and was killed", p.Name)
+	}
+}
+
+// maxAlarms bounds the lines that are told of one log.
+const maxAlarms = 5
+
+// Alarms counts the lines of the log and returns those that no log may have.
+func (p *Process) Alarms() (lines int, alarms []string, err error) {
+	file, err := os.Open(p.LogFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil, nil
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	defer file.Close()
+	in := bufio.NewScanner(file)
+	in.Buffer(nil, 1<<20)
+	for in.Scan() {
+		lines++
+		line := in.Text()
+		for _, bad := range []string{"panic: ", "fatal error: ", "WARNING: DATA RACE"} {
+			if strings.Contains(line, bad) && len(alarms) < maxAlarms {
+				alarms = append(alarms, line)
+			}
+		}
+	}
+	return lines, alarms, in.Err()
+}
+
+// Tail returns the end of the log, for messages.
+func (p *Process) Tail() string {
+	const length = 600
+	data, err := os.ReadFile(p.LogFile)
+	if err != nil {
+		return ""
+	}
+	return string(data[max(0, len(data)-length):])
+}

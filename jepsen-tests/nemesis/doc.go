@@ -1,0 +1,16 @@
+// Package nemesis harms a cluster, and makes it whole again.
+//
+// # Flow
+//
+// A Fault is named in catalogue.go with what it needs of the machine. Run waits, injects
+// one, lets it work, heals it, and goes on until its context ends; it notes the start and
+// the end of each with what the fault really did (packets dropped, writes lost, processes
+// that went down), for a fault without an effect is no test. The end is always whole:
+// also a run that is interrupted heals.
+//
+// # Repeating
+//
+// All choices come from one seed. What they meet does not: processes and the kernel keep
+// their own time. The same seed gives the same faults in the same order against what
+// happens to be leader then.
+package nemesis

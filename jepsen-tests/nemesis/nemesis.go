@@ -1,0 +1,194 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
+	"github.com/rota-scheduler/rota/jepsen-tests/history"
+)
+
+// healTimeout bounds one heal.
+const healTimeout = 60 * time.Second
+
+// Config is what a nemesis works on.
+type Config struct {
+	Cluster *cluster.Cluster
+	// Leader returns the name of the leader, as far as anybody knows; "" without one.
+	Leader   func() string
+	Recorder *history.Recorder
+	Faults   []Fault
+	// Interval is about how long a fault lasts, and how long it is quiet between two.
+	Interval time.Duration
+	Seed     uint64
+}
+
+// Nemesis injects faults.
+type Nemesis struct {
+	cfg    Config
+	random *rand.Rand
+
+	mu sync.Mutex
+	// excused is the processes that may end by themselves.
+	excused map[string]bool
+}
+
+// New returns a nemesis that has done nothing yet.
+func New(cfg Config) *Nemesis {
+	return &Nemesis{cfg: cfg, random: rand.New(rand.NewPCG(cfg.Seed, 3)), excused: map[string]bool{}}
+}
+
+// Run injects faults until ctx ends. Then everything is whole again.
+func (n *Nemesis) Run(ctx context.Context) error {
+	for len(n.cfg.Faults) > 0 && n.pause(ctx) {
+		f := n.cfg.Faults[n.random.IntN(len(n.cfg.Faults))]
+		if err := n.once(ctx, f); err != nil {
+			return fmt.Errorf("nemesis %s: %w", f.Kind, err)
+		}
+	}
+	return nil
+}
+
+// pause waits about an interval; it is false when ctx ended before.
+func (n *Nemesis) pause(ctx context.Context) bool {
+	timer := time.NewTimer(n.cfg.Interval/2 + time.Duration(n.random.Int64N(int64(n.cfg.Interval)+1)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// once is one fault, from its start to its heal.
+func (n *Nemesis) once(ctx context.Context, f Fault) error {
+	n.excuseNobody()
+	h := &harm{cluster: n.cfg.Cluster, random: n.random, leader: n.cfg.Leader, excuse: n.excuse, late: n.late}
+	err := f.inject(ctx, h)
+	n.cfg.Recorder.Note(history.Nemesis, history.FFault, "", history.Fault{Kind: f.Kind, Targets: h.targets})
+	if err == nil {
+		n.pause(ctx)
+	}
+	// A run that is interrupted heals too.
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), healTimeout)
+	defer cancel()
+	for _, undo := range h.undo {
+		err = errors.Join(err, undo(whole))
+	}
+	if n.cfg.Cluster.Switch != nil {
+		h.effect += n.cfg.Cluster.Switch.Heal()
+	}
+	err = errors.Join(err, n.cfg.Cluster.Restore(whole))
+	n.cfg.Recorder.Note(history.Nemesis, history.FHeal, "", history.Fault{Kind: f.Kind, Targets: h.targets, Effect: h.effect})
+	return err
+}
+
+func (n *Nemesis) excuse(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.excused[name] = true
+}
+
+// late notes that a process did not end, or was not ready, in time: S21 is about it.
+func (n *Nemesis) late(name string, err error) {
+	n.cfg.Recorder.Note(history.Nemesis, history.FExit, name, history.Exit{Name: name, Code: -1, Tail: err.Error()})
+}
+
+// excuseNobody begins another fault.
+func (n *Nemesis) excuseNobody() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.excused)
+}
+
+// Excused says whether a process may end by itself, since the newest fault was on it and
+// leaves it no better answer.
+func (n *Nemesis) Excused(name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.excused[name]
+}
+
+// harm is one fault at work.
+type harm struct {
+	cluster *cluster.Cluster
+	random  *rand.Rand
+	leader  func() string
+	excuse  func(name string)
+	// late tells of a process that did not do in time what it was asked for.
+	late func(name string, err error)
+
+	targets []string
+	// effect counts what the fault has done.
+	effect int64
+	// undo ends it.
+	undo []func(ctx context.Context) error
+}
+
+// some chooses servers: one, the leader, a minority, a majority or all.
+func (h *harm) some() []*cluster.Server {
+	servers := h.shuffled()
+	count := 1
+	switch h.random.IntN(5) {
+	case 0:
+	case 1:
+		return h.primary()
+	case 2:
+		count = max(1, (len(servers)-1)/2)
+	case 3:
+		count = len(servers)/2 + 1
+	case 4:
+		count = len(servers)
+	}
+	return h.hit(servers[:count])
+}
+
+// primary is the leader, or any server where none is known.
+func (h *harm) primary() []*cluster.Server {
+	name := h.leader()
+	for _, s := range h.cluster.Servers {
+		if s.Name == name {
+			return h.hit([]*cluster.Server{s})
+		}
+	}
+	return h.hit(h.shuffled()[:1])
+}
+
+func (h *harm) shuffled() []*cluster.Server {
+	servers := append([]*cluster.Server(nil), h.cluster.Servers...)
+	h.random.Shuffle(len(servers), func(i, j int) { servers[i], servers[j] = servers[j], servers[i] })
+	return servers
+}
+
+// hit notes who is harmed.
+func (h *harm) hit(servers []*cluster.Server) []*cluster.Server {
+	for _, s := range servers {
+		h.targets = append(h.targets, s.Name)
+	}
+	return servers
+}
+
+// kill kills processes at once.
+func (h *harm) kill(ps ...*cluster.Process) {
+	var parts sync.WaitGroup
+	for _, p := range ps {
+		if p.Running() {
+			h.effect++
+		}
+		parts.Go(p.Kill)
+	}
+	parts.Wait()
+}
+
+func processes(servers []*cluster.Server) []*cluster.Process {
+	var out []*cluster.Process
+	for _, s := range servers {
+		out = append(out, s.Process)
+	}
+	return out
+}

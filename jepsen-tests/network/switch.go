@@ -1,0 +1,234 @@
+package network
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+)
+
+const (
+	// mtu is the largest packet. Large ones cost less, and nobody counts on small ones.
+	mtu = 16000
+	// maxDelayed bounds the packets that wait; what comes beyond is lost, as with any
+	// queue of a network.
+	maxDelayed = 100_000
+)
+
+// Link is what happens to packets on the way from one host to another.
+type Link struct {
+	// Cut: none arrives.
+	Cut bool
+	// Loss and Duplicate are how likely it is that a packet is lost, or comes twice.
+	Loss, Duplicate float64
+	// Delay is added, and something between 0 and Jitter, so that packets overtake.
+	Delay, Jitter time.Duration
+}
+
+// Switch moves packets between hosts.
+type Switch struct {
+	mu      sync.Mutex
+	hosts   map[netip.Addr]*Host
+	links   map[[2]netip.Addr]Link
+	random  *rand.Rand
+	delayed queue
+	number  uint64
+	touched int64
+	closed  bool
+
+	wake    chan struct{}
+	done    chan struct{}
+	readers sync.WaitGroup
+}
+
+// NewSwitch returns a switch without hosts. seed decides what is lost and duplicated.
+func NewSwitch(seed uint64) *Switch {
+	s := &Switch{
+		hosts: map[netip.Addr]*Host{}, links: map[[2]netip.Addr]Link{}, random: rand.New(rand.NewPCG(seed, 1)),
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	s.readers.Go(s.deliverDelayed)
+	return s
+}
+
+// Switched says that links can be set.
+func (s *Switch) Switched() bool { return s != nil }
+
+// Set says what happens from now on to packets from one host to another.
+func (s *Switch) Set(from, to netip.Addr, l Link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.links[[2]netip.Addr{from, to}] = l
+}
+
+// Heal makes all links whole, and returns how many packets they have harmed since the
+// last time.
+func (s *Switch) Heal() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.links)
+	n := s.touched
+	s.touched = 0
+	return n
+}
+
+// AddHost makes a host with an address of 127.0.0.0/8. Hosts reach those whose addresses
+// have the first three bytes in common.
+func (s *Switch) AddHost(addr netip.Addr) (*Host, error) {
+	h, err := newHost(addr)
+	if err != nil {
+		return nil, fmt.Errorf("make host %s: %w", addr, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.hosts[addr] != nil {
+		return nil, errors.Join(fmt.Errorf("host %s is there already, or the switch is closed", addr), h.close())
+	}
+	s.hosts[addr] = h
+	s.readers.Go(func() { s.read(h) })
+	return h, nil
+}
+
+// Close ends the switch and all hosts. What runs in them runs on, with no network.
+func (s *Switch) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	var errs []error
+	for _, h := range s.hosts {
+		errs = append(errs, h.close())
+	}
+	s.mu.Unlock()
+	close(s.done)
+	s.readers.Wait()
+	return errors.Join(errs...)
+}
+
+// read moves the packets that a host sends.
+func (s *Switch) read(from *Host) {
+	buf := make([]byte, mtu+1)
+	for {
+		n, err := from.tun.Read(buf)
+		if err != nil {
+			return // the host was closed
+		}
+		if n < ipv4Header || buf[0]>>4 != 4 {
+			continue
+		}
+		to, _ := netip.AddrFromSlice(buf[16:20])
+		s.forward(from.Addr, to, buf[:n])
+	}
+}
+
+// ipv4Header is the least length of an IPv4 packet, bytes.
+const ipv4Header = 20
+
+// forward does to a packet what its link says.
+func (s *Switch) forward(from, to netip.Addr, data []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	dst := s.hosts[to]
+	if dst == nil {
+		return
+	}
+	l, harmed := s.links[[2]netip.Addr{from, to}]
+	if !harmed {
+		dst.receive(data)
+		return
+	}
+	copies := 1
+	switch {
+	case l.Cut, s.random.Float64() < l.Loss:
+		s.touched++
+		return
+	case s.random.Float64() < l.Duplicate:
+		copies = 2
+	}
+	delay := l.Delay
+	if l.Jitter > 0 {
+		delay += time.Duration(s.random.Int64N(int64(l.Jitter)))
+	}
+	if delay > 0 || copies > 1 {
+		s.touched++
+	}
+	for range copies {
+		if delay == 0 {
+			dst.receive(data)
+		} else if len(s.delayed) < maxDelayed {
+			s.number++
+			heap.Push(&s.delayed, packet{time.Now().Add(delay), s.number, dst, append([]byte(nil), data...)})
+		}
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// deliverDelayed delivers what waits, when its time has come.
+func (s *Switch) deliverDelayed() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		timer.Reset(s.deliverDue())
+		select {
+		case <-timer.C:
+		case <-s.wake:
+		case <-s.done:
+			return
+		}
+	}
+}
+
+// deliverDue delivers what is due, and returns the time until the next.
+func (s *Switch) deliverDue() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.delayed) > 0 {
+		if wait := time.Until(s.delayed[0].at); wait > 0 {
+			return wait
+		}
+		p := heap.Pop(&s.delayed).(packet)
+		p.to.receive(p.data)
+	}
+	return time.Hour
+}
+
+// packet is one that waits.
+type packet struct {
+	at     time.Time
+	number uint64
+	to     *Host
+	data   []byte
+}
+
+// queue is packets by the time they are due; it implements heap.Interface.
+type queue []packet
+
+func (q queue) Len() int { return len(q) }
+func (q queue) Less(i, j int) bool {
+	return q[i].at.Before(q[j].at) || q[i].at.Equal(q[j].at) && q[i].number < q[j].number
+}
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(x any)   { *q = append(*q, x.(packet)) }
+func (q *queue) Pop() any {
+	last := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return last
+}
+
+// tunDevice is the device that TUN devices are made with.
+const tunDevice = "/dev/net/tun"
+
+// Available returns why hosts cannot be made here; nil: they can.
+func Available() error {
+	if _, err := os.Stat(tunDevice); err != nil {
+		return fmt.Errorf("no TUN devices: %w", err)
+	}
+	s := NewSwitch(0)
+	_, err := s.AddHost(netip.MustParseAddr("127.1.1.1"))
+	return errors.Join(err, s.Close())
+}

@@ -1,0 +1,102 @@
+package network
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// pair is two hosts, of which the second one sends back what it gets.
+func pair(t *testing.T) (s *Switch, a, b *Host) {
+	t.Helper()
+	if err := Available(); err != nil {
+		t.Skip("no hosts of their own here:", err)
+	}
+	s = NewSwitch(1)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	var err error
+	a, err = s.AddHost(netip.MustParseAddr("127.9.0.1"))
+	require.NoError(t, err)
+	b, err = s.AddHost(netip.MustParseAddr("127.9.0.2"))
+	require.NoError(t, err)
+	var l net.Listener
+	require.NoError(t, b.Do(func() error {
+		l, err = net.Listen("tcp4", "127.9.0.2:7")
+		return err
+	}))
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(c, c) }()
+		}
+	}()
+	return s, a, b
+}
+
+// echo sends a byte and waits for it.
+func echo(c net.Conn, within time.Duration) error {
+	if err := c.SetDeadline(time.Now().Add(within)); err != nil {
+		return err
+	}
+	if _, err := c.Write([]byte{1}); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(c, make([]byte, 1))
+	return err
+}
+
+func dial(t *testing.T, h *Host) net.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	c, err := h.Dial(ctx, "127.9.0.2:7")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	return c
+}
+
+func TestACutStopsPacketsAndAHealLetsThemOn(t *testing.T) {
+	t.Parallel()
+	s, a, b := pair(t)
+	c := dial(t, a)
+	require.NoError(t, echo(c, 5*time.Second))
+	for _, way := range [][2]netip.Addr{{a.Addr, b.Addr}, {b.Addr, a.Addr}} {
+		s.Set(way[0], way[1], Link{Cut: true})
+		require.Error(t, echo(c, 300*time.Millisecond))
+		require.Positive(t, s.Heal())
+		// What was cut off is sent again by the kernel: the byte of before comes too.
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(10*time.Second)))
+		_, err := io.ReadFull(c, make([]byte, 1))
+		require.NoError(t, err)
+		require.NoError(t, echo(c, 5*time.Second))
+	}
+}
+
+func TestADelayedAndLossyLinkLosesNothingOfAStream(t *testing.T) {
+	t.Parallel()
+	s, a, b := pair(t)
+	c := dial(t, a)
+	s.Set(a.Addr, b.Addr, Link{Loss: 0.1, Duplicate: 0.2, Delay: 2 * time.Millisecond, Jitter: 5 * time.Millisecond})
+	began := time.Now()
+	for range 5 {
+		require.NoError(t, echo(c, 20*time.Second))
+	}
+	require.GreaterOrEqual(t, time.Since(began), 10*time.Millisecond)
+	require.Positive(t, s.Heal())
+}
+
+func TestWhatAHostListensOnIsNotReachedFromThisMachine(t *testing.T) {
+	t.Parallel()
+	pair(t)
+	_, err := net.DialTimeout("tcp4", "127.9.0.2:7", time.Second)
+	require.Error(t, err)
+}

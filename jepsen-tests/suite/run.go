@@ -1,0 +1,274 @@
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
+	"github.com/rota-scheduler/rota/jepsen-tests/history"
+	"github.com/rota-scheduler/rota/jepsen-tests/ledger"
+	"github.com/rota-scheduler/rota/jepsen-tests/nemesis"
+	"github.com/rota-scheduler/rota/jepsen-tests/workload"
+)
+
+const (
+	// startTimeout bounds the start of a cluster, finalTimeout all final reads.
+	startTimeout, finalTimeout = 90 * time.Second, 3 * time.Minute
+	// minAcks is the least number of acknowledged calls of a run that says anything.
+	minAcks = 10
+	// callTimeout bounds one call of a client.
+	callTimeout = 5 * time.Second
+	// leaseTimeout is how long a worker may be silent: short, so that runs of a minute see
+	// workers lost.
+	leaseTimeout = 2 * time.Second
+	// clientHosts is how many hosts the clients share.
+	clientHosts = 3
+)
+
+// Config is one test.
+type Config struct {
+	// Binary is the rota to test.
+	Binary string
+	// Dir is the new folder of the run.
+	Dir            string
+	Servers        int
+	Workers, Slots int
+	Workload       string
+	// Nemesis is a list of faults as nemesis.Parse takes it.
+	Nemesis  string
+	Interval time.Duration
+	// Quiet and Faults are how long these phases last, Drain how long the drain may take.
+	Quiet, Faults, Drain time.Duration
+	// Recovery bounds the time from a heal to the next acknowledged submit.
+	Recovery    time.Duration
+	Rate        float64
+	Concurrency int
+	Seed        uint64
+	// ServerFlags are further flags of the servers.
+	ServerFlags []string
+	// Can says what this machine can do.
+	Can Abilities
+	// Progress gets a line for each phase.
+	Progress io.Writer
+}
+
+// run is one test under way.
+type run struct {
+	cfg      Config
+	work     workload.Workload
+	faults   []nemesis.Fault
+	recorder *history.Recorder
+	cluster  *cluster.Cluster
+	nemesis  *nemesis.Nemesis
+	leaders  *leaders
+	env      *workload.Env
+}
+
+// Run runs a test and returns its history.
+func Run(ctx context.Context, cfg Config) (ops []history.Op, err error) {
+	r := &run{cfg: cfg}
+	if r.work, err = workload.Get(cfg.Workload); err != nil {
+		return nil, err
+	}
+	if r.faults, err = nemesis.Parse(cfg.Nemesis, cfg.Can.Meets); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the run: %w", err)
+	}
+	if r.recorder, err = history.NewRecorder(filepath.Join(cfg.Dir, historyFile)); err != nil {
+		return nil, err
+	}
+	err = errors.Join(r.run(ctx), r.recorder.Close())
+	return r.recorder.Ops(), err
+}
+
+func (r *run) run(ctx context.Context) (err error) {
+	if err := r.lay(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.cluster.Close()) }()
+	r.setup()
+	started, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := r.cluster.Start(started); err != nil {
+		return fmt.Errorf("start the cluster: %w", err)
+	}
+	r.leaders.watch(ctx)
+	defer r.leaders.stop()
+	return r.phases(ctx)
+}
+
+// lay makes the cluster and what stands around it.
+func (r *run) lay() (err error) {
+	cfg := r.cfg
+	r.cluster, err = cluster.New(cluster.Config{
+		Binary: cfg.Binary, Dir: filepath.Join(cfg.Dir, clusterDir), Servers: cfg.Servers, Workers: cfg.Workers,
+		ClientHosts: clientHosts, Slots: cfg.Slots, Seed: cfg.Seed, Network: cfg.Can.Network == nil, Disk: cfg.Can.Disk == nil,
+		ServerFlags: append([]string{"--lease-timeout", leaseTimeout.String()}, cfg.ServerFlags...),
+		OnExit: func(p *cluster.Process, code int) {
+			r.recorder.Note(history.Observer, history.FExit, p.Name, history.Exit{
+				Name: p.Name, Code: code, Excused: r.nemesis.Excused(p.Name), Tail: p.Tail(),
+			})
+		},
+	})
+	if err != nil {
+		return err
+	}
+	r.leaders = newLeaders(r.cluster, r.recorder)
+	r.nemesis = nemesis.New(nemesis.Config{
+		Cluster: r.cluster, Leader: r.leaders.newest, Recorder: r.recorder, Faults: r.faults, Interval: cfg.Interval, Seed: cfg.Seed,
+	})
+	r.env = &workload.Env{
+		Cluster: r.cluster, Recorder: r.recorder, Concurrency: cfg.Concurrency, Rate: cfg.Rate, Timeout: callTimeout,
+		Ledger: filepath.Join(cfg.Dir, ledgerFile), Seed: cfg.Seed,
+	}
+	return nil
+}
+
+// setup notes what is run.
+func (r *run) setup() {
+	var workers []string
+	for _, w := range r.cluster.Workers {
+		workers = append(workers, w.Name)
+	}
+	r.recorder.Note(history.Observer, history.FSetup, "", history.Setup{
+		Workload: r.cfg.Workload, Nemesis: r.cfg.Nemesis, Servers: r.cluster.Names(), Workers: workers, Seed: r.cfg.Seed,
+		RecoveryNs: r.cfg.Recovery.Nanoseconds(), Needs: r.needs(),
+	})
+}
+
+// needs is the least that must happen for this run to say anything.
+func (r *run) needs() history.Needs {
+	needs := history.Needs{Acks: minAcks, Checked: r.work.Checked}
+	if len(r.faults) == 0 {
+		return needs
+	}
+	needs.Faults = 1
+	needs.Checked = append(needs.Checked, "L1")
+	leaders := true
+	for _, f := range r.faults {
+		leaders = leaders && f.Leaders
+	}
+	if leaders {
+		needs.Leaders = 1
+	}
+	return needs
+}
+
+func (r *run) phase(name string) {
+	r.recorder.Note(history.Observer, history.FPhase, "", history.Phase{Name: name})
+	fmt.Fprintf(r.cfg.Progress, "%s  %s\n", time.Now().Format(time.TimeOnly), name)
+}
+
+// warn tells of a phase that did not come to its end: why is for the checkers to say.
+func (r *run) warn(err error) {
+	if err != nil {
+		fmt.Fprintf(r.cfg.Progress, "          %v\n", err)
+	}
+}
+
+func (r *run) phases(ctx context.Context) error {
+	r.phase("quiet")
+	load, err := r.work.Start(ctx, r.env)
+	if err != nil {
+		return fmt.Errorf("start the load: %w", err)
+	}
+	defer func() { _ = load.Close() }()
+	sleep(ctx, r.cfg.Quiet)
+
+	r.phase("faults")
+	faults, cancel := context.WithTimeout(ctx, r.cfg.Faults)
+	defer cancel()
+	if err := r.nemesis.Run(faults); err != nil {
+		return err
+	}
+	<-faults.Done()
+
+	r.phase("heal")
+	if err := r.cluster.Restore(ctx); err != nil {
+		return err
+	}
+	r.phase("recovery")
+	r.warn(r.recover(ctx))
+
+	r.phase("drain")
+	drain, cancel := context.WithTimeout(ctx, r.cfg.Drain)
+	defer cancel()
+	r.warn(load.Stop(drain))
+	r.warn(workload.Drain(drain, r.cluster))
+
+	r.phase("final")
+	if err := r.final(ctx); err != nil {
+		return err
+	}
+	r.phase("done")
+	return ctx.Err()
+}
+
+// recover waits until every server is ready and a submit or append was acknowledged.
+func (r *run) recover(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	began := len(r.recorder.Ops())
+	var errs []error
+	for _, s := range r.cluster.Servers {
+		errs = append(errs, s.WaitReady(ctx))
+	}
+	errs = append(errs, cluster.Await(ctx, "an acknowledged submit or append", func() error {
+		if !acknowledgedSince(r.recorder.Ops()[began:]) {
+			return errors.New("there is none since the heal")
+		}
+		return nil
+	}))
+	return errors.Join(errs...)
+}
+
+// acknowledgedSince says whether work was submitted and acknowledged within these ops.
+func acknowledgedSince(ops []history.Op) bool {
+	begun := map[int]bool{}
+	for _, op := range ops {
+		switch {
+		case !op.F.Grows():
+		case op.Type == history.Invoke:
+			begun[op.Process] = true
+		case op.Type == history.OK && begun[op.Process]:
+			return true
+		}
+	}
+	return false
+}
+
+// final records what there is in the end.
+func (r *run) final(ctx context.Context) error {
+	reads, cancel := context.WithTimeout(ctx, finalTimeout)
+	defer cancel()
+	r.warn(workload.Final(reads, r.cluster, r.recorder))
+	written, err := ledger.Read(r.env.Ledger)
+	if err != nil {
+		return err
+	}
+	r.recorder.Note(history.Observer, history.FLedger, "", written)
+	for _, p := range r.cluster.Processes() {
+		lines, alarms, err := p.Alarms()
+		if err != nil {
+			return err
+		}
+		r.recorder.Note(history.Observer, history.FLogs, p.Name, history.Logs{Name: p.Name, Lines: lines, Alarms: alarms})
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,205 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
+	"github.com/rota-scheduler/rota/jepsen-tests/history"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+// pageSize is how many jobs a list has at once; the most that servers allow.
+const pageSize = 1000
+
+// Drain waits until every job is final.
+func Drain(ctx context.Context, c *cluster.Cluster) error {
+	cl, err := c.Client(c.Servers[0].Host)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	return cluster.Await(ctx, "the end of all jobs", func() error {
+		for j, err := range cl.List(ctx, client.ListOptions{States: []task.JobState{task.JobPending, task.JobRunning}}) {
+			if err != nil {
+				return err
+			}
+			return fmt.Errorf("job %d is %v", j.ID, j.State)
+		}
+		return nil
+	})
+}
+
+// Final records what every server has: its jobs, its results, and its digest.
+func Final(ctx context.Context, c *cluster.Cluster, rec *history.Recorder) error {
+	cl, err := c.Client(c.Servers[0].Host)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	info, err := cl.Verify(ctx)
+	if err != nil {
+		return fmt.Errorf("compare the servers: %w", err)
+	}
+	digests := history.Digests{Index: info.Index}
+	for _, s := range info.Servers {
+		digests.Servers = append(digests.Servers, history.Digest{
+			Node: s.ID, Index: s.Index, Digest: strconv.FormatUint(s.Digest, 16), Error: s.Error, Violations: s.Violations,
+		})
+	}
+	rec.Note(history.Observer, history.FDigest, "", digests)
+	for _, s := range c.Servers {
+		if err := finalOf(ctx, s, info.Index, rec); err != nil {
+			return fmt.Errorf("final reads of %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+func finalOf(ctx context.Context, s *cluster.Server, index uint64, rec *history.Recorder) error {
+	conn, err := s.At()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	// From the server's own state, and not before it has everything.
+	list, err := listAll(ctx, conn, &rotav1.ListJobsRequest{
+		Read: &rotav1.ReadOptions{Stale: true, MinIndex: index}, PageSize: pageSize,
+	})
+	if err != nil {
+		return err
+	}
+	rec.Note(history.Observer, history.FFinalJobs, s.Name, list)
+	var results history.Results
+	for _, j := range list.Jobs {
+		outcomes, err := allResults(ctx, conn, j.ID)
+		if err != nil {
+			return fmt.Errorf("results of job %d: %w", j.ID, err)
+		}
+		results.Jobs = append(results.Jobs, history.JobResults{Job: j.ID, Outcomes: outcomes})
+	}
+	rec.Note(history.Observer, history.FFinalResults, s.Name, results)
+	return nil
+}
+
+func listAll(ctx context.Context, conn *cluster.Conn, req *rotav1.ListJobsRequest) (history.Jobs, error) {
+	var out history.Jobs
+	for {
+		resp, err := conn.Jobs.ListJobs(ctx, req)
+		if err != nil {
+			return out, err
+		}
+		out.Applied = resp.GetAppliedIndex()
+		out.Jobs = append(out.Jobs, jobs(resp.GetJobs())...)
+		if req.PageToken = resp.GetNextPageToken(); req.PageToken == "" {
+			return out, nil
+		}
+	}
+}
+
+// openJobs is the jobs that more tasks can be appended to.
+func openJobs(ctx context.Context, c *Client) ([]client.JobInfo, error) {
+	var open []client.JobInfo
+	for j, err := range c.sdk.List(ctx, client.ListOptions{States: []task.JobState{task.JobPending, task.JobRunning}, PageSize: pageSize}) {
+		if err != nil {
+			return nil, err
+		}
+		if j.Open {
+			open = append(open, j)
+		}
+	}
+	return open, nil
+}
+
+// allResults is the results that one server has of a job, in the order of completion.
+func allResults(ctx context.Context, conn *cluster.Conn, job uint64) ([]history.Outcome, error) {
+	stream, err := conn.Jobs.StreamResults(ctx, &rotav1.StreamResultsRequest{JobId: job, NoWait: true})
+	if err != nil {
+		return nil, err
+	}
+	out := []history.Outcome{}
+	for {
+		msg, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range msg.GetGroups() {
+			some, err := groupOutcomes(g)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, some...)
+		}
+	}
+}
+
+// groupOutcomes takes results apart that ended alike.
+func groupOutcomes(g *rotav1.ResultGroup) ([]history.Outcome, error) {
+	state, err := wire.StateFromProto(g.GetState())
+	if err != nil {
+		return nil, err
+	}
+	var out []history.Outcome
+	outputs := g.GetPackedOutputs()
+	for _, r := range g.GetRanges() {
+		for i := r.GetFirst(); i < r.GetFirst()+r.GetCount(); i++ {
+			o := history.Outcome{Index: i, State: state.String(), Reason: task.Reason(g.GetReason()).String(), Attempt: g.GetAttempt(), Worker: g.GetWorker()}
+			if g.GetGranted() {
+				o.Token = uint64(int64(i) + g.GetTokenOffset())
+			}
+			if len(g.GetPackedOutputs()) > 0 {
+				output, rest, ok := task.PackNext(outputs)
+				if !ok {
+					return nil, fmt.Errorf("the outputs of a group of results are cut short at task %d", i)
+				}
+				o.Output, outputs = text(output), rest
+			}
+			out = append(out, o)
+		}
+	}
+	return out, nil
+}
+
+func resultOutcome(r *client.Result) history.Outcome {
+	return history.Outcome{
+		Index: r.Index, State: r.State.String(), Reason: r.Reason.String(), Attempt: r.Attempt, Token: r.Token, Worker: r.Worker, Output: text(r.Output),
+	}
+}
+
+// text is an output as it stands in a history: printable, and whole.
+func text(output []byte) string {
+	if len(output) == 0 {
+		return ""
+	}
+	quoted := strconv.QuoteToASCII(string(output))
+	return quoted[1 : len(quoted)-1]
+}
+
+func jobs(list []*rotav1.Job) []history.Job {
+	out := make([]history.Job, 0, len(list))
+	for _, j := range list {
+		t := j.GetTasks()
+		out = append(out, history.Job{
+			ID: j.GetId(), Key: j.GetRequestKey(), State: stateName(j), Final: j.GetState() >= rotav1.JobState_JOB_STATE_SUCCEEDED, Total: t.GetTotal(),
+			Counted: t.GetBlocked() + t.GetScheduled() + t.GetPending() + t.GetAssigned() + t.GetStopping() + t.GetSucceeded() + t.GetFailed() + t.GetCancelled(),
+		})
+	}
+	return out
+}
+
+func stateName(j *rotav1.Job) string {
+	state, err := wire.JobStateFromProto(j.GetState())
+	if err != nil {
+		return "unknown"
+	}
+	return state.String()
+}
