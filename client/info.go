@@ -21,6 +21,9 @@ type JobInfo struct {
 	// Total is the number of tasks, Counts how many of them are in each state.
 	Total  uint32
 	Counts task.Counts
+	// Running is how many of those assigned were started, by the last beats of their
+	// workers. Only Job.Info tells.
+	Running uint32
 	// SubmittedAt, StartedAt and FinishedAt are zero for what has not happened yet.
 	SubmittedAt, StartedAt, FinishedAt time.Time
 	// RetryOf is the job that this one retries; 0: none.
@@ -51,6 +54,10 @@ type TaskInfo struct {
 	Worker string
 	// NotBefore is when it may start, where it waits for a moment.
 	NotBefore time.Time
+	// Running says that its worker has started it, RunTime how long it had run when the
+	// worker last told.
+	Running bool
+	RunTime time.Duration
 }
 
 // CancelInfo is what a cancel did. Sent again after an answer that was lost, it
@@ -103,7 +110,7 @@ func jobInfo(p *rotav1.Job) (JobInfo, error) {
 	}
 	counts := p.GetTasks()
 	return JobInfo{
-		ID: p.GetId(), Spec: spec, State: state, Reason: reason(p.GetReason()), Total: counts.GetTotal(),
+		ID: p.GetId(), Spec: spec, State: state, Reason: reason(p.GetReason()), Total: counts.GetTotal(), Running: counts.GetRunning(),
 		Counts: task.Counts{
 			task.Blocked: counts.GetBlocked(), task.Scheduled: counts.GetScheduled(), task.Pending: counts.GetPending(),
 			task.Assigned: counts.GetAssigned(), task.Stopping: counts.GetStopping(),
@@ -122,6 +129,7 @@ func taskInfo(p *rotav1.Task) (TaskInfo, error) {
 	return TaskInfo{
 		Index: p.GetIndex(), State: state, Reason: reason(p.GetReason()), Attempt: p.GetAttempt(),
 		Token: p.GetToken(), Worker: p.GetWorker(), NotBefore: moment(p.GetNotBefore()),
+		Running: p.GetRunTime() != nil, RunTime: p.GetRunTime().AsDuration(),
 	}, nil
 }
 

@@ -259,6 +259,28 @@ func (f *Fleet) Status(session uint64) (Status, bool) {
 	return Status{Connected: m.stream != nil, LastBeat: time.Since(m.beat), Running: m.running}, true
 }
 
+// maxRunning bounds the tasks that Running returns.
+const maxRunning = 10_000
+
+// Running returns what tasks of a job run, maxRunning at most, and for how long, by the
+// last beats of their workers.
+func (f *Fleet) Running(job uint64) map[uint32]time.Duration {
+	out := map[uint32]time.Duration{}
+	if job == 0 {
+		return out
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range f.members {
+		for _, r := range m.running {
+			if r.Job == job && len(out) < maxRunning {
+				out[r.Index] = r.For
+			}
+		}
+	}
+	return out
+}
+
 // Wake implements fsm.Observer: the allocation loop looks again.
 func (f *Fleet) Wake() {
 	select {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/fsm"
@@ -146,7 +147,8 @@ func (s *Server) CloseTasks(ctx context.Context, r *rotav1.CloseTasksRequest) (*
 
 // GetJob implements the job service.
 func (s *Server) GetJob(ctx context.Context, r *rotav1.GetJobRequest) (*rotav1.GetJobResponse, error) {
-	if err := s.fresh(ctx, r.GetRead()); err != nil {
+	running, err := s.freshRunning(ctx, r.GetRead(), r.GetJobId())
+	if err != nil {
 		return nil, wire.ToStatus(err)
 	}
 	index := s.node.State().Machine().AppliedIndex()
@@ -164,7 +166,17 @@ func (s *Server) GetJob(ctx context.Context, r *rotav1.GetJobRequest) (*rotav1.G
 			return nil, wire.ToStatus(err)
 		}
 	}
+	addRunning(resp, running)
 	return resp, nil
+}
+
+// addRunning says of an answer's tasks which of them run.
+func addRunning(r *rotav1.GetJobResponse, running map[uint32]time.Duration) {
+	// A beat may be older than what was recorded since.
+	r.Job.Tasks.Running = min(uint32(len(running)), r.Job.Tasks.Assigned)
+	if d, ok := running[r.GetTask().GetIndex()]; ok && r.GetTask().GetState() == rotav1.TaskState_TASK_STATE_ASSIGNED {
+		r.Task.RunTime = durationpb.New(d)
+	}
 }
 
 func (s *Server) taskOf(rec *logpb.JobRecord, i uint32) (*rotav1.Task, error) {

@@ -133,11 +133,15 @@ func (s *Server) Join(ctx context.Context, r *peerpb.JoinRequest) (*peerpb.JoinR
 }
 
 // ReadIndex implements the peer service.
-func (s *Server) ReadIndex(ctx context.Context, _ *peerpb.ReadIndexRequest) (*peerpb.ReadIndexResponse, error) {
+func (s *Server) ReadIndex(ctx context.Context, r *peerpb.ReadIndexRequest) (*peerpb.ReadIndexResponse, error) {
 	if err := s.node.Barrier(ctx); err != nil {
 		return nil, wire.ToStatus(err)
 	}
-	return &peerpb.ReadIndexResponse{Index: s.node.State().Machine().AppliedIndex()}, nil
+	resp := &peerpb.ReadIndexResponse{Index: s.node.State().Machine().AppliedIndex()}
+	for index, d := range s.node.Fleet().Running(r.RunningOf) {
+		resp.Running, resp.RunTimeNs = append(resp.Running, index), append(resp.RunTimeNs, int64(d))
+	}
+	return resp, nil
 }
 
 // Digest implements the peer service.

@@ -153,7 +153,7 @@ func (a *app) printTask(job uint64, t client.TaskInfo) error {
 		return a.printOne(shapeTask(job, t))
 	}
 	fields := [][2]string{
-		{"Task", task.ID{Job: job, Index: t.Index}.String()}, {"State", t.State.String()}, {"Reason", t.Reason.String()},
+		{"Task", task.ID{Job: job, Index: t.Index}.String()}, {"State", taskState(t)}, {"Reason", t.Reason.String()},
 		{"Attempt", count(t.Attempt)}, {"Worker", t.Worker},
 	}
 	if t.Token != 0 {
@@ -192,6 +192,9 @@ func countsText(j client.JobInfo) string {
 	for s := task.Blocked; s < task.NumStates; s++ {
 		if n := j.Counts[s]; n > 0 {
 			text += fmt.Sprintf(", %d %s", n, s)
+		}
+		if s == task.Assigned && j.Running > 0 {
+			text += fmt.Sprintf(" (%d running)", j.Running)
 		}
 	}
 	return text

@@ -54,6 +54,7 @@ type countsShape struct {
 	Succeeded uint32 `json:"succeeded"`
 	Failed    uint32 `json:"failed"`
 	Cancelled uint32 `json:"cancelled"`
+	Running   uint32 `json:"running,omitempty"`
 }
 
 func shapeJob(j client.JobInfo) jobShape {
@@ -63,7 +64,7 @@ func shapeJob(j client.JobInfo) jobShape {
 		Tasks: countsShape{
 			Total: j.Total, Blocked: c[task.Blocked], Scheduled: c[task.Scheduled], Pending: c[task.Pending],
 			Assigned: c[task.Assigned], Stopping: c[task.Stopping], Succeeded: c[task.Succeeded],
-			Failed: c[task.Failed], Cancelled: c[task.Cancelled],
+			Failed: c[task.Failed], Cancelled: c[task.Cancelled], Running: j.Running,
 		},
 		Handler: j.Spec.Handler, Command: j.Spec.Command, Env: pairMap(j.Spec.Env), Cwd: j.Spec.Cwd,
 		Execution: "parallel", Alloc: policyName(j.Spec.Policy), MaxParallel: j.Spec.MaxParallel, Priority: j.Spec.Priority,
@@ -106,13 +107,22 @@ type taskShape struct {
 	Attempt   uint32     `json:"attempt"`
 	Token     uint64     `json:"token"`
 	Worker    string     `json:"worker"`
+	RunMS     int64      `json:"run_ms,omitempty"`
 	NotBefore *time.Time `json:"not_before,omitempty"`
+}
+
+// taskState is the state of a task, or that it runs, which only its worker and the leader know.
+func taskState(t client.TaskInfo) string {
+	if t.Running {
+		return "running"
+	}
+	return t.State.String()
 }
 
 func shapeTask(job uint64, t client.TaskInfo) taskShape {
 	return taskShape{
-		Job: job, Task: t.Index, State: t.State.String(), Reason: t.Reason.String(), Attempt: t.Attempt, Token: t.Token,
-		Worker: t.Worker, NotBefore: momentShape(t.NotBefore),
+		Job: job, Task: t.Index, State: taskState(t), Reason: t.Reason.String(), Attempt: t.Attempt, Token: t.Token,
+		Worker: t.Worker, RunMS: t.RunTime.Milliseconds(), NotBefore: momentShape(t.NotBefore),
 	}
 }
 

@@ -210,7 +210,9 @@ func (x *IdentifyResponse) GetLastContactNs() int64 {
 }
 
 type ReadIndexRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which tasks of this job run is wanted too.
+	RunningOf     uint64 `protobuf:"varint,1,opt,name=running_of,json=runningOf,proto3" json:"running_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -245,9 +247,19 @@ func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
 	return file_peerpb_peer_proto_rawDescGZIP(), []int{2}
 }
 
+func (x *ReadIndexRequest) GetRunningOf() uint64 {
+	if x != nil {
+		return x.RunningOf
+	}
+	return 0
+}
+
 type ReadIndexResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Index uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// The tasks of that job that run, and how long each has, ns.
+	Running       []uint32 `protobuf:"varint,2,rep,packed,name=running,proto3" json:"running,omitempty"`
+	RunTimeNs     []int64  `protobuf:"varint,3,rep,packed,name=run_time_ns,json=runTimeNs,proto3" json:"run_time_ns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -287,6 +299,20 @@ func (x *ReadIndexResponse) GetIndex() uint64 {
 		return x.Index
 	}
 	return 0
+}
+
+func (x *ReadIndexResponse) GetRunning() []uint32 {
+	if x != nil {
+		return x.Running
+	}
+	return nil
+}
+
+func (x *ReadIndexResponse) GetRunTimeNs() []int64 {
+	if x != nil {
+		return x.RunTimeNs
+	}
+	return nil
 }
 
 type DigestRequest struct {
@@ -537,10 +563,14 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\aversion\x18\f \x01(\tR\aversion\x12\x1f\n" +
 	"\vleader_addr\x18\r \x01(\tR\n" +
 	"leaderAddr\x12&\n" +
-	"\x0flast_contact_ns\x18\x0e \x01(\x03R\rlastContactNs\"\x12\n" +
-	"\x10ReadIndexRequest\")\n" +
+	"\x0flast_contact_ns\x18\x0e \x01(\x03R\rlastContactNs\"1\n" +
+	"\x10ReadIndexRequest\x12\x1d\n" +
+	"\n" +
+	"running_of\x18\x01 \x01(\x04R\trunningOf\"c\n" +
 	"\x11ReadIndexResponse\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\x04R\x05index\"E\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x18\n" +
+	"\arunning\x18\x02 \x03(\rR\arunning\x12\x1e\n" +
+	"\vrun_time_ns\x18\x03 \x03(\x03R\trunTimeNs\"E\n" +
 	"\rDigestRequest\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x01 \x01(\x04R\n" +

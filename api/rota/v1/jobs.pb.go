@@ -1566,16 +1566,19 @@ func (x *ReadOptions) GetMinIndex() uint64 {
 }
 
 type TaskCounts struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Total         uint32                 `protobuf:"varint,1,opt,name=total,proto3" json:"total,omitempty"`
-	Blocked       uint32                 `protobuf:"varint,2,opt,name=blocked,proto3" json:"blocked,omitempty"`
-	Scheduled     uint32                 `protobuf:"varint,3,opt,name=scheduled,proto3" json:"scheduled,omitempty"`
-	Pending       uint32                 `protobuf:"varint,4,opt,name=pending,proto3" json:"pending,omitempty"`
-	Assigned      uint32                 `protobuf:"varint,5,opt,name=assigned,proto3" json:"assigned,omitempty"`
-	Stopping      uint32                 `protobuf:"varint,6,opt,name=stopping,proto3" json:"stopping,omitempty"`
-	Succeeded     uint32                 `protobuf:"varint,7,opt,name=succeeded,proto3" json:"succeeded,omitempty"`
-	Failed        uint32                 `protobuf:"varint,8,opt,name=failed,proto3" json:"failed,omitempty"`
-	Cancelled     uint32                 `protobuf:"varint,9,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Total     uint32                 `protobuf:"varint,1,opt,name=total,proto3" json:"total,omitempty"`
+	Blocked   uint32                 `protobuf:"varint,2,opt,name=blocked,proto3" json:"blocked,omitempty"`
+	Scheduled uint32                 `protobuf:"varint,3,opt,name=scheduled,proto3" json:"scheduled,omitempty"`
+	Pending   uint32                 `protobuf:"varint,4,opt,name=pending,proto3" json:"pending,omitempty"`
+	Assigned  uint32                 `protobuf:"varint,5,opt,name=assigned,proto3" json:"assigned,omitempty"`
+	Stopping  uint32                 `protobuf:"varint,6,opt,name=stopping,proto3" json:"stopping,omitempty"`
+	Succeeded uint32                 `protobuf:"varint,7,opt,name=succeeded,proto3" json:"succeeded,omitempty"`
+	Failed    uint32                 `protobuf:"varint,8,opt,name=failed,proto3" json:"failed,omitempty"`
+	Cancelled uint32                 `protobuf:"varint,9,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	// How many of those assigned their workers have started, by their last beats. Only the
+	// leader knows, and it says so only of a job that was asked for by its id.
+	Running       uint32 `protobuf:"varint,10,opt,name=running,proto3" json:"running,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1669,6 +1672,13 @@ func (x *TaskCounts) GetFailed() uint32 {
 func (x *TaskCounts) GetCancelled() uint32 {
 	if x != nil {
 		return x.Cancelled
+	}
+	return 0
+}
+
+func (x *TaskCounts) GetRunning() uint32 {
+	if x != nil {
+		return x.Running
 	}
 	return 0
 }
@@ -1817,8 +1827,11 @@ type Task struct {
 	Attempt uint32                 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	Token   uint64                 `protobuf:"varint,5,opt,name=token,proto3" json:"token,omitempty"`
 	// The name of its worker, the id where it has none.
-	Worker        string                 `protobuf:"bytes,6,opt,name=worker,proto3" json:"worker,omitempty"`
-	NotBefore     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	Worker    string                 `protobuf:"bytes,6,opt,name=worker,proto3" json:"worker,omitempty"`
+	NotBefore *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	// How long it had run when its worker last told; unset: it is not known to run. Only the
+	// leader knows.
+	RunTime       *durationpb.Duration `protobuf:"bytes,8,opt,name=run_time,json=runTime,proto3" json:"run_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1898,6 +1911,13 @@ func (x *Task) GetWorker() string {
 func (x *Task) GetNotBefore() *timestamppb.Timestamp {
 	if x != nil {
 		return x.NotBefore
+	}
+	return nil
+}
+
+func (x *Task) GetRunTime() *durationpb.Duration {
+	if x != nil {
+		return x.RunTime
 	}
 	return nil
 }
@@ -2983,7 +3003,7 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\rapplied_index\x18\x01 \x01(\x04R\fappliedIndex\"@\n" +
 	"\vReadOptions\x12\x14\n" +
 	"\x05stale\x18\x01 \x01(\bR\x05stale\x12\x1b\n" +
-	"\tmin_index\x18\x02 \x01(\x04R\bminIndex\"\x80\x02\n" +
+	"\tmin_index\x18\x02 \x01(\x04R\bminIndex\"\x9a\x02\n" +
 	"\n" +
 	"TaskCounts\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\rR\x05total\x12\x18\n" +
@@ -2994,7 +3014,9 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\bstopping\x18\x06 \x01(\rR\bstopping\x12\x1c\n" +
 	"\tsucceeded\x18\a \x01(\rR\tsucceeded\x12\x16\n" +
 	"\x06failed\x18\b \x01(\rR\x06failed\x12\x1c\n" +
-	"\tcancelled\x18\t \x01(\rR\tcancelled\"\xdf\x03\n" +
+	"\tcancelled\x18\t \x01(\rR\tcancelled\x12\x18\n" +
+	"\arunning\x18\n" +
+	" \x01(\rR\arunning\"\xdf\x03\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12$\n" +
 	"\x04spec\x18\x02 \x01(\v2\x10.rota.v1.JobSpecR\x04spec\x12'\n" +
@@ -3013,7 +3035,7 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\x04open\x18\v \x01(\bR\x04open\x12\x1e\n" +
 	"\n" +
 	"cancelling\x18\f \x01(\bR\n" +
-	"cancelling\"\xf2\x01\n" +
+	"cancelling\"\xa8\x02\n" +
 	"\x04Task\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12(\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x12.rota.v1.TaskStateR\x05state\x12'\n" +
@@ -3022,7 +3044,8 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\x05token\x18\x05 \x01(\x04R\x05token\x12\x16\n" +
 	"\x06worker\x18\x06 \x01(\tR\x06worker\x129\n" +
 	"\n" +
-	"not_before\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\"\x83\x01\n" +
+	"not_before\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x124\n" +
+	"\brun_time\x18\b \x01(\v2\x19.google.protobuf.DurationR\arunTime\"\x83\x01\n" +
 	"\rGetJobRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12(\n" +
 	"\x04read\x18\x02 \x01(\v2\x14.rota.v1.ReadOptionsR\x04read\x12\"\n" +
@@ -3254,48 +3277,49 @@ var file_rota_v1_jobs_proto_depIdxs = []int32{
 	0,  // 30: rota.v1.Task.state:type_name -> rota.v1.TaskState
 	1,  // 31: rota.v1.Task.reason:type_name -> rota.v1.Reason
 	44, // 32: rota.v1.Task.not_before:type_name -> google.protobuf.Timestamp
-	22, // 33: rota.v1.GetJobRequest.read:type_name -> rota.v1.ReadOptions
-	24, // 34: rota.v1.GetJobResponse.job:type_name -> rota.v1.Job
-	25, // 35: rota.v1.GetJobResponse.task:type_name -> rota.v1.Task
-	22, // 36: rota.v1.ListJobsRequest.read:type_name -> rota.v1.ReadOptions
-	2,  // 37: rota.v1.ListJobsRequest.states:type_name -> rota.v1.JobState
-	24, // 38: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
-	43, // 39: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
-	22, // 40: rota.v1.WaitJobRequest.read:type_name -> rota.v1.ReadOptions
-	24, // 41: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
-	5,  // 42: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
-	22, // 43: rota.v1.StreamResultsRequest.read:type_name -> rota.v1.ReadOptions
-	33, // 44: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
-	0,  // 45: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
-	1,  // 46: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
-	44, // 47: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
-	34, // 48: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
-	24, // 49: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
-	11, // 50: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
-	13, // 51: rota.v1.JobService.SubmitStream:input_type -> rota.v1.SubmitStreamRequest
-	18, // 52: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
-	20, // 53: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
-	26, // 54: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
-	28, // 55: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
-	30, // 56: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
-	32, // 57: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
-	36, // 58: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
-	38, // 59: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
-	12, // 60: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
-	15, // 61: rota.v1.JobService.SubmitStream:output_type -> rota.v1.SubmitStreamResponse
-	19, // 62: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
-	21, // 63: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
-	27, // 64: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
-	29, // 65: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
-	31, // 66: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
-	35, // 67: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
-	37, // 68: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
-	39, // 69: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
-	60, // [60:70] is the sub-list for method output_type
-	50, // [50:60] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	43, // 33: rota.v1.Task.run_time:type_name -> google.protobuf.Duration
+	22, // 34: rota.v1.GetJobRequest.read:type_name -> rota.v1.ReadOptions
+	24, // 35: rota.v1.GetJobResponse.job:type_name -> rota.v1.Job
+	25, // 36: rota.v1.GetJobResponse.task:type_name -> rota.v1.Task
+	22, // 37: rota.v1.ListJobsRequest.read:type_name -> rota.v1.ReadOptions
+	2,  // 38: rota.v1.ListJobsRequest.states:type_name -> rota.v1.JobState
+	24, // 39: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
+	43, // 40: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
+	22, // 41: rota.v1.WaitJobRequest.read:type_name -> rota.v1.ReadOptions
+	24, // 42: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
+	5,  // 43: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
+	22, // 44: rota.v1.StreamResultsRequest.read:type_name -> rota.v1.ReadOptions
+	33, // 45: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
+	0,  // 46: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
+	1,  // 47: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
+	44, // 48: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
+	34, // 49: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
+	24, // 50: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
+	11, // 51: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
+	13, // 52: rota.v1.JobService.SubmitStream:input_type -> rota.v1.SubmitStreamRequest
+	18, // 53: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
+	20, // 54: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
+	26, // 55: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
+	28, // 56: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
+	30, // 57: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
+	32, // 58: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
+	36, // 59: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
+	38, // 60: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
+	12, // 61: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
+	15, // 62: rota.v1.JobService.SubmitStream:output_type -> rota.v1.SubmitStreamResponse
+	19, // 63: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
+	21, // 64: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
+	27, // 65: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
+	29, // 66: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
+	31, // 67: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
+	35, // 68: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
+	37, // 69: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
+	39, // 70: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
+	61, // [61:71] is the sub-list for method output_type
+	51, // [51:61] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_rota_v1_jobs_proto_init() }

@@ -361,3 +361,18 @@ func requireNoOverlap(t *testing.T, entries []entry, count int) {
 		require.Positive(t, ended[i], "ends of task %d", i)
 	}
 }
+
+// A task that its worker has started is shown as running, one that waits there is not.
+func TestRunningTasksAreShown(t *testing.T) {
+	t.Parallel()
+	c := start(t, localcluster.Config{Servers: 3, Workers: 1, Slots: 1})
+	gate, open := c.gate()
+	id := c.submit("--array", "0-3", "--", "sh", "-c", waitForFile, "sh", gate)
+	state := func(index string) string { return c.ok("job", "get", number(id)+"."+index, "-o", "json") }
+	await(t, "the first task", func() bool { return strings.Contains(state("0"), `"state": "running"`) })
+	require.NotContains(t, state("1"), "running")
+	require.Contains(t, c.ok("job", "get", number(id)), "(1 running)")
+	open()
+	c.ok("job", "wait", number(id))
+	require.Contains(t, state("0"), `"state": "succeeded"`)
+}
