@@ -35,7 +35,7 @@ demo: build ## Build, then take the tour: three servers, the leader killed mid-j
 	bin/rota demo
 
 .PHONY: test
-test: check-fmt check-mod check-imports check-proto vet unit full ## Everything CI checks
+test: check-fmt check-mod check-imports check-proto vet unit full unit-chaos ## Everything CI checks
 
 .PHONY: check-fmt
 check-fmt: ## Fail on files that gofmt would change
@@ -59,6 +59,15 @@ unit: ## Run the tests of PKG that match RUN, with the race detector
 full: ## Run what is too much under the race detector: all seeds, a million tasks, the whole source tree of Go
 	ROTA_E2E_FULL=1 $(GO) test -vet=off -timeout $(TIMEOUT) -run '^(TestClustersKeepTheirPromises|TestLargeArraysCostLittleMemory|TestMapGivesWhatXargsGivesThroughTwoLeaderKills)$$' \
 		./internal/sim/cluster ./cmd/rota/e2e
+
+.PHONY: unit-chaos
+unit-chaos: ## Run the tests of the chaos suite itself, which harm nobody
+	$(GO) -C jepsen-tests vet ./...
+	$(GO) -C jepsen-tests test -timeout $(TIMEOUT) ./...
+
+.PHONY: chaos
+chaos: build ## Harm a cluster in every way: each workload under each fault; reports in jepsen-tests/store
+	$(GO) -C jepsen-tests run . test-all --binary $(CURDIR)/bin/rota
 
 .PHONY: check-mod
 check-mod: ## Fail where go mod tidy would change something

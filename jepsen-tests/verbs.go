@@ -43,7 +43,6 @@ func testAllVerb(ctx context.Context, args []string, out io.Writer) (checker.Ver
 			g.DefValue = "all"
 		}
 	})
-	f.workload, f.nemesis = nemesis.All, nemesis.All
 	given := map[string]bool{}
 	if err := s.Parse(args); err != nil {
 		return "", errors.Join(err, errUsage)

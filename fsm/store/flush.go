@@ -127,7 +127,8 @@ func writeJob(tx *bolt.Tx, c *fsm.JobCut) error {
 	return putProto(tx, jobsBucket, id, rec)
 }
 
-// inline puts payloads and results of a small job into its record; it reports
+// inline puts payloads and results of a small job into its record, in the place of what an
+// attempt before has put there: a cut for which there was no space is written again. It reports
 // whether the job was small enough.
 func inline(c *fsm.JobCut) bool {
 	size := 0
@@ -140,6 +141,7 @@ func inline(c *fsm.JobCut) bool {
 	if size > inlineBytes || c.Record.Total > fsm.PageTasks || len(c.Chunks) > 1 {
 		return false
 	}
+	c.Record.InlineSegments = nil
 	for _, ch := range c.Chunks {
 		c.Record.InlineTasks = &logpb.Tasks{Count: ch.Count, Packed: ch.Packed}
 	}

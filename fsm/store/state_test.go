@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -166,4 +167,36 @@ func TestMuchThatWaitsHoldsApplyBackUntilItIsWritten(t *testing.T) {
 	}
 	cancel()
 	<-applied
+}
+
+// A cut for which there was no space is written again, as it was.
+func TestACutThatIsWrittenAgainIsTheSame(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	w := b.openSession("w")
+	small := b.submit(&logpb.Submit{Tasks: packed(3, 0), Key: "k", Hash: []byte("h")}, &task.Spec{Handler: "h"})
+	b.work(small, 0, 3, 3, w)
+	large := b.submit(&logpb.Submit{Tasks: packed(3, inlineBytes)}, &task.Spec{Handler: "h"})
+	b.work(large, 0, 3, 3, w)
+	half := b.submit(&logpb.Submit{Tasks: packed(4, 0)}, &task.Spec{Handler: "h"})
+	b.work(half, 0, 3, 2, w)
+	p := b.s.pair.Load()
+	c := p.machine.Cut()
+	for range 3 {
+		require.NoError(t, p.db.Write(c))
+	}
+	p.machine.Flushed(c)
+	for job, want := range map[uint64]uint32{small: 3, large: 3, half: 2} {
+		segments, err := b.s.Segments(job, 0, 1<<20)
+		require.NoError(t, err)
+		count := uint32(0)
+		for _, s := range segments {
+			require.Equal(t, count, s.First)
+			count += s.Count
+		}
+		require.Equal(t, want, count, "results of job %d", job)
+	}
+	jobs, _, err := b.s.Due(math.MaxInt64, 10)
+	require.NoError(t, err)
+	require.Equal(t, []uint64{small, large}, jobs)
 }

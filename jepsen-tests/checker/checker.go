@@ -115,10 +115,10 @@ func Check(ops []history.Op) (Report, error) {
 func sum(results []Result) Verdict {
 	verdict := Valid
 	for _, r := range results {
-		switch {
-		case r.Verdict == Invalid:
+		switch r.Verdict {
+		case Invalid:
 			return Invalid
-		case r.Verdict == Unknown:
+		case Unknown:
 			verdict = Unknown
 		}
 	}

@@ -125,7 +125,8 @@ func checkFailures(v *view, r *Result) {
 	}
 	for i := range v.appends {
 		c := &v.appends[i]
-		if c.Type != history.Fail && !(c.Type == history.OK && c.Out.Refused) {
+		refused := c.Type == history.OK && c.Out.Refused
+		if c.Type != history.Fail && !refused {
 			continue
 		}
 		r.Compared++

@@ -55,13 +55,19 @@ func (s *Server) At() (*Conn, error) { return s.Dial(s.Host) }
 
 // WaitReady waits until the server says that it is ready.
 func (s *Server) WaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	return Await(ctx, "server "+s.Name, func() error {
 		if !s.Running() {
-			return fmt.Errorf("it has ended: %s", s.Tail())
+			cancel(errEnded)
+			return fmt.Errorf("%w: %s", errEnded, s.Tail())
 		}
 		return s.ready(ctx)
 	})
 }
+
+// errEnded ends the wait for a process that will not come any more.
+var errEnded = errors.New("it has ended")
 
 func (s *Server) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)

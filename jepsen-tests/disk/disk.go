@@ -73,9 +73,6 @@ func Mount(folder, mount string, seed uint64) (*Disk, error) {
 		}
 	}
 	root := &fs.LoopbackRoot{Path: folder}
-	root.NewNode = func(data *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *statT) fs.InodeEmbedder {
-		return &node{LoopbackNode: fs.LoopbackNode{RootData: data}, disk: d}
-	}
 	top := &node{LoopbackNode: fs.LoopbackNode{RootData: root}, disk: d}
 	root.RootNode = top
 	never := time.Duration(0)

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // What changes names, and taking it back. All of it is called with the lock held.
@@ -70,8 +69,8 @@ func drop(saved string) func() error {
 
 // save keeps a file that is about to be removed or replaced; "": there is none.
 func (d *Disk) save(path string) (string, error) {
-	var st syscall.Stat_t
-	if err := syscall.Lstat(path, &st); err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFREG {
+	number, regular := lookUp(path)
+	if !regular {
 		return "", nil
 	}
 	d.buried++
@@ -79,7 +78,7 @@ func (d *Disk) save(path string) (string, error) {
 	if err := os.Link(path, saved); err != nil {
 		return "", err
 	}
-	if f := d.files[st.Ino]; f != nil {
+	if f := d.files[number]; f != nil {
 		f.path = saved
 	}
 	return saved, nil

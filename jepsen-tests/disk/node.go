@@ -11,25 +11,37 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// statT is what an inode is made from.
-type statT = syscall.Stat_t
-
 // node is a file or a folder.
 type node struct {
 	fs.LoopbackNode
 	disk *Disk
 }
 
+// WrapChild implements fs.NodeWrapChilder: what is below a node of this disk is one too.
+func (n *node) WrapChild(_ context.Context, child fs.InodeEmbedder) fs.InodeEmbedder {
+	below, ok := child.(*fs.LoopbackNode)
+	if !ok {
+		return child
+	}
+	return &node{LoopbackNode: fs.LoopbackNode{RootData: below.RootData}, disk: n.disk}
+}
+
 // path is where the node lies below.
 func (n *node) path() string { return filepath.Join(n.disk.Folder, n.Path(n.Root())) }
 
-// inode is its number below.
+// inode is the number of a file below; 0: there is none.
 func inode(path string) uint64 {
+	number, _ := lookUp(path)
+	return number
+}
+
+// lookUp is inode, and says whether it is a regular file.
+func lookUp(path string) (number uint64, regular bool) {
 	var st syscall.Stat_t
 	if syscall.Lstat(path, &st) != nil {
-		return 0
+		return 0, false
 	}
-	return st.Ino
+	return st.Ino, st.Mode&syscall.S_IFMT == syscall.S_IFREG
 }
 
 // Open implements fs.NodeOpener.
@@ -67,7 +79,9 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 		return nil, nil, 0, errno
 	}
 	if r, ok := made.(fs.FileReleaser); ok {
-		r.Release(ctx)
+		if errno := r.Release(ctx); errno != 0 {
+			return nil, nil, 0, errno
+		}
 	}
 	below, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {

@@ -36,11 +36,11 @@ func All() []Mutant {
 			"fsm/cancel.go", "m.cancelWhere(j, reason, r, func(task.State) bool { return true })", "m.cancelWhere(j, reason, r, func(task.State) bool { return false })",
 		},
 		{
-			"unconfirmed-reads", "a read is answered without asking whether this server still leads", "S11", "register", "pause,partition:primaries",
+			"unconfirmed-reads", "a read is answered without asking whether this server still leads", "S11", "register", "pause:primaries",
 			"node/reads.go", "if err := n.raft.Barrier(timeout).Error(); err != nil {", "if err := error(nil); err != nil {",
 		},
 		{
-			"lost-leadership-fails", "a request that lost its leader is called a failure", "S17", "queue", "pause,kill",
+			"lost-leadership-fails", "a request that lost its leader is called a failure", "S17", "queue", "pause:primaries,kill",
 			"node/proposer.go", `Kind: task.KindUnknownOutcome, Msg: "the leader was lost`, `Kind: task.KindUnavailable, Msg: "the leader was lost`,
 		},
 	}

@@ -36,6 +36,7 @@ type Fault struct {
 var catalogue = []Fault{
 	{"kill", "kill -9 of one server, the leader, a minority, a majority or all", NeedsNothing, true, kill},
 	{"pause", "SIGSTOP of the same, and SIGCONT in the middle of what they did", NeedsNothing, true, pause},
+	{"pause:primaries", "SIGSTOP of the leader, and SIGCONT when others have moved on", NeedsNothing, true, pausePrimaries},
 	{"pause-kill", "paused, then killed without going on", NeedsNothing, true, pauseKill},
 	{"rolling-restart", "one server after the other, in good order", NeedsNothing, true, rollingRestart},
 	{"worker-kill", "kill -9 of workers", NeedsNothing, false, workerKill},
@@ -104,21 +105,27 @@ func kill(_ context.Context, h *harm) error {
 }
 
 func pause(_ context.Context, h *harm) error {
-	for _, s := range h.some() {
-		if s.Pause() == nil {
+	h.pause(processes(h.some())...)
+	return nil
+}
+
+func pausePrimaries(_ context.Context, h *harm) error {
+	h.pause(processes(h.primary())...)
+	return nil
+}
+
+// pause stops processes where they are. One that has ended is not harmed by it.
+func (h *harm) pause(ps ...*cluster.Process) {
+	for _, p := range ps {
+		if p.Pause() == nil {
 			h.effect++
 		}
 	}
-	return nil
 }
 
 func pauseKill(ctx context.Context, h *harm) error {
 	servers := h.some()
-	for _, s := range servers {
-		if s.Pause() == nil {
-			h.effect++
-		}
-	}
+	h.pause(processes(servers)...)
 	h.undo = append(h.undo, func(context.Context) error {
 		h.kill(processes(servers)...)
 		return nil
@@ -154,11 +161,7 @@ func workerKill(_ context.Context, h *harm) error {
 }
 
 func workerPause(_ context.Context, h *harm) error {
-	for _, w := range h.someWorkers() {
-		if w.Pause() == nil {
-			h.effect++
-		}
-	}
+	h.pause(h.someWorkers()...)
 	return nil
 }
 

@@ -144,7 +144,7 @@ func onThread(f func() error) error {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("get the network namespace: %w", err)
 	}
-	defer before.Close()
+	defer func() { _ = before.Close() }()
 	err = f()
 	if back := netns.Set(before); back != nil {
 		// The thread stays locked, and ends with its goroutine: it must do nothing else.

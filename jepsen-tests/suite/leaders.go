@@ -54,7 +54,7 @@ func (l *leaders) follow(ctx context.Context, s *cluster.Server) {
 	if err != nil {
 		return
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	stream, err := conn.Cluster.WatchLeader(ctx, &rotav1.WatchLeaderRequest{})
 	if err != nil {
 		return

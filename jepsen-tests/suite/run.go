@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// startTimeout bounds the start of a cluster, finalTimeout all final reads.
-	startTimeout, finalTimeout = 90 * time.Second, 3 * time.Minute
+	// startTimeout bounds the start of a cluster.
+	startTimeout = 90 * time.Second
 	// minAcks is the least number of acknowledged calls of a run that says anything.
 	minAcks = 10
 	// callTimeout bounds one call of a client.
@@ -213,7 +213,8 @@ func (r *run) phases(ctx context.Context) error {
 
 // recover waits until every server is ready and a submit or append was acknowledged.
 func (r *run) recover(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	// Longer than is allowed, so that L1 can say how long it took.
+	ctx, cancel := context.WithTimeout(ctx, 3*r.cfg.Recovery)
 	defer cancel()
 	began := len(r.recorder.Ops())
 	var errs []error
@@ -246,9 +247,7 @@ func acknowledgedSince(ops []history.Op) bool {
 
 // final records what there is in the end.
 func (r *run) final(ctx context.Context) error {
-	reads, cancel := context.WithTimeout(ctx, finalTimeout)
-	defer cancel()
-	r.warn(workload.Final(reads, r.cluster, r.recorder))
+	r.warn(workload.Final(ctx, r.cluster, r.recorder))
 	written, err := ledger.Read(r.env.Ledger)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/client"
@@ -36,16 +37,38 @@ func Drain(ctx context.Context, c *cluster.Cluster) error {
 	})
 }
 
-// Final records what every server has: its jobs, its results, and its digest.
+// finalTimeout bounds the comparison of the servers, and the reads of each.
+const finalTimeout = 45 * time.Second
+
+// Final records what every server has: its jobs, its results, and its digest. A server that
+// does not answer is left out, which is for the checkers to see.
 func Final(ctx context.Context, c *cluster.Cluster, rec *history.Recorder) error {
+	index, err := compare(ctx, c, rec)
+	errs := []error{err}
+	for _, s := range c.Servers {
+		if !s.Running() {
+			errs = append(errs, fmt.Errorf("final reads of %s: it does not run", s.Name))
+			continue
+		}
+		if err := finalOf(ctx, s, index, rec); err != nil {
+			errs = append(errs, fmt.Errorf("final reads of %s: %w", s.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// compare records the digests of all servers at one log index, and returns it.
+func compare(ctx context.Context, c *cluster.Cluster, rec *history.Recorder) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, finalTimeout)
+	defer cancel()
 	cl, err := c.Client(c.Servers[0].Host)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer cl.Close()
 	info, err := cl.Verify(ctx)
 	if err != nil {
-		return fmt.Errorf("compare the servers: %w", err)
+		return 0, fmt.Errorf("compare the servers: %w", err)
 	}
 	digests := history.Digests{Index: info.Index}
 	for _, s := range info.Servers {
@@ -54,20 +77,17 @@ func Final(ctx context.Context, c *cluster.Cluster, rec *history.Recorder) error
 		})
 	}
 	rec.Note(history.Observer, history.FDigest, "", digests)
-	for _, s := range c.Servers {
-		if err := finalOf(ctx, s, info.Index, rec); err != nil {
-			return fmt.Errorf("final reads of %s: %w", s.Name, err)
-		}
-	}
-	return nil
+	return info.Index, nil
 }
 
 func finalOf(ctx context.Context, s *cluster.Server, index uint64, rec *history.Recorder) error {
+	ctx, cancel := context.WithTimeout(ctx, finalTimeout)
+	defer cancel()
 	conn, err := s.At()
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	// From the server's own state, and not before it has everything.
 	list, err := listAll(ctx, conn, &rotav1.ListJobsRequest{
 		Read: &rotav1.ReadOptions{Stale: true, MinIndex: index}, PageSize: pageSize,

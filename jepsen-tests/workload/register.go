@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
@@ -33,6 +34,10 @@ const (
 	// openRegisters are in use at once, each for registerUses operations: what Porcupine
 	// can order in no time.
 	openRegisters, registerUses = 3, 80
+	// registerTimeout bounds an append or a read. It is short, so that clients still ask a
+	// paused server when others have moved on: what it answers when it goes on must not be
+	// what it knew before.
+	registerTimeout = 700 * time.Millisecond
 )
 
 func (q *registers) step(ctx context.Context, c *Client) {
@@ -45,6 +50,8 @@ func (q *registers) step(ctx context.Context, c *Client) {
 		}
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
+	defer cancel()
 	if c.Random.IntN(2) == 0 {
 		out, ok := call(ctx, c, history.FRead, history.ReadJob{Job: r.job}, func(ctx context.Context) (history.JobRead, error) {
 			resp, err := c.anyServer().Jobs.GetJob(ctx, &rotav1.GetJobRequest{JobId: r.job})
