@@ -95,3 +95,6 @@ func (s *Server) streamContext(ctx context.Context) (context.Context, context.Ca
 	stop := context.AfterFunc(s.stopping, cancel)
 	return ctx, func() { stop(); cancel() }
 }
+
+// Refused is how many reported tasks were not recorded since the start: late, or sent again.
+func (s *Server) Refused() int64 { return s.refused.Load() }

@@ -108,6 +108,7 @@ func (s *Server) openSession(ctx context.Context, h *rotav1.Hello) (id uint64, a
 		return open.Id, true, nil
 	}
 	res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: op}})
+	s.refused.Add(int64(len(res.Exceptions)))
 	if err != nil {
 		return 0, false, err
 	}

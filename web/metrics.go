@@ -9,21 +9,22 @@ import (
 // Names of metrics. They are part of what operators build upon: they are added to,
 // not changed.
 const (
-	metricBuildInfo     = "rota_build_info"
-	metricReady         = "rota_ready"
-	metricLeader        = "rota_leader"
-	metricRaftState     = "rota_raft_state"
-	metricRaftTerm      = "rota_raft_term"
-	metricRaftContact   = "rota_raft_last_contact_seconds"
-	metricAppliedIndex  = "rota_applied_index"
-	metricJobs          = "rota_jobs_in_memory"
-	metricLiveTasks     = "rota_live_tasks"
-	metricSessions      = "rota_sessions"
-	metricClasses       = "rota_classes"
-	metricRequestKeys   = "rota_request_keys_in_memory"
-	metricDirtyBytes    = "rota_state_dirty_bytes"
-	metricFlushingBytes = "rota_state_flushing_bytes"
-	metricStateBytes    = "rota_state_db_bytes"
+	metricBuildInfo      = "rota_build_info"
+	metricReady          = "rota_ready"
+	metricLeader         = "rota_leader"
+	metricRaftState      = "rota_raft_state"
+	metricRaftTerm       = "rota_raft_term"
+	metricRaftContact    = "rota_raft_last_contact_seconds"
+	metricAppliedIndex   = "rota_applied_index"
+	metricJobs           = "rota_jobs_in_memory"
+	metricLiveTasks      = "rota_live_tasks"
+	metricSessions       = "rota_sessions"
+	metricClasses        = "rota_classes"
+	metricRequestKeys    = "rota_request_keys_in_memory"
+	metricDirtyBytes     = "rota_state_dirty_bytes"
+	metricFlushingBytes  = "rota_state_flushing_bytes"
+	metricReportsRefused = "rota_reports_refused_total"
+	metricStateBytes     = "rota_state_db_bytes"
 )
 
 // collector reads the node when it is scraped.
@@ -31,18 +32,23 @@ type collector struct {
 	node     Node
 	notReady func() string
 	version  string
+	refused  func() int64
 
 	buildInfo, ready, leader, raftState, raftTerm, raftContact *prometheus.Desc
 	appliedIndex, jobs, liveTasks, sessions, classes           *prometheus.Desc
 	requestKeys, dirtyBytes, flushingBytes, stateBytes         *prometheus.Desc
+	reportsRefused                                             *prometheus.Desc
 }
 
-func newCollector(n Node, notReady func() string, version string) *collector {
+func newCollector(n Node, notReady func() string, version string, refused func() int64) *collector {
+	if refused == nil {
+		refused = func() int64 { return 0 }
+	}
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	return &collector{
-		node: n, notReady: notReady, version: version,
+		node: n, notReady: notReady, version: version, refused: refused,
 		buildInfo:     desc(metricBuildInfo, "Always 1; the labels say which build this is.", "version", "node"),
 		ready:         desc(metricReady, "1 while this server can serve requests."),
 		leader:        desc(metricLeader, "1 while this server leads and serves."),
@@ -58,6 +64,8 @@ func newCollector(n Node, notReady func() string, version string) *collector {
 		dirtyBytes:    desc(metricDirtyBytes, "Changes that wait to be written to state.db."),
 		flushingBytes: desc(metricFlushingBytes, "Changes that are being written to state.db."),
 		stateBytes:    desc(metricStateBytes, "Size of state.db."),
+
+		reportsRefused: desc(metricReportsRefused, "Reported tasks that were not recorded: late, or sent again."),
 	}
 }
 
@@ -65,7 +73,7 @@ func newCollector(n Node, notReady func() string, version string) *collector {
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.buildInfo, c.ready, c.leader, c.raftState, c.raftTerm, c.raftContact, c.appliedIndex, c.jobs, c.liveTasks,
-		c.sessions, c.classes, c.requestKeys, c.dirtyBytes, c.flushingBytes, c.stateBytes,
+		c.sessions, c.classes, c.requestKeys, c.dirtyBytes, c.flushingBytes, c.stateBytes, c.reportsRefused,
 	} {
 		ch <- d
 	}
@@ -102,6 +110,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.dirtyBytes, float64(stats.DirtyBytes))
 	gauge(c.flushingBytes, float64(stats.FlushingBytes))
 	gauge(c.stateBytes, float64(state.FileSize()))
+	ch <- prometheus.MustNewConstMetric(c.reportsRefused, prometheus.CounterValue, float64(c.refused()))
 }
 
 func truth(v bool) float64 {

@@ -35,6 +35,8 @@ type Config struct {
 	Log  *slog.Logger
 	// Version is this build's.
 	Version string
+	// Refused is how many reported tasks were not recorded since the start; nil: none.
+	Refused func() int64
 }
 
 // Server answers HTTP requests about one node.
@@ -51,7 +53,7 @@ func New(cfg Config) *Server {
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newCollector(cfg.Node, s.reasonNotReady, cfg.Version),
+		newCollector(cfg.Node, s.reasonNotReady, cfg.Version, cfg.Refused),
 	)
 	s.mux.HandleFunc("GET /livez", s.livez)
 	s.mux.HandleFunc("GET /readyz", s.readyz)

@@ -138,8 +138,8 @@ func startServer(s *serverFlags, open ports, log *slog.Logger) (*server, error) 
 		log: log, node: n, peers: peers, failed: make(chan error, 2),
 		transport: transport.New(transport.Config{Node: n, Peers: peers, Log: log, Version: version}),
 		grpc:      grpc.NewServer(wire.ServerOptions()...),
-		web:       web.New(web.Config{Node: n, Log: log, Version: version}),
 	}
+	srv.web = web.New(web.Config{Node: n, Log: log, Version: version, Refused: srv.transport.Refused})
 	srv.transport.Register(srv.grpc)
 	srv.http = &http.Server{
 		Handler: srv.web, ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout,

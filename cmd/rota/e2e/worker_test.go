@@ -180,6 +180,9 @@ func TestPausedWorkerReportsTooLate(t *testing.T) {
 	require.Equal(t, w1.ID, again.ID)
 	require.NotEqual(t, w1.SessionID, again.SessionID, "the session outlived its lease")
 
+	await(t, "the late reports, refused", func() bool {
+		return c.metrics(c.Servers[0])["rota_reports_refused_total"] >= float64(len(tokens["w1"]))
+	})
 	old := map[uint64]bool{}
 	for _, token := range tokens["w1"] {
 		old[token] = true
