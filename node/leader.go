@@ -153,8 +153,14 @@ type Leader struct {
 
 // Leader returns the leader that this server knows of; NodeID is "" where there is none.
 func (n *Node) Leader() Leader {
-	peerAddr, id := n.raft.LeaderWithID()
 	l := Leader{Term: n.Term()}
+	peerAddr, id := n.raft.LeaderWithID()
+	// The two are read one after the other: a leader must not be told of under the term of
+	// the next one, which others would then take for the old one's news.
+	for now := n.Term(); now != l.Term; now = n.Term() {
+		l.Term = now
+		peerAddr, id = n.raft.LeaderWithID()
+	}
 	if id == "" {
 		return l
 	}
