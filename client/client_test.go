@@ -78,11 +78,10 @@ func TestServerThatIsDownIsPassedOverWithoutARequestKey(t *testing.T) {
 	require.Len(t, cluster.jobs, 5)
 }
 
-func TestCallThatHangsOnTheOldLeaderMovesToTheNewOne(t *testing.T) {
-	t.Parallel()
-	cluster, c := setup(t, 3)
-	knowsLeader(t, c, "s0:7420")
-	cluster.inject("Submit", fault{hang: true, after: true})
+// submitThroughElection submits with a key, and elects another server once the first one,
+// which does not answer, has made the job.
+func submitThroughElection(t *testing.T, cluster *fakeCluster, c *client.Client) {
+	t.Helper()
 	done := make(chan error, 1)
 	go func() {
 		_, err := c.Submit(t.Context(), client.Request{Spec: upper, Key: "k"})
@@ -91,6 +90,14 @@ func TestCallThatHangsOnTheOldLeaderMovesToTheNewOne(t *testing.T) {
 	require.NoError(t, cluster.await(t.Context(), func() bool { return len(cluster.jobs) == 1 }))
 	cluster.elect(1)
 	require.NoError(t, <-done)
+}
+
+func TestCallThatHangsOnTheOldLeaderMovesToTheNewOne(t *testing.T) {
+	t.Parallel()
+	cluster, c := setup(t, 3)
+	knowsLeader(t, c, "s0:7420")
+	cluster.inject("Submit", fault{hang: true, after: true})
+	submitThroughElection(t, cluster, c)
 	require.Equal(t, []string{"s0", "s1"}, cluster.called("Submit"))
 	require.Len(t, cluster.jobs, 1)
 }
@@ -102,14 +109,7 @@ func TestLeaderThatIsNotReadyYetIsAskedAgain(t *testing.T) {
 	knowsLeader(t, c, "s0:7420")
 	notReady := &task.Error{Kind: task.KindUnavailable, Msg: "not ready", Leader: "s1:7420"}
 	cluster.inject("Submit", fault{hang: true, after: true}, fault{err: notReady}, fault{err: notReady})
-	done := make(chan error, 1)
-	go func() {
-		_, err := c.Submit(t.Context(), client.Request{Spec: upper, Key: "k"})
-		done <- err
-	}()
-	require.NoError(t, cluster.await(t.Context(), func() bool { return len(cluster.jobs) == 1 }))
-	cluster.elect(1)
-	require.NoError(t, <-done)
+	submitThroughElection(t, cluster, c)
 	require.Equal(t, []string{"s0", "s1", "s1", "s1"}, cluster.called("Submit"))
 }
 
@@ -119,14 +119,7 @@ func TestSilentServerIsTheLastToBeTried(t *testing.T) {
 	cluster, c := setup(t, 3)
 	knowsLeader(t, c, "s0:7420")
 	cluster.inject("Submit", fault{hang: true, after: true}, fault{err: &task.Error{Kind: task.KindUnavailable, Msg: "down"}})
-	done := make(chan error, 1)
-	go func() {
-		_, err := c.Submit(t.Context(), client.Request{Spec: upper, Key: "k"})
-		done <- err
-	}()
-	require.NoError(t, cluster.await(t.Context(), func() bool { return len(cluster.jobs) == 1 }))
-	cluster.elect(1)
-	require.NoError(t, <-done)
+	submitThroughElection(t, cluster, c)
 	require.Equal(t, []string{"s0", "s1", "s2"}, cluster.called("Submit"))
 }
 

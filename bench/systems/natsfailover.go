@@ -16,18 +16,7 @@ const natsAttempt = 250 * time.Millisecond
 
 // failover loses the leader of the task stream again and again.
 func (n *NATS) failover(ctx context.Context, load *harness.Load) (harness.Measure, error) {
-	m := harness.Measure{Tasks: load.Tasks}
-	start := time.Now()
-	for i := range load.Tasks {
-		accepted, result, err := n.loseLeader(ctx, load, i)
-		if err != nil {
-			return m, fmt.Errorf("loss %d of the leader: %w", i+1, err)
-		}
-		m.Accepted = append(m.Accepted, accepted)
-		m.Latencies = append(m.Latencies, result)
-	}
-	m.Elapsed = time.Since(start)
-	return m, nil
+	return losses(load, func(i int) (accepted, result time.Duration, err error) { return n.loseLeader(ctx, load, i) })
 }
 
 func (n *NATS) loseLeader(ctx context.Context, load *harness.Load, i int) (accepted, result time.Duration, err error) {

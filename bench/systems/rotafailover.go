@@ -17,10 +17,15 @@ import (
 // failover loses the leader again and again, and takes the time until a job is accepted
 // and until its result is there.
 func (r *Rota) failover(ctx context.Context, load *harness.Load) (harness.Measure, error) {
+	return losses(load, func(i int) (accepted, result time.Duration, err error) { return r.loseLeader(ctx, load, i) })
+}
+
+// losses lets lose lose the leader as often as the load says.
+func losses(load *harness.Load, lose func(i int) (accepted, result time.Duration, err error)) (harness.Measure, error) {
 	m := harness.Measure{Tasks: load.Tasks}
 	start := time.Now()
 	for i := range load.Tasks {
-		accepted, result, err := r.loseLeader(ctx, load, i)
+		accepted, result, err := lose(i)
 		if err != nil {
 			return m, fmt.Errorf("loss %d of the leader: %w", i+1, err)
 		}
