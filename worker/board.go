@@ -150,6 +150,7 @@ func (b *board) next(s *slot, r *run) bool {
 		if q := b.pick(); q != nil {
 			head := q.head()
 			head.take(r)
+			q.tasks.Add(-1)
 			if head.len() == 0 {
 				q.pop()
 			}
@@ -200,6 +201,9 @@ func (b *board) pick() *spanQueue {
 	}
 	return nil
 }
+
+// reserve is how many tasks wait for a slot and for nothing else.
+func (b *board) reserve() int { return int(b.plain.tasks.Load()) }
 
 // recheck wakes the slots to look again: the lease was renewed.
 func (b *board) recheck() {

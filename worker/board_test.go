@@ -123,7 +123,7 @@ func (m *boardModel) Finish(t *rapid.T) {
 		if r.silent.Load() {
 			delete(m.tasks, a)
 		} else {
-			m.board.out.add(r.key, a.index, &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}})
+			m.board.out.add(r.key, a.index, &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}}, false)
 			m.tasks[a] = reported
 		}
 		r.cancel(nil)

@@ -37,7 +37,7 @@ func (w *Worker) runCommand(ctx context.Context, s *slot, r *run) result {
 	if err != nil {
 		return result{kind: failed, err: errorText("make pipes for the command: " + err.Error())}
 	}
-	p := &proc{files: io.files}
+	p := &proc{}
 	err = w.guardian.run(request, p)
 	io.started(request)
 	if err != nil {
@@ -46,10 +46,8 @@ func (w *Worker) runCommand(ctx context.Context, s *slot, r *run) result {
 	}
 	// The context may end at any time from here on, and may have ended before.
 	unhook := context.AfterFunc(ctx, func() { terminate(ctx, r, p) })
-	output, tooMuch := io.read(s, p)
-	<-p.done
+	output, tooMuch, tail := io.read(s, p)
 	stopped := !unhook()
-	tail := io.finish()
 
 	switch err := p.err; {
 	case errors.Is(err, errGuardLost):

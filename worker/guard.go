@@ -71,8 +71,6 @@ type guard struct {
 type proc struct {
 	guard *guard
 	id    uint64
-	// files are the agent's ends of its pipes.
-	files []*os.File
 	// done is closed when it has ended with its whole group, or did not start; the
 	// fields below are set then.
 	done   chan struct{}
@@ -203,15 +201,6 @@ func (g *guard) handle(kind byte, f fields) {
 		p.ending = ending{status: syscall.WaitStatus(f.number()), byLease: f.number() == 1}
 	}
 	delete(g.procs, p.id)
-	p.finish()
-}
-
-// finish ends the reading of output that is held open from outside the group.
-func (p *proc) finish() {
-	deadline := time.Now().Add(drainTimeout)
-	for _, f := range p.files {
-		_ = f.SetDeadline(deadline)
-	}
 	close(p.done)
 }
 
@@ -237,7 +226,7 @@ func (g *guard) end() {
 	for id, p := range g.procs {
 		p.err = errGuardLost
 		delete(g.procs, id)
-		p.finish()
+		close(p.done)
 	}
 }
 

@@ -70,18 +70,9 @@ func (g *guardProcess) lookAfter(thorough bool) time.Duration {
 // who gets it next knows that nothing is left.
 func (g *guardProcess) shutDown() {
 	g.killAll()
-	// A command that is being started would be missed; behind it none is started.
-	g.forking.Lock()
-	g.killAll()
-	g.forking.Unlock()
 	for {
 		g.mu.Lock()
-		live := 0
-		for _, p := range g.groups {
-			if p.leader != 0 {
-				live++
-			}
-		}
+		live := len(g.groups)
 		g.mu.Unlock()
 		if live == 0 {
 			break
@@ -98,7 +89,6 @@ func (g *guardProcess) shutDown() {
 func (g *guardProcess) killAll() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.closing = true
 	for _, p := range g.groups {
 		p.kill(unix.SIGKILL)
 	}

@@ -9,8 +9,6 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/rota-scheduler/rota/task"
 )
 
 // guardEnv marks a process as a guard. No command can have it in its environment.
@@ -62,20 +60,15 @@ func guardMain() int {
 	g := &guardProcess{
 		agent: os.Getppid(), null: null,
 		groups: map[uint64]*procGroup{}, byLeader: map[int]*procGroup{},
-		// An agent has at most one command a slot.
-		starts: make(chan *procGroup, task.MaxSlots),
 		forked: make(chan struct{}, 1), look: make(chan struct{}, 1), behind: make(chan struct{}, 1),
 	}
 	if len(os.Args) > 1 {
 		g.scratch = os.Args[1]
 	}
-	go g.read()
 	go g.flush()
 	go g.reap()
 	go g.enforce()
-	for p := range g.starts {
-		g.start(p)
-	}
+	g.read()
 	return 0
 }
 

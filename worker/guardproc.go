@@ -17,8 +17,6 @@ type guardProcess struct {
 	agent   int
 	null    int
 	scratch string
-	// starts is for the main thread, which alone starts commands.
-	starts chan *procGroup
 	// forked has an element when there is a child to wait for; look, when there are
 	// deadlines or dying groups to look after; behind, when there is a backlog.
 	forked, look, behind chan struct{}
@@ -38,17 +36,13 @@ type guardProcess struct {
 	// exclusive tasks the agent itself runs.
 	deadline time.Duration
 	holds    int
-	closing  bool
 }
 
 // procGroup is a command with all its processes, but for those that have left its
 // group. Its number is leader, the process that was started.
 type procGroup struct {
 	request *startRequest
-	// leader is 0 before the start.
-	leader int
-	// signal is one that came before the start.
-	signal unix.Signal
+	leader  int
 	// byLease says that the deadline has killed it.
 	byLease bool
 	// exited says that leader has ended with status, and others may be dying.
@@ -56,7 +50,8 @@ type procGroup struct {
 	status syscall.WaitStatus
 }
 
-// read does what the agent says. When the agent is gone, it ends everything.
+// read does what the agent says, on the main thread. When the agent is gone, it ends
+// everything.
 func (g *guardProcess) read() {
 	var in frames
 	var files []int
@@ -103,18 +98,17 @@ func filesOf(oob []byte) (files []int) {
 }
 
 func (g *guardProcess) handle(kind byte, body []byte, files *[]int) error {
+	if kind == frameStart {
+		r, err := parseStart(body, files)
+		if err == nil {
+			g.start(r)
+		}
+		return err
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f := fields{rest: body}
 	switch kind {
-	case frameStart:
-		r, err := parseStart(body, files)
-		if err != nil {
-			return err
-		}
-		p := &procGroup{request: r}
-		g.groups[r.id] = p
-		g.starts <- p
 	case frameSignal:
 		id, sig := f.number(), unix.Signal(f.number())
 		if p := g.groups[id]; p != nil {
@@ -139,14 +133,11 @@ func (g *guardProcess) handle(kind byte, body []byte, files *[]int) error {
 // kill signals the group. The caller has the lock, under which leaders are reaped,
 // so the number is not another's: the leader runs, or is dead and not reaped.
 func (p *procGroup) kill(sig unix.Signal) {
-	switch {
-	case p.leader == 0:
-		p.signal = sig
-	case p.exited:
+	if p.exited {
 		// All that was left got SIGKILL then, which reaches also what is just forked.
-	default:
-		_ = unix.Kill(-p.leader, sig)
+		return
 	}
+	_ = unix.Kill(-p.leader, sig)
 }
 
 // tell sends an event to the agent, without ever waiting for it: an agent that is
@@ -186,26 +177,16 @@ func (g *guardProcess) flush() {
 	}
 }
 
-// start starts one command, on the main thread.
-func (g *guardProcess) start(p *procGroup) {
-	r := p.request
+// start starts one command.
+func (g *guardProcess) start(r *startRequest) {
 	g.forking.Lock()
-	pid, err := g.fork(p)
-	g.mu.Lock()
-	if err != nil {
-		delete(g.groups, r.id)
-	} else {
-		p.leader = pid
-		g.byLeader[pid] = p
-		// What came while it was started counts as well.
-		if p.signal != 0 {
-			p.kill(p.signal)
-		}
-		if g.closing {
-			p.kill(unix.SIGKILL)
-		}
+	pid, err := g.fork(r)
+	if err == nil {
+		p := &procGroup{request: r, leader: pid}
+		g.mu.Lock()
+		g.groups[r.id], g.byLeader[pid] = p, p
+		g.mu.Unlock()
 	}
-	g.mu.Unlock()
 	g.forking.Unlock()
 	closeFiles(r.files()...)
 	if err != nil {
@@ -218,13 +199,14 @@ func (g *guardProcess) start(p *procGroup) {
 	}
 }
 
-func (g *guardProcess) fork(p *procGroup) (int, error) {
-	r := p.request
-	g.mu.Lock()
-	refused := g.closing || p.signal != 0 || r.exclusive && bootNow() >= g.deadline
-	g.mu.Unlock()
-	if refused {
-		return 0, unix.ECANCELED
+func (g *guardProcess) fork(r *startRequest) (int, error) {
+	if r.exclusive {
+		g.mu.Lock()
+		refused := bootNow() >= g.deadline
+		g.mu.Unlock()
+		if refused {
+			return 0, unix.ECANCELED
+		}
 	}
 	stdin := g.null
 	if r.stdin >= 0 {

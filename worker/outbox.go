@@ -3,6 +3,7 @@ package worker
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 )
@@ -20,11 +21,21 @@ const (
 	// openSearch is how many groups, newest first, are tried for a result to join. It
 	// is bounded so that thousands of jobs of one task do not search in vain.
 	openSearch = 8
+	// reportHold is how long results may gather while slots have more to do. A
+	// message costs every server a log entry, about 1 ms of CPU, so a worker that
+	// reports each short command by itself has little left to run commands with. It
+	// is half of what the leader lets a worker have in advance (100 ms), so results
+	// wait no longer for their report than tasks do for their slot.
+	reportHold = 50 * time.Millisecond
 )
 
 // outbox keeps the results of tasks until the leader has answered for them, across
 // streams, servers and sessions. Results that come while messages are under way
 // gather in groups and make up the next message: the batch grows with the load.
+//
+// While slots have tasks in reserve, results also gather up to reportHold, or until
+// they are as many as those tasks: a leader that hears of half of them in time to
+// send more keeps the slots busy. Whatever somebody waits for goes at once.
 //
 // Slots call add; all else is for the one goroutine that owns the stream, except
 // settle, which the reader of that stream calls.
@@ -38,6 +49,11 @@ type outbox struct {
 	room *sync.Cond
 	// open is groups that no message has yet, oldest first.
 	open []*group
+	// gathered is how many results are in open, since when there are any, on monoNow,
+	// and whether one of them must not wait.
+	gathered int
+	since    time.Duration
+	urgent   bool
 	// messages is what was sent at least once, oldest first. The first `sent` of them
 	// are under way on the stream that is open now.
 	messages []*message
@@ -62,11 +78,13 @@ func newOutbox() *outbox {
 	return o
 }
 
-// add puts in the result of one task.
-func (o *outbox) add(k key, index uint32, res *result) {
+// add puts in the result of one task. urgent says that others wait for it to be
+// recorded before they can begin.
+func (o *outbox) add(k key, index uint32, res *result, urgent bool) {
 	o.mu.Lock()
 	g := o.groupFor(k, res)
 	o.bytes.Add(int64(g.append(index, res)))
+	o.gather(1, urgent)
 	o.mu.Unlock()
 	o.wake()
 }
@@ -80,9 +98,19 @@ func (o *outbox) addRanges(k key, ranges []indexRange, res *result) {
 	g := o.groupFor(k, res)
 	for _, r := range ranges {
 		o.bytes.Add(int64(g.appendRange(r)))
+		o.gather(int(r.end-r.first), true)
 	}
 	o.mu.Unlock()
 	o.wake()
+}
+
+// gather counts results that have joined the open groups.
+func (o *outbox) gather(n int, urgent bool) {
+	if o.gathered == 0 {
+		o.since = monoNow()
+	}
+	o.gathered += n
+	o.urgent = o.urgent || urgent
 }
 
 func (o *outbox) groupFor(k key, res *result) *group {
@@ -132,6 +160,17 @@ func (o *outbox) rewind() {
 	o.sent, o.seq = 0, 0
 }
 
+// hold returns for how long results should still gather, with so many tasks in
+// reserve; 0: next may be called now.
+func (o *outbox) hold(reserve int) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.gathered == 0 || o.urgent || o.gathered >= reserve || o.sent < len(o.messages) || o.bytes.Load() >= maxReport {
+		return 0
+	}
+	return max(0, o.since+reportHold-monoNow())
+}
+
 // next returns the next message to send; nil: nothing may be sent now.
 func (o *outbox) next() *rotav1.Reports {
 	o.mu.Lock()
@@ -162,8 +201,11 @@ func (o *outbox) seal() {
 	}
 	taken := o.open[:n:n]
 	o.open = o.open[n:]
+	for _, g := range taken {
+		o.gathered -= g.count
+	}
 	if len(o.open) == 0 {
-		o.open = nil
+		o.open, o.urgent = nil, false
 	}
 	o.sealing = size
 	o.mu.Unlock()

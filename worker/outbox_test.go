@@ -85,7 +85,7 @@ func TestOutboxReportsEachTaskExactlyOnce(t *testing.T) {
 			if res.hasExit {
 				want[a] = report{outcome: res.outcome, reason: res.reason, exit: &res.exit, stderr: string(res.stderr)}
 			}
-			o.add(k, uint32(i), &res)
+			o.add(k, uint32(i), &res, false)
 			if rapid.IntRange(0, 20).Draw(t, "drain now") == 0 {
 				o.rewind()
 				drain(t, o, d)
@@ -113,7 +113,7 @@ func TestCompletionsInAnyOrderBecomeOneRange(t *testing.T) {
 	for _, output := range []string{"", "x"} {
 		o := newOutbox()
 		for i := range uint32(64) {
-			o.add(key{1, 0}, i^7, &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}, output: []byte(output), runTime: 2})
+			o.add(key{1, 0}, i^7, &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}, output: []byte(output), runTime: 2}, false)
 		}
 		m := o.next()
 		require.Len(t, m.GetGroups(), 1)
@@ -130,7 +130,7 @@ func TestAFullOutboxHoldsUpTheSlots(t *testing.T) {
 	res := &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}, output: make([]byte, task.MaxPayload)}
 	for i := uint32(0); o.bytes.Load() <= maxOutbox; i++ {
 		o.waitRoom()
-		o.add(key{1, 0}, i, res)
+		o.add(key{1, 0}, i, res, false)
 	}
 	free := make(chan struct{})
 	go func() {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -15,23 +17,28 @@ const (
 	readSize = 4 << 10
 	// keepBuffer is the largest buffer that a slot keeps from task to task, bytes.
 	keepBuffer = 64 << 10
+	// quickEnd is how long a command's end is awaited before its outputs are followed.
+	// What a command writes within that time stands in the pipes (64 KiB each); one
+	// that writes more waits for the rest of it.
+	quickEnd = 5 * time.Millisecond
 )
 
-// pipes are the agent's ends of a command's standard files.
+// pipes are the agent's ends of a command's standard files. Following a pipe costs
+// a registration with the poller, a goroutine and a wake-up, which is a good part
+// of what a short command takes; so it is done for those only that run longer than
+// quickEnd. What a shorter one has written is read once it has ended.
 type pipes struct {
-	stdout, stderr *os.File
-	// stdin is for what did not fit into the pipe at once; nil: all did.
-	stdin     *os.File
-	rest      []byte
-	files     []*os.File
-	tail      tail
-	tailDone  chan struct{}
-	stdinDone chan struct{}
+	// stdout and stderr are -1 once they are closed or followed.
+	stdout, stderr int
+	// stdin is for what did not fit into the pipe at once; -1: all did.
+	stdin int
+	rest  []byte
+	tail  tail
 }
 
 // newPipes makes pipes and puts the command's ends into the request.
 func newPipes(stdin []byte, r *startRequest) (*pipes, error) {
-	p := &pipes{}
+	p := &pipes{stdout: -1, stderr: -1, stdin: -1}
 	err := p.open(stdin, r)
 	if err != nil {
 		p.close()
@@ -42,52 +49,54 @@ func newPipes(stdin []byte, r *startRequest) (*pipes, error) {
 }
 
 func (p *pipes) open(stdin []byte, r *startRequest) (err error) {
-	if p.stdout, r.stdout, err = outPipe(); err != nil {
+	// Only these ends are non-blocking: programs do not expect that of theirs.
+	if p.stdout, r.stdout, err = newPipe(); err != nil {
 		return err
 	}
-	if p.stderr, r.stderr, err = outPipe(); err != nil {
+	if err := unblock(p.stdout); err != nil {
 		return err
 	}
-	p.files = []*os.File{p.stdout, p.stderr}
+	if p.stderr, r.stderr, err = newPipe(); err != nil {
+		return err
+	}
+	if err := unblock(p.stderr); err != nil {
+		return err
+	}
 	if len(stdin) == 0 {
 		return nil
 	}
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+	if r.stdin, p.stdin, err = newPipe(); err != nil {
 		return err
 	}
-	r.stdin = fds[0]
-	if err := unix.SetNonblock(fds[1], true); err != nil {
-		closeFiles(fds[1])
+	if err := unblock(p.stdin); err != nil {
 		return err
 	}
-	// As a rule the payload fits into the pipe, and needs no goroutine.
-	n, err := unix.Write(fds[1], stdin)
+	// As a rule the payload fits into the pipe.
+	n, err := unix.Write(p.stdin, stdin)
 	if err != nil && !errors.Is(err, unix.EAGAIN) {
-		closeFiles(fds[1])
 		return err
 	}
 	if n == len(stdin) {
-		return unix.Close(fds[1])
+		closeFiles(p.stdin)
+		p.stdin = -1
+		return nil
 	}
 	p.rest = stdin[max(n, 0):]
-	p.stdin = os.NewFile(uintptr(fds[1]), "stdin")
-	p.files = append(p.files, p.stdin)
 	return nil
 }
 
-// outPipe makes a pipe that is read here and written by a command. Only this end is
-// non-blocking: programs do not expect that of their standard output.
-func outPipe() (*os.File, int, error) {
+func newPipe() (read, write int, err error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		return nil, -1, err
+		return -1, -1, err
 	}
-	if err := unix.SetNonblock(fds[0], true); err != nil {
-		closeFiles(fds[0], fds[1])
-		return nil, -1, err
-	}
-	return os.NewFile(uintptr(fds[0]), "pipe"), fds[1], nil
+	return fds[0], fds[1], nil
+}
+
+// unblock makes a file that was just made non-blocking: it has no flags to keep.
+func unblock(fd int) error {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_NONBLOCK)
+	return err
 }
 
 // started closes the command's ends here: the guard has got them, or nobody will.
@@ -105,36 +114,96 @@ func closeFiles(fds ...int) {
 }
 
 func (p *pipes) close() {
-	for _, f := range []*os.File{p.stdin, p.stdout, p.stderr} {
-		if f != nil {
-			_ = f.Close()
+	closeFiles(p.stdin, p.stdout, p.stderr)
+	p.stdin, p.stdout, p.stderr = -1, -1, -1
+}
+
+// read reads the outputs until they end or the command has ended, and closes all.
+// Of standard output it returns all, or that it is too much; the command is killed
+// then. Of standard error it returns the end.
+func (p *pipes) read(s *slot, c *proc) (output []byte, tooMuch bool, stderr []byte) {
+	b := s.stdout[:0]
+	var ended bool
+	if p.stdin < 0 && c.endsWithin(quickEnd) {
+		if b, ended = drainPipe(p.stdout, b); ended {
+			ended = p.tail.drain(p.stderr)
+		}
+	}
+	if ended {
+		p.close()
+	} else {
+		b, tooMuch = p.follow(b, c)
+	}
+	s.stdout = nil
+	if cap(b) <= keepBuffer {
+		s.stdout = b
+	}
+	<-c.done
+	return b, tooMuch, p.tail.bytes()
+}
+
+// endsWithin waits for the command's end, and says whether it came.
+func (c *proc) endsWithin(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-c.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// drainPipe appends what stands in a pipe, and says whether that was all: a process
+// that has left the command's group may hold it open.
+func drainPipe(fd int, b []byte) (_ []byte, ended bool) {
+	for {
+		b = roomFor(b)
+		n, err := unix.Read(fd, b[len(b):cap(b)])
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return b, !errors.Is(err, unix.EAGAIN)
+		case n == 0:
+			return b, true
+		default:
+			b = b[:len(b)+n]
 		}
 	}
 }
 
-// read reads the outputs until they end or the command has ended. Of standard
-// output it returns all, or that it is too much; the command is killed then.
-func (p *pipes) read(s *slot, c *proc) (output []byte, tooMuch bool) {
-	p.tailDone = make(chan struct{})
-	go func() {
-		defer close(p.tailDone)
-		p.tail.readFrom(p.stderr)
-	}()
-	if p.stdin != nil {
-		p.stdinDone = make(chan struct{})
-		go func() {
-			defer close(p.stdinDone)
-			// A command need not read its input.
-			_, _ = p.stdin.Write(p.rest)
-			_ = p.stdin.Close()
-		}()
+func roomFor(b []byte) []byte {
+	if cap(b)-len(b) >= readSize {
+		return b
 	}
-	b := s.stdout[:0]
-	for {
-		if cap(b)-len(b) < readSize {
-			b = append(make([]byte, 0, max(readSize, 2*cap(b))), b...)
+	return append(make([]byte, 0, max(readSize, 2*cap(b))), b...)
+}
+
+// follow reads the outputs as they come, until drainTimeout after the command's end.
+func (p *pipes) follow(b []byte, c *proc) (_ []byte, tooMuch bool) {
+	stdout, stderr := os.NewFile(uintptr(p.stdout), "stdout"), os.NewFile(uintptr(p.stderr), "stderr")
+	files := []*os.File{stdout, stderr}
+	var others sync.WaitGroup
+	if p.stdin >= 0 {
+		stdin := os.NewFile(uintptr(p.stdin), "stdin")
+		files = append(files, stdin)
+		others.Go(func() {
+			// A command need not read its input.
+			_, _ = stdin.Write(p.rest)
+			_ = stdin.Close()
+		})
+	}
+	p.stdin, p.stdout, p.stderr = -1, -1, -1
+	others.Go(func() { p.tail.readFrom(stderr) })
+	others.Go(func() {
+		<-c.done
+		for _, f := range files {
+			_ = f.SetDeadline(time.Now().Add(drainTimeout))
 		}
-		n, err := p.stdout.Read(b[len(b):cap(b)])
+	})
+	for {
+		b = roomFor(b)
+		n, err := stdout.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
 		if len(b) > task.MaxPayload {
 			tooMuch = true
@@ -145,21 +214,11 @@ func (p *pipes) read(s *slot, c *proc) (output []byte, tooMuch bool) {
 			break
 		}
 	}
-	s.stdout = nil
-	if cap(b) <= keepBuffer {
-		s.stdout = b
+	others.Wait()
+	for _, f := range files {
+		_ = f.Close()
 	}
 	return b, tooMuch
-}
-
-// finish closes everything and returns the end of standard error.
-func (p *pipes) finish() []byte {
-	<-p.tailDone
-	if p.stdinDone != nil {
-		<-p.stdinDone
-	}
-	p.close()
-	return p.tail.bytes()
 }
 
 // tail keeps the end of what is written to it.
@@ -167,20 +226,41 @@ type tail struct{ b []byte }
 
 func (t *tail) readFrom(f *os.File) {
 	for {
-		if len(t.b) == cap(t.b) {
-			switch {
-			case cap(t.b) < 2*task.MaxStderrTail:
-				t.b = append(make([]byte, 0, max(512, 2*cap(t.b))), t.b...)
-			default:
-				t.b = t.b[:copy(t.b, t.b[len(t.b)-task.MaxStderrTail:])]
-			}
-		}
-		n, err := f.Read(t.b[len(t.b):cap(t.b)])
+		n, err := f.Read(t.room())
 		t.b = t.b[:len(t.b)+n]
 		if err != nil {
 			return
 		}
 	}
+}
+
+// drain is drainPipe for what is not worth keeping whole.
+func (t *tail) drain(fd int) (ended bool) {
+	for {
+		n, err := unix.Read(fd, t.room())
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return !errors.Is(err, unix.EAGAIN)
+		case n == 0:
+			return true
+		default:
+			t.b = t.b[:len(t.b)+n]
+		}
+	}
+}
+
+// room returns where to read to next.
+func (t *tail) room() []byte {
+	if len(t.b) == cap(t.b) {
+		switch {
+		case cap(t.b) < 2*task.MaxStderrTail:
+			t.b = append(make([]byte, 0, max(512, 2*cap(t.b))), t.b...)
+		default:
+			t.b = t.b[:copy(t.b, t.b[len(t.b)-task.MaxStderrTail:])]
+		}
+	}
+	return t.b[len(t.b):cap(t.b)]
 }
 
 func (t *tail) bytes() []byte {

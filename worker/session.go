@@ -157,7 +157,9 @@ func (w *Worker) write(ctx context.Context, stream sessionStream, silence *watch
 			}
 			continue
 		}
-		if m := w.out.next(); m != nil {
+		if hold := w.out.hold(w.board.reserve()); hold > 0 {
+			timer.Reset(min(hold, w.nextBeat()))
+		} else if m := w.out.next(); m != nil {
 			if err := stream.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Reports{Reports: m}}); err != nil {
 				return err
 			}

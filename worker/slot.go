@@ -57,7 +57,9 @@ func (w *Worker) finish(r *run, res result) {
 		return
 	}
 	res.runTime = monoNow() - r.started
-	w.out.add(r.key, r.task.Index, &res)
+	// The next task of a serial job begins when this one is recorded; a cancel is
+	// over when it is confirmed.
+	w.out.add(r.key, r.task.Index, &res, r.work.exclusive || res.outcome == rotav1.Outcome_OUTCOME_STOPPED)
 }
 
 func (w *Worker) execute(s *slot, r *run) result {

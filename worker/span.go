@@ -2,6 +2,7 @@ package worker
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
@@ -109,6 +110,8 @@ type spanQueue struct {
 	spans []*span
 	// taken is how many at the front are used up.
 	taken int
+	// tasks is how many tasks there are. It may be read without the board's lock.
+	tasks atomic.Int64
 }
 
 func (q *spanQueue) head() *span {
@@ -118,7 +121,10 @@ func (q *spanQueue) head() *span {
 	return q.spans[q.taken]
 }
 
-func (q *spanQueue) push(s *span) { q.spans = append(q.spans, s) }
+func (q *spanQueue) push(s *span) {
+	q.spans = append(q.spans, s)
+	q.tasks.Add(int64(s.len()))
+}
 
 func (q *spanQueue) pop() {
 	q.spans[q.taken] = nil
@@ -140,6 +146,8 @@ func (q *spanQueue) filter(keep func(*span) bool) {
 	for _, s := range q.spans[q.taken:] {
 		if keep(s) {
 			kept = append(kept, s)
+		} else {
+			q.tasks.Add(-int64(s.len()))
 		}
 	}
 	q.spans, q.taken = kept, 0
@@ -157,6 +165,7 @@ func (q *spanQueue) remove(k key, wanted *indexSet) (gone []indexRange) {
 		wanted.each(indexRange{s.next, s.end}, func(r indexRange, in bool) {
 			if in {
 				gone = append(gone, r)
+				q.tasks.Add(-int64(r.end - r.first))
 				hit = true
 			} else {
 				kept = append(kept, s.part(r))
