@@ -10,10 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A sender that goes on while its follower refuses is let go, although nobody reads the
-// answers any more: raft stops reading at the first refusal.
-func TestPipelineEndsAtARefusal(t *testing.T) {
-	t.Parallel()
+// openTransports are a leader's and a follower's.
+func openTransports(t *testing.T) (leader, follower raft.Transport) {
+	t.Helper()
 	open := func() raft.Transport {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
@@ -21,7 +20,14 @@ func TestPipelineEndsAtARefusal(t *testing.T) {
 		t.Cleanup(func() { require.NoError(t, tr.Close()) })
 		return tr
 	}
-	leader, follower := open(), open()
+	return open(), open()
+}
+
+// A sender that goes on while its follower refuses is let go, although nobody reads the
+// answers any more: raft stops reading at the first refusal.
+func TestPipelineEndsAtARefusal(t *testing.T) {
+	t.Parallel()
+	leader, follower := openTransports(t)
 	stop := make(chan struct{})
 	defer close(stop)
 	go func() {
@@ -37,8 +43,10 @@ func TestPipelineEndsAtARefusal(t *testing.T) {
 	}()
 	p, err := leader.AppendEntriesPipeline("follower", follower.LocalAddr())
 	require.NoError(t, err)
+	commit := uint64(0)
 	send := func() error {
-		_, err := p.AppendEntries(&raft.AppendEntriesRequest{Term: 1}, &raft.AppendEntriesResponse{})
+		commit++
+		_, err := p.AppendEntries(&raft.AppendEntriesRequest{Term: 1, LeaderCommitIndex: commit}, &raft.AppendEntriesResponse{})
 		return err
 	}
 	answer := func() bool {
@@ -72,4 +80,62 @@ func TestPipelineEndsAtARefusal(t *testing.T) {
 	}
 	require.NoError(t, p.Close())
 	require.NoError(t, p.Close())
+}
+
+// What tells a follower nothing is not sent; a commit, an entry, and a sign of life now
+// and then are.
+func TestPipelineDoesNotRepeatItself(t *testing.T) {
+	t.Parallel()
+	leader, follower := openTransports(t)
+	arrived := make(chan *raft.AppendEntriesRequest, 10)
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		for {
+			select {
+			case rpc := <-follower.Consumer():
+				arrived <- rpc.Command.(*raft.AppendEntriesRequest)
+				rpc.Respond(&raft.AppendEntriesResponse{Success: true}, nil)
+			case <-stop:
+				return
+			}
+		}
+	}()
+	p, err := leader.AppendEntriesPipeline("follower", follower.LocalAddr())
+	require.NoError(t, err)
+	defer p.Close()
+	go func() {
+		for {
+			select {
+			case <-p.Consumer():
+			case <-stop:
+				return
+			}
+		}
+	}()
+	send := func(req *raft.AppendEntriesRequest) {
+		_, err := p.AppendEntries(req, &raft.AppendEntriesResponse{})
+		require.NoError(t, err)
+	}
+	next := func() *raft.AppendEntriesRequest {
+		select {
+		case req := <-arrived:
+			return req
+		case <-time.After(10 * time.Second):
+			require.Fail(t, "nothing arrived")
+			return nil
+		}
+	}
+	entry := &raft.AppendEntriesRequest{LeaderCommitIndex: 1, Entries: []*raft.Log{{Index: 2}}}
+	send(entry)
+	send(&raft.AppendEntriesRequest{LeaderCommitIndex: 1, PrevLogEntry: 2})
+	send(&raft.AppendEntriesRequest{LeaderCommitIndex: 2, PrevLogEntry: 2})
+	require.Len(t, next().Entries, 1)
+	require.Equal(t, uint64(2), next().LeaderCommitIndex)
+	said := time.Now()
+	for len(arrived) == 0 {
+		require.Less(t, time.Since(said), 10*time.Second, "a pipeline without news gives no sign of life")
+		send(&raft.AppendEntriesRequest{LeaderCommitIndex: 2, PrevLogEntry: 2})
+	}
+	require.GreaterOrEqual(t, time.Since(said), idlePace/2)
 }
