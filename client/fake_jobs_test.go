@@ -138,7 +138,7 @@ func (s *fakeServer) AppendTasks(_ context.Context, req *rotav1.AppendTasksReque
 		first, total := int(req.GetFirstIndex()), len(j.payloads)
 		switch {
 		case first > total:
-			err = task.Errorf(task.KindConflict, "gap: the job has %d tasks, these begin at %d", total, first)
+			err = task.Errorf(task.KindInvalid, "gap: the job has %d tasks, these begin at %d", total, first)
 		case first < total:
 			again := &fakeJob{spec: j.spec}
 			(&fakeCluster{manual: true}).grow(again, req.GetTasks())

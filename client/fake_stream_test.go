@@ -10,9 +10,12 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 )
 
-// submitMethod is what each item of a stream of submits counts as: faults are
-// scripted for it however it travels.
-const submitMethod = "/rota.v1.JobService/Submit"
+// submitMethod and appendMethod are what the items of a stream of submits count as:
+// faults are scripted for them however they travel.
+const (
+	submitMethod = "/rota.v1.JobService/Submit"
+	appendMethod = "/rota.v1.JobService/AppendTasks"
+)
 
 func (s *fakeServer) SubmitStream(stream grpc.BidiStreamingServer[rotav1.SubmitStreamRequest, rotav1.SubmitStreamResponse]) error {
 	if err := s.lead(submitMethod); err != nil {
@@ -41,7 +44,13 @@ func (s *fakeServer) SubmitStream(stream grpc.BidiStreamingServer[rotav1.SubmitS
 func (s *fakeServer) submitItem(stream grpc.ServerStream, item *rotav1.SubmitItem) *rotav1.SubmitStreamResponse {
 	a := &rotav1.SubmitAnswer{Seq: item.GetSeq()}
 	out := &rotav1.SubmitStreamResponse{Answers: []*rotav1.SubmitAnswer{a}}
-	resp, err := s.unary(stream.Context(), item.GetRequest(), &grpc.UnaryServerInfo{FullMethod: submitMethod}, s.submitAny)
+	var resp any
+	var err error
+	if item.GetAppend() != nil {
+		_, err = s.unary(stream.Context(), item.GetAppend(), &grpc.UnaryServerInfo{FullMethod: appendMethod}, s.appendAny)
+	} else {
+		resp, err = s.unary(stream.Context(), item.GetRequest(), &grpc.UnaryServerInfo{FullMethod: submitMethod}, s.submitAny)
+	}
 	if err != nil {
 		st, _ := status.FromError(err)
 		a.Code, a.Message = uint32(st.Code()), st.Message()
@@ -71,4 +80,8 @@ func (s *fakeServer) followed(seq, job uint64) *rotav1.FollowedResults {
 
 func (s *fakeServer) submitAny(ctx context.Context, req any) (any, error) {
 	return s.Submit(ctx, req.(*rotav1.SubmitRequest))
+}
+
+func (s *fakeServer) appendAny(ctx context.Context, req any) (any, error) {
+	return s.AppendTasks(ctx, req.(*rotav1.AppendTasksRequest))
 }

@@ -39,7 +39,7 @@ type submitMux struct {
 	sent map[uint64]*muxCall
 }
 
-// muxCall is one submit on its way.
+// muxCall is one submit or append on its way.
 type muxCall struct {
 	item *rotav1.SubmitItem
 	size int
@@ -73,15 +73,37 @@ func (m *submitMux) submit(ctx context.Context, req *rotav1.SubmitRequest, follo
 	if !m.enqueue(call) {
 		return nil, nil, ErrClosed
 	}
+	resp, err := m.wait(ctx, call)
+	return resp, call.followed, err
+}
+
+// append is like the call AppendTasks. queued is called once the request has its place
+// in the stream, or will have none.
+func (m *submitMux) append(ctx context.Context, req *rotav1.AppendTasksRequest, queued func()) error {
+	call := &muxCall{
+		item: &rotav1.SubmitItem{Append: req}, answered: make(chan muxAnswer, 1),
+		size: len(req.GetTasks().GetPackedPayloads()) + 256,
+	}
+	ok := m.enqueue(call)
+	queued()
+	if !ok {
+		return ErrClosed
+	}
+	_, err := m.wait(ctx, call)
+	return err
+}
+
+// wait waits for the answer to a call that is queued.
+func (m *submitMux) wait(ctx context.Context, call *muxCall) (*rotav1.SubmitResponse, error) {
 	select {
 	case a := <-call.answered:
-		return a.resp, call.followed, a.err
+		return a.resp, a.err
 	case <-ctx.Done():
 		if m.withdraw(call) {
 			// It never left this process.
-			return nil, nil, wire.ToStatus(&task.Error{Kind: task.KindUnavailable, Msg: "not sent", Err: ctx.Err()})
+			return nil, wire.ToStatus(&task.Error{Kind: task.KindUnavailable, Msg: "not sent", Err: ctx.Err()})
 		}
-		return nil, nil, ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 

@@ -103,24 +103,33 @@ type submit struct {
 	hold bool
 
 	job *Job
-	// sent is the number of tasks that the servers have.
+	// sent is the number of tasks that are with the servers or on their way.
 	sent uint32
 	// count and packed are the tasks that are next.
 	count  uint32
 	packed []byte
+	// appends is the chunks on their way, oldest first.
+	appends []*chunk
 }
 
 // all submits a task for each payload.
 func (s *submit) all(payloads iter.Seq[[]byte]) (*Job, error) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer s.waitAppends()
+	defer cancel()
+	outer := s.ctx
+	s.ctx = ctx
 	limit := max(chunkBytes-proto.Size(s.req.GetSpec()), minChunkBytes)
 	for p := range payloads {
 		index := s.sent + s.count
 		if len(p) > task.MaxPayload {
-			return s.job, s.abandon(task.Errorf(task.KindTooLarge,
+			cancel()
+			return s.job, s.abandon(outer, task.Errorf(task.KindTooLarge,
 				"the payload of task %d has %d bytes, the limit is %d; put larger data where tasks can read it", index, len(p), task.MaxPayload))
 		}
 		if index >= task.MaxTasks {
-			return s.job, s.abandon(task.Errorf(task.KindTooLarge, "more than %d tasks; make several jobs of them", task.MaxTasks))
+			cancel()
+			return s.job, s.abandon(outer, task.Errorf(task.KindTooLarge, "more than %d tasks; make several jobs of them", task.MaxTasks))
 		}
 		if s.count > 0 && len(s.packed)+binary.MaxVarintLen32+len(p) > limit {
 			if err := s.flush(); err != nil {
@@ -140,10 +149,13 @@ func (s *submit) all(payloads iter.Seq[[]byte]) (*Job, error) {
 	if err := s.flush(); err != nil {
 		return s.job, err
 	}
+	if err := s.settle(0); err != nil {
+		return s.job, err
+	}
 	return s.job, s.close()
 }
 
-// flush sends the chunk and empties it.
+// flush sends the chunk and begins another one.
 func (s *submit) flush() error {
 	send := s.append
 	if s.job == nil {
@@ -153,8 +165,7 @@ func (s *submit) flush() error {
 		return err
 	}
 	s.sent += s.count
-	// gRPC has made its own bytes of a message before it sends it.
-	s.count, s.packed = 0, s.packed[:0]
+	s.count, s.packed = 0, nil
 	return nil
 }
 
@@ -173,17 +184,6 @@ func (s *submit) first(open bool) error {
 	return nil
 }
 
-// append adds the chunk to the job. It says where the chunk belongs, so it may be
-// sent again, by this process or by another that submits the same job anew.
-func (s *submit) append() error {
-	req := &rotav1.AppendTasksRequest{JobId: s.job.id, FirstIndex: s.sent, Tasks: s.tasks()}
-	op := call{op: s.job.op("append tasks to"), mutation: true, safe: true}
-	_, err := do(s.ctx, s.c, op, func(ctx context.Context, to *server) (*rotav1.AppendTasksResponse, error) {
-		return to.jobs.AppendTasks(ctx, req)
-	})
-	return err
-}
-
 func (s *submit) close() error {
 	req := &rotav1.CloseTasksRequest{JobId: s.job.id, Total: s.sent}
 	op := call{op: s.job.op("complete"), mutation: true, safe: true}
@@ -198,9 +198,10 @@ func (s *submit) tasks() *rotav1.TaskSet {
 }
 
 // abandon cancels the job, where it was made, because it can never be complete.
-func (s *submit) abandon(err error) error {
+func (s *submit) abandon(ctx context.Context, err error) error {
+	s.waitAppends()
 	if s.job != nil {
-		s.job.cleanup(s.ctx)
+		s.job.cleanup(ctx)
 	}
 	return err
 }

@@ -123,6 +123,36 @@ func TestLargeSubmitResumesThroughFaults(t *testing.T) {
 	}
 }
 
+func TestChunksOfALargeJobAreUnderWaySideBySide(t *testing.T) {
+	t.Parallel()
+	cluster, c := setup(t, 1)
+	cluster.inject("AppendTasks", fault{hang: true})
+	payloads := large(1000)
+	submitted := make(chan *client.Job)
+	go func() {
+		job, err := c.Submit(t.Context(), client.Request{Spec: upper, Payloads: client.Payloads(payloads...)})
+		if err != nil {
+			t.Error(err)
+		}
+		submitted <- job
+	}()
+	// One gets no answer, and others follow it nevertheless.
+	arrived := func() bool {
+		n := 0
+		for _, call := range cluster.calls {
+			if strings.HasSuffix(call, " AppendTasks") {
+				n++
+			}
+		}
+		return n >= 4
+	}
+	require.NoError(t, cluster.await(t.Context(), arrived))
+	cluster.servers[0].cut()
+	job := <-submitted
+	require.Equal(t, payloads, cluster.jobs[job.ID()].payloads)
+	require.False(t, cluster.jobs[job.ID()].open)
+}
+
 func TestRequestsStayBelowTheSizeOfALogEntry(t *testing.T) {
 	t.Parallel()
 	cluster, c := setup(t, 1)

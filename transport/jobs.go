@@ -113,13 +113,13 @@ func tasksOf(t *rotav1.TaskSet, open bool) (*logpb.Tasks, error) {
 
 // AppendTasks implements the job service.
 func (s *Server) AppendTasks(ctx context.Context, r *rotav1.AppendTasksRequest) (*rotav1.AppendTasksResponse, error) {
-	tasks, err := tasksOf(r.GetTasks(), false)
+	op, err := appendOp(r)
 	if err != nil {
 		return nil, wire.ToStatus(err)
 	}
 	return atLeader(ctx, s, r,
 		func(ctx context.Context, r *rotav1.AppendTasksRequest) (*rotav1.AppendTasksResponse, error) {
-			res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: r.JobId, FirstIndex: r.FirstIndex, Tasks: tasks}}})
+			res, err := s.node.Propose(ctx, op)
 			if err != nil {
 				return nil, err
 			}
@@ -128,6 +128,14 @@ func (s *Server) AppendTasks(ctx context.Context, r *rotav1.AppendTasksRequest) 
 		func(c grpc.ClientConnInterface, ctx context.Context, r *rotav1.AppendTasksRequest) (*rotav1.AppendTasksResponse, error) {
 			return rotav1.NewJobServiceClient(c).AppendTasks(ctx, r)
 		})
+}
+
+func appendOp(r *rotav1.AppendTasksRequest) (*logpb.Op, error) {
+	tasks, err := tasksOf(r.GetTasks(), false)
+	if err != nil {
+		return nil, err
+	}
+	return &logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: r.GetJobId(), FirstIndex: r.GetFirstIndex(), Tasks: tasks}}}, nil
 }
 
 // CloseTasks implements the job service.

@@ -104,12 +104,22 @@ func (w *submitStream) admit() bool {
 }
 
 func (w *submitStream) submit(item *rotav1.SubmitItem) {
-	op, spec, err := submitOp(item.GetRequest())
-	if err != nil {
-		w.answer(item, fsm.Result{}, err)
+	answer := func(r fsm.Result, err error) { w.answer(item, r, err) }
+	if item.GetAppend() != nil {
+		op, err := appendOp(item.GetAppend())
+		if err != nil {
+			answer(fsm.Result{}, err)
+			return
+		}
+		w.s.node.ProposeAsync(op, answer)
 		return
 	}
-	w.s.node.SubmitAsync(op, spec, func(r fsm.Result, err error) { w.answer(item, r, err) })
+	op, spec, err := submitOp(item.GetRequest())
+	if err != nil {
+		answer(fsm.Result{}, err)
+		return
+	}
+	w.s.node.SubmitAsync(op, spec, answer)
 }
 
 // answer puts out the answer to one item, and follows its job where that was asked for.

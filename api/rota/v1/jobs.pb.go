@@ -1042,7 +1042,10 @@ type SubmitItem struct {
 	Seq     uint64         `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
 	Request *SubmitRequest `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"`
 	// Also send the job's results on this stream, as its tasks complete.
-	Follow        bool `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
+	Follow bool `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
+	// Instead of request: tasks for an open job. The appends of a stream are taken in
+	// their order, so a job can have several under way.
+	Append        *AppendTasksRequest `protobuf:"bytes,4,opt,name=append,proto3" json:"append,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1096,6 +1099,13 @@ func (x *SubmitItem) GetFollow() bool {
 		return x.Follow
 	}
 	return false
+}
+
+func (x *SubmitItem) GetAppend() *AppendTasksRequest {
+	if x != nil {
+		return x.Append
+	}
+	return nil
 }
 
 type SubmitStreamResponse struct {
@@ -2968,12 +2978,13 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\aexisted\x18\x02 \x01(\bR\aexisted\x12#\n" +
 	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\"D\n" +
 	"\x13SubmitStreamRequest\x12-\n" +
-	"\asubmits\x18\x01 \x03(\v2\x13.rota.v1.SubmitItemR\asubmits\"h\n" +
+	"\asubmits\x18\x01 \x03(\v2\x13.rota.v1.SubmitItemR\asubmits\"\x9d\x01\n" +
 	"\n" +
 	"SubmitItem\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x120\n" +
 	"\arequest\x18\x02 \x01(\v2\x16.rota.v1.SubmitRequestR\arequest\x12\x16\n" +
-	"\x06follow\x18\x03 \x01(\bR\x06follow\"{\n" +
+	"\x06follow\x18\x03 \x01(\bR\x06follow\x123\n" +
+	"\x06append\x18\x04 \x01(\v2\x1b.rota.v1.AppendTasksRequestR\x06append\"{\n" +
 	"\x14SubmitStreamResponse\x12/\n" +
 	"\aanswers\x18\x01 \x03(\v2\x15.rota.v1.SubmitAnswerR\aanswers\x122\n" +
 	"\aresults\x18\x02 \x03(\v2\x18.rota.v1.FollowedResultsR\aresults\"\xaf\x01\n" +
@@ -3261,65 +3272,66 @@ var file_rota_v1_jobs_proto_depIdxs = []int32{
 	10, // 14: rota.v1.SubmitRequest.tasks:type_name -> rota.v1.TaskSet
 	14, // 15: rota.v1.SubmitStreamRequest.submits:type_name -> rota.v1.SubmitItem
 	11, // 16: rota.v1.SubmitItem.request:type_name -> rota.v1.SubmitRequest
-	16, // 17: rota.v1.SubmitStreamResponse.answers:type_name -> rota.v1.SubmitAnswer
-	17, // 18: rota.v1.SubmitStreamResponse.results:type_name -> rota.v1.FollowedResults
-	12, // 19: rota.v1.SubmitAnswer.response:type_name -> rota.v1.SubmitResponse
-	45, // 20: rota.v1.SubmitAnswer.error:type_name -> rota.v1.ErrorDetail
-	34, // 21: rota.v1.FollowedResults.groups:type_name -> rota.v1.ResultGroup
-	10, // 22: rota.v1.AppendTasksRequest.tasks:type_name -> rota.v1.TaskSet
-	8,  // 23: rota.v1.Job.spec:type_name -> rota.v1.JobSpec
-	2,  // 24: rota.v1.Job.state:type_name -> rota.v1.JobState
-	1,  // 25: rota.v1.Job.reason:type_name -> rota.v1.Reason
-	23, // 26: rota.v1.Job.tasks:type_name -> rota.v1.TaskCounts
-	44, // 27: rota.v1.Job.submitted_at:type_name -> google.protobuf.Timestamp
-	44, // 28: rota.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	44, // 29: rota.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	0,  // 30: rota.v1.Task.state:type_name -> rota.v1.TaskState
-	1,  // 31: rota.v1.Task.reason:type_name -> rota.v1.Reason
-	44, // 32: rota.v1.Task.not_before:type_name -> google.protobuf.Timestamp
-	43, // 33: rota.v1.Task.run_time:type_name -> google.protobuf.Duration
-	22, // 34: rota.v1.GetJobRequest.read:type_name -> rota.v1.ReadOptions
-	24, // 35: rota.v1.GetJobResponse.job:type_name -> rota.v1.Job
-	25, // 36: rota.v1.GetJobResponse.task:type_name -> rota.v1.Task
-	22, // 37: rota.v1.ListJobsRequest.read:type_name -> rota.v1.ReadOptions
-	2,  // 38: rota.v1.ListJobsRequest.states:type_name -> rota.v1.JobState
-	24, // 39: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
-	43, // 40: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
-	22, // 41: rota.v1.WaitJobRequest.read:type_name -> rota.v1.ReadOptions
-	24, // 42: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
-	5,  // 43: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
-	22, // 44: rota.v1.StreamResultsRequest.read:type_name -> rota.v1.ReadOptions
-	33, // 45: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
-	0,  // 46: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
-	1,  // 47: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
-	44, // 48: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
-	34, // 49: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
-	24, // 50: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
-	11, // 51: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
-	13, // 52: rota.v1.JobService.SubmitStream:input_type -> rota.v1.SubmitStreamRequest
-	18, // 53: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
-	20, // 54: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
-	26, // 55: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
-	28, // 56: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
-	30, // 57: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
-	32, // 58: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
-	36, // 59: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
-	38, // 60: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
-	12, // 61: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
-	15, // 62: rota.v1.JobService.SubmitStream:output_type -> rota.v1.SubmitStreamResponse
-	19, // 63: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
-	21, // 64: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
-	27, // 65: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
-	29, // 66: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
-	31, // 67: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
-	35, // 68: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
-	37, // 69: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
-	39, // 70: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
-	61, // [61:71] is the sub-list for method output_type
-	51, // [51:61] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	18, // 17: rota.v1.SubmitItem.append:type_name -> rota.v1.AppendTasksRequest
+	16, // 18: rota.v1.SubmitStreamResponse.answers:type_name -> rota.v1.SubmitAnswer
+	17, // 19: rota.v1.SubmitStreamResponse.results:type_name -> rota.v1.FollowedResults
+	12, // 20: rota.v1.SubmitAnswer.response:type_name -> rota.v1.SubmitResponse
+	45, // 21: rota.v1.SubmitAnswer.error:type_name -> rota.v1.ErrorDetail
+	34, // 22: rota.v1.FollowedResults.groups:type_name -> rota.v1.ResultGroup
+	10, // 23: rota.v1.AppendTasksRequest.tasks:type_name -> rota.v1.TaskSet
+	8,  // 24: rota.v1.Job.spec:type_name -> rota.v1.JobSpec
+	2,  // 25: rota.v1.Job.state:type_name -> rota.v1.JobState
+	1,  // 26: rota.v1.Job.reason:type_name -> rota.v1.Reason
+	23, // 27: rota.v1.Job.tasks:type_name -> rota.v1.TaskCounts
+	44, // 28: rota.v1.Job.submitted_at:type_name -> google.protobuf.Timestamp
+	44, // 29: rota.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	44, // 30: rota.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	0,  // 31: rota.v1.Task.state:type_name -> rota.v1.TaskState
+	1,  // 32: rota.v1.Task.reason:type_name -> rota.v1.Reason
+	44, // 33: rota.v1.Task.not_before:type_name -> google.protobuf.Timestamp
+	43, // 34: rota.v1.Task.run_time:type_name -> google.protobuf.Duration
+	22, // 35: rota.v1.GetJobRequest.read:type_name -> rota.v1.ReadOptions
+	24, // 36: rota.v1.GetJobResponse.job:type_name -> rota.v1.Job
+	25, // 37: rota.v1.GetJobResponse.task:type_name -> rota.v1.Task
+	22, // 38: rota.v1.ListJobsRequest.read:type_name -> rota.v1.ReadOptions
+	2,  // 39: rota.v1.ListJobsRequest.states:type_name -> rota.v1.JobState
+	24, // 40: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
+	43, // 41: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
+	22, // 42: rota.v1.WaitJobRequest.read:type_name -> rota.v1.ReadOptions
+	24, // 43: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
+	5,  // 44: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
+	22, // 45: rota.v1.StreamResultsRequest.read:type_name -> rota.v1.ReadOptions
+	33, // 46: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
+	0,  // 47: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
+	1,  // 48: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
+	44, // 49: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
+	34, // 50: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
+	24, // 51: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
+	11, // 52: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
+	13, // 53: rota.v1.JobService.SubmitStream:input_type -> rota.v1.SubmitStreamRequest
+	18, // 54: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
+	20, // 55: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
+	26, // 56: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
+	28, // 57: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
+	30, // 58: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
+	32, // 59: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
+	36, // 60: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
+	38, // 61: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
+	12, // 62: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
+	15, // 63: rota.v1.JobService.SubmitStream:output_type -> rota.v1.SubmitStreamResponse
+	19, // 64: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
+	21, // 65: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
+	27, // 66: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
+	29, // 67: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
+	31, // 68: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
+	35, // 69: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
+	37, // 70: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
+	39, // 71: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
+	62, // [62:72] is the sub-list for method output_type
+	52, // [52:62] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_rota_v1_jobs_proto_init() }
