@@ -27,6 +27,8 @@ type Disk struct {
 
 	full, failing atomic.Bool
 	slow          atomic.Int64
+	// hung, while it is there, is closed when syncs that hang may go on.
+	hung atomic.Pointer[chan struct{}]
 	// harmed counts calls that were refused or slowed down.
 	harmed atomic.Int64
 
@@ -89,6 +91,7 @@ func Mount(folder, mount string, seed uint64) (*Disk, error) {
 
 // Unmount ends the disk. No process may have files open on it.
 func (d *Disk) Unmount() error {
+	d.SetHung(false)
 	if err := d.server.Unmount(); err != nil {
 		return fmt.Errorf("unmount %s: %w", d.Mount, err)
 	}
@@ -104,6 +107,18 @@ func (d *Disk) SetFailing(on bool) { d.failing.Store(on) }
 
 // SetSlow makes every fsync take longer by so much; 0: no more.
 func (d *Disk) SetSlow(by time.Duration) { d.slow.Store(int64(by)) }
+
+// SetHung makes every fsync wait until it is called off.
+func (d *Disk) SetHung(on bool) {
+	var next *chan struct{}
+	if on {
+		c := make(chan struct{})
+		next = &c
+	}
+	if before := d.hung.Swap(next); before != nil {
+		close(*before)
+	}
+}
 
 // Harmed returns how many calls were refused or slowed down since the last time.
 func (d *Disk) Harmed() int64 { return d.harmed.Swap(0) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -122,4 +123,95 @@ func TestAFailingDiskFailsWritesAndSyncs(t *testing.T) {
 	require.Error(t, sh(d, `printf b >>a`))
 	d.SetFailing(false)
 	require.NoError(t, sh(d, `sync a`))
+}
+
+func TestASyncHangsUntilItIsCalledOff(t *testing.T) {
+	t.Parallel()
+	d := mounted(t)
+	require.NoError(t, sh(d, `printf a >a`))
+	d.SetHung(true)
+	done := make(chan error, 1)
+	go func() { done <- sh(d, `printf b >>a; sync a; printf done >b`) }()
+	require.Eventually(t, func() bool { return d.Harmed() > 0 }, 10*time.Second, time.Millisecond)
+	require.Equal(t, "none", content(t, d, "b"))
+	require.NoError(t, sh(d, `printf c >c`), "what does not sync does not wait")
+	d.SetHung(false)
+	require.NoError(t, <-done)
+	require.Equal(t, "done", content(t, d, "b"))
+}
+
+func TestAProcessThatHangsInASyncCanBeKilled(t *testing.T) {
+	t.Parallel()
+	d := mounted(t)
+	d.SetHung(true)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-ec", `cd "$0"; printf a >a; exec sync a`, d.Mount)
+	require.NoError(t, cmd.Start())
+	require.Eventually(t, func() bool { return d.Harmed() > 0 }, 10*time.Second, time.Millisecond)
+	cancel()
+	require.Error(t, cmd.Wait())
+	lost, err := d.PowerLoss(false)
+	require.NoError(t, err)
+	require.Positive(t, lost, "a sync that did not end has made nothing durable")
+	require.Equal(t, "none", content(t, d, "a"))
+}
+
+func TestNewNamesAreGoneWithoutASyncOfTheirFolder(t *testing.T) {
+	t.Parallel()
+	d := mounted(t)
+	require.NoError(t, sh(d, `mkdir in out; printf 1 >in/made; printf 2 >in/moved; sync in/moved in; mv in/moved out/moved
+		printf 3 >in/kept; sync in/kept; mv in/kept out/kept; sync out`))
+	require.Equal(t, "2", content(t, d, "out/moved"))
+	require.NoError(t, sh(d, `printf 4 >out/new; mv out/new out/newer; rm out/kept`))
+	_, err := d.PowerLoss(false)
+	require.NoError(t, err)
+	for name, want := range map[string]string{
+		"in/made": "", "in/moved": "none", "out/moved": "2", "in/kept": "none", "out/kept": "3", "out/new": "none", "out/newer": "none",
+	} {
+		require.Equal(t, want, content(t, d, name), name)
+	}
+	require.NoError(t, sh(d, `[ ! -e out/new ] && [ ! -e out/newer ] && [ "$(cat out/kept)" = 3 ]`), "it is seen through the mount too")
+}
+
+func TestAFileThatWasRemovedComesBackWithWhatWasSynced(t *testing.T) {
+	t.Parallel()
+	d := mounted(t)
+	require.NoError(t, sh(d, `printf old >a; sync a .; printf new >a; rm a; printf other >a`))
+	_, err := d.PowerLoss(false)
+	require.NoError(t, err)
+	require.Equal(t, "old", content(t, d, "a"))
+}
+
+func TestDamageIsDoneWhereSomethingIsWritten(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	small, large := filepath.Join(dir, "small"), filepath.Join(dir, "sub", "large")
+	require.NoError(t, os.Mkdir(filepath.Dir(large), 0o700))
+	before := append(bytes.Repeat([]byte{0xaa}, 1000), make([]byte, 1000)...)
+	require.NoError(t, os.WriteFile(small, []byte("x"), 0o600))
+	require.NoError(t, os.WriteFile(large, before, 0o600))
+	files, err := Files(dir, 100)
+	require.NoError(t, err)
+	require.Equal(t, []string{large}, files)
+
+	random := rand.New(rand.NewPCG(1, 1))
+	flipped := int64(0)
+	for range 20 {
+		n, err := Flip(large, random)
+		require.NoError(t, err)
+		flipped += n
+	}
+	require.Positive(t, flipped)
+	after, err := os.ReadFile(large)
+	require.NoError(t, err)
+	require.NotEqual(t, before[:1000], after[:1000])
+	require.Equal(t, before[1000:], after[1000:], "nothing is written there")
+
+	lost, err := CutShort(large, random)
+	require.NoError(t, err)
+	info, err := os.Stat(large)
+	require.NoError(t, err)
+	require.Less(t, info.Size(), int64(2000))
+	require.LessOrEqual(t, lost, 2000-info.Size())
 }

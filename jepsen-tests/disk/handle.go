@@ -110,8 +110,8 @@ func (h *handle) size() (int64, error) {
 }
 
 // Fsync implements fs.FileFsyncer.
-func (h *handle) Fsync(context.Context, uint32) syscall.Errno {
-	if errno := h.disk.wait(); errno != 0 {
+func (h *handle) Fsync(ctx context.Context, _ uint32) syscall.Errno {
+	if errno := h.disk.wait(ctx); errno != 0 {
 		return errno
 	}
 	h.disk.mu.Lock()

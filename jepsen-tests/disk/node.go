@@ -182,9 +182,9 @@ type folder struct {
 }
 
 // Fsyncdir implements fs.FileFsyncdirer.
-func (f *folder) Fsyncdir(context.Context, uint32) syscall.Errno {
+func (f *folder) Fsyncdir(ctx context.Context, _ uint32) syscall.Errno {
 	d := f.node.disk
-	if errno := d.wait(); errno != 0 {
+	if errno := d.wait(ctx); errno != 0 {
 		return errno
 	}
 	d.mu.Lock()
@@ -193,11 +193,19 @@ func (f *folder) Fsyncdir(context.Context, uint32) syscall.Errno {
 	return 0
 }
 
-// wait is what a sync has to go through.
-func (d *Disk) wait() syscall.Errno {
+// wait is what a sync has to go through. ctx ends when the process that asks for it does.
+func (d *Disk) wait(ctx context.Context) syscall.Errno {
 	if d.failing.Load() {
 		d.harmed.Add(1)
 		return syscall.EIO
+	}
+	if hung := d.hung.Load(); hung != nil {
+		d.harmed.Add(1)
+		select {
+		case <-*hung:
+		case <-ctx.Done():
+			return syscall.EINTR
+		}
 	}
 	if slow := d.slow.Load(); slow > 0 {
 		d.harmed.Add(1)

@@ -6,7 +6,8 @@
 //
 // A Switch reads the packets of every host from a TUN device and writes each to the host
 // that it is for, unless the Link between the two says otherwise: dropped, also in one
-// direction only, lost by chance, delayed, duplicated. Host.Do runs a function inside a
+// direction only, lost by chance, delayed, duplicated, slowed down to a rate, or answered
+// with a reset of its connection (reset.go). Host.Do runs a function inside a
 // host's namespace; processes and sockets that it starts there belong to that host.
 //
 // # Why loopback addresses

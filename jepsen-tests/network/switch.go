@@ -17,6 +17,8 @@ const (
 	// maxDelayed bounds the packets that wait; what comes beyond is lost, as with any
 	// queue of a network.
 	maxDelayed = 100_000
+	// maxLine is how long a packet waits at most before a link with a Rate.
+	maxLine = time.Second
 )
 
 // Link is what happens to packets on the way from one host to another.
@@ -27,13 +29,21 @@ type Link struct {
 	Loss, Duplicate float64
 	// Delay is added, and something between 0 and Jitter, so that packets overtake.
 	Delay, Jitter time.Duration
+	// Rate is how many bytes pass in a second; 0: no limit. What is too much waits in a
+	// line, and is lost where the line is long.
+	Rate float64
+	// Reset is how likely it is that a packet of TCP ends its connection, on both sides,
+	// as a firewall does that has forgotten it.
+	Reset float64
 }
 
 // Switch moves packets between hosts.
 type Switch struct {
-	mu      sync.Mutex
-	hosts   map[netip.Addr]*Host
-	links   map[[2]netip.Addr]Link
+	mu    sync.Mutex
+	hosts map[netip.Addr]*Host
+	links map[[2]netip.Addr]Link
+	// busy is until when a link with a Rate is at work.
+	busy    map[[2]netip.Addr]time.Time
 	random  *rand.Rand
 	delayed queue
 	number  uint64
@@ -48,7 +58,7 @@ type Switch struct {
 // NewSwitch returns a switch without hosts. seed decides what is lost and duplicated.
 func NewSwitch(seed uint64) *Switch {
 	s := &Switch{
-		hosts: map[netip.Addr]*Host{}, links: map[[2]netip.Addr]Link{}, random: rand.New(rand.NewPCG(seed, 1)),
+		hosts: map[netip.Addr]*Host{}, links: map[[2]netip.Addr]Link{}, busy: map[[2]netip.Addr]time.Time{}, random: rand.New(rand.NewPCG(seed, 1)),
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	s.readers.Go(s.deliverDelayed)
@@ -71,6 +81,7 @@ func (s *Switch) Heal() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.links)
+	clear(s.busy)
 	n := s.touched
 	s.touched = 0
 	return n
@@ -134,7 +145,8 @@ func (s *Switch) forward(from, to netip.Addr, data []byte) {
 	if dst == nil {
 		return
 	}
-	l, harmed := s.links[[2]netip.Addr{from, to}]
+	way := [2]netip.Addr{from, to}
+	l, harmed := s.links[way]
 	if !harmed {
 		dst.receive(data)
 		return
@@ -144,10 +156,18 @@ func (s *Switch) forward(from, to netip.Addr, data []byte) {
 	case l.Cut, s.random.Float64() < l.Loss:
 		s.touched++
 		return
+	case s.random.Float64() < l.Reset && s.reset(from, dst, data):
+		s.touched++
+		return
 	case s.random.Float64() < l.Duplicate:
 		copies = 2
 	}
-	delay := l.Delay
+	line := s.line(way, l.Rate, len(data))
+	if line > maxLine {
+		s.touched++
+		return
+	}
+	delay := l.Delay + line
 	if l.Jitter > 0 {
 		delay += time.Duration(s.random.Int64N(int64(l.Jitter)))
 	}
@@ -166,6 +186,40 @@ func (s *Switch) forward(from, to netip.Addr, data []byte) {
 	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// line puts a packet into the line before a link, and returns how long it waits there.
+func (s *Switch) line(way [2]netip.Addr, rate float64, length int) time.Duration {
+	if rate == 0 {
+		return 0
+	}
+	now := time.Now()
+	free := s.busy[way]
+	if free.Before(now) {
+		free = now
+	}
+	if wait := free.Sub(now); wait > maxLine {
+		return wait // it is not let in
+	}
+	free = free.Add(time.Duration(float64(length) / rate * float64(time.Second)))
+	s.busy[way] = free
+	return free.Sub(now)
+}
+
+// reset ends the connection that a packet belongs to, on both sides; false: it is none of
+// TCP, or ends it itself.
+func (s *Switch) reset(from netip.Addr, dst *Host, data []byte) bool {
+	there, back := resets(data)
+	if there == nil && back == nil {
+		return false
+	}
+	if there != nil {
+		dst.receive(there)
+	}
+	if src := s.hosts[from]; src != nil && back != nil {
+		src.receive(back)
+	}
+	return true
 }
 
 // deliverDelayed delivers what waits, when its time has come.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 
@@ -99,4 +100,54 @@ func TestWhatAHostListensOnIsNotReachedFromThisMachine(t *testing.T) {
 	pair(t)
 	_, err := net.DialTimeout("tcp4", "127.9.0.2:7", time.Second)
 	require.Error(t, err)
+}
+
+func TestAResetEndsTheConnectionOnBothSides(t *testing.T) {
+	t.Parallel()
+	s, a, b := pair(t)
+	c := dial(t, a)
+	require.NoError(t, echo(c, 5*time.Second))
+	var ended net.Listener
+	require.NoError(t, b.Do(func() (err error) {
+		ended, err = net.Listen("tcp4", "127.9.0.2:8")
+		return err
+	}))
+	t.Cleanup(func() { require.NoError(t, ended.Close()) })
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	near, err := a.Dial(ctx, "127.9.0.2:8")
+	require.NoError(t, err)
+	far, err := ended.Accept()
+	require.NoError(t, err)
+	require.NoError(t, near.SetDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(t, far.SetDeadline(time.Now().Add(10*time.Second)))
+
+	s.Set(a.Addr, b.Addr, Link{Reset: 1})
+	_, err = near.Write([]byte{1})
+	require.NoError(t, err)
+	for _, side := range []net.Conn{near, far} {
+		_, err = side.Read(make([]byte, 1))
+		require.ErrorIs(t, err, syscall.ECONNRESET)
+		require.NoError(t, side.Close())
+	}
+	_, err = a.Dial(ctx, "127.9.0.2:8")
+	require.ErrorIs(t, err, syscall.ECONNREFUSED, "a new one is not let through either")
+	require.Positive(t, s.Heal())
+	require.NoError(t, echo(c, 5*time.Second), "one that was idle meanwhile knows nothing of it")
+}
+
+func TestASlowLinkPassesWhatItsRateAllows(t *testing.T) {
+	t.Parallel()
+	s, a, b := pair(t)
+	c := dial(t, a)
+	require.NoError(t, c.SetDeadline(time.Now().Add(30*time.Second)))
+	const rate, size = 256 << 10, 128 << 10
+	s.Set(a.Addr, b.Addr, Link{Rate: rate})
+	began := time.Now()
+	_, err := c.Write(make([]byte, size))
+	require.NoError(t, err)
+	_, err = io.ReadFull(c, make([]byte, size))
+	require.NoError(t, err)
+	require.Greater(t, time.Since(began), time.Second*size/rate*8/10)
+	require.Positive(t, s.Heal())
 }
