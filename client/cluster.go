@@ -130,6 +130,25 @@ func (c *Client) Verify(ctx context.Context) (VerifyInfo, error) {
 	return info, nil
 }
 
+// LeaderInfo is who leads.
+type LeaderInfo struct {
+	// ID is its node id.
+	ID   string
+	Term uint64
+}
+
+// TransferLeader makes another server the leader: the voter with a node id, or, where that
+// is "", the one that is furthest. It returns once that one leads. Asked for a server that
+// leads already, it changes nothing.
+func (c *Client) TransferLeader(ctx context.Context, to string) (LeaderInfo, error) {
+	// Without a name, a second time is another transfer.
+	op := call{op: "transfer leadership", mutation: true, safe: to != ""}
+	resp, err := do(ctx, c, op, func(ctx context.Context, s *server) (*rotav1.TransferLeaderResponse, error) {
+		return s.cluster.TransferLeader(ctx, &rotav1.TransferLeaderRequest{To: to})
+	})
+	return LeaderInfo{ID: resp.GetLeader(), Term: resp.GetTerm()}, err
+}
+
 // ListOptions narrows what List returns. The zero value is all jobs, as the leader
 // knows them.
 type ListOptions struct {

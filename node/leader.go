@@ -52,7 +52,7 @@ func (n *Node) establish() (revoke func()) {
 				return
 			}
 			n.cfg.Log.Warn("cannot take up leadership", "error", err)
-			if err := n.transferLeadership(ctx); err != nil {
+			if err := n.transferLeadership(ctx, n.raft.LeadershipTransfer); err != nil {
 				n.cfg.Log.Warn("cannot hand leadership over", "error", err)
 			}
 			select {

@@ -100,13 +100,36 @@ func (n *Node) identify(ctx context.Context, s raft.Server) (PeerInfo, error) {
 	return n.cfg.Peers.Identify(ctx, addr)
 }
 
-// TransferLeadership hands leadership over to the follower that is furthest.
-func (n *Node) TransferLeadership(ctx context.Context) error {
+// TransferLeadership hands leadership over to the voter with a node id; "": to the one that
+// is furthest. What is under way is answered by this server or not at all, as with any
+// loss of leadership.
+func (n *Node) TransferLeadership(ctx context.Context, to string) error {
 	if n.raft.State() != raft.Leader {
 		return n.notLeader()
 	}
-	if err := n.transferLeadership(ctx); err != nil {
+	if to == n.id.NodeID {
+		return nil
+	}
+	servers, err := n.Servers()
+	if err != nil {
 		return n.readError(err)
+	}
+	at := slices.IndexFunc(servers, func(s raft.Server) bool {
+		return s.Suffrage == raft.Voter && s.ID != n.id.raftID() && (to == "" || nodeIDOf(s.ID) == to)
+	})
+	switch {
+	case at < 0 && to == "":
+		return task.Errorf(task.KindConflict, "%s is the only voter: there is nobody to hand leadership over to", n.id.NodeID)
+	case at < 0:
+		return task.Errorf(task.KindNotFound, "%q is no voter of this cluster: see rota cluster status for those that are", to)
+	}
+	transfer := n.raft.LeadershipTransfer
+	if to != "" {
+		transfer = func() raft.Future { return n.raft.LeadershipTransferToServer(servers[at].ID, servers[at].Address) }
+	}
+	if err := n.transferLeadership(ctx, transfer); err != nil {
+		// Not one to try again at once: requests wait while a transfer is tried.
+		return task.Errorf(task.KindConflict, "leadership was not handed over: %v; the other server may be down or far behind", err)
 	}
 	return nil
 }

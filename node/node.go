@@ -165,7 +165,7 @@ func (n *Node) runFlusher() {
 // server is left as it is: its process is to end.
 func (n *Node) Shutdown(ctx context.Context) error {
 	if n.raft.State() == raft.Leader {
-		if err := n.transferLeadership(ctx); err != nil {
+		if err := n.transferLeadership(ctx, n.raft.LeadershipTransfer); err != nil {
 			n.cfg.Log.Info("leadership was not handed over", "error", err)
 		}
 	}
@@ -243,11 +243,11 @@ func (n *Node) closeFiles() error {
 	return errors.Join(errs...)
 }
 
-// transferLeadership gives leadership to the follower that is furthest.
-func (n *Node) transferLeadership(ctx context.Context) error {
+// transferLeadership waits for a transfer, as long as ctx lasts.
+func (n *Node) transferLeadership(ctx context.Context, transfer func() raft.Future) error {
 	done := make(chan error, 1)
 	// Raft answers it, within about an election timeout, unless it is stuck itself.
-	n.wg.Go(func() { done <- n.raft.LeadershipTransfer().Error() })
+	n.wg.Go(func() { done <- transfer().Error() })
 	select {
 	case err := <-done:
 		return err

@@ -61,7 +61,7 @@ func (n *Node) watchDisk() {
 // offerLeadership hands leadership over in the background.
 func (n *Node) offerLeadership() {
 	n.wg.Go(func() {
-		if err := n.transferLeadership(n.ctx); err != nil {
+		if err := n.transferLeadership(n.ctx, n.raft.LeadershipTransfer); err != nil {
 			n.cfg.Log.Warn("cannot hand leadership over", "error", err)
 		}
 	})

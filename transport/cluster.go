@@ -14,6 +14,7 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/transport/peerpb"
 	"github.com/rota-scheduler/rota/wire"
 )
@@ -77,6 +78,34 @@ func (s *Server) WatchLeader(_ *rotav1.WatchLeaderRequest, stream grpc.ServerStr
 		case <-changed:
 		case <-ctx.Done():
 			return wire.ToStatus(s.ended(ctx))
+		}
+	}
+}
+
+// TransferLeader implements the cluster service.
+func (s *Server) TransferLeader(ctx context.Context, r *rotav1.TransferLeaderRequest) (*rotav1.TransferLeaderResponse, error) {
+	return atLeader(ctx, s, r, s.transferLeader,
+		func(c grpc.ClientConnInterface, ctx context.Context, r *rotav1.TransferLeaderRequest) (*rotav1.TransferLeaderResponse, error) {
+			return rotav1.NewClusterServiceClient(c).TransferLeader(ctx, r)
+		})
+}
+
+// transferLeader hands leadership over and waits until this server knows who has it.
+func (s *Server) transferLeader(ctx context.Context, r *rotav1.TransferLeaderRequest) (*rotav1.TransferLeaderResponse, error) {
+	before := s.node.Leader()
+	if err := s.node.TransferLeadership(ctx, r.GetTo()); err != nil {
+		return nil, err
+	}
+	for {
+		changed := s.node.LeaderChanged()
+		l := s.node.Leader()
+		if l.NodeID != "" && (l.Term > before.Term || l.NodeID == r.GetTo()) {
+			return &rotav1.TransferLeaderResponse{Leader: l.NodeID, Term: l.Term}, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, &task.Error{Kind: task.KindUnknownOutcome, Msg: "leadership was given up, and who has it now is not known yet: see rota cluster status", Err: ctx.Err()}
 		}
 	}
 }

@@ -55,3 +55,48 @@ func TestSquaresInBothOrders(t *testing.T) {
 	require.True(t, v.OK, "%+v", v)
 	c.CheckInvariants()
 }
+
+func TestLeadershipIsHandedOverOnRequest(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 3, nil)
+	cl := c.Client()
+	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
+	defer cancel()
+	before, err := cl.Status(ctx)
+	require.NoError(t, err)
+	term := before.Term
+	for _, s := range before.Servers {
+		l, err := cl.TransferLeader(ctx, s.ID)
+		require.NoError(t, err)
+		require.Equal(t, s.ID, l.ID)
+		_, err = cl.Submit(ctx, client.Request{Spec: task.Spec{Handler: "square"}, Payloads: client.Strings("2")})
+		require.NoError(t, err)
+		again, err := cl.TransferLeader(ctx, s.ID)
+		require.NoError(t, err)
+		require.Equal(t, l, again, "it leads already")
+		require.GreaterOrEqual(t, l.Term, term)
+		term = l.Term
+	}
+	leader := before.Servers[len(before.Servers)-1].ID
+	l, err := cl.TransferLeader(ctx, "")
+	require.NoError(t, err)
+	require.NotEqual(t, leader, l.ID)
+	require.Greater(t, l.Term, term)
+	_, err = cl.TransferLeader(ctx, "nobody")
+	require.ErrorIs(t, err, task.ErrNotFound)
+	require.ErrorContains(t, err, "no voter")
+	now, err := cl.Status(ctx)
+	require.NoError(t, err)
+	require.Equal(t, l.ID, now.Leader, "a name that is not there changes nothing")
+}
+
+func TestAnOnlyServerKeepsItsPlace(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 1, nil)
+	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
+	defer cancel()
+	_, err := c.Client().TransferLeader(ctx, "")
+	require.ErrorIs(t, err, task.ErrConflict)
+	_, err = c.Client().Submit(ctx, client.Request{Spec: task.Spec{Handler: "square"}, Payloads: client.Strings("2")})
+	require.NoError(t, err)
+}

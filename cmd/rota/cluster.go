@@ -30,7 +30,23 @@ func (a *app) clusterCmd() *cobra.Command {
 		Args: wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.withClient(cmd.Context(), a.clusterVerify) },
 	}
-	cmd := group("cluster", "Look at the servers", status, verify)
+	transfer := &cobra.Command{
+		Use: "transfer-leader [NODE]", Short: "Make another server the leader",
+		Long: "Hands leadership over to a server by its node id, or to the one that is furthest:\n" +
+			"before a server is stopped for long, for instance. No task is restarted for it.",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return wantArgs("a node id")(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
+				return a.clusterTransfer(ctx, c, strings.Join(args, ""))
+			})
+		},
+	}
+	cmd := group("cluster", "Look at the servers", status, verify, transfer)
 	a.clientFlags(cmd)
 	return cmd
 }
@@ -62,6 +78,20 @@ func (a *app) clusterStatus(ctx context.Context, c *client.Client) error {
 			fmt.Sprint(s.AppliedIndex), contact, s.Version)
 	}
 	return t.end()
+}
+
+func (a *app) clusterTransfer(ctx context.Context, c *client.Client, to string) error {
+	ctx, cancel := a.request(ctx)
+	defer cancel()
+	leader, err := c.TransferLeader(ctx, to)
+	if err != nil {
+		return err
+	}
+	if a.format != formatTable {
+		return a.printOne(leaderShape{leader.ID, leader.Term})
+	}
+	_, err = fmt.Fprintf(a.out, "%s leads in term %d\n", leader.ID, leader.Term)
+	return err
 }
 
 func (a *app) clusterVerify(ctx context.Context, c *client.Client) error {

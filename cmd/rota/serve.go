@@ -164,7 +164,7 @@ func (s *server) stop(ctx context.Context) error {
 	s.web.Stopping()
 	// First, so that whoever is sent away finds the next leader in its place.
 	if _, leads := s.node.Ready(); leads {
-		if err := s.node.TransferLeadership(ctx); err != nil {
+		if err := s.node.TransferLeadership(ctx, ""); err != nil {
 			s.log.Debug("leadership was not handed over before the end of the streams", "error", err)
 		}
 	}

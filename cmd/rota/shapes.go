@@ -239,6 +239,12 @@ func shapeWorker(w client.WorkerInfo) workerShape {
 	return s
 }
 
+// leaderShape is cluster transfer-leader.
+type leaderShape struct {
+	Leader string `json:"leader"`
+	Term   uint64 `json:"term"`
+}
+
 // verifyShape is cluster verify.
 type verifyShape struct {
 	OK      bool          `json:"ok"`

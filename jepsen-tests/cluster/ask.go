@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/jepsen-tests/history"
 	"github.com/rota-scheduler/rota/jepsen-tests/network"
 	"github.com/rota-scheduler/rota/wire"
 )
@@ -121,4 +123,69 @@ func (c *Cluster) waitWorkers(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// Identity is the id that the cluster has for a server of this name, which was made with
+// its data folder, and whether it votes under it; "": it is no part of the cluster, as far
+// as anybody knows.
+func (c *Cluster) Identity(ctx context.Context, s *Server) (id string, voter bool, err error) {
+	cl, err := c.Client(s.Host)
+	if err != nil {
+		return "", false, err
+	}
+	defer cl.Close()
+	info, err := cl.Status(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	for _, other := range info.Servers {
+		if other.ID == s.Name {
+			return other.ServerID, other.Voter, nil
+		}
+	}
+	return "", false, nil
+}
+
+// WaitReplaced waits until the server votes under another identity than it had, and is
+// ready.
+func (c *Cluster) WaitReplaced(ctx context.Context, s *Server, before string) error {
+	waiting, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	err := Await(waiting, "a vote of "+s.Name+" under a new identity", func() error {
+		if !s.Running() {
+			cancel(errEnded)
+			return fmt.Errorf("%w: %s", errEnded, s.Tail())
+		}
+		ask, done := context.WithTimeout(waiting, probeTimeout)
+		defer done()
+		id, voter, err := c.Identity(ask, s)
+		if err == nil && (id == before || !voter) {
+			err = fmt.Errorf("it is %q (it was %q), and votes: %v", id, before, voter)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.WaitReady(ctx)
+}
+
+// Digests compares the states of all servers at one log index, as the leader sees them.
+func (c *Cluster) Digests(ctx context.Context) (history.Digests, error) {
+	cl, err := c.Client(c.Servers[0].Host)
+	if err != nil {
+		return history.Digests{}, err
+	}
+	defer cl.Close()
+	info, err := cl.Verify(ctx)
+	if err != nil {
+		return history.Digests{}, fmt.Errorf("compare the servers: %w", err)
+	}
+	digests := history.Digests{Index: info.Index}
+	for _, s := range info.Servers {
+		digests.Servers = append(digests.Servers, history.Digest{
+			Node: s.ID, Index: s.Index, Digest: strconv.FormatUint(s.Digest, 16), Error: s.Error, Violations: s.Violations,
+		})
+	}
+	return digests, nil
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rota-scheduler/rota/jepsen-tests/clock"
 	"github.com/rota-scheduler/rota/jepsen-tests/disk"
 	"github.com/rota-scheduler/rota/jepsen-tests/network"
 )
@@ -36,8 +37,9 @@ type Config struct {
 	// ServerFlags and WorkerFlags are further flags.
 	ServerFlags, WorkerFlags []string
 	Seed                     uint64
-	// Network and Disk: hosts and disks of their own, which can be harmed.
-	Network, Disk bool
+	// Network and Disk: hosts and disks of their own, which can be harmed. Clock: the binary
+	// is one of package clock, and each process has a wall clock of its own.
+	Network, Disk, Clock bool
 	// OnExit is told of a process that ended though nobody asked it to.
 	OnExit func(p *Process, code int)
 }
@@ -59,6 +61,31 @@ type Server struct {
 	Addr, HTTPAddr string
 	// Disk is nil where it is this machine's.
 	Disk *disk.Disk
+
+	// seen is the folder that the server keeps its data folders in as it sees it, below as
+	// the harness does; replaced counts the data folders before this one.
+	seen, below string
+	replaced    int
+}
+
+// dataFlag names the folder of a server's data, which changes when it loses it.
+const dataFlag = "--data-dir"
+
+// Data is the server's data folder, from below its disk.
+func (s *Server) Data() string { return filepath.Join(s.below, s.dataName()) }
+
+func (s *Server) dataName() string {
+	if s.replaced == 0 {
+		return "data"
+	}
+	return "data-" + strconv.Itoa(s.replaced+1)
+}
+
+// LoseData takes the server's data away: it will start with an empty folder. The old one
+// stays, for people to look at. It must not run.
+func (s *Server) LoseData() {
+	s.replaced++
+	s.Process.set(dataFlag, filepath.Join(s.seen, s.dataName()))
 }
 
 // New makes hosts and disks, and starts nothing.
@@ -92,8 +119,11 @@ func New(cfg Config) (c *Cluster, err error) {
 			return c, err
 		}
 		name := "w" + strconv.Itoa(i+1)
-		p := c.process(name, host, "worker", "start", "--name", name, "--addr", strings.Join(c.Addrs(), ","),
-			"--data-dir", filepath.Join(cfg.Dir, name), "--slots", strconv.Itoa(max(1, cfg.Slots)))
+		p, err := c.process(name, host, "worker", "start", "--name", name, "--addr", strings.Join(c.Addrs(), ","),
+			dataFlag, filepath.Join(cfg.Dir, name), "--slots", strconv.Itoa(max(1, cfg.Slots)))
+		if err != nil {
+			return c, err
+		}
 		p.args = append(p.args, cfg.WorkerFlags...)
 		c.Workers = append(c.Workers, p)
 	}
@@ -125,25 +155,39 @@ func (c *Cluster) addServer(i int, prefix string) error {
 	}
 	name := "n" + strconv.Itoa(i+1)
 	s := &Server{Addr: net.JoinHostPort(host.Addr.String(), "7420"), HTTPAddr: net.JoinHostPort(host.Addr.String(), "7422")}
-	data := filepath.Join(c.cfg.Dir, name)
+	s.seen = filepath.Join(c.cfg.Dir, name)
+	s.below = s.seen
 	if c.cfg.Disk {
-		s.Disk, err = disk.Mount(filepath.Join(c.cfg.Dir, name+".disk"), data, c.cfg.Seed+uint64(i))
-		if err != nil {
+		s.below = filepath.Join(c.cfg.Dir, name+".disk")
+		if s.Disk, err = disk.Mount(s.below, s.seen, c.cfg.Seed+uint64(i)); err != nil {
 			return err
 		}
-		data = filepath.Join(data, "data")
 	}
-	s.Process = c.process(name, host, "server", "start", "--node-id", name, "--data-dir", data,
-		"--addr", s.Addr, "--peer-addr", net.JoinHostPort(host.Addr.String(), "7421"), "--http-addr", s.HTTPAddr)
+	if s.Process, err = c.process(name, host, "server", "start", "--node-id", name, dataFlag, filepath.Join(s.seen, s.dataName()),
+		"--addr", s.Addr, "--peer-addr", net.JoinHostPort(host.Addr.String(), "7421"), "--http-addr", s.HTTPAddr); err != nil {
+		if s.Disk != nil {
+			err = errors.Join(err, s.Disk.Unmount())
+		}
+		return err
+	}
 	c.Servers = append(c.Servers, s)
 	return nil
 }
 
-func (c *Cluster) process(name string, host *network.Host, args ...string) *Process {
-	return &Process{
+func (c *Cluster) process(name string, host *network.Host, args ...string) (*Process, error) {
+	p := &Process{
 		Name: name, Host: host, LogFile: filepath.Join(c.cfg.Dir, name+".log"), binary: c.cfg.Binary, args: args,
 		env: []string{"TMPDIR=" + filepath.Join(c.cfg.Dir, "tmp")}, onExit: c.cfg.OnExit,
 	}
+	if !c.cfg.Clock {
+		return p, nil
+	}
+	var err error
+	if p.Clock, err = clock.New(filepath.Join(c.cfg.Dir, name+".clock")); err != nil {
+		return nil, err
+	}
+	p.env = append(p.env, clock.Env+"="+p.Clock.Path)
+	return p, nil
 }
 
 // Addrs is the addresses of the servers for clients.
@@ -191,7 +235,7 @@ func (c *Cluster) Start(ctx context.Context) error {
 	return c.waitWorkers(ctx)
 }
 
-// Restore makes everything whole: links, disks, paused and dead processes.
+// Restore makes everything whole: links, disks, clocks, paused and dead processes.
 func (c *Cluster) Restore(ctx context.Context) error {
 	if c.Switch != nil {
 		c.Switch.Heal()
@@ -202,9 +246,13 @@ func (c *Cluster) Restore(ctx context.Context) error {
 			s.Disk.SetFull(false)
 			s.Disk.SetFailing(false)
 			s.Disk.SetSlow(0)
+			s.Disk.SetHung(false)
 		}
 	}
 	for _, p := range c.Processes() {
+		if p.Clock != nil {
+			p.Clock.Set(0)
+		}
 		if p.Running() {
 			// It may end at this very moment, which is told elsewhere.
 			_ = p.Resume()
@@ -226,6 +274,11 @@ func (c *Cluster) Close() error {
 	for _, s := range c.Servers {
 		if s.Disk != nil {
 			errs = append(errs, s.Disk.Unmount())
+		}
+	}
+	for _, p := range c.Processes() {
+		if p.Clock != nil {
+			errs = append(errs, p.Clock.Close())
 		}
 	}
 	if c.Switch != nil {

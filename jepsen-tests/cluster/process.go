@@ -8,11 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/rota-scheduler/rota/jepsen-tests/clock"
 	"github.com/rota-scheduler/rota/jepsen-tests/network"
 )
 
@@ -25,6 +27,8 @@ type Process struct {
 	Host *network.Host
 	// LogFile gets what it writes.
 	LogFile string
+	// Clock is its wall clock; nil: this machine's.
+	Clock *clock.Skew
 
 	binary string
 	args   []string
@@ -76,6 +80,14 @@ func (p *Process) Start() error {
 	p.cmd, p.done, p.asked, p.paused = cmd, make(chan struct{}), false, false
 	go p.wait(cmd, p.done)
 	return nil
+}
+
+// set changes the value of a flag for the next start.
+func (p *Process) set(flag, value string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.args = append([]string(nil), p.args...)
+	p.args[slices.Index(p.args, flag)+1] = value
 }
 
 // withoutRota drops what is set for users of a cluster, not for its processes.
@@ -136,6 +148,22 @@ func (p *Process) Kill() {
 	// One that has ended has nothing to kill.
 	if done, _ := p.signal(syscall.SIGKILL, true); done != nil {
 		<-done
+	}
+}
+
+// WaitEnd waits until the process has ended by itself.
+func (p *Process) WaitEnd(ctx context.Context) error {
+	p.mu.Lock()
+	done := p.done
+	p.mu.Unlock()
+	if done == nil {
+		return nil
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the end of %s: %w", p.Name, ctx.Err())
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
 )
 
 // Need is what a fault needs of the machine.
@@ -19,7 +17,22 @@ const (
 	NeedsNetwork
 	// NeedsDisk: disks that can be harmed.
 	NeedsDisk
+	// NeedsClock: a binary whose wall clock can be set.
+	NeedsClock
 )
+
+func (n Need) String() string {
+	switch n {
+	case NeedsNetwork:
+		return "network"
+	case NeedsDisk:
+		return "disk"
+	case NeedsClock:
+		return "clock"
+	default:
+		return ""
+	}
+}
 
 // Fault is one kind of fault.
 type Fault struct {
@@ -39,18 +52,34 @@ var catalogue = []Fault{
 	{"pause:primaries", "SIGSTOP of the leader, and SIGCONT when others have moved on", NeedsNothing, true, pausePrimaries},
 	{"pause-kill", "paused, then killed without going on", NeedsNothing, true, pauseKill},
 	{"rolling-restart", "one server after the other, in good order", NeedsNothing, true, rollingRestart},
+	{"leader-transfer", "the leader is asked to hand its place over, again and again", NeedsNothing, true, leaderTransfer},
+	{"wipe", "a minority loses its data, one server after the other, and each comes back as a new one", NeedsNothing, false, wipe},
 	{"worker-kill", "kill -9 of workers", NeedsNothing, false, workerKill},
 	{"worker-pause", "SIGSTOP of workers, for longer than their lease or not", NeedsNothing, false, workerPause},
 	{"partition:one", "one server alone", NeedsNetwork, false, partitionOne},
 	{"partition:majority", "a minority with the leader, cut off from a majority", NeedsNetwork, true, partitionMajority},
+	{"partition:minority-third", "a third of the servers, none of them the leader, cut off from the rest", NeedsNetwork, false, partitionThird},
+	{"partition:ring", "each server reaches its neighbours in a ring only; of three, each hears one other", NeedsNetwork, false, partitionRing},
+	{"partition:bridge", "two halves that reach one server in common, and not each other", NeedsNetwork, false, partitionBridge},
 	{"partition:oneway", "a server that is heard and does not hear, or the other way", NeedsNetwork, false, partitionOneway},
 	{"partition:primaries", "the leader cut off from all other servers", NeedsNetwork, true, partitionPrimaries},
+	{"partition:workers", "workers cut off from the leader, or from all servers", NeedsNetwork, false, partitionWorkers},
+	{"partition:clients", "clients cut off from the leader, or from all servers", NeedsNetwork, false, partitionClients},
 	{"packet:loss", "a fifth of all packets lost", NeedsNetwork, false, packetLoss},
 	{"packet:delay", "packets late, twice, and in another order", NeedsNetwork, false, packetDelay},
+	{"packet:dup", "every second packet twice", NeedsNetwork, false, packetDup},
+	{"packet:slow", "links of little bandwidth, and late", NeedsNetwork, false, packetSlow},
+	{"conn-reset", "TCP connections reset on both sides, again and again", NeedsNetwork, false, connReset},
 	{"power", "power loss of some or all servers: what was not synced is gone", NeedsDisk, true, power},
 	{"power-torn", "the same, and a random half of the sectors is gone", NeedsDisk, true, powerTorn},
 	{"disk:enospc", "a full disk", NeedsDisk, false, diskFull},
 	{"disk:slow", "every fsync takes long", NeedsDisk, false, diskSlow},
+	{"disk:eio", "writes and fsyncs fail: the server must end, and start when the disk is whole", NeedsDisk, false, diskFailing},
+	{"disk:hang", "no fsync returns: a leader must lose its place", NeedsDisk, false, diskHang},
+	{"disk:bitflip", "bits of a server's log or state flip while it is down: it refuses to start, or repairs; then it is replaced", NeedsNothing, false, diskBitflip},
+	{"disk:truncate", "the same with the end of a file gone", NeedsNothing, false, diskTruncate},
+	{"clock:bump", "wall clocks jump by milliseconds to a year, ahead or back, and return", NeedsClock, false, clockBump},
+	{"clock:strobe", "wall clocks jump to and fro, many times a second", NeedsClock, false, clockStrobe},
 }
 
 // None and All are names for no fault and for every one that this machine can do.
@@ -97,83 +126,4 @@ func Parse(list string, can func(Need) bool) ([]Fault, error) {
 		out = append(out, catalogue[at])
 	}
 	return out, nil
-}
-
-func kill(_ context.Context, h *harm) error {
-	h.kill(processes(h.some())...)
-	return nil
-}
-
-func pause(_ context.Context, h *harm) error {
-	h.pause(processes(h.some())...)
-	return nil
-}
-
-func pausePrimaries(_ context.Context, h *harm) error {
-	h.pause(processes(h.primary())...)
-	return nil
-}
-
-// pause stops processes where they are. One that has ended is not harmed by it.
-func (h *harm) pause(ps ...*cluster.Process) {
-	for _, p := range ps {
-		if p.Pause() == nil {
-			h.effect++
-		}
-	}
-}
-
-func pauseKill(ctx context.Context, h *harm) error {
-	servers := h.some()
-	h.pause(processes(servers)...)
-	h.undo = append(h.undo, func(context.Context) error {
-		h.kill(processes(servers)...)
-		return nil
-	})
-	return ctx.Err()
-}
-
-func rollingRestart(ctx context.Context, h *harm) error {
-	for _, s := range h.hit(h.shuffled()) {
-		if ctx.Err() != nil {
-			return nil
-		}
-		// One restart that has begun is brought to its end.
-		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), healTimeout)
-		defer cancel()
-		if err := s.Stop(one); err != nil {
-			h.late(s.Name, err)
-		}
-		h.effect++
-		if err := s.Start(); err != nil {
-			return err
-		}
-		if err := s.WaitReady(one); err != nil {
-			h.late(s.Name, err)
-		}
-	}
-	return nil
-}
-
-func workerKill(_ context.Context, h *harm) error {
-	h.kill(h.someWorkers()...)
-	return nil
-}
-
-func workerPause(_ context.Context, h *harm) error {
-	h.pause(h.someWorkers()...)
-	return nil
-}
-
-// someWorkers is one worker or more.
-func (h *harm) someWorkers() []*cluster.Process {
-	workers := append([]*cluster.Process(nil), h.cluster.Workers...)
-	h.random.Shuffle(len(workers), func(i, j int) { workers[i], workers[j] = workers[j], workers[i] })
-	if len(workers) > 1 {
-		workers = workers[:1+h.random.IntN(len(workers))]
-	}
-	for _, w := range workers {
-		h.targets = append(h.targets, w.Name)
-	}
-	return workers
 }

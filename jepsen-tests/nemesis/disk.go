@@ -3,6 +3,7 @@ package nemesis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
@@ -40,8 +41,12 @@ func diskSlow(_ context.Context, h *harm) error {
 
 // harmDisks does something to disks, which Restore makes whole, and counts what it did. A
 // server whose disk fails may end: it must not go on with a log that it cannot trust.
-func (h *harm) harmDisks(harm func(s *cluster.Server)) {
-	servers := h.some()
+func (h *harm) harmDisks(harm func(s *cluster.Server)) []*cluster.Server {
+	return h.onDisks(h.some(), harm)
+}
+
+// onDisks is harmDisks on some servers.
+func (h *harm) onDisks(servers []*cluster.Server, harm func(s *cluster.Server)) []*cluster.Server {
 	for _, s := range servers {
 		s.Disk.Harmed()
 		h.excuse(s.Name)
@@ -53,4 +58,69 @@ func (h *harm) harmDisks(harm func(s *cluster.Server)) {
 		}
 		return nil
 	})
+	return servers
+}
+
+// endTimeout is how long a server may go on after a write or an fsync has failed.
+const endTimeout = 5 * time.Second
+
+// diskFailing makes writes fail. Who has noticed must end: what the kernel says of the next
+// fsync is nothing that anybody can rely on.
+func diskFailing(ctx context.Context, h *harm) error {
+	servers := h.harmDisks(func(s *cluster.Server) { s.Disk.SetFailing(true) })
+	for _, s := range servers {
+		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*endTimeout)
+		noticed := cluster.Await(one, "a failed write", func() error {
+			if n := s.Disk.Harmed(); n == 0 {
+				return errors.New("there was none")
+			} else {
+				h.effect += n
+			}
+			return nil
+		})
+		if noticed == nil {
+			h.mustEnd(one, s, "a failed write")
+		}
+		cancel()
+	}
+	return nil
+}
+
+// mustEnd holds a server to it that it ends.
+func (h *harm) mustEnd(ctx context.Context, s *cluster.Server, why string) {
+	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	defer cancel()
+	if err := s.WaitEnd(ctx); err != nil {
+		h.late(s.Name, fmt.Errorf("it goes on after %s: %w", why, err))
+	}
+}
+
+// hangTimeout is how long a leader may keep its place while no fsync returns: twice the
+// product's --stall-timeout, which is 2 s, and time for an election.
+const hangTimeout = 10 * time.Second
+
+// diskHang lets fsyncs of the leader or of a minority hang. A leader must lose its place,
+// though its heartbeats need no disk, as long as a majority has disks that work.
+func diskHang(ctx context.Context, h *harm) error {
+	servers := h.primary()
+	if h.random.IntN(2) == 0 {
+		servers = append(servers, h.followers(len(h.cluster.Servers)/2-len(servers))...)
+	}
+	h.onDisks(servers, func(s *cluster.Server) { s.Disk.SetHung(true) })
+	leader := servers[0].Name
+	if h.leader() != leader || len(h.cluster.Servers) < 3 {
+		return nil
+	}
+	one, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangTimeout)
+	defer cancel()
+	err := cluster.Await(one, "another leader", func() error {
+		if h.leader() == leader {
+			return fmt.Errorf("%s still leads", leader)
+		}
+		return nil
+	})
+	if err != nil {
+		h.late(leader, fmt.Errorf("its disk hangs: %w", err))
+	}
+	return nil
 }

@@ -55,22 +55,17 @@ func (n *Nemesis) Run(ctx context.Context) error {
 
 // pause waits about an interval; it is false when ctx ended before.
 func (n *Nemesis) pause(ctx context.Context) bool {
-	timer := time.NewTimer(n.cfg.Interval/2 + time.Duration(n.random.Int64N(int64(n.cfg.Interval)+1)))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
-	}
+	return wait(ctx, n.cfg.Interval/2+time.Duration(n.random.Int64N(int64(n.cfg.Interval)+1)))
 }
 
 // once is one fault, from its start to its heal.
 func (n *Nemesis) once(ctx context.Context, f Fault) error {
 	n.excuseNobody()
-	h := &harm{cluster: n.cfg.Cluster, random: n.random, leader: n.cfg.Leader, excuse: n.excuse, late: n.late}
+	h := &harm{cluster: n.cfg.Cluster, random: n.random, leader: n.cfg.Leader, recorder: n.cfg.Recorder, excuse: n.excuse, blame: n.blame, late: n.late}
+	// Some take a while to do what they do, and what happens meanwhile is due to them. Whom
+	// they hit is told with the heal.
+	n.cfg.Recorder.Note(history.Nemesis, history.FFault, "", history.Fault{Kind: f.Kind})
 	err := f.inject(ctx, h)
-	n.cfg.Recorder.Note(history.Nemesis, history.FFault, "", history.Fault{Kind: f.Kind, Targets: h.targets})
 	if err == nil {
 		n.pause(ctx)
 	}
@@ -85,13 +80,51 @@ func (n *Nemesis) once(ctx context.Context, f Fault) error {
 	}
 	err = errors.Join(err, n.cfg.Cluster.Restore(whole))
 	n.cfg.Recorder.Note(history.Nemesis, history.FHeal, "", history.Fault{Kind: f.Kind, Targets: h.targets, Effect: h.effect})
-	return err
+	return errors.Join(err, n.revive(whole))
+}
+
+// reviveTimeout bounds the return of servers that a fault may have ended.
+const reviveTimeout = 20 * time.Second
+
+// revive waits until the servers that were allowed to end are ready again. One that notices
+// only now what was done to it, and ends, is started once more.
+func (n *Nemesis) revive(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, reviveTimeout)
+	defer cancel()
+	for _, s := range n.cfg.Cluster.Servers {
+		if !n.Excused(s.Name) {
+			continue
+		}
+		for {
+			err := s.WaitReady(ctx)
+			if err == nil {
+				break
+			}
+			if ctx.Err() != nil {
+				// Without a majority nobody is ready, and L1 says what that means.
+				return nil
+			}
+			if !s.Running() {
+				if err := s.Start(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func (n *Nemesis) excuse(name string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.excused[name] = true
+}
+
+// blame takes an excuse back.
+func (n *Nemesis) blame(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.excused, name)
 }
 
 // late notes that a process did not end, or was not ready, in time: S21 is about it.
@@ -119,7 +152,9 @@ type harm struct {
 	cluster *cluster.Cluster
 	random  *rand.Rand
 	leader  func() string
-	excuse  func(name string)
+	// excuse lets a process end by itself, blame does no more.
+	excuse, blame func(name string)
+	recorder      *history.Recorder
 	// late tells of a process that did not do in time what it was asked for.
 	late func(name string, err error)
 
@@ -157,6 +192,17 @@ func (h *harm) primary() []*cluster.Server {
 		}
 	}
 	return h.hit(h.shuffled()[:1])
+}
+
+// followers is up to so many servers that do not lead, as far as anybody knows.
+func (h *harm) followers(count int) (out []*cluster.Server) {
+	leader := h.leader()
+	for _, s := range h.shuffled() {
+		if s.Name != leader && len(out) < count {
+			out = append(out, s)
+		}
+	}
+	return h.hit(out)
 }
 
 func (h *harm) shuffled() []*cluster.Server {

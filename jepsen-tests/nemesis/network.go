@@ -2,6 +2,7 @@ package nemesis
 
 import (
 	"context"
+	"iter"
 	"net/netip"
 	"time"
 
@@ -47,8 +48,89 @@ func (h *harm) split(side []*cluster.Server) {
 	for _, a := range hosts {
 		for _, b := range hosts {
 			if inside[a] != inside[b] {
-				h.cluster.Switch.Set(a, b, network.Link{Cut: true})
+				h.cut(a, b)
 			}
+		}
+	}
+}
+
+// cut stops what one host sends to another.
+func (h *harm) cut(from, to netip.Addr) { h.cluster.Switch.Set(from, to, network.Link{Cut: true}) }
+
+// partitionThird leaves the leader where it is: it must not notice.
+func partitionThird(_ context.Context, h *harm) error {
+	h.split(h.followers(max(1, len(h.cluster.Servers)/3)))
+	return nil
+}
+
+// partitionRing lets each server hear a majority that is another one for each.
+func partitionRing(_ context.Context, h *harm) error {
+	servers := h.hit(h.shuffled())
+	for from, to := range ringCuts(len(servers)) {
+		h.cut(servers[from].Host.Addr, servers[to].Host.Addr)
+	}
+	return nil
+}
+
+// ringCuts is who is not heard by whom: each hears the next one, and where that makes no
+// majority, the one before it as well, and so on.
+func ringCuts(servers int) iter.Seq2[int, int] {
+	return func(yield func(from, to int) bool) {
+		heard := servers / 2
+		for to := range servers {
+			for from := range servers {
+				ahead := (from - to + servers) % servers
+				near := ahead <= (heard+1)/2 || servers-ahead <= heard/2
+				if from != to && !near && !yield(from, to) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func partitionBridge(_ context.Context, h *harm) error {
+	servers := h.hit(h.shuffled())
+	// The first one is the bridge.
+	rest := servers[1:]
+	for i, a := range rest {
+		for j, b := range rest {
+			if (i < len(rest)/2) != (j < len(rest)/2) {
+				h.cut(a.Host.Addr, b.Host.Addr)
+			}
+		}
+	}
+	return nil
+}
+
+func partitionWorkers(_ context.Context, h *harm) error {
+	for _, w := range h.someWorkers() {
+		h.isolate(w.Host.Addr)
+	}
+	return nil
+}
+
+func partitionClients(_ context.Context, h *harm) error {
+	clients := append([]*network.Host(nil), h.cluster.Clients...)
+	h.random.Shuffle(len(clients), func(i, j int) { clients[i], clients[j] = clients[j], clients[i] })
+	for _, c := range clients[:1+h.random.IntN(len(clients))] {
+		h.targets = append(h.targets, c.Addr.String())
+		h.isolate(c.Addr)
+	}
+	return nil
+}
+
+// isolate cuts a host off from the leader, or from all servers, or makes it deaf to them.
+func (h *harm) isolate(host netip.Addr) {
+	servers := h.cluster.Servers
+	if h.random.IntN(2) == 0 {
+		servers = h.primary()
+	}
+	deaf := h.random.IntN(3) == 0
+	for _, s := range servers {
+		h.cut(s.Host.Addr, host)
+		if !deaf {
+			h.cut(host, s.Host.Addr)
 		}
 	}
 }
@@ -76,6 +158,36 @@ func packetLoss(_ context.Context, h *harm) error {
 
 func packetDelay(_ context.Context, h *harm) error {
 	h.everywhere(network.Link{Delay: 5 * time.Millisecond, Jitter: 40 * time.Millisecond, Duplicate: 0.1})
+	return nil
+}
+
+func packetDup(_ context.Context, h *harm) error {
+	h.everywhere(network.Link{Duplicate: 0.5})
+	return nil
+}
+
+const (
+	// A slow link passes so many bytes a second, so late.
+	slowRate, slowDelay = 96 << 10, 15 * time.Millisecond
+	// resetChance is how likely a packet ends its connection: one that is busy lives for
+	// some tens of milliseconds.
+	resetChance = 0.02
+)
+
+func packetSlow(_ context.Context, h *harm) error {
+	h.everywhere(network.Link{Rate: slowRate, Delay: slowDelay})
+	return nil
+}
+
+func connReset(_ context.Context, h *harm) error {
+	for _, s := range h.some() {
+		for _, other := range append(otherAddrs(h.cluster), serverAddrs(h.cluster)...) {
+			if other != s.Host.Addr {
+				h.cluster.Switch.Set(s.Host.Addr, other, network.Link{Reset: resetChance})
+				h.cluster.Switch.Set(other, s.Host.Addr, network.Link{Reset: resetChance})
+			}
+		}
+	}
 	return nil
 }
 

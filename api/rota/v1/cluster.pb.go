@@ -611,6 +611,105 @@ func (x *VerifyResponse) GetOk() bool {
 	return false
 }
 
+type TransferLeaderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node id of a voter; empty: the one that is furthest. One that leads already keeps its
+	// place.
+	To            string `protobuf:"bytes,1,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferLeaderRequest) Reset() {
+	*x = TransferLeaderRequest{}
+	mi := &file_rota_v1_cluster_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeaderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeaderRequest) ProtoMessage() {}
+
+func (x *TransferLeaderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_cluster_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeaderRequest.ProtoReflect.Descriptor instead.
+func (*TransferLeaderRequest) Descriptor() ([]byte, []int) {
+	return file_rota_v1_cluster_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *TransferLeaderRequest) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+type TransferLeaderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node id.
+	Leader        string `protobuf:"bytes,1,opt,name=leader,proto3" json:"leader,omitempty"`
+	Term          uint64 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferLeaderResponse) Reset() {
+	*x = TransferLeaderResponse{}
+	mi := &file_rota_v1_cluster_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeaderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeaderResponse) ProtoMessage() {}
+
+func (x *TransferLeaderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_cluster_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeaderResponse.ProtoReflect.Descriptor instead.
+func (*TransferLeaderResponse) Descriptor() ([]byte, []int) {
+	return file_rota_v1_cluster_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *TransferLeaderResponse) GetLeader() string {
+	if x != nil {
+		return x.Leader
+	}
+	return ""
+}
+
+func (x *TransferLeaderResponse) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
 var File_rota_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_rota_v1_cluster_proto_rawDesc = "" +
@@ -657,17 +756,23 @@ const file_rota_v1_cluster_proto_rawDesc = "" +
 	"\x0eVerifyResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12/\n" +
 	"\aservers\x18\x02 \x03(\v2\x15.rota.v1.ServerDigestR\aservers\x12\x0e\n" +
-	"\x02ok\x18\x03 \x01(\bR\x02ok*\x99\x01\n" +
+	"\x02ok\x18\x03 \x01(\bR\x02ok\"'\n" +
+	"\x15TransferLeaderRequest\x12\x0e\n" +
+	"\x02to\x18\x01 \x01(\tR\x02to\"D\n" +
+	"\x16TransferLeaderResponse\x12\x16\n" +
+	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term*\x99\x01\n" +
 	"\vServerState\x12\x1c\n" +
 	"\x18SERVER_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13SERVER_STATE_LEADER\x10\x01\x12\x19\n" +
 	"\x15SERVER_STATE_FOLLOWER\x10\x02\x12\x1a\n" +
 	"\x16SERVER_STATE_CANDIDATE\x10\x03\x12\x1c\n" +
-	"\x18SERVER_STATE_UNREACHABLE\x10\x042\xd2\x01\n" +
+	"\x18SERVER_STATE_UNREACHABLE\x10\x042\xa5\x02\n" +
 	"\x0eClusterService\x129\n" +
 	"\x06Status\x12\x16.rota.v1.StatusRequest\x1a\x17.rota.v1.StatusResponse\x12J\n" +
 	"\vWatchLeader\x12\x1b.rota.v1.WatchLeaderRequest\x1a\x1c.rota.v1.WatchLeaderResponse0\x01\x129\n" +
-	"\x06Verify\x12\x16.rota.v1.VerifyRequest\x1a\x17.rota.v1.VerifyResponseB3Z1github.com/rota-scheduler/rota/api/rota/v1;rotav1b\x06proto3"
+	"\x06Verify\x12\x16.rota.v1.VerifyRequest\x1a\x17.rota.v1.VerifyResponse\x12Q\n" +
+	"\x0eTransferLeader\x12\x1e.rota.v1.TransferLeaderRequest\x1a\x1f.rota.v1.TransferLeaderResponseB3Z1github.com/rota-scheduler/rota/api/rota/v1;rotav1b\x06proto3"
 
 var (
 	file_rota_v1_cluster_proto_rawDescOnce sync.Once
@@ -682,35 +787,39 @@ func file_rota_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_rota_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_rota_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_rota_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_rota_v1_cluster_proto_goTypes = []any{
-	(ServerState)(0),            // 0: rota.v1.ServerState
-	(*Server)(nil),              // 1: rota.v1.Server
-	(*StatusRequest)(nil),       // 2: rota.v1.StatusRequest
-	(*StatusResponse)(nil),      // 3: rota.v1.StatusResponse
-	(*WatchLeaderRequest)(nil),  // 4: rota.v1.WatchLeaderRequest
-	(*WatchLeaderResponse)(nil), // 5: rota.v1.WatchLeaderResponse
-	(*VerifyRequest)(nil),       // 6: rota.v1.VerifyRequest
-	(*ServerDigest)(nil),        // 7: rota.v1.ServerDigest
-	(*VerifyResponse)(nil),      // 8: rota.v1.VerifyResponse
-	(*durationpb.Duration)(nil), // 9: google.protobuf.Duration
+	(ServerState)(0),               // 0: rota.v1.ServerState
+	(*Server)(nil),                 // 1: rota.v1.Server
+	(*StatusRequest)(nil),          // 2: rota.v1.StatusRequest
+	(*StatusResponse)(nil),         // 3: rota.v1.StatusResponse
+	(*WatchLeaderRequest)(nil),     // 4: rota.v1.WatchLeaderRequest
+	(*WatchLeaderResponse)(nil),    // 5: rota.v1.WatchLeaderResponse
+	(*VerifyRequest)(nil),          // 6: rota.v1.VerifyRequest
+	(*ServerDigest)(nil),           // 7: rota.v1.ServerDigest
+	(*VerifyResponse)(nil),         // 8: rota.v1.VerifyResponse
+	(*TransferLeaderRequest)(nil),  // 9: rota.v1.TransferLeaderRequest
+	(*TransferLeaderResponse)(nil), // 10: rota.v1.TransferLeaderResponse
+	(*durationpb.Duration)(nil),    // 11: google.protobuf.Duration
 }
 var file_rota_v1_cluster_proto_depIdxs = []int32{
-	0, // 0: rota.v1.Server.state:type_name -> rota.v1.ServerState
-	9, // 1: rota.v1.Server.last_contact:type_name -> google.protobuf.Duration
-	1, // 2: rota.v1.StatusResponse.servers:type_name -> rota.v1.Server
-	7, // 3: rota.v1.VerifyResponse.servers:type_name -> rota.v1.ServerDigest
-	2, // 4: rota.v1.ClusterService.Status:input_type -> rota.v1.StatusRequest
-	4, // 5: rota.v1.ClusterService.WatchLeader:input_type -> rota.v1.WatchLeaderRequest
-	6, // 6: rota.v1.ClusterService.Verify:input_type -> rota.v1.VerifyRequest
-	3, // 7: rota.v1.ClusterService.Status:output_type -> rota.v1.StatusResponse
-	5, // 8: rota.v1.ClusterService.WatchLeader:output_type -> rota.v1.WatchLeaderResponse
-	8, // 9: rota.v1.ClusterService.Verify:output_type -> rota.v1.VerifyResponse
-	7, // [7:10] is the sub-list for method output_type
-	4, // [4:7] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	0,  // 0: rota.v1.Server.state:type_name -> rota.v1.ServerState
+	11, // 1: rota.v1.Server.last_contact:type_name -> google.protobuf.Duration
+	1,  // 2: rota.v1.StatusResponse.servers:type_name -> rota.v1.Server
+	7,  // 3: rota.v1.VerifyResponse.servers:type_name -> rota.v1.ServerDigest
+	2,  // 4: rota.v1.ClusterService.Status:input_type -> rota.v1.StatusRequest
+	4,  // 5: rota.v1.ClusterService.WatchLeader:input_type -> rota.v1.WatchLeaderRequest
+	6,  // 6: rota.v1.ClusterService.Verify:input_type -> rota.v1.VerifyRequest
+	9,  // 7: rota.v1.ClusterService.TransferLeader:input_type -> rota.v1.TransferLeaderRequest
+	3,  // 8: rota.v1.ClusterService.Status:output_type -> rota.v1.StatusResponse
+	5,  // 9: rota.v1.ClusterService.WatchLeader:output_type -> rota.v1.WatchLeaderResponse
+	8,  // 10: rota.v1.ClusterService.Verify:output_type -> rota.v1.VerifyResponse
+	10, // 11: rota.v1.ClusterService.TransferLeader:output_type -> rota.v1.TransferLeaderResponse
+	8,  // [8:12] is the sub-list for method output_type
+	4,  // [4:8] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_rota_v1_cluster_proto_init() }
@@ -724,7 +833,7 @@ func file_rota_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rota_v1_cluster_proto_rawDesc), len(file_rota_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

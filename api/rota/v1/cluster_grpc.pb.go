@@ -19,9 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ClusterService_Status_FullMethodName      = "/rota.v1.ClusterService/Status"
-	ClusterService_WatchLeader_FullMethodName = "/rota.v1.ClusterService/WatchLeader"
-	ClusterService_Verify_FullMethodName      = "/rota.v1.ClusterService/Verify"
+	ClusterService_Status_FullMethodName         = "/rota.v1.ClusterService/Status"
+	ClusterService_WatchLeader_FullMethodName    = "/rota.v1.ClusterService/WatchLeader"
+	ClusterService_Verify_FullMethodName         = "/rota.v1.ClusterService/Verify"
+	ClusterService_TransferLeader_FullMethodName = "/rota.v1.ClusterService/TransferLeader"
 )
 
 // ClusterServiceClient is the client API for ClusterService service.
@@ -37,6 +38,9 @@ type ClusterServiceClient interface {
 	WatchLeader(ctx context.Context, in *WatchLeaderRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchLeaderResponse], error)
 	// Verify takes the digest of every server's state at one log index and compares them.
 	Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (*VerifyResponse, error)
+	// TransferLeader makes another server the leader, and returns once it leads. No task and
+	// no acknowledged request is lost by that; requests wait for about as long as it takes.
+	TransferLeader(ctx context.Context, in *TransferLeaderRequest, opts ...grpc.CallOption) (*TransferLeaderResponse, error)
 }
 
 type clusterServiceClient struct {
@@ -86,6 +90,16 @@ func (c *clusterServiceClient) Verify(ctx context.Context, in *VerifyRequest, op
 	return out, nil
 }
 
+func (c *clusterServiceClient) TransferLeader(ctx context.Context, in *TransferLeaderRequest, opts ...grpc.CallOption) (*TransferLeaderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TransferLeaderResponse)
+	err := c.cc.Invoke(ctx, ClusterService_TransferLeader_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ClusterServiceServer is the server API for ClusterService service.
 // All implementations must embed UnimplementedClusterServiceServer
 // for forward compatibility.
@@ -99,6 +113,9 @@ type ClusterServiceServer interface {
 	WatchLeader(*WatchLeaderRequest, grpc.ServerStreamingServer[WatchLeaderResponse]) error
 	// Verify takes the digest of every server's state at one log index and compares them.
 	Verify(context.Context, *VerifyRequest) (*VerifyResponse, error)
+	// TransferLeader makes another server the leader, and returns once it leads. No task and
+	// no acknowledged request is lost by that; requests wait for about as long as it takes.
+	TransferLeader(context.Context, *TransferLeaderRequest) (*TransferLeaderResponse, error)
 	mustEmbedUnimplementedClusterServiceServer()
 }
 
@@ -117,6 +134,9 @@ func (UnimplementedClusterServiceServer) WatchLeader(*WatchLeaderRequest, grpc.S
 }
 func (UnimplementedClusterServiceServer) Verify(context.Context, *VerifyRequest) (*VerifyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Verify not implemented")
+}
+func (UnimplementedClusterServiceServer) TransferLeader(context.Context, *TransferLeaderRequest) (*TransferLeaderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TransferLeader not implemented")
 }
 func (UnimplementedClusterServiceServer) mustEmbedUnimplementedClusterServiceServer() {}
 func (UnimplementedClusterServiceServer) testEmbeddedByValue()                        {}
@@ -186,6 +206,24 @@ func _ClusterService_Verify_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ClusterService_TransferLeader_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TransferLeaderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServiceServer).TransferLeader(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ClusterService_TransferLeader_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServiceServer).TransferLeader(ctx, req.(*TransferLeaderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ClusterService_ServiceDesc is the grpc.ServiceDesc for ClusterService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -200,6 +238,10 @@ var ClusterService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Verify",
 			Handler:    _ClusterService_Verify_Handler,
+		},
+		{
+			MethodName: "TransferLeader",
+			Handler:    _ClusterService_TransferLeader_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -216,7 +216,7 @@ func (x *nemesis) restartInOrder() {
 
 func (x *nemesis) transfer() {
 	if n := x.leader().Node(); n != nil {
-		_ = n.TransferLeadership(x.r.chaos) // it may fail
+		_ = n.TransferLeadership(x.r.chaos, "") // it may fail
 	}
 }
 

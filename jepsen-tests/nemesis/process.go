@@ -1,0 +1,133 @@
+package nemesis
+
+import (
+	"context"
+	"time"
+
+	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
+)
+
+func kill(_ context.Context, h *harm) error {
+	h.kill(processes(h.some())...)
+	return nil
+}
+
+func pause(_ context.Context, h *harm) error {
+	h.pause(processes(h.some())...)
+	return nil
+}
+
+func pausePrimaries(_ context.Context, h *harm) error {
+	h.pause(processes(h.primary())...)
+	return nil
+}
+
+// pause stops processes where they are. One that has ended is not harmed by it.
+func (h *harm) pause(ps ...*cluster.Process) {
+	for _, p := range ps {
+		if p.Pause() == nil {
+			h.effect++
+		}
+	}
+}
+
+func pauseKill(ctx context.Context, h *harm) error {
+	servers := h.some()
+	h.pause(processes(servers)...)
+	h.undo = append(h.undo, func(context.Context) error {
+		h.kill(processes(servers)...)
+		return nil
+	})
+	return ctx.Err()
+}
+
+func rollingRestart(ctx context.Context, h *harm) error {
+	for _, s := range h.hit(h.shuffled()) {
+		if ctx.Err() != nil {
+			return nil
+		}
+		// One restart that has begun is brought to its end.
+		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), healTimeout)
+		defer cancel()
+		if err := s.Stop(one); err != nil {
+			h.late(s.Name, err)
+		}
+		h.effect++
+		if err := s.Start(); err != nil {
+			return err
+		}
+		if err := s.WaitReady(one); err != nil {
+			h.late(s.Name, err)
+		}
+	}
+	return nil
+}
+
+func workerKill(_ context.Context, h *harm) error {
+	h.kill(h.someWorkers()...)
+	return nil
+}
+
+func workerPause(_ context.Context, h *harm) error {
+	h.pause(h.someWorkers()...)
+	return nil
+}
+
+// someWorkers is one worker or more.
+func (h *harm) someWorkers() []*cluster.Process {
+	workers := append([]*cluster.Process(nil), h.cluster.Workers...)
+	h.random.Shuffle(len(workers), func(i, j int) { workers[i], workers[j] = workers[j], workers[i] })
+	if len(workers) > 1 {
+		workers = workers[:1+h.random.IntN(len(workers))]
+	}
+	for _, w := range workers {
+		h.targets = append(h.targets, w.Name)
+	}
+	return workers
+}
+
+const (
+	// transfers is how often the leader hands over in one fault.
+	transfers = 3
+	// transferTimeout bounds one.
+	transferTimeout = 5 * time.Second
+)
+
+// leaderTransfer asks for other leaders, while clients work: whoever has an answer must not
+// have it from a leader that was already none.
+func leaderTransfer(ctx context.Context, h *harm) error {
+	cl, err := h.cluster.Client(h.cluster.Servers[0].Host)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	for range transfers {
+		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), transferTimeout)
+		to := h.hit(h.shuffled()[:1])[0].Name
+		if to == h.leader() {
+			// Anybody but the leader.
+			to = ""
+		}
+		// The one that is asked for may be behind, or restart: a refusal is no harm.
+		if _, err := cl.TransferLeader(one, to); err == nil {
+			h.effect++
+		}
+		cancel()
+		if !wait(ctx, time.Duration(h.random.Int64N(int64(time.Second)))) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// wait waits; it is false when ctx ended before.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
