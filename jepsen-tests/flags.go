@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -17,21 +16,30 @@ import (
 	"github.com/rota-scheduler/rota/jepsen-tests/workload"
 )
 
+// buildsDir is the folder within the store that keeps binaries built for faults.
+const buildsDir = "builds"
+
 // testFlags are those of test and test-all.
 type testFlags struct {
 	binary, workload, nemesis, concurrency, store string
-	nodes, workers, count                         int
+	nodes, logStore                               string
+	workers, count                                int
 	interval, timeLimit, recovery                 time.Duration
 	rate                                          float64
 	seed                                          uint64
-	serverFlags                                   string
+	serverFlags, source                           string
 	keep                                          bool
+
+	// nodeCounts and logStores are what nodes and logStore say.
+	nodeCounts []int
+	logStores  []string
 }
 
 func (f *testFlags) set(verb string) *flag.FlagSet {
 	s := flag.NewFlagSet(verb, flag.ContinueOnError)
 	s.StringVar(&f.binary, "binary", filepath.Join("..", "bin", "rota"), "the rota to test; make build makes it")
-	s.IntVar(&f.nodes, "nodes", 3, "servers: 1, 3 or 5")
+	s.StringVar(&f.nodes, "nodes", "3", "servers: 1, 3 or 5; several for test-all, such as 3,5")
+	s.StringVar(&f.logStore, "log-store", boltdb, "what the servers keep their logs in: boltdb or wal; with boltdb,wal the tests of test-all take turns")
 	s.IntVar(&f.workers, "workers", 2, "workers")
 	s.StringVar(&f.workload, "workload", "queue", "one of "+strings.Join(workload.Names(), ", ")+"; several for test-all")
 	s.StringVar(&f.nemesis, "nemesis", "kill", "none, all, or some of "+strings.Join(nemesis.Names(), ","))
@@ -44,13 +52,13 @@ func (f *testFlags) set(verb string) *flag.FlagSet {
 	s.Uint64Var(&f.seed, "seed", 0, "what all choices come from; 0: a random one")
 	s.StringVar(&f.serverFlags, "server-flags", "", "further flags of the servers, with spaces between them")
 	s.StringVar(&f.store, "store", "store", "folder of all runs")
+	s.StringVar(&f.source, "source", "..", "folder of the product's source, of which faults of the clock build a binary")
 	s.BoolVar(&f.keep, "keep", false, "keep the servers' data of valid runs too")
 	return s
 }
 
 // parse reads the flags and finds mistakes in them.
-func (f *testFlags) parse(verb string, args []string) error {
-	s := f.set(verb)
+func (f *testFlags) parse(s *flag.FlagSet, args []string) error {
 	if err := s.Parse(args); err != nil {
 		return errors.Join(err, errUsage)
 	}
@@ -58,12 +66,13 @@ func (f *testFlags) parse(verb string, args []string) error {
 		return fmt.Errorf("%q is no flag: %w", s.Arg(0), errUsage)
 	}
 	switch {
-	case f.nodes != 1 && f.nodes != 3 && f.nodes != 5:
-		return fmt.Errorf("--nodes %d: use 1, 3 or 5: %w", f.nodes, errUsage)
 	case f.workers < 1 || f.workers > 50, f.count < 1, f.rate <= 0, f.interval <= 0, f.timeLimit < 0, f.recovery <= 0:
 		return fmt.Errorf("a number is out of range: %w", errUsage)
 	}
-	if _, err := f.clients(); err != nil {
+	if err := f.parseLists(); err != nil {
+		return err
+	}
+	if _, err := f.clients(1); err != nil {
 		return err
 	}
 	if _, err := os.Stat(f.binary); err != nil {
@@ -76,12 +85,33 @@ func (f *testFlags) parse(verb string, args []string) error {
 	return nil
 }
 
-// clients is the number of clients.
-func (f *testFlags) clients() (int, error) {
+// The log stores of servers.
+const boltdb, wal = "boltdb", "wal"
+
+// parseLists reads the flags that may name several.
+func (f *testFlags) parseLists() error {
+	for text := range strings.SplitSeq(f.nodes, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n != 1 && n != 3 && n != 5 {
+			return fmt.Errorf("--nodes %s: use 1, 3 or 5: %w", f.nodes, errUsage)
+		}
+		f.nodeCounts = append(f.nodeCounts, n)
+	}
+	f.logStores = strings.Split(f.logStore, ",")
+	for _, s := range f.logStores {
+		if s != boltdb && s != wal {
+			return fmt.Errorf("--log-store %s: use boltdb, wal or boltdb,wal: %w", f.logStore, errUsage)
+		}
+	}
+	return nil
+}
+
+// clients is the number of clients of a cluster of so many servers.
+func (f *testFlags) clients(nodes int) (int, error) {
 	text, perNode := strings.CutSuffix(f.concurrency, "n")
 	n, err := strconv.Atoi(text)
 	if perNode {
-		n *= f.nodes
+		n *= nodes
 	}
 	if err != nil || n < 1 || n > 1000 {
 		return 0, fmt.Errorf("--concurrency %q: use a number, or such as 3n: %w", f.concurrency, errUsage)
@@ -102,33 +132,4 @@ func (f *testFlags) check(workloads, faults []string, can suite.Abilities) error
 		}
 	}
 	return nil
-}
-
-// config is the test of a workload under a nemesis.
-func (f *testFlags) config(work, faults string, seed uint64, can suite.Abilities) (suite.Config, error) {
-	binary, err := filepath.Abs(f.binary)
-	if err != nil {
-		return suite.Config{}, err
-	}
-	clients, err := f.clients()
-	if err != nil {
-		return suite.Config{}, err
-	}
-	name := fmt.Sprintf("%s-%s-%s-seed%d", time.Now().Format("20060102-150405.000"), work, strings.NewReplacer(",", "+", ":", "-").Replace(faults), seed)
-	dir, err := filepath.Abs(filepath.Join(f.store, name))
-	return suite.Config{
-		Binary: binary, Dir: dir, Servers: f.nodes, Workers: f.workers, Slots: runtime.NumCPU(), Workload: work, Nemesis: faults,
-		Interval: f.interval, Quiet: 2 * time.Second, Faults: f.timeLimit, Drain: time.Minute, Recovery: f.recovery,
-		Rate: f.rate, Concurrency: clients, Seed: seed, ServerFlags: strings.Fields(f.serverFlags), Can: can, Progress: os.Stderr,
-	}, err
-}
-
-// command runs the same test again.
-func (f *testFlags) command(work, faults string, seed uint64) string {
-	c := fmt.Sprintf("go run . test --workload %s --nemesis %s --seed %d --nodes %d --workers %d --concurrency %s --rate %g --time-limit %v --nemesis-interval %v",
-		work, faults, seed, f.nodes, f.workers, f.concurrency, f.rate, f.timeLimit, f.interval)
-	if f.serverFlags != "" {
-		c += fmt.Sprintf(" --server-flags %q", f.serverFlags)
-	}
-	return c
 }

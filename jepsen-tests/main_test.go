@@ -23,6 +23,8 @@ func TestExitCodes(t *testing.T) {
 		{"unknown verb", []string{"destroy"}, exitFlags},
 		{"unknown flag", []string{"test", "--destroy"}, exitFlags},
 		{"an even number of servers", []string{"test", "--nodes", "4"}, exitFlags},
+		{"a log store that there is not", []string{"test", "--log-store", "paper"}, exitFlags},
+		{"two clusters for one test", []string{"test", "--binary", "main.go", "--nodes", "3,5"}, exitFlags},
 		{"unknown workload", []string{"test", "--binary", "main.go", "--workload", "x"}, exitFlags},
 		{"unknown fault", []string{"test", "--binary", "main.go", "--nemesis", "x"}, exitFlags},
 		{"malformed concurrency", []string{"test", "--concurrency", "3x"}, exitFlags},

@@ -23,7 +23,10 @@ func mutantsVerb(ctx context.Context, args []string, out io.Writer) (checker.Ver
 	if err := s.Parse(args); err != nil {
 		return "", errors.Join(err, errUsage)
 	}
-	can := suite.Probe()
+	if err := f.parseLists(); err != nil {
+		return "", err
+	}
+	can := suite.Probe(f.source)
 	verdict, tried := checker.Valid, 0
 	for _, m := range mutants.All() {
 		if *only != "" && m.Name != *only {
@@ -59,7 +62,7 @@ func (f *testFlags) hunt(ctx context.Context, m mutants.Mutant, root string, can
 	g.binary, g.store = binary, dir
 	for i := range uint64(f.count) {
 		seed := max(1, f.seed) + i
-		rep, where, err := g.judged(ctx, m.Workload, m.Nemesis, seed, can)
+		rep, row, err := g.judged(ctx, plan{m.Workload, m.Nemesis, f.logStores[0], f.nodeCounts[0], seed}, can)
 		if err != nil {
 			return false, err
 		}
@@ -68,7 +71,7 @@ func (f *testFlags) hunt(ctx context.Context, m mutants.Mutant, root string, can
 			fmt.Fprintf(out, "%-22s caught by %s with seed %d: %s\n", m.Name, m.Check, seed, r.Problems[0])
 			return true, nil
 		}
-		fmt.Fprintf(out, "%-22s not caught by %s with seed %d (%s, %s)\n", m.Name, m.Check, seed, rep.Verdict, where)
+		fmt.Fprintf(out, "%-22s not caught by %s with seed %d (%s, %s)\n", m.Name, m.Check, seed, rep.Verdict, row.Dir)
 	}
 	fmt.Fprintf(out, "%-22s ESCAPED: %s\n", m.Name, m.About)
 	return false, nil

@@ -6,10 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,118 +24,152 @@ const commandFile = "command"
 
 func testVerb(ctx context.Context, args []string, out io.Writer) (checker.Verdict, error) {
 	var f testFlags
-	if err := f.parse("test", args); err != nil {
+	if err := f.parse(f.set("test"), args); err != nil {
 		return "", err
 	}
-	can := suite.Probe()
+	if len(f.nodeCounts) > 1 || len(f.logStores) > 1 {
+		return "", fmt.Errorf("test runs one kind of cluster: test-all runs several: %w", errUsage)
+	}
+	can := suite.Probe(f.source)
 	if err := f.check([]string{f.workload}, []string{f.nemesis}, can); err != nil {
 		return "", err
 	}
-	return f.series(ctx, []string{f.workload}, []string{f.nemesis}, can, out)
+	s := series{flags: &f, can: can, out: out, began: time.Now()}
+	for i := range f.count {
+		if err := s.round(ctx, f.plans([]string{f.workload}, []string{f.nemesis}, f.seed+uint64(i), false)); err != nil {
+			return "", err
+		}
+	}
+	return s.worst(), nil
 }
 
 func testAllVerb(ctx context.Context, args []string, out io.Writer) (checker.Verdict, error) {
 	var f testFlags
-	s := f.set("test-all")
+	set := f.set("test-all")
+	spread := set.Bool("spread", false, "each fault once, with one workload after the other, instead of every workload under every fault")
+	summary := set.String("summary", "", "file for the summary, as Markdown")
+	lasting := set.Duration("for", 0, "go on with one seed after the other for so long, instead of --test-count")
 	// Without these, everything.
-	s.VisitAll(func(g *flag.Flag) {
-		if g.Name == "workload" || g.Name == "nemesis" {
-			g.DefValue = "all"
-		}
-	})
-	given := map[string]bool{}
-	if err := s.Parse(args); err != nil {
-		return "", errors.Join(err, errUsage)
+	for _, name := range []string{"workload", "nemesis"} {
+		set.Lookup(name).DefValue = "all"
 	}
-	s.Visit(func(g *flag.Flag) { given[g.Name] = true })
-	if err := f.parse("test-all", args); err != nil {
+	if err := f.parse(set, args); err != nil {
 		return "", err
 	}
-	can := suite.Probe()
+	can := suite.Probe(f.source)
 	workloads, faults := workload.Names(), append(nemesis.Names(), nemesis.All)
-	if given["workload"] {
-		workloads = strings.Split(f.workload, ",")
-	}
-	if given["nemesis"] {
-		faults = strings.Split(f.nemesis, ",")
-	} else {
-		faults = without(faults, can.Skipped())
-		for _, kind := range can.Skipped() {
+	set.Visit(func(g *flag.Flag) {
+		switch g.Name {
+		case "workload":
+			workloads = strings.Split(f.workload, ",")
+		case "nemesis":
+			faults = strings.Split(f.nemesis, ",")
+		}
+	})
+	for _, kind := range can.Skipped() {
+		if slices.Contains(faults, kind) {
 			fmt.Fprintln(out, "skipped, this machine cannot do it:", kind)
 		}
 	}
+	faults = slices.DeleteFunc(faults, func(kind string) bool { return slices.Contains(can.Skipped(), kind) })
 	if err := f.check(workloads, faults, can); err != nil {
 		return "", err
 	}
-	return f.series(ctx, workloads, faults, can, out)
-}
-
-func without(names, drop []string) []string {
-	dropped := map[string]bool{}
-	for _, d := range drop {
-		dropped[d] = true
-	}
-	var out []string
-	for _, n := range names {
-		if !dropped[n] {
-			out = append(out, n)
+	s := series{flags: &f, can: can, out: out, began: time.Now()}
+	for i := 0; i < f.count || time.Since(s.began) < *lasting; i++ {
+		if err := s.round(ctx, f.plans(workloads, faults, f.seed+uint64(i), *spread)); err != nil {
+			return "", errors.Join(err, s.sum(*summary))
 		}
 	}
-	return out
+	return s.worst(), s.sum(*summary)
 }
 
-// series runs tests one after the other, and sums up.
-func (f *testFlags) series(ctx context.Context, workloads, faults []string, can suite.Abilities, out io.Writer) (checker.Verdict, error) {
+// series is tests one after the other.
+type series struct {
+	flags *testFlags
+	can   suite.Abilities
+	out   io.Writer
+	began time.Time
+	rows  []suite.Row
+}
+
+// round runs some tests, and prints a line for each.
+func (s *series) round(ctx context.Context, plans []plan) error {
+	for _, p := range plans {
+		if len(s.rows) == 0 {
+			fmt.Fprintf(s.out, "%-13s %-23s %s %-7s %7s %-8s %6s %5s %5s %7s %7s\n", "WORKLOAD", "NEMESIS", "N", "LOG", "SEED", "VERDICT", "ACKS", "INFO", "FAIL", "LEADERS", "FAULTS")
+		}
+		rep, row, err := s.flags.judged(ctx, p, s.can)
+		if err != nil {
+			return err
+		}
+		s.rows = append(s.rows, row)
+		c := rep.Counts
+		fmt.Fprintf(s.out, "%-13s %-23s %d %-7s %7d %-8s %6d %5d %5d %7d %7s  %s\n", p.workload, p.nemesis, p.nodes, p.logStore, p.seed, rep.Verdict, c.Acks, c.Infos, c.Fails,
+			c.Leaders, fmt.Sprintf("%d/%d", c.Effective, c.Faults), filepath.Join(row.Dir, "report.html"))
+		tell(s.out, rep)
+	}
+	return nil
+}
+
+// worst is the verdict of all tests together.
+func (s *series) worst() checker.Verdict {
 	worst := checker.Valid
-	fmt.Fprintf(out, "%-13s %-20s %7s %-8s %6s %5s %5s %7s %7s  %s\n", "WORKLOAD", "NEMESIS", "SEED", "VERDICT", "ACKS", "INFO", "FAIL", "LEADERS", "FAULTS", "")
-	for i := range f.count {
-		for _, work := range workloads {
-			for _, kind := range faults {
-				verdict, err := f.one(ctx, work, kind, f.seed+uint64(i), can, out)
-				if err != nil {
-					return "", err
-				}
-				if verdict == checker.Invalid || verdict == checker.Unknown && worst == checker.Valid {
-					worst = verdict
-				}
-			}
+	for i := range s.rows {
+		if v := s.rows[i].Verdict; v == checker.Invalid || v == checker.Unknown && worst == checker.Valid {
+			worst = v
 		}
 	}
-	return worst, nil
+	return worst
 }
 
-// one runs one test and prints its line.
-func (f *testFlags) one(ctx context.Context, work, faults string, seed uint64, can suite.Abilities, out io.Writer) (checker.Verdict, error) {
-	rep, dir, err := f.judged(ctx, work, faults, seed, can)
-	if err != nil {
-		return "", err
+// sum prints what all came to, and writes it into a file where one is named.
+func (s *series) sum(file string) error {
+	took := time.Since(s.began)
+	fmt.Fprintln(s.out)
+	err := suite.WriteTable(s.out, s.rows, took)
+	if file == "" || err != nil {
+		return err
 	}
-	c := rep.Counts
-	fmt.Fprintf(out, "%-13s %-20s %7d %-8s %6d %5d %5d %7d %7s  %s\n", work, faults, seed, rep.Verdict, c.Acks, c.Infos, c.Fails, c.Leaders,
-		fmt.Sprintf("%d/%d", c.Effective, c.Faults), filepath.Join(dir, "report.html"))
-	tell(out, rep)
-	return rep.Verdict, nil
+	to, err := os.Create(file)
+	if err != nil {
+		return fmt.Errorf("--summary: %w", err)
+	}
+	return errors.Join(suite.WriteMarkdown(to, s.rows, s.flags.version(), took), to.Close())
 }
 
-// judged runs one test and returns what the checkers say, and the folder of the run.
-func (f *testFlags) judged(ctx context.Context, work, faults string, seed uint64, can suite.Abilities) (rep checker.Report, dir string, err error) {
-	cfg, err := f.config(work, faults, seed, can)
+// version says which rota is tested, as it says itself.
+func (f *testFlags) version() string {
+	out, err := exec.Command(f.binary, "version").Output()
 	if err != nil {
-		return rep, "", err
+		return f.binary
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// judged runs one test and returns what the checkers say.
+func (f *testFlags) judged(ctx context.Context, p plan, can suite.Abilities) (rep checker.Report, row suite.Row, err error) {
+	cfg, err := f.config(p, can)
+	if err != nil {
+		return rep, row, err
 	}
 	ops, err := suite.Run(ctx, cfg)
 	if err != nil {
-		return rep, cfg.Dir, fmt.Errorf("%w (the run is in %s)", err, cfg.Dir)
+		return rep, row, fmt.Errorf("%w (the run is in %s)", err, cfg.Dir)
 	}
-	command := f.command(work, faults, seed)
+	command := f.command(p)
 	if err := os.WriteFile(filepath.Join(cfg.Dir, commandFile), []byte(command+"\n"), 0o600); err != nil {
-		return rep, cfg.Dir, err
+		return rep, row, err
 	}
-	rep, err = suite.Judge(cfg.Dir, ops, command)
-	if err == nil && rep.Verdict == checker.Valid && !f.keep {
+	if rep, err = suite.Judge(cfg.Dir, ops, command); err != nil {
+		return rep, row, err
+	}
+	if rep.Verdict == checker.Valid && !f.keep {
 		err = suite.DropData(cfg.Dir)
 	}
-	return rep, cfg.Dir, err
+	row, failed := suite.Summarize(ops, rep)
+	row.Workload, row.Nemesis, row.LogStore, row.Servers, row.Seed, row.Dir, row.Command = p.workload, p.nemesis, p.logStore, p.nodes, p.seed, cfg.Dir, command
+	return rep, row, errors.Join(err, failed)
 }
 
 // tell says what is not valid.
@@ -176,26 +210,6 @@ func doctorVerb(_ context.Context, args []string, out io.Writer) (checker.Verdic
 	if len(args) > 0 {
 		return "", fmt.Errorf("doctor takes no arguments: %w", errUsage)
 	}
-	suite.Probe().Doctor(out)
-	return checker.Valid, nil
-}
-
-func serveVerb(ctx context.Context, args []string, out io.Writer) (checker.Verdict, error) {
-	s := flag.NewFlagSet("serve", flag.ContinueOnError)
-	store := s.String("store", "store", "folder of all runs")
-	addr := s.String("addr", "127.0.0.1:8080", "address to serve on")
-	if err := s.Parse(args); err != nil {
-		return "", errors.Join(err, errUsage)
-	}
-	l, err := net.Listen("tcp", *addr)
-	if err != nil {
-		return "", err
-	}
-	fmt.Fprintf(out, "http://%s shows %s until you press ^C\n", l.Addr(), *store)
-	server := &http.Server{Handler: http.FileServer(http.Dir(*store)), ReadHeaderTimeout: 10 * time.Second}
-	context.AfterFunc(ctx, func() { _ = server.Close() })
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return "", err
-	}
+	suite.Probe("..").Doctor(out)
 	return checker.Valid, nil
 }

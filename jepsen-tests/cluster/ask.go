@@ -72,29 +72,53 @@ func (s *Server) WaitReady(ctx context.Context) error {
 var errEnded = errors.New("it has ended")
 
 func (s *Server) ready(ctx context.Context) error {
+	status, body, err := s.get(ctx, "/readyz")
+	if err != nil {
+		return err
+	}
+	if status != http.StatusOK {
+		return errors.New(strings.TrimSpace(body))
+	}
+	return nil
+}
+
+// maxAnswer bounds an answer over HTTP, bytes.
+const maxAnswer = 1 << 20
+
+// get asks the server over HTTP, from its own host.
+func (s *Server) get(ctx context.Context, path string) (status int, body string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	probes := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext:       func(ctx context.Context, _, addr string) (net.Conn, error) { return s.Host.Dial(ctx, addr) },
 	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.HTTPAddr+"/readyz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.HTTPAddr+path, nil)
 	if err != nil {
-		return err
+		return 0, "", err
 	}
 	resp, err := probes.Do(req)
 	if err != nil {
-		return err
+		return 0, "", err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	return resp.StatusCode, string(data), err
+}
+
+// Counter reads one of the server's metrics that has no labels.
+func (s *Server) Counter(ctx context.Context, name string) (int64, error) {
+	_, body, err := s.get(ctx, "/metrics")
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if resp.StatusCode != http.StatusOK {
-		return errors.New(strings.TrimSpace(string(body)))
+	for line := range strings.Lines(body) {
+		if value, found := strings.CutPrefix(line, name+" "); found {
+			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			return int64(n), err
+		}
 	}
-	return nil
+	return 0, fmt.Errorf("%s has no metric %s", s.Name, name)
 }
 
 // waitWorkers waits until every worker has a session.

@@ -30,7 +30,7 @@ func (n Need) String() string {
 	case NeedsClock:
 		return "clock"
 	default:
-		return ""
+		return "-"
 	}
 }
 

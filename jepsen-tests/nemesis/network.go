@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
@@ -90,9 +91,10 @@ func ringCuts(servers int) iter.Seq2[int, int] {
 }
 
 func partitionBridge(_ context.Context, h *harm) error {
-	servers := h.hit(h.shuffled())
-	// The first one is the bridge.
-	rest := servers[1:]
+	// The leader is not the bridge: everybody would reach it.
+	bridge := h.followers(1)
+	rest := slices.DeleteFunc(h.shuffled(), func(s *cluster.Server) bool { return slices.Contains(bridge, s) })
+	h.hit(rest)
 	for i, a := range rest {
 		for j, b := range rest {
 			if (i < len(rest)/2) != (j < len(rest)/2) {
@@ -168,7 +170,7 @@ func packetDup(_ context.Context, h *harm) error {
 
 const (
 	// A slow link passes so many bytes a second, so late.
-	slowRate, slowDelay = 96 << 10, 15 * time.Millisecond
+	slowRate, slowDelay = 32 << 10, 15 * time.Millisecond
 	// resetChance is how likely a packet ends its connection: one that is busy lives for
 	// some tens of milliseconds.
 	resetChance = 0.02

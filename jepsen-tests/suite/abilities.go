@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/rota-scheduler/rota/jepsen-tests/clock"
 	"github.com/rota-scheduler/rota/jepsen-tests/disk"
 	"github.com/rota-scheduler/rota/jepsen-tests/nemesis"
 	"github.com/rota-scheduler/rota/jepsen-tests/network"
@@ -11,25 +12,31 @@ import (
 
 // Abilities is why this machine cannot do something; nil: it can.
 type Abilities struct {
-	Network, Disk error
+	Network, Disk, Clock error
 }
 
-// Probe finds out what this machine can do, by doing it.
-func Probe() Abilities {
-	return Abilities{Network: network.Available(), Disk: disk.Available()}
+// Probe finds out what this machine can do, by doing it. source is the folder of the
+// product's source.
+func Probe(source string) Abilities {
+	return Abilities{Network: network.Available(), Disk: disk.Available(), Clock: clock.Available(source)}
+}
+
+// why is why a need is not met; nil: it is.
+func (a Abilities) why(n nemesis.Need) error {
+	switch n {
+	case nemesis.NeedsNetwork:
+		return a.Network
+	case nemesis.NeedsDisk:
+		return a.Disk
+	case nemesis.NeedsClock:
+		return a.Clock
+	default:
+		return nil
+	}
 }
 
 // Meets says whether a need of a fault is met.
-func (a Abilities) Meets(n nemesis.Need) bool {
-	switch n {
-	case nemesis.NeedsNetwork:
-		return a.Network == nil
-	case nemesis.NeedsDisk:
-		return a.Disk == nil
-	default:
-		return true
-	}
-}
+func (a Abilities) Meets(n nemesis.Need) bool { return a.why(n) == nil }
 
 // Skipped is the faults that this machine cannot do.
 func (a Abilities) Skipped() []string {
@@ -42,28 +49,32 @@ func (a Abilities) Skipped() []string {
 	return out
 }
 
+// needs is what there is to need, and what that takes.
+var needs = []struct {
+	need  nemesis.Need
+	about string
+}{
+	{nemesis.NeedsNothing, "processes to kill, pause and restart; files to damage"},
+	{nemesis.NeedsNetwork, "network namespaces and TUN devices (root)"},
+	{nemesis.NeedsDisk, "FUSE file systems (root)"},
+	{nemesis.NeedsClock, "the go command and the product's source, for a binary with a clock of its own"},
+}
+
 // Doctor tells what this machine can do.
 func (a Abilities) Doctor(out io.Writer) {
-	for _, p := range []struct {
-		what string
-		err  error
-	}{
-		{"processes: kill, pause, restart", nil},
-		{"network: namespaces and TUN devices (root)", a.Network},
-		{"disks: FUSE (root)", a.Disk},
-	} {
+	for _, n := range needs {
 		state := "ok"
-		if p.err != nil {
-			state = "no: " + p.err.Error()
+		if err := a.why(n.need); err != nil {
+			state = "no: " + err.Error()
 		}
-		fmt.Fprintf(out, "%-46s %s\n", p.what, state)
+		fmt.Fprintf(out, "%-8s %s: %s\n", n.need, n.about, state)
 	}
-	fmt.Fprintln(out)
+	fmt.Fprintf(out, "\n%-24s %-8s %s\n", "FAULT", "NEEDS", "")
 	for _, f := range nemesis.Catalogue() {
 		state := ""
 		if !a.Meets(f.Need) {
 			state = "skipped: "
 		}
-		fmt.Fprintf(out, "%-22s %s%s\n", f.Kind, state, f.About)
+		fmt.Fprintf(out, "%-24s %-8s %s%s\n", f.Kind, f.Need, state, f.About)
 	}
 }

@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"github.com/rota-scheduler/rota/jepsen-tests/clock"
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
 	"github.com/rota-scheduler/rota/jepsen-tests/history"
 	"github.com/rota-scheduler/rota/jepsen-tests/ledger"
@@ -32,8 +34,9 @@ const (
 
 // Config is one test.
 type Config struct {
-	// Binary is the rota to test.
-	Binary string
+	// Binary is the rota to test. Where a fault turns clocks it is one built of the
+	// product's source, in the folder Source, which Builds keeps.
+	Binary, Source, Builds string
 	// Dir is the new folder of the run.
 	Dir            string
 	Servers        int
@@ -66,6 +69,7 @@ type run struct {
 	cluster  *cluster.Cluster
 	nemesis  *nemesis.Nemesis
 	leaders  *leaders
+	refusals *refusals
 	env      *workload.Env
 }
 
@@ -89,7 +93,7 @@ func Run(ctx context.Context, cfg Config) (ops []history.Op, err error) {
 }
 
 func (r *run) run(ctx context.Context) (err error) {
-	if err := r.lay(); err != nil {
+	if err := r.lay(ctx); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.cluster.Close()) }()
@@ -101,15 +105,23 @@ func (r *run) run(ctx context.Context) (err error) {
 	}
 	r.leaders.watch(ctx)
 	defer r.leaders.stop()
+	r.refusals.watch(ctx)
+	defer r.refusals.stop()
 	return r.phases(ctx)
 }
 
 // lay makes the cluster and what stands around it.
-func (r *run) lay() (err error) {
+func (r *run) lay(ctx context.Context) (err error) {
 	cfg := r.cfg
+	clocks := slices.ContainsFunc(r.faults, func(f nemesis.Fault) bool { return f.Need == nemesis.NeedsClock })
+	if clocks {
+		if cfg.Binary, err = clock.Build(ctx, cfg.Source, "./cmd/rota", cfg.Builds); err != nil {
+			return err
+		}
+	}
 	r.cluster, err = cluster.New(cluster.Config{
 		Binary: cfg.Binary, Dir: filepath.Join(cfg.Dir, clusterDir), Servers: cfg.Servers, Workers: cfg.Workers,
-		ClientHosts: clientHosts, Slots: cfg.Slots, Seed: cfg.Seed, Network: cfg.Can.Network == nil, Disk: cfg.Can.Disk == nil,
+		ClientHosts: clientHosts, Slots: cfg.Slots, Seed: cfg.Seed, Network: cfg.Can.Network == nil, Disk: cfg.Can.Disk == nil, Clock: clocks,
 		ServerFlags: append([]string{"--lease-timeout", leaseTimeout.String()}, cfg.ServerFlags...),
 		OnExit: func(p *cluster.Process, code int) {
 			r.recorder.Note(history.Observer, history.FExit, p.Name, history.Exit{
@@ -121,6 +133,7 @@ func (r *run) lay() (err error) {
 		return err
 	}
 	r.leaders = newLeaders(r.cluster, r.recorder)
+	r.refusals = &refusals{cluster: r.cluster}
 	r.nemesis = nemesis.New(nemesis.Config{
 		Cluster: r.cluster, Leader: r.leaders.newest, Recorder: r.recorder, Faults: r.faults, Interval: cfg.Interval, Seed: cfg.Seed,
 	})
@@ -247,6 +260,7 @@ func acknowledgedSince(ops []history.Op) bool {
 
 // final records what there is in the end.
 func (r *run) final(ctx context.Context) error {
+	r.recorder.Note(history.Observer, history.FRefused, "", history.Refused{Reports: r.refusals.stop()})
 	r.warn(workload.Final(ctx, r.cluster, r.recorder))
 	written, err := ledger.Read(r.env.Ledger)
 	if err != nil {

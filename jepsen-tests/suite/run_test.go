@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
@@ -21,10 +22,18 @@ func TestOnlyWorkThatBeganLaterProvesARecovery(t *testing.T) {
 
 func TestWhatAMachineCannotDoIsListedAsSkipped(t *testing.T) {
 	t.Parallel()
-	none := Abilities{Network: errors.New("no TUN devices"), Disk: errors.New("no FUSE")}
+	none := Abilities{Network: errors.New("no TUN devices"), Disk: errors.New("no FUSE"), Clock: errors.New("no go command")}
 	require.Contains(t, none.Skipped(), "partition:one")
 	require.Contains(t, none.Skipped(), "power")
+	require.Contains(t, none.Skipped(), "clock:bump")
 	require.NotContains(t, none.Skipped(), "kill")
+	var told bytes.Buffer
+	none.Doctor(&told)
+	require.Regexp(t, `(?m)^clock:bump +clock +skipped: `, told.String())
+	require.Regexp(t, `(?m)^clock .*: no: no go command$`, told.String())
+	for _, f := range nemesis.Catalogue() {
+		require.Regexp(t, `(?m)^`+f.Kind+` +`+f.Need.String()+` `, told.String())
+	}
 	faults, err := nemesis.Parse(nemesis.All, none.Meets)
 	require.NoError(t, err)
 	require.Len(t, faults, len(nemesis.Names())-len(none.Skipped()))

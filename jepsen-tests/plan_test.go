@@ -1,0 +1,75 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func flagsOf(t *testing.T, args ...string) *testFlags {
+	t.Helper()
+	var f testFlags
+	// Any file will do: nothing is run.
+	require.NoError(t, f.parse(f.set("test"), append([]string{"--binary", "plan.go", "--seed", "7"}, args...)))
+	return &f
+}
+
+func TestEveryFittingWorkloadMeetsEveryFault(t *testing.T) {
+	t.Parallel()
+	f := flagsOf(t, "--nodes", "3,5", "--log-store", "boltdb,wal")
+	plans := f.plans([]string{"queue", "register"}, []string{"kill", "worker-kill"}, 9, false)
+	require.Equal(t, []plan{
+		{"queue", "kill", "boltdb", 3, 9}, {"register", "kill", "wal", 3, 9}, {"queue", "worker-kill", "boltdb", 3, 9},
+		{"queue", "kill", "wal", 5, 9}, {"register", "kill", "boltdb", 5, 9}, {"queue", "worker-kill", "wal", 5, 9},
+	}, plans)
+}
+
+func TestSpreadOutEachFaultComesOnceAndWorkloadsTakeTurns(t *testing.T) {
+	t.Parallel()
+	plans := flagsOf(t).plans([]string{"register", "queue", "serial"}, []string{"worker-kill", "kill", "pause", "power"}, 1, true)
+	require.Equal(t, []plan{
+		{"queue", "worker-kill", "boltdb", 3, 1}, {"register", "kill", "boltdb", 3, 1}, {"serial", "pause", "boltdb", 3, 1}, {"register", "power", "boltdb", 3, 1},
+	}, plans)
+}
+
+func TestTheCommandOfATestIsTheSameTest(t *testing.T) {
+	t.Parallel()
+	f := flagsOf(t, "--server-flags", "--election-timeout 500ms", "--rate", "33", "--recovery", "12s")
+	p := plan{"queue", "kill,power", "wal", 5, 11}
+	require.Equal(t, "go run . test --workload queue --nemesis kill,power --seed 11 --nodes 5 --log-store wal --workers 2 --concurrency 3n --rate 33 --time-limit 30s --nemesis-interval 3s"+
+		` --binary "plan.go" --recovery "12s" --server-flags "--election-timeout 500ms"`, f.command(p))
+}
+
+func TestTheStoreIsShownWithItsVerdicts(t *testing.T) {
+	t.Parallel()
+	store := t.TempDir()
+	for name, files := range map[string]map[string]string{
+		"20260101-queue": {"history.jsonl": "", "results.json": `{"verdict":"invalid","counts":{"acks":77}}`, "report.html": "the report"},
+		"20260102-queue": {"history.jsonl": ""},
+		"builds":         {"rota": ""},
+	} {
+		require.NoError(t, os.Mkdir(filepath.Join(store, name), 0o700))
+		for file, content := range files {
+			require.NoError(t, os.WriteFile(filepath.Join(store, name, file), []byte(content), 0o600))
+		}
+	}
+	server := httptest.NewServer(storePages(store))
+	defer server.Close()
+	get := func(path string) string {
+		resp, err := http.Get(server.URL + path)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return string(body)
+	}
+	list := get("/")
+	require.Contains(t, list, "<h1>2 runs</h1>")
+	require.Regexp(t, `(?s)20260102-queue.*broken off.*20260101-queue.*<td class="invalid">invalid<td class="n">77`, list)
+	require.Equal(t, "the report", get("/20260101-queue/report.html"))
+}

@@ -1,0 +1,16 @@
+package suite
+
+import "slices"
+
+// unfit is the workloads that a fault teaches nothing about. All others fit.
+var unfit = map[string][]string{
+	// Their tasks do nothing, so that no worker is ever caught in the middle.
+	"worker-kill":       {"register", "idempotent"},
+	"worker-pause":      {"register", "idempotent"},
+	"partition:workers": {"register", "idempotent"},
+}
+
+// Fitting returns those of some workloads that are worth running under a fault.
+func Fitting(workloads []string, fault string) []string {
+	return slices.DeleteFunc(slices.Clone(workloads), func(w string) bool { return slices.Contains(unfit[fault], w) })
+}
