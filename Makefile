@@ -6,6 +6,7 @@ RUN      ?= .
 TIMEOUT  ?= 5m
 FUZZTIME ?= 10s
 AGAINST  ?= main
+HOURS    ?= 1
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 # The race detector needs a C compiler; Go answers 0 here when it finds none.
@@ -65,9 +66,21 @@ unit-chaos: ## Run the tests of the chaos suite itself, which harm nobody
 	$(GO) -C jepsen-tests vet ./...
 	$(GO) -C jepsen-tests test -timeout $(TIMEOUT) ./...
 
+# Every run of these leaves its report in jepsen-tests/store, and all of them a summary there.
+CHAOS = mkdir -p jepsen-tests/store && $(GO) -C jepsen-tests run . test-all --spread --summary store/summary.md
+
 .PHONY: chaos
-chaos: build ## Harm a cluster in every way: each workload under each fault; reports in jepsen-tests/store
-	$(GO) -C jepsen-tests run . test-all --binary $(CURDIR)/bin/rota
+chaos: build ## Harm clusters of three and five servers in every way, with every workload: half an hour
+	$(CHAOS) --nodes 3,5 --log-store boltdb,wal --time-limit 12s --nemesis-interval 2s
+
+.PHONY: chaos-short
+chaos-short: build ## The most telling faults, on three servers: under four minutes
+	$(CHAOS) --log-store boltdb,wal --time-limit 9s --nemesis-interval 1500ms --workload queue,register,idempotent,stream,serial \
+		--nemesis kill,power-torn,pause:primaries,partition:majority,power,partition:oneway,wipe,disk:eio,conn-reset
+
+.PHONY: chaos-soak
+chaos-soak: build ## Harm clusters for HOURS, with new seeds all the time
+	$(CHAOS) --nodes 3,5 --log-store boltdb,wal --time-limit 20s --nemesis-interval 2s --for $(HOURS)h
 
 .PHONY: check-mod
 check-mod: ## Fail where go mod tidy would change something

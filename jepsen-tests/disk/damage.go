@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -11,9 +12,8 @@ import (
 const (
 	// maxFlips is how many bits rot at once.
 	maxFlips = 8
-	// searchWithin is how far behind a place a byte is looked for that somebody wrote:
-	// files have room in advance, and nobody misses a bit of that.
-	searchWithin = 1 << 16
+	// block is what files are looked through in, bytes.
+	block = 4096
 )
 
 // Files returns the files of a folder with at least so many bytes, by their names. Nobody
@@ -35,50 +35,62 @@ func Files(folder string, least int64) (paths []string, err error) {
 	return paths, nil
 }
 
-// Flip flips some bits of a file, where something is written, and returns how many.
+// Flip flips some bits of a file, where something is written, and returns how many: files
+// have room in advance, and nobody misses a bit of that.
 func Flip(path string, random *rand.Rand) (flipped int64, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return 0, fmt.Errorf("flip bits: %w", err)
+	}
+	blocks := written(data)
+	if len(blocks) == 0 {
+		return 0, nil
+	}
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return 0, fmt.Errorf("flip bits: %w", err)
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil || info.Size() == 0 {
-		return 0, err
-	}
 	for range 1 + random.IntN(maxFlips) {
-		at := random.Int64N(info.Size())
-		some := make([]byte, min(searchWithin, info.Size()-at))
-		if _, err := file.ReadAt(some, at); err != nil {
+		at := blocks[random.IntN(len(blocks))]
+		at += random.IntN(min(block, len(data)-at))
+		// The next one that is something, around the end of the block.
+		for data[at] == 0 {
+			if at++; at == len(data) || at%block == 0 {
+				at = (at - 1) / block * block
+			}
+		}
+		if _, err := file.WriteAt([]byte{data[at] ^ 1<<random.IntN(8)}, int64(at)); err != nil {
 			return flipped, fmt.Errorf("flip bits: %w", err)
 		}
-		for i, b := range some {
-			if b == 0 {
-				continue
-			}
-			if _, err := file.WriteAt([]byte{b ^ 1<<random.IntN(8)}, at+int64(i)); err != nil {
-				return flipped, fmt.Errorf("flip bits: %w", err)
-			}
-			flipped++
-			break
-		}
+		flipped++
 	}
 	return flipped, nil
 }
 
-// CutShort takes a part off the end of a file, and returns how many bytes with something
-// written in them that were.
-func CutShort(path string, random *rand.Rand) (lost int64, err error) {
-	data, err := os.ReadFile(path)
-	if err != nil || len(data) == 0 {
-		return 0, err
-	}
-	to := random.IntN(len(data))
-	for _, b := range data[to:] {
-		if b != 0 {
-			lost++
+// written is where the blocks begin that are not all zero.
+func written(data []byte) (blocks []int) {
+	for at := 0; at < len(data); at += block {
+		if bytes.ContainsFunc(data[at:min(at+block, len(data))], func(r rune) bool { return r != 0 }) {
+			blocks = append(blocks, at)
 		}
 	}
+	return blocks
+}
+
+// CutShort takes a part off the end of a file, with some of what is written there, and
+// returns how many bytes other than zero that were.
+func CutShort(path string, random *rand.Rand) (lost int64, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return 0, fmt.Errorf("cut a file short: %w", err)
+	}
+	used := len(bytes.TrimRight(data, "\x00"))
+	if used == 0 {
+		return 0, nil
+	}
+	to := random.IntN(used)
+	lost = int64(used - to - bytes.Count(data[to:used], []byte{0}))
 	if err := os.Truncate(path, int64(to)); err != nil {
 		return 0, fmt.Errorf("cut a file short: %w", err)
 	}

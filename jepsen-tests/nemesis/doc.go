@@ -8,6 +8,14 @@
 // that went down), for a fault without an effect is no test. The end is always whole:
 // also a run that is interrupted heals.
 //
+// # What a fault demands
+//
+// Most faults demand nothing: what a cluster must do meanwhile is for the checkers. Some are
+// about what one server must do, within a time: end after a failed write, lose its place
+// when its disk hangs, refuse damaged files or serve what the others do, come back as a new
+// server. What does not come in its time is noted as an exit that nothing excuses, which
+// S21 reports.
+//
 // # Repeating
 //
 // All choices come from one seed. What they meet does not: processes and the kernel keep

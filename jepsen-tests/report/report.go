@@ -24,6 +24,8 @@ type data struct {
 	Length  time.Duration
 	Plot    plot
 	Faults  []band
+	// Refused is how many reports of workers the servers refused.
+	Refused int64
 }
 
 // Write writes the page.
@@ -39,8 +41,16 @@ func Write(to io.Writer, ops []history.Op, rep checker.Report, command string) e
 	if err != nil {
 		return err
 	}
+	refused, err := history.Noted[history.Refused](ops, history.FRefused)
+	if err != nil {
+		return err
+	}
+	var reports int64
+	for _, r := range refused {
+		reports += r.Value.Reports
+	}
 	return page.Execute(to, data{
-		Setup: setup, Report: rep, Command: command, Plot: p, Faults: p.Bands,
+		Setup: setup, Report: rep, Command: command, Plot: p, Faults: p.Bands, Refused: reports,
 		Length: time.Duration(ops[len(ops)-1].Time).Round(time.Millisecond),
 	})
 }
