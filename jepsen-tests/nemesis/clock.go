@@ -27,9 +27,14 @@ func (h *harm) jump() time.Duration {
 	return by
 }
 
-// clocks chooses whose clocks are turned: servers, and at times workers too.
+// clocks chooses whose clocks are turned: often the leader's, whose time is that of the
+// cluster, and at times those of workers too.
 func (h *harm) clocks() []*cluster.Process {
-	victims := processes(h.some())
+	choose := h.some
+	if h.random.IntN(2) == 0 {
+		choose = h.primary
+	}
+	victims := processes(choose())
 	if h.random.IntN(3) == 0 {
 		victims = append(victims, h.someWorkers()...)
 	}
@@ -40,7 +45,7 @@ func clockBump(_ context.Context, h *harm) error {
 	for _, p := range h.clocks() {
 		by := h.jump()
 		p.Clock.Set(by)
-		h.targets = append(h.targets, by.Round(time.Millisecond).String())
+		h.targets = append(h.targets, p.Name+" by "+by.Round(time.Millisecond).String())
 		h.effect++
 	}
 	return nil
@@ -54,7 +59,7 @@ func clockStrobe(_ context.Context, h *harm) error {
 	for i, p := range h.clocks() {
 		by := h.jump()
 		every := time.Millisecond + time.Duration(h.random.Int64N(int64(strobeEvery)))
-		h.targets = append(h.targets, by.Round(time.Millisecond).String())
+		h.targets = append(h.targets, p.Name+" by "+by.Round(time.Millisecond).String())
 		turning.Go(func() {
 			tick := time.NewTicker(every)
 			defer tick.Stop()

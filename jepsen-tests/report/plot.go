@@ -180,9 +180,11 @@ func (p *plot) addPhases(ops []history.Op) error {
 		if err != nil {
 			return err
 		}
-		if at := p.x(op.Time); at >= free {
+		at := p.x(op.Time)
+		end := at + letterWide*float64(len(phase.Name)+2)
+		if at >= free && end <= width {
 			p.Phases = append(p.Phases, mark{at, phase.Name})
-			free = at + letterWide*float64(len(phase.Name)+2)
+			free = end
 		}
 	}
 	return nil

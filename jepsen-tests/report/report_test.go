@@ -51,6 +51,7 @@ func TestThePlotShowsWhoLedAndWhatWasDoneToWhom(t *testing.T) {
 		note(t, 8, history.FExit, "w1", history.Exit{Name: "w1", Code: 2}),
 		{Type: history.Invoke, F: history.FSubmit, Process: 1, Time: 8e9},
 		{Type: history.OK, F: history.FSubmit, Process: 1, Time: 9e9},
+		note(t, 9, history.FPhase, "", history.Phase{Name: "drain"}),
 		note(t, 10, history.FPhase, "", history.Phase{Name: "done"}),
 	}
 	p, err := newPlot(ops, setup)
@@ -77,7 +78,8 @@ func TestThePlotShowsWhoLedAndWhatWasDoneToWhom(t *testing.T) {
 	require.Len(t, p.Dots, 1)
 	require.InDelta(t, p.latency(1000), p.Dots[0].Y, 0.01)
 	require.Len(t, p.Rates, 1)
-	require.Equal(t, "done", p.Phases[0].Text)
+	require.Len(t, p.Phases, 1, "the last one has no room")
+	require.Equal(t, "drain", p.Phases[0].Text)
 }
 
 func TestScalesHaveRoundNumbers(t *testing.T) {

@@ -82,6 +82,12 @@ func Run(ctx context.Context, cfg Config) (ops []history.Op, err error) {
 	if r.faults, err = nemesis.Parse(cfg.Nemesis, cfg.Can.Meets); err != nil {
 		return nil, err
 	}
+	if r.clocks() {
+		// Before the history begins: it may take minutes, once.
+		if r.cfg.Binary, err = clock.Build(ctx, cfg.Source, "./cmd/rota", cfg.Builds); err != nil {
+			return nil, err
+		}
+	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the run: %w", err)
 	}
@@ -93,7 +99,7 @@ func Run(ctx context.Context, cfg Config) (ops []history.Op, err error) {
 }
 
 func (r *run) run(ctx context.Context) (err error) {
-	if err := r.lay(ctx); err != nil {
+	if err := r.lay(); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.cluster.Close()) }()
@@ -110,18 +116,17 @@ func (r *run) run(ctx context.Context) (err error) {
 	return r.phases(ctx)
 }
 
+// clocks says that wall clocks are turned.
+func (r *run) clocks() bool {
+	return slices.ContainsFunc(r.faults, func(f nemesis.Fault) bool { return f.Need == nemesis.NeedsClock })
+}
+
 // lay makes the cluster and what stands around it.
-func (r *run) lay(ctx context.Context) (err error) {
+func (r *run) lay() (err error) {
 	cfg := r.cfg
-	clocks := slices.ContainsFunc(r.faults, func(f nemesis.Fault) bool { return f.Need == nemesis.NeedsClock })
-	if clocks {
-		if cfg.Binary, err = clock.Build(ctx, cfg.Source, "./cmd/rota", cfg.Builds); err != nil {
-			return err
-		}
-	}
 	r.cluster, err = cluster.New(cluster.Config{
 		Binary: cfg.Binary, Dir: filepath.Join(cfg.Dir, clusterDir), Servers: cfg.Servers, Workers: cfg.Workers,
-		ClientHosts: clientHosts, Slots: cfg.Slots, Seed: cfg.Seed, Network: cfg.Can.Network == nil, Disk: cfg.Can.Disk == nil, Clock: clocks,
+		ClientHosts: clientHosts, Slots: cfg.Slots, Seed: cfg.Seed, Network: cfg.Can.Network == nil, Disk: cfg.Can.Disk == nil, Clock: r.clocks(),
 		ServerFlags: append([]string{"--lease-timeout", leaseTimeout.String()}, cfg.ServerFlags...),
 		OnExit: func(p *cluster.Process, code int) {
 			r.recorder.Note(history.Observer, history.FExit, p.Name, history.Exit{
