@@ -78,9 +78,11 @@ var checks = []check{
 	{"S1", "acknowledged submits are on every server, and nothing unexpected", checkPresence},
 	{"S2", "one request key, one job", checkKeys},
 	{"S3", "one final outcome, equal everywhere", checkOutcomes},
+	{"S4", "no result of a fenced attempt", checkFencing},
 	{"S5", "fencing tokens are unique and rise", checkTokens},
 	{"S6", "serial tasks never overlap", checkSerial},
 	{"S7", "no new attempt after a cancel", checkCancels},
+	{"S8", "attempts are dense, bounded and backed off", checkAttempts},
 	{"S11", "jobs are linearizable", checkRegisters},
 	{"S13", "streams without gap, duplicate or reorder", checkStreams},
 	{"S14", "one leader a term", checkLeaders},
@@ -90,6 +92,7 @@ var checks = []check{
 	{"S21", "no panic, race or unexpected exit", checkProcesses},
 	{"L1", "recovery soon after each heal", checkRecovery},
 	{"L2", "nothing stuck after the drain", checkDrain},
+	{"L5", "what a silent worker held runs elsewhere soon", checkReassignment},
 }
 
 // Check checks a history. An error says that it is no history of a run.

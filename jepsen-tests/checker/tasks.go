@@ -104,6 +104,14 @@ func checkTokens(v *view, r *Result) {
 	for _, l := range v.ledger {
 		see(l.Token, grant{taskID{l.Job, l.Index}, l.Attempt}, "the ledger")
 	}
+	holders := map[uint64]history.Grant{}
+	for _, g := range v.grants {
+		see(g.Value.Token, grant{taskID{g.Value.Job, g.Value.Index}, g.Value.Attempt}, g.Value.Worker)
+		if h, known := holders[g.Value.Token]; known && h.Session != g.Value.Session {
+			r.problem("token %d was given to session %d of %s and to session %d of %s", g.Value.Token, h.Session, h.Worker, g.Value.Session, g.Value.Worker)
+		}
+		holders[g.Value.Token] = g.Value
+	}
 	for i := range v.tasks {
 		if c := &v.tasks[i]; c.Type == history.OK {
 			see(c.Out.Token, grant{taskID{c.Out.Job, c.Out.Index}, c.Out.Attempt}, "a read")

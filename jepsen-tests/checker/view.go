@@ -20,6 +20,7 @@ type view struct {
 	reads   []history.Call[history.ReadJob, history.JobRead]
 	streams []history.Call[history.StreamStart, history.Streamed]
 	lists   []history.Call[history.List, history.Jobs]
+	reports []history.Call[history.Report, history.Reported]
 
 	phases  []history.Note[history.Phase]
 	faults  []history.Note[history.Fault]
@@ -31,6 +32,11 @@ type view struct {
 	digests []history.Note[history.Digests]
 	ledger  []history.LedgerLine
 	logs    []history.Note[history.Logs]
+
+	grants   []history.Note[history.Grant]
+	beats    []history.Note[history.Beat]
+	sessions []history.Note[history.Session]
+	silences []history.Note[history.Silent]
 }
 
 // taskID is one task of one job.
@@ -56,11 +62,12 @@ func newView(ops []history.Op) (*view, error) {
 	err = errors.Join(
 		calls(ops, history.FSubmit, &v.submits), calls(ops, history.FCancel, &v.cancels), calls(ops, history.FTask, &v.tasks),
 		calls(ops, history.FAppend, &v.appends), calls(ops, history.FRead, &v.reads), calls(ops, history.FStream, &v.streams),
-		calls(ops, history.FList, &v.lists),
+		calls(ops, history.FList, &v.lists), calls(ops, history.FReport, &v.reports),
 		notes(ops, history.FPhase, &v.phases), notes(ops, history.FFault, &v.faults), notes(ops, history.FHeal, &v.heals),
 		notes(ops, history.FLeader, &v.leaders), notes(ops, history.FExit, &v.exits), notes(ops, history.FFinalJobs, &v.jobs),
 		notes(ops, history.FFinalResults, &v.results), notes(ops, history.FDigest, &v.digests), notes(ops, history.FLedger, &ledgers),
-		notes(ops, history.FLogs, &v.logs),
+		notes(ops, history.FLogs, &v.logs), notes(ops, history.FGrant, &v.grants), notes(ops, history.FBeat, &v.beats),
+		notes(ops, history.FSession, &v.sessions), notes(ops, history.FSilent, &v.silences),
 	)
 	for _, l := range ledgers {
 		v.ledger = append(v.ledger, l.Value.Lines...)
@@ -81,6 +88,19 @@ func notes[T any](ops []history.Op, f history.F, into *[]history.Note[T]) (err e
 // acknowledged says whether a submit made, or found, a job.
 func acknowledged(c *history.Call[history.Submit, history.Submitted]) bool {
 	return c.Type == history.OK && !c.Out.Conflict
+}
+
+// outcomes is how tasks ended, by the word of any server: S3 sees to it that they agree.
+func (v *view) outcomes() map[taskID]history.Outcome {
+	out := map[taskID]history.Outcome{}
+	for _, server := range v.results {
+		for _, j := range server.Value.Jobs {
+			for _, o := range j.Outcomes {
+				out[taskID{j.Job, o.Index}] = o
+			}
+		}
+	}
+	return out
 }
 
 // missing returns the servers without a final read.

@@ -36,6 +36,7 @@ func from(host *network.Host) grpc.DialOption {
 type Conn struct {
 	Jobs    rotav1.JobServiceClient
 	Cluster rotav1.ClusterServiceClient
+	Workers rotav1.WorkerServiceClient
 
 	conn *grpc.ClientConn
 }
@@ -49,7 +50,7 @@ func (s *Server) Dial(host *network.Host) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{rotav1.NewJobServiceClient(conn), rotav1.NewClusterServiceClient(conn), conn}, nil
+	return &Conn{rotav1.NewJobServiceClient(conn), rotav1.NewClusterServiceClient(conn), rotav1.NewWorkerServiceClient(conn), conn}, nil
 }
 
 // At returns a connection to a server from its own host, which no cut hinders.

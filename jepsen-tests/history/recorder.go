@@ -55,6 +55,9 @@ func (r *Recorder) Record(op Op, value any) Op {
 	return op
 }
 
+// Elapsed is the time of an op that would be recorded now.
+func (r *Recorder) Elapsed() int64 { return time.Since(r.start).Nanoseconds() }
+
 // Note records what the harness did or saw.
 func (r *Recorder) Note(process int, f F, node string, value any) {
 	r.Record(Op{Type: Info, F: f, Process: process, Node: node}, value)

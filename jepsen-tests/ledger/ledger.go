@@ -26,7 +26,16 @@ note() { echo "$1 $ROTA_JOB_ID $ROTA_TASK_INDEX $ROTA_ATTEMPT $ROTA_FENCE" >>"$L
 note start
 for i in 1 2 3 4; do sleep 0.05; note on; done
 note end
-echo "$ROTA_FENCE"`
+echo "fence=$ROTA_FENCE"`
+
+// FailingScript is a command that fails with each attempt that has an odd number.
+const FailingScript = `
+note() { echo "$1 $ROTA_JOB_ID $ROTA_TASK_INDEX $ROTA_ATTEMPT $ROTA_FENCE" >>"$LEDGER"; }
+note start
+sleep 0.05
+note end
+echo "fence=$ROTA_FENCE"
+[ $((ROTA_ATTEMPT % 2)) = 0 ]`
 
 // Read reads a ledger. A file that is not there is one that nobody wrote into.
 func Read(path string) (history.Ledger, error) {

@@ -22,7 +22,7 @@ func TestTheScriptWritesWhatIsRead(t *testing.T) {
 	cmd.Env = append(os.Environ(), Env+"="+path, "ROTA_JOB_ID=7", "ROTA_TASK_INDEX=2", "ROTA_ATTEMPT=3", "ROTA_FENCE=99")
 	out, err := cmd.Output()
 	require.NoError(t, err)
-	require.Equal(t, "99\n", string(out))
+	require.Equal(t, history.Fence+"99\n", string(out))
 	l, err = Read(path)
 	require.NoError(t, err)
 	require.Len(t, l.Lines, 6)

@@ -46,6 +46,13 @@ type steps interface {
 	end(ctx context.Context, c *Client) error
 }
 
+// worker is what steps are that work beside the clients, until long behind the load: jobs
+// must come to their end.
+type worker interface {
+	begin(env *Env)
+	close()
+}
+
 // common is the checks that every workload must have fed.
 var common = []string{"S1", "S2", "S3", "S5", "S14", "S15", "S19", "S21", "L2"}
 
@@ -56,6 +63,7 @@ var catalogue = []Workload{
 	{"register", "appends to open jobs and reads of them", []string{"S11"}, 1, func(env *Env) steps { return &registers{} }},
 	{"serial", "serial jobs of commands that keep a ledger", []string{"S6"}, 10, func(env *Env) steps { return &serial{} }},
 	{"cancel-race", "jobs that are cancelled at any moment", []string{"S7"}, 3, func(env *Env) steps { return &cancels{} }},
+	{"retry-lease", "attempts that fail, are lost, and are reported late or twice", []string{"S4", "S8"}, 5, func(env *Env) steps { return &retries{} }},
 	{"stream", "results that are followed, with breaks", []string{"S13"}, 10, func(env *Env) steps { return &streams{} }},
 	{"conservation", "jobs that are counted while they come and go", nil, 1, func(env *Env) steps { return &conservation{} }},
 }
@@ -91,6 +99,9 @@ type Load struct {
 // Start starts the clients.
 func (w Workload) Start(ctx context.Context, env *Env) (*Load, error) {
 	l := &Load{steps: w.make(env)}
+	if b, ok := l.steps.(worker); ok {
+		b.begin(env)
+	}
 	for i := range env.Concurrency {
 		c, err := newClient(env, i, env.Cluster.Clients[i%len(env.Cluster.Clients)])
 		if err != nil {
@@ -124,6 +135,9 @@ func (l *Load) Close() error {
 	if l.cancel != nil {
 		l.cancel()
 		l.running.Wait()
+	}
+	if b, ok := l.steps.(worker); ok {
+		b.close()
 	}
 	var errs []error
 	for _, c := range l.clients {
