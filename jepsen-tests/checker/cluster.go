@@ -22,6 +22,22 @@ func checkLeaders(v *view, r *Result) {
 		}
 		terms[l.Value.Term] = l.Value.Leader
 	}
+	// Each process of a server goes forward; the next one may begin where its disk ends.
+	type process struct{ node, started string }
+	last := map[process]history.Sample{}
+	for _, s := range v.samples {
+		p := process{s.Op.Node, s.Value.Process}
+		if before, known := last[p]; known {
+			r.Compared++
+			if s.Value.Term < before.Term {
+				r.problem("op %d: %s was in term %d and is in term %d", s.Op.Index, p.node, before.Term, s.Value.Term)
+			}
+			if s.Value.Applied < before.Applied {
+				r.problem("op %d: %s had applied index %d and has %d", s.Op.Index, p.node, before.Applied, s.Value.Applied)
+			}
+		}
+		last[p] = s.Value
+	}
 }
 
 // checkDigests is S15.
@@ -74,6 +90,9 @@ func checkProcesses(v *view, r *Result) {
 	}
 }
 
+// recoverySoon is the time from a heal to the next acknowledged submit, p99.
+const recoverySoon = 2 * time.Second
+
 // checkRecovery is L1. A heal that the next fault cut short says nothing, unless the time
 // between the two was enough.
 func checkRecovery(v *view, r *Result) {
@@ -110,6 +129,10 @@ func checkRecovery(v *view, r *Result) {
 	}
 	if len(took) > 0 {
 		slices.Sort(took)
+		// The slowest of a hundred may be slower; of fewer, none.
+		if slow := took[(len(took)*99+99)/100-1]; slow > recoverySoon {
+			r.problem("heal to acknowledgement took %v, p99 of %d heals; %v are promised", slow.Round(time.Millisecond), len(took), recoverySoon)
+		}
 		r.Note = fmt.Sprintf("heal to acknowledgement: median %v, longest %v of %d",
 			took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond), len(took))
 	}

@@ -21,6 +21,8 @@ type view struct {
 	streams []history.Call[history.StreamStart, history.Streamed]
 	lists   []history.Call[history.List, history.Jobs]
 	reports []history.Call[history.Report, history.Reported]
+	stales  []history.Call[history.Stale, history.StaleRead]
+	probes  []history.Call[history.Probe, history.Probed]
 
 	phases  []history.Note[history.Phase]
 	faults  []history.Note[history.Fault]
@@ -37,6 +39,8 @@ type view struct {
 	beats    []history.Note[history.Beat]
 	sessions []history.Note[history.Session]
 	silences []history.Note[history.Silent]
+	samples  []history.Note[history.Sample]
+	workers  []history.Note[history.Workers]
 }
 
 // taskID is one task of one job.
@@ -62,12 +66,12 @@ func newView(ops []history.Op) (*view, error) {
 	err = errors.Join(
 		calls(ops, history.FSubmit, &v.submits), calls(ops, history.FCancel, &v.cancels), calls(ops, history.FTask, &v.tasks),
 		calls(ops, history.FAppend, &v.appends), calls(ops, history.FRead, &v.reads), calls(ops, history.FStream, &v.streams),
-		calls(ops, history.FList, &v.lists), calls(ops, history.FReport, &v.reports),
+		calls(ops, history.FList, &v.lists), calls(ops, history.FReport, &v.reports), calls(ops, history.FStale, &v.stales), calls(ops, history.FProbe, &v.probes),
 		notes(ops, history.FPhase, &v.phases), notes(ops, history.FFault, &v.faults), notes(ops, history.FHeal, &v.heals),
 		notes(ops, history.FLeader, &v.leaders), notes(ops, history.FExit, &v.exits), notes(ops, history.FFinalJobs, &v.jobs),
 		notes(ops, history.FFinalResults, &v.results), notes(ops, history.FDigest, &v.digests), notes(ops, history.FLedger, &ledgers),
 		notes(ops, history.FLogs, &v.logs), notes(ops, history.FGrant, &v.grants), notes(ops, history.FBeat, &v.beats),
-		notes(ops, history.FSession, &v.sessions), notes(ops, history.FSilent, &v.silences),
+		notes(ops, history.FSession, &v.sessions), notes(ops, history.FSilent, &v.silences), notes(ops, history.FSample, &v.samples), notes(ops, history.FWorkers, &v.workers),
 	)
 	for _, l := range ledgers {
 		v.ledger = append(v.ledger, l.Value.Lines...)

@@ -87,6 +87,8 @@ type Submit struct {
 	Body   string `json:"body,omitempty"`
 	Serial bool   `json:"serial,omitempty"`
 	Open   bool   `json:"open,omitempty"`
+	// Output is what every task returns; empty: it is not foreseen.
+	Output string `json:"output,omitempty"`
 	// MaxParallel is the most tasks that may be assigned at once; 0: no limit.
 	MaxParallel uint32 `json:"max_parallel,omitempty"`
 	// Attempts is the most failed attempts of a task; 0: nobody counts them.
@@ -206,6 +208,8 @@ type Job struct {
 	Total uint32 `json:"total"`
 	// Counted is the sum over the states of its tasks.
 	Counted uint32 `json:"counted"`
+	// Held is how many of them are assigned, or being stopped.
+	Held uint32 `json:"held,omitempty"`
 }
 
 // Results is the results that a server shows, in the order of their completion.

@@ -16,15 +16,20 @@ import (
 	"github.com/rota-scheduler/rota/jepsen-tests/history"
 )
 
-// Env names the variable that tells commands where the ledger is.
-const Env = "LEDGER"
+// Env names the variable that tells commands where the ledger is, Rounds the one that says
+// how many times 50 ms they work; without it, four.
+const (
+	Env    = "LEDGER"
+	Rounds = "ROUNDS"
+)
 
 // Script is a command that writes into the ledger when it starts, a few times while it
 // works, and when it ends. SIGTERM and SIGKILL end it wherever it is.
 const Script = `
 note() { echo "$1 $ROTA_JOB_ID $ROTA_TASK_INDEX $ROTA_ATTEMPT $ROTA_FENCE" >>"$LEDGER"; }
 note start
-for i in 1 2 3 4; do sleep 0.05; note on; done
+i=0
+while [ $i -lt ${ROUNDS:-4} ]; do sleep 0.05; note on; i=$((i + 1)); done
 note end
 echo "fence=$ROTA_FENCE"`
 

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Mutant is one change that breaks a promise.
@@ -15,69 +16,109 @@ type Mutant struct {
 	Name, About string
 	// Check is the one that must find it, by this workload under these faults.
 	Check, Workload, Nemesis string
+	// Rate, TimeLimit, Interval and ServerFlags are those with which it is found within a few
+	// seeds; their zero values: those of the flags.
+	Rate                float64
+	TimeLimit, Interval time.Duration
+	ServerFlags         string
 
-	// file, below the root of the product, has old once, which becomes broken.
-	file, old, broken string
+	// edits is the change.
+	edits []edit
+	// faults is what is changed in the whole build as well: a fault that no nemesis has, and
+	// that the product must stand.
+	faults []edit
 }
 
-// All is every mutant.
-func All() []Mutant {
-	return []Mutant{
-		{
-			"no-fsync", "the log is written and not synced", "S1", "queue", "power",
-			"node/openlog.go", "MsgpackUseNewTimeFormat: true,", "MsgpackUseNewTimeFormat: true, NoSync: true,",
-		},
-		{
-			"keys-ignored", "a request key is not looked up", "S2", "idempotent", "none",
-			"fsm/submit.go", "if e, ok := m.lookupKey(s.Queue, o.Key); ok {", "if e, ok := m.lookupKey(s.Queue, o.Key); ok && false {",
-		},
-		{
-			"cancel-ignored", "a cancel is acknowledged and forgotten", "S7", "cancel-race", "none",
-			"fsm/cancel.go", "m.cancelWhere(j, reason, r, func(task.State) bool { return true })", "m.cancelWhere(j, reason, r, func(task.State) bool { return false })",
-		},
-		{
-			"unconfirmed-reads", "a read is answered without asking whether this server still leads", "S11", "register", "pause:primaries",
-			"node/reads.go", "if err := n.raft.Barrier(timeout).Error(); err != nil {", "if err := error(nil); err != nil {",
-		},
-		{
-			"lost-leadership-fails", "a request that lost its leader is called a failure", "S17", "queue", "pause:primaries,kill",
-			"node/proposer.go", `Kind: task.KindUnknownOutcome, Msg: "the leader was lost`, `Kind: task.KindUnavailable, Msg: "the leader was lost`,
-		},
-	}
+// edit is a text that becomes another one, in a file that has it once.
+type edit struct {
+	// module has the file; "": the product.
+	module      string
+	file        string
+	old, broken string
 }
 
 // Build builds the broken binary into a folder and returns its path. root is the product's.
 func (m Mutant) Build(ctx context.Context, root, dir string) (string, error) {
+	return m.build(ctx, root, dir, "rota-"+m.Name, append(m.faults[:len(m.faults):len(m.faults)], m.edits...))
+}
+
+// BuildWhole builds the binary that is like the broken one but for what breaks it.
+func (m Mutant) BuildWhole(ctx context.Context, root, dir string) (string, error) {
+	return m.build(ctx, root, dir, "rota-whole", m.faults)
+}
+
+func (m Mutant) build(ctx context.Context, root, dir, name string, edits []edit) (string, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
 		return "", err
 	}
-	source := filepath.Join(root, m.file)
-	text, err := os.ReadFile(source)
+	changed, err := apply(ctx, root, edits)
 	if err != nil {
-		return "", fmt.Errorf("mutant %s: %w", m.Name, err)
-	}
-	if n := strings.Count(string(text), m.old); n != 1 {
-		return "", fmt.Errorf("mutant %s no longer applies: %s has %q %d times, not once", m.Name, m.file, m.old, n)
+		return "", fmt.Errorf("mutant %s %w", m.Name, err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	changed, overlay, binary := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "rota-"+m.Name)
-	if err := os.WriteFile(changed, []byte(strings.Replace(string(text), m.old, m.broken, 1)), 0o600); err != nil {
-		return "", err
+	replace := map[string]string{}
+	for source, text := range changed {
+		file := filepath.Join(dir, fmt.Sprintf("%s.%d.go", name, len(replace)))
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			return "", err
+		}
+		if replace[source], err = filepath.Abs(file); err != nil {
+			return "", err
+		}
 	}
-	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{source: changed}})
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(overlay, replace, 0o600); err != nil {
+	list := filepath.Join(dir, name+".json")
+	if err := os.WriteFile(list, overlay, 0o600); err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", overlay, "-o", binary, "./cmd/rota")
+	binary, err := filepath.Abs(filepath.Join(dir, name))
+	if err != nil {
+		return "", err
+	}
+	if list, err = filepath.Abs(list); err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", list, "-o", binary, "./cmd/rota")
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build mutant %s: %w\n%s", m.Name, err, out)
 	}
 	return binary, nil
+}
+
+// apply returns the changed files, by where they are. Edits of one file follow each other.
+func apply(ctx context.Context, root string, edits []edit) (map[string]string, error) {
+	changed := map[string]string{}
+	for _, e := range edits {
+		dir := root
+		if e.module != "" {
+			cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", e.module)
+			cmd.Dir = root
+			out, err := cmd.Output()
+			if err != nil {
+				return nil, fmt.Errorf("needs module %s: %w", e.module, err)
+			}
+			dir = strings.TrimSpace(string(out))
+		}
+		source := filepath.Join(dir, e.file)
+		text, known := changed[source]
+		if !known {
+			data, err := os.ReadFile(source)
+			if err != nil {
+				return nil, err
+			}
+			text = string(data)
+		}
+		if n := strings.Count(text, e.old); n != 1 {
+			return nil, fmt.Errorf("no longer applies: %s has %q %d times, not once", e.file, e.old, n)
+		}
+		changed[source] = strings.Replace(text, e.old, e.broken, 1)
+	}
+	return changed, nil
 }

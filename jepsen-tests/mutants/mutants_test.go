@@ -1,9 +1,9 @@
 package mutants
 
 import (
-	"os"
+	"go/parser"
+	"go/token"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,10 +11,20 @@ import (
 
 func TestEveryMutantApplies(t *testing.T) {
 	t.Parallel()
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	require.NoError(t, err)
+	names := map[string]bool{}
 	for _, m := range All() {
-		text, err := os.ReadFile(filepath.Join("..", "..", m.file))
-		require.NoError(t, err)
-		require.Equal(t, 1, strings.Count(string(text), m.old), "%s in %s", m.Name, m.file)
-		require.NotEqual(t, m.old, m.broken)
+		require.False(t, names[m.Name], "two mutants are called %s", m.Name)
+		names[m.Name] = true
+		require.NotEmpty(t, m.edits, m.Name)
+		for _, edits := range [][]edit{m.faults, append(m.faults[:len(m.faults):len(m.faults)], m.edits...)} {
+			changed, err := apply(t.Context(), root, edits)
+			require.NoError(t, err, m.Name)
+			for source, text := range changed {
+				_, err := parser.ParseFile(token.NewFileSet(), source, text, parser.AllErrors)
+				require.NoError(t, err, m.Name)
+			}
+		}
 	}
 }

@@ -51,6 +51,7 @@ var catalogue = []Fault{
 	{"pause", "SIGSTOP of the same, and SIGCONT in the middle of what they did", NeedsNothing, true, pause},
 	{"pause:primaries", "SIGSTOP of the leader, and SIGCONT when others have moved on", NeedsNothing, true, pausePrimaries},
 	{"pause-kill", "paused, then killed without going on", NeedsNothing, true, pauseKill},
+	{"snapshot-install", "a follower that is down until it needs a snapshot, and is killed while it takes it over", NeedsNothing, false, snapshotInstall},
 	{"rolling-restart", "one server after the other, in good order", NeedsNothing, true, rollingRestart},
 	{"leader-transfer", "the leader is asked to hand its place over, again and again", NeedsNothing, true, leaderTransfer},
 	{"wipe", "a minority loses its data, one server after the other, and each comes back as a new one", NeedsNothing, false, wipe},

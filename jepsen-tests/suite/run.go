@@ -113,6 +113,7 @@ func (r *run) run(ctx context.Context) (err error) {
 	defer r.leaders.stop()
 	r.refusals.watch(ctx)
 	defer r.refusals.stop()
+	defer workload.Watch(ctx, r.cluster, r.recorder)()
 	return r.phases(ctx)
 }
 
@@ -127,7 +128,7 @@ func (r *run) lay() (err error) {
 	r.cluster, err = cluster.New(cluster.Config{
 		Binary: cfg.Binary, Dir: filepath.Join(cfg.Dir, clusterDir), Servers: cfg.Servers, Workers: cfg.Workers,
 		ClientHosts: clientHosts, Slots: cfg.Slots, Seed: cfg.Seed, Network: cfg.Can.Network == nil, Disk: cfg.Can.Disk == nil, Clock: r.clocks(),
-		ServerFlags: append([]string{"--lease-timeout", leaseTimeout.String()}, cfg.ServerFlags...),
+		ServerFlags: append(append([]string{"--lease-timeout", leaseTimeout.String()}, r.work.ServerFlags...), cfg.ServerFlags...),
 		OnExit: func(p *cluster.Process, code int) {
 			r.recorder.Note(history.Observer, history.FExit, p.Name, history.Exit{
 				Name: p.Name, Code: code, Excused: r.nemesis.Excused(p.Name), Tail: p.Tail(),

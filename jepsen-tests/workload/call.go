@@ -3,6 +3,7 @@ package workload
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -23,14 +24,21 @@ type Client struct {
 	// knows the end of.
 	process int
 	name    string
-	sdk     *client.Client
-	conns   []*cluster.Conn
+	// session names the client whatever process it is.
+	session string
+	// applied is the highest index that it was told of: reads that may be stale must reach it.
+	applied uint64
+	// totals is the most tasks that it has seen of jobs.
+	totals map[uint64]uint32
+	sdk    *client.Client
+	conns  []*cluster.Conn
 }
 
 // newClient returns the nth client, on a host.
 func newClient(env *Env, n int, host *network.Host) (*Client, error) {
 	c := &Client{
 		Random: rand.New(rand.NewPCG(env.Seed, uint64(100+n))), env: env, process: n, name: host.Addr.String(),
+		session: fmt.Sprintf("client-%d", n), totals: map[uint64]uint32{},
 	}
 	var err error
 	if c.sdk, err = env.Cluster.Client(host); err != nil {
@@ -52,6 +60,12 @@ func (c *Client) close() error {
 		errs = append(errs, conn.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// learn notes what an answer says of a job, as of a log index.
+func (c *Client) learn(job uint64, total uint32, applied uint64) {
+	c.applied = max(c.applied, applied)
+	c.totals[job] = max(c.totals[job], total)
 }
 
 // anyServer is the connection to one server, whichever.

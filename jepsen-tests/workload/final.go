@@ -211,6 +211,7 @@ func jobs(list []*rotav1.Job) []history.Job {
 		out = append(out, history.Job{
 			ID: j.GetId(), Key: j.GetRequestKey(), State: stateName(j), Final: j.GetState() >= rotav1.JobState_JOB_STATE_SUCCEEDED, Total: t.GetTotal(),
 			Counted: t.GetBlocked() + t.GetScheduled() + t.GetPending() + t.GetAssigned() + t.GetStopping() + t.GetSucceeded() + t.GetFailed() + t.GetCancelled(),
+			Held:    t.GetAssigned() + t.GetStopping(),
 		})
 	}
 	return out

@@ -52,9 +52,16 @@ func (q *registers) step(ctx context.Context, c *Client) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
 	defer cancel()
+	if c.Random.IntN(4) == 0 {
+		c.readStale(ctx, r.job)
+		return
+	}
 	if c.Random.IntN(2) == 0 {
 		out, ok := call(ctx, c, history.FRead, history.ReadJob{Job: r.job}, func(ctx context.Context) (history.JobRead, error) {
 			resp, err := c.anyServer().Jobs.GetJob(ctx, &rotav1.GetJobRequest{JobId: r.job})
+			if err == nil {
+				c.learn(r.job, resp.GetJob().GetTasks().GetTotal(), resp.GetAppliedIndex())
+			}
 			return history.JobRead{Job: r.job, Total: resp.GetJob().GetTasks().GetTotal(), State: stateName(resp.GetJob())}, err
 		})
 		if ok {
@@ -70,11 +77,27 @@ func (q *registers) step(ctx context.Context, c *Client) {
 		if isKind(err, task.KindConflict) || isKind(err, task.KindInvalid) {
 			return history.Appended{Refused: true}, nil
 		}
+		if err == nil {
+			c.learn(r.job, resp.GetTotal(), resp.GetAppliedIndex())
+		}
 		return history.Appended{Total: resp.GetTotal()}, err
 	})
 	if ok && !out.Refused {
 		q.learn(r, out.Total)
 	}
+}
+
+// readStale reads a register from what any server has, which must not be behind what this
+// client has seen.
+func (c *Client) readStale(ctx context.Context, job uint64) {
+	in := history.Stale{Session: c.session, Job: job, Min: c.applied, Total: c.totals[job]}
+	call(ctx, c, history.FStale, in, func(ctx context.Context) (history.StaleRead, error) {
+		resp, err := c.anyServer().Jobs.GetJob(ctx, &rotav1.GetJobRequest{JobId: job, Read: &rotav1.ReadOptions{Stale: true, MinIndex: in.Min}})
+		if err == nil {
+			c.learn(job, resp.GetJob().GetTasks().GetTotal(), resp.GetAppliedIndex())
+		}
+		return history.StaleRead{Applied: resp.GetAppliedIndex(), Total: resp.GetJob().GetTasks().GetTotal()}, err
+	})
 }
 
 // pick returns a register to use, or nil where another one is to be made.

@@ -3,6 +3,7 @@ package workload
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
@@ -72,11 +73,43 @@ const (
 )
 
 func (i *idempotent) step(ctx context.Context, c *Client) {
-	s := history.Submit{Key: fmt.Sprintf("idempotent-%d", i.next.Add(1)/keyUses), Tasks: 1, Body: "same"}
+	number := i.next.Add(1) / keyUses
+	if c.Random.IntN(keyUses) == 0 {
+		number = c.Random.Int64N(number + 1) // one of long ago
+	}
+	s := history.Submit{Key: fmt.Sprintf("idempotent-%d", number), Tasks: 1, Body: "same"}
 	if c.Random.IntN(otherContent) == 0 {
 		s.Body = "other"
 	}
+	s.Output = s.Body
 	c.submit(ctx, s, task.Spec{Handler: "rota.echo", SharedPayload: []byte(s.Body)})
+}
+
+// snapshots submits jobs whose payloads fill the log, and keys of long ago.
+type snapshots struct {
+	nothingOpen
+	numbers
+}
+
+const (
+	// snapshotBytes is how much log there is between two snapshots, and behind the newest one:
+	// about a second's worth.
+	snapshotBytes = "131072"
+	// snapshotPayload is how long a payload is.
+	snapshotPayload = 2 << 10
+)
+
+func (q *snapshots) step(ctx context.Context, c *Client) {
+	number := q.next.Add(1)
+	if c.Random.IntN(3) == 0 {
+		// One that was submitted before: by now its key may be known from a snapshot only.
+		number = 1 + c.Random.Int64N(number)
+	}
+	s := history.Submit{Key: fmt.Sprintf("snapshot-%d", number), Tasks: 1, Body: "the same"}
+	// It differs from key to key, so that content that got mixed up shows.
+	payload := strings.Repeat(s.Key+" ", snapshotPayload/len(s.Key))
+	s.Output = payload
+	c.submit(ctx, s, task.Spec{Handler: "rota.echo", SharedPayload: []byte(payload)})
 }
 
 // conservation submits jobs and counts them.
@@ -94,7 +127,10 @@ func (q *conservation) step(ctx context.Context, c *Client) {
 	name := fmt.Sprintf("part-%d", number/queueJobs)
 	if c.Random.IntN(5) > 0 {
 		s := history.Submit{Key: fmt.Sprintf("conservation-%d", number), Queue: name, Tasks: 1 + c.Random.IntN(10)}
-		c.submit(ctx, s, task.Spec{Handler: "rota.sleep", SharedPayload: []byte("5ms")})
+		if c.Random.IntN(2) == 0 {
+			s.MaxParallel = uint32(1 + c.Random.IntN(3))
+		}
+		c.submit(ctx, s, task.Spec{Handler: "rota.sleep", SharedPayload: []byte("5ms"), MaxParallel: s.MaxParallel})
 		return
 	}
 	call(ctx, c, history.FList, history.List{Queue: name}, func(ctx context.Context) (history.Jobs, error) {

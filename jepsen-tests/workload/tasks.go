@@ -18,12 +18,17 @@ type serial struct {
 	numbers
 }
 
+// longRounds is how long every tenth command works: longer than it takes a new leader to
+// give the task of a worker away that it does not hear.
+const longRounds = "100"
+
 func (q *serial) step(ctx context.Context, c *Client) {
 	s := history.Submit{Key: q.key("serial"), Tasks: 3, Serial: true}
-	c.submit(ctx, s, task.Spec{
-		Command: []string{"sh", "-c", ledger.Script}, Serial: true, MaxAttempts: 20,
-		Env: []task.Pair{{Key: ledger.Env, Value: c.env.Ledger}},
-	})
+	env := []task.Pair{{Key: ledger.Env, Value: c.env.Ledger}}
+	if c.Random.IntN(10) == 0 {
+		s.Tasks, env = 1, append(env, task.Pair{Key: ledger.Rounds, Value: longRounds})
+	}
+	c.submit(ctx, s, task.Spec{Command: []string{"sh", "-c", ledger.Script}, Serial: true, MaxAttempts: 20, Env: env})
 }
 
 // cancels cancels jobs before, while and after they run.

@@ -34,6 +34,8 @@ type Workload struct {
 	Checked []string
 	// Slow divides the rate, for steps that are much work.
 	Slow float64
+	// ServerFlags are those of the servers that it needs.
+	ServerFlags []string
 	// make makes its steps.
 	make func(env *Env) steps
 }
@@ -58,14 +60,18 @@ var common = []string{"S1", "S2", "S3", "S5", "S14", "S15", "S19", "S21", "L2"}
 
 // catalogue is all workloads.
 var catalogue = []Workload{
-	{"queue", "jobs of a few tasks", nil, 1, func(env *Env) steps { return &queue{} }},
-	{"idempotent", "the same keys again and again, also with other content", nil, 1, func(env *Env) steps { return &idempotent{} }},
-	{"register", "appends to open jobs and reads of them", []string{"S11"}, 1, func(env *Env) steps { return &registers{} }},
-	{"serial", "serial jobs of commands that keep a ledger", []string{"S6"}, 10, func(env *Env) steps { return &serial{} }},
-	{"cancel-race", "jobs that are cancelled at any moment", []string{"S7"}, 3, func(env *Env) steps { return &cancels{} }},
-	{"retry-lease", "attempts that fail, are lost, and are reported late or twice", []string{"S4", "S8"}, 5, func(env *Env) steps { return &retries{} }},
-	{"stream", "results that are followed, with breaks", []string{"S13"}, 10, func(env *Env) steps { return &streams{} }},
-	{"conservation", "jobs that are counted while they come and go", nil, 1, func(env *Env) steps { return &conservation{} }},
+	{"queue", "jobs of a few tasks", nil, 1, nil, func(env *Env) steps { return &queue{} }},
+	{"idempotent", "the same keys again and again, also with other content", nil, 1, nil, func(env *Env) steps { return &idempotent{} }},
+	{"register", "appends to open jobs and reads of them", []string{"S11", "S12"}, 1, nil, func(env *Env) steps { return &registers{} }},
+	{"serial", "serial jobs of commands that keep a ledger", []string{"S6"}, 16, nil, func(env *Env) steps { return &serial{} }},
+	{"cancel-race", "jobs that are cancelled at any moment", []string{"S7"}, 3, nil, func(env *Env) steps { return &cancels{} }},
+	{"retry-lease", "attempts that fail, are lost, and are reported late or twice", []string{"S4", "S8"}, 5, nil, func(env *Env) steps { return &retries{} }},
+	{"stream", "results that are followed, with breaks", []string{"S13"}, 10, nil, func(env *Env) steps { return &streams{} }},
+	{
+		"snapshot", "results and keys that outlive the log they came by", []string{"S18"}, 1,
+		[]string{"--snapshot-bytes", snapshotBytes, "--trailing-bytes", snapshotBytes}, func(env *Env) steps { return &snapshots{} },
+	},
+	{"conservation", "jobs that are counted while they come and go", []string{"S20"}, 1, nil, func(env *Env) steps { return &conservation{} }},
 }
 
 // Names is the names of all workloads.

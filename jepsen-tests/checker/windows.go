@@ -1,0 +1,171 @@
+package checker
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rota-scheduler/rota/jepsen-tests/history"
+)
+
+const (
+	// settled is how long after a fault the others have had time to elect a leader.
+	settled = 2 * time.Second
+	// lasting is how long a fault is that counts as one that does not end.
+	lasting = 8 * time.Second
+	// mostElections is how many leaders may follow each other within a lasting fault once it
+	// has settled: more is a cluster that is busy with itself.
+	mostElections = 2
+)
+
+// window is one fault, from when it was injected to its heal.
+type window struct {
+	history.Fault
+	from, to int64
+	op       int
+}
+
+// windows is all faults.
+func (v *view) windows() []window {
+	var all []window
+	for i, f := range v.faults {
+		w := window{Fault: f.Value, from: f.Op.Time, to: v.end, op: f.Op.Index}
+		if i < len(v.heals) {
+			w.to, w.Effect = v.heals[i].Op.Time, v.heals[i].Value.Effect
+		}
+		all = append(all, w)
+	}
+	return all
+}
+
+// ofMinority says whether a fault takes a minority of the servers away from the others, and
+// leaves those whole.
+func (v *view) ofMinority(w window) bool {
+	if len(w.Targets) == 0 || len(w.Targets) > (len(v.setup.Servers)-1)/2 || slices.ContainsFunc(w.Targets, func(t string) bool { return !slices.Contains(v.setup.Servers, t) }) {
+		return false
+	}
+	switch w.Kind {
+	case "kill", "pause", "pause:primaries", "pause-kill", "power", "power-torn":
+		return true
+	}
+	return cutsOff(w)
+}
+
+// cutsOff says whether the targets of a fault hear nothing of the other servers, nor those
+// of them.
+func cutsOff(w window) bool {
+	return strings.HasPrefix(w.Kind, "partition:") && w.Kind != "partition:oneway"
+}
+
+// checkMajority is L3, by linearizable reads that every server is asked for from its own
+// host: they need a round through the log, as submits do.
+func checkMajority(v *view, r *Result) {
+	for _, w := range v.windows() {
+		if !v.ofMinority(w) {
+			continue
+		}
+		from := w.from + settled.Nanoseconds()
+		asked, served := 0, 0
+		for i := range v.probes {
+			p := &v.probes[i]
+			end := p.End(v.end)
+			inside := slices.Contains(w.Targets, p.In.Server)
+			switch {
+			case p.Invoke.Time < from || end > w.to:
+			case inside && cutsOff(w):
+				r.Compared++
+				if p.Type == history.OK {
+					r.problem("op %d: %s, which %s cuts off, answered a linearizable read", p.Done.Index, p.In.Server, w.Kind)
+				}
+			case !inside:
+				asked++
+				if p.Type == history.OK {
+					served++
+				}
+			}
+		}
+		if asked > 0 {
+			r.Compared++
+			if served == 0 {
+				r.problem("op %d: while %s was on %v the other servers answered none of %d reads", w.op, w.Kind, w.Targets, asked)
+			}
+		}
+	}
+}
+
+// checkLivelock is L4: what lasts must not make the others elect leaders without an end, nor
+// keep them from serving. A fault of one direction, which the others half hear of, is the
+// hardest.
+func checkLivelock(v *view, r *Result) {
+	for _, w := range v.windows() {
+		if w.to-w.from < lasting.Nanoseconds() || !v.ofMinority(w) && w.Kind != "partition:oneway" {
+			continue
+		}
+		r.Compared++
+		from := w.from + settled.Nanoseconds()
+		terms := map[uint64]bool{}
+		for _, l := range v.leaders {
+			if l.Op.Time >= from && l.Op.Time <= w.to && l.Value.Leader == l.Op.Node {
+				terms[l.Value.Term] = true
+			}
+		}
+		if len(terms) > mostElections {
+			r.problem("op %d: while %s was on %v for %v there were %d leaders", w.op, w.Kind, w.Targets, time.Duration(w.to-w.from).Round(time.Second), len(terms))
+		}
+		// To its end: a cluster that has found its way serves in each half of what is left.
+		half := from + (w.to-from)/2
+		for _, part := range [][2]int64{{from, half}, {half, w.to}} {
+			served := slices.ContainsFunc(v.probes, func(p history.Call[history.Probe, history.Probed]) bool {
+				return p.Type == history.OK && p.Invoke.Time >= part[0] && p.Done.Time <= part[1] && !slices.Contains(w.Targets, p.In.Server)
+			})
+			if !served {
+				r.problem("op %d: while %s was on %v nothing was served from %v to %v", w.op, w.Kind, w.Targets, time.Duration(part[0]), time.Duration(part[1]))
+			}
+		}
+	}
+}
+
+// fullDisk is the fault that L6 is about.
+const fullDisk = "disk:enospc"
+
+// checkFullDisks is L6. What a server cannot store it refuses, and goes on when it can: the
+// one end of a process that is allowed says that it must be started again.
+func checkFullDisks(v *view, r *Result) {
+	for _, w := range v.windows() {
+		if w.Kind != fullDisk || w.Effect == 0 {
+			continue
+		}
+		r.Compared++
+		for _, e := range v.exits {
+			if e.Op.Time >= w.from && e.Op.Time <= w.to && slices.Contains(w.Targets, e.Value.Name) && !strings.Contains(e.Value.Tail, "free some space") {
+				r.problem("op %d: %s ended on a full disk, and did not say that space is to be freed: %s", e.Op.Index, e.Value.Name, e.Value.Tail)
+			}
+		}
+		back := w.to + v.setup.RecoveryNs
+		for _, name := range w.Targets {
+			if !v.servesIn(name, w.to, back) && back < v.lastProbe() && v.unharmed(w.to, back) {
+				r.problem("op %d: %s served no read for %v after its disk had space again", w.op, name, time.Duration(v.setup.RecoveryNs))
+			}
+		}
+	}
+}
+
+// servesIn says whether a server answered a read within a time.
+func (v *view) servesIn(name string, from, to int64) bool {
+	return slices.ContainsFunc(v.probes, func(p history.Call[history.Probe, history.Probed]) bool {
+		return p.In.Server == name && p.Type == history.OK && p.Invoke.Time >= from && p.Done.Time <= to
+	})
+}
+
+func (v *view) lastProbe() int64 {
+	last := int64(0)
+	for i := range v.probes {
+		last = max(last, v.probes[i].Invoke.Time)
+	}
+	return last
+}
+
+// unharmed says that no fault began within a time.
+func (v *view) unharmed(from, to int64) bool {
+	return !slices.ContainsFunc(v.faults, func(f history.Note[history.Fault]) bool { return f.Op.Time > from && f.Op.Time <= to })
+}

@@ -1,0 +1,127 @@
+package mutants
+
+import "time"
+
+// raftModule is where raft is: what it promises, Rota does.
+const raftModule = "github.com/hashicorp/raft"
+
+// All is every mutant, in the order of the checks that must find them.
+func All() []Mutant {
+	return []Mutant{
+		{
+			Name: "ack-before-commit", About: "a submit is acknowledged when the leader alone has stored it",
+			Check: "S1", Workload: "queue", Nemesis: "partition:primaries", Interval: 2 * time.Second,
+			edits: []edit{{raftModule, "commitment.go", "matched[(len(matched)-1)/2]", "matched[len(matched)-1]"}},
+		},
+		{
+			Name: "no-fsync", About: "the log is written and not synced",
+			Check: "S1", Workload: "queue", Nemesis: "power", Rate: 150,
+			edits: []edit{{"", "node/openlog.go", "MsgpackUseNewTimeFormat: true,", "MsgpackUseNewTimeFormat: true, NoSync: true,"}},
+		},
+		{
+			Name: "keys-ignored", About: "a request key is not looked up",
+			Check: "S2", Workload: "idempotent", Nemesis: "none", TimeLimit: 5 * time.Second,
+			edits: []edit{{"", "fsm/submit.go", "if e, ok := m.lookupKey(s.Queue, o.Key); ok {", "if e, ok := m.lookupKey(s.Queue, o.Key); ok && false {"}},
+		},
+		{
+			Name: "keys-not-in-snapshot", About: "a server that takes a snapshot knows none of the request keys before it",
+			Check: "S2", Workload: "snapshot", Nemesis: "snapshot-install", TimeLimit: 25 * time.Second,
+			edits: []edit{{
+				"", "fsm/store/state.go", "meta.NodeId, meta.ServerId = id.NodeID, id.ServerID",
+				"if err := tx.DeleteBucket(keysBucket); err != nil {\nreturn err\n}\nif _, err := tx.CreateBucket(keysBucket); err != nil {\nreturn err\n}\nmeta.NodeId, meta.ServerId = id.NodeID, id.ServerID",
+			}},
+		},
+		{
+			Name: "second-result", About: "a report that is sent again makes another result",
+			Check: "S3", Workload: "retry-lease", Nemesis: "none", TimeLimit: 10 * time.Second,
+			edits: []edit{{
+				"", "fsm/report.go", "\t\t\tm.except(r, g, i)\n\t\t\treturn\n",
+				"\t\t\tif s, done := j.slot(i); !done && s != nil && s.state.Final() && !j.final() {\n\t\t\t\tm.touch(j)\n\t\t\t\tw.add(i, s, s.state, s.reason, output, \"again\")\n\t\t\t\tj.received++\n\t\t\t}\n\t\t\tm.except(r, g, i)\n\t\t\treturn\n",
+			}},
+		},
+		{
+			Name: "fencing-skipped", About: "a report counts under whatever token it comes",
+			Check: "S4", Workload: "retry-lease", Nemesis: "none", TimeLimit: 15 * time.Second,
+			edits: []edit{{"", "fsm/report.go", "s.state.Held() && int64(s.token) == token", "s.state.Held() && token > 0"}},
+		},
+		{
+			Name: "token-reused", About: "tokens begin anew with each leader",
+			Check: "S5", Workload: "queue", Nemesis: "kill", TimeLimit: 15 * time.Second,
+			edits: []edit{{
+				"", "fsm/machine.go", "m.applied, m.term = index, term\n\tm.metaDirty = true\n\tfor",
+				"if term != m.term {\n\t\tm.nextToken = 1\n\t}\n\tm.applied, m.term = index, term\n\tm.metaDirty = true\n\tfor",
+			}},
+		},
+		{
+			Name: "old-leader-goes-on", About: "a deposed leader goes on and keeps the leases of its workers alive",
+			Check: "S6", Workload: "serial", Nemesis: "partition:primaries", Rate: 20, TimeLimit: 60 * time.Second, Interval: 7 * time.Second,
+			edits: []edit{
+				{"", "node/leader.go", "case leading := <-n.notify:\n", "case leading := <-n.notify:\n\t\t\tif !leading {\n\t\t\t\tcontinue\n\t\t\t}\n"},
+				{"", "transport/session.go", "if !b.Exclusive {", "if b != nil {"},
+			},
+		},
+		{
+			Name: "cancel-ignored", About: "a cancel is acknowledged and forgotten",
+			Check: "S7", Workload: "cancel-race", Nemesis: "none", TimeLimit: 5 * time.Second,
+			edits: []edit{{
+				"", "fsm/cancel.go", "m.cancelWhere(j, reason, r, func(task.State) bool { return true })",
+				"m.cancelWhere(j, reason, r, func(task.State) bool { return false })",
+			}},
+		},
+		{
+			Name: "cancel-ignored-in-flight", About: "a cancel does not stop what runs",
+			Check: "S7", Workload: "cancel-race", Nemesis: "none", TimeLimit: 5 * time.Second,
+			edits: []edit{{
+				"", "fsm/cancel.go", "case task.Stopping:\n\t\tr.Stopping++\n\tcase task.Assigned:", "case task.Stopping, task.Assigned:\n\t\tr.Stopping++\n\tcase task.Blocked:",
+			}},
+		},
+		{
+			Name: "backoff-forgotten", About: "a failed task is tried again at once",
+			Check: "S8", Workload: "retry-lease", Nemesis: "none", TimeLimit: 10 * time.Second,
+			edits: []edit{{"", "fsm/report.go", "s.at = m.clock + int64(task.Backoff(j.id, i, uint32(s.failures)))", "s.at = m.clock"}},
+		},
+		{
+			Name: "unconfirmed-reads", About: "a read is answered without asking whether this server still leads",
+			Check: "S11", Workload: "register", Nemesis: "pause:primaries", Rate: 150, Interval: 2 * time.Second,
+			edits: []edit{{"", "node/reads.go", "if err := n.raft.Barrier(timeout).Error(); err != nil {", "if err := error(nil); err != nil {"}},
+		},
+		{
+			Name: "local-reads", About: "any server answers reads from what it happens to have",
+			Check: "S11", Workload: "register", Nemesis: "partition:one", Rate: 150, TimeLimit: 15 * time.Second,
+			edits: []edit{{"", "transport/reads.go", "if o.GetStale() {", "if o.GetStale() || job == 0 || s != nil {"}},
+		},
+		{
+			Name: "clock-in-apply", About: "each server notes its own time of a submit",
+			Check: "S15", Workload: "queue", Nemesis: "none", TimeLimit: 5 * time.Second,
+			edits: []edit{{"", "fsm/submit.go", "submitted: m.clock, lastAppend", "submitted: time.Now().UnixNano(), lastAppend"}},
+		},
+		{
+			Name: "lost-leadership-fails", About: "a request that lost its leader is called a failure",
+			Check: "S17", Workload: "queue", Nemesis: "pause:primaries,kill", Rate: 150, Interval: 2 * time.Second,
+			edits: []edit{{"", "node/proposer.go", `Kind: task.KindUnknownOutcome, Msg: "the leader was lost`, `Kind: task.KindUnavailable, Msg: "the leader was lost`}},
+		},
+		{
+			Name: "snapshot-unchecked", About: "what was damaged on its way in a snapshot is taken for what it was",
+			Check: "S18", Workload: "snapshot", Nemesis: "snapshot-install", TimeLimit: 25 * time.Second,
+			// Every other snapshot is damaged on its way; the product refuses those.
+			faults: []edit{
+				{"", "fsm/store/stream.go", "\t\"crypto/sha256\"\n", "\t\"bytes\"\n\t\"crypto/sha256\"\n"},
+				{"", "fsm/store/stream.go", "tx.WriteTo(io.MultiWriter(w, sum))", "tx.WriteTo(io.MultiWriter(damaged(w), sum))"},
+				{
+					"", "fsm/store/stream.go", "// Receive writes",
+					"type damage struct{ io.Writer }\n\nfunc (d damage) Write(p []byte) (int, error) {\n\treturn d.Writer.Write(bytes.ReplaceAll(p, []byte(\"snapshot-\"), []byte(\"snapshoT-\")))\n}\n\n" +
+						"var sent int\n\nfunc damaged(w io.Writer) io.Writer {\n\tif sent++; sent%2 == 1 {\n\t\treturn damage{w}\n\t}\n\treturn w\n}\n\n// Receive writes",
+				},
+			},
+			edits: []edit{
+				{"", "fsm/store/stream.go", "if string(sum.Sum(nil)) != string(want) {", "if len(want) == 0 {"},
+				{"", "fsm/store/layout.go", "!= binary.BigEndian.Uint32(sealed[n:])", "== binary.BigEndian.Uint32(sealed[n:])+1"},
+			},
+		},
+		{
+			Name: "wake-up-dropped", About: "nobody looks again when a backoff is over",
+			Check: "L2", Workload: "retry-lease", Nemesis: "none", TimeLimit: 5 * time.Second,
+			edits: []edit{{"", "fsm/ready.go", "\t\t\tj.returned.add(t.index)\n\t\t}\n", "\t\t\tj.returned.add(t.index)\n\t\t\tcontinue\n\t\t}\n"}},
+		},
+	}
+}
