@@ -9,18 +9,34 @@
 //	S1  an acknowledged submit is on every server; nothing unexpected is on any
 //	S2  one request key, one job; another body under it is refused
 //	S3  one final outcome a task, equal everywhere and at every time
-//	S5  fencing tokens are unique, and rise with the attempts of a task
+//	S4  no result comes from a fenced attempt, and no late report is recorded
+//	S5  fencing tokens are unique, held by one session, and rise with the attempts of a task
 //	S6  the tasks of a serial job never overlap
 //	S7  after an acknowledged cancel there is no new attempt
+//	S8  attempts are numbered densely and bounded; one follows a failure, after its backoff,
+//	    or the end of a lease
 //	S11 reads and appends of one job are linearizable (Porcupine)
+//	S12 stale reads never go behind what their session has seen
 //	S13 streams resume without a gap, a duplicate or another order
-//	S14 one leader a term
+//	S14 one leader a term; term and applied index of a process never go back
 //	S15 equal digests at an equal index, and no broken invariant
+//	S16 a wiped server has a new identity, and no server votes twice
 //	S17 a definite failure has no effect
+//	S18 outputs are what was put in; damage is repaired or refused, and never diverges
 //	S19 submitted = the sum over all states, in one linearizable read
+//	S20 no worker runs more than its slots, no job more than its max_parallel
 //	S21 no panic, no data race, no exit that nothing excuses
-//	L1  an acknowledged submit soon after each heal
+//	L1  an acknowledged submit soon after each heal: within 2 s, p99
 //	L2  nothing is stuck after the drain
+//	L3  a majority serves while a minority is gone, and that one answers no linearizable read
+//	L4  a lasting fault of a minority, or of one direction, costs few elections and no service
+//	L5  what a silent worker held runs elsewhere within its lease and 2 s
+//	L6  a full disk ends no server that does not say so, and each serves again afterwards
+//	L7  goroutines, descriptors, heap and log come back to what they were
+//
+// When they are built: S9 (dependencies), S10 (cron), S6 of concurrency keys, S16 of
+// removed servers, S20 of limits of queues, and the commit index in S14, which servers do
+// not show.
 //
 // # Trade-offs
 //

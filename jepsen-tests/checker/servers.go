@@ -172,20 +172,21 @@ const (
 	moreLog      = 64 << 20
 )
 
-// checkUsage is L7: the first samples of the run against those behind the drain.
+// checkUsage is L7: the first samples of the run, from whichever server used most, for one
+// that leads uses more than others and leaders change, against those behind the drain.
 func checkUsage(v *view, r *Result) {
 	faults, final := v.phaseAt("faults"), v.phaseAt("final")
 	if faults < 0 || final < 0 {
 		return
 	}
 	type usage struct{ routines, files, heap, log int64 }
-	before, after := map[string]usage{}, map[string]usage{}
+	var before usage
+	after := map[string]usage{}
 	for _, s := range v.samples {
 		u := usage{s.Value.Routines, s.Value.Files, s.Value.Heap, s.Value.Log}
 		switch {
 		case s.Op.Time < faults:
-			b := before[s.Op.Node]
-			before[s.Op.Node] = usage{max(b.routines, u.routines), max(b.files, u.files), max(b.heap, u.heap), max(b.log, u.log)}
+			before = usage{max(before.routines, u.routines), max(before.files, u.files), max(before.heap, u.heap), max(before.log, u.log)}
 		case s.Op.Time >= final:
 			if a, known := after[s.Op.Node]; known {
 				u = usage{min(a.routines, u.routines), min(a.files, u.files), min(a.heap, u.heap), min(a.log, u.log)}
@@ -194,21 +195,20 @@ func checkUsage(v *view, r *Result) {
 		}
 	}
 	for _, node := range v.setup.Servers {
-		b, known := before[node]
-		a, there := after[node]
-		if !known || !there {
+		a, sampled := after[node]
+		if !sampled || before == (usage{}) {
 			continue
 		}
 		for _, m := range []struct {
 			what              string
 			was, is, moreThan int64
 		}{
-			{"goroutines", b.routines, a.routines, moreRoutines}, {"open files", b.files, a.files, moreFiles},
-			{"bytes of heap", b.heap, a.heap, moreHeap}, {"bytes of log", b.log, a.log, moreLog},
+			{"goroutines", before.routines, a.routines, moreRoutines}, {"open files", before.files, a.files, moreFiles},
+			{"bytes of heap", before.heap, a.heap, moreHeap}, {"bytes of log", before.log, a.log, moreLog},
 		} {
 			r.Compared++
 			if m.is > m.was+m.moreThan {
-				r.problem("%s had %d %s before the faults, and has %d after the drain", node, m.was, m.what, m.is)
+				r.problem("%s has %d %s after the drain; before the faults no server had more than %d", node, m.is, m.what, m.was)
 			}
 		}
 	}

@@ -28,6 +28,9 @@ func vacuity(v *view, results []Result, c Counts) Result {
 			short = append(short, "nothing to check for "+name)
 		}
 	}
+	if slices.Contains(v.setup.Needs.Checked, "S4") && c.Fenced == 0 {
+		short = append(short, "no report of a fenced attempt was refused")
+	}
 	if len(short) > 0 {
 		r.Verdict, r.Note = Unknown, strings.Join(short, "; ")
 	}

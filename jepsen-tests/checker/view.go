@@ -137,6 +137,8 @@ type Counts struct {
 	Results   int `json:"results"`
 	// Retried is results of a second or later attempt.
 	Retried int `json:"retried"`
+	// Fenced is reports that were refused because another attempt had taken their place.
+	Fenced int `json:"fenced"`
 }
 
 func (v *view) counts() Counts {
@@ -164,6 +166,11 @@ func (v *view) counts() Counts {
 	for _, h := range v.heals {
 		if h.Value.Effect > 0 {
 			c.Effective++
+		}
+	}
+	for i := range v.reports {
+		if v.reports[i].Out.Verdict == "superseded" {
+			c.Fenced++
 		}
 	}
 	for _, j := range v.jobs {

@@ -13,4 +13,9 @@
 // The kind of an error decides between fail and info: what the servers call a definite
 // failure is one, and S17 holds them to it. Whatever ran out of time is info, also where
 // the SDK is sure that nothing was sent.
+//
+// # Workers of its own
+//
+// agents.go and line.go are workers that speak the protocol themselves, so that they can do
+// what no honest worker does; watch.go asks servers beside the load.
 package workload
