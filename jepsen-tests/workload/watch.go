@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -147,7 +148,7 @@ func metrics(ctx context.Context, s *cluster.Server) (map[string]string, error) 
 // number reads a metric, such as 1.234e+06.
 func number(text string) uint64 {
 	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(f >= 0) {
+	if err != nil || math.IsNaN(f) || f < 0 {
 		return 0
 	}
 	return uint64(f)
