@@ -103,14 +103,14 @@ func All() []Mutant {
 		{
 			Name: "snapshot-unchecked", About: "what was damaged on its way in a snapshot is taken for what it was",
 			Check: "S18", Workload: "snapshot", Nemesis: "snapshot-install", TimeLimit: 25 * time.Second,
-			// Every other snapshot is damaged on its way; the product refuses those.
+			// The first snapshot that a leader sends is damaged on its way; the product refuses it.
 			faults: []edit{
 				{"", "fsm/store/stream.go", "\t\"crypto/sha256\"\n", "\t\"bytes\"\n\t\"crypto/sha256\"\n"},
 				{"", "fsm/store/stream.go", "tx.WriteTo(io.MultiWriter(w, sum))", "tx.WriteTo(io.MultiWriter(damaged(w), sum))"},
 				{
 					"", "fsm/store/stream.go", "// Receive writes",
 					"type damage struct{ io.Writer }\n\nfunc (d damage) Write(p []byte) (int, error) {\n\treturn d.Writer.Write(bytes.ReplaceAll(p, []byte(\"snapshot-\"), []byte(\"snapshoT-\")))\n}\n\n" +
-						"var sent int\n\nfunc damaged(w io.Writer) io.Writer {\n\tif sent++; sent%2 == 1 {\n\t\treturn damage{w}\n\t}\n\treturn w\n}\n\n// Receive writes",
+						"var sent int\n\nfunc damaged(w io.Writer) io.Writer {\n\tif sent++; sent == 1 {\n\t\treturn damage{w}\n\t}\n\treturn w\n}\n\n// Receive writes",
 				},
 			},
 			edits: []edit{

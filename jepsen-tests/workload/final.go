@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -57,6 +58,14 @@ func Final(ctx context.Context, c *cluster.Cluster, rec *history.Recorder) error
 	return errors.Join(errs...)
 }
 
+// compareAgain is the wait before servers of which one has no digest are compared again.
+const compareAgain = time.Second
+
+// complete says whether every server has a digest.
+func complete(info client.VerifyInfo) bool {
+	return !slices.ContainsFunc(info.Servers, func(s client.DigestInfo) bool { return s.Error != "" })
+}
+
 // compare records the digests of all servers at one log index, and returns it.
 func compare(ctx context.Context, c *cluster.Cluster, rec *history.Recorder) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, finalTimeout)
@@ -67,7 +76,15 @@ func compare(ctx context.Context, c *cluster.Cluster, rec *history.Recorder) (ui
 	}
 	defer cl.Close()
 	info, err := cl.Verify(ctx)
-	if err != nil {
+	// A server that was away for long may have to wait as long again until it is sent what it
+	// missed: raft asks for it less and less often.
+	for (err != nil || !complete(info)) && wait(ctx, compareAgain) {
+		var again client.VerifyInfo
+		if again, err = cl.Verify(ctx); err == nil {
+			info = again
+		}
+	}
+	if info.Index == 0 {
 		return 0, fmt.Errorf("compare the servers: %w", err)
 	}
 	digests := history.Digests{Index: info.Index}
