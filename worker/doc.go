@@ -54,6 +54,14 @@
 //     not reported; those tasks run again, as at-least-once execution allows.
 //   - Standard output is read through a pipe, not a file: programs see what they
 //     expect, and too much of it ends the task instead of filling a disk.
+//   - While slots have tasks in reserve, results gather for up to 50 ms or until they
+//     are as many as those tasks (outbox.go). Short commands then cost the servers one
+//     log entry for dozens instead of one each; nobody waits for what is held up,
+//     because what others do wait for goes at once.
+//   - The guard's main thread reads and forks in turns: handing each start from one
+//     thread to another cost as much as all else that the guard does. A program on a
+//     file system that hangs holds up what the agent says meanwhile, a longer lease
+//     too; deadlines are kept by another thread, so exclusive work ends early then.
 //   - A Go handler that ignores its context keeps its slot. If its task is
 //     exclusive, the guard kills the whole agent when the lease demands it.
 //   - The lease, the guard and the reaping of groups rest on Linux: CLOCK_BOOTTIME,

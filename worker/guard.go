@@ -38,8 +38,8 @@ import (
 // started is in the guard's session.
 
 const (
-	// guardWriteTimeout is how long the guard may leave a message unread. It reads
-	// whatever else it does, so one that does not is stopped or broken.
+	// guardWriteTimeout is how long the guard may leave messages unread once the
+	// socket is full of them. Between two reads it does no more than start a program.
 	guardWriteTimeout = 2 * time.Second
 	// drainTimeout is how long output is waited for once a command's processes have
 	// ended: what holds it open then has left the group.

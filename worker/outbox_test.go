@@ -184,3 +184,52 @@ func TestIndexSetIsASet(t *testing.T) {
 		}
 	})
 }
+
+func TestResultsGatherWhileSlotsHaveTasksInReserve(t *testing.T) {
+	t.Parallel()
+	o := newOutbox()
+	done := &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}}
+	for i := range uint32(9) {
+		o.add(key{1, 0}, i, done, false)
+	}
+	wait := o.hold(10)
+	require.Positive(t, wait)
+	require.LessOrEqual(t, wait, reportHold)
+	require.Zero(t, o.hold(9), "as many results as tasks in reserve")
+	require.Zero(t, o.hold(0), "the slots have nothing else to do")
+	o.since -= reportHold
+	require.Zero(t, o.hold(10), "they have gathered for long")
+
+	o.since += reportHold
+	o.add(key{2, 0}, 0, done, true)
+	require.Zero(t, o.hold(100), "one of them must not wait")
+	require.Len(t, o.next().GetGroups(), 2)
+	require.Zero(t, o.hold(100), "there is nothing to hold")
+	o.add(key{1, 0}, 9, done, false)
+	require.Positive(t, o.hold(100), "what was urgent is on its way")
+	o.rewind()
+	require.Zero(t, o.hold(100), "what was sent before goes again first")
+}
+
+func TestWhatOthersWaitForIsReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name      string
+		exclusive bool
+		outcome   rotav1.Outcome
+		urgent    bool
+	}{
+		{"a task", false, rotav1.Outcome_OUTCOME_SUCCEEDED, false},
+		{"a failure", false, rotav1.Outcome_OUTCOME_FAILED, false},
+		{"a task of a serial job", true, rotav1.Outcome_OUTCOME_SUCCEEDED, true},
+		{"a task that was told to stop", false, rotav1.Outcome_OUTCOME_STOPPED, true},
+	} {
+		w := &Worker{out: newOutbox()}
+		r := &run{key: key{1, 0}, work: &work{exclusive: tc.exclusive}, cancel: func(error) {}}
+		w.finish(r, result{kind: kind{outcome: tc.outcome}})
+		require.Equal(t, tc.urgent, w.out.hold(100) == 0, tc.name)
+	}
+	o := newOutbox()
+	o.addRanges(key{1, 0}, []indexRange{{0, 5}}, &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_RETURNED}})
+	require.Zero(t, o.hold(100), "tasks that are given back")
+}
