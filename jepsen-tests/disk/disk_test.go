@@ -219,3 +219,12 @@ func TestDamageIsDoneWhereSomethingIsWritten(t *testing.T) {
 		require.Zero(t, done)
 	}
 }
+
+func TestAPowerLossTakesNothingBackOfAFileThatIsGoneForGood(t *testing.T) {
+	t.Parallel()
+	d := mounted(t)
+	require.NoError(t, sh(d, `printf old >a; sync a .; printf newer >a; rm a; sync .`))
+	_, err := d.PowerLoss(false)
+	require.NoError(t, err)
+	require.Equal(t, "none", content(t, d, "a"))
+}

@@ -47,7 +47,7 @@ func (d *Disk) renamed(from, to, saved string) {
 			}
 			return os.Rename(saved, to)
 		},
-		keep: drop(saved),
+		keep: d.drop(saved),
 	})
 }
 
@@ -56,15 +56,20 @@ func (d *Disk) removed(path, saved string) {
 	d.names = append(d.names, nameChange{
 		folder: filepath.Dir(path),
 		undo:   func() error { return os.Rename(saved, path) },
-		keep:   drop(saved),
+		keep:   d.drop(saved),
 	})
 }
 
-func drop(saved string) func() error {
+// drop is what becomes of a file whose removal is durable. Nothing of it may be kept: its
+// inode will be another file's.
+func (d *Disk) drop(saved string) func() error {
 	if saved == "" {
 		return nil
 	}
-	return func() error { return os.Remove(saved) }
+	return func() error {
+		d.forget(saved)
+		return os.Remove(saved)
+	}
 }
 
 // save keeps a file that is about to be removed or replaced; "": there is none.
