@@ -10,9 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	wal "github.com/hashicorp/raft-wal"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -84,53 +82,4 @@ func openBolt(path string, _ *slog.Logger) (logStore, error) {
 			InitialMmapSize: 4 << 30, // address space: growth must not wait for readers
 		},
 	})
-}
-
-func openWAL(path string, log *slog.Logger) (logStore, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, err
-	}
-	w, err := wal.Open(path, wal.WithLogger(newRaftLogger(log)))
-	if err != nil {
-		return nil, err
-	}
-	return gapless{w}, nil
-}
-
-// gapless is a log that starts anew where raft goes on behind a received snapshot: raft
-// leaves a gap there, which files that are only appended to cannot have. They could say
-// so (raft.MonotonicLogStore), but then raft deletes the whole log with each snapshot
-// that it receives, also entries behind it, which this server may have acknowledged.
-type gapless struct{ *wal.WAL }
-
-// IsMonotonic implements raft.MonotonicLogStore.
-func (g gapless) IsMonotonic() bool { return false }
-
-// GetLog implements raft.LogStore. What was deleted is gone, though its file is still there.
-func (g gapless) GetLog(index uint64, l *raft.Log) error {
-	first, err := g.FirstIndex()
-	switch {
-	case err != nil:
-		return err
-	case index < first:
-		return raft.ErrLogNotFound
-	}
-	return g.WAL.GetLog(index, l)
-}
-
-// StoreLog implements raft.LogStore.
-func (g gapless) StoreLog(l *raft.Log) error { return g.StoreLogs([]*raft.Log{l}) }
-
-// StoreLogs implements raft.LogStore. What is before a gap is in the snapshot.
-func (g gapless) StoreLogs(logs []*raft.Log) error {
-	last, err := g.LastIndex()
-	if err != nil {
-		return err
-	}
-	if last > 0 && len(logs) > 0 && logs[0].Index > last+1 {
-		if err := g.DeleteRange(1, last); err != nil {
-			return err
-		}
-	}
-	return g.WAL.StoreLogs(logs)
 }

@@ -1,0 +1,197 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
+	"golang.org/x/sys/unix"
+)
+
+// segmentBytes is the size of a file of the log, all of which is taken when it is made:
+// appending to it needs no space.
+const segmentBytes = 64 << 20
+
+// segments is a raft-wal with what raft, and a disk that may be full, need beyond it.
+//
+// It starts anew where raft goes on behind a received snapshot: raft leaves a gap there,
+// which files that are only appended to cannot have. They could say so
+// (raft.MonotonicLogStore), but then raft deletes the whole log with each snapshot that
+// it receives, also entries behind it, which this server may have acknowledged.
+//
+// Where there is no space for the next file, raft-wal takes no more entries until it is
+// opened again. That is done here, once there is space.
+type segments struct {
+	dir string
+	log *slog.Logger
+	// size is that of a file, bytes.
+	size int64
+
+	// mu is held for writing while the log is opened again.
+	mu   sync.RWMutex
+	file *wal.WAL
+}
+
+func openWAL(path string, log *slog.Logger) (logStore, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, err
+	}
+	if err := removeRoom(path); err != nil {
+		return nil, err
+	}
+	s := &segments{dir: path, log: log, size: segmentBytes}
+	if err := s.open(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *segments) open() error {
+	file, err := wal.Open(s.dir, wal.WithLogger(newRaftLogger(s.log)), wal.WithSegmentSize(int(s.size)))
+	if err != nil {
+		return err
+	}
+	s.file = file
+	return nil
+}
+
+// reopen opens the log again, unless there is no space for its next file.
+func (s *segments) reopen() error {
+	if err := roomFor(s.dir, s.size); err != nil {
+		return fmt.Errorf("make the next file of the log: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.file.Close(); err != nil {
+		return err
+	}
+	return s.open()
+}
+
+// roomFor tries to take so many bytes on the disk of a folder, and gives them back.
+func roomFor(dir string, bytes int64) error {
+	f, err := os.CreateTemp(dir, "room-")
+	if err != nil {
+		return err
+	}
+	err = unix.Fallocate(int(f.Fd()), 0, 0, bytes)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = nil
+	}
+	return errors.Join(err, f.Close(), os.Remove(f.Name()))
+}
+
+// removeRoom removes what a crash has left of roomFor.
+func removeRoom(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, "room-*"))
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
+// StoreLog implements raft.LogStore.
+func (s *segments) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
+
+// StoreLogs implements raft.LogStore. What is before a gap is in the snapshot.
+func (s *segments) StoreLogs(logs []*raft.Log) error {
+	last, err := s.LastIndex()
+	if err != nil {
+		return err
+	}
+	if last > 0 && len(logs) > 0 && logs[0].Index > last+1 {
+		if err := s.DeleteRange(1, last); err != nil {
+			return err
+		}
+	}
+	if err = s.append(logs); errors.Is(err, wal.ErrSealed) {
+		if err = s.reopen(); err == nil {
+			err = s.append(logs)
+		}
+	}
+	return err
+}
+
+func (s *segments) append(logs []*raft.Log) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.file.StoreLogs(logs)
+}
+
+// GetLog implements raft.LogStore. What was deleted is gone, though its file is still there.
+func (s *segments) GetLog(index uint64, l *raft.Log) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	first, err := s.file.FirstIndex()
+	switch {
+	case err != nil:
+		return err
+	case index < first:
+		return raft.ErrLogNotFound
+	}
+	return s.file.GetLog(index, l)
+}
+
+// FirstIndex implements raft.LogStore.
+func (s *segments) FirstIndex() (uint64, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.file.FirstIndex()
+}
+
+// LastIndex implements raft.LogStore.
+func (s *segments) LastIndex() (uint64, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.file.LastIndex()
+}
+
+// DeleteRange implements raft.LogStore.
+func (s *segments) DeleteRange(first, last uint64) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.file.DeleteRange(first, last)
+}
+
+// IsMonotonic implements raft.MonotonicLogStore.
+func (s *segments) IsMonotonic() bool { return false }
+
+// Set implements raft.StableStore.
+func (s *segments) Set(key, value []byte) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.file.Set(key, value)
+}
+
+// Get implements raft.StableStore.
+func (s *segments) Get(key []byte) ([]byte, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.file.Get(key)
+}
+
+// SetUint64 implements raft.StableStore.
+func (s *segments) SetUint64(key []byte, value uint64) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.file.SetUint64(key, value)
+}
+
+// GetUint64 implements raft.StableStore.
+func (s *segments) GetUint64(key []byte) (uint64, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.file.GetUint64(key)
+}
+
+// Close implements io.Closer.
+func (s *segments) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.file.Close()
+}

@@ -1,0 +1,79 @@
+package node
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/hashicorp/raft"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/rota-scheduler/rota/fsm/store"
+)
+
+// smallSegments is a log whose files hold a few entries only.
+func smallSegments(t *testing.T, dir string) *segments {
+	t.Helper()
+	s := &segments{dir: dir, log: slog.New(slog.DiscardHandler), size: 64 << 10}
+	require.NoError(t, s.open())
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+// fill appends entries until one is not taken, and returns how many were.
+func fill(t *testing.T, s *segments, from, most uint64) (uint64, error) {
+	t.Helper()
+	for i := from; i < from+most; i++ {
+		if err := s.StoreLog(&raft.Log{Index: i, Term: 1, Data: bytes.Repeat([]byte{byte(i)}, 8<<10)}); err != nil {
+			return i - from, err
+		}
+	}
+	return most, nil
+}
+
+func requireEntries(t *testing.T, s *segments, last uint64) {
+	t.Helper()
+	got, err := s.LastIndex()
+	require.NoError(t, err)
+	require.Equal(t, last, got)
+	for i := uint64(1); i <= last; i++ {
+		var l raft.Log
+		require.NoError(t, s.GetLog(i, &l))
+		require.Equal(t, bytes.Repeat([]byte{byte(i)}, 8<<10), l.Data)
+	}
+}
+
+// A log that found no space for its next file says so, loses nothing, and goes on once
+// there is space, without a restart.
+func TestALogWithoutSpaceForItsNextFileGoesOnOnceThereIsSome(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=512k"); err != nil {
+		t.Skip("a small file system needs root:", err)
+	}
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	s := smallSegments(t, dir)
+	taken, err := fill(t, s, 1, 4)
+	require.NoError(t, err)
+	ballast := filepath.Join(dir, "ballast")
+	err = os.WriteFile(ballast, make([]byte, 1<<20), 0o600)
+	require.True(t, store.IsDiskFull(err), err)
+	more, err := fill(t, s, taken+1, 100)
+	require.True(t, store.IsDiskFull(err), err)
+	requireEntries(t, s, taken+more)
+	_, err = fill(t, s, taken+more+1, 1)
+	require.True(t, store.IsDiskFull(err), err)
+
+	require.NoError(t, os.Remove(ballast))
+	last := taken + more
+	n, err := fill(t, s, last+1, 8)
+	require.NoError(t, err)
+	requireEntries(t, s, last+n)
+	require.NoError(t, s.SetUint64([]byte("term"), 7))
+	left, err := filepath.Glob(filepath.Join(dir, "room-*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
