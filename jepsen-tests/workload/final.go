@@ -105,17 +105,17 @@ func finalOf(ctx context.Context, s *cluster.Server, index uint64, rec *history.
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	// From the server's own state, and not before it has everything.
-	list, err := listAll(ctx, conn, &rotav1.ListJobsRequest{
-		Read: &rotav1.ReadOptions{Stale: true, MinIndex: index}, PageSize: pageSize,
-	})
+	// From the server's own state, and not before it has everything. No leader is asked, as
+	// it may be on its way to another server.
+	own := &rotav1.ReadOptions{Stale: true, MinIndex: index}
+	list, err := listAll(ctx, conn, &rotav1.ListJobsRequest{Read: own, PageSize: pageSize})
 	if err != nil {
 		return err
 	}
 	rec.Note(history.Observer, history.FFinalJobs, s.Name, list)
 	var results history.Results
 	for _, j := range list.Jobs {
-		outcomes, err := allResults(ctx, conn, j.ID)
+		outcomes, err := allResults(ctx, conn, j.ID, own)
 		if err != nil {
 			return fmt.Errorf("results of job %d: %w", j.ID, err)
 		}
@@ -155,8 +155,8 @@ func openJobs(ctx context.Context, c *Client) ([]client.JobInfo, error) {
 }
 
 // allResults is the results that one server has of a job, in the order of completion.
-func allResults(ctx context.Context, conn *cluster.Conn, job uint64) ([]history.Outcome, error) {
-	stream, err := conn.Jobs.StreamResults(ctx, &rotav1.StreamResultsRequest{JobId: job, NoWait: true})
+func allResults(ctx context.Context, conn *cluster.Conn, job uint64, read *rotav1.ReadOptions) ([]history.Outcome, error) {
+	stream, err := conn.Jobs.StreamResults(ctx, &rotav1.StreamResultsRequest{JobId: job, NoWait: true, Read: read})
 	if err != nil {
 		return nil, err
 	}
