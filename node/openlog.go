@@ -12,6 +12,8 @@ import (
 
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/rota-scheduler/rota/fsm/store"
 )
 
 // The log stores.
@@ -37,8 +39,10 @@ func openLog(dir, kind string, id *identity, log *slog.Logger) (logStore, error)
 	if err := otherLog(dir, kind); err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(path); id.HasLog && errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the log %s is missing, and with it this server's votes and what it acknowledged: restore it, or move the data folder away and let the server join anew", path)
+	if id.HasLog {
+		if err := checkLog(path, kind); err != nil {
+			return nil, err
+		}
 	}
 	open := openBolt
 	if kind == LogStoreWAL {
@@ -55,6 +59,30 @@ func openLog(dir, kind string, id *identity, log *slog.Logger) (logStore, error)
 		}
 	}
 	return s, nil
+}
+
+// walMetaFile is what raft-wal keeps in bbolt: term, vote, and which files are the log. It
+// would begin anew without it, and remove the files.
+const walMetaFile = "wal-meta.db"
+
+// errLogCorrupt says that the files of the log are not what was written.
+var errLogCorrupt = errors.New("the log is corrupt")
+
+// checkLog looks at a log that must be there before it is opened.
+func checkLog(path, kind string) error {
+	file := path
+	if kind == LogStoreWAL {
+		file = filepath.Join(path, walMetaFile)
+	}
+	err := store.CheckFile(file, errLogCorrupt)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the log %s is missing, and with it this server's votes and what it acknowledged: restore it, or move the data folder away and let the server join anew", file)
+	case errors.Is(err, errLogCorrupt):
+		return fmt.Errorf("%w; restore the data folder, or move it away and let the server join anew", err)
+	default:
+		return err
+	}
 }
 
 // otherLog refuses a folder that has a log of another kind: it is the one with this

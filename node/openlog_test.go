@@ -112,3 +112,55 @@ func TestAFlippedByteInTheFilesOfTheLogIsFound(t *testing.T) {
 	require.NoError(t, os.WriteFile(files[0], data, 0o600))
 	requireWords(t, refusal(t, cfg), "join anew")
 }
+
+// boltFile is the file of a log that bbolt keeps.
+func boltFile(cfg Config) string {
+	if cfg.LogStore == LogStoreWAL {
+		return filepath.Join(cfg.DataDir, logNames[LogStoreWAL], "wal-meta.db")
+	}
+	return filepath.Join(cfg.DataDir, logNames[LogStoreBolt])
+}
+
+// bbolt ends the process where it meets such a page, without a word of help.
+func TestALogWithDamagedPagesIsRefused(t *testing.T) {
+	onEachLog(t, func(t *testing.T, cfg Config) {
+		n := start(t, cfg)
+		submitMany(t, n, "a", "b", "c")
+		stop(t, n)
+		whole, err := os.ReadFile(boltFile(cfg))
+		require.NoError(t, err)
+		// A page begins with its number.
+		const page = 4096
+		used := len(bytes.TrimRight(whole, "\x00"))
+		damaged := 0
+		for at := 2 * page; at < used; at += page {
+			data := bytes.Clone(whole)
+			data[at] ^= 1
+			require.NoError(t, os.WriteFile(boltFile(cfg), data, 0o600))
+			log, err := openLog(cfg.DataDir, cfg.LogStore, &identity{HasLog: true}, slog.New(slog.DiscardHandler))
+			if err == nil { // nobody uses that page
+				require.NoError(t, log.Close())
+				continue
+			}
+			damaged++
+			requireWords(t, err, "is corrupt", "join anew")
+		}
+		require.Positive(t, damaged)
+		require.NoError(t, os.WriteFile(boltFile(cfg), whole, 0o600))
+		requireJobs(t, start(t, cfg), 3)
+	})
+}
+
+func TestALogThatWasCutShortIsRefused(t *testing.T) {
+	onEachLog(t, func(t *testing.T, cfg Config) {
+		stop(t, start(t, cfg))
+		data, err := os.ReadFile(boltFile(cfg))
+		require.NoError(t, err)
+		for _, size := range []int{0, 100, 3 * 4096, len(bytes.TrimRight(data, "\x00")) - 10} {
+			require.NoError(t, os.WriteFile(boltFile(cfg), data[:size], 0o600))
+			requireWords(t, refusal(t, cfg), "is corrupt", "join anew")
+		}
+		require.NoError(t, os.Remove(boltFile(cfg)))
+		requireWords(t, refusal(t, cfg), "is missing", "join anew")
+	})
+}

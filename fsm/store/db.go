@@ -120,7 +120,7 @@ func openFile(path string, id Identity) (*DB, error) {
 	db := &DB{path: path, id: id}
 	err = guard(func() (err error) {
 		if db.bolt, err = bolt.Open(path, 0o600, boltOptions()); err != nil {
-			return openError(path, err)
+			return openError(path, ErrCorrupt, err)
 		}
 		return nil
 	})

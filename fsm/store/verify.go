@@ -18,64 +18,90 @@ import (
 
 // guard runs f and returns as ErrCorrupt what damage makes bbolt panic on, and faults
 // behind the end of a file that was cut short.
-func guard(f func() error) (err error) {
+func guard(f func() error) error { return guardAs(ErrCorrupt, f) }
+
+// guardAs is guard with another error for what is damaged.
+func guardAs(corrupt error, f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", ErrCorrupt, p)
+			err = fmt.Errorf("%w: %v", corrupt, p)
 		}
 	}()
 	return f()
 }
 
-// verify looks at a file before bbolt opens it for writing: there it walks all pages
-// in a goroutine of its own, and damage would end the process without a word. It
-// checks that the file is whole, that its pages lead to each other, that keys are in
-// order, and returns its meta record. Values are checked when they are read.
+// verify looks at a file before bbolt opens it for writing, and returns its meta record.
+// Values are checked when they are read.
 func verify(path string) (*logpb.Meta, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	if info.Size() == 0 {
-		// bbolt would make a new database of it.
-		return nil, fmt.Errorf("%w: %s is empty", ErrCorrupt, path)
-	}
 	meta := &logpb.Meta{}
-	err = guard(func() error {
-		b, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, ReadOnly: true})
-		if err != nil {
-			return openError(path, err)
+	err := inspect(path, ErrCorrupt, func(tx *bolt.Tx) error {
+		if err := getMeta(tx, meta); err != nil {
+			return err
 		}
-		// The transaction ends also where the walk panics: View sees to it.
-		return errors.Join(guard(func() error {
-			return b.View(func(tx *bolt.Tx) error {
-				if tx.Size() > info.Size() {
-					return fmt.Errorf("%w: %s has %d bytes of %d", ErrCorrupt, path, info.Size(), tx.Size())
-				}
-				if err := getMeta(tx, meta); err != nil {
-					return err
-				}
-				return walk(tx)
-			})
-		}), b.Close())
+		return walk(tx, ErrCorrupt, allBuckets)
 	})
 	return meta, err
 }
 
-// walk goes over all keys of all buckets.
-func walk(tx *bolt.Tx) error {
-	for _, name := range allBuckets {
+// CheckFile looks at any file of bbolt's before it is opened for writing: there bbolt walks
+// all pages in a goroutine of its own, and damage would end the process without a word. It
+// checks that the file is whole, that its pages lead to each other, and that keys are in
+// order. Damage is told as the error corrupt.
+func CheckFile(path string, corrupt error) error {
+	return inspect(path, corrupt, func(tx *bolt.Tx) error {
+		var names [][]byte
+		err := tx.ForEach(func(name []byte, _ *bolt.Bucket) error {
+			names = append(names, bytes.Clone(name))
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return walk(tx, corrupt, names)
+	})
+}
+
+// inspect runs look on a file that is opened for reading only.
+func inspect(path string, corrupt error, look func(*bolt.Tx) error) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", path)
+	}
+	if info.Size() == 0 {
+		// bbolt would make a new database of it.
+		return fmt.Errorf("%w: %s is empty", corrupt, path)
+	}
+	return guardAs(corrupt, func() error {
+		b, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, ReadOnly: true})
+		if err != nil {
+			return openError(path, corrupt, err)
+		}
+		// The transaction ends also where the walk panics: View sees to it.
+		return errors.Join(guardAs(corrupt, func() error {
+			return b.View(func(tx *bolt.Tx) error {
+				if tx.Size() > info.Size() {
+					return fmt.Errorf("%w: %s has %d bytes of %d", corrupt, path, info.Size(), tx.Size())
+				}
+				return look(tx)
+			})
+		}), b.Close())
+	})
+}
+
+// walk goes over all keys of some buckets.
+func walk(tx *bolt.Tx, corrupt error, buckets [][]byte) error {
+	for _, name := range buckets {
 		var last []byte
 		err := tx.Bucket(name).ForEach(func(k, v []byte) error {
 			if v == nil { // what bbolt takes for a bucket within; there are none
-				return fmt.Errorf("%w: key %x of bucket %s has no value", ErrCorrupt, k, name)
+				return fmt.Errorf("%w: key %x of bucket %s has no value", corrupt, k, name)
 			}
 			if last != nil && bytes.Compare(last, k) >= 0 {
-				return fmt.Errorf("%w: key %x of bucket %s is out of order", ErrCorrupt, k, name)
+				return fmt.Errorf("%w: key %x of bucket %s is out of order", corrupt, k, name)
 			}
 			last = k
 			return nil
@@ -88,7 +114,7 @@ func walk(tx *bolt.Tx) error {
 }
 
 // openError says what is wrong with a file that bbolt does not open.
-func openError(path string, err error) error {
+func openError(path string, corrupt, err error) error {
 	var notRead *fs.PathError
 	var system syscall.Errno
 	switch {
@@ -97,7 +123,7 @@ func openError(path string, err error) error {
 	case errors.As(err, &notRead), errors.As(err, &system):
 		return fmt.Errorf("open %s: %w", path, err)
 	default:
-		return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
+		return fmt.Errorf("%w: %s: %w", corrupt, path, err)
 	}
 }
 

@@ -171,12 +171,31 @@ func (c *Cluster) Identity(ctx context.Context, s *Server) (id string, voter boo
 	return "", false, nil
 }
 
-// WaitReplaced waits until the server votes under another identity than it had, and is
-// ready.
-func (c *Cluster) WaitReplaced(ctx context.Context, s *Server, before string) error {
+// Replace kills a server, takes its data away, starts it with an empty folder, and
+// waits until it votes under an identity that it never had, and is ready.
+func (c *Cluster) Replace(ctx context.Context, s *Server) error {
+	// While it catches up, it takes itself for what it was at that time of the log.
+	err := Await(ctx, "the identity of "+s.Name, func() error {
+		id, _, err := c.Identity(ctx, s)
+		if err == nil && id == "" {
+			err = errors.New("nobody knows it")
+		}
+		if err == nil {
+			s.identities[id] = true
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.Kill()
+	s.loseData()
+	if err := s.Start(); err != nil {
+		return err
+	}
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	err := Await(waiting, "a vote of "+s.Name+" under a new identity", func() error {
+	err = Await(waiting, "a vote of "+s.Name+" under a new identity", func() error {
 		if !s.Running() {
 			cancel(errEnded)
 			return fmt.Errorf("%w: %s", errEnded, s.Tail())
@@ -184,8 +203,8 @@ func (c *Cluster) WaitReplaced(ctx context.Context, s *Server, before string) er
 		ask, done := context.WithTimeout(waiting, probeTimeout)
 		defer done()
 		id, voter, err := c.Identity(ask, s)
-		if err == nil && (id == before || !voter) {
-			err = fmt.Errorf("it is %q (it was %q), and votes: %v", id, before, voter)
+		if err == nil && (s.identities[id] || !voter) {
+			err = fmt.Errorf("it is known as %q, and votes: %v", id, voter)
 		}
 		return err
 	})

@@ -66,6 +66,8 @@ type Server struct {
 	// the harness does; replaced counts the data folders before this one.
 	seen, below string
 	replaced    int
+	// identities is those that it had before it was replaced.
+	identities map[string]bool
 }
 
 // dataFlag names the folder of a server's data, which changes when it loses it.
@@ -81,9 +83,9 @@ func (s *Server) dataName() string {
 	return "data-" + strconv.Itoa(s.replaced+1)
 }
 
-// LoseData takes the server's data away: it will start with an empty folder. The old one
+// loseData takes the server's data away: it will start with an empty folder. The old one
 // stays, for people to look at. It must not run.
-func (s *Server) LoseData() {
+func (s *Server) loseData() {
 	s.replaced++
 	s.Process.set(dataFlag, filepath.Join(s.seen, s.dataName()))
 }
@@ -154,7 +156,7 @@ func (c *Cluster) addServer(i int, prefix string) error {
 		return err
 	}
 	name := "n" + strconv.Itoa(i+1)
-	s := &Server{Addr: net.JoinHostPort(host.Addr.String(), "7420"), HTTPAddr: net.JoinHostPort(host.Addr.String(), "7422")}
+	s := &Server{identities: map[string]bool{}, Addr: net.JoinHostPort(host.Addr.String(), "7420"), HTTPAddr: net.JoinHostPort(host.Addr.String(), "7422")}
 	s.seen = filepath.Join(c.cfg.Dir, name)
 	s.below = s.seen
 	if c.cfg.Disk {

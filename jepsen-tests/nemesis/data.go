@@ -2,7 +2,6 @@ package nemesis
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -48,46 +47,24 @@ func wipe(ctx context.Context, h *harm) error {
 			return nil
 		}
 		h.hit([]*cluster.Server{s})
-		if err := h.replace(ctx, s); err != nil {
-			return err
-		}
+		h.replace(ctx, s)
 		h.effect++
 	}
 	return nil
 }
 
-// replace takes a server's data away and waits until it votes again. That it does not is
-// told as a process that was late.
-func (h *harm) replace(ctx context.Context, s *cluster.Server) error {
+// replace takes a server's data away and waits until it votes again, as a new server. That
+// it does not is told as a process that was late.
+func (h *harm) replace(ctx context.Context, s *cluster.Server) {
 	// What has begun is brought to its end.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), replaceTimeout)
 	defer cancel()
-	before, err := h.identity(ctx, s)
-	if err != nil {
-		return fmt.Errorf("ask for the identity of %s: %w", s.Name, err)
-	}
 	s.Kill()
-	s.LoseData()
 	// From here on it is a healthy server with an empty folder.
 	h.blame(s.Name)
-	if err := s.Start(); err != nil {
-		return err
-	}
-	if err := h.cluster.WaitReplaced(ctx, s, before); err != nil {
+	if err := h.cluster.Replace(ctx, s); err != nil {
 		h.late(s.Name, err)
 	}
-	return nil
-}
-
-// identity is that of a server that need not run.
-func (h *harm) identity(ctx context.Context, s *cluster.Server) (id string, err error) {
-	err = cluster.Await(ctx, "the identity of "+s.Name, func() error {
-		if id, _, err = h.cluster.Identity(ctx, s); err == nil && id == "" {
-			err = errors.New("nobody knows it")
-		}
-		return err
-	})
-	return id, err
 }
 
 func diskBitflip(ctx context.Context, h *harm) error { return h.damage(ctx, disk.Flip) }
@@ -103,7 +80,10 @@ func (h *harm) damage(ctx context.Context, how func(path string, random *rand.Ra
 	s := h.hit(h.shuffled()[:1])[0]
 	h.excuse(s.Name)
 	s.Kill()
-	h.undo = append(h.undo, func(ctx context.Context) error { return h.replace(ctx, s) })
+	h.undo = append(h.undo, func(ctx context.Context) error {
+		h.replace(ctx, s)
+		return nil
+	})
 	files, err := disk.Files(s.Data(), leastFile)
 	if err != nil {
 		return err
