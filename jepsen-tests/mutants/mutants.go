@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,6 +53,9 @@ func (m Mutant) build(ctx context.Context, root, dir, name string, edits []edit)
 	if err != nil {
 		return "", err
 	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", err
+	}
 	changed, err := apply(ctx, root, edits)
 	if err != nil {
 		return "", fmt.Errorf("mutant %s %w", m.Name, err)
@@ -60,12 +64,20 @@ func (m Mutant) build(ctx context.Context, root, dir, name string, edits []edit)
 		return "", err
 	}
 	replace := map[string]string{}
-	for source, text := range changed {
-		file := filepath.Join(dir, fmt.Sprintf("%s.%d.go", name, len(replace)))
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			return "", err
+	modules := map[string]string{}
+	for source, f := range changed {
+		to := filepath.Join(dir, fmt.Sprintf("%s.%d.go", name, len(replace)))
+		if f.module != "" {
+			// The go command replaces no file of its cache of modules: a copy of all of it is changed.
+			modules[f.module] = filepath.Join(dir, name+".module")
+			if err := copyModule(modules[f.module], f.root); err != nil {
+				return "", err
+			}
+			to = filepath.Join(modules[f.module], f.file)
+		} else {
+			replace[source] = to
 		}
-		if replace[source], err = filepath.Abs(file); err != nil {
+		if err := os.WriteFile(to, []byte(f.text), 0o600); err != nil {
 			return "", err
 		}
 	}
@@ -73,18 +85,19 @@ func (m Mutant) build(ctx context.Context, root, dir, name string, edits []edit)
 	if err != nil {
 		return "", err
 	}
-	list := filepath.Join(dir, name+".json")
+	list, binary := filepath.Join(dir, name+".json"), filepath.Join(dir, name)
 	if err := os.WriteFile(list, overlay, 0o600); err != nil {
 		return "", err
 	}
-	binary, err := filepath.Abs(filepath.Join(dir, name))
-	if err != nil {
-		return "", err
+	args := []string{"build", "-overlay", list, "-o", binary}
+	if len(modules) > 0 {
+		file, err := modFile(root, filepath.Join(dir, name), modules)
+		if err != nil {
+			return "", err
+		}
+		args = append(args, "-modfile", file)
 	}
-	if list, err = filepath.Abs(list); err != nil {
-		return "", err
-	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", list, "-o", binary, "./cmd/rota")
+	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/rota")...)
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build mutant %s: %w\n%s", m.Name, err, out)
@@ -92,9 +105,59 @@ func (m Mutant) build(ctx context.Context, root, dir, name string, edits []edit)
 	return binary, nil
 }
 
+// copyModule copies a module out of the cache, whose files are read-only.
+func copyModule(to, from string) error {
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return os.MkdirAll(filepath.Join(to, rel), 0o700)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, rel), data, 0o600)
+	})
+}
+
+// modFile writes a go.mod like the product's, with other folders for some modules.
+func modFile(root, name string, modules map[string]string) (string, error) {
+	for _, ending := range []string{"mod", "sum"} {
+		data, err := os.ReadFile(filepath.Join(root, "go."+ending))
+		if err != nil {
+			return "", err
+		}
+		for module, folder := range modules {
+			if ending == "mod" {
+				data = fmt.Appendf(data, "\nreplace %s => %q\n", module, folder)
+			}
+		}
+		if err := os.WriteFile(name+"."+ending, data, 0o600); err != nil {
+			return "", err
+		}
+	}
+	return name + ".mod", nil
+}
+
+// changedFile is a file with its edits.
+type changedFile struct {
+	// module has it, in the folder root; "": the product.
+	module, root, file string
+	text               string
+}
+
 // apply returns the changed files, by where they are. Edits of one file follow each other.
-func apply(ctx context.Context, root string, edits []edit) (map[string]string, error) {
-	changed := map[string]string{}
+func apply(ctx context.Context, root string, edits []edit) (map[string]changedFile, error) {
+	changed := map[string]changedFile{}
 	for _, e := range edits {
 		dir := root
 		if e.module != "" {
@@ -107,18 +170,19 @@ func apply(ctx context.Context, root string, edits []edit) (map[string]string, e
 			dir = strings.TrimSpace(string(out))
 		}
 		source := filepath.Join(dir, e.file)
-		text, known := changed[source]
+		f, known := changed[source]
 		if !known {
 			data, err := os.ReadFile(source)
 			if err != nil {
 				return nil, err
 			}
-			text = string(data)
+			f = changedFile{e.module, dir, e.file, string(data)}
 		}
-		if n := strings.Count(text, e.old); n != 1 {
+		if n := strings.Count(f.text, e.old); n != 1 {
 			return nil, fmt.Errorf("no longer applies: %s has %q %d times, not once", e.file, e.old, n)
 		}
-		changed[source] = strings.Replace(text, e.old, e.broken, 1)
+		f.text = strings.Replace(f.text, e.old, e.broken, 1)
+		changed[source] = f
 	}
 	return changed, nil
 }

@@ -21,8 +21,8 @@ func TestEveryMutantApplies(t *testing.T) {
 		for _, edits := range [][]edit{m.faults, append(m.faults[:len(m.faults):len(m.faults)], m.edits...)} {
 			changed, err := apply(t.Context(), root, edits)
 			require.NoError(t, err, m.Name)
-			for source, text := range changed {
-				_, err := parser.ParseFile(token.NewFileSet(), source, text, parser.AllErrors)
+			for source, f := range changed {
+				_, err := parser.ParseFile(token.NewFileSet(), source, f.text, parser.AllErrors)
 				require.NoError(t, err, m.Name)
 			}
 		}
