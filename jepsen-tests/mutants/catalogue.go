@@ -15,7 +15,7 @@ func All() []Mutant {
 		},
 		{
 			Name: "no-fsync", About: "the log is written and not synced",
-			Check: "S1", Workload: "queue", Nemesis: "power", Rate: 150,
+			Check: "S1", Workload: "queue", Nemesis: "power", Rate: 150, TimeLimit: 12 * time.Second, Interval: 2 * time.Second,
 			edits: []edit{{"", "node/openlog.go", "MsgpackUseNewTimeFormat: true,", "MsgpackUseNewTimeFormat: true, NoSync: true,"}},
 		},
 		{
