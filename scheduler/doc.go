@@ -5,7 +5,8 @@
 // Plan decides who gets what: a pure function of a view of the state and of what the
 // leader knows of its workers (plan.go, policy.go). Fleet is that knowledge, which is
 // in no log: who is connected, when each last beat, how long its tasks take
-// (fleet.go). Loops turn both into proposals while this server leads (loops.go).
+// (fleet.go). Loops turn both into proposals while this server leads (loops.go); what they
+// decide is in Allocator and Fleet.Lapsed, which neither wait nor propose (allocator.go).
 //
 // # Flow
 //

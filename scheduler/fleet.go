@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -218,7 +219,18 @@ func (f *Fleet) Renew() {
 	}
 }
 
-// Expired returns the sessions whose lease has ended.
+// Lapsed returns the sessions whose lease has ended, of those that open returns, at a look that
+// comes so long after the one before. Where that was too long it was this server that
+// stood still: beats may wait unread, and every session gets a full lease.
+func (f *Fleet) Lapsed(open func() []fsm.Session, sinceLook time.Duration) (expired []uint64, stoodStill bool) {
+	if stoodStill = sinceLook > f.lease/2; stoodStill {
+		f.Renew()
+	}
+	f.Follow(open)
+	return f.Expired(), stoodStill
+}
+
+// Expired returns the sessions whose lease has ended, in order.
 func (f *Fleet) Expired() []uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -228,6 +240,7 @@ func (f *Fleet) Expired() []uint64 {
 			out = append(out, id)
 		}
 	}
+	slices.Sort(out)
 	return out
 }
 
@@ -286,6 +299,17 @@ func (f *Fleet) Wake() {
 	select {
 	case f.wake <- struct{}{}:
 	default:
+	}
+}
+
+// Woken says whether the fleet was woken since the allocation loop looked, and forgets it: for
+// who steps an Allocator, and waits for nothing.
+func (f *Fleet) Woken() bool {
+	select {
+	case <-f.wake:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -50,76 +50,38 @@ func (l *Loops) Run(ctx context.Context) {
 }
 
 const (
-	// idleLook is how often the allocation loop looks without being woken.
-	idleLook = time.Second
-	// shortest and longest bound the wait for the next timer.
-	shortest = time.Millisecond
 	// expireBatch bounds the jobs that one op expires.
 	expireBatch = 256
 	// retryPause is the wait after a proposal that failed.
 	retryPause = 20 * time.Millisecond
 )
 
-// tour goes around the classes of ready jobs, a view at a time.
-type tour struct {
-	// from is where the next view begins.
-	from string
-	// start is where the tour began, once it has.
-	start string
-	begun bool
-}
-
-// saw takes note of a view from t.from up to next, and says whether every class was
-// seen since the tour began. Then the next view begins another one.
-func (t *tour) saw(next string) (over bool) {
-	at := t.from
-	t.from = next
-	switch {
-	case next == "":
-		over = true
-	case !t.begun:
-		t.start, t.begun = at, true
-	case at < next:
-		over = at < t.start && t.start <= next
-	default: // it went on at the first class behind the last one
-		over = at < t.start || t.start <= next
-	}
-	if over {
-		t.begun = false
-	}
-	return over
-}
-
 // allocate plans and proposes, one plan in flight.
 func (l *Loops) allocate(ctx context.Context) {
-	var around tour
-	for seed := uint64(1); ctx.Err() == nil; seed++ {
+	var next Allocator
+	for ctx.Err() == nil {
 		m := l.State.Machine()
 		now := l.Proposer.Now()
-		due, next := m.Due(now, expireBatch)
-		if len(due) > 0 {
-			if _, ok := l.propose(ctx, &logpb.Op{Op: &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: due}}}); !ok {
+		expire, timer := next.Expire(m, now)
+		if expire != nil {
+			if _, ok := l.propose(ctx, expire); !ok {
 				continue
 			}
 		}
-		v := m.View(now, around.from)
-		over := around.saw(v.Next)
-		plan := Plan(Input{View: v, Extra: l.Fleet.Extra(v.Sessions), Seed: seed})
+		plan, idle := next.Plan(m, l.Fleet, now)
 		switch {
-		case len(plan) > 0:
-			around.begun = false
+		case plan != nil:
 			l.grant(ctx, plan)
-		case over:
-			// No class has anything that anybody could take.
-			l.sleep(ctx, now, next)
+		case idle:
+			l.sleep(ctx, now, timer)
 		}
 	}
 }
 
 // grant proposes a plan. One that was refused as a whole would be made again and again,
 // an entry each time, so it waits a moment then.
-func (l *Loops) grant(ctx context.Context, plan []*logpb.Assign) {
-	r, ok := l.propose(ctx, &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: &logpb.ApplyPlan{Assign: plan}}})
+func (l *Loops) grant(ctx context.Context, plan *logpb.Op) {
+	r, ok := l.propose(ctx, plan)
 	if ok && r.Granted == 0 {
 		pause(ctx, retryPause)
 	}
@@ -127,11 +89,7 @@ func (l *Loops) grant(ctx context.Context, plan []*logpb.Assign) {
 
 // sleep waits until the fleet is woken or the next timer is due.
 func (l *Loops) sleep(ctx context.Context, now, next int64) {
-	d := idleLook
-	if next > 0 {
-		d = max(shortest, min(d, time.Duration(next-now)))
-	}
-	timer := time.NewTimer(d)
+	timer := time.NewTimer(IdleFor(now, next))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -176,13 +134,11 @@ func (l *Loops) expireLeases(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if time.Since(last) > l.Fleet.Lease()/2 {
-			// It was this server that stood still: beats may wait unread.
+		expired, stoodStill := l.Fleet.Lapsed(l.State.Machine().Sessions, time.Since(last))
+		if stoodStill {
 			l.Log.Warn("this server stood still: every worker gets a new lease", "for", time.Since(last))
-			l.Fleet.Renew()
 		}
-		l.Fleet.Follow(l.State.Machine().Sessions)
-		for some := range slices.Chunk(l.Fleet.Expired(), closeAtOnce) {
+		for some := range slices.Chunk(expired, closeAtOnce) {
 			l.closeExpired(ctx, some)
 		}
 	}

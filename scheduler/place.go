@@ -1,6 +1,9 @@
 package scheduler
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
@@ -35,6 +38,9 @@ func (f *Fleet) Place(m *fsm.Machine, spec *task.Spec, count uint32) (assigns []
 	}) {
 		return nil, none
 	}
+	// They come in the order of a map. Which of several alike is taken must not depend on
+	// that, or no run of a simulation could be repeated.
+	slices.SortFunc(workers, func(a, b worker) int { return cmp.Compare(a.id, b.id) })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	open := make([]*worker, 0, len(workers))
@@ -45,6 +51,11 @@ func (f *Fleet) Place(m *fsm.Machine, spec *task.Spec, count uint32) (assigns []
 			w.limit = w.slots + m.extra(w.slots)
 			open = append(open, w)
 		}
+	}
+	if n := len(open); n > 0 {
+		// Each is the first of the list at times: the lowest must not get all that comes alone.
+		first := int(f.placed % uint64(n))
+		open = append(open[first:], open[:first]...)
 	}
 	taken := map[*Member]uint32{}
 	for i := uint32(0); i < count; i++ {

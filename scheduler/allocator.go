@@ -1,0 +1,87 @@
+package scheduler
+
+import (
+	"time"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+)
+
+// Allocator decides what the allocation loop does next. It neither proposes nor waits,
+// so that a simulation can step it.
+type Allocator struct {
+	around tour
+	// seed varies what policy random does from plan to plan.
+	seed uint64
+}
+
+// Expire returns the op that ends what is due at now; nil: nothing is. next is the moment
+// of the next timer; 0: there is none.
+func (a *Allocator) Expire(m *fsm.Machine, now int64) (op *logpb.Op, next int64) {
+	due, next := m.Due(now, expireBatch)
+	if len(due) == 0 {
+		return nil, next
+	}
+	return &logpb.Op{Op: &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: due}}}, next
+}
+
+// Plan returns the op that grants what the next view has for the workers of f. Where op is
+// nil, idle says that no class has anything that anybody could take; there may be
+// more classes to look at otherwise.
+func (a *Allocator) Plan(m *fsm.Machine, f *Fleet, now int64) (op *logpb.Op, idle bool) {
+	a.seed++
+	v := m.View(now, a.around.from)
+	over := a.around.saw(v.Next)
+	plan := Plan(Input{View: v, Extra: f.Extra(v.Sessions), Seed: a.seed})
+	if len(plan) == 0 {
+		return nil, over
+	}
+	a.around.begun = false
+	return &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: &logpb.ApplyPlan{Assign: plan}}}, false
+}
+
+const (
+	// idleLook is how often the allocation loop looks without being woken.
+	idleLook = time.Second
+	// shortest bounds the wait for the next timer.
+	shortest = time.Millisecond
+)
+
+// IdleFor is how long the allocation loop sleeps unless the fleet is woken, where the next
+// timer is due at next; 0: there is none.
+func IdleFor(now, next int64) time.Duration {
+	if next <= 0 {
+		return idleLook
+	}
+	return max(shortest, min(idleLook, time.Duration(next-now)))
+}
+
+// tour goes around the classes of ready jobs, a view at a time.
+type tour struct {
+	// from is where the next view begins.
+	from string
+	// start is where the tour began, once it has.
+	start string
+	begun bool
+}
+
+// saw takes note of a view from t.from up to next, and says whether every class was
+// seen since the tour began. Then the next view begins another one.
+func (t *tour) saw(next string) (over bool) {
+	at := t.from
+	t.from = next
+	switch {
+	case next == "":
+		over = true
+	case !t.begun:
+		t.start, t.begun = at, true
+	case at < next:
+		over = at < t.start && t.start <= next
+	default: // it went on at the first class behind the last one
+		over = at < t.start || t.start <= next
+	}
+	if over {
+		t.begun = false
+	}
+	return over
+}
