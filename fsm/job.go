@@ -197,7 +197,7 @@ func (m *Machine) enter(j *job, i uint32, s *slot, to task.State) {
 	case task.Pending:
 		j.returned.add(i)
 	case task.Scheduled:
-		m.timers.Set(timer{at: s.at, job: j.id, index: i, kind: retryTimer})
+		m.arm(m.timers, timer{at: s.at, job: j.id, index: i, kind: retryTimer})
 	}
 }
 

@@ -103,6 +103,15 @@ func newTimers() *btree.BTreeG[timer] {
 	}, btree.Options{NoLocks: true})
 }
 
+// arm sets a timer. Where it is the next one of its kind, the leader must hear of it: it
+// sleeps until the one that was.
+func (m *Machine) arm(timers *btree.BTreeG[timer], t timer) {
+	timers.Set(t)
+	if first, _ := timers.Min(); first == t {
+		m.wake = true
+	}
+}
+
 // updateDeadline keeps the next moment at which the leader must look at j.
 func (m *Machine) updateDeadline(j *job) {
 	at := int64(0)
@@ -119,7 +128,7 @@ func (m *Machine) updateDeadline(j *job) {
 		m.deadlines.Delete(timer{at: j.deadline, job: j.id, kind: deadlineTimer})
 	}
 	if j.deadline = at; at != 0 {
-		m.deadlines.Set(timer{at: at, job: j.id, kind: deadlineTimer})
+		m.arm(m.deadlines, timer{at: at, job: j.id, kind: deadlineTimer})
 	}
 }
 

@@ -97,7 +97,7 @@ func (m *Machine) submit(o *logpb.Submit, r *Result) {
 		j.expireAt = m.clock + int64(s.Expire)
 	}
 	if j.notBefore > 0 {
-		m.timers.Set(timer{at: j.notBefore, job: j.id, kind: startTimer})
+		m.arm(m.timers, timer{at: j.notBefore, job: j.id, kind: startTimer})
 	} else {
 		j.due = true
 	}

@@ -195,6 +195,24 @@ func TestAPlanThatIsRefusedIsNotMadeAgainAtOnce(t *testing.T) {
 	})
 }
 
+// The loop sleeps until its next timer, so it must hear of one that comes sooner.
+func TestWhatIsDueSoonIsNotSleptThrough(t *testing.T) {
+	onLeader(t, func(t *testing.T, l *leader) {
+		require.True(t, l.fleet.Attach(l.open(t, "w", 1, "h"), &quiet{}))
+		time.Sleep(3 * time.Second) // it has nothing to wait for by now
+		delayed := l.submit(t, &task.Spec{Handler: "h", Delay: 100 * time.Millisecond}, 1)
+		time.Sleep(110 * time.Millisecond)
+		got, _ := l.machine.Task(delayed, 0)
+		require.Equal(t, task.Assigned, got.State)
+
+		time.Sleep(3 * time.Second)
+		expiring := l.submit(t, &task.Spec{Handler: "nobody's", Expire: 100 * time.Millisecond}, 1)
+		time.Sleep(110 * time.Millisecond)
+		_, final, _ := l.machine.Progress(expiring)
+		require.True(t, final)
+	})
+}
+
 func TestASessionWhoseWorkerNeverAttachedExpires(t *testing.T) {
 	onLeader(t, func(t *testing.T, l *leader) {
 		l.open(t, "w", 1, "h")
