@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -79,8 +80,9 @@ func (f *Fleet) End() {
 	members := f.members
 	f.leading, f.members = false, map[uint64]*Member{}
 	f.mu.Unlock()
-	for _, m := range members {
-		if m.stream != nil {
+	// In order, as everything that others can see: runs of a simulation must be alike.
+	for _, id := range slices.Sorted(maps.Keys(members)) {
+		if m := members[id]; m.stream != nil {
 			m.stream.End(false)
 		}
 	}
@@ -181,10 +183,7 @@ func (m *Member) extra(slots uint32) uint32 {
 // And one that was closed just before its worker attached is none any more.
 func (f *Fleet) Follow(open func() []fsm.Session) {
 	f.mu.Lock()
-	known := make([]uint64, 0, len(f.members))
-	for id := range f.members {
-		known = append(known, id)
-	}
+	known := slices.Sorted(maps.Keys(f.members))
 	f.mu.Unlock()
 	// Asked behind the members: each of those was open when it became one.
 	isOpen := map[uint64]struct{}{}

@@ -58,6 +58,18 @@ func (m *Model) Held(session uint64) (out []Event) {
 	return out
 }
 
+// load counts the tasks that a session holds.
+func (m *Model) load(session uint64) (n int) {
+	for _, j := range m.Jobs {
+		for _, t := range j.Tasks {
+			if t.State.Held() && t.Session == session {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 func (m *Model) openSession(o *logpb.OpenSession, r *fsm.Result) {
 	pb := o.Session
 	if pb == nil || pb.Worker == "" || pb.Slots < 1 || pb.Slots > task.MaxSlots || badReport(o.Reports) || badHeld(o.Held) {
@@ -223,9 +235,9 @@ func (m *Model) grantable(session, job uint64, i uint32) bool {
 		return false
 	}
 	if !j.Spec.Serial {
-		return len(m.Held(session)) < int(s.Slots)+task.MaxOutstanding
+		return m.load(session) < int(s.Slots)+task.MaxOutstanding
 	}
-	if len(m.Held(session)) >= int(s.Slots) {
+	if m.load(session) >= int(s.Slots) {
 		m.saw("no free slot")
 		return false
 	}

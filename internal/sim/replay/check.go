@@ -1,0 +1,235 @@
+package replay
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/sim"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// limits checks, where an entry is applied first, that no grant of it goes beyond what may
+// be held.
+func (r *replica) limits(e *entry) {
+	seen := map[uint64]bool{}
+	for _, ev := range e.events {
+		if ev.Kind != sim.GrantedEvent || seen[ev.Job] {
+			continue
+		}
+		seen[ev.Job] = true
+		rec, ok := r.m.Job(ev.Job)
+		if !ok {
+			continue // it was collected by the same entry
+		}
+		var counts task.Counts
+		copy(counts[:], rec.Counts)
+		spec, _, _ := r.m.SpecOf(ev.Job)
+		if held := counts.Held(); spec.Serial && held > 1 || spec.MaxParallel > 0 && held > spec.MaxParallel {
+			r.w.problem("%s: entry %d: job %d holds %d tasks: serial %v, at most %d at once", r.name, e.index, ev.Job, held, spec.Serial, spec.MaxParallel)
+		}
+		sum := uint32(0)
+		for _, n := range counts {
+			sum += n
+		}
+		if sum != rec.Total {
+			r.w.problem("%s: entry %d: job %d has %d tasks, and %d in all states", r.name, e.index, ev.Job, rec.Total, sum)
+		}
+		if s, ok := r.m.Session(ev.Session); ok {
+			if alone := r.exclusives(s.Id); alone > s.Slots || s.Assigned > s.Slots+task.MaxOutstanding {
+				r.w.problem("%s: entry %d: session %d with %d slots holds %d tasks, %d of them exclusive", r.name, e.index, s.Id, s.Slots, s.Assigned, alone)
+			}
+		}
+	}
+}
+
+// exclusives counts the tasks of a session that must have a slot each.
+func (r *replica) exclusives(session uint64) (n uint32) {
+	held := map[uint64]uint32{}
+	r.m.Held(session, func(h fsm.HeldTask) { held[h.Job] += h.Count })
+	for job, count := range held {
+		if spec, _, ok := r.m.SpecOf(job); ok && spec.Exclusive() {
+			n += count
+		}
+	}
+	return n
+}
+
+// check checks a machine against itself.
+func (r *replica) check() {
+	if wrong := r.m.CheckInvariants(); len(wrong) > 0 {
+		r.w.problem("%s at %d: %s", r.name, r.m.AppliedIndex(), strings.Join(wrong, "; "))
+	}
+}
+
+// lookAtAll checks all that can be read, now and then.
+func (w *world) lookAtAll() {
+	for _, r := range w.replicas {
+		if r.m == nil {
+			continue
+		}
+		r.check()
+		if r.at == len(w.log) {
+			r.compareAll()
+		}
+	}
+	w.after(w.between(time.Second, 4*time.Second), w.lookAtAll)
+}
+
+// compareAll compares everything that a replica that has applied all holds with the model.
+func (r *replica) compareAll() {
+	_, _, clock := r.m.Applied()
+	if clock != r.w.model.Clock {
+		r.w.problem("%s has clock %d, the model %d", r.name, clock, r.w.model.Clock)
+	}
+	for _, j := range r.w.model.JobList() {
+		r.compareJob(j)
+	}
+	sessions := r.m.Sessions()
+	if len(sessions) != len(r.w.model.Sessions) {
+		r.w.problem("%s has %d sessions, the model %d", r.name, len(sessions), len(r.w.model.Sessions))
+	}
+	for _, s := range sessions {
+		var got []sim.Event
+		r.m.Held(s.Id, func(h fsm.HeldTask) {
+			for i := h.First; i < h.First+h.Count; i++ {
+				got = append(got, sim.Event{Session: s.Id, Job: h.Job, Index: i, Token: uint64(int64(i) + h.TokenOffset), Attempt: h.Attempt})
+			}
+		})
+		if want := r.w.model.Held(s.Id); !slices.Equal(want, got) || int(s.Assigned) != len(want) {
+			r.w.problem("%s: session %d holds %v (%d), the model says %v", r.name, s.Id, got, s.Assigned, want)
+		}
+	}
+}
+
+func (r *replica) compareJob(j *sim.Job) {
+	rec, live := r.m.Job(j.ID)
+	if !live {
+		var stored bool
+		if rec, stored = r.disk.Job(j.ID); !stored || r.m.Collected(j.ID) || j.Finished == 0 {
+			r.w.problem("%s has lost job %d", r.name, j.ID)
+			return
+		}
+	}
+	counts := j.Counts()
+	if !slices.Equal(rec.Counts, counts[:]) || rec.Total != j.Total() || rec.Received != uint32(len(j.Outcomes)) || rec.FinishedNs != j.Finished ||
+		rec.StartedNs != j.Started || rec.Open != j.Open || rec.Hold != j.Hold || rec.Frontier != j.Frontier() || rec.Reason != uint32(j.Reason) ||
+		rec.CancelReason != uint32(j.CancelReason) || rec.ExpireAtNs != j.ExpireAt || rec.NotBeforeNs != j.NotBefore {
+		r.w.problem("%s: job %d is %v, the model says %v, %+v", r.name, j.ID, rec, counts, j)
+	}
+	if !live {
+		return
+	}
+	for i, want := range j.Tasks {
+		got, known := r.m.Task(j.ID, uint32(i))
+		if known && (got.State != want.State || got.Reason != want.Reason || got.Attempt != want.Attempt || got.Token != want.Token || got.Session != want.Session) {
+			r.w.problem("%s: task %d.%d is %+v, the model says %+v", r.name, j.ID, i, got, want)
+		}
+		if !known && !want.State.Final() {
+			r.w.problem("%s: task %d.%d is %v, and memory does not know", r.name, j.ID, i, want.State)
+		}
+	}
+}
+
+// finish is the end of a run: everything is looked at on every replica, once as it is and once
+// as it comes back from its disk and the log, and then forgotten.
+func (w *world) finish() {
+	for range 2 {
+		for _, r := range w.replicas {
+			if r.catchUp(); len(w.problems) > 0 {
+				return
+			}
+			r.check()
+			r.compareAll()
+			for _, j := range w.model.JobList() {
+				w.ledger.read(r, j.ID, true)
+				if got := len(w.ledger.outcomes[j.ID]); got != len(j.Outcomes) {
+					w.problem("%s: job %d shows %d results of %d", r.name, j.ID, got, len(j.Outcomes))
+				}
+			}
+		}
+		w.ledger.settle()
+		for _, r := range w.replicas {
+			if r.tenure == nil {
+				r.kill()
+				r.start()
+			}
+		}
+	}
+	if len(w.problems) == 0 {
+		w.forgetAll()
+	}
+	w.over = true
+}
+
+// settle holds what was acknowledged against what is in the log.
+func (l *ledger) settle() {
+	for id, token := range l.successes {
+		j := l.w.model.Jobs[id.Job]
+		if j == nil {
+			continue // collected
+		}
+		t := j.Tasks[id.Index]
+		if t.Token != token || t.State != task.Succeeded && t.State != task.Cancelled {
+			l.w.problem("the success of %v under %d was acknowledged; it is %v under %d", id, token, t.State, t.Token)
+		}
+	}
+	for _, key := range sorted(l.keys) {
+		k := l.w.model.Keys[sim.KeyName{Queue: task.DefaultQueue, Key: key}]
+		if k == nil || k.Job != l.keys[key] {
+			l.w.problem("submit %s was acknowledged as job %d, and is lost", key, l.keys[key])
+		}
+	}
+}
+
+// forgetAll closes and collects everything: nothing may be left, in memory or on disk.
+func (w *world) forgetAll() {
+	var ops []*logpb.Op
+	for _, id := range sorted(w.model.Sessions) {
+		ops = append(ops, closeOp(id, true))
+	}
+	collect := &logpb.Collect{Jobs: sorted(w.model.Jobs)}
+	for name := range w.model.Keys {
+		collect.Keys = append(collect.Keys, &logpb.KeyRef{Queue: name.Queue, Key: name.Key})
+	}
+	slices.SortFunc(collect.Keys, func(a, b *logpb.KeyRef) int { return cmp.Compare(a.Key, b.Key) })
+	ops = append(ops, &logpb.Op{Op: &logpb.Op_Collect{Collect: collect}})
+	w.commit(w.lastTerm(), w.model.Clock+int64(task.RetainOther), ops)
+	if len(w.model.Jobs)+len(w.model.Keys) > 0 {
+		w.problem("%d jobs and %d keys cannot be forgotten", len(w.model.Jobs), len(w.model.Keys))
+	}
+	for _, r := range w.replicas {
+		if r.catchUp(); len(w.problems) > 0 {
+			return
+		}
+		r.check()
+		if r.cut != nil {
+			r.disk.write(r.cut)
+			r.m.Flushed(r.cut)
+		}
+		cut := r.m.Cut()
+		r.disk.write(cut)
+		r.m.Flushed(cut)
+		stats := r.m.Stats()
+		_, timer := r.m.Due(math.MaxInt64, 1)
+		if cut.Meta.JobsSum != 0 || cut.Meta.KeysSum != 0 || cut.Meta.SessionsSum != 0 || timer != 0 ||
+			stats.Jobs+stats.Sessions+stats.Classes+stats.Keys != 0 || stats.LiveTasks != 0 || stats.DirtyBytes != 0 {
+			w.problem("%s has forgotten everything, and yet: %+v, %v, timer %d", r.name, stats, cut.Meta, timer)
+		}
+		if len(r.disk.jobs)+len(r.disk.keys)+len(r.disk.sessions) > 0 {
+			w.problem("%s: %d jobs, %d keys, %d sessions are left on disk", r.name, len(r.disk.jobs), len(r.disk.keys), len(r.disk.sessions))
+		}
+	}
+}
+
+func sorted[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+
+func splitKey(id string) (queue, key string) {
+	queue, key, _ = strings.Cut(id, "\x00")
+	return queue, key
+}

@@ -1,0 +1,166 @@
+package replay
+
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+)
+
+// disk is what a replica has written, in the place of state.db. It implements fsm.History.
+type disk struct {
+	meta     *logpb.Meta
+	jobs     map[uint64]*diskJob
+	keys     map[string]*logpb.KeyRecord
+	sessions map[uint64]*logpb.Session
+}
+
+type diskJob struct {
+	record *logpb.JobRecord
+	live   map[uint32][]byte
+	// cursors of outcomes, by task.
+	cursors  map[uint32]uint32
+	segments []fsm.SegmentCut
+}
+
+func newDisk() *disk {
+	_, digest := fsm.New(nil, nil).Digest()
+	return &disk{
+		meta: &logpb.Meta{NextJob: 1, NextToken: 1, NextSession: 1, Version: fsm.Version, Digest: digest},
+		jobs: map[uint64]*diskJob{}, keys: map[string]*logpb.KeyRecord{}, sessions: map[uint64]*logpb.Session{},
+	}
+}
+
+// clone is a copy that does not follow the disk. What is in it never changes where it is.
+func (d *disk) clone() *disk {
+	out := &disk{meta: d.meta, jobs: map[uint64]*diskJob{}, keys: maps.Clone(d.keys), sessions: maps.Clone(d.sessions)}
+	for id, j := range d.jobs {
+		out.jobs[id] = &diskJob{j.record, maps.Clone(j.live), maps.Clone(j.cursors), slices.Clone(j.segments)}
+	}
+	return out
+}
+
+// write writes a cut.
+func (d *disk) write(c *fsm.Cut) {
+	d.meta = c.Meta
+	for i := range c.Jobs {
+		d.writeJob(&c.Jobs[i])
+	}
+	for _, id := range c.Deleted {
+		delete(d.jobs, id)
+	}
+	for _, k := range c.Keys {
+		if id := k.Queue + "\x00" + k.Key; k.Record == nil {
+			delete(d.keys, id)
+		} else {
+			d.keys[id] = k.Record
+		}
+	}
+	for _, s := range c.Sessions {
+		if s.Record == nil {
+			delete(d.sessions, s.ID)
+		} else {
+			d.sessions[s.ID] = s.Record
+		}
+	}
+}
+
+func (d *disk) writeJob(c *fsm.JobCut) {
+	j := d.jobs[c.Record.Id]
+	if j == nil {
+		j = &diskJob{live: map[uint32][]byte{}, cursors: map[uint32]uint32{}}
+		d.jobs[c.Record.Id] = j
+	}
+	j.record = c.Record
+	for _, p := range c.Pages {
+		if p.Slots == nil {
+			delete(j.live, p.Page)
+		} else {
+			j.live[p.Page] = p.Slots
+		}
+	}
+	for _, s := range c.Segments {
+		cursor := s.First
+		for _, r := range s.Segment.Ranges {
+			for i := r.First; i < r.First+r.Count; i++ {
+				j.cursors[i] = cursor
+				cursor++
+			}
+		}
+		j.segments = append(j.segments, s)
+	}
+}
+
+// load makes the machine that the disk holds.
+func (d *disk) load() (*fsm.Machine, error) {
+	m := fsm.New(d, fsm.NewWatchers())
+	var sessions []*logpb.Session
+	for _, s := range d.sessions {
+		sessions = append(sessions, s)
+	}
+	return m, m.Load(d.meta, sessions, func(yield func(*fsm.SavedJob) error) error {
+		for _, j := range d.jobs {
+			if j.record.FinishedNs != 0 {
+				continue
+			}
+			if err := yield(&fsm.SavedJob{Record: j.record, Live: j.live, Index: j.index()}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// index is the index pages of a job as they stand in state.db.
+func (j *diskJob) index() map[uint32][]byte {
+	pages := map[uint32][]byte{}
+	for i, cursor := range j.cursors {
+		n := i / fsm.PageTasks
+		if pages[n] == nil {
+			pages[n] = make([]byte, 4*fsm.PageTasks)
+		}
+		binary.BigEndian.PutUint32(pages[n][4*(i%fsm.PageTasks):], cursor+1)
+	}
+	return pages
+}
+
+// Key implements fsm.History.
+func (d *disk) Key(queue, key string) (*logpb.KeyRecord, bool) {
+	rec, ok := d.keys[queue+"\x00"+key]
+	return rec, ok
+}
+
+// Job implements fsm.History.
+func (d *disk) Job(id uint64) (*logpb.JobRecord, bool) {
+	if j := d.jobs[id]; j != nil {
+		return j.record, true
+	}
+	return nil, false
+}
+
+// Token implements fsm.History.
+func (d *disk) Token(job uint64, i uint32) (token uint64, granted, ok bool) {
+	j := d.jobs[job]
+	if j == nil {
+		return 0, false, false
+	}
+	cursor, ok := j.cursors[i]
+	if !ok {
+		return 0, false, false
+	}
+	for _, s := range j.from(cursor) {
+		return uint64(int64(i) + s.Segment.TokenOffset), s.Segment.Granted, true
+	}
+	return 0, false, false
+}
+
+// from returns the segments from the one with a cursor on.
+func (j *diskJob) from(cursor uint32) []fsm.SegmentCut {
+	k := slices.IndexFunc(j.segments, func(s fsm.SegmentCut) bool { return cursor < s.First+s.Count })
+	if k < 0 {
+		return nil
+	}
+	return j.segments[k:]
+}

@@ -1,0 +1,220 @@
+package replay
+
+import (
+	"time"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// link is a session's stream between a leader and a worker's process. What is sent arrives in
+// order, or the link breaks.
+type link struct {
+	w       *world
+	t       *tenure
+	p       *process
+	session uint64
+	// broken: nothing arrives any more, either way. Each side learns of it in its own time.
+	broken   bool
+	lastDown time.Duration
+	lastUp   time.Duration
+}
+
+// attemptKey names an attempt at a task.
+type attemptKey struct {
+	task.ID
+	token uint64
+}
+
+// down sends a message to the worker.
+func (l *link) down(do func()) {
+	if l.arrives() {
+		l.lastDown = max(l.lastDown, l.w.now+l.w.latency())
+		l.w.after(l.lastDown-l.w.now, func() {
+			if !l.broken {
+				l.p.agent(func() {
+					if l.p.link == l {
+						do()
+					}
+				})
+			}
+		})
+	}
+}
+
+// up sends a message to the leader.
+func (l *link) up(do func()) {
+	if l.arrives() {
+		l.lastUp = max(l.lastUp, l.w.now+l.w.latency())
+		l.w.after(l.lastUp-l.w.now, func() {
+			if !l.broken && !l.t.ended {
+				do()
+			}
+		})
+	}
+}
+
+// arrives says whether the next message does. One that does not breaks the link.
+func (l *link) arrives() bool {
+	if !l.broken && l.w.lost() {
+		l.snap()
+	}
+	return !l.broken
+}
+
+// snap breaks the link. The worker learns of it soon; the leader may not before the worker
+// has another one.
+func (l *link) snap() {
+	if l.broken {
+		return
+	}
+	l.broken = true
+	if l.w.chance(50) {
+		l.w.after(l.w.between(0, time.Second), func() { l.t.fleet.Detach(l.session, l) })
+	}
+	l.w.after(l.w.between(0, 500*time.Millisecond), func() { l.p.agent(func() { l.p.unlinked(l) }) })
+}
+
+// Grant implements scheduler.Stream.
+func (l *link) Grant(g fsm.Grant) { l.tell(fsm.HeldTask{Grant: g}) }
+
+// Stop implements scheduler.Stream.
+func (l *link) Stop(job uint64, index uint32, offset int64) {
+	l.down(func() { l.p.stop(attemptKey{task.ID{Job: job, Index: index}, uint64(int64(index) + offset)}) })
+}
+
+// End implements scheduler.Stream.
+func (l *link) End(bool) { l.snap() }
+
+// tell sends what the session holds. What of it is asked to end is told twice: a worker may
+// not have heard of it at all.
+func (l *link) tell(h fsm.HeldTask) {
+	job := l.w.model.Jobs[h.Job]
+	if job == nil {
+		return // a deposed leader speaks of what is forgotten
+	}
+	l.down(func() {
+		for i := h.First; i < h.First+h.Count; i++ {
+			key := keyOf(h.Grant, i)
+			l.p.granted(&attempt{attemptKey: key, exclusive: job.Spec.Exclusive()})
+			if h.Stopping {
+				l.p.stop(key)
+			}
+		}
+	})
+}
+
+func keyOf(g fsm.Grant, i uint32) attemptKey {
+	return attemptKey{task.ID{Job: g.Job, Index: i}, uint64(int64(i) + g.TokenOffset)}
+}
+
+// hello is what a process says when it attaches.
+type hello struct {
+	op   *logpb.OpenSession
+	term uint64
+	sent time.Duration
+}
+
+// serveHello does at a server what it does for a worker that attaches.
+func (r *replica) serveHello(p *process, h hello) {
+	t := r.tenure
+	if r.m == nil || t == nil || t.ended || h.term > t.term {
+		return // the worker tries elsewhere
+	}
+	if open, ok := r.m.SessionOf(p.wk.id); ok && string(open.Nonce) == string(h.op.Session.Nonce) {
+		t.attach(p, h, open.Id, true)
+		return
+	}
+	t.propose(&logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: h.op}}, func(res fsm.Result, err error) {
+		if err == nil {
+			t.attach(p, h, res.Session, res.Existed)
+		}
+	})
+}
+
+// attach makes a link the way to a session, and tells the worker what it holds.
+func (t *tenure) attach(p *process, h hello, session uint64, attached bool) {
+	l := &link{w: t.w, t: t, p: p, session: session}
+	if t.ended || !t.fleet.Attach(session, l) {
+		return
+	}
+	held := map[attemptKey]bool{}
+	var all []fsm.HeldTask
+	open := t.r.m.Held(session, func(h fsm.HeldTask) {
+		all = append(all, h)
+		for i := h.First; i < h.First+h.Count; i++ {
+			held[keyOf(h.Grant, i)] = true
+		}
+	})
+	if !open {
+		t.fleet.Detach(session, l)
+		return
+	}
+	if t.w.lost() {
+		l.snap()
+		return
+	}
+	l.lastDown = t.w.now + t.w.latency()
+	t.w.after(l.lastDown-t.w.now, func() {
+		if !l.broken {
+			p.agent(func() { p.welcomed(l, h, attached, held) })
+		}
+	})
+	for _, h := range all {
+		l.tell(h)
+	}
+}
+
+// beat is a beat at its leader. One for exclusive tasks is answered behind a barrier only.
+func (l *link) beat(exclusive bool, sent time.Duration) {
+	renew := func() {
+		if !l.t.fleet.Beat(l.session, l, nil) {
+			l.snap()
+			return
+		}
+		var stops []attemptKey
+		l.t.r.m.Held(l.session, func(h fsm.HeldTask) {
+			for i := h.First; h.Stopping && i < h.First+h.Count; i++ {
+				stops = append(stops, keyOf(h.Grant, i))
+			}
+		})
+		l.down(func() { l.p.beaten(exclusive, sent, stops) })
+	}
+	if !exclusive {
+		renew()
+		return
+	}
+	l.t.barrier(func(err error) {
+		if err != nil {
+			l.snap()
+		} else if !l.broken {
+			renew()
+		}
+	})
+}
+
+// report is a worker's report at its leader.
+func (l *link) report(groups []*logpb.ReportGroup, run time.Duration, answer func(exceptions []fsm.Exception)) {
+	n := 0
+	for _, g := range groups {
+		for _, r := range g.Ranges {
+			n += int(r.Count)
+		}
+	}
+	l.t.fleet.Ran(l.session, n, run)
+	l.t.looks.stirred = true
+	op := &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: l.session, Groups: groups}}}
+	l.t.propose(op, func(res fsm.Result, err error) {
+		if err != nil {
+			l.snap()
+			return
+		}
+		l.down(func() { answer(res.Exceptions) })
+	})
+}
+
+// goodbye is a worker's wish to end its session.
+func (l *link) goodbye() {
+	l.t.propose(closeOp(l.session, true), func(fsm.Result, error) { l.snap() })
+}

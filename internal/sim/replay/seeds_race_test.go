@@ -1,0 +1,7 @@
+//go:build race
+
+package replay
+
+// defaultSeeds is fewer than without the race detector, which makes everything several times as
+// slow and finds nothing in one goroutine.
+const defaultSeeds = 40
