@@ -15,6 +15,7 @@ import (
 	"github.com/rota-scheduler/rota/bench/harness"
 	"github.com/rota-scheduler/rota/bench/report"
 	"github.com/rota-scheduler/rota/bench/systems"
+	"github.com/rota-scheduler/rota/jepsen-tests/network"
 )
 
 const (
@@ -79,7 +80,7 @@ func runCmd() *cobra.Command {
 	fs.BoolVar(&f.sameTasks, "same-tasks", false, "as many tasks for slow peers too")
 	fs.IntVar(&f.clients, "clients", defaultClients, "clients of the workload clients")
 	fs.IntVar(&f.slots, "slots", 0, "slots of each of the two workers; 0: 16, for commands 2")
-	fs.StringVar(&f.how, "how", harness.Kill, "how the leader is lost: kill or pause")
+	fs.StringVar(&f.how, "how", harness.Kill, "how the leader is lost: kill, pause, or network, which cuts it off and needs root and /dev/net/tun")
 	fs.StringVarP(&f.format, "output", "o", "table", "table, json or svg")
 	fs.StringVar(&f.rota, "rota", "", "the rota binary; empty: ../bin/rota and the like")
 	fs.StringSliceVar(&f.logStores, "log-store", nil, "measure Rota with each of these log stores, such as boltdb,wal; empty: its default")
@@ -146,8 +147,8 @@ func (f *runFlags) check() ([]harness.Workload, error) {
 	switch {
 	case !slices.Contains([]string{"table", "json", "svg"}, f.format):
 		return nil, fmt.Errorf("unknown --output %q: use table, json or svg", f.format)
-	case f.how != harness.Kill && f.how != harness.Pause:
-		return nil, fmt.Errorf("unknown --how %q: use %s or %s", f.how, harness.Kill, harness.Pause)
+	case !slices.Contains([]string{harness.Kill, harness.Pause, harness.Network}, f.how):
+		return nil, fmt.Errorf("unknown --how %q: use %s, %s or %s", f.how, harness.Kill, harness.Pause, harness.Network)
 	case f.runs < 0 || f.runs > 1000:
 		return nil, fmt.Errorf("--runs %d is out of range: use 1 to 1000", f.runs)
 	case f.tasks < 0 || f.tasks > maxTasks:
@@ -157,10 +158,26 @@ func (f *runFlags) check() ([]harness.Workload, error) {
 	case f.slots < 0 || f.slots > 4096:
 		return nil, fmt.Errorf("--slots %d is out of range: use 1 to 4096", f.slots)
 	}
+	if f.how == harness.Network && slices.Contains(workloads, harness.Failover) {
+		if err := needNetwork(); err != nil {
+			return nil, err
+		}
+	}
 	if f.rota == "" {
 		f.rota = findRota()
 	}
 	return workloads, nil
+}
+
+// needNetwork says what is missing here for hosts whose network can be cut.
+func needNetwork() error {
+	if os.Geteuid() != 0 {
+		return errors.New("--how network needs root, to make network namespaces: run it as root, or use --how kill or pause")
+	}
+	if err := network.Available(); err != nil {
+		return fmt.Errorf("--how network needs network namespaces and TUN devices, and this machine lacks them: %w; use --how kill or pause", err)
+	}
+	return nil
 }
 
 // findRota looks beside this program, and then where the repository builds it.
@@ -206,6 +223,10 @@ func (f *runFlags) peerSystems(w harness.Workload) (peers []harness.System, skip
 	}
 	for _, name := range names {
 		if name == "none" || name == "" {
+			continue
+		}
+		if w == harness.Failover && f.how == harness.Network && known[name] != nil {
+			skipped = append(skipped, report.Skipped{Name: name, Reason: "only Rota's processes are on hosts whose network can be cut here"})
 			continue
 		}
 		list, ok := known[name]
@@ -275,7 +296,18 @@ func (f *runFlags) measure(ctx context.Context, w harness.Workload, dir string) 
 	if err != nil {
 		return nil, err
 	}
-	return report.New(w, subjects, peers, outcomes, skipped), nil
+	r := report.New(w, subjects, peers, outcomes, skipped)
+	r.Conditions = f.conditions(w)
+	return r, nil
+}
+
+// conditions is what the flags make different from a usual run of a workload.
+func (f *runFlags) conditions(w harness.Workload) []string {
+	var list []string
+	if w == harness.Failover {
+		list = append(list, "leader lost by "+f.how)
+	}
+	return list
 }
 
 // workFolder makes the folder for the data, which others must be able to enter.

@@ -38,6 +38,9 @@ const (
 	Kill = "kill"
 	// Pause stops the leader with SIGSTOP: its connections stay open, and nobody answers.
 	Pause = "pause"
+	// Network cuts the leader's network, as the loss of its power would look to others:
+	// packets are lost both ways, and no connection is closed.
+	Network = "network"
 )
 
 // Load is a workload and its size.

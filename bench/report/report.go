@@ -21,8 +21,10 @@ import (
 type Report struct {
 	Workload harness.Workload `json:"workload"`
 	// CPUs is how many this machine has for all processes together.
-	CPUs    int      `json:"cpus"`
-	Systems []System `json:"systems"`
+	CPUs int `json:"cpus"`
+	// Conditions is what was made different from a usual run, for people.
+	Conditions []string `json:"conditions,omitempty"`
+	Systems    []System `json:"systems"`
 	// Ratios compare the subject with each peer.
 	Ratios []Ratio `json:"ratios"`
 	// Skipped is what was asked for and could not be measured.

@@ -127,7 +127,10 @@ func TestEmptyListsAreListsInJSON(t *testing.T) {
 func TestTableNamesWhatWasLeftOut(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	require.NoError(t, bundle(harness.Distinct).Table(&out))
+	r := bundle(harness.Distinct)
+	r.Conditions = []string{"on slow disks"}
+	require.NoError(t, r.Table(&out))
+	require.Contains(t, out.String(), "together; on slow disks\n")
 	require.Contains(t, out.String(), "not measured: river: PostgreSQL is not installed")
 	require.Contains(t, out.String(), "rota / nats")
 	require.Contains(t, out.String(), "leader 1,500, worker 750")

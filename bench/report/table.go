@@ -17,7 +17,7 @@ import (
 // Table writes the report for people.
 func (r *Report) Table(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "%s, %d CPUs for all processes together\n\n", r.Workload, r.CPUs)
+	fmt.Fprintln(w, strings.Join(append([]string{fmt.Sprintf("%s, %d CPUs for all processes together", r.Workload, r.CPUs)}, r.Conditions...), "; ")+"\n")
 	switch {
 	case r.Workload == harness.Failover:
 		fmt.Fprintln(w, "SYSTEM\tLOSSES\tNEXT SUBMIT p50 / p99, ms\tITS RESULT p50 / p99, ms")

@@ -25,6 +25,8 @@ type Rota struct {
 	// ServerFlags are further flags of the servers.
 	ServerFlags []string
 
+	ground ground
+	// cluster is the processes on this machine; nil where they have hosts of their own.
 	cluster *rotacluster.Cluster
 	client  *client.Client
 }
@@ -66,17 +68,16 @@ func (r *Rota) Counterpart(w harness.Workload) (string, bool) {
 }
 
 // Start implements harness.System.
-func (r *Rota) Start(ctx context.Context, dir string, load harness.Load) (err error) {
-	r.cluster, err = rotacluster.New(rotacluster.Config{
-		Binary: r.Binary, Dir: dir, Servers: r.Servers, Workers: harness.Workers, Slots: load.Slots, ServerFlags: r.ServerFlags,
-	})
+func (r *Rota) Start(ctx context.Context, dir string, load harness.Load) error {
+	ground, err := r.lay(dir, &load)
 	if err != nil {
 		return err
 	}
-	if err := r.cluster.Start(ctx); err != nil {
+	r.ground = ground
+	if err := ground.Start(ctx); err != nil {
 		return err
 	}
-	r.client, err = r.cluster.Client()
+	r.client, err = ground.Client()
 	return err
 }
 
@@ -86,15 +87,18 @@ func (r *Rota) Stop(ctx context.Context) error {
 	if r.client != nil {
 		errs = append(errs, r.client.Close())
 	}
-	if r.cluster != nil {
-		errs = append(errs, r.cluster.Stop(ctx))
+	if r.ground != nil {
+		errs = append(errs, r.ground.Stop(ctx))
 	}
-	r.client, r.cluster = nil, nil
+	r.client, r.ground, r.cluster = nil, nil, nil
 	return errors.Join(errs...)
 }
 
 // Processes implements harness.System.
 func (r *Rota) Processes() []harness.Process {
+	if r.cluster == nil {
+		return nil // What they cost is told of no failover.
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	// Without an answer all servers are followers in the report.

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"github.com/rota-scheduler/rota/bench/child"
 	"github.com/rota-scheduler/rota/bench/harness"
-	"github.com/rota-scheduler/rota/bench/rotacluster"
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -46,16 +44,11 @@ func (r *Rota) loseLeader(ctx context.Context, load *harness.Load, i int) (accep
 	if err != nil {
 		return 0, 0, err
 	}
-	leader := r.cluster.Server(info.Leader)
-	if leader == nil {
-		return 0, 0, fmt.Errorf("there is no leader, but %q", info.Leader)
-	}
-	signal := syscall.SIGKILL
-	if load.How == harness.Pause {
-		signal = syscall.SIGSTOP
+	if info.Leader == "" {
+		return 0, 0, errors.New("there is no leader to lose")
 	}
 	start := time.Now()
-	if err := leader.Signal(signal); err != nil {
+	if err := r.ground.Lose(info.Leader, load.How); err != nil {
 		return 0, 0, err
 	}
 	job, err := r.client.Submit(ctx, client.Request{Spec: task.Spec{Handler: noopHandler, SharedPayload: load.Payload(i)}})
@@ -75,22 +68,13 @@ func (r *Rota) loseLeader(ctx context.Context, load *harness.Load, i int) (accep
 	if result == 0 {
 		return 0, 0, errors.New("the job ended without a result")
 	}
-	return accepted, result, r.heal(ctx, leader, load.How)
+	return accepted, result, r.heal(ctx, info.Leader, load.How)
 }
 
-// heal brings a server back and waits until it follows.
-func (r *Rota) heal(ctx context.Context, s *rotacluster.Process, how string) error {
-	if how == harness.Pause {
-		if err := s.Signal(syscall.SIGCONT); err != nil {
-			return err
-		}
-	} else {
-		<-s.Done()
-		if err := s.Start(); err != nil {
-			return err
-		}
-	}
-	if err := s.WaitReady(ctx); err != nil {
+// heal brings a server back and waits until the cluster is whole: every server has
+// applied what the leader has, and every worker is attached to it.
+func (r *Rota) heal(ctx context.Context, server, how string) error {
+	if err := r.ground.Heal(ctx, server, how); err != nil {
 		return err
 	}
 	return child.Poll(ctx, func() error {
@@ -98,11 +82,32 @@ func (r *Rota) heal(ctx context.Context, s *rotacluster.Process, how string) err
 		if err != nil {
 			return err
 		}
-		for _, server := range info.Servers {
-			if server.AppliedIndex < info.AppliedIndex || server.State != "leader" && server.State != "follower" {
-				return fmt.Errorf("%s is %s at %d of %d", server.ID, server.State, server.AppliedIndex, info.AppliedIndex)
-			}
+		workers, err := r.client.Workers(ctx, client.WorkersOptions{})
+		if err != nil {
+			return err
 		}
-		return nil
+		return whole(info, workers, r.Servers)
 	})
+}
+
+// whole says what a cluster of so many servers still lacks.
+func whole(info client.ClusterInfo, workers []client.WorkerInfo, servers int) error {
+	if len(info.Servers) != servers || info.Leader == "" {
+		return fmt.Errorf("%d of %d servers are there, and the leader is %q", len(info.Servers), servers, info.Leader)
+	}
+	for _, s := range info.Servers {
+		if s.AppliedIndex < info.AppliedIndex || s.State != "leader" && s.State != "follower" {
+			return fmt.Errorf("%s is %s at %d of %d", s.ID, s.State, s.AppliedIndex, info.AppliedIndex)
+		}
+	}
+	attached := 0
+	for _, w := range workers {
+		if w.Connected {
+			attached++
+		}
+	}
+	if attached < harness.Workers {
+		return fmt.Errorf("%d of %d workers are attached", attached, harness.Workers)
+	}
+	return nil
 }

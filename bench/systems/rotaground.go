@@ -1,0 +1,171 @@
+package systems
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"syscall"
+
+	"github.com/rota-scheduler/rota/bench/harness"
+	"github.com/rota-scheduler/rota/bench/rotacluster"
+	"github.com/rota-scheduler/rota/client"
+	chaos "github.com/rota-scheduler/rota/jepsen-tests/cluster"
+	"github.com/rota-scheduler/rota/jepsen-tests/network"
+)
+
+// ground is what Rota's processes stand on: this machine, or hosts of their own whose
+// network can be cut.
+type ground interface {
+	Start(ctx context.Context) error
+	Stop(ctx context.Context) error
+	Addrs() []string
+	Client() (*client.Client, error)
+	// Lose takes a server away, as how says; Heal brings it back and waits until it serves.
+	Lose(server, how string) error
+	Heal(ctx context.Context, server, how string) error
+}
+
+// machine is this machine, which all processes share.
+type machine struct{ *rotacluster.Cluster }
+
+func (m machine) server(name string) (*rotacluster.Process, error) {
+	if s := m.Server(name); s != nil {
+		return s, nil
+	}
+	return nil, fmt.Errorf("there is no server %q", name)
+}
+
+// Lose implements ground.
+func (m machine) Lose(server, how string) error {
+	s, err := m.server(server)
+	if err != nil {
+		return err
+	}
+	switch how {
+	case harness.Kill:
+		return s.Signal(syscall.SIGKILL)
+	case harness.Pause:
+		return s.Signal(syscall.SIGSTOP)
+	}
+	return errHow(how)
+}
+
+// Heal implements ground.
+func (m machine) Heal(ctx context.Context, server, how string) error {
+	s, err := m.server(server)
+	if err != nil {
+		return err
+	}
+	if how == harness.Pause {
+		err = s.Signal(syscall.SIGCONT)
+	} else {
+		<-s.Done()
+		err = s.Start()
+	}
+	if err != nil {
+		return err
+	}
+	return s.WaitReady(ctx)
+}
+
+// hosts is a network host for each server and worker, and one for the client.
+type hosts struct {
+	*chaos.Cluster
+	// exits gets the end of a process that nobody asked to end.
+	exits chan error
+}
+
+func newHosts(r *Rota, dir string, load *harness.Load) (*hosts, error) {
+	h := &hosts{exits: make(chan error, r.Servers+harness.Workers)}
+	var err error
+	h.Cluster, err = chaos.New(chaos.Config{
+		Binary: r.Binary, Dir: dir, Servers: r.Servers, Workers: harness.Workers, Slots: load.Slots, ServerFlags: r.ServerFlags,
+		ClientHosts: 1, Network: true,
+		OnExit: func(p *chaos.Process, code int) {
+			select {
+			case h.exits <- fmt.Errorf("%w: %s ended with code %d though only its network was cut: %s", harness.ErrBroken, p.Name, code, p.Tail()):
+			default: // More ends than there are processes say nothing new.
+			}
+		},
+	})
+	return h, err
+}
+
+// Client implements ground.
+func (h *hosts) Client() (*client.Client, error) { return h.Cluster.Client(h.Clients[0]) }
+
+// Stop implements ground. The data is thrown away, so nothing ends in good order.
+func (h *hosts) Stop(context.Context) error { return h.Close() }
+
+// Lose implements ground: what the server sends and what others send to it is lost, as if
+// its cable were cut or its power gone. Nothing is closed, and nobody is told.
+func (h *hosts) Lose(server, how string) error {
+	if how != harness.Network {
+		return errHow(how)
+	}
+	lost, err := h.server(server)
+	if err != nil {
+		return err
+	}
+	for _, other := range h.addrs() {
+		if other != lost.Host.Addr {
+			h.Switch.Set(lost.Host.Addr, other, network.Link{Cut: true})
+			h.Switch.Set(other, lost.Host.Addr, network.Link{Cut: true})
+		}
+	}
+	return nil
+}
+
+// Heal implements ground.
+func (h *hosts) Heal(ctx context.Context, server, _ string) error {
+	if h.Switch.Heal() == 0 {
+		return fmt.Errorf("no packet was lost though the network of %s was cut: the loss is none", server)
+	}
+	select {
+	case err := <-h.exits:
+		return err
+	default:
+	}
+	s, err := h.server(server)
+	if err != nil {
+		return err
+	}
+	return s.WaitReady(ctx)
+}
+
+func (h *hosts) server(name string) (*chaos.Server, error) {
+	for _, s := range h.Servers {
+		if s.Name == name {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("there is no server %q", name)
+}
+
+// addrs is the addresses of all hosts.
+func (h *hosts) addrs() []netip.Addr {
+	var out []netip.Addr
+	for _, p := range h.Processes() {
+		out = append(out, p.Host.Addr)
+	}
+	for _, c := range h.Clients {
+		out = append(out, c.Addr)
+	}
+	return out
+}
+
+// lay makes what the processes stand on.
+func (r *Rota) lay(dir string, load *harness.Load) (ground, error) {
+	if load.Workload == harness.Failover && load.How == harness.Network {
+		h, err := newHosts(r, filepath.Join(dir, "hosts"), load)
+		return h, err
+	}
+	var err error
+	r.cluster, err = rotacluster.New(rotacluster.Config{
+		Binary: r.Binary, Dir: dir, Servers: r.Servers, Workers: harness.Workers, Slots: load.Slots, ServerFlags: r.ServerFlags,
+	})
+	return machine{r.cluster}, err
+}
+
+func errHow(how string) error { return fmt.Errorf("a leader cannot be lost by %q here", how) }
