@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ type growthFlags struct {
 	sizes                      []int
 	tasks, rounds              int
 	quick, distinct, keepGoing bool
-	format, rota, dir          string
+	format, rota, dir, chart   string
 	rotaFlags                  []string
 	timeout                    time.Duration
 }
@@ -40,7 +41,8 @@ func growthCmd() *cobra.Command {
 			"  history   finished tasks; also the time of a restart, and the size of state.db\n" +
 			"  workers   sessions, simulated in one process; also the memory of each\n" +
 			"  servers   1, 3 and 5 of them\n" +
-			"  memory    bytes of a pending task, of an array and with a payload of its own\n" +
+			"  memory    bytes of a pending task, of an array and with a payload of its own, and\n" +
+			"            of a finished one\n" +
 			"  snapshot  the same load with snapshots all the time and with none",
 		Example: "  bench growth --quick\n  bench growth --study backlog --sizes 10000,1000000 -o svg > backlog.svg",
 		Args:    cobra.NoArgs,
@@ -54,6 +56,7 @@ func growthCmd() *cobra.Command {
 	fs.BoolVar(&f.quick, "quick", false, "small sizes: all studies in some minutes")
 	fs.BoolVar(&f.distinct, "distinct", false, "backlog and history have payloads of their own")
 	fs.StringVarP(&f.format, "output", "o", "table", "table, json or svg")
+	fs.StringVar(&f.chart, "chart", "", "also write the chart to this file, as svg, whatever --output is")
 	fs.StringVar(&f.rota, "rota", "", "the rota binary; empty: ../bin/rota and the like")
 	fs.StringArrayVar(&f.rotaFlags, "rota-flag", nil, "a further flag of the servers; may be repeated")
 	fs.StringVar(&f.dir, "dir", "", "folder for the data; empty: a temporary one")
@@ -102,7 +105,22 @@ func (f *growthFlags) run(ctx context.Context) error {
 	if f.format == "svg" && len(results) > 0 {
 		failures = append(failures, report.GrowthSVG(os.Stdout, results...))
 	}
+	if f.chart != "" && len(results) > 0 {
+		failures = append(failures, writeChart(f.chart, results))
+	}
 	return errors.Join(failures...)
+}
+
+// writeChart writes the studies as one chart into a file.
+func writeChart(path string, results []*report.Growth) error {
+	var chart bytes.Buffer
+	if err := report.GrowthSVG(&chart, results...); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, chart.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("write the chart: %w", err)
+	}
+	return nil
 }
 
 func (f *growthFlags) check() ([]growth.Study, error) {

@@ -120,9 +120,9 @@ func (l *lab) fill(ctx context.Context, tasks int, distinct bool) ([]*client.Job
 	return jobs, nil
 }
 
-// finish runs so many tasks to their end.
-func (l *lab) finish(ctx context.Context, tasks int) error {
-	jobs, err := l.fill(ctx, tasks, l.options.Distinct)
+// finish runs so many tasks to their end; distinct: with payloads of their own.
+func (l *lab) finish(ctx context.Context, tasks int, distinct bool) error {
+	jobs, err := l.fill(ctx, tasks, distinct)
 	if err != nil {
 		return err
 	}

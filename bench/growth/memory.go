@@ -17,6 +17,7 @@ import (
 const (
 	bytesPerArrayTask    = "array B a task"
 	bytesPerDistinctTask = "distinct 64 B, B a task"
+	bytesPerFinishedTask = "finished B a task"
 	distinctRSS          = "RSS MB with distinct, as a user runs it"
 
 	// eager makes Go collect garbage often, so that its heap is what is in use.
@@ -25,9 +26,9 @@ const (
 	settle, settleEvery = 2 * time.Second, 100 * time.Millisecond
 )
 
-// memory measures what pending tasks cost a server: for each kind the growth of the heap
-// in servers that collect eagerly, and the resident set in servers that run as users run
-// them.
+// memory measures what pending tasks, and as many finished ones, cost a server: for each
+// kind the growth of the heap in servers that collect eagerly, and the resident set in
+// servers that run as users run them.
 func memory(ctx context.Context, l *lab, size int) (map[string]float64, error) {
 	values := map[string]float64{}
 	for _, kind := range []struct {
@@ -40,6 +41,11 @@ func memory(ctx context.Context, l *lab, size int) (map[string]float64, error) {
 		}
 		values[kind.name] = used / float64(size)
 	}
+	finished, err := l.heapOfFinished(ctx, size)
+	if err != nil {
+		return nil, err
+	}
+	values[bytesPerFinishedTask] = finished / float64(size)
 	rss, err := l.rssOf(ctx, size)
 	values[distinctRSS] = rss / mega
 	return values, err
@@ -59,6 +65,31 @@ func (l *lab) heapOf(ctx context.Context, size int, distinct bool) (float64, err
 		return 0, err
 	}
 	if _, err := l.fill(ctx, size, distinct); err != nil {
+		return 0, err
+	}
+	after, err := heap(ctx, leader)
+	return max(0, after-before), err
+}
+
+// heapOfFinished is how much the leader's heap has grown when so many tasks with payloads
+// of their own have finished. A job before has made what the first one makes: buffers,
+// and classes of tasks.
+func (l *lab) heapOfFinished(ctx context.Context, size int) (float64, error) {
+	if err := l.begin(ctx, setup{env: []string{eager}}); err != nil {
+		return 0, err
+	}
+	if _, err := l.measured(ctx); err != nil {
+		return 0, err
+	}
+	leader, err := l.leader(ctx)
+	if err != nil {
+		return 0, err
+	}
+	before, err := heap(ctx, leader)
+	if err != nil {
+		return 0, err
+	}
+	if err := l.finish(ctx, size, true); err != nil {
 		return 0, err
 	}
 	after, err := heap(ctx, leader)

@@ -39,6 +39,8 @@ type Study struct {
 	Largest int
 	// Flat says that the throughput should not depend on the size.
 	Flat bool
+	// Marks are what values should not exceed.
+	Marks []report.Mark
 	// measure returns the values of one size, by their names.
 	measure func(ctx context.Context, l *lab, size int) (map[string]float64, error)
 }
@@ -60,7 +62,10 @@ func Studies() []Study {
 		},
 		{Name: "servers", Unit: "servers", Sizes: []int{1, 3, 5}, Quick: []int{1, 3, 5}, Largest: 9, measure: servers},
 		{
-			Name: "memory", Unit: "pending tasks", Sizes: []int{1_000_000}, Quick: []int{200_000}, Largest: 10_000_000, measure: memory,
+			Name: "memory", Unit: "tasks", Sizes: []int{1_000_000}, Quick: []int{200_000}, Largest: 10_000_000, measure: memory,
+			Marks: []report.Mark{
+				{Of: bytesPerArrayTask, AtMost: 32}, {Of: bytesPerDistinctTask, AtMost: 200}, {Of: distinctRSS, AtMost: 400, UpTo: 1_000_000},
+			},
 		},
 		{
 			Name: "snapshot", Unit: "finished tasks", Sizes: []int{0, 1_000_000, 5_000_000}, Quick: []int{0, 200_000},
@@ -90,7 +95,7 @@ func Run(ctx context.Context, s Study, sizes []int, o Options) (*report.Growth, 
 			}
 		}
 	}
-	g := &report.Growth{Study: s.Name, Unit: s.Unit, Tasks: o.Tasks, Flat: s.Flat}
+	g := &report.Growth{Study: s.Name, Unit: s.Unit, Tasks: o.Tasks, Flat: s.Flat, Marks: s.Marks}
 	for i, size := range sizes {
 		p := report.Point{Size: size, Values: map[string]stats.Spread{}}
 		for name, list := range values[i] {

@@ -67,7 +67,7 @@ func history(ctx context.Context, l *lab, size int) (map[string]float64, error) 
 	if err := l.start(ctx, setup{}); err != nil {
 		return nil, err
 	}
-	if err := l.finish(ctx, size); err != nil {
+	if err := l.finish(ctx, size, l.options.Distinct); err != nil {
 		return nil, err
 	}
 	values := map[string]float64{}

@@ -23,7 +23,36 @@ type Growth struct {
 	Tasks int `json:"tasks"`
 	// Flat says that the throughput should not depend on the size.
 	Flat   bool    `json:"flat"`
+	Marks  []Mark  `json:"marks,omitempty"`
 	Points []Point `json:"points"`
+}
+
+// maxLoss is how much a throughput that should be flat may lose, as a share.
+const maxLoss = 0.25
+
+// Mark is what a value should not exceed.
+type Mark struct {
+	Of     string  `json:"of"`
+	AtMost float64 `json:"at_most"`
+	// UpTo is the largest size that the mark is for; 0: it is for all.
+	UpTo int `json:"up_to,omitempty"`
+}
+
+// worst is the largest median that the mark is for; ok is false where there is none.
+func (m Mark) worst(points []Point) (worst float64, ok bool) {
+	for _, p := range points {
+		if s, has := p.Values[m.Of]; has && (m.UpTo == 0 || p.Size <= m.UpTo) {
+			worst, ok = max(worst, s.Median), true
+		}
+	}
+	return worst, ok
+}
+
+func verdict(met bool) string {
+	if met {
+		return "met"
+	}
+	return "MISSED"
 }
 
 // Point is one size.
@@ -88,7 +117,12 @@ func (g *Growth) Table(out io.Writer) error {
 		fmt.Fprintln(w)
 	}
 	if g.Flat {
-		fmt.Fprintf(w, "\nthe slowest size is %.0f %% below the smallest\n", 100*g.Loss())
+		fmt.Fprintf(w, "\nthe slowest size is %.0f %% below the smallest; the mark is %.0f %%: %s\n", 100*g.Loss(), 100*maxLoss, verdict(g.Loss() <= maxLoss))
+	}
+	for _, m := range g.Marks {
+		if worst, ok := m.worst(g.Points); ok {
+			fmt.Fprintf(w, "%s: %s at most; the mark is %s: %s\n", m.Of, num(worst), num(m.AtMost), verdict(worst <= m.AtMost))
+		}
 	}
 	fmt.Fprintln(w)
 	return w.Flush()

@@ -15,23 +15,25 @@ const (
 	gridLines  = 4
 )
 
-// GrowthSVG writes the studies as one chart, a panel for each that has a throughput.
+// GrowthSVG writes the studies as one chart, a panel for each value of each.
 func GrowthSVG(out io.Writer, studies ...*Growth) error {
 	var b strings.Builder
 	y := 0
 	for _, g := range studies {
-		y += g.panel(&b, y)
+		for _, name := range g.names() {
+			y += g.panel(&b, y, name)
+		}
 	}
 	_, err := fmt.Fprintf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\">\n%s%s</svg>\n",
 		chartWidth, y, chartWidth, y, style, b.String())
 	return err
 }
 
-// panel draws throughput against size, whose axis is logarithmic, and returns its height.
-func (g *Growth) panel(b *strings.Builder, y int) int {
+// panel draws a value against size, whose axis is logarithmic, and returns its height.
+func (g *Growth) panel(b *strings.Builder, y int, name string) int {
 	most := 0.0
 	for _, p := range g.Points {
-		most = max(most, p.Values[GrowthRate].Max)
+		most = max(most, p.Values[name].Max)
 	}
 	if most == 0 {
 		return 0
@@ -51,8 +53,8 @@ func (g *Growth) panel(b *strings.Builder, y int) int {
 		share := (math.Log10(float64(max(1, size))) - low) / (high - low)
 		return lineLeft + share*(chartWidth-lineLeft-lineRight)
 	}
-	fmt.Fprintf(b, `<text class="title" x="8" y="%d">%s</text><text class="note" x="8" y="%d">tasks/s against %s</text>`+"\n",
-		y+18, escape(g.Study), y+36, escape(g.Unit))
+	fmt.Fprintf(b, `<text class="title" x="8" y="%d">%s</text><text class="note" x="8" y="%d">%s against %s</text>`+"\n",
+		y+18, escape(g.Study), y+36, escape(name), escape(g.Unit))
 	for i := range gridLines + 1 {
 		v := most * float64(i) / gridLines
 		fmt.Fprintf(b, `<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/><text class="note" x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n",
@@ -60,7 +62,11 @@ func (g *Growth) panel(b *strings.Builder, y int) int {
 	}
 	var path []string
 	for _, p := range g.Points {
-		s, x := p.Values[GrowthRate], horizontal(p.Size)
+		s, ok := p.Values[name]
+		if !ok {
+			continue // It says nothing at this size.
+		}
+		x := horizontal(p.Size)
 		path = append(path, fmt.Sprintf("%.1f,%.1f", x, vertical(s.Median)))
 		fmt.Fprintf(b, `<line class="range" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"/><circle class="subject" cx="%.1f" cy="%.1f" r="4"/>`,
 			x, x, vertical(s.Min), vertical(s.Max), x, vertical(s.Median))

@@ -178,11 +178,35 @@ func TestGrowthOfNothingAndOfSomething(t *testing.T) {
 	require.Zero(t, (&Growth{}).Loss())
 	var table, svg bytes.Buffer
 	require.NoError(t, g.Table(&table))
-	require.Contains(t, table.String(), "20 % below")
+	require.Contains(t, table.String(), "20 % below the smallest; the mark is 25 %: met")
 	require.NoError(t, GrowthSVG(&svg, g, &Growth{Study: "memory", Points: []Point{{Size: 1}}}, &Growth{Study: "one", Points: []Point{point(5, 10)}}))
 	wellFormed(t, svg.Bytes())
 	require.NotContains(t, svg.String(), "NaN")
+	require.Contains(t, svg.String(), "tasks/s against finished tasks")
+	require.Contains(t, svg.String(), "restart s against finished tasks")
 	save(t, "growth.svg", svg.Bytes())
+}
+
+func TestMarksAreOfTheWorstSizeThatTheyAreFor(t *testing.T) {
+	t.Parallel()
+	point := func(size int, bytes float64) Point {
+		return Point{Size: size, Values: map[string]stats.Spread{"B a task": {Median: bytes, Min: bytes, Max: bytes}}}
+	}
+	g := &Growth{Study: "memory", Points: []Point{point(10, 20), point(100, 40)}, Marks: []Mark{
+		{Of: "B a task", AtMost: 32, UpTo: 10}, {Of: "B a task", AtMost: 39}, {Of: "not measured", AtMost: 1},
+	}}
+	var table bytes.Buffer
+	require.NoError(t, g.Table(&table))
+	require.Contains(t, table.String(), "B a task: 20 at most; the mark is 32: met")
+	require.Contains(t, table.String(), "B a task: 40 at most; the mark is 39: MISSED")
+	require.NotContains(t, table.String(), "not measured")
+
+	flat := &Growth{Flat: true, Points: []Point{
+		{Size: 1, Values: map[string]stats.Spread{GrowthRate: {Median: 100}}}, {Size: 2, Values: map[string]stats.Spread{GrowthRate: {Median: 70}}},
+	}}
+	table.Reset()
+	require.NoError(t, flat.Table(&table))
+	require.Contains(t, table.String(), "30 % below the smallest; the mark is 25 %: MISSED")
 }
 
 // save keeps a chart for who wants to look at it.
