@@ -15,6 +15,7 @@ import (
 	"github.com/rota-scheduler/rota/bench/harness"
 	"github.com/rota-scheduler/rota/bench/report"
 	"github.com/rota-scheduler/rota/bench/systems"
+	"github.com/rota-scheduler/rota/jepsen-tests/disk"
 	"github.com/rota-scheduler/rota/jepsen-tests/network"
 )
 
@@ -22,10 +23,17 @@ const (
 	defaultRuns    = 5
 	defaultClients = 64
 	defaultSlots   = 16
+	// overloadClients give the servers more requests to keep than they have room for, in
+	// number (32,768) and, with a large payload in one of 20, in bytes (64 MiB).
+	overloadClients = 40_000
+	defaultFor      = 20 * time.Second
+	maxFor          = 10 * time.Minute
+	maxDiskSync     = time.Second
 	// commandSlots is how many processes a worker runs at once: for work that is all
 	// CPU, more of them than CPUs gain nothing.
 	commandSlots = 2
 	maxTasks     = 1_000_000
+	maxClients   = 200_000
 )
 
 // sizes are how many tasks a run of a workload has, for each system. A peer that takes
@@ -39,6 +47,7 @@ var sizes = map[harness.Workload]map[string]int{
 	harness.Large:    {"rota": 2_000, "asynq": 500},
 	harness.Commands: {"rota": 2_000},
 	harness.Failover: {"rota": 20},
+	harness.Overload: {},
 }
 
 type runFlags struct {
@@ -48,7 +57,9 @@ type runFlags struct {
 	how, format, rota    string
 	logStores, rotaFlags []string
 	dir                  string
-	timeout              time.Duration
+	timeout, forTime     time.Duration
+	diskSync             time.Duration
+	cores                int
 	sameTasks, keep      bool
 }
 
@@ -66,19 +77,30 @@ func runCmd() *cobra.Command {
 			"  clients   many clients, each of which does so\n" +
 			"  large     payloads and results of 64 KiB, beside what the disk can write\n" +
 			"  commands  rota map of a command over lines, beside xargs -P\n" +
-			"  failover  from the loss of the leader to the next result\n\n" +
+			"  failover  from the loss of the leader to the next result\n" +
+			"  overload  more than the cluster can take, for a while: refusals, memory, results\n\n" +
 			"Peers: nats, river, asynq, python, and for commands xargs.",
 		Example: "  bench run --workload distinct --peers nats,river\n  bench run --workload array,single --runs 7 -o svg > bench.svg",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("cores") {
+				if err := harness.Pin(f.cores); err != nil {
+					return err
+				}
+			}
+			return f.run(cmd.Context())
+		},
 	}
 	fs := cmd.Flags()
 	fs.StringSliceVar(&f.workloads, "workload", []string{"distinct"}, "workloads to measure, or all")
 	fs.StringSliceVar(&f.peers, "peers", []string{"nats", "river", "asynq", "python"}, "peers to measure; none: Rota alone")
-	fs.IntVar(&f.runs, "runs", 0, "pairs of runs with each peer; 0: 5, for failover 1")
+	fs.IntVar(&f.runs, "runs", 0, "pairs of runs with each peer; 0: 5, for failover and overload 1")
 	fs.IntVar(&f.tasks, "tasks", 0, "tasks of a run, for failover losses of the leader; 0: by workload. Slow peers get fewer")
 	fs.BoolVar(&f.sameTasks, "same-tasks", false, "as many tasks for slow peers too")
-	fs.IntVar(&f.clients, "clients", defaultClients, "clients of the workload clients")
+	fs.IntVar(&f.clients, "clients", 0, "clients of the workloads clients and overload; 0: 64 and 40000")
+	fs.DurationVar(&f.forTime, "for", defaultFor, "how long the workload overload submits")
+	fs.DurationVar(&f.diskSync, "disk-sync", 0, "let each fsync of Rota's servers take at least so long, on FUSE disks of their own; needs root and /dev/fuse")
+	fs.IntVar(&f.cores, "cores", 0, "use so many CPUs only, for all processes together; 0: all")
 	fs.IntVar(&f.slots, "slots", 0, "slots of each of the two workers; 0: 16, for commands 2")
 	fs.StringVar(&f.how, "how", harness.Kill, "how the leader is lost: kill, pause, or network, which cuts it off and needs root and /dev/net/tun")
 	fs.StringVarP(&f.format, "output", "o", "table", "table, json or svg")
@@ -153,8 +175,12 @@ func (f *runFlags) check() ([]harness.Workload, error) {
 		return nil, fmt.Errorf("--runs %d is out of range: use 1 to 1000", f.runs)
 	case f.tasks < 0 || f.tasks > maxTasks:
 		return nil, fmt.Errorf("--tasks %d is out of range: use 1 to %d", f.tasks, maxTasks)
-	case f.clients < 1 || f.clients > 10_000:
-		return nil, fmt.Errorf("--clients %d is out of range: use 1 to 10000", f.clients)
+	case f.clients < 0 || f.clients > maxClients:
+		return nil, fmt.Errorf("--clients %d is out of range: use 1 to %d", f.clients, maxClients)
+	case f.forTime < time.Second || f.forTime > maxFor:
+		return nil, fmt.Errorf("--for %v is out of range: use 1s to %v", f.forTime, maxFor)
+	case f.diskSync < 0 || f.diskSync > maxDiskSync:
+		return nil, fmt.Errorf("--disk-sync %v is out of range: use 1ms to %v, such as 20ms", f.diskSync, maxDiskSync)
 	case f.slots < 0 || f.slots > 4096:
 		return nil, fmt.Errorf("--slots %d is out of range: use 1 to 4096", f.slots)
 	}
@@ -163,10 +189,26 @@ func (f *runFlags) check() ([]harness.Workload, error) {
 			return nil, err
 		}
 	}
+	if f.diskSync > 0 {
+		if err := needDisk(); err != nil {
+			return nil, err
+		}
+	}
 	if f.rota == "" {
 		f.rota = findRota()
 	}
 	return workloads, nil
+}
+
+// needDisk says what is missing here for disks that are slow.
+func needDisk() error {
+	if os.Geteuid() != 0 {
+		return errors.New("--disk-sync needs root, to mount FUSE disks: run it as root, or measure without it")
+	}
+	if err := disk.Available(); err != nil {
+		return fmt.Errorf("--disk-sync needs FUSE, and this machine lacks it: %w", err)
+	}
+	return nil
 }
 
 // needNetwork says what is missing here for hosts whose network can be cut.
@@ -202,11 +244,11 @@ func (f *runFlags) subjects() []harness.System {
 	var list []harness.System
 	for _, store := range f.logStores {
 		list = append(list, &systems.Rota{
-			Label: "rota-" + store, Binary: f.rota, ServerFlags: append(slices.Clone(f.rotaFlags), "--log-store", store),
+			Label: "rota-" + store, Binary: f.rota, ServerFlags: append(slices.Clone(f.rotaFlags), "--log-store", store), DiskSync: f.diskSync,
 		})
 	}
 	if len(list) == 0 {
-		list = append(list, &systems.Rota{Label: "rota", Binary: f.rota, ServerFlags: f.rotaFlags})
+		list = append(list, &systems.Rota{Label: "rota", Binary: f.rota, ServerFlags: f.rotaFlags, DiskSync: f.diskSync})
 	}
 	return list
 }
@@ -225,8 +267,8 @@ func (f *runFlags) peerSystems(w harness.Workload) (peers []harness.System, skip
 		if name == "none" || name == "" {
 			continue
 		}
-		if w == harness.Failover && f.how == harness.Network && known[name] != nil {
-			skipped = append(skipped, report.Skipped{Name: name, Reason: "only Rota's processes are on hosts whose network can be cut here"})
+		if reason := f.rotaAlone(w); reason != "" && known[name] != nil {
+			skipped = append(skipped, report.Skipped{Name: name, Reason: reason})
 			continue
 		}
 		list, ok := known[name]
@@ -247,6 +289,19 @@ func (f *runFlags) peerSystems(w harness.Workload) (peers []harness.System, skip
 	return peers, skipped, nil
 }
 
+// rotaAlone says why no peer is measured; empty: peers can be.
+func (f *runFlags) rotaAlone(w harness.Workload) string {
+	switch {
+	case w == harness.Failover && f.how == harness.Network:
+		return "only Rota's processes are on hosts whose network can be cut"
+	case w == harness.Overload:
+		return "what is asked is whether Rota keeps its own bounds"
+	case f.diskSync > 0:
+		return "only Rota's servers are on disks whose fsync is slow"
+	}
+	return ""
+}
+
 func (f *runFlags) load(w harness.Workload, s harness.System) harness.Load {
 	tasks := sizes[w]["rota"]
 	own, ok := sizes[w][s.Name()]
@@ -263,7 +318,14 @@ func (f *runFlags) load(w harness.Workload, s harness.System) harness.Load {
 			slots = commandSlots
 		}
 	}
-	return harness.Load{Workload: w, Tasks: tasks, Clients: f.clients, Slots: slots, How: f.how}
+	clients := f.clients
+	if clients == 0 {
+		clients = defaultClients
+		if w == harness.Overload {
+			clients = overloadClients
+		}
+	}
+	return harness.Load{Workload: w, Tasks: tasks, Clients: clients, For: f.forTime, Slots: slots, How: f.how}
 }
 
 func (f *runFlags) measure(ctx context.Context, w harness.Workload, dir string) (*report.Report, error) {
@@ -280,14 +342,18 @@ func (f *runFlags) measure(ctx context.Context, w harness.Workload, dir string) 
 	runs := f.runs
 	if runs == 0 {
 		runs = defaultRuns
-		if w == harness.Failover {
+		if w == harness.Failover || w == harness.Overload {
 			runs = 1
 		}
 	}
 	steps := harness.Plan(subjects, peers, runs, func(s harness.System) harness.Load { return f.load(w, s) })
 	progress := func(i int, s harness.Step, run *harness.Run) {
 		if run == nil {
-			fmt.Fprintf(os.Stderr, "bench: %s %d/%d: %s, %d tasks\n", w, i+1, len(steps), s.System.Name(), s.Load.Tasks)
+			size := fmt.Sprintf("%d tasks", s.Load.Tasks)
+			if w == harness.Overload {
+				size = fmt.Sprintf("%d clients for %v", s.Load.Clients, s.Load.For)
+			}
+			fmt.Fprintf(os.Stderr, "bench: %s %d/%d: %s, %s\n", w, i+1, len(steps), s.System.Name(), size)
 			return
 		}
 		fmt.Fprintf(os.Stderr, "bench:   %.2f s, %.0f tasks/s\n", run.Elapsed.Seconds(), float64(run.Tasks)/run.Elapsed.Seconds())
@@ -306,6 +372,9 @@ func (f *runFlags) conditions(w harness.Workload) []string {
 	var list []string
 	if w == harness.Failover {
 		list = append(list, "leader lost by "+f.how)
+	}
+	if f.diskSync > 0 {
+		list = append(list, fmt.Sprintf("each fsync of a server takes %v at least", f.diskSync))
 	}
 	return list
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -25,7 +26,25 @@ func TestPeersHaveNoNetworkToCut(t *testing.T) {
 
 func TestUnknownWaysToLoseALeaderAreRefused(t *testing.T) {
 	t.Parallel()
-	f := &runFlags{workloads: []string{"failover"}, format: "table", how: "unplug", clients: 1}
+	f := &runFlags{workloads: []string{"failover"}, format: "table", how: "unplug", forTime: time.Minute}
 	_, err := f.check()
 	require.ErrorContains(t, err, "use kill, pause or network")
+}
+
+func TestPeersAreNotMeasuredWhereOnlyRotaIsHarmed(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		flags    runFlags
+		workload harness.Workload
+		alone    bool
+	}{
+		{runFlags{how: harness.Network}, harness.Failover, true},
+		{runFlags{how: harness.Kill}, harness.Failover, false},
+		{runFlags{how: harness.Network}, harness.Array, false},
+		{runFlags{}, harness.Overload, true},
+		{runFlags{diskSync: time.Millisecond}, harness.Array, true},
+		{runFlags{}, harness.Array, false},
+	} {
+		require.Equal(t, c.alone, c.flags.rotaAlone(c.workload) != "", "%+v", c)
+	}
 }

@@ -116,7 +116,7 @@ func manyWorkers(ctx context.Context, l *lab, size int) (map[string]float64, err
 
 // heapOfWorkers is how much the leader's heap grows by so many idle workers.
 func (l *lab) heapOfWorkers(ctx context.Context, size int) (float64, error) {
-	if err := l.begin(ctx, setup{workers: -1, env: []string{eager}}); err != nil {
+	if err := l.begin(ctx, setup{workers: -1, env: []string{lessEager}}); err != nil {
 		return 0, err
 	}
 	leader, err := l.leader(ctx)

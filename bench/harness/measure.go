@@ -121,11 +121,11 @@ func measure(ctx context.Context, s System, load Load, dir string) (run Run, err
 	return run, nil
 }
 
-// warmUp is a small load like this one. A failover needs none.
+// warmUp is a small load like this one. A failover and an overload need none.
 func warmUp(load Load) Load {
 	load.Round = 1
 	switch load.Workload {
-	case Failover:
+	case Failover, Overload:
 		load.Tasks = 0
 	case Commands, Large:
 		load.Tasks = min(20, load.Tasks)

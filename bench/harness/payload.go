@@ -26,10 +26,19 @@ func (l *Load) Payload(i int) []byte {
 		return []byte(Line(i))
 	case Large:
 		return l.payload(i, LargeBytes)
-	default:
-		return l.payload(i, smallBytes)
+	case Overload:
+		if OverloadLarge(i) {
+			return l.payload(i, LargeBytes)
+		}
 	}
+	return l.payload(i, smallBytes)
 }
+
+// largeEach: one in so many tasks of Overload is a large one.
+const largeEach = 20
+
+// OverloadLarge says whether task i of Overload has a large payload and result.
+func OverloadLarge(i int) bool { return i%largeEach == 0 }
 
 // payload is the task's number and bytes that no system can compress.
 func (l *Load) payload(i, size int) []byte {
@@ -79,7 +88,7 @@ func Line(i int) string { return fmt.Sprintf("line-%06d", i) }
 // Bytes is how many bytes of payload and result a task of the workload has.
 func (w Workload) Bytes() int {
 	switch w {
-	case Array, Commands:
+	case Array, Commands, Overload:
 		return 0
 	case Large:
 		return 2 * LargeBytes

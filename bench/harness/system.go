@@ -24,10 +24,12 @@ const (
 	Commands Workload = "commands"
 	// Failover is the loss of the leader, again and again.
 	Failover Workload = "failover"
+	// Overload is more than the system can take, from many clients, for a while.
+	Overload Workload = "overload"
 )
 
 // Workloads is all of them, in the order in which they are explained.
-var Workloads = []Workload{Array, Distinct, Single, Clients, Large, Commands, Failover}
+var Workloads = []Workload{Array, Distinct, Single, Clients, Large, Commands, Failover, Overload}
 
 // Latency says that the workload is judged by its latencies, of which less is better.
 func (w Workload) Latency() bool { return w == Single || w == Failover }
@@ -48,8 +50,10 @@ type Load struct {
 	Workload Workload
 	// Tasks is how many there are; for Failover, how often the leader is lost.
 	Tasks int
-	// Clients is how many clients there are at once, for Clients.
+	// Clients is how many clients there are at once, for Clients and Overload.
 	Clients int
+	// For is how long Overload submits.
+	For time.Duration
 	// Slots is how many tasks a worker runs at once.
 	Slots int
 	// How is how a leader is lost, for Failover.
@@ -109,4 +113,27 @@ type Measure struct {
 	// Duplicates counts results that came more than once, which a system that delivers
 	// at least once may do.
 	Duplicates int
+	// Overload is what else was seen under Overload; nil for the others.
+	Overload *Overloaded
+}
+
+// Overloaded is how a system behaved that got more than it could take.
+type Overloaded struct {
+	Clients int `json:"clients"`
+	// Refused counts the answers that asked a client to come again later, after LeastDelay
+	// to MostDelay.
+	Refused    int64         `json:"refused"`
+	LeastDelay time.Duration `json:"least_delay_ns"`
+	MostDelay  time.Duration `json:"most_delay_ns"`
+	// Resent counts the submits that came again because their answer took too long.
+	Resent int64 `json:"resent"`
+	// Large is how many of the tasks had large payloads and results.
+	Large int `json:"large"`
+	// Drained is from the end of the submits to the last result.
+	Drained time.Duration `json:"drained_ns"`
+	// PeakRSS is the largest resident set of a server, of which RSSBound is allowed.
+	PeakRSS  int64 `json:"peak_rss_bytes"`
+	RSSBound int64 `json:"rss_bound_bytes"`
+	// LeaderChanges is how often the leader changed meanwhile.
+	LeaderChanges uint64 `json:"leader_changes"`
 }

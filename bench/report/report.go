@@ -72,6 +72,8 @@ type Run struct {
 	DiskMBPerS float64 `json:"disk_mb_per_s,omitempty"`
 	// Duplicates is results that came more than once.
 	Duplicates int `json:"duplicates,omitempty"`
+	// Overload is what else was seen under overload.
+	Overload *harness.Overloaded `json:"overload,omitempty"`
 }
 
 // Ratio compares the subject with a peer, as the median over the pairs.
@@ -162,7 +164,7 @@ func summarize(w harness.Workload, s harness.System, own []harness.Outcome) Syst
 
 func runOf(o *harness.Outcome) Run {
 	r := Run{
-		Pair: o.Pair, Seconds: o.Elapsed.Seconds(), Duplicates: o.Duplicates, DiskMBPerS: o.DiskRate / mega,
+		Pair: o.Pair, Seconds: o.Elapsed.Seconds(), Duplicates: o.Duplicates, Overload: o.Overload, DiskMBPerS: o.DiskRate / mega,
 		P50MS: stats.Percentile(o.Latencies, 50), P99MS: stats.Percentile(o.Latencies, 99),
 	}
 	if o.Elapsed > 0 {

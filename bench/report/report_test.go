@@ -136,6 +136,25 @@ func TestTableNamesWhatWasLeftOut(t *testing.T) {
 	require.Contains(t, out.String(), "leader 1,500, worker 750")
 }
 
+func TestTableOfAnOverloadSaysWhichBoundsWereKept(t *testing.T) {
+	t.Parallel()
+	rota := &fake{"rota", 3}
+	o := outcome(rota, 0, 1000, 2)
+	o.Overload = &harness.Overloaded{
+		Clients: 77, Refused: 12, LeastDelay: 50 * time.Millisecond, MostDelay: time.Second, Large: 50, Drained: 3 * time.Second,
+		PeakRSS: 100e6, RSSBound: 200e6, LeaderChanges: 2,
+	}
+	var out bytes.Buffer
+	r := New(harness.Overload, []harness.System{rota}, nil, []harness.Outcome{o}, nil)
+	require.NoError(t, r.Table(&out))
+	for _, text := range []string{"1000", "50 to 1,000", "100 of 200: met", "2: MISSED"} {
+		require.Contains(t, out.String(), text)
+	}
+	out.Reset()
+	require.NoError(t, r.JSON(&out))
+	require.Contains(t, out.String(), `"leader_changes": 2`)
+}
+
 func TestNumbersHaveThreeDigits(t *testing.T) {
 	t.Parallel()
 	for want, v := range map[string]float64{

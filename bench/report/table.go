@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/rota-scheduler/rota/bench/harness"
 	"github.com/rota-scheduler/rota/bench/stats"
@@ -25,6 +26,8 @@ func (r *Report) Table(out io.Writer) error {
 			fmt.Fprintf(w, "%s\t%d\t%s / %s\t%s / %s\n", s.Name, s.Tasks*len(s.Runs),
 				num(s.AcceptedP50MS), num(s.AcceptedP99MS), num(s.P50MS), num(s.P99MS))
 		}
+	case r.Workload == harness.Overload:
+		r.overload(w)
 	default:
 		fmt.Fprintln(w, "SYSTEM\tTASKS\tRUNS\tTASKS/S\tRANGE\tp50 / p99, ms\tFLUSHES /1000\tDISK FACTOR\tCPU US A TASK")
 		for _, s := range r.Systems {
@@ -50,6 +53,26 @@ func (r *Report) Table(out io.Writer) error {
 	}
 	return w.Flush()
 }
+
+// overload writes a line for each run: what is asked is whether each kept its bounds.
+func (r *Report) overload(w io.Writer) {
+	fmt.Fprintln(w, "SYSTEM\tCLIENTS\tTASKS, ALL WITH RESULTS\tOF THEM LARGE\tTASKS/S\tp50 / p99, ms\tLAST RESULT AFTER, S\tREFUSED\tRETRY AFTER, ms\tRESENT\tPEAK RSS OF A SERVER, MB\tLEADER CHANGES")
+	for _, s := range r.Systems {
+		for _, run := range s.Runs {
+			o := run.Overload
+			if o == nil {
+				continue
+			}
+			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s / %s\t%s\t%d\t%s to %s\t%d\t%s of %s: %s\t%d: %s\n", s.Name, o.Clients,
+				int(run.TasksPerS*run.Seconds+.5), o.Large, num(run.TasksPerS), num(run.P50MS), num(run.P99MS), num(o.Drained.Seconds()),
+				o.Refused, num(milliseconds(o.LeastDelay)), num(milliseconds(o.MostDelay)), o.Resent,
+				num(float64(o.PeakRSS)/mega), num(float64(o.RSSBound)/mega), verdict(o.PeakRSS <= o.RSSBound),
+				o.LeaderChanges, verdict(o.LeaderChanges == 0))
+		}
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 func ofText(of string) string {
 	if of == "p50_ms" {

@@ -24,6 +24,8 @@ type Rota struct {
 	Servers int
 	// ServerFlags are further flags of the servers.
 	ServerFlags []string
+	// DiskSync is how much longer each fsync of a server takes; 0: as the disk is.
+	DiskSync time.Duration
 
 	ground ground
 	// cluster is the processes on this machine; nil where they have hosts of their own.
@@ -63,6 +65,7 @@ func (r *Rota) Counterpart(w harness.Workload) (string, bool) {
 		harness.Clients:  "each client a job of one task at a time, one SDK client for all",
 		harness.Large:    "one job, results received as completed",
 		harness.Commands: "rota map -- echo {}",
+		harness.Overload: "each client a job of one task at a time, one in 20 with a large payload, from several SDK clients",
 		harness.Failover: "from the loss of the leader to a new job's first result",
 	}[w], true
 }
@@ -146,6 +149,8 @@ func (r *Rota) Run(ctx context.Context, load harness.Load) (harness.Measure, err
 		return r.mapLines(ctx, &load)
 	case harness.Failover:
 		return r.failover(ctx, &load)
+	case harness.Overload:
+		return r.overload(ctx, &load)
 	}
 	return harness.Measure{}, errUnknown(load.Workload)
 }

@@ -2,6 +2,7 @@ package systems
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"github.com/rota-scheduler/rota/bench/rotacluster"
 	"github.com/rota-scheduler/rota/client"
 	chaos "github.com/rota-scheduler/rota/jepsen-tests/cluster"
+	"github.com/rota-scheduler/rota/jepsen-tests/disk"
 	"github.com/rota-scheduler/rota/jepsen-tests/network"
 )
 
@@ -27,9 +29,51 @@ type ground interface {
 }
 
 // machine is this machine, which all processes share.
-type machine struct{ *rotacluster.Cluster }
+type machine struct {
+	*rotacluster.Cluster
+	// disks are those of the servers where they are slow; nil: they are this machine's.
+	disks []*disk.Disk
+}
 
-func (m machine) server(name string) (*rotacluster.Process, error) {
+// newMachine lays processes out on this machine, the data of servers on disks that are
+// slow where that is asked for.
+func newMachine(r *Rota, dir string, load *harness.Load) (m *machine, err error) {
+	m = &machine{}
+	m.Cluster, err = rotacluster.New(rotacluster.Config{
+		Binary: r.Binary, Dir: dir, Servers: r.Servers, Workers: harness.Workers, Slots: load.Slots, ServerFlags: r.ServerFlags,
+	})
+	if err != nil || r.DiskSync == 0 {
+		return m, err
+	}
+	for i, s := range m.Servers {
+		d, err := disk.Mount(filepath.Join(dir, s.Name+".disk"), filepath.Join(dir, s.Name), uint64(i))
+		if err != nil {
+			return m, errors.Join(err, m.unmount())
+		}
+		d.SetSlow(r.DiskSync)
+		m.disks = append(m.disks, d)
+	}
+	return m, nil
+}
+
+// Stop implements ground.
+func (m *machine) Stop(ctx context.Context) error {
+	return errors.Join(m.Cluster.Stop(ctx), m.unmount())
+}
+
+func (m *machine) unmount() error {
+	var errs []error
+	for _, d := range m.disks {
+		if d.Harmed() == 0 {
+			errs = append(errs, fmt.Errorf("no fsync was slowed down at %s: nothing was written there", d.Mount))
+		}
+		errs = append(errs, d.Unmount())
+	}
+	m.disks = nil
+	return errors.Join(errs...)
+}
+
+func (m *machine) server(name string) (*rotacluster.Process, error) {
 	if s := m.Server(name); s != nil {
 		return s, nil
 	}
@@ -37,7 +81,7 @@ func (m machine) server(name string) (*rotacluster.Process, error) {
 }
 
 // Lose implements ground.
-func (m machine) Lose(server, how string) error {
+func (m *machine) Lose(server, how string) error {
 	s, err := m.server(server)
 	if err != nil {
 		return err
@@ -52,7 +96,7 @@ func (m machine) Lose(server, how string) error {
 }
 
 // Heal implements ground.
-func (m machine) Heal(ctx context.Context, server, how string) error {
+func (m *machine) Heal(ctx context.Context, server, how string) error {
 	s, err := m.server(server)
 	if err != nil {
 		return err
@@ -81,7 +125,7 @@ func newHosts(r *Rota, dir string, load *harness.Load) (*hosts, error) {
 	var err error
 	h.Cluster, err = chaos.New(chaos.Config{
 		Binary: r.Binary, Dir: dir, Servers: r.Servers, Workers: harness.Workers, Slots: load.Slots, ServerFlags: r.ServerFlags,
-		ClientHosts: 1, Network: true,
+		ClientHosts: 1, Network: true, Disk: r.DiskSync > 0,
 		OnExit: func(p *chaos.Process, code int) {
 			select {
 			case h.exits <- fmt.Errorf("%w: %s ended with code %d though only its network was cut: %s", harness.ErrBroken, p.Name, code, p.Tail()):
@@ -89,7 +133,15 @@ func newHosts(r *Rota, dir string, load *harness.Load) (*hosts, error) {
 			}
 		},
 	})
-	return h, err
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range h.Servers {
+		if s.Disk != nil {
+			s.Disk.SetSlow(r.DiskSync)
+		}
+	}
+	return h, nil
 }
 
 // Client implements ground.
@@ -158,14 +210,14 @@ func (h *hosts) addrs() []netip.Addr {
 // lay makes what the processes stand on.
 func (r *Rota) lay(dir string, load *harness.Load) (ground, error) {
 	if load.Workload == harness.Failover && load.How == harness.Network {
-		h, err := newHosts(r, filepath.Join(dir, "hosts"), load)
-		return h, err
+		return newHosts(r, filepath.Join(dir, "hosts"), load)
 	}
-	var err error
-	r.cluster, err = rotacluster.New(rotacluster.Config{
-		Binary: r.Binary, Dir: dir, Servers: r.Servers, Workers: harness.Workers, Slots: load.Slots, ServerFlags: r.ServerFlags,
-	})
-	return machine{r.cluster}, err
+	m, err := newMachine(r, dir, load)
+	if err != nil {
+		return nil, err
+	}
+	r.cluster = m.Cluster
+	return m, nil
 }
 
 func errHow(how string) error { return fmt.Errorf("a leader cannot be lost by %q here", how) }
