@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -168,7 +169,11 @@ func in(dir, name string) string { return filepath.Join(dir, name) }
 // onLog runs f on the log of a server that does not run.
 func onLog(t *testing.T, dir string, f func(log raft.LogStore)) {
 	t.Helper()
-	file, err := openLog(dir, LogStoreBolt, &identity{HasLog: true}, slog.New(slog.DiscardHandler))
+	data, err := os.ReadFile(in(dir, identityFile))
+	require.NoError(t, err)
+	var id identity
+	require.NoError(t, json.Unmarshal(data, &id))
+	file, err := openLog(dir, "", &id, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	f(&checkedLog{LogStore: file, fatal: func(err error) { t.Error(err) }})
 	require.NoError(t, file.Close())

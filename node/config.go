@@ -30,7 +30,8 @@ type Config struct {
 	RaftListener net.Listener
 	// RaftTransport replaces the TCP transport, in simulations.
 	RaftTransport raftTransport
-	// LogStore is LogStoreBolt, the default, or LogStoreWAL.
+	// LogStore is LogStoreWAL or LogStoreBolt. Default: what the folder has, LogStoreWAL
+	// for a new one.
 	LogStore string
 	// Stores replaces the log's and stable store's file, in simulations.
 	Stores Stores
@@ -123,9 +124,8 @@ func (c *Config) setDefaults() error {
 	case c.BootstrapExpect < 0 || c.BootstrapExpect > 9:
 		return fmt.Errorf("--bootstrap-expect %d is out of range: use 1, 3 or 5", c.BootstrapExpect)
 	}
-	setDefault(&c.LogStore, LogStoreBolt)
-	if logNames[c.LogStore] == "" {
-		return fmt.Errorf("--log-store %q is not known: use %s or %s", c.LogStore, LogStoreBolt, LogStoreWAL)
+	if c.LogStore != "" && logNames[c.LogStore] == "" {
+		return fmt.Errorf("--log-store %q is not known: use %s or %s", c.LogStore, LogStoreWAL, LogStoreBolt)
 	}
 	setDefault(&c.ElectionTimeout, defaultElectionTimeout)
 	setDefault(&c.CommitTimeout, defaultCommitTimeout)

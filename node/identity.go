@@ -31,6 +31,8 @@ type identity struct {
 	// HasLog says that the log was made: a server whose log is gone has forgotten its
 	// votes and what it acknowledged, and must not go on under this identity.
 	HasLog bool `json:"has_log"`
+	// LogStore is what keeps the log, once it was made.
+	LogStore string `json:"log_store,omitempty"`
 }
 
 // raftID is the identity under which the server stands in Raft's configuration.

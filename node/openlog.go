@@ -27,14 +27,28 @@ const (
 // logNames is the file or folder of each log store in the data folder.
 var logNames = map[string]string{LogStoreBolt: "raft.db", LogStoreWAL: "raft-wal"}
 
+// logStoreOf is what keeps the log of a server for which none is named.
+func logStoreOf(dir string, id identity) string {
+	if id.LogStore != "" {
+		return id.LogStore
+	}
+	if _, err := os.Stat(filepath.Join(dir, logNames[LogStoreBolt])); err == nil {
+		return LogStoreBolt
+	}
+	return LogStoreWAL
+}
+
 // logStore is a log on disk, with raft's term and vote.
 type logStore interface {
 	Stores
 	io.Closer
 }
 
-// openLog opens the log of a server, or makes it, once.
+// openLog opens the log of a server, or makes it, once. kind may be empty.
 func openLog(dir, kind string, id *identity, log *slog.Logger) (logStore, error) {
+	if kind == "" {
+		kind = logStoreOf(dir, *id)
+	}
 	path := filepath.Join(dir, logNames[kind])
 	if err := otherLog(dir, kind); err != nil {
 		return nil, err
@@ -52,8 +66,8 @@ func openLog(dir, kind string, id *identity, log *slog.Logger) (logStore, error)
 	if err != nil {
 		return nil, fmt.Errorf("open the log %s: %w", path, err)
 	}
-	if !id.HasLog {
-		id.HasLog = true
+	if !id.HasLog || id.LogStore != kind {
+		id.HasLog, id.LogStore = true, kind
 		if err := writeIdentity(dir, *id); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}

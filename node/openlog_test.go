@@ -59,6 +59,24 @@ func TestALogThatIsMissingOrOfAnotherKindIsRefused(t *testing.T) {
 	})
 }
 
+func TestAFolderKeepsItsLogStoreWhereNoneIsNamed(t *testing.T) {
+	onEachLog(t, func(t *testing.T, cfg Config) {
+		n := start(t, cfg)
+		submitMany(t, n, "a")
+		stop(t, n)
+		cfg.LogStore = ""
+		n = start(t, cfg)
+		requireJobs(t, n, 1)
+		stop(t, n)
+	})
+	t.Run("a new one", func(t *testing.T) {
+		t.Parallel()
+		cfg := config(t, t.TempDir())
+		stop(t, start(t, cfg))
+		require.DirExists(t, filepath.Join(cfg.DataDir, logNames[LogStoreWAL]))
+	})
+}
+
 // Behind a received snapshot raft goes on with entries that do not follow those in the log.
 func TestEachLogTakesEntriesBehindASnapshot(t *testing.T) {
 	t.Parallel()
@@ -132,12 +150,14 @@ func TestALogWithDamagedPagesIsRefused(t *testing.T) {
 		// A page begins with its number.
 		const page = 4096
 		used := len(bytes.TrimRight(whole, "\x00"))
+		id, err := loadIdentity(cfg.DataDir, cfg.NodeID)
+		require.NoError(t, err)
 		damaged := 0
 		for at := 2 * page; at < used; at += page {
 			data := bytes.Clone(whole)
 			data[at] ^= 1
 			require.NoError(t, os.WriteFile(boltFile(cfg), data, 0o600))
-			log, err := openLog(cfg.DataDir, cfg.LogStore, &identity{HasLog: true}, slog.New(slog.DiscardHandler))
+			log, err := openLog(cfg.DataDir, cfg.LogStore, &id, slog.New(slog.DiscardHandler))
 			if err == nil { // nobody uses that page
 				require.NoError(t, log.Close())
 				continue

@@ -77,6 +77,7 @@ func TestLostStateIsRefusedBehindATruncatedLog(t *testing.T) {
 func TestStartRefusesALogThatIsOlderThanTheState(t *testing.T) {
 	t.Parallel()
 	cfg := config(t, t.TempDir())
+	cfg.LogStore = LogStoreBolt
 	n := start(t, cfg)
 	submit(t, n, "a")
 	stop(t, n)
@@ -92,10 +93,12 @@ func TestStartRefusesALogThatIsOlderThanTheState(t *testing.T) {
 func TestStartRefusesALogThatIsMissing(t *testing.T) {
 	t.Parallel()
 	cfg := config(t, t.TempDir())
+	cfg.LogStore = LogStoreBolt
 	n := start(t, cfg)
 	submit(t, n, "a")
 	stop(t, n)
 	require.NoError(t, os.Remove(in(cfg.DataDir, logNames[LogStoreBolt])))
+	cfg.LogStore = ""
 	refused(t, cfg, "raft.db is missing", "join anew")
 	// Also where nothing else is left that would contradict it: the server has voted.
 	require.NoError(t, os.Remove(in(cfg.DataDir, store.FileName)))
@@ -107,6 +110,7 @@ func TestStartRefusesALogThatIsMissing(t *testing.T) {
 func TestStartRefusesALogOfAnotherTerm(t *testing.T) {
 	t.Parallel()
 	cfg := config(t, t.TempDir())
+	cfg.LogStore = LogStoreBolt
 	n := start(t, cfg)
 	submit(t, n, "a")
 	stop(t, n)
@@ -123,6 +127,7 @@ func TestStartRefusesALogOfAnotherTerm(t *testing.T) {
 func TestStartRefusesALogWithAHole(t *testing.T) {
 	t.Parallel()
 	cfg := config(t, t.TempDir())
+	cfg.LogStore = LogStoreBolt
 	n := start(t, cfg)
 	submitMany(t, n, "a", "b", "c")
 	stop(t, n)

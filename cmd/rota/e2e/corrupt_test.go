@@ -109,7 +109,7 @@ func (d *damaged) served(t *testing.T, before int64) {
 // make a state of it that the others do not have.
 func TestFlippedBitInTheLogIsNeverApplied(t *testing.T) {
 	t.Parallel()
-	d := damage(t)
+	d := damage(t, "--log-store", "boltdb")
 	var id uint64
 	for id = range d.truth {
 		break
