@@ -26,10 +26,7 @@ type applier struct {
 	// waiters wait for an index each.
 	waiters map[chan struct{}]uint64
 
-	clockMu   sync.Mutex
-	clock     int64     // of the last entry applied
-	clockSeen time.Time // when it was
-	lastStamp int64
+	clock stateClock
 
 	logBytes int64 // applied since the last snapshot was asked for
 	logCount int64
@@ -64,7 +61,7 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 		}
 	}
 	index, _, clock := m.Applied()
-	a.sawClock(clock)
+	a.clock.saw(clock)
 	a.wake(index)
 	if a.logBytes >= a.n.cfg.SnapshotBytes {
 		a.n.snapshotWanted(a.logBytes, a.logCount)
@@ -85,29 +82,6 @@ func (a *applier) failure() error {
 
 // applying returns for how long the batch under way has taken; 0: none is.
 func (a *applier) applying() time.Duration { return sinceUnix(a.since.Load()) }
-
-// sawClock notes the state machine's time and when it was seen.
-func (a *applier) sawClock(clock int64) {
-	a.clockMu.Lock()
-	defer a.clockMu.Unlock()
-	if clock > a.clock {
-		a.clock, a.clockSeen = clock, time.Now()
-	}
-}
-
-// now is the state machine's time: the wall clock, but never behind the time of the
-// last entry plus what has passed since. It never goes back and never stands still.
-func (a *applier) now() int64 {
-	a.clockMu.Lock()
-	defer a.clockMu.Unlock()
-	now := time.Now()
-	stamp := now.UnixNano()
-	if a.clock > 0 {
-		stamp = max(stamp, a.clock+int64(now.Sub(a.clockSeen)))
-	}
-	a.lastStamp = max(a.lastStamp, stamp)
-	return a.lastStamp
-}
 
 // waiter returns a channel that is closed when the state machine has reached index, and
 // what its caller calls when it waits no more: the index may be one that never comes.
@@ -163,7 +137,7 @@ func (a *applier) Restore(r io.ReadCloser) error {
 		return err
 	}
 	index, _, clock := a.n.state.Machine().Applied()
-	a.sawClock(clock)
+	a.clock.saw(clock)
 	a.wake(index)
 	return nil
 }

@@ -91,6 +91,8 @@ type PeerInfo struct {
 	Version         string
 	LeaderAddr      string
 	LastContact     time.Duration
+	// Clock is its wall clock; zero: it does not say.
+	Clock time.Time
 }
 
 // RaftID is how the server is called in Raft's configuration.

@@ -103,9 +103,11 @@ func (n *Node) lead(ctx context.Context) error {
 	loops := &scheduler.Loops{
 		Proposer: n, State: n.state, Fleet: n.fleet, Log: n.cfg.Log,
 		RetentionInterval: n.cfg.RetentionInterval, RetentionBytes: n.cfg.RetentionBytes,
+		Settled: n.applier.clock.settled,
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { n.promote(ctx) })
+	wg.Go(func() { n.watchClock(ctx) })
 	loops.Run(ctx)
 	wg.Wait()
 	return nil

@@ -78,7 +78,7 @@ func Start(cfg Config) (started *Node, err error) {
 	n.flusher = store.NewFlusher(n.state)
 	n.applier = &applier{n: n, waiters: map[chan struct{}]uint64{}}
 	_, _, clock := n.state.Machine().Applied()
-	n.applier.sawClock(clock)
+	n.applier.clock.saw(clock)
 	if err := n.startRaft(); err != nil {
 		return nil, err
 	}
@@ -263,7 +263,7 @@ func (n *Node) State() *store.State { return n.state }
 func (n *Node) Fleet() *scheduler.Fleet { return n.fleet }
 
 // Now is the state machine's time, Unix ns.
-func (n *Node) Now() int64 { return n.applier.now() }
+func (n *Node) Now() int64 { return n.applier.clock.now() }
 
 // NodeID is the server's node id.
 func (n *Node) NodeID() string { return n.id.NodeID }

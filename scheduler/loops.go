@@ -38,6 +38,8 @@ type Loops struct {
 	// RetentionBytes is how many bytes the state may take on disk before finished jobs
 	// are forgotten before their time, those first whose time comes first; 0: no bound.
 	RetentionBytes int64
+	// Settled says that the clock can be relied on to tell what is over. Nil: it can.
+	Settled func() bool
 }
 
 // Run runs the loops until ctx ends, and returns when all have ended.

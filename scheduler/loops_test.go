@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +19,9 @@ import (
 
 // leader applies what is proposed to a machine, one op in an entry, as a leader of one.
 type leader struct {
+	// leapt says that the clock is not settled.
+	leapt atomic.Bool
+
 	machine *fsm.Machine
 	fleet   *Fleet
 
@@ -105,6 +109,7 @@ func onLeader(t *testing.T, f func(t *testing.T, l *leader)) {
 		var wg sync.WaitGroup
 		loops := &Loops{
 			Proposer: l, State: l, Fleet: l.fleet, Log: slog.New(slog.DiscardHandler), RetentionInterval: time.Hour, RetentionBytes: roomForJobs,
+			Settled: func() bool { return !l.leapt.Load() },
 		}
 		wg.Go(func() { loops.Run(ctx) })
 		f(t, l)
@@ -321,5 +326,20 @@ func TestJobsGoBeforeTheirTimeForWantOfRoom(t *testing.T) {
 		kept := l.kept()
 		require.Len(t, kept, roomForJobs+1-collectBatch)
 		require.Equal(t, l.due[2*collectBatch], kept[0], "the first ones go first")
+	})
+}
+
+// What a clock that has leapt takes for long over may be of today.
+func TestNothingIsCleanedUpWhileTheClockIsNotSettled(t *testing.T) {
+	onLeader(t, func(t *testing.T, l *leader) {
+		l.leapt.Store(true)
+		l.end(t, &task.Spec{Handler: "h", Retention: time.Minute}, 3)
+		time.Sleep(3 * time.Hour)
+		synctest.Wait()
+		require.Len(t, l.kept(), 3)
+		l.leapt.Store(false)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Empty(t, l.kept())
 	})
 }

@@ -27,11 +27,13 @@ func (l *Loops) collect(ctx context.Context) {
 		case <-tick.C:
 		}
 		// As many batches as there are: jobs may end faster than ticks come.
-		for l.forget(ctx, l.Proposer.Now(), false) >= collectBatch {
+		for l.settled() && l.forget(ctx, l.Proposer.Now(), false) >= collectBatch {
 		}
 		l.makeRoom(ctx)
 	}
 }
+
+func (l *Loops) settled() bool { return l.Settled == nil || l.Settled() }
 
 // makeRoom forgets jobs until the rest fits, or none is left that could be forgotten.
 func (l *Loops) makeRoom(ctx context.Context) {
