@@ -166,10 +166,13 @@ func checkLimits(v *view, r *Result) {
 
 // What a server may use in the end beyond what it did before the load was harmed.
 const (
-	moreRoutines = 60
-	moreFiles    = 30
+	moreFiles = 30
+	// moreRoutines is what those files are worth: a connection with a stream has four.
+	moreRoutines = 4 * moreFiles
 	moreHeap     = 64 << 20
-	moreLog      = 64 << 20
+	// moreLog is three files of raft-wal, each of which takes its 64 MiB when it is made: the
+	// last one before a snapshot that was received, the first one behind it, and the next.
+	moreLog = 3 * 64 << 20
 )
 
 // checkUsage is L7: the first samples of the run, from whichever server used most, for one
