@@ -19,8 +19,8 @@ type applier struct {
 
 	// failed is set when an entry could not be applied: nothing behind it may be.
 	failed atomic.Bool
-	// since is when the batch under way began, Unix ns; 0: none is.
-	since atomic.Int64
+	// batch is the one under way.
+	batch stopwatch
 
 	mu sync.Mutex
 	// waiters wait for an index each.
@@ -41,8 +41,8 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 	if a.failed.Load() {
 		return out
 	}
-	a.since.Store(time.Now().UnixNano())
-	defer a.since.Store(0)
+	a.batch.start()
+	defer a.batch.stop()
 	m := a.n.state.Machine()
 	for i, l := range logs {
 		switch l.Type {
@@ -81,7 +81,7 @@ func (a *applier) failure() error {
 }
 
 // applying returns for how long the batch under way has taken; 0: none is.
-func (a *applier) applying() time.Duration { return sinceUnix(a.since.Load()) }
+func (a *applier) applying() time.Duration { return a.batch.running() }
 
 // waiter returns a channel that is closed when the state machine has reached index, and
 // what its caller calls when it waits no more: the index may be one that never comes.

@@ -27,8 +27,8 @@ type watchedLog struct {
 	fatal func(error)
 	// chunk is how many entries are deleted at once.
 	chunk uint64
-	// since is when the write under way began, Unix ns; 0: none is.
-	since atomic.Int64
+	// write is the one under way.
+	write stopwatch
 	// full says that the last write found no space.
 	full atomic.Bool
 	// cut says that the end of the log was deleted, and nothing was appended since.
@@ -44,9 +44,9 @@ func (w *watchedLog) StoreLog(l *raft.Log) error { return w.StoreLogs([]*raft.Lo
 // holds, and trying again would make it look well: the process ends. For want of space
 // nothing was written; raft steps back, and goes on when there is space again.
 func (w *watchedLog) StoreLogs(logs []*raft.Log) error {
-	w.since.Store(time.Now().UnixNano())
+	w.write.start()
 	err := w.LogStore.StoreLogs(logs)
-	w.since.Store(0)
+	w.write.stop()
 	w.full.Store(store.IsDiskFull(err))
 	switch {
 	case err == nil:
@@ -106,12 +106,4 @@ func (w *watchedLog) deleteEnd(first, last uint64) error {
 }
 
 // writing returns for how long the write under way has taken; 0: none is.
-func (w *watchedLog) writing() time.Duration { return sinceUnix(w.since.Load()) }
-
-// sinceUnix is the time since a moment in Unix ns; 0 since 0.
-func sinceUnix(ns int64) time.Duration {
-	if ns == 0 {
-		return 0
-	}
-	return time.Since(time.Unix(0, ns))
-}
+func (w *watchedLog) writing() time.Duration { return w.write.running() }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -72,9 +71,9 @@ type proposer struct {
 	closed   bool
 
 	flights chan flight
-	// since is when the entry in flight that is waited for was sent, Unix ns; 0: none is.
-	since atomic.Int64
-	wg    sync.WaitGroup
+	// flight is the entry that is waited for, since it was sent.
+	flight stopwatch
+	wg     sync.WaitGroup
 }
 
 type flight struct {
@@ -177,9 +176,9 @@ func (p *proposer) send() {
 
 func (p *proposer) receive() {
 	for f := range p.flights {
-		p.since.Store(f.sent.UnixNano())
+		p.flight.startedAt(f.sent)
 		err := f.future.Error()
-		p.since.Store(0)
+		p.flight.stop()
 		if err != nil {
 			p.finish(f.proposals, nil, p.n.proposalError(err))
 			continue
@@ -319,7 +318,7 @@ func (n *Node) pushBack() error {
 	}
 	// What is in flight then may yet be committed. What is new should not wait behind it
 	// for an answer that says less.
-	if stalled := sinceUnix(n.proposer.since.Load()); stalled > n.cfg.StallTimeout {
+	if stalled := n.proposer.flight.running(); stalled > n.cfg.StallTimeout {
 		return &task.Error{Kind: task.KindExhausted, Msg: fmt.Sprintf("no majority of the servers has stored anything for %v: %s", stalled.Round(time.Second), lookAtDisks), RetryAfter: time.Second}
 	}
 	return nil
