@@ -76,7 +76,7 @@ chaos: build ## Harm clusters of three and five servers in every way, with every
 .PHONY: chaos-short
 chaos-short: build ## The most telling faults, on three servers: under four minutes
 	$(CHAOS) --log-store boltdb,wal --time-limit 9s --nemesis-interval 1500ms --workload queue,register,idempotent,stream,serial \
-		--nemesis kill,power-torn,pause:primaries,partition:majority,power,partition:oneway,wipe,disk:eio,conn-reset
+		--nemesis kill,power-torn,pause:primaries,partition:majority,power,partition:oneway,wipe,disk:eio,conn-reset,disk:bitflip,partition:ring,leader-transfer,worker-kill
 
 .PHONY: chaos-soak
 chaos-soak: build ## Harm clusters for HOURS, with new seeds all the time
