@@ -103,8 +103,15 @@ func checkTokens(v *view, r *Result) {
 		}
 		byTask[g.taskID][g.attempt] = max(token, byTask[g.taskID][g.attempt])
 	}
+	started := map[uint64]bool{}
 	for _, l := range v.ledger {
 		see(l.Token, grant{taskID{l.Job, l.Index}, l.Attempt}, "the ledger")
+		if l.What == "start" {
+			if started[l.Token] {
+				r.problem("task %d.%d was started twice under token %d", l.Job, l.Index, l.Token)
+			}
+			started[l.Token] = true
+		}
 	}
 	holders := map[uint64]history.Grant{}
 	for _, g := range v.grants {

@@ -53,12 +53,28 @@ func All() []Mutant {
 			}},
 		},
 		{
-			Name: "old-leader-goes-on", About: "a deposed leader goes on and keeps the leases of its workers alive",
-			Check: "S6", Workload: "serial", Nemesis: "partition:primaries", Rate: 20, TimeLimit: 60 * time.Second, Interval: 7 * time.Second,
+			Name: "old-leader-assigns", About: "a leader gives tasks out before the log has them, and so does one that was deposed",
+			Check: "S5", Workload: "retry-lease", Nemesis: "partition:primaries", TimeLimit: 20 * time.Second,
 			edits: []edit{
-				{"", "node/leader.go", "case leading := <-n.notify:\n", "case leading := <-n.notify:\n\t\t\tif !leading {\n\t\t\t\tcontinue\n\t\t\t}\n"},
-				{"", "transport/session.go", "if !b.Exclusive {", "if b != nil {"},
+				{
+					"", "scheduler/loops.go", "func (l *Loops) grant(ctx context.Context, plan []*logpb.Assign) {\n",
+					"func (l *Loops) grant(ctx context.Context, plan []*logpb.Assign) {\n\tnext := l.State.Machine().NextToken()\n\tfor _, a := range plan {\n\t\tt, _ := l.State.Machine().Task(a.Job, a.First)\n" +
+						"\t\tl.Fleet.Granted(fsm.Grant{Session: a.Session, Job: a.Job, First: a.First, Count: a.Count, TokenOffset: int64(next) - int64(a.First), Attempt: t.Attempt + 1})\n" +
+						"\t\tnext += uint64(a.Count)\n\t}\n",
+				},
+				{
+					"", "fsm/machine.go", "// SetObserver makes",
+					"// NextToken is the token of the next grant.\nfunc (m *Machine) NextToken() uint64 {\n\tm.mu.RLock()\n\tdefer m.mu.RUnlock()\n\treturn m.nextToken\n}\n\n// SetObserver makes",
+				},
 			},
+		},
+		{
+			Name: "guard-asleep", About: "nobody ends the serial commands of an agent that is paused",
+			Check: "S6", Workload: "serial", Nemesis: "worker-pause", Rate: 40, Interval: 5 * time.Second, TimeLimit: 40 * time.Second,
+			edits: []edit{{
+				"", "worker/guardenforce.go", "case p.request.exclusive && left <= 0:\n",
+				"case p.request.exclusive && left <= 0:\n\t\t\twait = enforceTick\n\t\tcase p.request.exclusive && left <= -time.Hour:\n",
+			}},
 		},
 		{
 			Name: "cancel-ignored", About: "a cancel is acknowledged and forgotten",
@@ -103,14 +119,14 @@ func All() []Mutant {
 		{
 			Name: "snapshot-unchecked", About: "what was damaged on its way in a snapshot is taken for what it was",
 			Check: "S18", Workload: "snapshot", Nemesis: "snapshot-install", TimeLimit: 25 * time.Second,
-			// The first snapshot that a leader sends is damaged on its way; the product refuses it.
+			// Every other snapshot is damaged on its way; the product refuses those.
 			faults: []edit{
 				{"", "fsm/store/stream.go", "\t\"crypto/sha256\"\n", "\t\"bytes\"\n\t\"crypto/sha256\"\n"},
 				{"", "fsm/store/stream.go", "tx.WriteTo(io.MultiWriter(w, sum))", "tx.WriteTo(io.MultiWriter(damaged(w), sum))"},
 				{
 					"", "fsm/store/stream.go", "// Receive writes",
 					"type damage struct{ io.Writer }\n\nfunc (d damage) Write(p []byte) (int, error) {\n\treturn d.Writer.Write(bytes.ReplaceAll(p, []byte(\"snapshot-\"), []byte(\"snapshoT-\")))\n}\n\n" +
-						"var sent int\n\nfunc damaged(w io.Writer) io.Writer {\n\tif sent++; sent == 1 {\n\t\treturn damage{w}\n\t}\n\treturn w\n}\n\n// Receive writes",
+						"var sent int\n\nfunc damaged(w io.Writer) io.Writer {\n\tif sent++; sent%2 == 1 {\n\t\treturn damage{w}\n\t}\n\treturn w\n}\n\n// Receive writes",
 				},
 			},
 			edits: []edit{
