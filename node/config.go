@@ -30,7 +30,7 @@ type Config struct {
 	RaftListener net.Listener
 	// RaftTransport replaces the TCP transport, in simulations.
 	RaftTransport raftTransport
-	// LogStore is LogStoreWAL or LogStoreBolt. Default: what the folder has, LogStoreWAL
+	// LogStore is LogStoreBolt or LogStoreWAL. Default: what the folder has, LogStoreBolt
 	// for a new one.
 	LogStore string
 	// Stores replaces the log's and stable store's file, in simulations.

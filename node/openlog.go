@@ -32,10 +32,10 @@ func logStoreOf(dir string, id identity) string {
 	if id.LogStore != "" {
 		return id.LogStore
 	}
-	if _, err := os.Stat(filepath.Join(dir, logNames[LogStoreBolt])); err == nil {
-		return LogStoreBolt
+	if _, err := os.Stat(filepath.Join(dir, logNames[LogStoreWAL])); err == nil {
+		return LogStoreWAL
 	}
-	return LogStoreWAL
+	return LogStoreBolt
 }
 
 // logStore is a log on disk, with raft's term and vote.

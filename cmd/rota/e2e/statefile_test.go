@@ -242,12 +242,12 @@ func TestForeignAndPartialFilesAreRefused(t *testing.T) {
 			require.NoError(t, os.WriteFile(d.file(), bytes.Repeat([]byte("nonsense"), 8192), 0o600))
 		}, []string{stateFile, "Move"}},
 		"without its log": {func(t *testing.T) {
-			require.NoError(t, os.RemoveAll(filepath.Join(d.dataDir(d.victim), logFolder)))
-		}, []string{logFolder}},
+			require.NoError(t, os.RemoveAll(filepath.Join(d.dataDir(d.victim), logFile)))
+		}, []string{logFile}},
 		"without its log and state": {func(t *testing.T) {
-			require.NoError(t, os.RemoveAll(filepath.Join(d.dataDir(d.victim), logFolder)))
+			require.NoError(t, os.RemoveAll(filepath.Join(d.dataDir(d.victim), logFile)))
 			require.NoError(t, os.Remove(d.file()))
-		}, []string{logFolder}},
+		}, []string{logFile}},
 		"without its identity": {func(t *testing.T) {
 			require.NoError(t, os.Remove(filepath.Join(d.dataDir(d.victim), "node.json")))
 		}, []string{"node.json"}},
@@ -269,8 +269,8 @@ func TestForeignAndPartialFilesAreRefused(t *testing.T) {
 	})
 }
 
-// logFolder is what keeps the log where nothing else was asked for.
-const logFolder = "raft-wal"
+// logFile is what keeps the log where nothing else was asked for.
+const logFile = "raft.db"
 
 // used is how many bytes of a file come before the zeros at its end: it is larger than
 // what is in it.
