@@ -32,6 +32,10 @@ func (v *view) windows() []window {
 		w := window{Fault: f.Value, from: f.Op.Time, to: v.end, op: f.Op.Index}
 		if i < len(v.heals) {
 			w.to, w.Effect = v.heals[i].Op.Time, v.heals[i].Value.Effect
+			// Some faults choose whom they hit while they last.
+			if heal := v.heals[i].Value; len(heal.Targets) > len(w.Targets) {
+				w.Targets = heal.Targets
+			}
 		}
 		all = append(all, w)
 	}
