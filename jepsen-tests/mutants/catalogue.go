@@ -57,8 +57,8 @@ func All() []Mutant {
 			Check: "S5", Workload: "retry-lease", Nemesis: "partition:primaries", TimeLimit: 20 * time.Second,
 			edits: []edit{
 				{
-					"", "scheduler/loops.go", "func (l *Loops) grant(ctx context.Context, plan []*logpb.Assign) {\n",
-					"func (l *Loops) grant(ctx context.Context, plan []*logpb.Assign) {\n\tnext := l.State.Machine().NextToken()\n\tfor _, a := range plan {\n\t\tt, _ := l.State.Machine().Task(a.Job, a.First)\n" +
+					"", "scheduler/loops.go", "func (l *Loops) grant(ctx context.Context, plan *logpb.Op) {\n",
+					"func (l *Loops) grant(ctx context.Context, plan *logpb.Op) {\n\tnext := l.State.Machine().NextToken()\n\tfor _, a := range plan.GetApplyPlan().GetAssign() {\n\t\tt, _ := l.State.Machine().Task(a.Job, a.First)\n" +
 						"\t\tl.Fleet.Granted(fsm.Grant{Session: a.Session, Job: a.Job, First: a.First, Count: a.Count, TokenOffset: int64(next) - int64(a.First), Attempt: t.Attempt + 1})\n" +
 						"\t\tnext += uint64(a.Count)\n\t}\n",
 				},
