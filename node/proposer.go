@@ -49,13 +49,20 @@ const (
 	// enqueueTimeout bounds how long an entry waits for raft's own queue.
 	enqueueTimeout = time.Second
 	retryDelay     = 50 * time.Millisecond
+	// maxSubmitWait bounds how long a submit waits for the log. It is half of the 10 s
+	// after which clients send a request again: where the lane takes longer than that to
+	// clear, the log would be filled with what nobody waits for any more, and no answer
+	// would ever be in time.
+	maxSubmitWait = 5 * time.Second
 )
 
 // proposal is an op on its way to the log. done is called once, from the proposer.
 type proposal struct {
 	op   *logpb.Op
 	size int
-	done func(fsm.Result, error)
+	// since is when it began to wait.
+	since time.Time
+	done  func(fsm.Result, error)
 }
 
 // proposer makes entries of what waits. There is no timer: while a few entries are in
@@ -102,7 +109,7 @@ func (p *proposer) propose(op *logpb.Op, done func(fsm.Result, error)) {
 	case len(p.lanes[l]) >= laneOps || p.bytes[l]+size > laneBytes && len(p.lanes[l]) > 0:
 		err = &task.Error{Kind: task.KindExhausted, Msg: "too many requests wait for the log; try again", RetryAfter: retryDelay}
 	default:
-		p.lanes[l] = append(p.lanes[l], proposal{op, size, done})
+		p.lanes[l] = append(p.lanes[l], proposal{op, size, time.Now(), done})
 		p.bytes[l] += size
 	}
 	p.mu.Unlock()
@@ -114,24 +121,56 @@ func (p *proposer) propose(op *logpb.Op, done func(fsm.Result, error)) {
 }
 
 // take waits for work and for room in flight, and returns what makes the next entry;
-// nil once the proposer is closed and empty.
+// nil once the proposer is closed and empty. Submits that have waited for too long are
+// refused meanwhile: they never left this server, so that is sure.
 func (p *proposer) take() []proposal {
+	for {
+		batch, late := p.next()
+		for _, l := range late {
+			l.done(fsm.Result{}, &task.Error{
+				Kind: task.KindExhausted, RetryAfter: retryDelay,
+				Msg: fmt.Sprintf("the request has waited %v for the log; try again", maxSubmitWait),
+			})
+		}
+		if len(late) == 0 {
+			return batch
+		}
+	}
+}
+
+// next waits, and returns what makes the next entry, or submits that are too late for one.
+func (p *proposer) next() (batch, late []proposal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
+		if late = p.late(time.Now()); len(late) > 0 {
+			return nil, late
+		}
 		waiting := 0
 		for l := range p.lanes {
 			waiting += len(p.lanes[l])
 		}
 		switch {
 		case p.closed && waiting == 0:
-			return nil
+			return nil, nil
 		case waiting > 0 && p.inFlight < p.n.cfg.EntriesInFlight:
 			p.inFlight++
-			return p.batch()
+			return p.batch(), nil
 		}
 		p.changed.Wait()
 	}
+}
+
+// late takes the submits from their lane that have waited for too long. mu is held.
+func (p *proposer) late(now time.Time) []proposal {
+	q := p.lanes[submitLane]
+	k := 0
+	for k < len(q) && now.Sub(q[k].since) > maxSubmitWait {
+		p.bytes[submitLane] -= q[k].size
+		k++
+	}
+	p.lanes[submitLane] = q[k:]
+	return q[:k:k]
 }
 
 // batch takes from the lanes in their order, up to the size of an entry.

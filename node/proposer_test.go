@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
@@ -153,6 +155,34 @@ func TestLanesAreBounded(t *testing.T) {
 		requireExhausted(t, p, op)
 		p.batch()
 		queue(t, p, op)
+	})
+}
+
+// A lane that takes longer to clear than clients wait would be full of what nobody waits
+// for any more: each client sends its request again, and none is ever answered in time.
+func TestSubmitsThatWaitTooLongForTheLogAreRefusedAndNotProposed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := idle()
+		p.n.cfg.EntriesInFlight = 1
+		var refused []error
+		for range 3 {
+			p.propose(sized(aSubmit(), 1000), func(_ fsm.Result, err error) { refused = append(refused, err) })
+		}
+		queue(t, p, aReport())
+		time.Sleep(maxSubmitWait + time.Millisecond)
+		queue(t, p, aSubmit())
+
+		require.Equal(t, []string{"*logpb.Op_Report", "*logpb.Op_Submit"}, kinds(p.take()))
+		require.Len(t, refused, 3)
+		for _, err := range refused {
+			var e *task.Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, task.KindExhausted, e.Kind)
+			require.Positive(t, e.RetryAfter)
+		}
+		require.Zero(t, p.bytes[submitLane])
+		require.Empty(t, p.lanes[submitLane])
 	})
 }
 
