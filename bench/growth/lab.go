@@ -171,7 +171,7 @@ func (l *lab) throughput(ctx context.Context, warm *client.Job) (float64, error)
 func receive(ctx context.Context, job *client.Job) (count int, err error) {
 	for r, err := range job.AsCompleted(ctx) {
 		if err == nil && r.State != task.Succeeded {
-			err = fmt.Errorf("task %d.%d %s: %s", job.ID(), r.Index, r.State, r.Error)
+			err = fmt.Errorf("task %d.%d %s in attempt %d: %s %s", job.ID(), r.Index, r.State, r.Attempt, r.Reason, r.Error)
 		}
 		if err != nil {
 			return count, err

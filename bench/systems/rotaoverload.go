@@ -28,6 +28,8 @@ const (
 	// that wait for the log and 256 MiB of changes that wait for the disk, at twice their
 	// size as Go's heap goes, and as much again for what is being received and sent.
 	overloadRSS = 1 << 30
+	// statusTimeout bounds the question who leads when all is over.
+	statusTimeout = 10 * time.Second
 	// maxOverloadErrors bounds the errors that are told of clients.
 	maxOverloadErrors = 5
 )
@@ -122,12 +124,19 @@ func (r *Rota) overload(ctx context.Context, load *harness.Load) (harness.Measur
 		errs = append(errs, err)
 		m.Overload.PeakRSS = max(m.Overload.PeakRSS, peak)
 	}
-	after, err := r.client.Status(ctx)
+	// What became of the cluster is told of an overload that did not end in time, too.
+	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), statusTimeout)
+	defer cancel()
+	after, err := r.client.Status(asking)
 	m.Overload.LeaderChanges = after.Term - min(before.Term, after.Term)
 	if errs = append(errs, err); seen.count == 0 {
 		errs = append(errs, fmt.Errorf("the cluster took all that %d clients gave it and refused nothing: that is no overload; use more --clients", load.Clients))
 	}
-	return m, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return m, fmt.Errorf("%d tasks had their result, %d submits were refused and %d came twice, a server took %d MB at most, and the leader changed %d times: %w",
+			m.Tasks, seen.count, seen.resent, m.Overload.PeakRSS/1e6, m.Overload.LeaderChanges, err)
+	}
+	return m, nil
 }
 
 // overloadClients are the SDK clients of an overload, which closeAll closes.
