@@ -46,6 +46,7 @@ func (c *checker) failf(format string, args ...any) {
 
 func (c *checker) job(j *job) {
 	var seen task.Counts
+	sum := uint64(0)
 	live, done := uint32(0), uint32(0)
 	serialHeld := 0
 	for n, p := range j.pages {
@@ -74,6 +75,7 @@ func (c *checker) job(j *job) {
 				continue
 			}
 			live++
+			sum += s.hash(i)
 			c.liveTask(j, i, s)
 			if state.Held() {
 				serialHeld++
@@ -84,6 +86,10 @@ func (c *checker) job(j *job) {
 		}
 	}
 	c.live += uint64(live)
+	// The hash of an outcome is not kept, so this can be told before there is any only.
+	if j.received == 0 && sum != j.sum {
+		c.failf("job %d has the digest %x of its tasks, they have %x", j.id, j.sum, sum)
+	}
 	for _, s := range j.segments {
 		if s.first+s.count > j.received {
 			c.failf("job %d: segment of cursors %d+%d behind the last, %d", j.id, s.first, s.count, j.received)

@@ -90,6 +90,7 @@ func (r *replica) compareAll() {
 	for _, j := range r.w.model.JobList() {
 		r.compareJob(j)
 	}
+	r.compareView()
 	sessions := r.m.Sessions()
 	if len(sessions) != len(r.w.model.Sessions) {
 		r.w.problem("%s has %d sessions, the model %d", r.name, len(sessions), len(r.w.model.Sessions))
@@ -103,6 +104,40 @@ func (r *replica) compareAll() {
 		})
 		if want := r.w.model.Held(s.Id); !slices.Equal(want, got) || int(s.Assigned) != len(want) {
 			r.w.problem("%s: session %d holds %v (%d), the model says %v", r.name, s.Id, got, s.Assigned, want)
+		}
+	}
+}
+
+// compareView checks that a view shows what can be granted and nothing else, in order.
+func (r *replica) compareView() {
+	now := r.stamp() // it may have looked at its timers by then
+	seen := map[uint64]bool{}
+	for _, class := range r.m.View(now, "").Classes {
+		for i, v := range class.Jobs {
+			seen[v.ID] = true
+			j := r.w.model.Jobs[v.ID]
+			if j == nil || !j.Grantable(v.Ranges[0].First, now) {
+				r.w.problem("%s: job %d stands in line with %v, and cannot be granted", r.name, v.ID, v.Ranges)
+				return
+			}
+			if i == 0 {
+				continue
+			}
+			if before := r.w.model.Jobs[class.Jobs[i-1].ID]; before.Spec.Priority < j.Spec.Priority || before.Spec.Priority == j.Spec.Priority && before.ID > j.ID {
+				r.w.problem("%s: job %d stands in line before job %d", r.name, before.ID, j.ID)
+			}
+		}
+	}
+	for _, j := range r.w.model.JobList() {
+		some := false
+		for i, t := range j.Tasks {
+			if waits := t.State == task.Pending || t.State == task.Scheduled; waits && j.Grantable(uint32(i), now) {
+				some = true
+				break
+			}
+		}
+		if some != seen[j.ID] {
+			r.w.problem("%s: job %d can be granted: %v, stands in line: %v", r.name, j.ID, some, seen[j.ID])
 		}
 	}
 }

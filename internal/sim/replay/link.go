@@ -203,10 +203,12 @@ func (l *link) report(groups []*logpb.ReportGroup, run time.Duration, answer fun
 		}
 	}
 	l.t.fleet.Ran(l.session, n, run)
-	l.t.looks.stirred = true
+	l.t.looks.unsettled++
 	op := &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: l.session, Groups: groups}}}
 	l.t.propose(op, func(res fsm.Result, err error) {
+		l.t.looks.unsettled--
 		if err != nil {
+			l.t.looks.stirred = true
 			l.snap()
 			return
 		}

@@ -20,6 +20,8 @@ const (
 	// retentionLook is how often it is looked for what may be forgotten.
 	retentionLook = time.Second
 	collectBatch  = 16
+	// soon is how late the allocation loop may be at a timer: it never sleeps for less.
+	soon = time.Millisecond
 )
 
 // looks is where a leader's loops are.
@@ -32,9 +34,15 @@ type looks struct {
 	// slept and stamped are when it fell asleep, on the true and on the leader's clock.
 	slept   time.Duration
 	stamped int64
+	// alarm is until when it sleeps at most, on the leader's clock.
+	alarm int64
+	// checked is the index up to which it was checked that nothing should have woken it.
+	checked uint64
 	// blind: it sleeps for idleLook, for no timer and nobody's work. What it finds then
-	// should have woken it, unless stirred: run times have made workers take more.
+	// should have woken it, unless the run times of reports that are not committed, or never
+	// were, have made workers take more.
 	blind, stirred bool
+	unsettled      int
 
 	lastLease time.Duration
 }
@@ -52,6 +60,25 @@ func (t *tenure) woken() {
 	if t.looks.asleep && t.fleet.Woken() {
 		t.looks.asleep = false
 		t.w.after(0, func() { t.allocate(false) })
+	}
+	if index := t.r.m.AppliedIndex(); index != t.looks.checked && t.looks.asleep && !t.deposed {
+		t.looks.checked = index
+		t.checkAsleep()
+	}
+}
+
+// checkAsleep checks, where an entry has not woken the loop, that it had no reason to.
+func (t *tenure) checkAsleep() {
+	l := &t.looks
+	if _, next := t.r.m.Due(l.stamped, 1); next != 0 && next+int64(soon) < l.alarm {
+		t.w.problem("term %d: the allocation loop sleeps until %d, though a timer is due at %d", t.term, l.alarm, next)
+	}
+	if l.stirred || l.unsettled > 0 || t.w.counts.Entries%4 != 0 {
+		return // not each time: to look changes what a machine knows of its timers
+	}
+	var fresh scheduler.Allocator
+	if plan, _ := fresh.Plan(t.r.m, t.fleet, l.stamped); plan != nil {
+		t.w.problem("term %d: the allocation loop sleeps, and nobody wakes it for %v", t.term, plan)
 	}
 }
 
@@ -106,6 +133,7 @@ func (t *tenure) sleep(now, next int64) {
 	d := scheduler.IdleFor(now, next)
 	l := &t.looks
 	l.asleep, l.slept, l.stamped, l.stirred, l.blind = true, t.w.now, now, false, d == idleLook
+	l.alarm = now + int64(d)
 	l.naps++
 	nap := l.naps
 	t.w.after(d, func() {
@@ -121,7 +149,7 @@ func (t *tenure) sleep(now, next int64) {
 func (t *tenure) found(overslept bool, op *logpb.Op, now int64) {
 	l := &t.looks
 	jumped := now-l.stamped > int64(t.w.now-l.slept) // an entry has brought another clock
-	if overslept && l.blind && !l.stirred && !jumped && !t.deposed {
+	if overslept && l.blind && !l.stirred && l.unsettled == 0 && !jumped && !t.deposed {
 		t.w.problem("term %d: nobody woke the allocation loop for %v", t.term, op)
 	}
 }
@@ -224,6 +252,9 @@ func (w *world) checkIdle(t *tenure, now int64) {
 	for _, j := range w.model.JobList() {
 		if j.Finished != 0 {
 			continue
+		}
+		if j.ExpireAt > 0 && j.ExpireAt <= now || j.Open && j.LastAppend+int64(task.OpenTimeout) <= now {
+			w.problem("term %d: the allocation loop is idle, though job %d has expired", t.term, j.ID)
 		}
 		for i := range j.Tasks {
 			if s := j.Tasks[i].State; s != task.Pending && s != task.Scheduled || !j.Grantable(uint32(i), now) {

@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
 )
 
 const (
@@ -60,6 +64,37 @@ func (w *world) makeTrouble() {
 	w.after(w.between(20*time.Millisecond, time.Second), w.makeTrouble)
 }
 
+// planBlindly proposes what a leader might once have meant to: any tasks to anybody, and the
+// end of jobs whose time has not come.
+func (w *world) planBlindly() {
+	if w.healed || !w.nature.stale {
+		return
+	}
+	if t := w.tenure; t != nil {
+		plan := &logpb.ApplyPlan{}
+		for range 1 + w.below(3) {
+			job, ok := w.ledger.aJob()
+			if !ok {
+				break
+			}
+			session := w.model.NextSession - min(w.model.NextSession, uint64(w.below(8)))
+			plan.Assign = append(plan.Assign, &logpb.Assign{Job: job, First: uint32(w.below(5)), Count: uint32(1 + w.below(8)), Session: session})
+		}
+		op := &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: plan}}
+		if job, ok := w.ledger.aJob(); ok {
+			switch w.below(8) {
+			case 0: // what is not over, or not for long enough, must stay
+				key := &logpb.KeyRef{Queue: task.DefaultQueue, Key: fmt.Sprintf("c1-%d", 1+w.below(40))}
+				op.Op = &logpb.Op_Collect{Collect: &logpb.Collect{Jobs: []uint64{job}, Keys: []*logpb.KeyRef{key}}}
+			case 1:
+				op.Op = &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: []uint64{job}}}
+			}
+		}
+		t.propose(op, func(fsm.Result, error) {})
+	}
+	w.after(w.between(20*time.Millisecond, 600*time.Millisecond), w.planBlindly)
+}
+
 // whole says that no server is in trouble: one at a time.
 func (w *world) whole() bool {
 	for _, r := range w.replicas {
@@ -106,6 +141,9 @@ func (w *world) heal() {
 	}
 	for _, wk := range w.workers {
 		wk.resume()
+		if p := wk.proc; p != nil {
+			p.endEndless()
+		}
 		wk.start()
 	}
 	w.after(quiet, w.drain)

@@ -339,10 +339,30 @@ func (p *process) settled(some []*attempt, x []fsm.Exception) {
 func (p *process) leave() {
 	p.leaving = true
 	p.w.tracef("%s leaves", p.wk.id)
+	if p.link != nil && !p.holdsExclusive() && p.w.chance(40) {
+		// It does not wait for what it runs: that goes to others, and is no loss.
+		p.link.up(p.link.goodbye)
+		return
+	}
 	for _, a := range slices.Clone(p.order) {
 		p.stop(a.attemptKey)
 	}
 	p.sayGoodbye()
+}
+
+// endEndless ends what would run for ever, but for what its servers want ended: they have to
+// say so.
+func (p *process) endEndless() {
+	for _, a := range slices.Clone(p.order) {
+		j := p.w.model.Jobs[a.Job]
+		if !a.endless || a.state != runs {
+			continue
+		}
+		if j != nil && j.Tasks[a.Index].Token == a.token && j.Tasks[a.Index].State == task.Stopping {
+			continue
+		}
+		p.end(a, task.OutcomeSucceeded, task.NoReason)
+	}
 }
 
 func (p *process) sayGoodbye() {

@@ -19,6 +19,8 @@ type attempt struct {
 	// silent: nothing is to be reported, the task is another worker's.
 	silent bool
 	ending bool
+	// endless: it runs until it is told to end.
+	endless bool
 	// began and ended are when it ran; over says that it runs no more.
 	began, ended time.Duration
 	over         bool
@@ -158,24 +160,29 @@ func (p *process) start(a *attempt) {
 		outcome = task.OutcomeStopped
 	}
 	p.w.tracef("%s runs %v under %d", p.wk.id, a.ID, a.token)
-	p.w.after(d, func() {
-		if p.dead || a.over {
-			return
-		}
-		p.physicalEnd(a)
-		if p.w.nature.poison && a.Job%8 == 3 && a.Index == 0 {
-			p.wk.die(false) // it kills its agent, wherever it runs
-			p.w.after(p.w.between(0, lease), p.wk.start)
-			return
-		}
-		p.agent(func() {
-			p.finish(a, outcome, reason)
-			p.startMore()
-		})
-	})
+	if a.endless = !p.w.healed && p.w.chance(1); !a.endless {
+		p.w.after(d, func() { p.end(a, outcome, reason) })
+	}
 	if a.exclusive {
 		p.guard(a)
 	}
+}
+
+// end is the end of an attempt in its own time.
+func (p *process) end(a *attempt, outcome task.Outcome, reason task.Reason) {
+	if p.dead || a.over {
+		return
+	}
+	p.physicalEnd(a)
+	if p.w.nature.poison && a.Job%8 == 3 && a.Index == 0 {
+		p.wk.die(false) // it kills its agent, wherever it runs
+		p.w.after(p.w.between(0, lease), p.wk.start)
+		return
+	}
+	p.agent(func() {
+		p.finish(a, outcome, reason)
+		p.startMore()
+	})
 }
 
 // guard kills an exclusive attempt when the lease that its agent knows of is about to end,
