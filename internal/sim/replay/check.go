@@ -174,6 +174,7 @@ func (r *replica) compareJob(j *sim.Job) {
 // finish is the end of a run: everything is looked at on every replica, once as it is and once
 // as it comes back from its disk and the log, and then forgotten.
 func (w *world) finish() {
+	w.checkPlace()
 	for range 2 {
 		for _, r := range w.replicas {
 			if r.catchUp(); len(w.problems) > 0 {
@@ -200,6 +201,28 @@ func (w *world) finish() {
 		w.forgetAll()
 	}
 	w.over = true
+}
+
+// checkPlace checks that, with everybody idle, tasks would find places at once: what was
+// reserved for others is free again.
+func (w *world) checkPlace() {
+	const most = 16 // that are placed with a submit
+	spec := &task.Spec{Handler: "work"}
+	spec.SetDefaults()
+	want := uint32(0)
+	for _, wk := range w.workers {
+		want += wk.slots
+	}
+	want = min(want, most)
+	assigns, release := w.tenure.fleet.Place(w.tenure.r.m, spec, want)
+	defer release()
+	placed := uint32(0)
+	for _, a := range assigns {
+		placed += a.Count
+	}
+	if placed < want {
+		w.problem("everybody is idle, and of %d tasks only %d find a place", want, placed)
+	}
 }
 
 // settle holds what was acknowledged against what is in the log.

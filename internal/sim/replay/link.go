@@ -216,6 +216,17 @@ func (l *link) report(groups []*logpb.ReportGroup, run time.Duration, answer fun
 	})
 }
 
+// lastWords is a goodbye that its sender does not live to see answered.
+func (l *link) lastWords() {
+	if l.arrives() {
+		l.w.after(l.w.latency(), func() {
+			if !l.t.ended {
+				l.t.propose(closeOp(l.session, true), func(fsm.Result, error) {})
+			}
+		})
+	}
+}
+
 // goodbye is a worker's wish to end its session.
 func (l *link) goodbye() {
 	l.t.propose(closeOp(l.session, true), func(fsm.Result, error) { l.snap() })

@@ -253,7 +253,9 @@ func (w *world) checkIdle(t *tenure, now int64) {
 		if j.Finished != 0 {
 			continue
 		}
-		if j.ExpireAt > 0 && j.ExpireAt <= now || j.Open && j.LastAppend+int64(task.OpenTimeout) <= now {
+		c := j.Counts()
+		waits := j.Open || c.Final()+c.Held() < j.Total()
+		if waits && j.ExpireAt > 0 && j.ExpireAt <= now || j.Open && j.LastAppend+int64(task.OpenTimeout) <= now {
 			w.problem("term %d: the allocation loop is idle, though job %d has expired", t.term, j.ID)
 		}
 		for i := range j.Tasks {

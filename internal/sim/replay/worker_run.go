@@ -175,7 +175,11 @@ func (p *process) end(a *attempt, outcome task.Outcome, reason task.Reason) {
 	}
 	p.physicalEnd(a)
 	if p.w.nature.poison && a.Job%8 == 3 && a.Index == 0 {
-		p.wk.die(false) // it kills its agent, wherever it runs
+		// It ends its agent, wherever it runs. A goodbye before that is no loss.
+		if p.link != nil && !p.leaving && p.w.chance(50) {
+			p.link.lastWords()
+		}
+		p.wk.die(false)
 		p.w.after(p.w.between(0, lease), p.wk.start)
 		return
 	}
