@@ -7,9 +7,11 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
 )
 
 // FuzzReceive: whatever a peer sends, receiving it does not panic, takes nothing but a
@@ -44,6 +46,63 @@ func FuzzReceive(f *testing.F) {
 		require.NoError(t, err)
 		require.Empty(t, left)
 	})
+}
+
+// FuzzDamagedFile: wherever a file is damaged, opening and reading it does not panic, and what
+// is served is what was written. How bbolt's pages hang together is left out, as in
+// TestADamagedFileIsNeverServed: damage is done to keys and values.
+func FuzzDamagedFile(f *testing.F) {
+	content, want := filledFile(f)
+	stored := storedIn(f, content)
+	dir := f.TempDir()
+	path := filepath.Join(dir, FileName)
+	for i := range stored {
+		f.Add(uint16(i), uint16(0), []byte{1}, uint16(i+1), uint16(9), []byte{0x80, 0xff})
+	}
+	f.Add(uint16(3), uint16(12), []byte{0, 0, 0, 0}, uint16(5), uint16(12), []byte{0, 0, 0, 1})
+	f.Fuzz(func(t *testing.T, first, at uint16, xor []byte, second, at2 uint16, xor2 []byte) {
+		damaged := damage(content, stored, first, at, xor)
+		damaged = damage(damaged, stored, second, at2, xor2)
+		require.NoError(t, os.WriteFile(path, damaged, 0o600))
+		got, err := readDamaged(t, dir)
+		if bytes.Equal(damaged, content) {
+			require.NoError(t, err)
+		}
+		if err == nil {
+			require.Equal(t, want, got)
+		}
+	})
+}
+
+// storedIn returns each key with its value, as they stand in a file.
+func storedIn(t testing.TB, content []byte) (stored [][]byte) {
+	t.Helper()
+	b, err := bolt.Open(filepath.Join(copyOf(t, content), FileName), 0o600, boltOptions())
+	require.NoError(t, err)
+	require.NoError(t, b.View(func(tx *bolt.Tx) error {
+		for _, bucket := range allBuckets {
+			err := tx.Bucket(bucket).ForEach(func(k, v []byte) error {
+				stored = append(stored, append(bytes.Clone(k), v...))
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	require.NoError(t, b.Close())
+	return stored
+}
+
+// damage changes bytes of one of what is stored, from one on, in every copy of it.
+func damage(content []byte, stored [][]byte, which, at uint16, xor []byte) []byte {
+	whole := stored[int(which)%len(stored)]
+	changed := bytes.Clone(whole)
+	for i, x := range xor {
+		changed[(int(at)+i)%len(changed)] ^= x
+	}
+	return bytes.ReplaceAll(content, whole, changed)
 }
 
 // framed is a stream of a file of a length, with the checksum that it should have.

@@ -39,9 +39,28 @@ func verify(path string) (*logpb.Meta, error) {
 		if err := getMeta(tx, meta); err != nil {
 			return err
 		}
-		return walk(tx, ErrCorrupt, allBuckets)
+		if err := walk(tx, ErrCorrupt, allBuckets); err != nil {
+			return err
+		}
+		return checkDue(tx)
 	})
 	return meta, err
+}
+
+// checkDue checks what is due when. A moment that damage has put into the far future would
+// never be looked at, and what it is for never be forgotten. The values are nothing but
+// checksums, so this costs little.
+func checkDue(tx *bolt.Tx) error {
+	for _, name := range [][]byte{dueBucket, keyDueBucket} {
+		err := tx.Bucket(name).ForEach(func(k, v []byte) error {
+			_, err := unseal(name, k, v)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // CheckFile looks at any file of bbolt's before it is opened for writing: there bbolt walks
