@@ -8,6 +8,7 @@ import (
 	"time"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/task"
 )
 
 // board is what this worker holds: tasks that wait for a slot, tasks that run, and
@@ -32,6 +33,8 @@ type board struct {
 	// held is all tasks that are here, from their arrival until their reports are
 	// answered.
 	held map[key]*indexSet
+	// count is how many those are.
+	count int
 	// exclusives is how many exclusive tasks wait or run; ending is how many of those
 	// that run were given up, so that no other exclusive task may start before they
 	// have ended.
@@ -84,7 +87,7 @@ func (b *board) assign(spans []*span) {
 				fresh = append(fresh, part)
 			}
 		})
-		held.add(whole)
+		b.keep(held, whole)
 		if b.draining {
 			b.out.addRanges(s.key, fresh, &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_RETURNED}})
 			continue
@@ -120,7 +123,7 @@ func (b *board) refuse(k key, r indexRange, res *result) {
 			fresh = append(fresh, part)
 		}
 	})
-	held.add(r)
+	b.keep(held, r)
 	b.out.addRanges(k, fresh, res)
 }
 
@@ -138,6 +141,23 @@ func (b *board) heldSet(k key) *indexSet {
 		b.held[k] = s
 	}
 	return s
+}
+
+// keep counts tasks as held from now on.
+func (b *board) keep(held *indexSet, r indexRange) {
+	b.count += int(r.end-r.first) - held.count(r)
+	held.add(r)
+}
+
+// maxHeld is more than a leader ever gives one worker, with what it has given before and
+// was not answered for. A server that goes beyond it is none of ours.
+const maxHeld = 4 * (task.MaxSlots + task.MaxOutstanding)
+
+// overfull says that there is more here than any worker may hold.
+func (b *board) overfull() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.count > maxHeld
 }
 
 // next ends what the slot ran and waits for its next task, which it puts into r.
@@ -230,6 +250,7 @@ func (b *board) release(k key, ranges []*rotav1.IndexRange) {
 	}
 	for _, r := range ranges {
 		if r, ok := rangeOf(r); ok {
+			b.count -= s.count(r)
 			s.remove(r)
 		}
 	}
@@ -247,6 +268,9 @@ func (b *board) stop(tasks []*rotav1.HeldTasks) {
 	defer b.mu.Unlock()
 	for _, h := range tasks {
 		k, wanted := setOf(h)
+		if wanted.empty() {
+			continue // it names nothing that could be here
+		}
 		gone := b.unqueue(k, wanted)
 		b.cancelRuns(k, wanted, ErrStopped)
 		for _, r := range wanted.ranges {
@@ -255,10 +279,7 @@ func (b *board) stop(tasks []*rotav1.HeldTasks) {
 					gone = append(gone, part)
 				}
 			})
-			b.heldSet(k).add(r)
-		}
-		if b.held[k].empty() {
-			delete(b.held, k)
+			b.keep(b.heldSet(k), r)
 		}
 		b.out.addRanges(k, gone, &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_STOPPED}})
 	}

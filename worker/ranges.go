@@ -1,11 +1,11 @@
 package worker
 
 import (
-	"math"
 	"slices"
 	"sort"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/task"
 )
 
 // key names the tasks that share a job and an offset between index and token. The
@@ -20,10 +20,10 @@ func (k key) token(index uint32) uint64 { return uint64(int64(index) + k.offset)
 // indexRange is the indexes first to end - 1.
 type indexRange struct{ first, end uint32 }
 
-// rangeOf converts a range of the wire; ok is false where it is empty or too long
-// to be one of task indexes.
+// rangeOf converts a range of the wire; ok is false where it is empty or beyond what
+// a job can have.
 func rangeOf(r *rotav1.IndexRange) (indexRange, bool) {
-	if r.GetCount() == 0 || uint64(r.GetFirst())+uint64(r.GetCount()) > math.MaxUint32 {
+	if r.GetCount() == 0 || uint64(r.GetFirst())+uint64(r.GetCount()) > task.MaxTasks {
 		return indexRange{}, false
 	}
 	return indexRange{r.GetFirst(), r.GetFirst() + r.GetCount()}, true
@@ -32,6 +32,16 @@ func rangeOf(r *rotav1.IndexRange) (indexRange, bool) {
 // indexSet is a set of indexes as sorted, disjoint, non-adjacent ranges. Tasks come
 // and go in runs, so it stays short whatever the number of tasks.
 type indexSet struct{ ranges []indexRange }
+
+// count is how many of r the set has.
+func (s *indexSet) count(r indexRange) (n int) {
+	s.each(r, func(part indexRange, in bool) {
+		if in {
+			n += int(part.end - part.first)
+		}
+	})
+	return n
+}
 
 func (s *indexSet) empty() bool { return len(s.ranges) == 0 }
 

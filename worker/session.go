@@ -204,24 +204,35 @@ func (w *Worker) read(stream sessionStream, silence *watchdog) error {
 		if err != nil {
 			return err
 		}
-		switch m := m.GetMessage().(type) {
-		case *rotav1.SessionResponse_Assignments:
-			w.assigned(m.Assignments)
-		case *rotav1.SessionResponse_ReportsAnswer:
-			w.reportsAnswered(m.ReportsAnswer)
-		case *rotav1.SessionResponse_BeatAnswer:
-			if err := w.beatAnswered(m.BeatAnswer, silence); err != nil {
-				return err
-			}
-		case *rotav1.SessionResponse_Stop:
-			w.board.stop(m.Stop.GetTasks())
-		case *rotav1.SessionResponse_GoodbyeAnswer:
-			w.leave()
-		case *rotav1.SessionResponse_Welcome:
-			return fmt.Errorf("%w: it said welcome twice", errProtocol)
+		if err := w.handle(m, silence); err != nil {
+			return err
 		}
-		// Anything else is of a newer server, which does not rely on its being known.
 	}
+}
+
+// handle does what one message says.
+func (w *Worker) handle(m *rotav1.SessionResponse, silence *watchdog) error {
+	switch m := m.GetMessage().(type) {
+	case *rotav1.SessionResponse_Assignments:
+		w.assigned(m.Assignments)
+	case *rotav1.SessionResponse_ReportsAnswer:
+		w.reportsAnswered(m.ReportsAnswer)
+	case *rotav1.SessionResponse_BeatAnswer:
+		if err := w.beatAnswered(m.BeatAnswer, silence); err != nil {
+			return err
+		}
+	case *rotav1.SessionResponse_Stop:
+		w.board.stop(m.Stop.GetTasks())
+	case *rotav1.SessionResponse_GoodbyeAnswer:
+		w.leave()
+	case *rotav1.SessionResponse_Welcome:
+		return fmt.Errorf("%w: it said welcome twice", errProtocol)
+	}
+	// Anything else is of a newer server, which does not rely on its being known.
+	if w.board.overfull() {
+		return fmt.Errorf("%w: it gave more than %d tasks", errProtocol, maxHeld)
+	}
+	return nil
 }
 
 func (w *Worker) assigned(m *rotav1.Assignments) {

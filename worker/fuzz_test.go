@@ -1,0 +1,212 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protodelim"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// delimited is messages one after the other, as FuzzServerMessages takes them.
+func delimited(t testing.TB, messages ...*rotav1.SessionResponse) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	for _, m := range messages {
+		_, err := protodelim.MarshalTo(&b, m)
+		require.NoError(t, err)
+	}
+	return b.Bytes()
+}
+
+func assignmentsOf(a ...*rotav1.Assignment) *rotav1.SessionResponse {
+	return &rotav1.SessionResponse{Message: &rotav1.SessionResponse_Assignments{Assignments: &rotav1.Assignments{Assignments: a}}}
+}
+
+func stopOf(h ...*rotav1.HeldTasks) *rotav1.SessionResponse {
+	return &rotav1.SessionResponse{Message: &rotav1.SessionResponse_Stop{Stop: &rotav1.Stop{Tasks: h}}}
+}
+
+// FuzzServerMessages: whatever a server says after its welcome, a worker neither panics nor
+// holds more than it may, and what it reports is well-formed.
+func FuzzServerMessages(f *testing.F) {
+	exclusive := handlerWork(2, 0, 3, "h")
+	exclusive.Work.Exclusive = true
+	packed := handlerWork(1, 5, 2, "h")
+	packed.PackedPayloads = task.PackAppend(task.PackAppend(nil, []byte("a")), []byte("b"))
+	wrong := handlerWork(1, 0, 4, "h")
+	wrong.PackedPayloads = []byte{1}
+	wide := handlerWork(3, 0, 1<<31, "h")
+	answer := &rotav1.SessionResponse{Message: &rotav1.SessionResponse_ReportsAnswer{ReportsAnswer: &rotav1.ReportsAnswer{Seq: 1}}}
+	beat := &rotav1.SessionResponse{Message: &rotav1.SessionResponse_BeatAnswer{BeatAnswer: &rotav1.BeatAnswer{Seq: 1, Term: 1, Stop: []*rotav1.HeldTasks{held(2, 0, 2)}}}}
+	f.Add(delimited(f, assignmentsOf(handlerWork(1, 0, 10, "h"), exclusive, packed), answer, beat, stopOf(held(1, 3, 4)), answer))
+	f.Add(delimited(f, assignmentsOf(wrong, wide, nil), stopOf(held(3, 7, 1<<31), nil), assignmentsOf(wide)))
+	f.Add(delimited(f, stopOf(held(1, 0, 5)), assignmentsOf(handlerWork(1, 0, 8, "h")), &rotav1.SessionResponse{}))
+	f.Add(delimited(f, &rotav1.SessionResponse{Message: &rotav1.SessionResponse_Welcome{}}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		w, err := New(Config{Addrs: []string{"127.0.0.1:1"}, Slots: 2, Handlers: map[string]Handler{"h": echo}, Logger: slog.New(slog.DiscardHandler)})
+		require.NoError(t, err)
+		w.id = &identity{}
+		w.guardian = newGuardian(w.id, w.log, func() time.Duration { return 0 })
+		w.lease.welcome(time.Hour, bootNow(), false)
+		w.lease.beat(true)
+		silence := newWatchdog(func() {})
+		defer silence.disarm()
+		runs := map[*slot]*run{}
+		for in := bytes.NewReader(data); in.Len() > 0; {
+			m := &rotav1.SessionResponse{}
+			if protodelim.UnmarshalFrom(in, m) != nil || w.handle(m, silence) != nil {
+				break
+			}
+			require.LessOrEqual(t, w.board.count, maxHeld)
+			for _, s := range w.board.slots {
+				turn(t, w, s, runs)
+			}
+			requireSound(t, w)
+		}
+		w.board.drain()
+		for _, s := range w.board.slots {
+			turn(t, w, s, runs)
+		}
+		requireSound(t, w)
+		for m := w.out.next(); m != nil; m = w.out.next() {
+			requireReportable(t, m)
+			w.board.answered(w.out.settle(m.GetSeq()))
+		}
+		require.Zero(t, w.out.bytes.Load())
+	})
+}
+
+// turn ends what a slot runs, and gives it its next task where there is one.
+func turn(t *testing.T, w *Worker, s *slot, runs map[*slot]*run) {
+	if r := runs[s]; r != nil {
+		w.finish(r, result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}, output: r.task.Payload})
+		delete(runs, s)
+	}
+	w.board.mu.Lock()
+	waits := w.board.pick() != nil
+	w.board.mu.Unlock()
+	if !waits {
+		w.board.free(s)
+		return
+	}
+	r := &run{}
+	r.ctx, r.cancel = context.WithCancelCause(t.Context())
+	require.True(t, w.board.next(s, r))
+	runs[s] = r
+}
+
+// requireSound requires that a board's numbers are those of what is on it.
+func requireSound(t *testing.T, w *Worker) {
+	b := w.board
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	total := 0
+	for _, s := range b.held {
+		for i, r := range s.ranges {
+			require.Less(t, r.first, r.end)
+			require.True(t, i == 0 || s.ranges[i-1].end < r.first, "%v", s.ranges)
+			total += int(r.end - r.first)
+		}
+	}
+	require.Equal(t, total, b.count)
+	waiting, exclusives := int64(0), 0
+	for _, q := range []*spanQueue{&b.plain, &b.exclusive} {
+		sum := int64(0)
+		for _, s := range q.spans[q.taken:] {
+			sum += int64(s.len())
+			if s.work.exclusive {
+				exclusives += s.len()
+			}
+		}
+		require.Equal(t, sum, q.tasks.Load())
+		waiting += sum
+	}
+	for _, s := range b.slots {
+		if s.current != nil && s.current.work.exclusive {
+			exclusives++
+		}
+	}
+	require.LessOrEqual(t, waiting, int64(total))
+	require.Equal(t, exclusives, b.exclusives)
+	require.GreaterOrEqual(t, b.ending, 0)
+}
+
+// requireReportable requires that a server takes a report.
+func requireReportable(t *testing.T, m *rotav1.Reports) {
+	for _, g := range m.GetGroups() {
+		count := 0
+		for _, r := range g.GetRanges() {
+			require.LessOrEqual(t, uint64(r.GetFirst())+uint64(r.GetCount()), uint64(task.MaxTasks))
+			require.NotZero(t, r.GetCount())
+			count += int(r.GetCount())
+		}
+		require.NotZero(t, count)
+		if len(g.GetPackedOutputs()) > 0 {
+			require.NoError(t, task.PackCheck(g.GetPackedOutputs(), count, task.MaxPayload))
+		}
+	}
+}
+
+// FuzzFrames: whatever arrives at either end of the socket between agent and guard, in
+// whatever pieces, it is taken apart or refused, and no file gets lost.
+func FuzzFrames(f *testing.F) {
+	start := &startRequest{id: 7, exclusive: true, path: "/bin/sh", dir: "/", argv: []string{"sh", "-c", ""}, env: []string{"a=b"}, stdin: 3, stdout: 4, stderr: 5}
+	f.Add(start.frame(), uint8(3), uint8(1))
+	f.Add(append(frame(frameSignal, 7, 9), leaseFrame(time.Hour)...), uint8(0), uint8(3))
+	f.Add(append(frame(frameHold), frame(frameRelease)...), uint8(0), uint8(100))
+	f.Add(frame('?', 1<<63), uint8(0), uint8(2))
+	f.Add([]byte{0, 0, 0, 0}, uint8(0), uint8(1))
+	f.Add([]byte{255, 255, 255, 255, 'S'}, uint8(0), uint8(4))
+	f.Fuzz(func(t *testing.T, stream []byte, arrived, piece uint8) {
+		var in frames
+		files := make([]int, arrived)
+		for i := range files {
+			files[i] = i
+		}
+		g := &guardProcess{groups: map[uint64]*procGroup{}, look: make(chan struct{}, 1)}
+		for len(stream) > 0 {
+			n := min(len(stream), int(piece)+1)
+			in.feed(stream[:n])
+			stream = stream[n:]
+			for {
+				kind, body, ok, err := in.next()
+				if err != nil {
+					return
+				}
+				if !ok {
+					require.LessOrEqual(t, len(in.buf), maxFrame+4)
+					break
+				}
+				if kind != frameStart {
+					if g.handle(kind, body, &files) != nil {
+						return
+					}
+					continue
+				}
+				before := len(files)
+				r, err := parseStart(body, &files)
+				if err != nil {
+					require.Len(t, files, before)
+					return
+				}
+				want := 2
+				if r.stdin >= 0 {
+					want = 3
+				}
+				require.Len(t, files, before-want)
+				// What was understood is understood again.
+				mine := r.files()
+				again, err := parseStart(r.frame()[5:], &mine)
+				require.NoError(t, err)
+				require.Equal(t, r, again)
+			}
+		}
+	})
+}
