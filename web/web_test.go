@@ -33,7 +33,7 @@ func (n *fakeNode) Leader() node.Leader { return n.leader }
 func (n *fakeNode) State() *store.State { return n.state }
 
 // follower is a node that is ready as a follower.
-func follower(t *testing.T) *fakeNode {
+func follower(t testing.TB) *fakeNode {
 	t.Helper()
 	state, err := store.OpenState(t.TempDir(), store.Identity{NodeID: "n1", ServerID: "ab"}, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
