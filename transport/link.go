@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -29,6 +30,8 @@ type link struct {
 	session uint64
 	stream  sessionStream
 	cancel  context.CancelFunc
+	// leaving: its worker has said goodbye.
+	leaving atomic.Bool
 
 	mu       sync.Mutex
 	grants   []fsm.Grant
@@ -72,8 +75,13 @@ func appendIndex(ranges *[]*rotav1.IndexRange, i uint32) {
 	*ranges = append(*ranges, &rotav1.IndexRange{First: i, Count: 1})
 }
 
-// End implements scheduler.Stream.
-func (l *link) End(bool) { l.cancel() }
+// End implements scheduler.Stream. A session that ends because its worker said goodbye
+// leaves the stream open until that is answered.
+func (l *link) End(sessionClosed bool) {
+	if !sessionClosed || !l.leaving.Load() {
+		l.cancel()
+	}
+}
 
 // put queues an answer.
 func (l *link) put(m *rotav1.SessionResponse) {

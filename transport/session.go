@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -235,6 +236,7 @@ func (s *Server) receive(ctx context.Context, l *link, term uint64) error {
 				return err
 			}
 		case *rotav1.SessionRequest_Goodbye:
+			l.leaving.Store(true)
 			_, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: l.session, Graceful: true}}})
 			if err != nil && !errors.Is(err, task.ErrNotFound) {
 				return err
@@ -352,9 +354,11 @@ func reportOf(g *rotav1.ReportGroup) (*logpb.ReportGroup, int, error) {
 	return out, count, nil
 }
 
+// cutString cuts a text that is too long, and not through a character: what is no UTF-8
+// cannot be written to the log.
 func cutString(s string, limit int) string {
 	if len(s) > limit {
-		return s[:limit]
+		return strings.ToValidUTF8(s[:limit], "")
 	}
 	return s
 }

@@ -1,0 +1,89 @@
+package transport_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/internal/testcluster"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+// openSession says hello to the only server of a cluster, by hand.
+func openSession(ctx context.Context, t *testing.T, conn *grpc.ClientConn) grpc.BidiStreamingClient[rotav1.SessionRequest, rotav1.SessionResponse] {
+	t.Helper()
+	stream, err := rotav1.NewWorkerServiceClient(conn).Session(ctx)
+	require.NoError(t, err)
+	hello := &rotav1.Hello{WorkerId: "w", BootNonce: []byte("1"), Slots: 4, Handlers: []string{"h"}}
+	require.NoError(t, stream.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Hello{Hello: hello}}))
+	welcome, err := stream.Recv()
+	require.NoError(t, err)
+	require.NotNil(t, welcome.GetWelcome())
+	return stream
+}
+
+// The goodbye closes the session, which must not end the stream before it is answered.
+func TestAGoodbyeIsAnswered(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 1, nil)
+	conn, err := wire.Dial(c.Addrs()[0])
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
+	defer cancel()
+	for range 20 {
+		stream := openSession(ctx, t, conn)
+		require.NoError(t, stream.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Goodbye{Goodbye: &rotav1.Goodbye{}}}))
+		answer, err := stream.Recv()
+		require.NoError(t, err)
+		require.NotNil(t, answer.GetGoodbyeAnswer())
+		_, err = stream.Recv()
+		require.ErrorIs(t, err, io.EOF)
+	}
+}
+
+// An error that is too long is cut, and not through a character: what is no UTF-8 cannot be
+// written, and would be sent again for ever.
+func TestALongErrorIsRecorded(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 1, nil)
+	conn, err := wire.Dial(c.Addrs()[0])
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
+	defer cancel()
+	stream := openSession(ctx, t, conn)
+	jobs := rotav1.NewJobServiceClient(conn)
+	spec := &rotav1.JobSpec{Work: &rotav1.JobSpec_Handler{Handler: &rotav1.HandlerWork{Name: "h"}}, MaxAttempts: 1}
+	job, err := jobs.Submit(ctx, &rotav1.SubmitRequest{Spec: spec, Tasks: &rotav1.TaskSet{Count: 1}})
+	require.NoError(t, err)
+	given, err := stream.Recv()
+	require.NoError(t, err)
+	group := &rotav1.ReportGroup{
+		JobId: job.GetJobId(), TokenOffset: given.GetAssignments().GetAssignments()[0].GetTokenOffset(), Ranges: []*rotav1.IndexRange{{Count: 1}},
+		Outcome: rotav1.Outcome_OUTCOME_FAILED, Reason: rotav1.Reason_REASON_ERROR, Error: "x" + strings.Repeat("é", task.MaxError),
+	}
+	require.NoError(t, stream.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Reports{Reports: &rotav1.Reports{Seq: 1, Groups: []*rotav1.ReportGroup{group}}}}))
+	answer, err := stream.Recv()
+	require.NoError(t, err)
+	require.Empty(t, answer.GetReportsAnswer().GetExceptions())
+	results, err := jobs.StreamResults(ctx, &rotav1.StreamResultsRequest{JobId: job.GetJobId()})
+	require.NoError(t, err)
+	got, err := results.Recv()
+	require.NoError(t, err)
+	text := got.GetGroups()[0].GetError()
+	require.True(t, utf8.ValidString(text))
+	require.Equal(t, task.MaxError-1, len(text))
+	for err == nil {
+		_, err = results.Recv()
+	}
+	require.True(t, errors.Is(err, io.EOF), "%v", err)
+}
