@@ -75,10 +75,19 @@ func appendIndex(ranges *[]*rotav1.IndexRange, i uint32) {
 	*ranges = append(*ranges, &rotav1.IndexRange{First: i, Count: 1})
 }
 
-// End implements scheduler.Stream. A session that ends because its worker said goodbye
-// leaves the stream open until that is answered.
+// End implements scheduler.Stream.
 func (l *link) End(sessionClosed bool) {
-	if !sessionClosed || !l.leaving.Load() {
+	if sessionClosed {
+		l.outlived()
+	} else {
+		l.cancel()
+	}
+}
+
+// outlived ends the stream because its session has ended, unless its worker has said
+// goodbye: then it stays open until that is answered.
+func (l *link) outlived() {
+	if !l.leaving.Load() {
 		l.cancel()
 	}
 }

@@ -258,7 +258,7 @@ func (s *Server) beat(ctx context.Context, l *link, b *rotav1.Beat, term uint64)
 	}
 	renew := func() {
 		if !s.node.Fleet().Beat(l.session, l, running) {
-			l.cancel()
+			l.outlived()
 			return
 		}
 		answer := &rotav1.BeatAnswer{Seq: b.Seq, Term: term}

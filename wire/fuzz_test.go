@@ -23,7 +23,7 @@ func FuzzSpec(f *testing.F) {
 		{Work: &rotav1.JobSpec_Handler{Handler: &rotav1.HandlerWork{Name: "h"}}, Timeout: durationpb.New(1 << 62), Delay: &durationpb.Duration{Nanos: -1}},
 		{Work: &rotav1.JobSpec_Command{}, NotBefore: &timestamppb.Timestamp{Seconds: 1 << 40}},
 		{
-			Work: &rotav1.JobSpec_Command{Command: &rotav1.CommandWork{Argv: []string{"a", ""}, Env: map[string]string{"k": "v", "a": ""}, Cwd: "/", Placeholder: "{}"}},
+			Work:    &rotav1.JobSpec_Command{Command: &rotav1.CommandWork{Argv: []string{"a", ""}, Env: map[string]string{"k": "v", "a": ""}, Cwd: "/", Placeholder: "{}"}},
 			Require: map[string]string{"zone": "a"}, Meta: map[string]string{"": ""}, Execution: rotav1.Execution_EXECUTION_SERIAL, MaxAttempts: 3,
 			NotBefore: &timestamppb.Timestamp{Seconds: 1_700_000_000, Nanos: 1}, Values: []*rotav1.ValueRun{{First: 1, Step: 2, Count: 3}, nil},
 		},
