@@ -70,7 +70,11 @@ func create(path string, id Identity) error {
 	}
 	err = b.Update(func(tx *bolt.Tx) error {
 		for _, name := range allBuckets {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			b, err := tx.CreateBucketIfNotExists(name)
+			if err != nil {
+				return err
+			}
+			if err := b.SetSequence(1); err != nil { // see counted
 				return err
 			}
 		}
@@ -127,10 +131,42 @@ func openFile(path string, id Identity) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := db.countKeys(); err != nil {
+		return nil, errors.Join(err, db.bolt.Close())
+	}
 	if db.keys, err = db.buildKeyFilter(); err != nil {
 		return nil, errors.Join(err, db.bolt.Close())
 	}
 	return db, nil
+}
+
+// countKeys counts the keys of a file that was made before they were.
+func (db *DB) countKeys() error {
+	var missing [][]byte
+	err := db.view(func(tx *bolt.Tx) error {
+		for _, name := range allBuckets {
+			if tx.Bucket(name).Sequence() == 0 {
+				missing = append(missing, name)
+			}
+		}
+		return nil
+	})
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	return db.bolt.Update(func(tx *bolt.Tx) error {
+		for _, name := range missing {
+			n := uint64(1)
+			b := tx.Bucket(name)
+			if err := b.ForEach(func(_, _ []byte) error { n++; return nil }); err != nil {
+				return err
+			}
+			if err := b.SetSequence(n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Meta reads the file's meta record.

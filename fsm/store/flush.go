@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
@@ -55,7 +56,7 @@ func (db *DB) Write(c *fsm.Cut) error {
 
 func writeSession(tx *bolt.Tx, s fsm.SessionCut) error {
 	if s.Record == nil {
-		return tx.Bucket(sessionsBucket).Delete(key64(s.ID))
+		return remove(tx, sessionsBucket, key64(s.ID))
 	}
 	return putProto(tx, sessionsBucket, key64(s.ID), s.Record)
 }
@@ -67,12 +68,12 @@ func writeKey(tx *bolt.Tx, k *fsm.KeyCut) error {
 		return err
 	}
 	if old.ExpiresNs > 0 {
-		if err := tx.Bucket(keyDueBucket).Delete(append(key64(uint64(old.ExpiresNs)), id...)); err != nil {
+		if err := remove(tx, keyDueBucket, append(key64(uint64(old.ExpiresNs)), id...)); err != nil {
 			return err
 		}
 	}
 	if k.Record == nil {
-		return tx.Bucket(keysBucket).Delete(id)
+		return remove(tx, keysBucket, id)
 	}
 	if k.Record.ExpiresNs > 0 {
 		due := append(key64(uint64(k.Record.ExpiresNs)), id...)
@@ -96,7 +97,7 @@ func writeJob(tx *bolt.Tx, c *fsm.JobCut) error {
 	}
 	open := tx.Bucket(openBucket)
 	if c.Finished {
-		if err := open.Delete(id); err != nil {
+		if err := remove(tx, openBucket, id); err != nil {
 			return err
 		}
 	} else if open.Get(id) == nil {
@@ -117,7 +118,7 @@ func writeJob(tx *bolt.Tx, c *fsm.JobCut) error {
 	for _, p := range c.Pages {
 		k := key6432(rec.Id, p.Page)
 		if p.Slots == nil {
-			if err := tx.Bucket(liveBucket).Delete(k); err != nil {
+			if err := remove(tx, liveBucket, k); err != nil {
 				return err
 			}
 		} else if err := put(tx, liveBucket, k, p.Slots); err != nil {
@@ -212,17 +213,17 @@ func deleteJob(tx *bolt.Tx, id uint64) error {
 		return err
 	}
 	due := key6464(uint64(rec.FinishedNs+fsm.Retention(rec)), id)
-	if err := tx.Bucket(dueBucket).Delete(due); err != nil {
+	if err := remove(tx, dueBucket, due); err != nil {
 		return err
 	}
 	for _, bucket := range [][]byte{payloadsBucket, resultsBucket, indexBucket, liveBucket} {
 		c := tx.Bucket(bucket).Cursor()
 		last := key6432(id, math.MaxUint32)
 		for k, _ := c.Seek(key6432(id, 0)); k != nil && string(k) <= string(last); k, _ = c.Seek(key6432(id, 0)) {
-			if err := c.Delete(); err != nil {
+			if err := errors.Join(counted(tx.Bucket(bucket), -1), c.Delete()); err != nil {
 				return err
 			}
 		}
 	}
-	return tx.Bucket(jobsBucket).Delete(key64(id))
+	return remove(tx, jobsBucket, key64(id))
 }

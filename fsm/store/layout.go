@@ -79,7 +79,36 @@ func get(tx *bolt.Tx, bucket, key []byte) ([]byte, error) {
 
 // put writes a value. It takes the value's spare capacity for the checksum.
 func put(tx *bolt.Tx, bucket, key, value []byte) error {
-	return tx.Bucket(bucket).Put(key, seal(key, value))
+	b := tx.Bucket(bucket)
+	if b.Get(key) == nil {
+		if err := counted(b, 1); err != nil {
+			return err
+		}
+	}
+	return b.Put(key, seal(key, value))
+}
+
+// remove deletes a value, if there is one.
+func remove(tx *bolt.Tx, bucket, key []byte) error {
+	b := tx.Bucket(bucket)
+	if b.Get(key) == nil {
+		return nil
+	}
+	if err := counted(b, -1); err != nil {
+		return err
+	}
+	return b.Delete(key)
+}
+
+// counted keeps the number of a bucket's keys, and one, in what bbolt calls its sequence;
+// 0: they were never counted. Checksums tell that a value is wrong, but not that damage to
+// a page hides one: it would be taken for a job that never was.
+func counted(b *bolt.Bucket, change int) error {
+	n := b.Sequence()
+	if n == 0 {
+		return nil
+	}
+	return b.SetSequence(uint64(int64(n) + int64(change)))
 }
 
 // getProto reads a message; ok is false where there is none.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
@@ -32,32 +33,64 @@ func guardAs(corrupt error, f func() error) (err error) {
 }
 
 // verify looks at a file before bbolt opens it for writing, and returns its meta record.
-// Values are checked when they are read.
+// Large values are checked when they are read.
 func verify(path string) (*logpb.Meta, error) {
 	meta := &logpb.Meta{}
 	err := inspect(path, ErrCorrupt, func(tx *bolt.Tx) error {
 		if err := getMeta(tx, meta); err != nil {
 			return err
 		}
+		if err := checkNames(tx); err != nil {
+			return err
+		}
 		if err := walk(tx, ErrCorrupt, allBuckets); err != nil {
 			return err
 		}
-		return checkDue(tx)
+		return checkKeys(tx)
 	})
 	return meta, err
 }
 
-// checkDue checks what is due when. A moment that damage has put into the far future would
-// never be looked at, and what it is for never be forgotten. The values are nothing but
-// checksums, so this costs little.
-func checkDue(tx *bolt.Tx) error {
-	for _, name := range [][]byte{dueBucket, keyDueBucket} {
-		err := tx.Bucket(name).ForEach(func(k, v []byte) error {
+// checkNames checks that there are the buckets that there should be and no others: bbolt
+// follows what is there.
+func checkNames(tx *bolt.Tx) error {
+	n := 0
+	err := tx.ForEach(func(name []byte, _ *bolt.Bucket) error {
+		n++
+		if !slices.ContainsFunc(allBuckets, func(b []byte) bool { return bytes.Equal(b, name) }) {
+			return fmt.Errorf("%w: there is a bucket %x", ErrCorrupt, name)
+		}
+		return nil
+	})
+	if err == nil && n != len(allBuckets) {
+		err = fmt.Errorf("%w: there are %d buckets of %d", ErrCorrupt, n, len(allBuckets))
+	}
+	return err
+}
+
+// smallValue is up to which size a value stands on the page of its key, or nearly so, and
+// is checked when the file is opened, bytes. Larger ones are checked when they are read.
+const smallValue = 4 << 10
+
+// checkKeys checks that every key is there that was written, and under its own name: one
+// that damage hides would be taken for something that never was, and a moment that it has
+// put into the far future would never be looked at.
+func checkKeys(tx *bolt.Tx) error {
+	for _, name := range allBuckets {
+		b, n := tx.Bucket(name), uint64(0)
+		err := b.ForEach(func(k, v []byte) error {
+			n++
+			if len(v) > smallValue {
+				return nil
+			}
 			_, err := unseal(name, k, v)
 			return err
 		})
 		if err != nil {
 			return err
+		}
+		if counted := b.Sequence(); counted > 0 && n != counted-1 {
+			return fmt.Errorf("%w: bucket %s has %d keys of %d", ErrCorrupt, name, n, counted-1)
 		}
 	}
 	return nil
@@ -104,6 +137,9 @@ func inspect(path string, corrupt error, look func(*bolt.Tx) error) error {
 			return b.View(func(tx *bolt.Tx) error {
 				if tx.Size() > info.Size() {
 					return fmt.Errorf("%w: %s has %d bytes of %d", corrupt, path, info.Size(), tx.Size())
+				}
+				if err := checkPages(tx, path, corrupt); err != nil {
+					return err
 				}
 				return look(tx)
 			})
