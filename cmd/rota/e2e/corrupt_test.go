@@ -32,10 +32,14 @@ func TestFlippedBytesAreNeverServed(t *testing.T) {
 		wrong := bytes.Clone(d.truth[id])
 		wrong[len(wrong)/2] ^= 1
 		require.NoError(t, os.WriteFile(d.file(), bytes.ReplaceAll(data, d.truth[id], wrong), 0o600))
-		d.restart(d.victim)
 		before := d.logSize()
-		_, err = d.outputAt(d.victim, id)
-		require.Error(t, err)
+		require.NoError(t, d.victim.Start())
+		// A server whose state.db was a little behind reads the result as early as it
+		// replays its log, and is never ready.
+		if poll(within, func() bool { return !d.victim.Running() || d.isReady() }); d.victim.Running() {
+			_, err = d.outputAt(d.victim, id)
+			require.Error(t, err)
+		}
 		d.gaveUp(t, before)
 		d.reset()
 	})
