@@ -39,7 +39,7 @@ func (f *testFlags) set(verb string) *flag.FlagSet {
 	s := flag.NewFlagSet(verb, flag.ContinueOnError)
 	s.StringVar(&f.binary, "binary", filepath.Join("..", "bin", "rota"), "the rota to test; make build makes it")
 	s.StringVar(&f.nodes, "nodes", "3", "servers: 1, 3 or 5; several for test-all, such as 3,5")
-	s.StringVar(&f.logStore, "log-store", boltdb, "what the servers keep their logs in: boltdb or wal; with boltdb,wal the tests of test-all take turns")
+	s.StringVar(&f.logStore, "log-store", wal, "what the servers keep their logs in: boltdb or wal; with boltdb,wal the tests of test-all take turns")
 	s.IntVar(&f.workers, "workers", 2, "workers")
 	s.StringVar(&f.workload, "workload", "queue", "one of "+strings.Join(workload.Names(), ", ")+"; several for test-all")
 	s.StringVar(&f.nemesis, "nemesis", "kill", "none, all, or some of "+strings.Join(nemesis.Names(), ","))

@@ -33,7 +33,7 @@ func TestSpreadOutEachFaultComesOnceAndWorkloadsTakeTurns(t *testing.T) {
 	t.Parallel()
 	plans := flagsOf(t).plans([]string{"register", "queue", "serial"}, []string{"worker-kill", "kill", "pause", "power"}, 1, true)
 	require.Equal(t, []plan{
-		{"queue", "worker-kill", "boltdb", 3, 1}, {"register", "kill", "boltdb", 3, 1}, {"serial", "pause", "boltdb", 3, 1}, {"register", "power", "boltdb", 3, 1},
+		{"queue", "worker-kill", "wal", 3, 1}, {"register", "kill", "wal", 3, 1}, {"serial", "pause", "wal", 3, 1}, {"register", "power", "wal", 3, 1},
 	}, plans)
 }
 

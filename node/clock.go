@@ -1,22 +1,14 @@
 package node
 
 import (
-	"context"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/hashicorp/raft"
 )
 
 const (
 	// maxSkew is how far the wall clocks of servers may be apart.
 	maxSkew = 2 * time.Second
-	// clockEvery is how often a leader compares its wall clock with those of the others.
-	clockEvery = time.Second
-	// clockOffer is how long a leader whose clock is out of step keeps its place before it
-	// tries to hand it over again.
-	clockOffer = 30 * time.Second
 	// clockJump is from which leap of its time on the state is not cleaned up for
 	// clockGrace: what a wrong clock says is long over may be of today.
 	clockJump  = time.Minute
@@ -123,68 +115,4 @@ func judgeClock(others []time.Duration, voters int) verdict {
 		}
 	}
 	return clockUnknown
-}
-
-// watchClock compares this leader's wall clock with those of the others while it leads.
-// One that is out of step hands leadership over, for users read times that it makes.
-func (n *Node) watchClock(ctx context.Context) {
-	tick := time.NewTicker(clockEvery)
-	defer tick.Stop()
-	var offered time.Time
-	for {
-		at := time.Now()
-		others, voters := n.askClocks(ctx, at)
-		switch judgeClock(others, voters) {
-		case clockAgrees:
-			if leap := n.applier.clock.agreed(at); leap > clockJump {
-				n.cfg.Log.Warn("the time has leapt: nothing is cleaned up for a while", "by", leap, "while", clockGrace)
-			}
-		case clockOutOfStep:
-			if time.Since(offered) > clockOffer {
-				offered = time.Now()
-				n.cfg.Log.Warn("the wall clock of this server is out of step with a majority: handing leadership over; set its clock")
-				n.offerLeadership()
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-// askClocks asks every other voter for its wall clock, and returns how far each is ahead of
-// this server's as it was at a moment, and how many voters there are, this one included.
-// All is counted from that moment by a clock that cannot be set.
-func (n *Node) askClocks(ctx context.Context, at time.Time) (others []time.Duration, voters int) {
-	servers, err := n.Servers()
-	if err != nil {
-		return nil, 0
-	}
-	var mu sync.Mutex
-	var asked sync.WaitGroup
-	for _, s := range servers {
-		if s.Suffrage != raft.Voter {
-			continue
-		}
-		voters++
-		if s.ID == n.id.raftID() {
-			continue
-		}
-		asked.Go(func() {
-			before := time.Since(at)
-			info, err := n.identify(ctx, s)
-			after := time.Since(at)
-			// An answer that took long says little.
-			if err != nil || info.Clock.IsZero() || after-before > maxSkew {
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			others = append(others, info.Clock.Sub(at.Round(0))-(before+after)/2)
-		})
-	}
-	asked.Wait()
-	return others, voters
 }

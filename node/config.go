@@ -30,7 +30,7 @@ type Config struct {
 	RaftListener net.Listener
 	// RaftTransport replaces the TCP transport, in simulations.
 	RaftTransport raftTransport
-	// LogStore is LogStoreBolt or LogStoreWAL. Default: what the folder has, LogStoreBolt
+	// LogStore is LogStoreBolt or LogStoreWAL. Default: what the folder has, LogStoreWAL
 	// for a new one.
 	LogStore string
 	// Stores replaces the log's and stable store's file, in simulations.
@@ -93,6 +93,8 @@ type PeerInfo struct {
 	LastContact     time.Duration
 	// Clock is its wall clock; zero: it does not say.
 	Clock time.Time
+	// DiskFull: it has no space, or too little.
+	DiskFull bool
 }
 
 // RaftID is how the server is called in Raft's configuration.

@@ -107,7 +107,7 @@ func (n *Node) lead(ctx context.Context) error {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { n.promote(ctx) })
-	wg.Go(func() { n.watchClock(ctx) })
+	wg.Go(func() { n.watchVoters(ctx) })
 	loops.Run(ctx)
 	wg.Wait()
 	return nil

@@ -45,7 +45,11 @@ type Node struct {
 	fatal  func(error)
 
 	// ready is the term in which this server leads and serves; 0: it does not.
-	ready      atomic.Uint64
+	ready atomic.Uint64
+	// outOfSpace is true while the disk has little space left, and majorityFull while this
+	// server leads and a majority of the disks is full.
+	outOfSpace, majorityFull atomic.Bool
+
 	snapshotCh chan int64
 	notify     chan bool
 	addrs      addrBook
@@ -86,6 +90,7 @@ func Start(cfg Config) (started *Node, err error) {
 	n.wg.Go(n.runFlusher)
 	n.wg.Go(n.runSnapshots)
 	n.wg.Go(n.watchDisk)
+	n.wg.Go(n.watchSpace)
 	n.wg.Go(n.followLeadership)
 	n.wg.Go(n.castLeaders)
 	n.wg.Go(n.bootstrapOrJoin)

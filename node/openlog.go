@@ -18,10 +18,10 @@ import (
 
 // The log stores.
 const (
-	// LogStoreBolt is a B+tree in one file, with two flushes an append.
-	LogStoreBolt = "boltdb"
 	// LogStoreWAL is files that are only appended to, with one flush an append.
 	LogStoreWAL = "wal"
+	// LogStoreBolt is a B+tree in one file, with two flushes an append.
+	LogStoreBolt = "boltdb"
 )
 
 // logNames is the file or folder of each log store in the data folder.
@@ -32,10 +32,10 @@ func logStoreOf(dir string, id identity) string {
 	if id.LogStore != "" {
 		return id.LogStore
 	}
-	if _, err := os.Stat(filepath.Join(dir, logNames[LogStoreWAL])); err == nil {
-		return LogStoreWAL
+	if _, err := os.Stat(filepath.Join(dir, logNames[LogStoreBolt])); err == nil {
+		return LogStoreBolt
 	}
-	return LogStoreBolt
+	return LogStoreWAL
 }
 
 // logStore is a log on disk, with raft's term and vote.

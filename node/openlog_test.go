@@ -73,7 +73,7 @@ func TestAFolderKeepsItsLogStoreWhereNoneIsNamed(t *testing.T) {
 		t.Parallel()
 		cfg := config(t, t.TempDir())
 		stop(t, start(t, cfg))
-		require.FileExists(t, filepath.Join(cfg.DataDir, logNames[LogStoreBolt]))
+		require.DirExists(t, filepath.Join(cfg.DataDir, logNames[LogStoreWAL]))
 	})
 }
 

@@ -352,6 +352,8 @@ func (n *Node) pushBack() error {
 	switch {
 	case n.diskFull():
 		return &task.Error{Kind: task.KindExhausted, Msg: "the server's disk is full: free some space", RetryAfter: time.Second}
+	case n.majorityFull.Load():
+		return &task.Error{Kind: task.KindExhausted, Msg: "the disks of a majority of the servers are full: free some space", RetryAfter: time.Second}
 	case n.flusher.Overloaded():
 		return &task.Error{Kind: task.KindExhausted, Msg: "the server's disk does not keep up; try again", RetryAfter: retryDelay}
 	}

@@ -7,13 +7,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-const (
-	// fullTicks is how many looks in a row must find a leader's disk full.
-	fullTicks = 2
-	// offerPause is how long a leader whose disk is full keeps its place before it tries
-	// to hand it over again. The others may have no space either.
-	offerPause = 30 * time.Second
-)
+// fullTicks is how many looks in a row must find a leader's disk full.
+const fullTicks = 2
 
 // watchDisk makes a leader whose disk stalls give its place up, be it that a write of the
 // log does not end or that the state machine does not get on. Raft does not: it goes on
@@ -26,9 +21,8 @@ const (
 func (n *Node) watchDisk() {
 	tick := time.NewTicker(n.cfg.StallTimeout / 8)
 	defer tick.Stop()
-	asked := false
-	var full int
-	var offered time.Time
+	asked, full := false, 0
+	handover := handover{n: n}
 	for {
 		select {
 		case <-n.ctx.Done():
@@ -38,10 +32,8 @@ func (n *Node) watchDisk() {
 		if full++; !n.diskFull() || n.raft.State() != raft.Leader {
 			full = 0
 		}
-		if full >= fullTicks && time.Since(offered) > offerPause {
-			offered = time.Now()
-			n.cfg.Log.Warn("the disk is full: handing leadership over")
-			n.offerLeadership()
+		if full >= fullTicks {
+			handover.offer("the disk is full")
 		}
 		stalled := max(n.log.writing(), n.applier.applying())
 		switch {
@@ -57,15 +49,3 @@ func (n *Node) watchDisk() {
 		}
 	}
 }
-
-// offerLeadership hands leadership over in the background.
-func (n *Node) offerLeadership() {
-	n.wg.Go(func() {
-		if err := n.transferLeadership(n.ctx, n.raft.LeadershipTransfer); err != nil {
-			n.cfg.Log.Warn("cannot hand leadership over", "error", err)
-		}
-	})
-}
-
-// diskFull says that the last write of the log or of state.db found no space.
-func (n *Node) diskFull() bool { return n.flusher.Full() || n.log.full.Load() }

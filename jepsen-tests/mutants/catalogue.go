@@ -5,6 +5,9 @@ import "time"
 // raftModule is where raft is: what it promises, Rota does.
 const raftModule = "github.com/hashicorp/raft"
 
+// walModule is where the files of the log are, where servers keep it in files.
+const walModule = "github.com/hashicorp/raft-wal"
+
 // All is every mutant, in the order of the checks that must find them.
 func All() []Mutant {
 	return []Mutant{
@@ -16,7 +19,10 @@ func All() []Mutant {
 		{
 			Name: "no-fsync", About: "the log is written and not synced",
 			Check: "S1", Workload: "queue", Nemesis: "power", Rate: 150, TimeLimit: 12 * time.Second, Interval: 2 * time.Second,
-			edits: []edit{{"", "node/openlog.go", "MsgpackUseNewTimeFormat: true,", "MsgpackUseNewTimeFormat: true, NoSync: true,"}},
+			edits: []edit{
+				{"", "node/openlog.go", "MsgpackUseNewTimeFormat: true,", "MsgpackUseNewTimeFormat: true, NoSync: true,"},
+				{walModule, "segment/writer.go", "if err := w.wf.Sync(); err != nil {", "if err := error(nil); err != nil {"},
+			},
 		},
 		{
 			Name: "keys-ignored", About: "a request key is not looked up",

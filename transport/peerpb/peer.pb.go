@@ -78,7 +78,9 @@ type IdentifyResponse struct {
 	LeaderAddr    string `protobuf:"bytes,13,opt,name=leader_addr,json=leaderAddr,proto3" json:"leader_addr,omitempty"`
 	LastContactNs int64  `protobuf:"varint,14,opt,name=last_contact_ns,json=lastContactNs,proto3" json:"last_contact_ns,omitempty"`
 	// Its wall clock, Unix ns.
-	ClockNs       int64 `protobuf:"varint,15,opt,name=clock_ns,json=clockNs,proto3" json:"clock_ns,omitempty"`
+	ClockNs int64 `protobuf:"varint,15,opt,name=clock_ns,json=clockNs,proto3" json:"clock_ns,omitempty"`
+	// Its disk has no space, or too little.
+	DiskFull      bool `protobuf:"varint,16,opt,name=disk_full,json=diskFull,proto3" json:"disk_full,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -216,6 +218,13 @@ func (x *IdentifyResponse) GetClockNs() int64 {
 		return x.ClockNs
 	}
 	return 0
+}
+
+func (x *IdentifyResponse) GetDiskFull() bool {
+	if x != nil {
+		return x.DiskFull
+	}
+	return false
 }
 
 type ReadIndexRequest struct {
@@ -554,7 +563,7 @@ var File_peerpb_peer_proto protoreflect.FileDescriptor
 const file_peerpb_peer_proto_rawDesc = "" +
 	"\n" +
 	"\x11peerpb/peer.proto\x12\frota.peer.v1\"\x11\n" +
-	"\x0fIdentifyRequest\"\xcf\x03\n" +
+	"\x0fIdentifyRequest\"\xec\x03\n" +
 	"\x10IdentifyResponse\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
 	"\tserver_id\x18\x02 \x01(\tR\bserverId\x12\x1d\n" +
@@ -573,7 +582,8 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\vleader_addr\x18\r \x01(\tR\n" +
 	"leaderAddr\x12&\n" +
 	"\x0flast_contact_ns\x18\x0e \x01(\x03R\rlastContactNs\x12\x19\n" +
-	"\bclock_ns\x18\x0f \x01(\x03R\aclockNs\"1\n" +
+	"\bclock_ns\x18\x0f \x01(\x03R\aclockNs\x12\x1b\n" +
+	"\tdisk_full\x18\x10 \x01(\bR\bdiskFull\"1\n" +
 	"\x10ReadIndexRequest\x12\x1d\n" +
 	"\n" +
 	"running_of\x18\x01 \x01(\x04R\trunningOf\"c\n" +

@@ -270,7 +270,7 @@ func TestForeignAndPartialFilesAreRefused(t *testing.T) {
 }
 
 // logFile is what keeps the log where nothing else was asked for.
-const logFile = "raft.db"
+const logFile = "raft-wal"
 
 // used is how many bytes of a file come before the zeros at its end: it is larger than
 // what is in it.

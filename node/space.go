@@ -1,0 +1,43 @@
+package node
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// spareBytes is the free space below which a disk counts as full: submits are refused
+// while there is still room for what the jobs that were accepted have to write. It is a
+// file of the log.
+const spareBytes = segmentBytes
+
+// spaceEvery is how often that is looked at.
+const spaceEvery = 250 * time.Millisecond
+
+// watchSpace looks at how much space is left. A disk that stalls may stall this too.
+func (n *Node) watchSpace() {
+	tick := time.NewTicker(spaceEvery)
+	defer tick.Stop()
+	for {
+		n.outOfSpace.Store(outOfSpace(n.cfg.DataDir))
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// outOfSpace says that the disk of a folder has less than spareBytes left. A file system
+// that does not say how large it is has enough.
+func outOfSpace(dir string) bool {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil || fs.Blocks == 0 {
+		return false
+	}
+	return fs.Bavail*uint64(fs.Bsize) < spareBytes
+}
+
+// diskFull says that the last write of the log or of state.db found no space, or that
+// too little is left.
+func (n *Node) diskFull() bool { return n.outOfSpace.Load() || n.flusher.Full() || n.log.full.Load() }
