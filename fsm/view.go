@@ -9,8 +9,9 @@ import (
 const (
 	maxViewClasses    = 256
 	maxViewJobs       = 2048 // a class
-	maxViewTasks      = 4096 // a class
+	maxViewTasks      = 4096 // a class, the last of its jobs beyond it
 	maxViewTotalTasks = 16384
+	maxViewJobTasks   = 1 << 20
 	maxViewRanges     = 64 // a job
 )
 
@@ -93,12 +94,12 @@ func (c *class) view() (v ClassView, tasks int) {
 		if len(v.Jobs) == maxViewJobs || tasks >= maxViewTasks {
 			return false
 		}
-		jv := p.job.view(maxViewTasks - tasks)
+		jv := p.job.view(maxViewJobTasks)
 		tasks += int(jv.Budget)
 		v.Jobs = append(v.Jobs, jv)
 		return true
 	})
-	return v, tasks
+	return v, min(tasks, maxViewTasks)
 }
 
 func (j *job) view(limit int) JobView {

@@ -12,6 +12,8 @@ import (
 const (
 	maxPlanTasks   = 8192
 	maxPlanAssigns = 4096
+	// maxChunk bounds what one class gets at its turn.
+	maxChunk = 512
 )
 
 // Input is all that a plan depends on.
@@ -95,9 +97,11 @@ func (p *planner) newQueue(class int) *classQueue {
 		q.ready += q.jobs[i].Budget
 	}
 	if len(q.workers) > 0 {
-		// Several chunks for each worker even them out; few tasks go one by one.
+		// Several chunks for each worker even them out; few tasks go one by one. Where a plan
+		// has no room for all workers, the next ones serve the rest: thousands of workers
+		// with a few tasks each would cost a message for a few tasks.
 		const rounds = 4
-		q.chunk = max(1, min(q.ready, room)/uint32(len(q.workers)*rounds))
+		q.chunk = min(max(1, min(q.ready, room)/uint32(len(q.workers)*rounds)), maxChunk)
 	}
 	return q
 }

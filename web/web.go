@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/pprof"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,9 @@ type Config struct {
 	Version string
 	// Refused is how many reported tasks were not recorded since the start; nil: none.
 	Refused func() int64
+	// Profiles serves what this process does below /debug/pprof/. It tells more of the
+	// machine than whoever may read the metrics should know.
+	Profiles bool
 }
 
 // Server answers HTTP requests about one node.
@@ -60,6 +64,11 @@ func New(cfg Config) *Server {
 	s.mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
 	}))
+	if cfg.Profiles {
+		s.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		s.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		s.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
 	return s
 }
 

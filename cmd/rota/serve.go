@@ -139,7 +139,7 @@ func startServer(s *serverFlags, open ports, log *slog.Logger) (*server, error) 
 		transport: transport.New(transport.Config{Node: n, Peers: peers, Log: log, Version: version}),
 		grpc:      grpc.NewServer(wire.ServerOptions()...),
 	}
-	srv.web = web.New(web.Config{Node: n, Log: log, Version: version, Refused: srv.transport.Refused})
+	srv.web = web.New(web.Config{Node: n, Log: log, Version: version, Refused: srv.transport.Refused, Profiles: s.pprof})
 	srv.transport.Register(srv.grpc)
 	srv.http = &http.Server{
 		Handler: srv.web, ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout,
