@@ -156,7 +156,7 @@ func (f *Fleet) Ran(session uint64, count int, total time.Duration) {
 }
 
 // ahead is how much work a worker may hold beyond what it runs.
-const ahead = 100 * time.Millisecond
+const ahead = 200 * time.Millisecond
 
 // Extra returns, by connected session, how many tasks it may hold beyond its slots.
 func (f *Fleet) Extra(sessions []fsm.SessionView) map[uint64]uint32 {

@@ -102,7 +102,7 @@ func TestExtraFollowsRunTimes(t *testing.T) {
 	for range 20 {
 		f.Ran(1, 10, 100*time.Millisecond)
 	}
-	require.EqualValues(t, 40, f.Extra(views)[1], "10 ms each: ten rounds of four slots")
+	require.EqualValues(t, 80, f.Extra(views)[1], "10 ms each: twenty rounds of four slots")
 	f.Ran(1, 1, time.Minute)
 	require.Zero(t, f.Extra(views)[1], "one long task is enough to stop queueing behind it")
 }

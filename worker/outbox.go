@@ -24,9 +24,9 @@ const (
 	// reportHold is how long results may gather while slots have more to do. A
 	// message costs every server a log entry, about 1 ms of CPU, so a worker that
 	// reports each short command by itself has little left to run commands with. It
-	// is half of what the leader lets a worker have in advance (100 ms), so results
+	// is half of what the leader lets a worker have in advance (200 ms), so results
 	// wait no longer for their report than tasks do for their slot.
-	reportHold = 50 * time.Millisecond
+	reportHold = 100 * time.Millisecond
 )
 
 // outbox keeps the results of tasks until the leader has answered for them, across
