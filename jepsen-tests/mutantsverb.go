@@ -75,7 +75,8 @@ func mutantsVerb(ctx context.Context, args []string, out io.Writer) (checker.Ver
 // flags is the flags of a mutant.
 func (h *hunter) flags(m mutants.Mutant) testFlags {
 	f := h.testFlags
-	f.store = filepath.Join(h.store, "mutants", m.Name)
+	// With an underscore, for the go command would take the changed files for packages.
+	f.store = filepath.Join(h.store, "_mutants", m.Name)
 	if m.Rate > 0 && !h.given["rate"] {
 		f.rate = m.Rate
 	}

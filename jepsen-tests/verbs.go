@@ -120,6 +120,9 @@ func (s *series) worst() checker.Verdict {
 			worst = v
 		}
 	}
+	if late, allowed := checker.Late(suite.Recoveries(s.rows)); late > allowed {
+		return checker.Invalid
+	}
 	return worst
 }
 

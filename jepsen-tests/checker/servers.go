@@ -171,8 +171,9 @@ const (
 	moreRoutines = 4 * moreFiles
 	moreHeap     = 64 << 20
 	// moreLog is three files of raft-wal, each of which takes its 64 MiB when it is made: the
-	// last one before a snapshot that was received, the first one behind it, and the next.
-	moreLog = 3 * 64 << 20
+	// last one before a snapshot that was received, the first one behind it, and the next. And
+	// what the database grows by that says which files there are.
+	moreLog = 3*64<<20 + 1<<20
 )
 
 // checkUsage is L7: the first samples of the run, from whichever server used most, for one

@@ -3,6 +3,7 @@ package checker
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/rota-scheduler/rota/jepsen-tests/history"
 )
@@ -139,6 +140,8 @@ type Counts struct {
 	Retried int `json:"retried"`
 	// Fenced is reports that were refused because another attempt had taken their place.
 	Fenced int `json:"fenced"`
+	// Recoveries is the time from each heal to the next acknowledged submit, ns.
+	Recoveries []time.Duration `json:"recoveries_ns"`
 }
 
 func (v *view) counts() Counts {
@@ -166,6 +169,11 @@ func (v *view) counts() Counts {
 	for _, h := range v.heals {
 		if h.Value.Effect > 0 {
 			c.Effective++
+		}
+	}
+	for _, h := range v.recoveries(time.Duration(v.setup.RecoveryNs)) {
+		if h.acked {
+			c.Recoveries = append(c.Recoveries, h.took)
 		}
 	}
 	for i := range v.reports {

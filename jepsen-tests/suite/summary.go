@@ -25,6 +25,8 @@ type Row struct {
 	Leaders                 int
 	// Faults is how many there were, Effective how many of them did something.
 	Faults, Effective int
+	// Recoveries is the time from each heal to the next acknowledged submit.
+	Recoveries []time.Duration
 	// Refused is the reports of workers that were refused.
 	Refused int64
 	// Wrong is what is not valid, a line each.
@@ -36,7 +38,7 @@ type Row struct {
 // Summarize makes the row of a run. What the run was asked to be is for the caller to add.
 func Summarize(ops []history.Op, rep checker.Report) (Row, error) {
 	c := rep.Counts
-	row := Row{Verdict: rep.Verdict, Calls: c.Ops, Unknown: c.Infos, Leaders: c.Leaders, Faults: c.Faults, Effective: c.Effective}
+	row := Row{Verdict: rep.Verdict, Calls: c.Ops, Unknown: c.Infos, Leaders: c.Leaders, Faults: c.Faults, Effective: c.Effective, Recoveries: c.Recoveries}
 	for _, op := range ops {
 		if !op.F.Grows() || op.Type != history.OK {
 			continue
@@ -85,13 +87,35 @@ func Totals(rows []Row, took time.Duration) string {
 	verdicts := map[checker.Verdict]int{}
 	var submits, calls, leaders, effective int
 	var refused int64
+	recoveries := Recoveries(rows)
 	for i := range rows {
 		r := &rows[i]
 		verdicts[r.Verdict]++
 		submits, calls, leaders, effective, refused = submits+r.Submits, calls+r.Calls, leaders+r.Leaders, effective+r.Effective, refused+r.Refused
 	}
-	return fmt.Sprintf("%d tests in %v: %d valid, %d invalid, %d unknown; %d calls, %d acknowledged submits, %d changes of leader, %d faults with an effect, %d refused reports",
-		len(rows), took.Round(time.Second), verdicts[checker.Valid], verdicts[checker.Invalid], verdicts[checker.Unknown], calls, submits, leaders, effective, refused)
+	return fmt.Sprintf("%d tests in %v: %d valid, %d invalid, %d unknown; %d calls, %d acknowledged submits, %d changes of leader, %d faults with an effect, %d refused reports, %s",
+		len(rows), took.Round(time.Second), verdicts[checker.Valid], verdicts[checker.Invalid], verdicts[checker.Unknown], calls, submits, leaders, effective, refused, recovered(recoveries))
+}
+
+// Recoveries is those of all tests together, the quickest first.
+func Recoveries(rows []Row) (all []time.Duration) {
+	for i := range rows {
+		all = append(all, rows[i].Recoveries...)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// recovered says how soon submits were acknowledged behind the heals of many tests.
+func recovered(sorted []time.Duration) string {
+	n := len(sorted)
+	if n == 0 {
+		return "no recovery was measured"
+	}
+	at := func(i int) time.Duration { return sorted[i].Round(time.Millisecond) }
+	late, allowed := checker.Late(sorted)
+	return fmt.Sprintf("heal to the next acknowledged submit: median %v, p99 %v, longest %v of %d, %d later than %v (allowed: %d)",
+		at(n/2), at(max(0, n-1-n/100)), at(n-1), n, late, checker.RecoverySoon, allowed)
 }
 
 // WriteTable writes a summary for a terminal.

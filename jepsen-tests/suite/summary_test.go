@@ -3,6 +3,7 @@ package suite
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +67,17 @@ func TestASummaryIsATableForPeopleAndADocument(t *testing.T) {
 			require.Equal(t, len(columns)+1, strings.Count(line, "|"), line)
 		}
 	}
+}
+
+func TestASummarySaysHowSoonSubmitsWentOn(t *testing.T) {
+	t.Parallel()
+	rows := []Row{{Recoveries: []time.Duration{3 * time.Second, time.Millisecond}}, {}, {Recoveries: []time.Duration{20 * time.Millisecond}}}
+	require.Contains(t, Totals(rows, time.Minute), "median 20ms, p99 3s, longest 3s of 3, 1 later than 2s (allowed: 1)")
+	require.Contains(t, Totals(nil, time.Minute), "no recovery was measured")
+	many := slices.Repeat([]time.Duration{time.Second}, 198)
+	rows = append(rows, Row{Recoveries: many})
+	late, allowed := checker.Late(Recoveries(rows))
+	require.Equal(t, []int{1, 3}, []int{late, allowed})
 }
 
 func TestRefusedReportsAreAddedUpOverRestarts(t *testing.T) {
