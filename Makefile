@@ -9,6 +9,8 @@ FUZZTIME ?= 10s
 FUZZMIN  ?= 20x
 AGAINST  ?= main
 HOURS    ?= 1
+COUNT    ?= 6
+BENCHPKG ?= ./fsm ./scheduler ./transport
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 # The race detector needs a C compiler; Go answers 0 here when it finds none.
@@ -16,6 +18,7 @@ RACE = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 BUF           := .tools/buf
 GOLANGCI_LINT := .tools/golangci-lint
+BENCHSTAT     := .tools/benchstat
 
 # The folders that hold .proto files and the code generated from them.
 PROTO_DIRS := api fsm transport
@@ -27,7 +30,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PKG=./fsm/... RUN=TestName narrow test and unit; FUZZTIME=1m lengthens fuzz;"
-	@echo "  AGAINST=v1.0.0 compares breaking with another commit; -j2 runs steps side by side."
+	@echo "  AGAINST=v1.0.0 compares breaking and benchstat with another commit; -j2 runs steps side by side."
 
 .PHONY: build
 build: ## Build bin/rota
@@ -128,6 +131,16 @@ breaking: $(BUF) ## Fail if a .proto file breaks what commit AGAINST promised
 	mkdir "$$tmp/old" && tar -xf "$$tmp/old.tar" -C "$$tmp/old" && \
 	$(BUF) breaking --against "$$tmp/old"
 
+.PHONY: benchstat
+benchstat: $(BENCHSTAT) ## Compare the benchmarks of BENCHPKG that match RUN with those of commit AGAINST, COUNT times in turns
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && mkdir "$$tmp/old" && \
+	git archive --output "$$tmp/old.tar" '$(AGAINST)' && tar -xf "$$tmp/old.tar" -C "$$tmp/old" && \
+	for round in $$(seq $(COUNT)); do \
+		(cd "$$tmp/old" && $(GO) test -run '^$$' -bench '$(RUN)' -benchmem $(BENCHPKG)) >>"$$tmp/old.txt" && \
+		$(GO) test -run '^$$' -bench '$(RUN)' -benchmem $(BENCHPKG) >>"$$tmp/new.txt" || exit 1; \
+	done && \
+	$(BENCHSTAT) old="$$tmp/old.txt" new="$$tmp/new.txt"
+
 .PHONY: clean
 clean: ## Remove what was built, and the tools
 	rm -rf bin .tools
@@ -139,6 +152,9 @@ $(BUF): tools/go.mod tools/go.sum
 
 $(GOLANGCI_LINT): tools/lint/go.mod tools/lint/go.sum
 	$(call build-tool,tools/lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
+
+$(BENCHSTAT): tools/benchstat/go.mod tools/benchstat/go.sum
+	$(call build-tool,tools/benchstat,golang.org/x/perf/cmd/benchstat)
 
 define build-tool
 @mkdir -p $(@D)
