@@ -118,7 +118,7 @@ func (n *Node) openFiles() (err error) {
 	}
 	n.checked = &checkedLog{LogStore: stores, fatal: n.fatal}
 	n.log = &watchedLog{LogStore: n.checked, fatal: n.fatal, chunk: chunkOf(n.id.LogStore)}
-	n.stable = &watchedStable{StableStore: stores, log: n.log, fatal: n.fatal, ending: n.ctx.Done()}
+	n.stable = &watchedStable{StableStore: &checkedStable{stores}, log: n.log, fatal: n.fatal, ending: n.ctx.Done()}
 	id := store.Identity{NodeID: n.id.NodeID, ServerID: n.id.ServerID}
 	if n.state, err = store.OpenState(n.cfg.DataDir, id, n.cfg.Log); err != nil {
 		return n.explainState(err)
