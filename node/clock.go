@@ -21,7 +21,8 @@ const (
 // wall clock as it was when a majority of the servers had the same.
 type stateClock struct {
 	mu sync.Mutex
-	// applied is the time of the last entry, Unix ns, and appliedAt when it was seen.
+	// applied is the time of the entry that came with the least delay, Unix ns, and
+	// appliedAt when it was seen.
 	applied   int64
 	appliedAt time.Time
 	// wall is the wall clock that a majority agreed on, Unix ns, at agreedAt.
@@ -32,12 +33,14 @@ type stateClock struct {
 	jumpedAt time.Time
 }
 
-// saw notes the time of an entry that was applied.
+// saw notes the time of an entry that was applied. One that came late, from a leader that
+// this server had not heard for a while, says nothing: it knew better before.
 func (c *stateClock) saw(applied int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if applied > c.applied {
-		c.applied, c.appliedAt = applied, time.Now()
+	now := time.Now()
+	if c.applied == 0 || applied > c.applied+int64(now.Sub(c.appliedAt)) {
+		c.applied, c.appliedAt = applied, now
 	}
 }
 

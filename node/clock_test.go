@@ -53,6 +53,26 @@ func TestTheTimeFollowsAWallClockThatAMajorityHas(t *testing.T) {
 	})
 }
 
+// A server that was cut off gets what it has missed all at once, and is told nothing by
+// when that was written.
+func TestEntriesThatComeLateDoNotHoldTheTimeBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var c stateClock
+		c.saw(time.Now().UnixNano())
+		missed := []time.Time{}
+		for range 3 {
+			time.Sleep(time.Second)
+			missed = append(missed, time.Now())
+		}
+		time.Sleep(time.Second)
+		for _, at := range missed {
+			c.saw(at.UnixNano())
+		}
+		require.Equal(t, time.Now().UnixNano(), c.now())
+	})
+}
+
 func TestClocksAreJudgedByAMajority(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

@@ -72,10 +72,16 @@ func (n *Node) establish() (revoke func()) {
 // lead makes this server ready as a leader and runs the leader's loops until ctx ends.
 func (n *Node) lead(ctx context.Context) error {
 	term := n.Term()
+	clock := make(chan struct{})
+	n.wg.Go(func() {
+		n.setClock(ctx)
+		close(clock)
+	})
 	// Everything that was acknowledged before is applied after this.
 	if err := n.barrier(establishTimeout); err != nil {
 		return err
 	}
+	<-clock
 	if n.Term() != term {
 		// It was deposed, and is about to hear of it: it must not speak for the term of
 		// another leader until then.

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -34,7 +33,7 @@ func (n *Node) watchVoters(ctx context.Context) {
 	handover := handover{n: n}
 	for {
 		at := time.Now()
-		others := n.askVoters(ctx, at)
+		others := n.askVoters(ctx, at, allVoters)
 		full := others.full
 		if n.diskFull() {
 			full++
@@ -42,9 +41,7 @@ func (n *Node) watchVoters(ctx context.Context) {
 		n.majorityFull.Store(full > others.count/2)
 		switch judgeClock(others.ahead, others.count) {
 		case clockAgrees:
-			if leap := n.applier.clock.agreed(at); leap > clockJump {
-				n.cfg.Log.Warn("the time has leapt: nothing is cleaned up for a while", "by", leap, "while", clockGrace)
-			}
+			n.clockAgreed(at)
 		case clockOutOfStep:
 			handover.offer("the wall clock of this server is out of step with a majority (set it)")
 		}
@@ -56,16 +53,22 @@ func (n *Node) watchVoters(ctx context.Context) {
 	}
 }
 
-// askVoters asks every other voter. Clocks are compared as they were at a moment, counted
-// from there by a clock that cannot be set.
-func (n *Node) askVoters(ctx context.Context, at time.Time) voters {
+// askVoters asks every other voter, and returns when all have answered, or those that have
+// are enough. Clocks are compared as they were at a moment, counted from there by a clock
+// that cannot be set.
+func (n *Node) askVoters(ctx context.Context, at time.Time, enough func(voters) bool) (all voters) {
 	servers, err := n.Servers()
 	if err != nil {
 		return voters{}
 	}
-	var all voters
-	var mu sync.Mutex
-	var asked sync.WaitGroup
+	type answer struct {
+		info PeerInfo
+		err  error
+		// before and after are when it was asked for and came.
+		before, after time.Duration
+	}
+	answers := make(chan answer, len(servers))
+	asked := 0
 	for _, s := range servers {
 		if s.Suffrage != raft.Voter {
 			continue
@@ -74,24 +77,51 @@ func (n *Node) askVoters(ctx context.Context, at time.Time) voters {
 		if s.ID == n.id.raftID() {
 			continue
 		}
-		asked.Go(func() {
-			before := time.Since(at)
-			info, err := n.identify(ctx, s)
-			after := time.Since(at)
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if info.DiskFull {
-				all.full++
-			}
-			// An answer that took long says little of the time.
-			if !info.Clock.IsZero() && after-before <= maxSkew {
-				all.ahead = append(all.ahead, info.Clock.Sub(at.Round(0))-(before+after)/2)
-			}
+		asked++
+		n.wg.Go(func() {
+			a := answer{before: time.Since(at)}
+			a.info, a.err = n.identify(ctx, s)
+			a.after = time.Since(at)
+			answers <- a
 		})
 	}
-	asked.Wait()
+	for ; asked > 0 && !enough(all); asked-- {
+		a := <-answers
+		if a.err != nil {
+			continue
+		}
+		if a.info.DiskFull {
+			all.full++
+		}
+		// An answer that took long says little of the time.
+		if !a.info.Clock.IsZero() && a.after-a.before <= maxSkew {
+			all.ahead = append(all.ahead, a.info.Clock.Sub(at.Round(0))-(a.before+a.after)/2)
+		}
+	}
 	return all
+}
+
+// allVoters is for askVoters to wait for all.
+func allVoters(voters) bool { return false }
+
+// clockWait is how long a new leader waits for the clocks of the others.
+const clockWait = 50 * time.Millisecond
+
+// setClock takes the wall clock over where a majority has the same, before a new leader
+// stamps anything: its time may be behind, and what is stamped then, such as when a task
+// may be tried again, would come early once the time is right.
+func (n *Node) setClock(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, clockWait)
+	defer cancel()
+	at := time.Now()
+	agrees := func(v voters) bool { return judgeClock(v.ahead, v.count) == clockAgrees }
+	if agrees(n.askVoters(ctx, at, agrees)) {
+		n.clockAgreed(at)
+	}
+}
+
+func (n *Node) clockAgreed(at time.Time) {
+	if leap := n.applier.clock.agreed(at); leap > clockJump {
+		n.cfg.Log.Warn("the time has leapt: nothing is cleaned up for a while", "by", leap, "while", clockGrace)
+	}
 }
