@@ -268,9 +268,6 @@ func number(id uint64) string { return strconv.FormatUint(id, 10) }
 // verify requires that all servers come to the same digest.
 func (c *cluster) verify() {
 	c.t.Helper()
-	var out output
-	same := poll(within, func() bool { out = c.rota("cluster", "verify", "-o", "json"); return out.code == 0 })
-	require.True(c.t, same, "digests do not agree: %s%s", out.stdout, out.stderr)
 	var shape struct {
 		OK      bool `json:"ok"`
 		Servers []struct {
@@ -278,7 +275,21 @@ func (c *cluster) verify() {
 			Violations []string `json:"violations"`
 		} `json:"servers"`
 	}
-	require.NoError(c.t, json.Unmarshal([]byte(out.stdout), &shape))
+	var out output
+	same := poll(within, func() bool {
+		if out = c.rota("cluster", "verify", "-o", "json"); out.code != 0 {
+			return false
+		}
+		require.NoError(c.t, json.Unmarshal([]byte(out.stdout), &shape))
+		// One that has just joined, and has no vote yet, may be without an answer.
+		for _, s := range shape.Servers {
+			if s.Digest == "" {
+				return false
+			}
+		}
+		return true
+	})
+	require.True(c.t, same, "digests do not agree: %s%s", out.stdout, out.stderr)
 	require.True(c.t, shape.OK)
 	require.Len(c.t, shape.Servers, len(c.Servers))
 	for _, s := range shape.Servers {
