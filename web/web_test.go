@@ -116,3 +116,16 @@ func TestMetrics(t *testing.T) {
 	}
 	require.Regexp(t, `(?m)^rota_state_db_bytes [1-9]`, body)
 }
+
+// What a process does tells of the machine, so it is served where somebody has asked for it.
+func TestProfilesAreServedOnRequestOnly(t *testing.T) {
+	t.Parallel()
+	n := follower(t)
+	const path = "/debug/pprof/goroutine?debug=1"
+	code, _ := get(t, newServer(n), path)
+	require.Equal(t, http.StatusNotFound, code)
+	s := web.New(web.Config{Node: n, Log: slog.New(slog.DiscardHandler), Version: "v1", Profiles: true})
+	code, body := get(t, s, path)
+	require.Equal(t, http.StatusOK, code)
+	require.Contains(t, body, "goroutine profile")
+}
