@@ -73,7 +73,8 @@ unit-chaos: ## Run the tests of the chaos suite itself, which harm nobody
 	$(GO) -C jepsen-tests vet ./...
 	$(GO) -C jepsen-tests test -timeout $(TIMEOUT) ./...
 
-# SEED is that of the faults; none: another one each time. Every run of these leaves its report in jepsen-tests/store, and all of them a summary there.
+# SEED is that of the faults; none: another one each time. Every run of these leaves its
+# report in jepsen-tests/store, and all of them a summary there.
 CHAOS = mkdir -p jepsen-tests/store && $(GO) -C jepsen-tests run . test-all --spread --summary store/summary.md $(if $(SEED),--seed $(SEED))
 
 .PHONY: chaos
