@@ -145,7 +145,7 @@ func (n *Node) startRaft() (err error) {
 		l := &meantListener{n.cfg.RaftListener, n.id.raftID()}
 		inner = addressed{newTransport(l, n.cfg.PeerAddr, n.cfg.Log)}
 	}
-	n.transport = newSerialized(inner, n.id.raftID())
+	n.transport = newSerialized(newPatient(inner, n.replicates), n.id.raftID())
 	cache, err := raft.NewLogCache(logCacheEntries, n.log)
 	if err != nil {
 		return err

@@ -244,3 +244,34 @@ func TestCatchUpBySnapshot(t *testing.T) {
 	require.EqualValues(t, 40, info.Total)
 	verify(t, c, cl)
 }
+
+// A server that was away for some time counts from the moment that it follows: the next
+// one may be restarted then, and submits go on. Raft alone would let it wait for up to
+// ten seconds more.
+func TestAServerThatIsBackCountsAtOnce(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 3, nil)
+	cl := c.Client()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*testcluster.Wait)
+	defer cancel()
+	submit := func() {
+		t.Helper()
+		_, err := cl.Submit(ctx, client.Request{Spec: task.Spec{Handler: "none"}})
+		require.NoError(t, err)
+	}
+	leader := c.Leader()
+	away, other := (leader+1)%3, (leader+2)%3
+	c.Kill(away)
+	for deadline := time.Now().Add(6 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		submit()
+	}
+	require.Equal(t, leader, c.Leader(), "the leader that has missed it all the time")
+	missed := c.Servers[leader].Node.State().Machine().AppliedIndex()
+	c.Restart(away)
+	require.Eventually(t, func() bool { return c.Servers[away].Node.State().Machine().AppliedIndex() >= missed },
+		3*time.Second, 5*time.Millisecond, "what it has missed has not come")
+	c.Kill(other)
+	submit()
+	c.Restart(other)
+	verify(t, c, cl)
+}

@@ -1,0 +1,137 @@
+package node
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// patienceCheck is how often it is looked whether a server that is away is still waited for.
+const patienceCheck = 50 * time.Millisecond
+
+// errReturned is what raft is told of entries that waited for a server: that it is to
+// read anew what that server lacks.
+var errReturned = errors.New("the server was away and answers again")
+
+// errNotAwaited ends the wait for a server that raft has nothing for any more.
+var errNotAwaited = errors.New("this server does not lead any more, or the other one is no member")
+
+// patient is raft's transport with entries that wait for servers that are away.
+//
+// After each failure raft waits longer before it tries that server again, up to ten
+// seconds, whatever its heartbeats meet meanwhile. A server that is back after a while
+// then follows, and is taken for healthy, but gets no entries and counts for nothing:
+// where another one ends next, as when servers are restarted in turns, nothing commits
+// for that long. Here no entries are tried while heartbeats fail, so that raft counts a
+// failure or two for each absence, and none holds it back for more than milliseconds.
+type patient struct {
+	raftTransport
+	// wanted says whether entries of a term are still to reach a server.
+	wanted func(term uint64, id raft.ServerID) bool
+
+	mu sync.Mutex
+	// away is the servers of which the last heartbeat failed, each with what is closed
+	// when one is answered.
+	away map[raft.ServerID]chan struct{}
+
+	once   sync.Once
+	closed chan struct{}
+}
+
+func newPatient(inner raftTransport, wanted func(term uint64, id raft.ServerID) bool) *patient {
+	return &patient{raftTransport: inner, wanted: wanted, away: map[raft.ServerID]chan struct{}{}, closed: make(chan struct{})}
+}
+
+// AppendEntries implements raft.Transport.
+func (p *patient) AppendEntries(id raft.ServerID, target raft.ServerAddress, r *raft.AppendEntriesRequest, out *raft.AppendEntriesResponse) error {
+	if isHeartbeat(r) {
+		err := p.raftTransport.AppendEntries(id, target, r, out)
+		p.heard(id, err == nil)
+		return err
+	}
+	if back := p.isAway(id); back != nil {
+		// It may be away for days: the entries are not kept for it.
+		r.Entries = nil
+		return p.wait(back, r.Term, id)
+	}
+	return p.raftTransport.AppendEntries(id, target, r, out)
+}
+
+// InstallSnapshot implements raft.Transport.
+func (p *patient) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, r *raft.InstallSnapshotRequest, out *raft.InstallSnapshotResponse, data io.Reader) error {
+	if back := p.isAway(id); back != nil {
+		// Nor is the state, which has a transaction open for it.
+		if c, ok := data.(io.Closer); ok {
+			if err := c.Close(); err != nil {
+				return err
+			}
+		}
+		return p.wait(back, r.Term, id)
+	}
+	return p.raftTransport.InstallSnapshot(id, target, r, out, data)
+}
+
+// heard notes whether a server has answered a heartbeat.
+func (p *patient) heard(id raft.ServerID, answered bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	back, away := p.away[id]
+	switch {
+	case answered && away:
+		close(back)
+		delete(p.away, id)
+	case !answered && !away:
+		p.away[id] = make(chan struct{})
+	}
+}
+
+// isAway is closed when the server is back; nil: it is not away.
+func (p *patient) isAway(id raft.ServerID) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.away[id]
+}
+
+// wait waits for a server that is away, for as long as it is wanted. It never returns nil.
+func (p *patient) wait(back <-chan struct{}, term uint64, id raft.ServerID) error {
+	tick := time.NewTicker(patienceCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-back:
+			return errReturned
+		case <-p.closed:
+			return raft.ErrTransportShutdown
+		case <-tick.C:
+			if !p.wanted(term, id) {
+				return errNotAwaited
+			}
+		}
+	}
+}
+
+// Close implements raft.WithClose.
+func (p *patient) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return p.raftTransport.Close()
+}
+
+// isHeartbeat tells a heartbeat from entries, as raft's own transport does.
+func isHeartbeat(r *raft.AppendEntriesRequest) bool {
+	return r.PrevLogEntry == 0 && r.PrevLogTerm == 0 && len(r.Entries) == 0 && r.LeaderCommitIndex == 0
+}
+
+// replicates says whether this server leads in a term, and a server is one that it
+// replicates to.
+func (n *Node) replicates(term uint64, id raft.ServerID) bool {
+	r := n.transport.raft.Load()
+	if r == nil || r.State() != raft.Leader || r.CurrentTerm() != term {
+		return false
+	}
+	members := r.GetConfiguration().Configuration().Servers
+	return slices.ContainsFunc(members, func(s raft.Server) bool { return s.ID == id })
+}
