@@ -49,6 +49,8 @@ type Node struct {
 	// outOfSpace is true while the disk has little space left, and majorityFull while this
 	// server leads and a majority of the disks is full.
 	outOfSpace, majorityFull atomic.Bool
+	// caughtUp: see CaughtUp.
+	caughtUp atomic.Bool
 
 	snapshotCh chan int64
 	notify     chan bool
@@ -94,6 +96,7 @@ func Start(cfg Config) (started *Node, err error) {
 	n.wg.Go(n.followLeadership)
 	n.wg.Go(n.castLeaders)
 	n.wg.Go(n.bootstrapOrJoin)
+	n.wg.Go(n.catchUp)
 	return n, nil
 }
 

@@ -8,7 +8,8 @@
 //
 //	/livez    200 while the process answers at all
 //	/readyz   200 while this server can serve: as a leader that is ready, or as a
-//	          follower that hears from one; 503 and the reason otherwise
+//	          follower that hears from one and, since its start, has had all that it
+//	          had; 503 and the reason otherwise
 //	/metrics  Prometheus; the names are in metrics.go
 //
 // # Trade-offs

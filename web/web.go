@@ -27,6 +27,8 @@ type Node interface {
 	// Ready says whether the server leads and serves, and in which term.
 	Ready() (term uint64, ok bool)
 	Leader() node.Leader
+	// CaughtUp says whether the server has had all that a leader had, since its start.
+	CaughtUp() bool
 	State() *store.State
 }
 
@@ -110,6 +112,8 @@ func (s *Server) reasonNotReady() string {
 		return fmt.Sprintf("nothing was heard from leader %s for %v", leader.NodeID, self.LastContact.Round(time.Millisecond))
 	case leader.Addr == "":
 		return fmt.Sprintf("the address of leader %s is not known yet", leader.NodeID)
+	case !s.node.CaughtUp():
+		return fmt.Sprintf("it is behind leader %s: the state is at index %d", leader.NodeID, self.AppliedIndex)
 	}
 	return ""
 }

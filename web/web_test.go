@@ -21,6 +21,7 @@ import (
 type fakeNode struct {
 	self   node.PeerInfo
 	ready  bool
+	behind bool
 	leader node.Leader
 	state  *store.State
 }
@@ -29,6 +30,7 @@ func (n *fakeNode) Self() node.PeerInfo { return n.self }
 func (n *fakeNode) Ready() (uint64, bool) {
 	return n.self.Term, n.ready
 }
+func (n *fakeNode) CaughtUp() bool      { return !n.behind }
 func (n *fakeNode) Leader() node.Leader { return n.leader }
 func (n *fakeNode) State() *store.State { return n.state }
 
@@ -75,6 +77,7 @@ func TestReadiness(t *testing.T) {
 		{"no state yet", func(n *fakeNode) { n.self.ClusterID = "" }, "the state of the cluster has not arrived yet"},
 		{"a silent leader", func(n *fakeNode) { n.self.LastContact = 3 * time.Second }, "nothing was heard from leader n2 for 3s"},
 		{"a leader of unknown address", func(n *fakeNode) { n.leader.Addr = "" }, "the address of leader n2 is not known yet"},
+		{"a follower that has just started", func(n *fakeNode) { n.behind, n.self.AppliedIndex = true, 7 }, "it is behind leader n2: the state is at index 7"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
