@@ -23,8 +23,9 @@ type State interface {
 	Machine() *fsm.Machine
 	// Due returns finished jobs and request keys that may be forgotten at now.
 	Due(now int64, limit int) ([]uint64, []*logpb.KeyRef, error)
-	// Used is how many bytes the state takes on disk.
-	Used() int64
+	// Excess returns finished jobs that must be forgotten for the state to take no more
+	// than room bytes on disk, but for those that have been already.
+	Excess(room int64, limit int) ([]uint64, error)
 }
 
 // Loops is what a leader does of its own accord.

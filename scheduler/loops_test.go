@@ -61,8 +61,11 @@ func (l *leader) Due(_ int64, limit int) ([]uint64, []*logpb.KeyRef, error) {
 	return jobs[:min(limit, len(jobs))], nil, nil
 }
 
-// Used is as if each job took a byte.
-func (l *leader) Used() int64 { return int64(len(l.kept())) }
+// Excess is as if each job took a byte.
+func (l *leader) Excess(room int64, limit int) ([]uint64, error) {
+	jobs := l.kept()
+	return jobs[:min(limit, max(0, len(jobs)-int(room)))], nil
+}
 
 func (l *leader) looked() {
 	l.mu.Lock()
@@ -324,8 +327,8 @@ func TestJobsGoBeforeTheirTimeForWantOfRoom(t *testing.T) {
 		l.end(t, &task.Spec{Handler: "h", Retention: 24 * time.Hour}, roomForJobs+collectBatch+1)
 		time.Sleep(time.Hour)
 		kept := l.kept()
-		require.Len(t, kept, roomForJobs+1-collectBatch)
-		require.Equal(t, l.due[2*collectBatch], kept[0], "the first ones go first")
+		require.Len(t, kept, roomForJobs, "those that have room stay")
+		require.Equal(t, l.due[collectBatch+1], kept[0], "the first ones go first")
 	})
 }
 

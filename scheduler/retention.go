@@ -2,18 +2,13 @@ package scheduler
 
 import (
 	"context"
-	"math"
 	"time"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
 )
 
-const (
-	// collectBatch bounds what one Collect forgets: its deletes are one transaction.
-	collectBatch = 64
-	// roomWait is how long what was forgotten takes to leave the disk, about.
-	roomWait = 250 * time.Millisecond
-)
+// collectBatch bounds what one Collect forgets: its deletes are one transaction.
+const collectBatch = 64
 
 // collect forgets finished jobs and request keys whose time is over, and jobs for which
 // there is no room any more.
@@ -27,7 +22,7 @@ func (l *Loops) collect(ctx context.Context) {
 		case <-tick.C:
 		}
 		// As many batches as there are: jobs may end faster than ticks come.
-		for l.settled() && l.forget(ctx, l.Proposer.Now(), false) >= collectBatch {
+		for l.settled() && l.forget(ctx) >= collectBatch {
 		}
 		l.makeRoom(ctx)
 	}
@@ -35,40 +30,40 @@ func (l *Loops) collect(ctx context.Context) {
 
 func (l *Loops) settled() bool { return l.Settled == nil || l.Settled() }
 
-// makeRoom forgets jobs until the rest fits, or none is left that could be forgotten.
+// makeRoom forgets the jobs without which the rest fits, or all that could be forgotten.
 func (l *Loops) makeRoom(ctx context.Context) {
 	warned := false
-	for l.RetentionBytes > 0 && l.State.Used() > l.RetentionBytes {
-		if l.forget(ctx, math.MaxInt64, true) == 0 {
+	for l.RetentionBytes > 0 && ctx.Err() == nil {
+		jobs, err := l.State.Excess(l.RetentionBytes, collectBatch)
+		if err != nil {
+			l.Log.Warn("cannot look for what there is no room for", "error", err)
+			return
+		}
+		if len(jobs) == 0 || l.proposeCollect(ctx, &logpb.Collect{Jobs: jobs, OverBudget: true}) == 0 {
 			return
 		}
 		if !warned {
-			l.Log.Warn("finished jobs are forgotten before their time, for want of room", "used", l.State.Used(), "limit", l.RetentionBytes)
+			l.Log.Warn("finished jobs are forgotten before their time, for want of room", "limit", l.RetentionBytes)
 			warned = true
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(roomWait):
 		}
 	}
 }
 
-// forget forgets a batch of what is due at a time. It returns how many jobs and keys
-// that were; 0 where it failed.
-func (l *Loops) forget(ctx context.Context, at int64, overBudget bool) uint32 {
-	jobs, keys, err := l.State.Due(at, collectBatch)
+// forget forgets a batch of what is due. It returns how many jobs and keys that were; 0
+// where it failed.
+func (l *Loops) forget(ctx context.Context) uint32 {
+	jobs, keys, err := l.State.Due(l.Proposer.Now(), collectBatch)
 	if err != nil {
 		l.Log.Warn("cannot look for what may be forgotten", "error", err)
 		return 0
 	}
-	if overBudget {
-		keys = nil // what was promised of them does not depend on room
-	}
 	if len(jobs)+len(keys) == 0 {
 		return 0
 	}
-	op := &logpb.Collect{Jobs: jobs, Keys: keys, OverBudget: overBudget}
+	return l.proposeCollect(ctx, &logpb.Collect{Jobs: jobs, Keys: keys})
+}
+
+func (l *Loops) proposeCollect(ctx context.Context, op *logpb.Collect) uint32 {
 	r, _ := l.propose(ctx, &logpb.Op{Op: &logpb.Op_Collect{Collect: op}})
 	return r.Total
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -267,6 +268,43 @@ func (db *DB) jobsBelow(id uint64, limit int, skip func(id uint64) bool) (out []
 		return nil
 	})
 	return out, err
+}
+
+// Excess returns finished jobs, those first whose time comes first, without which no more
+// than room bytes of the file are in use, but for those that m has forgotten already
+// and that leave the file with the next flush; limit at most.
+func (db *DB) Excess(m *fsm.Machine, room int64, limit int) (jobs []uint64, err error) {
+	err = db.view(func(tx *bolt.Tx) error {
+		// In this order: a flush in between makes it less, never more.
+		excess := db.Used() - room
+		c := tx.Bucket(dueBucket).Cursor()
+		for k, v := c.First(); k != nil && excess > 0 && len(jobs) < limit; k, v = c.Next() {
+			if _, err := unseal(dueBucket, k, v); err != nil {
+				return err
+			}
+			id := binary.BigEndian.Uint64(k[8:])
+			excess -= sizeOf(tx, id)
+			if !m.Collected(id) {
+				jobs = append(jobs, id)
+			}
+		}
+		return nil
+	})
+	return jobs, err
+}
+
+// sizeOf is how many bytes a finished job has in the file, keys included. The pages that
+// hold them take somewhat more.
+func sizeOf(tx *bolt.Tx, id uint64) (size int64) {
+	size = int64(len(tx.Bucket(jobsBucket).Get(key64(id))))
+	for _, bucket := range [][]byte{payloadsBucket, resultsBucket, indexBucket} {
+		c := tx.Bucket(bucket).Cursor()
+		last := key6432(id, math.MaxUint32)
+		for k, v := c.Seek(key6432(id, 0)); k != nil && bytes.Compare(k, last) <= 0; k, v = c.Next() {
+			size += int64(len(k) + len(v))
+		}
+	}
+	return size
 }
 
 // Due returns up to limit finished jobs, and as many request keys, that may be forgotten

@@ -84,9 +84,6 @@ func (s *State) Watchers() *fsm.Watchers { return s.watchers }
 // FileSize is the size of state.db, bytes.
 func (s *State) FileSize() int64 { return s.pair.Load().db.Size() }
 
-// Used is how many bytes of state.db hold something. The file does not shrink.
-func (s *State) Used() int64 { return s.pair.Load().db.Used() }
-
 // Flush writes what has changed since the last flush. When it returns nil, the file
 // has reached the index that the machine had when it was called. A cut that could
 // not be written because the disk is full is kept, and written by the next Flush;
@@ -312,6 +309,16 @@ func (s *State) Due(now int64, limit int) (jobs []uint64, keys []*logpb.KeyRef, 
 		return err
 	})
 	return jobs, keys, err
+}
+
+// Excess returns finished jobs that must be forgotten for no more than room bytes of the
+// file to be in use, those first whose time comes first; limit at most.
+func (s *State) Excess(room int64, limit int) (jobs []uint64, err error) {
+	err = s.read(func(p *pair) error {
+		jobs, err = p.db.Excess(p.machine, room, limit)
+		return err
+	})
+	return jobs, err
 }
 
 // Cursor returns the cursor of the outcome of a task; ok is false where it has none.

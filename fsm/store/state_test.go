@@ -200,3 +200,38 @@ func TestACutThatIsWrittenAgainIsTheSame(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []uint64{small, large}, jobs)
 }
+
+// What was forgotten leaves the file with the next flush, which may be late. No more is
+// forgotten for its room meanwhile.
+func TestNoMoreIsForgottenThanThereIsNoRoomFor(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	w := b.openSession("w")
+	const jobs, size = 20, 100 << 10
+	for i := range uint64(jobs) {
+		require.Equal(t, i+1, b.submit(&logpb.Submit{Tasks: packed(1, size)}, &task.Spec{Handler: "h"}))
+		b.work(i+1, 0, 1, 1, w)
+	}
+	require.NoError(t, b.s.Flush())
+	used := b.s.pair.Load().db.Used()
+	excess := func(room int64) []uint64 {
+		got, err := b.s.Excess(room, 64)
+		require.NoError(t, err)
+		return got
+	}
+	require.Empty(t, excess(used))
+	room := used - 5*size/2
+	require.Equal(t, []uint64{1, 2, 3}, excess(room), "two and a half must go, the oldest first")
+	b.apply(&logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{Jobs: []uint64{1, 2, 3}, OverBudget: true}}})
+	require.Empty(t, excess(room), "their room is about to be free")
+	require.Equal(t, []uint64{4}, excess(room-size/2-size/4))
+	require.NoError(t, b.s.Flush())
+	require.Less(t, b.s.pair.Load().db.Used(), room)
+	require.Empty(t, excess(room))
+	all, err := b.s.Excess(0, 64)
+	require.NoError(t, err)
+	require.Len(t, all, jobs-3)
+	some, err := b.s.Excess(0, 5)
+	require.NoError(t, err)
+	require.Len(t, some, 5)
+}
