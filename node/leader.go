@@ -184,10 +184,42 @@ func (n *Node) Leader() Leader {
 // LeaderAddr is the gRPC address of the leader, or "".
 func (n *Node) LeaderAddr() string { return n.Leader().Addr }
 
+// leaderlessFactor times the election timeout is how long there may be no leader while one
+// is elected, with room for elections that fail. For longer, it is that this server does
+// not hear of one, or that there can be none.
+const leaderlessFactor = 8
+
+// Leaderless says that no leader has been known here for longer than elections take. What
+// waits for one had better be tried elsewhere.
+func (n *Node) Leaderless() bool {
+	since := n.leaders.unknownSince()
+	return !since.IsZero() && time.Since(since) > leaderlessFactor*n.cfg.ElectionTimeout
+}
+
 // leaderCast wakes those who follow changes of the leader.
 type leaderCast struct {
 	mu      sync.Mutex
 	changed chan struct{}
+	// unknown is since when there has been no leader; zero: there is one.
+	unknown time.Time
+}
+
+func (c *leaderCast) unknownSince() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unknown
+}
+
+// known notes whether there is a leader.
+func (c *leaderCast) known(leader bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case leader:
+		c.unknown = time.Time{}
+	case c.unknown.IsZero():
+		c.unknown = time.Now()
+	}
 }
 
 func (c *leaderCast) channel() <-chan struct{} {
@@ -222,6 +254,8 @@ func (n *Node) castLeaders() {
 	n.raft.RegisterObserver(obs)
 	defer n.raft.DeregisterObserver(obs)
 	for {
+		_, id := n.raft.LeaderWithID()
+		n.leaders.known(id != "")
 		select {
 		case <-n.ctx.Done():
 			n.leaders.wake()

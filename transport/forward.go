@@ -18,16 +18,23 @@ const (
 	holdLimit = 10 * time.Second
 	// lookAgain is about how long to wait for a leader before looking again.
 	lookAgain = 25 * time.Millisecond
+	// lookForLong is how often it is looked whether there has been no leader for long.
+	lookForLong = 250 * time.Millisecond
 	// deposedGrace is how long a leader may still answer what was sent on to it once
 	// another one leads: the answer may be on its way.
 	deposedGrace = 100 * time.Millisecond
 )
 
-// errDeposed ends a request that was sent on to a server that leads no more.
-var errDeposed = errors.New("another server has become leader")
+var (
+	// errDeposed ends a request that was sent on to a server that leads no more.
+	errDeposed = errors.New("another server has become leader")
+	// errLeaderless ends one that was sent on to a server that is not heard of any more.
+	errLeaderless = errors.New("the leader is not heard of")
+)
 
 // atLeader runs a request where the leader is: local here, or remote, once, at the
-// server that leads. While there is none it waits, up to the caller's deadline.
+// server that leads. While one is elected it waits, up to the caller's deadline; a server
+// that has not heard of a leader for longer says so, and the caller may try another one.
 // errors keep their kind, and have it as a gRPC status.
 func atLeader[Req, Resp any](ctx context.Context, s *Server, req Req, local func(context.Context, Req) (Resp, error),
 	remote func(grpc.ClientConnInterface, context.Context, Req) (Resp, error)) (Resp, error) {
@@ -51,6 +58,9 @@ func atLeader[Req, Resp any](ctx context.Context, s *Server, req Req, local func
 			if err == nil || !errors.Is(wire.FromStatus(err), task.ErrUnavailable) {
 				return resp, err
 			}
+		}
+		if s.node.Leaderless() {
+			return none, wire.ToStatus(err)
 		}
 		select {
 		case <-changed:
@@ -76,7 +86,7 @@ func callLeader[Req, Resp any](ctx context.Context, s *Server, addr string, req 
 	switch {
 	case err == nil:
 		return resp, nil
-	case errors.Is(context.Cause(ctx), errDeposed):
+	case errors.Is(context.Cause(ctx), errDeposed), errors.Is(context.Cause(ctx), errLeaderless):
 		return none, wire.ToStatus(&task.Error{
 			Kind: task.KindUnknownOutcome, Leader: s.node.Leader().Addr,
 			Msg: "the leader was lost while the request was under way: it may or may not have taken effect",
@@ -85,9 +95,12 @@ func callLeader[Req, Resp any](ctx context.Context, s *Server, addr string, req 
 	return none, wire.ToStatus(wire.FromStatus(err))
 }
 
-// giveUpDeposed cancels a request to the server at addr when another one leads. A leader
-// that is paused or cut off does not answer, and its connections do not break for long.
+// giveUpDeposed cancels a request to the server at addr when another one leads, or nobody
+// for long. A leader that is paused or cut off does not answer, and its connections do not
+// break for long.
 func (s *Server) giveUpDeposed(ctx context.Context, cancel context.CancelCauseFunc, addr string) {
+	look := time.NewTicker(lookForLong)
+	defer look.Stop()
 	for {
 		changed := s.node.LeaderChanged()
 		if leader := s.node.Leader().Addr; leader != "" && leader != addr {
@@ -95,6 +108,11 @@ func (s *Server) giveUpDeposed(ctx context.Context, cancel context.CancelCauseFu
 		}
 		select {
 		case <-changed:
+		case <-look.C:
+			if s.node.Leaderless() {
+				cancel(errLeaderless)
+				return
+			}
 		case <-ctx.Done():
 			return
 		}

@@ -1,0 +1,49 @@
+package transport_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/internal/testcluster"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+// A server that nobody else is there for, or reaches, says so long before its callers run
+// out of time: another server may have a leader.
+func TestAServerWithoutALeaderForLongRefuses(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 3, nil)
+	leader := c.Leader()
+	alone, other := (leader+1)%3, (leader+2)%3
+	conn, err := wire.Dial(c.Servers[alone].Addr)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close()) }()
+	jobs := rotav1.NewJobServiceClient(conn)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*testcluster.Wait)
+	defer cancel()
+	spec := &rotav1.JobSpec{Work: &rotav1.JobSpec_Handler{Handler: &rotav1.HandlerWork{Name: "h"}}, MaxAttempts: 1}
+	submit := func() error {
+		_, err := jobs.Submit(ctx, &rotav1.SubmitRequest{Spec: spec, Tasks: &rotav1.TaskSet{Count: 1}})
+		return wire.FromStatus(err)
+	}
+	require.NoError(t, submit())
+	c.Kill(other)
+	c.Kill(leader)
+	// The first call may have been sent on to the leader, and waits for the next one.
+	require.NotErrorIs(t, submit(), context.DeadlineExceeded)
+	for range 3 {
+		require.ErrorIs(t, submit(), task.ErrUnavailable)
+		_, err := jobs.ListJobs(ctx, &rotav1.ListJobsRequest{})
+		require.ErrorIs(t, wire.FromStatus(err), task.ErrUnavailable, "a read")
+	}
+	_, err = jobs.ListJobs(ctx, &rotav1.ListJobsRequest{Read: &rotav1.ReadOptions{Stale: true}})
+	require.NoError(t, err, "what is here can be read")
+	require.NoError(t, ctx.Err())
+	c.Restart(other)
+	c.Leader()
+	c.Eventually(func() bool { return submit() == nil }, "a submit with a leader again")
+}
