@@ -88,9 +88,11 @@ type PeerInfo struct {
 	State           raft.RaftState
 	Term            uint64
 	AppliedIndex    uint64
-	Version         string
-	LeaderAddr      string
-	LastContact     time.Duration
+	// CommitIndex is how far it knows the log to be committed. Servers do not tell each other.
+	CommitIndex uint64
+	Version     string
+	LeaderAddr  string
+	LastContact time.Duration
 	// Clock is its wall clock; zero: it does not say.
 	Clock time.Time
 	// DiskFull: it has no space, or too little.

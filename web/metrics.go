@@ -16,6 +16,7 @@ const (
 	metricRaftTerm       = "rota_raft_term"
 	metricRaftContact    = "rota_raft_last_contact_seconds"
 	metricAppliedIndex   = "rota_applied_index"
+	metricCommitIndex    = "rota_commit_index"
 	metricJobs           = "rota_jobs_in_memory"
 	metricLiveTasks      = "rota_live_tasks"
 	metricSessions       = "rota_sessions"
@@ -34,10 +35,10 @@ type collector struct {
 	version  string
 	refused  func() int64
 
-	buildInfo, ready, leader, raftState, raftTerm, raftContact *prometheus.Desc
-	appliedIndex, jobs, liveTasks, sessions, classes           *prometheus.Desc
-	requestKeys, dirtyBytes, flushingBytes, stateBytes         *prometheus.Desc
-	reportsRefused                                             *prometheus.Desc
+	buildInfo, ready, leader, raftState, raftTerm, raftContact    *prometheus.Desc
+	appliedIndex, commitIndex, jobs, liveTasks, sessions, classes *prometheus.Desc
+	requestKeys, dirtyBytes, flushingBytes, stateBytes            *prometheus.Desc
+	reportsRefused                                                *prometheus.Desc
 }
 
 func newCollector(n Node, notReady func() string, version string, refused func() int64) *collector {
@@ -56,6 +57,7 @@ func newCollector(n Node, notReady func() string, version string, refused func()
 		raftTerm:      desc(metricRaftTerm, "Raft's current term."),
 		raftContact:   desc(metricRaftContact, "Time since a follower heard from the leader; 0 on the leader."),
 		appliedIndex:  desc(metricAppliedIndex, "Index of the last log entry that the state machine has applied."),
+		commitIndex:   desc(metricCommitIndex, "Index up to which this server knows the log to be committed, since its start."),
 		jobs:          desc(metricJobs, "Jobs that are in memory: those that are not finished, and those not flushed yet."),
 		liveTasks:     desc(metricLiveTasks, "Tasks that were granted, or failed, and are not final."),
 		sessions:      desc(metricSessions, "Open sessions of workers."),
@@ -72,7 +74,7 @@ func newCollector(n Node, notReady func() string, version string, refused func()
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.buildInfo, c.ready, c.leader, c.raftState, c.raftTerm, c.raftContact, c.appliedIndex, c.jobs, c.liveTasks,
+		c.buildInfo, c.ready, c.leader, c.raftState, c.raftTerm, c.raftContact, c.appliedIndex, c.commitIndex, c.jobs, c.liveTasks,
 		c.sessions, c.classes, c.requestKeys, c.dirtyBytes, c.flushingBytes, c.stateBytes, c.reportsRefused,
 	} {
 		ch <- d
@@ -102,6 +104,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	state := c.node.State()
 	stats := state.Machine().Stats()
 	gauge(c.appliedIndex, float64(stats.AppliedIndex))
+	gauge(c.commitIndex, float64(self.CommitIndex))
 	gauge(c.jobs, float64(stats.Jobs))
 	gauge(c.liveTasks, float64(stats.LiveTasks))
 	gauge(c.sessions, float64(stats.Sessions))

@@ -112,7 +112,7 @@ func TestMetrics(t *testing.T) {
 	require.Equal(t, http.StatusOK, code)
 	for _, want := range []string{
 		`rota_build_info{node="n1",version="v1"} 1`, "rota_ready 1", "rota_leader 0", `rota_raft_state{state="Follower"} 1`,
-		`rota_raft_state{state="Leader"} 0`, "rota_raft_term 3", "rota_raft_last_contact_seconds 0.01", "rota_applied_index 0",
+		`rota_raft_state{state="Leader"} 0`, "rota_raft_term 3", "rota_raft_last_contact_seconds 0.01", "rota_applied_index 0", "rota_commit_index 0",
 		"rota_live_tasks 0", "rota_sessions 0", "rota_state_dirty_bytes 0", "go_goroutines",
 	} {
 		require.Contains(t, body, want)

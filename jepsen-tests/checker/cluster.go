@@ -32,6 +32,9 @@ func checkLeaders(v *view, r *Result) {
 			if s.Value.Term < before.Term {
 				r.problem("op %d: %s was in term %d and is in term %d", s.Op.Index, p.node, before.Term, s.Value.Term)
 			}
+			if s.Value.Commit < before.Commit {
+				r.problem("op %d: %s had commit index %d and has %d", s.Op.Index, p.node, before.Commit, s.Value.Commit)
+			}
 			if s.Value.Applied < before.Applied {
 				r.problem("op %d: %s had applied index %d and has %d", s.Op.Index, p.node, before.Applied, s.Value.Applied)
 			}

@@ -18,7 +18,7 @@
 //	S11 reads and appends of one job are linearizable (Porcupine)
 //	S12 stale reads never go behind what their session has seen
 //	S13 streams resume without a gap, a duplicate or another order
-//	S14 one leader a term; term and applied index of a process never go back
+//	S14 one leader a term; term, commit index and applied index of a process never go back
 //	S15 equal digests at an equal index, and no broken invariant
 //	S16 a wiped server has a new identity, and no server votes twice
 //	S17 a definite failure has no effect
@@ -28,15 +28,16 @@
 //	S21 no panic, no data race, no exit that nothing excuses
 //	L1  an acknowledged submit soon after each heal: within 2 s, 99 of a hundred, and always within the bound of the test
 //	L2  nothing is stuck after the drain
-//	L3  a majority serves while a minority is gone, and that one answers no linearizable read
-//	L4  a lasting fault of a minority, or of one direction, costs few elections and no service
+//	L3  a majority serves while a minority is gone, and that one answers no linearizable read,
+//	    and refuses soon
+//	L4  a lasting fault of a minority, or of one direction, costs few elections and no service,
+//	    and all work ends while it goes on
 //	L5  what a silent worker held runs elsewhere within its lease and 2 s
 //	L6  a full disk ends no server that does not say so, and each serves again afterwards
 //	L7  goroutines, descriptors, heap and log come back to what they were
 //
 // When they are built: S9 (dependencies), S10 (cron), S6 of concurrency keys, S16 of
-// removed servers, S20 of limits of queues, and the commit index in S14, which servers do
-// not show.
+// removed servers, and S20 of limits of queues.
 //
 // # Trade-offs
 //

@@ -13,6 +13,12 @@ const (
 	settled = 2 * time.Second
 	// lasting is how long a fault is that counts as one that does not end.
 	lasting = 8 * time.Second
+	// alone is how long after a fault a server that is cut off must have noticed that it has
+	// no leader; from then on it refuses reads within refusedSoon, unless the machine is too
+	// busy: of enoughLate reads, one at least.
+	alone       = 5 * time.Second
+	refusedSoon = time.Second
+	enoughLate  = 3
 	// mostElections is how many leaders may follow each other within a lasting fault once it
 	// has settled: more is a cluster that is busy with itself.
 	mostElections = 2
@@ -49,7 +55,7 @@ func (v *view) ofMinority(w window) bool {
 		return false
 	}
 	switch w.Kind {
-	case "kill", "pause", "pause:primaries", "pause-kill", "power", "power-torn":
+	case "kill", "lasting:kill", "pause", "pause:primaries", "pause-kill", "power", "power-torn":
 		return true
 	}
 	return cutsOff(w)
@@ -58,8 +64,11 @@ func (v *view) ofMinority(w window) bool {
 // cutsOff says whether the targets of a fault hear nothing of the other servers, nor those
 // of them.
 func cutsOff(w window) bool {
-	return strings.HasPrefix(w.Kind, "partition:") && w.Kind != "partition:oneway"
+	return w.Kind == "lasting:partition" || strings.HasPrefix(w.Kind, "partition:") && !oneWay(w)
 }
+
+// oneWay says whether servers hear another one that does not hear them, or the other way.
+func oneWay(w window) bool { return w.Kind == "partition:oneway" || w.Kind == "lasting:oneway" }
 
 // checkMajority is L3, by linearizable reads that every server is asked for from its own
 // host: they need a round through the log, as submits do.
@@ -70,6 +79,7 @@ func checkMajority(v *view, r *Result) {
 		}
 		from := w.from + settled.Nanoseconds()
 		asked, served := 0, 0
+		late, refused := 0, 0
 		for i := range v.probes {
 			p := &v.probes[i]
 			end := p.End(v.end)
@@ -80,6 +90,12 @@ func checkMajority(v *view, r *Result) {
 				r.Compared++
 				if p.Type == history.OK {
 					r.problem("op %d: %s, which %s cuts off, answered a linearizable read", p.Done.Index, p.In.Server, w.Kind)
+				}
+				if p.Invoke.Time >= w.from+alone.Nanoseconds() {
+					late++
+					if end-p.Invoke.Time < refusedSoon.Nanoseconds() {
+						refused++
+					}
 				}
 			case !inside:
 				asked++
@@ -94,6 +110,9 @@ func checkMajority(v *view, r *Result) {
 				r.problem("op %d: while %s was on %v the other servers answered none of %d reads", w.op, w.Kind, w.Targets, asked)
 			}
 		}
+		if late >= enoughLate && refused == 0 {
+			r.problem("op %d: %v, which %s cuts off, kept all of %d callers waiting instead of refusing", w.op, w.Targets, w.Kind, late)
+		}
 	}
 }
 
@@ -102,7 +121,7 @@ func checkMajority(v *view, r *Result) {
 // hardest.
 func checkLivelock(v *view, r *Result) {
 	for _, w := range v.windows() {
-		if w.to-w.from < lasting.Nanoseconds() || !v.ofMinority(w) && w.Kind != "partition:oneway" {
+		if w.to-w.from < lasting.Nanoseconds() || !v.ofMinority(w) && !oneWay(w) {
 			continue
 		}
 		r.Compared++
@@ -125,6 +144,11 @@ func checkLivelock(v *view, r *Result) {
 			if !served {
 				r.problem("op %d: while %s was on %v nothing was served from %v to %v", w.op, w.Kind, w.Targets, time.Duration(part[0]), time.Duration(part[1]))
 			}
+		}
+	}
+	for _, p := range v.phases {
+		if p.Value.Name == history.Drained && p.Value.Problem != "" {
+			r.problem("op %d: what was submitted did not end while the fault went on: %s", p.Op.Index, p.Value.Problem)
 		}
 	}
 }

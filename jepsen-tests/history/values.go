@@ -75,7 +75,12 @@ type Needs struct {
 // Phase is the name of a phase: quiet, faults, heal, recovery, drain, final, done.
 type Phase struct {
 	Name string `json:"name"`
+	// Problem is why it did not come to its end; it is noted of Drained only.
+	Problem string `json:"problem,omitempty"`
 }
+
+// Drained is the end of a drain under a fault that goes on.
+const Drained = "drained"
 
 // Submit is a job to submit.
 type Submit struct {

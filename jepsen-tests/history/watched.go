@@ -31,9 +31,11 @@ type Sample struct {
 	Voters   []Voter `json:"voters,omitempty"`
 	Term     uint64  `json:"term"`
 	Applied  uint64  `json:"applied"`
-	Routines int64   `json:"goroutines"`
-	Files    int64   `json:"files"`
-	Heap     int64   `json:"heap"`
+	// Commit is how far it knows the log to be committed: from 0 on with each process.
+	Commit   uint64 `json:"commit,omitempty"`
+	Routines int64  `json:"goroutines"`
+	Files    int64  `json:"files"`
+	Heap     int64  `json:"heap"`
 	// Log is how many bytes its log has on disk.
 	Log int64 `json:"log,omitempty"`
 }

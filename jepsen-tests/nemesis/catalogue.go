@@ -45,6 +45,12 @@ type Fault struct {
 	inject func(ctx context.Context, h *harm) error
 }
 
+// LastingPrefix begins the names of faults that are not healed before all work is done.
+const LastingPrefix = "lasting:"
+
+// Lasts says that the fault goes on until the load has ended and every job is final.
+func (f Fault) Lasts() bool { return strings.HasPrefix(f.Kind, LastingPrefix) }
+
 // catalogue is all faults.
 var catalogue = []Fault{
 	{"kill", "kill -9 of one server, the leader, a minority, a majority or all", NeedsNothing, true, kill},
@@ -81,6 +87,9 @@ var catalogue = []Fault{
 	{"disk:truncate", "the same with the end of a file gone", NeedsNothing, false, diskTruncate},
 	{"clock:bump", "wall clocks jump by milliseconds to a year, ahead or back, and return", NeedsClock, false, clockBump},
 	{"clock:strobe", "wall clocks jump to and fro, many times a second", NeedsClock, false, clockStrobe},
+	{LastingPrefix + "kill", "a minority is killed and stays away, until all work is done", NeedsNothing, false, lastingKill},
+	{LastingPrefix + "partition", "a minority is cut off from the other servers, for as long", NeedsNetwork, false, lastingPartition},
+	{LastingPrefix + "oneway", "the leader is not heard by the other servers, or does not hear them, for as long", NeedsNetwork, false, partitionOneway},
 }
 
 // None and All are names for no fault and for every one that this machine can do.
@@ -102,7 +111,7 @@ func Names() []string {
 func Catalogue() []Fault { return slices.Clone(catalogue) }
 
 // Parse returns the faults of a list such as "kill,partition:one". Those that this machine
-// cannot do are left out of "all" only.
+// cannot do are left out of "all", as are those that last: no other would come after them.
 func Parse(list string, can func(Need) bool) ([]Fault, error) {
 	var out []Fault
 	for name := range strings.SplitSeq(list, ",") {
@@ -111,7 +120,7 @@ func Parse(list string, can func(Need) bool) ([]Fault, error) {
 			continue
 		case All:
 			for _, f := range catalogue {
-				if can(f.Need) {
+				if can(f.Need) && !f.Lasts() {
 					out = append(out, f)
 				}
 			}

@@ -35,6 +35,10 @@ type Nemesis struct {
 	mu sync.Mutex
 	// excused is the processes that may end by themselves.
 	excused map[string]bool
+
+	// lasting is a fault that goes on until End, kind its name; nil: there is none.
+	lasting *harm
+	kind    string
 }
 
 // New returns a nemesis that has done nothing yet.
@@ -42,9 +46,10 @@ func New(cfg Config) *Nemesis {
 	return &Nemesis{cfg: cfg, random: rand.New(rand.NewPCG(cfg.Seed, 3)), excused: map[string]bool{}}
 }
 
-// Run injects faults until ctx ends. Then everything is whole again.
+// Run injects faults until ctx ends. Then everything is whole again, but for a fault that
+// lasts: it is the last one, and goes on until End.
 func (n *Nemesis) Run(ctx context.Context) error {
-	for len(n.cfg.Faults) > 0 && n.pause(ctx) {
+	for len(n.cfg.Faults) > 0 && n.lasting == nil && n.pause(ctx) {
 		f := n.cfg.Faults[n.random.IntN(len(n.cfg.Faults))]
 		if err := n.once(ctx, f); err != nil {
 			return fmt.Errorf("nemesis %s: %w", f.Kind, err)
@@ -53,12 +58,25 @@ func (n *Nemesis) Run(ctx context.Context) error {
 	return nil
 }
 
+// Lasts says whether a fault goes on.
+func (n *Nemesis) Lasts() bool { return n.lasting != nil }
+
+// End ends a fault that lasts, if there is one.
+func (n *Nemesis) End(ctx context.Context) error {
+	if n.lasting == nil {
+		return nil
+	}
+	h := n.lasting
+	n.lasting = nil
+	return n.heal(ctx, n.kind, h, nil)
+}
+
 // pause waits about an interval; it is false when ctx ended before.
 func (n *Nemesis) pause(ctx context.Context) bool {
 	return wait(ctx, n.cfg.Interval/2+time.Duration(n.random.Int64N(int64(n.cfg.Interval)+1)))
 }
 
-// once is one fault, from its start to its heal.
+// once is one fault, from its start to its heal, or to its start only where it lasts.
 func (n *Nemesis) once(ctx context.Context, f Fault) error {
 	n.excuseNobody()
 	h := &harm{cluster: n.cfg.Cluster, random: n.random, leader: n.cfg.Leader, recorder: n.cfg.Recorder, excuse: n.excuse, blame: n.blame, late: n.late}
@@ -66,9 +84,18 @@ func (n *Nemesis) once(ctx context.Context, f Fault) error {
 	// they hit is told with the heal.
 	n.cfg.Recorder.Note(history.Nemesis, history.FFault, "", history.Fault{Kind: f.Kind})
 	err := f.inject(ctx, h)
+	if err == nil && f.Lasts() {
+		n.lasting, n.kind = h, f.Kind
+		return nil
+	}
 	if err == nil {
 		n.pause(ctx)
 	}
+	return n.heal(ctx, f.Kind, h, err)
+}
+
+// heal undoes what a fault did, of which err came.
+func (n *Nemesis) heal(ctx context.Context, kind string, h *harm, err error) error {
 	// A run that is interrupted heals too.
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), healTimeout)
 	defer cancel()
@@ -79,7 +106,7 @@ func (n *Nemesis) once(ctx context.Context, f Fault) error {
 		h.effect += n.cfg.Cluster.Switch.Heal()
 	}
 	err = errors.Join(err, n.cfg.Cluster.Restore(whole))
-	n.cfg.Recorder.Note(history.Nemesis, history.FHeal, "", history.Fault{Kind: f.Kind, Targets: h.targets, Effect: h.effect})
+	n.cfg.Recorder.Note(history.Nemesis, history.FHeal, "", history.Fault{Kind: kind, Targets: h.targets, Effect: h.effect})
 	return errors.Join(err, n.revive(whole))
 }
 
@@ -181,6 +208,11 @@ func (h *harm) some() []*cluster.Server {
 		count = len(servers)
 	}
 	return h.hit(servers[:count])
+}
+
+// minority is as many servers as the others can do without, the leader perhaps among them.
+func (h *harm) minority() []*cluster.Server {
+	return h.hit(h.shuffled()[:(len(h.cluster.Servers)-1)/2])
 }
 
 // primary is the leader, or any server where none is known.

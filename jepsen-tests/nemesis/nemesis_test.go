@@ -18,7 +18,15 @@ func TestListsOfFaults(t *testing.T) {
 	require.Len(t, faults, 2)
 	all, err := Parse(All, everything)
 	require.NoError(t, err)
-	require.Len(t, all, len(Names()))
+	require.Len(t, all, len(Names())-3, "all but those that last")
+	lasting, err := Parse("lasting:kill,lasting:partition,lasting:oneway", everything)
+	require.NoError(t, err)
+	for _, f := range lasting {
+		require.True(t, f.Lasts())
+	}
+	for _, f := range all {
+		require.False(t, f.Lasts(), "no fault would come behind it")
+	}
 	some, err := Parse(All, func(n Need) bool { return n == NeedsNothing })
 	require.NoError(t, err)
 	require.Less(t, len(some), len(all))

@@ -16,6 +16,22 @@ func partitionOne(_ context.Context, h *harm) error {
 	return nil
 }
 
+func lastingPartition(_ context.Context, h *harm) error {
+	side := map[netip.Addr]bool{}
+	for _, s := range h.minority() {
+		side[s.Host.Addr] = true
+	}
+	// Workers and clients reach all: those on the side of the few would have nothing to do.
+	for _, a := range serverAddrs(h.cluster) {
+		for _, b := range serverAddrs(h.cluster) {
+			if side[a] != side[b] {
+				h.cut(a, b)
+			}
+		}
+	}
+	return nil
+}
+
 func partitionPrimaries(_ context.Context, h *harm) error {
 	h.split(h.primary())
 	return nil

@@ -12,6 +12,11 @@ func kill(_ context.Context, h *harm) error {
 	return nil
 }
 
+func lastingKill(_ context.Context, h *harm) error {
+	h.kill(processes(h.minority())...)
+	return nil
+}
+
 func pause(_ context.Context, h *harm) error {
 	h.pause(processes(h.some())...)
 	return nil

@@ -169,6 +169,11 @@ func (r *run) needs() history.Needs {
 		return needs
 	}
 	needs.Faults = 1
+	if slices.ContainsFunc(r.faults, nemesis.Fault.Lasts) {
+		// Nobody submits behind its heal, and it need not hit a leader.
+		needs.Checked = append(needs.Checked, "L4")
+		return needs
+	}
 	needs.Checked = append(needs.Checked, "L1")
 	leaders := true
 	for _, f := range r.faults {
@@ -208,19 +213,23 @@ func (r *run) phases(ctx context.Context) error {
 		return err
 	}
 	<-faults.Done()
+	lasts := r.nemesis.Lasts()
+	if lasts {
+		// What lasts must keep nothing from coming to its end.
+		r.phase("drain")
+		r.drained(r.drain(ctx, load))
+	}
 
 	r.phase("heal")
-	if err := r.cluster.Restore(ctx); err != nil {
+	if err := errors.Join(r.nemesis.End(ctx), r.cluster.Restore(ctx)); err != nil {
 		return err
 	}
 	r.phase("recovery")
-	r.warn(r.recover(ctx))
-
-	r.phase("drain")
-	drain, cancel := context.WithTimeout(ctx, r.cfg.Drain)
-	defer cancel()
-	r.warn(load.Stop(drain))
-	r.warn(workload.Drain(drain, r.cluster))
+	r.warn(r.recover(ctx, !lasts))
+	if !lasts {
+		r.phase("drain")
+		r.warn(r.drain(ctx, load))
+	}
 
 	r.phase("final")
 	if err := r.final(ctx); err != nil {
@@ -230,8 +239,26 @@ func (r *run) phases(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// recover waits until every server is ready and a submit or append was acknowledged.
-func (r *run) recover(ctx context.Context) error {
+// drain ends the load, and waits until every job is final.
+func (r *run) drain(ctx context.Context, load *workload.Load) error {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Drain)
+	defer cancel()
+	return errors.Join(load.Stop(ctx), workload.Drain(ctx, r.cluster))
+}
+
+// drained notes whether all work came to its end while a fault went on.
+func (r *run) drained(err error) {
+	phase := history.Phase{Name: history.Drained}
+	if err != nil {
+		phase.Problem = err.Error()
+	}
+	r.recorder.Note(history.Observer, history.FPhase, "", phase)
+	r.warn(err)
+}
+
+// recover waits until every server is ready and, under load, a submit or append was
+// acknowledged.
+func (r *run) recover(ctx context.Context, load bool) error {
 	// Longer than is allowed, so that L1 can say how long it took.
 	ctx, cancel := context.WithTimeout(ctx, 3*r.cfg.Recovery)
 	defer cancel()
@@ -239,6 +266,9 @@ func (r *run) recover(ctx context.Context) error {
 	var errs []error
 	for _, s := range r.cluster.Servers {
 		errs = append(errs, s.WaitReady(ctx))
+	}
+	if !load {
+		return errors.Join(errs...)
 	}
 	errs = append(errs, cluster.Await(ctx, "an acknowledged submit or append", func() error {
 		if !acknowledgedSince(r.recorder.Ops()[began:]) {

@@ -22,7 +22,7 @@ const pageSize = 1000
 
 // Drain waits until every job is final.
 func Drain(ctx context.Context, c *cluster.Cluster) error {
-	cl, err := c.Client(c.Servers[0].Host)
+	cl, err := c.Client(c.Clients[0])
 	if err != nil {
 		return err
 	}

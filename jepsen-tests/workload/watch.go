@@ -95,7 +95,7 @@ func sample(ctx context.Context, s *cluster.Server, rec *history.Recorder) {
 		return
 	}
 	out := history.Sample{
-		Process: values["process_start_time_seconds"], Term: number(values["rota_raft_term"]), Applied: number(values["rota_applied_index"]),
+		Process: values["process_start_time_seconds"], Term: number(values["rota_raft_term"]), Applied: number(values["rota_applied_index"]), Commit: number(values["rota_commit_index"]),
 		Routines: int64(number(values["go_goroutines"])), Files: int64(number(values["process_open_fds"])),
 		Heap: int64(number(values["go_memstats_heap_inuse_bytes"])), Log: logSize(s),
 	}
