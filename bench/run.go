@@ -56,7 +56,7 @@ type runFlags struct {
 	clients, slots       int
 	how, format, rota    string
 	logStores, rotaFlags []string
-	dir                  string
+	dir, profiles        string
 	timeout, forTime     time.Duration
 	diskSync             time.Duration
 	cores                int
@@ -109,6 +109,7 @@ func runCmd() *cobra.Command {
 	fs.StringArrayVar(&f.rotaFlags, "rota-flag", nil, "a further flag of Rota's servers; may be repeated")
 	fs.StringVar(&f.dir, "dir", "", "folder for the data, on the disk that is to be measured; empty: a temporary one")
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "bound of one run")
+	fs.StringVar(&f.profiles, "profiles", "", "folder for CPU profiles of Rota's processes and of the client, by role; they cost some of the speed")
 	fs.BoolVar(&f.keep, "keep", false, "keep the folders of the systems, with their logs")
 	return cmd
 }
@@ -194,6 +195,11 @@ func (f *runFlags) check() ([]harness.Workload, error) {
 			return nil, err
 		}
 	}
+	if f.profiles != "" {
+		if err := os.MkdirAll(f.profiles, 0o755); err != nil {
+			return nil, fmt.Errorf("--profiles: %w", err)
+		}
+	}
 	if f.rota == "" {
 		f.rota = findRota()
 	}
@@ -244,11 +250,11 @@ func (f *runFlags) subjects() []harness.System {
 	var list []harness.System
 	for _, store := range f.logStores {
 		list = append(list, &systems.Rota{
-			Label: "rota-" + store, Binary: f.rota, ServerFlags: append(slices.Clone(f.rotaFlags), "--log-store", store), DiskSync: f.diskSync,
+			Label: "rota-" + store, Binary: f.rota, ServerFlags: append(slices.Clone(f.rotaFlags), "--log-store", store), DiskSync: f.diskSync, Profiles: f.profiles != "",
 		})
 	}
 	if len(list) == 0 {
-		list = append(list, &systems.Rota{Label: "rota", Binary: f.rota, ServerFlags: f.rotaFlags, DiskSync: f.diskSync})
+		list = append(list, &systems.Rota{Label: "rota", Binary: f.rota, ServerFlags: f.rotaFlags, DiskSync: f.diskSync, Profiles: f.profiles != ""})
 	}
 	return list
 }
@@ -358,7 +364,7 @@ func (f *runFlags) measure(ctx context.Context, w harness.Workload, dir string) 
 		}
 		fmt.Fprintf(os.Stderr, "bench:   %.2f s, %.0f tasks/s\n", run.Elapsed.Seconds(), float64(run.Tasks)/run.Elapsed.Seconds())
 	}
-	outcomes, err := harness.Execute(ctx, steps, harness.Options{Dir: dir, Timeout: f.timeout, Keep: f.keep}, progress)
+	outcomes, err := harness.Execute(ctx, steps, harness.Options{Dir: dir, Timeout: f.timeout, Keep: f.keep, Profiles: f.profiles}, progress)
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,8 @@ type Options struct {
 	Timeout time.Duration
 	// Keep leaves the folders behind, for their logs.
 	Keep bool
+	// Profiles is a folder for CPU profiles of systems that are Profiled; "": none are taken.
+	Profiles string
 }
 
 // Once starts a system, measures one run, and stops it.
@@ -75,13 +77,27 @@ func Once(ctx context.Context, s System, load Load, o Options) (run Run, err err
 	}
 	ctx, cancelRun := context.WithTimeout(ctx, o.Timeout)
 	defer cancelRun()
-	if run, err = measure(ctx, s, load, dir); err != nil {
+	if run, err = measure(ctx, s, load, dir, o.Profiles); err != nil {
 		return run, fmt.Errorf("%s: %w", s.Name(), err)
 	}
 	return run, nil
 }
 
-func measure(ctx context.Context, s System, load Load, dir string) (run Run, err error) {
+// profiled runs a load, with profiles where a folder for them is given.
+func profiled(ctx context.Context, s System, load Load, dir string) (m Measure, err error) {
+	one, ok := s.(Profiled)
+	if dir == "" || !ok {
+		return s.Run(ctx, load)
+	}
+	p, err := startProfiles(ctx, one)
+	if err != nil {
+		return m, err
+	}
+	m, err = s.Run(ctx, load)
+	return m, errors.Join(err, p.stop(dir, s.Name(), load.Workload))
+}
+
+func measure(ctx context.Context, s System, load Load, dir, profiles string) (run Run, err error) {
 	if warm := warmUp(load); warm.Tasks > 0 {
 		if _, err := s.Run(ctx, warm); err != nil {
 			return run, fmt.Errorf("warm up: %w", err)
@@ -101,7 +117,7 @@ func measure(ctx context.Context, s System, load Load, dir string) (run Run, err
 	if err != nil {
 		return run, err
 	}
-	if run.Measure, err = s.Run(ctx, load); err != nil {
+	if run.Measure, err = profiled(ctx, s, load, profiles); err != nil {
 		return run, err
 	}
 	after, err := readCPU(processes)

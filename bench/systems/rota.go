@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"time"
 
@@ -26,6 +28,8 @@ type Rota struct {
 	ServerFlags []string
 	// DiskSync is how much longer each fsync of a server takes; 0: as the disk is.
 	DiskSync time.Duration
+	// Profiles makes servers and workers tell what they do.
+	Profiles bool
 
 	ground ground
 	// cluster is the processes on this machine; nil where they have hosts of their own.
@@ -118,6 +122,37 @@ func (r *Rota) Processes() []harness.Process {
 		list = append(list, harness.Process{Role: "worker", Pid: w.Pid()})
 	}
 	return list
+}
+
+// servedProfiles is what a worker logs of where its profiles are.
+var servedProfiles = regexp.MustCompile(`msg="profiles are served".* profiles=(\S+)`)
+
+// ProfileURLs implements harness.Profiled.
+func (r *Rota) ProfileURLs() (map[string][]string, error) {
+	if r.cluster == nil {
+		return nil, errors.New("processes on hosts of their own are not profiled")
+	}
+	urls := map[string][]string{}
+	roles := map[int]string{}
+	for _, p := range r.Processes() {
+		roles[p.Pid] = p.Role
+	}
+	for _, s := range r.cluster.Servers {
+		role := roles[s.Pid()]
+		urls[role] = append(urls[role], "http://"+s.HTTPAddr)
+	}
+	for _, w := range r.cluster.Workers {
+		log, err := os.ReadFile(w.LogFile)
+		if err != nil {
+			return nil, fmt.Errorf("look for the profiles of %s: %w", w.Name, err)
+		}
+		at := servedProfiles.FindSubmatch(log)
+		if at == nil {
+			return nil, fmt.Errorf("%s does not say where its profiles are", w.Name)
+		}
+		urls["worker"] = append(urls["worker"], "http://"+string(at[1]))
+	}
+	return urls, nil
 }
 
 // Verify implements harness.Verifier: all servers hold the same.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/rota-scheduler/rota/bench/harness"
@@ -39,8 +40,12 @@ type machine struct {
 // slow where that is asked for.
 func newMachine(r *Rota, dir string, load *harness.Load) (m *machine, err error) {
 	m = &machine{}
+	serverFlags, workerFlags := r.ServerFlags, []string(nil)
+	if r.Profiles {
+		serverFlags, workerFlags = append(slices.Clone(serverFlags), "--pprof"), []string{"--pprof", "127.0.0.1:0"}
+	}
 	m.Cluster, err = rotacluster.New(rotacluster.Config{
-		Binary: r.Binary, Dir: dir, Servers: r.Servers, Workers: harness.Workers, Slots: load.Slots, ServerFlags: r.ServerFlags,
+		Binary: r.Binary, Dir: dir, Servers: r.Servers, Workers: harness.Workers, Slots: load.Slots, ServerFlags: serverFlags, WorkerFlags: workerFlags,
 	})
 	if err != nil || r.DiskSync == 0 {
 		return m, err

@@ -16,6 +16,7 @@ func (a *app) workerStartCmd() *cobra.Command {
 	var (
 		log           logFlags
 		name, dataDir string
+		profiles      string
 		slots         int
 		labels        []string
 		queues        []string
@@ -46,6 +47,16 @@ func (a *app) workerStartCmd() *cobra.Command {
 			if slots < 0 || slots > task.MaxSlots {
 				return usagef("--slots %d is out of range: use 1 to %d", slots, task.MaxSlots)
 			}
+			if profiles != "" {
+				if err := checkLoopback("--pprof", profiles); err != nil {
+					return err
+				}
+				stop, err := serveProfiles(profiles, logger)
+				if err != nil {
+					return err
+				}
+				defer stop()
+			}
 			if name == "" {
 				// Without a host name the worker has its id only.
 				name, _ = os.Hostname()
@@ -68,6 +79,7 @@ func (a *app) workerStartCmd() *cobra.Command {
 	f.StringSliceVar(&queues, "queues", nil, "queues that are served, q,q; empty: all")
 	f.StringVar(&dataDir, "data-dir", "", "folder that keeps the worker's identity across restarts; empty: a new identity each time")
 	f.DurationVar(&stopTimeout, "stop-timeout", worker.DefaultStopTimeout, "how long running tasks may take to finish when the worker is asked to end")
+	f.StringVar(&profiles, "pprof", "", "loopback address on which profiles of this process are served, below /debug/pprof/; empty: none")
 	log.add(f)
 	return cmd
 }

@@ -137,6 +137,11 @@ func checkListen(flag, addr string) error {
 	if err := wire.CheckAddr(addr); err != nil {
 		return usagef("%s: %v", flag, err)
 	}
+	return checkLoopback(flag, addr)
+}
+
+// checkLoopback is checkListen where any port will do, 0 too.
+func checkLoopback(flag, addr string) error {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return usagef("%s: %v", flag, err)

@@ -1,0 +1,13 @@
+package web
+
+import (
+	"net/http"
+	"net/http/pprof"
+)
+
+// HandleProfiles serves what this process does below /debug/pprof/.
+func HandleProfiles(mux *http.ServeMux) {
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+}
