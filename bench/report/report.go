@@ -55,7 +55,10 @@ type System struct {
 	// DiskFactor is how much longer a run took than the disk alone would have for the
 	// payloads and results, in as many copies as the system keeps; for large.
 	DiskFactor *stats.Spread `json:"disk_factor,omitempty"`
-	Runs       []Run         `json:"runs"`
+	// WrittenFactor is the same for all that the disk wrote meanwhile: logs, states, and
+	// whatever else the machine had to write.
+	WrittenFactor *stats.Spread `json:"written_factor,omitempty"`
+	Runs          []Run         `json:"runs"`
 }
 
 // Run is one run.
@@ -127,7 +130,7 @@ func summarize(w harness.Workload, s harness.System, own []harness.Outcome) Syst
 	if c, ok := s.(harness.Replicator); ok {
 		copies = c.Copies()
 	}
-	var rates, flushes, factors []float64
+	var rates, flushes, factors, written []float64
 	var latencies, accepted []time.Duration
 	for _, o := range own {
 		run := runOf(&o)
@@ -140,6 +143,9 @@ func summarize(w harness.Workload, s harness.System, own []harness.Outcome) Syst
 		if o.DiskRate > 0 {
 			alone := float64(o.Tasks*w.Bytes()*copies) / o.DiskRate
 			factors = append(factors, o.Elapsed.Seconds()/alone)
+			if o.Disk.Known && o.Disk.Written > 0 {
+				written = append(written, o.Elapsed.Seconds()*o.DiskRate/float64(o.Disk.Written))
+			}
 		}
 	}
 	out.Range = stats.Of(rates)
@@ -154,6 +160,10 @@ func summarize(w harness.Workload, s harness.System, own []harness.Outcome) Syst
 	if len(factors) > 0 {
 		spread := stats.Of(factors)
 		out.DiskFactor = &spread
+	}
+	if len(written) > 0 {
+		spread := stats.Of(written)
+		out.WrittenFactor = &spread
 	}
 	if w == harness.Failover {
 		// How many failovers there are in a second is a measure of the harness.

@@ -91,8 +91,16 @@ func TestDiskFactorCountsEveryCopy(t *testing.T) {
 	rota := &fake{"rota", 3}
 	o := outcome(rota, 0, 100, 2)
 	o.DiskRate = float64(100*harness.Large.Bytes()*3) / 1 // The disk alone would take a second.
+	o.Disk = harness.Disk{}
 	r := New(harness.Large, []harness.System{rota}, nil, []harness.Outcome{o}, nil)
 	require.InDelta(t, 2, r.Systems[0].DiskFactor.Median, 1e-9)
+	require.Nil(t, r.Systems[0].WrittenFactor, "the kernel did not count")
+	o.Disk = harness.Disk{Known: true, Written: uint64(2.5 * o.DiskRate)}
+	r = New(harness.Large, []harness.System{rota}, nil, []harness.Outcome{o}, nil)
+	require.InDelta(t, 2/2.5, r.Systems[0].WrittenFactor.Median, 1e-9)
+	var table bytes.Buffer
+	require.NoError(t, r.Table(&table))
+	require.Contains(t, table.String(), "2.00, of all written 0.8")
 	require.Empty(t, r.Ratios)
 }
 

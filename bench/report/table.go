@@ -32,7 +32,7 @@ func (r *Report) Table(out io.Writer) error {
 		fmt.Fprintln(w, "SYSTEM\tTASKS\tRUNS\tTASKS/S\tRANGE\tp50 / p99, ms\tFLUSHES /1000\tDISK FACTOR\tCPU US A TASK")
 		for _, s := range r.Systems {
 			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s to %s\t%s\t%s\t%s\t%s\n", s.Name, s.Tasks, len(s.Runs), num(s.TasksPerS),
-				num(s.Range.Min), num(s.Range.Max), latency(&s), optional(s.FlushesPer1000), factor(s.DiskFactor), cpu(s.CPUUSPerTask))
+				num(s.Range.Min), num(s.Range.Max), latency(&s), optional(s.FlushesPer1000), factor(s.DiskFactor, s.WrittenFactor), cpu(s.CPUUSPerTask))
 		}
 	}
 	if len(r.Ratios) > 0 {
@@ -95,11 +95,14 @@ func optional(v *float64) string {
 	return num(*v)
 }
 
-func factor(s *stats.Spread) string {
-	if s == nil {
+func factor(once, written *stats.Spread) string {
+	switch {
+	case once == nil:
 		return "-"
+	case written == nil:
+		return num(once.Median)
 	}
-	return num(s.Median)
+	return num(once.Median) + ", of all written " + num(written.Median)
 }
 
 // cpu is the sum and its parts, the largest first.
