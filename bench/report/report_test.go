@@ -100,7 +100,7 @@ func TestDiskFactorCountsEveryCopy(t *testing.T) {
 	require.InDelta(t, 2/2.5, r.Systems[0].WrittenFactor.Median, 1e-9)
 	var table bytes.Buffer
 	require.NoError(t, r.Table(&table))
-	require.Contains(t, table.String(), "2.00, of all written 0.8")
+	require.Contains(t, table.String(), "2, of all written 0.8")
 	require.Empty(t, r.Ratios)
 }
 
