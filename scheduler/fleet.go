@@ -39,6 +39,9 @@ type Member struct {
 	stream Stream
 	// beat is when the session's lease was last renewed.
 	beat time.Time
+	// closing: the lease has ended and the session is being closed. Nothing renews the lease
+	// any more: a worker that was told so would run what others are given.
+	closing bool
 	// run is the smoothed run time of its tasks; 0: nothing is known.
 	run     time.Duration
 	running []Running
@@ -89,7 +92,7 @@ func (f *Fleet) End() {
 }
 
 // Attach makes stream the way to a session, in the place of an earlier one. ok is false
-// where this server does not lead.
+// where this server does not lead, or the session is being closed.
 func (f *Fleet) Attach(session uint64, stream Stream) (ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -100,6 +103,9 @@ func (f *Fleet) Attach(session uint64, stream Stream) (ok bool) {
 	if m == nil {
 		m = &Member{}
 		f.members[session] = m
+	}
+	if m.closing {
+		return false
 	}
 	if m.stream != nil {
 		m.stream.End(false)
@@ -119,12 +125,12 @@ func (f *Fleet) Detach(session uint64, stream Stream) {
 }
 
 // Beat renews the lease of a session. ok is false where its stream is not the current
-// one any more.
+// one any more, or the session is being closed.
 func (f *Fleet) Beat(session uint64, stream Stream, running []Running) (ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m := f.members[session]
-	if m == nil || m.stream != stream {
+	if m == nil || m.stream != stream || m.closing {
 		return false
 	}
 	m.beat, m.running = time.Now(), running
@@ -243,12 +249,26 @@ func (f *Fleet) Expired() []uint64 {
 	return out
 }
 
-// IsExpired says whether the lease of a session has ended.
-func (f *Fleet) IsExpired(session uint64) bool {
+// Close says whether the lease of a session has ended still. If so, the session is to be
+// closed, and its lease is not renewed any more, unless Keep says so.
+func (f *Fleet) Close(session uint64) (expired bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m := f.members[session]
-	return m != nil && f.hasExpired(m)
+	if m == nil || !f.hasExpired(m) {
+		return false
+	}
+	m.closing = true
+	return true
+}
+
+// Keep says that a session was not closed after all, for certain.
+func (f *Fleet) Keep(session uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m := f.members[session]; m != nil {
+		m.closing = false
+	}
 }
 
 func (f *Fleet) hasExpired(m *Member) bool { return time.Since(m.beat) > f.lease }

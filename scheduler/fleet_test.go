@@ -58,6 +58,30 @@ func TestBeatsRenewTheLeaseOfTheirOwnStreamOnly(t *testing.T) {
 	})
 }
 
+// A beat that comes while its session is being closed is not answered: the lease it would
+// renew is over, and what the session holds is about to be given away.
+func TestNothingRenewsTheLeaseOfASessionThatIsBeingClosed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := scheduler.NewFleet(lease)
+		f.Begin(nil)
+		s := &fakeStream{}
+		require.True(t, f.Attach(1, s))
+		require.False(t, f.Close(1), "its lease has not ended")
+		time.Sleep(lease + time.Millisecond)
+		require.True(t, f.Close(1))
+		require.False(t, f.Beat(1, s, nil))
+		require.False(t, f.Attach(1, &fakeStream{}), "nor does a new stream renew it")
+		f.Renew()
+		require.False(t, f.Beat(1, s, nil))
+		f.Keep(1)
+		require.True(t, f.Beat(1, s, nil))
+		time.Sleep(lease + time.Millisecond)
+		require.True(t, f.Beat(1, s, nil), "nobody has closed it yet")
+		require.False(t, f.Close(1))
+	})
+}
+
 func TestFollowerRefusesStreams(t *testing.T) {
 	t.Parallel()
 	f := scheduler.NewFleet(lease)

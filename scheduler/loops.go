@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
 )
 
 // Proposer puts an op into the log and returns what applying it gave.
@@ -151,12 +153,20 @@ func (l *Loops) expireLeases(ctx context.Context) {
 func (l *Loops) closeExpired(ctx context.Context, sessions []uint64) {
 	var wg sync.WaitGroup
 	for _, id := range sessions {
-		if !l.Fleet.IsExpired(id) {
+		if !l.Fleet.Close(id) {
 			continue
 		}
 		l.Log.Info("a worker's lease has ended", "session", id)
 		wg.Go(func() {
-			l.propose(ctx, &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: id}}})
+			_, err := l.Proposer.Propose(ctx, &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: id}}})
+			if err == nil {
+				return
+			}
+			l.Log.Debug("a session was not closed", "session", id, "error", err)
+			if !errors.Is(err, task.ErrUnknownOutcome) && ctx.Err() == nil {
+				l.Fleet.Keep(id)
+			}
+			pause(ctx, retryPause)
 		})
 	}
 	wg.Wait()

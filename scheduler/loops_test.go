@@ -247,6 +247,27 @@ func TestASessionThatEndedBeforeItsWorkerAttachedIsForgotten(t *testing.T) {
 	})
 }
 
+// Its worker would take it for a lease, and go on with what another one is given.
+func TestABeatThatMeetsTheEndOfItsSessionRenewsNothing(t *testing.T) {
+	onLeader(t, func(t *testing.T, l *leader) {
+		id, q := l.open(t, "w", 1, "h"), &quiet{}
+		require.True(t, l.fleet.Attach(id, q))
+		renewed := false
+		l.mu.Lock()
+		l.refuse = func(op *logpb.Op) (fsm.Result, bool) {
+			if _, closes := op.Op.(*logpb.Op_CloseSession); closes {
+				renewed = l.fleet.Beat(id, q, nil)
+			}
+			return fsm.Result{}, false
+		}
+		l.mu.Unlock()
+		time.Sleep(15 * time.Second)
+		require.Empty(t, l.machine.Sessions())
+		require.True(t, q.ended)
+		require.False(t, renewed)
+	})
+}
+
 func TestManySessionsExpireTogether(t *testing.T) {
 	onLeader(t, func(t *testing.T, l *leader) {
 		for i := range 1000 {

@@ -54,6 +54,9 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 	}
 	link := newLink(s, id, stream, cancel)
 	if !s.node.Fleet().Attach(id, link) {
+		if _, leads := s.node.Ready(); leads {
+			return task.Errorf(task.KindUnavailable, "the lease of the session has ended; open a new one")
+		}
 		return s.notLeader()
 	}
 	defer s.node.Fleet().Detach(id, link)

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"errors"
 	"math"
 	"time"
 
@@ -175,13 +176,16 @@ func (t *tenure) expireLeases() {
 		return
 	}
 	for _, id := range expired {
-		if !t.fleet.IsExpired(id) {
+		if !t.fleet.Close(id) {
 			left--
 			continue
 		}
 		t.w.tracef("the lease of session %d has ended", id)
 		t.w.counts.Closed++
-		t.propose(closeOp(id, false), func(fsm.Result, error) {
+		t.propose(closeOp(id, false), func(_ fsm.Result, err error) {
+			if err != nil && !errors.Is(err, task.ErrUnknownOutcome) {
+				t.fleet.Keep(id)
+			}
 			if left--; left == 0 {
 				again()
 			}
