@@ -12,7 +12,7 @@ import (
 func (m *Machine) CheckInvariants() []string {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	c := &checker{m: m, held: map[uint64]map[uint64]uint32{}, tokens: map[uint64]string{}}
+	c := &checker{m: m, held: map[uint64]map[pageRef]uint32{}, tokens: map[uint64]string{}}
 	for _, id := range sortedKeys(m.jobs) {
 		c.job(m.jobs[id])
 	}
@@ -32,8 +32,8 @@ func (m *Machine) CheckInvariants() []string {
 type checker struct {
 	m      *Machine
 	wrong  []string
-	held   map[uint64]map[uint64]uint32 // session -> job -> tasks
-	tokens map[uint64]string            // of held tasks
+	held   map[uint64]map[pageRef]uint32 // session -> page -> tasks
+	tokens map[uint64]string             // of held tasks
 	live   uint64
 }
 
@@ -129,9 +129,9 @@ func (c *checker) liveTask(j *job, i uint32, s *slot) {
 		}
 		c.tokens[s.token] = name
 		if c.held[s.session] == nil {
-			c.held[s.session] = map[uint64]uint32{}
+			c.held[s.session] = map[pageRef]uint32{}
 		}
-		c.held[s.session][j.id]++
+		c.held[s.session][pageRef{j.id, i / pageSize}]++
 		if c.m.sessions[s.session] == nil {
 			c.failf("task %s is held by session %d, which is not open", name, s.session)
 		}
@@ -175,10 +175,10 @@ func (c *checker) specs() {
 
 func (c *checker) session(s *session) {
 	sum := uint32(0)
-	for id, n := range s.held {
+	for at, n := range s.held {
 		sum += n
-		if got := c.held[s.pb.Id][id]; got != n {
-			c.failf("session %d counts %d tasks of job %d, holds %d", s.pb.Id, n, id, got)
+		if got := c.held[s.pb.Id][at]; got != n {
+			c.failf("session %d counts %d tasks on page %d of job %d, holds %d", s.pb.Id, n, at.page, at.job, got)
 		}
 	}
 	if sum != s.assigned {

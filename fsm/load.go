@@ -136,7 +136,7 @@ func (m *Machine) loadLive(j *job, n uint32, live []byte) error {
 			if holder == nil {
 				return fmt.Errorf("task %d.%d is held by session %d, which is not open", j.id, i, s.session)
 			}
-			holder.hold(j.id)
+			holder.hold(j.id, i)
 		}
 	}
 	return nil

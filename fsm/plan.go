@@ -66,7 +66,7 @@ func (m *Machine) grantRun(s *session, j *job, i, end uint32) (n, attempt uint32
 		sl.session = s.pb.Id
 		sl.attempt = uint16(attempt)
 		m.enter(j, i, sl, task.Assigned)
-		s.hold(j.id)
+		s.hold(j.id, i)
 		if i == j.next {
 			j.next++
 			j.advance()

@@ -96,7 +96,7 @@ func (m *Machine) verdict(id uint64, i uint32, token uint64) Verdict {
 // endAttempt ends the attempt under way of task i as its worker says.
 func (m *Machine) endAttempt(j *job, i uint32, outcome task.Outcome, g *logpb.ReportGroup, output []byte, w *segmentWriter) {
 	s := j.touchSlot(i)
-	worker := m.letGo(j, s)
+	worker := m.letGo(j, i, s)
 	reason := task.Reason(g.Reason)
 	switch {
 	case s.state == task.Stopping:
@@ -120,11 +120,11 @@ func (m *Machine) endAttempt(j *job, i uint32, outcome task.Outcome, g *logpb.Re
 	}
 }
 
-// letGo takes the task of s off the session that holds it, and returns the
+// letGo takes task i, whose slot is s, off the session that holds it, and returns the
 // worker's name.
-func (m *Machine) letGo(j *job, s *slot) string {
+func (m *Machine) letGo(j *job, i uint32, s *slot) string {
 	holder := m.sessions[s.session]
-	holder.release(j.id)
+	holder.release(j.id, i)
 	return holder.name()
 }
 

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -14,16 +15,23 @@ type session struct {
 	pb *logpb.Session
 	// assigned counts the tasks it holds.
 	assigned uint32
-	// held counts them by job, so that a lost worker costs a look at its own jobs only.
-	held map[uint64]uint32
+	// held counts them by page, so that a lost worker, or the answer to a beat, costs a look
+	// at its own pages only, whatever the size of their jobs.
+	held map[pageRef]uint32
 
 	handlers map[string]struct{}
 	queues   map[string]struct{}
 	labels   map[string]string
 }
 
+// pageRef names a page of a job.
+type pageRef struct {
+	job  uint64
+	page uint32
+}
+
 func newSession(pb *logpb.Session) *session {
-	s := &session{pb: pb, held: map[uint64]uint32{}, handlers: map[string]struct{}{}, queues: map[string]struct{}{}, labels: map[string]string{}}
+	s := &session{pb: pb, held: map[pageRef]uint32{}, handlers: map[string]struct{}{}, queues: map[string]struct{}{}, labels: map[string]string{}}
 	for _, h := range pb.Handlers {
 		s.handlers[h] = struct{}{}
 	}
@@ -44,16 +52,29 @@ func (s *session) name() string {
 	return s.pb.Worker
 }
 
-func (s *session) hold(job uint64) {
+// hold notes that it holds task i of a job.
+func (s *session) hold(job uint64, i uint32) {
 	s.assigned++
-	s.held[job]++
+	s.held[pageRef{job, i / pageSize}]++
 }
 
-func (s *session) release(job uint64) {
+// release notes that it does not hold task i of a job any more.
+func (s *session) release(job uint64, i uint32) {
 	s.assigned--
-	if s.held[job]--; s.held[job] == 0 {
-		delete(s.held, job)
+	at := pageRef{job, i / pageSize}
+	if s.held[at]--; s.held[at] == 0 {
+		delete(s.held, at)
 	}
+}
+
+// heldPages returns the pages that it holds tasks of, in order.
+func (s *session) heldPages() []pageRef {
+	refs := make([]pageRef, 0, len(s.held))
+	for at := range s.held {
+		refs = append(refs, at)
+	}
+	slices.SortFunc(refs, func(a, b pageRef) int { return cmp.Or(cmp.Compare(a.job, b.job), cmp.Compare(a.page, b.page)) })
+	return refs
 }
 
 // capacity is how many tasks it may hold. Exclusive tasks are never queued at a
@@ -146,8 +167,8 @@ func (m *Machine) move(from, to *session, held []*logpb.Held) {
 			j.sum -= s.hash(i)
 			s.session = to.pb.Id
 			j.sum += s.hash(i)
-			from.release(j.id)
-			to.hold(j.id)
+			from.release(j.id, i)
+			to.hold(j.id, i)
 		})
 	}
 }
@@ -165,13 +186,13 @@ func (m *Machine) closeSession(o *logpb.CloseSession, r *Result) {
 // endSession takes everything off a session and forgets it. lost says that its
 // worker was lost, which counts against its tasks.
 func (m *Machine) endSession(s *session, lost bool) {
-	ids := make([]uint64, 0, len(s.held))
-	for id := range s.held {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
-		m.takeBack(m.jobs[id], s, lost)
+	for refs := s.heldPages(); len(refs) > 0; {
+		n := 1
+		for n < len(refs) && refs[n].job == refs[0].job {
+			n++
+		}
+		m.takeBack(m.jobs[refs[0].job], s, refs[:n], lost)
+		refs = refs[n:]
 	}
 	delete(m.sessions, s.pb.Id)
 	if m.byWorker[s.pb.Worker] == s {
@@ -185,25 +206,18 @@ func (m *Machine) endSession(s *session, lost bool) {
 	}
 }
 
-// takeBack ends the attempts of j that s holds.
-func (m *Machine) takeBack(j *job, s *session, lost bool) {
+// takeBack ends the attempts of j that s holds, which are on these pages.
+func (m *Machine) takeBack(j *job, s *session, on []pageRef, lost bool) {
 	w := &segmentWriter{m: m, j: j}
-	left := s.held[j.id]
-	for n, p := range j.pages {
-		if left == 0 {
-			break
-		}
-		if p == nil || p == donePage {
-			continue
-		}
+	for _, at := range on {
+		p := j.pages[at.page]
 		for k := range p.slots {
 			if p.slots[k].session != s.pb.Id || !p.slots[k].state.Held() {
 				continue
 			}
-			left--
-			i := uint32(n)*pageSize + uint32(k)
+			i := at.page*pageSize + uint32(k)
 			sl := j.touchSlot(i)
-			m.letGo(j, sl)
+			m.letGo(j, i, sl)
 			switch {
 			case sl.state == task.Stopping:
 				m.end(j, i, sl, task.Cancelled, sl.reason, nil, w, s.name())

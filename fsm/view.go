@@ -197,6 +197,12 @@ type HeldTask struct {
 	Stopping bool
 }
 
+// goesOn says whether the next task is one more of the same run.
+func (h *HeldTask) goesOn(next HeldTask) bool {
+	return h.Count > 0 && h.Job == next.Job && h.First+h.Count == next.First && h.TokenOffset == next.TokenOffset &&
+		h.Attempt == next.Attempt && h.Stopping == next.Stopping
+}
+
 // Held calls f for what a session holds, with the machine locked: nothing is
 // granted or ended meanwhile. The runs are in order of job and index.
 func (m *Machine) Held(id uint64, f func(HeldTask)) (ok bool) {
@@ -206,35 +212,31 @@ func (m *Machine) Held(id uint64, f func(HeldTask)) (ok bool) {
 	if s == nil {
 		return false
 	}
-	for _, job := range sortedKeys(s.held) {
-		j := m.jobs[job]
-		left := s.held[job]
-		var run HeldTask
-		for n, p := range j.pages {
-			if left == 0 || p == nil || p == donePage {
+	var run HeldTask
+	for _, at := range s.heldPages() {
+		slots := m.jobs[at.job].pages[at.page].slots
+		for k := range slots {
+			sl := &slots[k]
+			if sl.session != id || !sl.state.Held() {
 				continue
 			}
-			for k := range p.slots {
-				sl := &p.slots[k]
-				if sl.session != id || !sl.state.Held() {
-					continue
-				}
-				left--
-				i := uint32(n)*pageSize + uint32(k)
-				offset := int64(sl.token) - int64(i)
-				if run.Count > 0 && run.First+run.Count == i && run.TokenOffset == offset && run.Attempt == uint32(sl.attempt) && run.Stopping == (sl.state == task.Stopping) {
-					run.Count++
-					continue
-				}
-				if run.Count > 0 {
-					f(run)
-				}
-				run = HeldTask{Grant{Session: id, Job: job, First: i, Count: 1, TokenOffset: offset, Attempt: uint32(sl.attempt)}, sl.state == task.Stopping}
+			i := at.page*pageSize + uint32(k)
+			next := HeldTask{
+				Grant{Session: id, Job: at.job, First: i, Count: 1, TokenOffset: int64(sl.token) - int64(i), Attempt: uint32(sl.attempt)},
+				sl.state == task.Stopping,
 			}
+			if run.goesOn(next) {
+				run.Count++
+				continue
+			}
+			if run.Count > 0 {
+				f(run)
+			}
+			run = next
 		}
-		if run.Count > 0 {
-			f(run)
-		}
+	}
+	if run.Count > 0 {
+		f(run)
 	}
 	return true
 }
