@@ -176,9 +176,9 @@ func (c *checker) specs() {
 func (c *checker) session(s *session) {
 	sum := uint32(0)
 	for at, n := range s.held {
-		sum += n
-		if got := c.held[s.pb.Id][at]; got != n {
-			c.failf("session %d counts %d tasks on page %d of job %d, holds %d", s.pb.Id, n, at.page, at.job, got)
+		sum += *n
+		if got := c.held[s.pb.Id][at]; got != *n {
+			c.failf("session %d counts %d tasks on page %d of job %d, holds %d", s.pb.Id, *n, at.page, at.job, got)
 		}
 	}
 	if sum != s.assigned {

@@ -17,7 +17,11 @@ type session struct {
 	assigned uint32
 	// held counts them by page, so that a lost worker, or the answer to a beat, costs a look
 	// at its own pages only, whatever the size of their jobs.
-	held map[pageRef]uint32
+	held map[pageRef]*uint32
+	// last is the count that was asked for last, of lastAt: most tasks that are granted or
+	// reported have their neighbours with them.
+	lastAt pageRef
+	last   *uint32
 
 	handlers map[string]struct{}
 	queues   map[string]struct{}
@@ -31,7 +35,7 @@ type pageRef struct {
 }
 
 func newSession(pb *logpb.Session) *session {
-	s := &session{pb: pb, held: map[pageRef]uint32{}, handlers: map[string]struct{}{}, queues: map[string]struct{}{}, labels: map[string]string{}}
+	s := &session{pb: pb, held: map[pageRef]*uint32{}, handlers: map[string]struct{}{}, queues: map[string]struct{}{}, labels: map[string]string{}}
 	for _, h := range pb.Handlers {
 		s.handlers[h] = struct{}{}
 	}
@@ -55,16 +59,31 @@ func (s *session) name() string {
 // hold notes that it holds task i of a job.
 func (s *session) hold(job uint64, i uint32) {
 	s.assigned++
-	s.held[pageRef{job, i / pageSize}]++
+	*s.count(pageRef{job, i / pageSize})++
 }
 
 // release notes that it does not hold task i of a job any more.
 func (s *session) release(job uint64, i uint32) {
 	s.assigned--
 	at := pageRef{job, i / pageSize}
-	if s.held[at]--; s.held[at] == 0 {
+	n := s.count(at)
+	if *n--; *n == 0 {
 		delete(s.held, at)
+		s.last = nil
 	}
+}
+
+// count is how many tasks of a page it holds, to be changed.
+func (s *session) count(at pageRef) *uint32 {
+	if s.last == nil || s.lastAt != at {
+		n := s.held[at]
+		if n == nil {
+			n = new(uint32)
+			s.held[at] = n
+		}
+		s.lastAt, s.last = at, n
+	}
+	return s.last
 }
 
 // heldPages returns the pages that it holds tasks of, in order.
