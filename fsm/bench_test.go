@@ -190,3 +190,29 @@ func BenchmarkView(b *testing.B) {
 	}
 	tellPerTask(b)
 }
+
+// BenchmarkHeld is the answer to the beat of one of many workers that share a large job:
+// it costs what that one holds, whatever the others do.
+func BenchmarkHeld(b *testing.B) {
+	for _, workers := range []uint32{2, 200} {
+		b.Run(fmt.Sprintf("%d workers", workers), func(b *testing.B) {
+			bundle := newBundle(b)
+			bundle.apply(submitOps(b, 1, workers*benchTasks)...)
+			plan := &logpb.ApplyPlan{}
+			for i := range workers {
+				id := bundle.openSession(fmt.Sprint("w", i), task.MaxSlots)
+				plan.Assign = append(plan.Assign, &logpb.Assign{Job: 1, First: i * benchTasks, Count: benchTasks, Session: id})
+			}
+			bundle.apply(&logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: plan}})
+			last := plan.Assign[workers-1].Session
+			held := uint32(0)
+			b.ReportAllocs()
+			for b.Loop() {
+				held = 0
+				bundle.m.Held(last, func(h fsm.HeldTask) { held += h.Count })
+			}
+			require.EqualValues(b, benchTasks, held)
+			tellPerTask(b)
+		})
+	}
+}
