@@ -1,12 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,18 +19,18 @@ type plan struct {
 }
 
 // plans is the tests of one round, with one seed: every fitting workload under every fault,
-// or, where they are spread, every fault once, with the workload that had the fewest turns.
+// or, where they are spread, every fault once, with one workload after the other. The next seed
+// begins with the next workload, so that as many seeds as there are workloads bring every
+// one of them under every fault that it fits.
 func (f *testFlags) plans(workloads, faults []string, seed uint64, spread bool) []plan {
 	var out []plan
-	turns := map[string]int{}
 	for _, nodes := range f.nodeCounts {
 		for _, kind := range faults {
 			fitting := suite.Fitting(workloads, kind)
 			if spread && len(fitting) > 0 {
-				fitting = []string{slices.MinFunc(fitting, func(a, b string) int { return cmp.Compare(turns[a], turns[b]) })}
+				fitting = []string{fitting[(seed-1+uint64(len(out)))%uint64(len(fitting))]}
 			}
 			for _, work := range fitting {
-				turns[work]++
 				out = append(out, plan{work, kind, f.logStores[len(out)%len(f.logStores)], nodes, seed})
 			}
 		}

@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/jepsen-tests/nemesis"
+	"github.com/rota-scheduler/rota/jepsen-tests/workload"
 )
 
 func flagsOf(t *testing.T, args ...string) *testFlags {
@@ -33,8 +36,26 @@ func TestSpreadOutEachFaultComesOnceAndWorkloadsTakeTurns(t *testing.T) {
 	t.Parallel()
 	plans := flagsOf(t).plans([]string{"register", "queue", "serial"}, []string{"worker-kill", "kill", "pause", "power"}, 1, true)
 	require.Equal(t, []plan{
-		{"queue", "worker-kill", "wal", 3, 1}, {"register", "kill", "wal", 3, 1}, {"serial", "pause", "wal", 3, 1}, {"register", "power", "wal", 3, 1},
+		{"queue", "worker-kill", "wal", 3, 1}, {"queue", "kill", "wal", 3, 1}, {"serial", "pause", "wal", 3, 1}, {"register", "power", "wal", 3, 1},
 	}, plans)
+}
+
+func TestAsManySeedsAsWorkloadsSpreadEveryWorkloadOverEveryFault(t *testing.T) {
+	t.Parallel()
+	workloads, faults := workload.Names(), nemesis.Names()
+	f := flagsOf(t)
+	f.nodeCounts = []int{3}
+	type pair struct{ workload, nemesis string }
+	met, want := map[pair]bool{}, map[pair]bool{}
+	for seed := range uint64(len(workloads)) {
+		for _, p := range f.plans(workloads, faults, 40+seed, true) {
+			met[pair{p.workload, p.nemesis}] = true
+		}
+	}
+	for _, p := range f.plans(workloads, faults, 1, false) {
+		want[pair{p.workload, p.nemesis}] = true
+	}
+	require.Equal(t, want, met)
 }
 
 func TestTheCommandOfATestIsTheSameTest(t *testing.T) {
