@@ -36,9 +36,8 @@ type Nemesis struct {
 	// excused is the processes that may end by themselves.
 	excused map[string]bool
 
-	// lasting is a fault that goes on until End, kind its name; nil: there is none.
+	// lasting is a fault that goes on until End; nil: there is none.
 	lasting *harm
-	kind    string
 }
 
 // New returns a nemesis that has done nothing yet.
@@ -68,7 +67,7 @@ func (n *Nemesis) End(ctx context.Context) error {
 	}
 	h := n.lasting
 	n.lasting = nil
-	return n.heal(ctx, n.kind, h, nil)
+	return n.heal(ctx, h, nil)
 }
 
 // pause waits about an interval; it is false when ctx ended before.
@@ -79,23 +78,23 @@ func (n *Nemesis) pause(ctx context.Context) bool {
 // once is one fault, from its start to its heal, or to its start only where it lasts.
 func (n *Nemesis) once(ctx context.Context, f Fault) error {
 	n.excuseNobody()
-	h := &harm{cluster: n.cfg.Cluster, random: n.random, leader: n.cfg.Leader, recorder: n.cfg.Recorder, excuse: n.excuse, blame: n.blame, late: n.late}
+	h := &harm{kind: f.Kind, cluster: n.cfg.Cluster, random: n.random, leader: n.cfg.Leader, recorder: n.cfg.Recorder, excuse: n.excuse, blame: n.blame, late: n.late}
 	// Some take a while to do what they do, and what happens meanwhile is due to them. Whom
 	// they hit is told with the heal.
 	n.cfg.Recorder.Note(history.Nemesis, history.FFault, "", history.Fault{Kind: f.Kind})
 	err := f.inject(ctx, h)
 	if err == nil && f.Lasts() {
-		n.lasting, n.kind = h, f.Kind
+		n.lasting = h
 		return nil
 	}
 	if err == nil {
 		n.pause(ctx)
 	}
-	return n.heal(ctx, f.Kind, h, err)
+	return n.heal(ctx, h, err)
 }
 
 // heal undoes what a fault did, of which err came.
-func (n *Nemesis) heal(ctx context.Context, kind string, h *harm, err error) error {
+func (n *Nemesis) heal(ctx context.Context, h *harm, err error) error {
 	// A run that is interrupted heals too.
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), healTimeout)
 	defer cancel()
@@ -106,7 +105,7 @@ func (n *Nemesis) heal(ctx context.Context, kind string, h *harm, err error) err
 		h.effect += n.cfg.Cluster.Switch.Heal()
 	}
 	err = errors.Join(err, n.cfg.Cluster.Restore(whole))
-	n.cfg.Recorder.Note(history.Nemesis, history.FHeal, "", history.Fault{Kind: kind, Targets: h.targets, Effect: h.effect})
+	n.cfg.Recorder.Note(history.Nemesis, history.FHeal, "", history.Fault{Kind: h.kind, Targets: h.targets, Effect: h.effect})
 	return errors.Join(err, n.revive(whole))
 }
 
@@ -176,6 +175,7 @@ func (n *Nemesis) Excused(name string) bool {
 
 // harm is one fault at work.
 type harm struct {
+	kind    string
 	cluster *cluster.Cluster
 	random  *rand.Rand
 	leader  func() string

@@ -17,18 +17,12 @@ func partitionOne(_ context.Context, h *harm) error {
 }
 
 func lastingPartition(_ context.Context, h *harm) error {
-	side := map[netip.Addr]bool{}
+	inside := map[netip.Addr]bool{}
 	for _, s := range h.minority() {
-		side[s.Host.Addr] = true
+		inside[s.Host.Addr] = true
 	}
 	// Workers and clients reach all: those on the side of the few would have nothing to do.
-	for _, a := range serverAddrs(h.cluster) {
-		for _, b := range serverAddrs(h.cluster) {
-			if side[a] != side[b] {
-				h.cut(a, b)
-			}
-		}
-	}
+	h.divide(serverAddrs(h.cluster), inside)
 	return nil
 }
 
@@ -62,6 +56,11 @@ func (h *harm) split(side []*cluster.Server) {
 			hosts = append(hosts, a)
 		}
 	}
+	h.divide(hosts, inside)
+}
+
+// divide cuts the hosts inside off from the others.
+func (h *harm) divide(hosts []netip.Addr, inside map[netip.Addr]bool) {
 	for _, a := range hosts {
 		for _, b := range hosts {
 			if inside[a] != inside[b] {
