@@ -122,17 +122,19 @@ func (l *link) send(ctx context.Context) error {
 		grants, stops, answers, finished := l.grants, l.stops, l.answers, l.finished
 		l.grants, l.stops, l.answers = nil, nil, nil
 		l.mu.Unlock()
-		for _, m := range answers {
-			if err := l.stream.Send(m); err != nil {
-				return err
-			}
-		}
 		if err := l.sendGrants(grants); err != nil {
 			return err
 		}
 		// After the grants: a task may be granted and stopped in one breath.
 		if len(stops) > 0 {
 			m := &rotav1.SessionResponse{Message: &rotav1.SessionResponse_Stop{Stop: &rotav1.Stop{Tasks: stops}}}
+			if err := l.stream.Send(m); err != nil {
+				return err
+			}
+		}
+		// Last: a worker forgets a task whose report is answered, and would run it again if a
+		// grant of it that was put in before, as when the worker attached, came behind.
+		for _, m := range answers {
 			if err := l.stream.Send(m); err != nil {
 				return err
 			}

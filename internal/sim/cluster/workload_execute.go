@@ -109,14 +109,14 @@ func (p *process) reports(ctx context.Context, st *stream, broken func()) {
 				return
 			}
 		}
-		if !p.w.pass(ctx) || p.report(st, batch) != nil {
+		if !p.w.pass(ctx) || p.report(ctx, st, batch) != nil {
 			return
 		}
 	}
 }
 
 // report sends a batch, and now and then sends it twice.
-func (p *process) report(st *stream, batch []*attempt) error {
+func (p *process) report(ctx context.Context, st *stream, batch []*attempt) error {
 	op := &logpb.Report{Session: st.session}
 	for _, a := range batch {
 		g := &logpb.ReportGroup{
@@ -136,9 +136,7 @@ func (p *process) report(st *stream, batch []*attempt) error {
 		times = 2
 	}
 	for range times {
-		res, err := Call(p.w.r.c, p.w.id, st.server, callTimeout, func(ctx context.Context, n *node.Node) (fsm.Result, error) {
-			return n.Propose(ctx, &logpb.Op{Op: &logpb.Op_Report{Report: op}})
-		})
+		res, err := p.send(ctx, st, op)
 		if err != nil {
 			if k := task.KindOf(err); k == task.KindInvalid || k == task.KindInternal {
 				p.w.r.history.problem("report %v: %v", op, err)
@@ -161,7 +159,24 @@ func (p *process) report(st *stream, batch []*attempt) error {
 	defer p.mu.Unlock()
 	for _, a := range batch {
 		delete(p.attempts, a.attemptKey)
+		p.answered[a.attemptKey] = struct{}{}
 	}
 	p.order = slices.DeleteFunc(p.order, func(a *attempt) bool { return slices.Contains(batch, a) })
 	return nil
+}
+
+// send sends a report and waits for its answer, or for the end of the stream.
+func (p *process) send(ctx context.Context, st *stream, op *logpb.Report) (fsm.Result, error) {
+	got, err := Call(p.w.r.c, p.w.id, st.server, callTimeout, func(context.Context, *node.Node) (<-chan answer, error) {
+		return st.report(op), nil
+	})
+	if err != nil {
+		return fsm.Result{}, err
+	}
+	select {
+	case a := <-got:
+		return a.res, a.err
+	case <-ctx.Done():
+		return fsm.Result{}, unknown("the stream broke")
+	}
 }

@@ -50,7 +50,7 @@ type stream struct {
 	welcomed chan struct{}
 
 	mu    sync.Mutex
-	queue []any // fsm.Grant or fsm.HeldTask
+	queue []any // fsm.HeldTask, or the func() that an answer's arrival is
 	wake  chan struct{}
 }
 
@@ -149,17 +149,42 @@ func (s *stream) pump() {
 		queue := s.queue
 		s.queue = nil
 		s.mu.Unlock()
-		var messages []message
-		for _, q := range queue {
-			messages = s.expand(messages, q.(fsm.HeldTask))
+		// What a message says of a job is what the server knows as it sends it.
+		arrive := make([]func(), len(queue))
+		for i, q := range queue {
+			switch q := q.(type) {
+			case fsm.HeldTask:
+				messages := s.expand(nil, q)
+				arrive[i] = func() { s.to.receive(s, messages) }
+			case func():
+				arrive[i] = q
+			}
 		}
 		for s.r.c.Net.carry(s.ctx, s.server.Name, s.to.w.id) != nil {
 			if sleep(s.ctx, retransmit) != nil {
 				return
 			}
 		}
-		s.to.receive(s, messages)
+		for _, f := range arrive {
+			f()
+		}
 	}
+}
+
+// answer is that to a report.
+type answer struct {
+	res fsm.Result
+	err error
+}
+
+// report proposes a report. The answer takes its turn on the stream, behind all that was put
+// in before.
+func (s *stream) report(op *logpb.Report) <-chan answer {
+	got := make(chan answer, 1)
+	s.node.ProposeAsync(&logpb.Op{Op: &logpb.Op_Report{Report: op}}, func(res fsm.Result, err error) {
+		s.put(func() { got <- answer{res, err} })
+	})
+	return got
 }
 
 // expand makes a message for each task.

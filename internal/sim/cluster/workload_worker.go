@@ -47,7 +47,7 @@ func (w *worker) start() {
 	w.lives++
 	p := &process{
 		w: w, nonce: []byte{byte(w.lives >> 8), byte(w.lives)}, random: w.r.random(w.id + string(rune(w.lives))),
-		attempts: map[attemptKey]*attempt{}, changed: make(chan struct{}, 1),
+		attempts: map[attemptKey]*attempt{}, answered: map[attemptKey]struct{}{}, changed: make(chan struct{}, 1),
 	}
 	p.ctx, p.kill = context.WithCancel(w.r.ctx)
 	w.proc = p
@@ -148,6 +148,8 @@ type process struct {
 	attempts map[attemptKey]*attempt
 	order    []*attempt
 	running  uint32
+	// answered is attempts whose reports were answered: they must not come again.
+	answered map[attemptKey]struct{}
 	// changed says that there may be something to report or to start.
 	changed chan struct{}
 }
@@ -320,6 +322,9 @@ func (p *process) receive(from *stream, messages []message) {
 		a := p.attempts[m.attemptKey]
 		switch {
 		case a == nil && !m.stop:
+			if _, again := p.answered[m.attemptKey]; again {
+				p.w.r.history.problem("%s was sent task %v under token %d after its report had been answered", p.w.id, m.ID, m.token)
+			}
 			p.w.r.history.grant(m.ID, m.token)
 			a = &attempt{message: m, stopped: make(chan struct{})}
 			p.attempts[m.attemptKey] = a

@@ -1,0 +1,35 @@
+package transport_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/internal/testcluster"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/transport"
+)
+
+// A worker forgets a task when its report is answered. A grant of that task which was put in
+// before, as when it attached, and comes behind the answer would make it run the task again,
+// beside whatever comes next in a serial job.
+func TestAnAnswerDoesNotOvertakeAGrant(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 1, nil)
+	job, err := c.Client().Submit(context.Background(), client.Request{Spec: task.Spec{Handler: "h"}, Count: 1})
+	require.NoError(t, err)
+	sent, err := transport.SendAll(c.Servers[0].Node, func(l *transport.Link) {
+		l.Grant(fsm.Grant{Job: job.ID(), Count: 1, TokenOffset: 7, Attempt: 1})
+		l.Stop(job.ID(), 0, 7)
+		l.Answer(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_ReportsAnswer{ReportsAnswer: &rotav1.ReportsAnswer{Seq: 1}}})
+	})
+	require.NoError(t, err)
+	require.Len(t, sent, 3)
+	require.NotNil(t, sent[0].GetAssignments(), "%v", sent)
+	require.NotNil(t, sent[1].GetStop(), "%v", sent)
+	require.NotNil(t, sent[2].GetReportsAnswer(), "%v", sent)
+}
