@@ -73,9 +73,13 @@ unit-chaos: ## Run the tests of the chaos suite itself, which harm nobody
 	$(GO) -C jepsen-tests vet ./...
 	$(GO) -C jepsen-tests test -timeout $(TIMEOUT) ./...
 
-# SEED is that of the faults; none: another one each time. Every run of these leaves its
-# report in jepsen-tests/store, and all of them a summary there.
-CHAOS = mkdir -p jepsen-tests/store && $(GO) -C jepsen-tests run . test-all --spread --summary store/summary.md $(if $(SEED),--seed $(SEED))
+# SEED is that of the faults; none: another one each time. SEEDS is how many there are, one
+# after the other, PARALLEL how many tests run at once. Every run of these leaves its report in
+# jepsen-tests/store, and all of them a summary there.
+SEEDS    ?= 1
+PARALLEL ?= 1
+CHAOS = mkdir -p jepsen-tests/store && $(GO) -C jepsen-tests run . test-all --spread --summary store/summary.md \
+	--test-count $(SEEDS) --parallel $(PARALLEL) $(if $(SEED),--seed $(SEED))
 
 .PHONY: chaos
 chaos: build ## Harm clusters of three and five servers in every way, with every workload: half an hour

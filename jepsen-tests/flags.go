@@ -23,7 +23,7 @@ const buildsDir = "builds"
 type testFlags struct {
 	binary, workload, nemesis, concurrency, store string
 	nodes, logStore                               string
-	workers, count                                int
+	workers, count, parallel                      int
 	interval, timeLimit, recovery                 time.Duration
 	rate                                          float64
 	seed                                          uint64
@@ -49,6 +49,7 @@ func (f *testFlags) set(verb string) *flag.FlagSet {
 	s.Float64Var(&f.rate, "rate", 50, "steps a second of all clients together; workloads with long steps divide it")
 	s.StringVar(&f.concurrency, "concurrency", "3n", "clients; 3n is three for each server")
 	s.IntVar(&f.count, "test-count", 1, "how often, with one seed after the other")
+	s.IntVar(&f.parallel, "parallel", 1, "how many tests run at once, each with a cluster and a network of its own")
 	s.Uint64Var(&f.seed, "seed", 0, "what all choices come from; 0: a random one")
 	s.StringVar(&f.serverFlags, "server-flags", "", "further flags of the servers, with spaces between them")
 	s.StringVar(&f.store, "store", "store", "folder of all runs")
@@ -66,7 +67,7 @@ func (f *testFlags) parse(s *flag.FlagSet, args []string) error {
 		return fmt.Errorf("%q is no flag: %w", s.Arg(0), errUsage)
 	}
 	switch {
-	case f.workers < 1 || f.workers > 50, f.count < 1, f.rate <= 0, f.interval <= 0, f.timeLimit < 0, f.recovery <= 0:
+	case f.workers < 1 || f.workers > 50, f.count < 1, f.parallel < 1 || f.parallel > 50, f.rate <= 0, f.interval <= 0, f.timeLimit < 0, f.recovery <= 0:
 		return fmt.Errorf("a number is out of range: %w", errUsage)
 	}
 	if err := f.parseLists(); err != nil {
@@ -130,6 +131,9 @@ func (f *testFlags) check(workloads, faults []string, can suite.Abilities) error
 		if _, err := nemesis.Parse(n, can.Meets); err != nil {
 			return errors.Join(err, errUsage)
 		}
+	}
+	if f.parallel > 1 && can.Network != nil {
+		return fmt.Errorf("--parallel %d: clusters share ports where they have no networks of their own (%w): %w", f.parallel, can.Network, errUsage)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -21,17 +22,20 @@ type plan struct {
 // plans is the tests of one round, with one seed: every fitting workload under every fault,
 // or, where they are spread, every fault once, with one workload after the other. The next seed
 // begins with the next workload, so that as many seeds as there are workloads bring every
-// one of them under every fault that it fits.
+// one of them under every fault that it fits. The log stores take turns within a round, and
+// from one seed and one size to the next.
 func (f *testFlags) plans(workloads, faults []string, seed uint64, spread bool) []plan {
 	var out []plan
-	for _, nodes := range f.nodeCounts {
+	for size, nodes := range f.nodeCounts {
+		turn := seed + uint64(size)
 		for _, kind := range faults {
 			fitting := suite.Fitting(workloads, kind)
 			if spread && len(fitting) > 0 {
 				fitting = []string{fitting[(seed-1+uint64(len(out)))%uint64(len(fitting))]}
 			}
 			for _, work := range fitting {
-				out = append(out, plan{work, kind, f.logStores[len(out)%len(f.logStores)], nodes, seed})
+				out = append(out, plan{work, kind, f.logStores[turn%uint64(len(f.logStores))], nodes, seed})
+				turn++
 			}
 		}
 	}
@@ -50,11 +54,16 @@ func (f *testFlags) config(p plan, can suite.Abilities) (suite.Config, error) {
 	}
 	name := fmt.Sprintf("%s-%s-%s-%dn-seed%d", time.Now().Format("20060102-150405.000"), p.workload, strings.NewReplacer(",", "+", ":", "-").Replace(p.nemesis), p.nodes, p.seed)
 	dir, err := filepath.Abs(filepath.Join(f.store, name))
+	// The phases of several tests at once tell nobody anything.
+	progress := io.Writer(os.Stderr)
+	if f.parallel > 1 {
+		progress = io.Discard
+	}
 	return suite.Config{
 		Binary: binary, Source: f.source, Builds: filepath.Join(f.store, buildsDir), Dir: dir, Servers: p.nodes, Workers: f.workers, Slots: runtime.NumCPU(),
 		Workload: p.workload, Nemesis: p.nemesis, Interval: f.interval, Quiet: 2 * time.Second, Faults: f.timeLimit, Drain: time.Minute, Recovery: f.recovery,
 		Rate: f.rate, Concurrency: clients, Seed: p.seed, ServerFlags: append([]string{"--log-store", p.logStore}, strings.Fields(f.serverFlags)...),
-		Can: can, Progress: os.Stderr,
+		Can: can, Progress: progress,
 	}, err
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rota-scheduler/rota/jepsen-tests/nemesis"
+	"github.com/rota-scheduler/rota/jepsen-tests/suite"
 	"github.com/rota-scheduler/rota/jepsen-tests/workload"
 )
 
@@ -27,8 +29,8 @@ func TestEveryFittingWorkloadMeetsEveryFault(t *testing.T) {
 	f := flagsOf(t, "--nodes", "3,5", "--log-store", "boltdb,wal")
 	plans := f.plans([]string{"queue", "register"}, []string{"kill", "worker-kill"}, 9, false)
 	require.Equal(t, []plan{
-		{"queue", "kill", "boltdb", 3, 9}, {"register", "kill", "wal", 3, 9}, {"queue", "worker-kill", "boltdb", 3, 9},
-		{"queue", "kill", "wal", 5, 9}, {"register", "kill", "boltdb", 5, 9}, {"queue", "worker-kill", "wal", 5, 9},
+		{"queue", "kill", "wal", 3, 9}, {"register", "kill", "boltdb", 3, 9}, {"queue", "worker-kill", "wal", 3, 9},
+		{"queue", "kill", "boltdb", 5, 9}, {"register", "kill", "wal", 5, 9}, {"queue", "worker-kill", "boltdb", 5, 9},
 	}, plans)
 }
 
@@ -56,6 +58,25 @@ func TestAsManySeedsAsWorkloadsSpreadEveryWorkloadOverEveryFault(t *testing.T) {
 		want[pair{p.workload, p.nemesis}] = true
 	}
 	require.Equal(t, want, met)
+}
+
+func TestTheNextSeedTakesTheOtherLogStore(t *testing.T) {
+	t.Parallel()
+	f := flagsOf(t, "--log-store", "boltdb,wal")
+	for i, first := range f.plans(workload.Names(), nemesis.Names(), 1, true) {
+		second := f.plans(workload.Names(), nemesis.Names(), 2, true)[i]
+		require.Equal(t, first.nemesis, second.nemesis)
+		require.NotEqual(t, first.logStore, second.logStore, first.nemesis)
+	}
+}
+
+func TestSeveralTestsAtOnceNeedNetworksOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	f := flagsOf(t, "--parallel", "3")
+	require.NoError(t, f.check([]string{"queue"}, []string{"kill"}, suite.Abilities{}))
+	err := f.check([]string{"queue"}, []string{"kill"}, suite.Abilities{Network: errors.New("no tun")})
+	require.ErrorIs(t, err, errUsage)
+	require.ErrorContains(t, err, "no tun")
 }
 
 func TestTheCommandOfATestIsTheSameTest(t *testing.T) {

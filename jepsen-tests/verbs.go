@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rota-scheduler/rota/jepsen-tests/checker"
@@ -84,31 +85,58 @@ func testAllVerb(ctx context.Context, args []string, out io.Writer) (checker.Ver
 	return s.worst(), s.sum(*summary)
 }
 
-// series is tests one after the other.
+// series is tests one after the other, or several at once.
 type series struct {
 	flags *testFlags
 	can   suite.Abilities
 	out   io.Writer
 	began time.Time
-	rows  []suite.Row
+
+	mu   sync.Mutex
+	rows []suite.Row
 }
 
-// round runs some tests, and prints a line for each.
+// round runs some tests, and prints a line for each as it ends.
 func (s *series) round(ctx context.Context, plans []plan) error {
-	for _, p := range plans {
-		if len(s.rows) == 0 {
-			fmt.Fprintf(s.out, "%-13s %-23s %s %-7s %7s %-8s %6s %5s %5s %7s %7s\n", "WORKLOAD", "NEMESIS", "N", "LOG", "SEED", "VERDICT", "ACKS", "INFO", "FAIL", "LEADERS", "FAULTS")
-		}
-		rep, row, err := s.flags.judged(ctx, p, s.can)
-		if err != nil {
-			return err
-		}
-		s.rows = append(s.rows, row)
-		c := rep.Counts
-		fmt.Fprintf(s.out, "%-13s %-23s %d %-7s %7d %-8s %6d %5d %5d %7d %7s  %s\n", p.workload, p.nemesis, p.nodes, p.logStore, p.seed, rep.Verdict, c.Acks, c.Infos, c.Fails,
-			c.Leaders, fmt.Sprintf("%d/%d", c.Effective, c.Faults), filepath.Join(row.Dir, "report.html"))
-		tell(s.out, rep)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	next := make(chan plan)
+	var running sync.WaitGroup
+	for range s.flags.parallel {
+		running.Go(func() {
+			for p := range next {
+				if err := s.one(ctx, p); err != nil {
+					stop(err)
+				}
+			}
+		})
 	}
+	for _, p := range plans {
+		select {
+		case next <- p:
+		case <-ctx.Done():
+		}
+	}
+	close(next)
+	running.Wait()
+	return context.Cause(ctx)
+}
+
+func (s *series) one(ctx context.Context, p plan) error {
+	rep, row, err := s.flags.judged(ctx, p, s.can)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.rows) == 0 {
+		fmt.Fprintf(s.out, "%-13s %-23s %s %-7s %7s %-8s %6s %5s %5s %7s %7s\n", "WORKLOAD", "NEMESIS", "N", "LOG", "SEED", "VERDICT", "ACKS", "INFO", "FAIL", "LEADERS", "FAULTS")
+	}
+	s.rows = append(s.rows, row)
+	c := rep.Counts
+	fmt.Fprintf(s.out, "%-13s %-23s %d %-7s %7d %-8s %6d %5d %5d %7d %7s  %s\n", p.workload, p.nemesis, p.nodes, p.logStore, p.seed, rep.Verdict, c.Acks, c.Infos, c.Fails,
+		c.Leaders, fmt.Sprintf("%d/%d", c.Effective, c.Faults), filepath.Join(row.Dir, "report.html"))
+	tell(s.out, rep)
 	return nil
 }
 

@@ -27,12 +27,14 @@ func checkStale(v *view, r *Result) {
 // wipe is the fault that takes a server's folder away.
 const wipe = "wipe"
 
-// checkMembers is S16, as far as servers are replaced by being wiped.
+// checkMembers is S16, as far as servers are replaced by being wiped. What a server says of
+// itself while it is being replaced is what it was at the place of the log to which it has come.
 func checkMembers(v *view, r *Result) {
-	for _, w := range v.windows() {
-		if w.Kind != wipe {
-			continue
-		}
+	wipes := slices.DeleteFunc(v.windows(), func(w window) bool { return w.Kind != wipe })
+	replaced := func(name string, at int64) bool {
+		return slices.ContainsFunc(wipes, func(w window) bool { return w.from <= at && at < w.to && slices.Contains(w.Targets, name) })
+	}
+	for _, w := range wipes {
 		for _, name := range w.Targets {
 			old := map[string]bool{}
 			for _, s := range v.samples {
@@ -41,7 +43,7 @@ func checkMembers(v *view, r *Result) {
 				}
 			}
 			for _, s := range v.samples {
-				if s.Op.Node != name || s.Op.Time < w.to || s.Value.ServerID == "" {
+				if s.Op.Node != name || s.Op.Time < w.to || s.Value.ServerID == "" || replaced(name, s.Op.Time) {
 					continue
 				}
 				r.Compared++

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 //go:embed overlay/skew.go.txt
@@ -34,9 +35,14 @@ func Available(root string) error {
 	return nil
 }
 
+// building keeps builds of several tests at once from each other's files.
+var building sync.Mutex
+
 // Build builds the package in a folder of the module in root, and returns the binary. One
 // that was built of the same commit into dir is taken as it is.
 func Build(ctx context.Context, root, pkg, dir string) (binary string, err error) {
+	building.Lock()
+	defer building.Unlock()
 	commit := describe(ctx, root)
 	if dir, err = filepath.Abs(dir); err != nil {
 		return "", err

@@ -132,14 +132,18 @@ func WriteTable(to io.Writer, rows []Row, took time.Duration) error {
 	return err
 }
 
-// WriteMarkdown writes a summary as a document: the table, what was wrong, and how to run
-// each test again.
+// WriteMarkdown writes a summary as a document: a table, what was wrong, and how to run each
+// test again.
 func WriteMarkdown(to io.Writer, rows []Row, version string, took time.Duration) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Chaos report\n\n%s. %s.\n\n", version, Totals(rows, took))
-	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
-	for i := range rows {
-		fmt.Fprintf(&b, "| %s |\n", strings.Join(rows[i].cells(), " | "))
+	if len(rows) > maxListed {
+		writeMatrix(&b, rows)
+	} else {
+		fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
+		for i := range rows {
+			fmt.Fprintf(&b, "| %s |\n", strings.Join(rows[i].cells(), " | "))
+		}
 	}
 	if slices.ContainsFunc(rows, func(r Row) bool { return len(r.Wrong) > 0 }) {
 		b.WriteString("\n## What is not valid\n")
@@ -157,6 +161,10 @@ func WriteMarkdown(to io.Writer, rows []Row, version string, took time.Duration)
 	b.WriteString("\n## The same tests again\n\nThe seed decides every choice of the suite; processes and the kernel keep their own time.\n\n```\n")
 	for i := range rows {
 		fmt.Fprintln(&b, rows[i].Command)
+		if len(rows) > maxListed {
+			b.WriteString("# the others differ in workload, fault, number of servers, and in what stands in brackets above\n")
+			break
+		}
 	}
 	b.WriteString("```\n")
 	_, err := io.WriteString(to, b.String())

@@ -95,3 +95,20 @@ func TestSomeFaultsNeedTasksThatTakeTheirTime(t *testing.T) {
 	require.Equal(t, all, Fitting(all, "kill"))
 	require.Equal(t, []string{"queue", "serial"}, Fitting(all, "worker-pause"))
 }
+
+func TestOfManyTestsTheDocumentHasACellEach(t *testing.T) {
+	t.Parallel()
+	var rows []Row
+	for seed := range uint64(maxListed) {
+		rows = append(rows, Row{Workload: "queue", Nemesis: "kill", LogStore: "wal", Servers: 5, Seed: seed, Verdict: checker.Valid, Submits: 7, Command: "go run . test"})
+	}
+	rows = append(rows, Row{Workload: "serial", Nemesis: "power", LogStore: "boltdb", Servers: 3, Seed: 8, Verdict: checker.Invalid, Wrong: []string{"S1 invalid: job 3 is lost"}})
+	var document bytes.Buffer
+	require.NoError(t, WriteMarkdown(&document, rows, "rota 1.2", time.Minute))
+	text := document.String()
+	require.Contains(t, text, "## 3 servers\n")
+	require.Contains(t, text, "| power |  | **invalid** (8 boltdb) |\n")
+	require.Contains(t, text, "| kill | 7 (0 wal); 7 (1 wal); ")
+	require.Contains(t, text, "- S1 invalid: job 3 is lost")
+	require.Equal(t, 1, strings.Count(text, "go run . test\n"))
+}
