@@ -10,3 +10,6 @@ func (c *Client) LeaderAddr() string {
 	addr, _ := c.leader.get()
 	return addr
 }
+
+// RandomKey makes a request key where a request has none.
+var RandomKey = randomKey

@@ -1,0 +1,78 @@
+package store
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// BenchmarkFlush writes so many jobs of one task, which began and ended since the flush
+// before, each with a request key: some that have no order, or such that grow.
+func BenchmarkFlush(b *testing.B) {
+	for _, jobs := range []int{30, 300, 1500} {
+		for _, grow := range []bool{false, true} {
+			b.Run(fmt.Sprintf("jobs=%d/growing=%v", jobs, grow), func(b *testing.B) { benchFlush(b, jobs, grow) })
+		}
+	}
+}
+
+func benchFlush(b *testing.B, jobs int, grow bool) {
+	bundle := newBundle(b)
+	w := bundle.openSession("w")
+	keys := uint64(0)
+	key := func() string {
+		if keys++; grow {
+			return fmt.Sprintf("%016x", keys)
+		}
+		return fmt.Sprintf("%016x", task.Mix(keys))
+	}
+	for range 100 {
+		bundle.runJobs(1000, key, w)
+		require.NoError(b, bundle.s.Flush())
+	}
+	stats := func() int64 { s := bundle.s.pair.Load().db.bolt.Stats(); return s.TxStats.GetPageAlloc() }
+	before := stats()
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		bundle.runJobs(jobs, key, w)
+		b.StartTimer()
+		require.NoError(b, bundle.s.Flush())
+	}
+	n := float64(b.N * jobs)
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/n, "ns/job")
+	b.ReportMetric(float64(stats()-before)/n, "written-B/job")
+}
+
+// runJobs takes jobs of one task to their end.
+func (b *testBundle) runJobs(n int, key func() string, session uint64) {
+	b.t.Helper()
+	spec, err := fsm.EncodeSpec(&task.Spec{Handler: "h"})
+	require.NoError(b.t, err)
+	b.clock += int64(FlushInterval)
+	var submits []*logpb.Op
+	for range n {
+		submits = append(submits, &logpb.Op{Op: &logpb.Op_Submit{Submit: &logpb.Submit{
+			Spec: spec, Tasks: packed(1, 0), Key: key(), Hash: []byte("a hash of 16 byt"),
+		}}})
+	}
+	plan, report := &logpb.ApplyPlan{}, &logpb.Report{}
+	for _, r := range b.apply(submits...) {
+		plan.Assign = append(plan.Assign, &logpb.Assign{Job: r.Job, Count: 1, Session: session})
+	}
+	b.apply(&logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: plan}})
+	for _, a := range plan.Assign {
+		t, known := b.s.Machine().Task(a.Job, 0)
+		require.True(b.t, known)
+		report.Groups = append(report.Groups, &logpb.ReportGroup{
+			Job: a.Job, TokenOffset: int64(t.Token), Outcome: uint32(task.OutcomeSucceeded), Ranges: []*logpb.Range{{Count: 1}},
+			PackedOutputs: task.PackAppend(nil, []byte("a result")),
+		})
+	}
+	b.apply(&logpb.Op{Op: &logpb.Op_Report{Report: report}})
+}
