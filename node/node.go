@@ -52,7 +52,9 @@ type Node struct {
 	// caughtUp: see CaughtUp.
 	caughtUp atomic.Bool
 
+	// snapshotCh has the average size of entries when a snapshot is due.
 	snapshotCh chan int64
+	progress   *progress
 	notify     chan bool
 	addrs      addrBook
 }
@@ -67,7 +69,7 @@ func Start(cfg Config) (started *Node, err error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, snapshotCh: make(chan int64, 1), notify: make(chan bool, notifyBuffer)}
+	n := &Node{cfg: cfg, snapshotCh: make(chan int64, 1), progress: newProgress(), notify: make(chan bool, notifyBuffer)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	var once sync.Once
 	n.fatal = func(err error) { once.Do(func() { cfg.Fatal(err) }) }
@@ -146,9 +148,9 @@ func (n *Node) startRaft() (err error) {
 	inner := n.cfg.RaftTransport
 	if inner == nil {
 		l := &meantListener{n.cfg.RaftListener, n.id.raftID()}
-		inner = addressed{newTransport(l, n.cfg.PeerAddr, n.cfg.Log)}
+		inner = addressed{newTransport(l, n.cfg.PeerAddr, n.cfg.Log, n.progress)}
 	}
-	n.transport = newSerialized(newPatient(inner, n.replicates), n.id.raftID())
+	n.transport = newSerialized(newPatient(inner, n.replicates, n.progress), n.id.raftID())
 	cache, err := raft.NewLogCache(logCacheEntries, n.log)
 	if err != nil {
 		return err
@@ -282,9 +284,8 @@ func (n *Node) Context() context.Context { return n.ctx }
 // snapshotWanted asks for a snapshot after size bytes of log in count entries. How many
 // entries are kept behind it follows from their size.
 func (n *Node) snapshotWanted(size, count int64) {
-	average := max(1, size/max(1, count))
 	select {
-	case n.snapshotCh <- max(1, n.cfg.TrailingBytes/average):
+	case n.snapshotCh <- max(1, size/max(1, count)):
 	default:
 	}
 }
@@ -294,8 +295,8 @@ func (n *Node) runSnapshots() {
 		select {
 		case <-n.ctx.Done():
 			return
-		case trailing := <-n.snapshotCh:
-			rc := n.raft.ReloadableConfig()
+		case average := <-n.snapshotCh:
+			rc, trailing := n.raft.ReloadableConfig(), n.trailing(average)
 			rc.TrailingLogs = uint64(trailing)
 			if err := n.raft.ReloadConfig(rc); err != nil {
 				n.cfg.Log.Warn("cannot set how much log to keep", "error", err)

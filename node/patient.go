@@ -32,6 +32,8 @@ type patient struct {
 	raftTransport
 	// wanted says whether entries of a term are still to reach a server.
 	wanted func(term uint64, id raft.ServerID) bool
+	// progress is told of what servers have.
+	progress *progress
 
 	mu sync.Mutex
 	// away is the servers of which the last heartbeat failed, each with what is closed
@@ -42,8 +44,8 @@ type patient struct {
 	closed chan struct{}
 }
 
-func newPatient(inner raftTransport, wanted func(term uint64, id raft.ServerID) bool) *patient {
-	return &patient{raftTransport: inner, wanted: wanted, away: map[raft.ServerID]chan struct{}{}, closed: make(chan struct{})}
+func newPatient(inner raftTransport, wanted func(term uint64, id raft.ServerID) bool, p *progress) *patient {
+	return &patient{raftTransport: inner, wanted: wanted, progress: p, away: map[raft.ServerID]chan struct{}{}, closed: make(chan struct{})}
 }
 
 // AppendEntries implements raft.Transport.
@@ -58,7 +60,11 @@ func (p *patient) AppendEntries(id raft.ServerID, target raft.ServerAddress, r *
 		r.Entries = nil
 		return p.wait(back, r.Term, id)
 	}
-	return p.raftTransport.AppendEntries(id, target, r, out)
+	err := p.raftTransport.AppendEntries(id, target, r, out)
+	if err == nil && out.Success {
+		p.progress.has(id, lastOf(r))
+	}
+	return err
 }
 
 // InstallSnapshot implements raft.Transport.
@@ -72,6 +78,7 @@ func (p *patient) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, r
 		}
 		return p.wait(back, r.Term, id)
 	}
+	defer p.progress.installing(id, r.LastLogIndex)()
 	return p.raftTransport.InstallSnapshot(id, target, r, out, data)
 }
 

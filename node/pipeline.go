@@ -22,6 +22,8 @@ const idlePace = 100 * time.Millisecond
 // is enough.
 type pipelined struct {
 	*raft.NetworkTransport
+	// progress is told of what servers have.
+	progress *progress
 }
 
 // AppendEntriesPipeline implements raft.Transport.
@@ -30,7 +32,7 @@ func (p pipelined) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAdd
 	if err != nil {
 		return nil, err
 	}
-	return newPipeline(inner), nil
+	return newPipeline(inner, func(index uint64) { p.progress.has(id, index) }), nil
 }
 
 // pipeline is a raft.AppendPipeline that closes itself behind a refusal, and does not
@@ -43,6 +45,8 @@ func (p pipelined) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAdd
 // which go another way.
 type pipeline struct {
 	raft.AppendPipeline
+	// has is told up to where the follower has the log.
+	has func(index uint64)
 	// commit is the commit index that the follower was last told, at said. Only raft's
 	// goroutine for that follower uses them.
 	commit uint64
@@ -53,8 +57,8 @@ type pipeline struct {
 	closed  chan struct{}
 }
 
-func newPipeline(inner raft.AppendPipeline) *pipeline {
-	p := &pipeline{AppendPipeline: inner, answers: make(chan raft.AppendFuture), closed: make(chan struct{})}
+func newPipeline(inner raft.AppendPipeline, has func(index uint64)) *pipeline {
+	p := &pipeline{AppendPipeline: inner, has: has, answers: make(chan raft.AppendFuture), closed: make(chan struct{})}
 	go p.forward()
 	return p
 }
@@ -68,6 +72,8 @@ func (p *pipeline) forward() {
 			if refused {
 				// The sender is let go first. Raft reads this answer and then no more.
 				_ = p.AppendPipeline.Close()
+			} else {
+				p.has(lastOf(f.Request()))
 			}
 			select {
 			case p.answers <- f:

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,14 +29,17 @@ func (n *Node) watchSpace() {
 	}
 }
 
-// outOfSpace says that the disk of a folder has less than spareBytes left. A file system
-// that does not say how large it is has enough.
-func outOfSpace(dir string) bool {
+// outOfSpace says that the disk of a folder has less than spareBytes left.
+func outOfSpace(dir string) bool { return freeBytes(dir) < spareBytes }
+
+// freeBytes is how much space is left on the disk of a folder. A file system that does not
+// say how large it is has enough.
+func freeBytes(dir string) int64 {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil || fs.Blocks == 0 {
-		return false
+		return math.MaxInt64
 	}
-	return fs.Bavail*uint64(fs.Bsize) < spareBytes
+	return int64(min(fs.Bavail*uint64(fs.Bsize), math.MaxInt64))
 }
 
 // diskFull says that the last write of the log or of state.db found no space, or that
