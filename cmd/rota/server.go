@@ -72,7 +72,7 @@ func (a *app) serverCmd() *cobra.Command {
 	f.DurationVar(&s.retentionInterval, "retention-interval", 0, "how often finished jobs are looked through (default 10s)")
 	f.Int64Var(&s.retentionBytes, "retention-bytes", 0, "bytes of state.db beyond which finished jobs go before their time (default no limit)")
 	f.Int64Var(&s.snapshotBytes, "snapshot-bytes", 0, "bytes of log between two snapshots (default 256 MiB)")
-	f.Int64Var(&s.trailingBytes, "trailing-bytes", 0, "bytes of log that are kept behind a snapshot (default 64 MiB)")
+	f.Int64Var(&s.trailingBytes, "trailing-bytes", 0, "bytes of log that are kept behind a snapshot, more while another server needs it (default 64 MiB)")
 	f.BoolVar(&s.pprof, "pprof", false, "serve profiles of this process below /debug/pprof/ on the HTTP address")
 	s.log.add(f)
 	return group("server", "Start servers", start)
