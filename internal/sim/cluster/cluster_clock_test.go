@@ -1,0 +1,46 @@
+package cluster
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// The newest entry of servers that were all down for an hour is of an hour ago, and their time
+// goes on from there. What a new leader stamps at once, such as when a task may be tried again,
+// must not be of then.
+func TestANewLeaderKnowsTheTimeBeforeItServes(t *testing.T) {
+	t.Parallel()
+	dir := memoryDir(t)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Hour)
+		defer cancel()
+		c := New(Config{Servers: 3, Dir: dir, Seed: 1})
+		require.NoError(t, c.StartAll())
+		leader, err := c.WaitLeader(ctx)
+		require.NoError(t, err)
+		raw, err := fsm.EncodeSpec(&task.Spec{Handler: "none"})
+		require.NoError(t, err)
+		submit := &logpb.Op{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: raw, Tasks: &logpb.Tasks{Count: 1}}}}
+		_, err = leader.Node().Propose(ctx, submit)
+		require.NoError(t, err)
+		for _, s := range c.Servers {
+			require.NoError(t, s.Crash())
+		}
+		time.Sleep(time.Hour)
+		require.NoError(t, c.StartAll())
+		for c.Leader() == nil {
+			require.NoError(t, sleep(ctx, time.Millisecond))
+		}
+		require.WithinDuration(t, time.Now(), time.Unix(0, c.Leader().Node().Now()), time.Second)
+		require.NoError(t, c.Close())
+		require.NoError(t, c.Fatal())
+	})
+}
