@@ -13,6 +13,9 @@ import (
 	"github.com/rota-scheduler/rota/fsm/store"
 )
 
+// entryOverhead is about what an entry of the log takes beside its data, bytes.
+const entryOverhead = 32
+
 // applier is the raft.FSM: a thin layer over the machine.
 type applier struct {
 	n *Node
@@ -28,8 +31,10 @@ type applier struct {
 
 	clock stateClock
 
-	logBytes int64 // applied since the last snapshot was asked for
-	logCount int64
+	// logBytes is how much of the log was applied behind logFrom, where the last snapshot
+	// was asked for.
+	logBytes int64
+	logFrom  uint64
 }
 
 // Apply implements raft.FSM.
@@ -54,8 +59,7 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 				return out
 			}
 			out[i] = results
-			a.logBytes += int64(len(l.Data)) + 32
-			a.logCount++
+			a.logBytes += int64(len(l.Data)) + entryOverhead
 		case raft.LogConfiguration:
 			m.ApplyConfiguration(l.Index, l.Term, l.Data)
 		}
@@ -63,9 +67,15 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 	index, _, clock := m.Applied()
 	a.clock.saw(clock)
 	a.wake(index)
+	if a.logFrom == 0 {
+		a.logFrom = logs[0].Index - 1
+	}
 	if a.logBytes >= a.n.cfg.SnapshotBytes {
-		a.n.snapshotWanted(a.logBytes, a.logCount)
-		a.logBytes, a.logCount = 0, 0
+		last := logs[len(logs)-1].Index
+		// Not all entries come here, and raft counts all.
+		a.n.average.Store(max(1, a.logBytes/int64(last-a.logFrom)))
+		a.n.snapshotWanted()
+		a.logBytes, a.logFrom = 0, last
 	}
 	a.n.flusher.Applied(a.n.ctx)
 	return out
@@ -139,6 +149,7 @@ func (a *applier) Restore(r io.ReadCloser) error {
 	index, _, clock := a.n.state.Machine().Applied()
 	a.clock.saw(clock)
 	a.wake(index)
+	a.logBytes, a.logFrom = 0, 0
 	return nil
 }
 

@@ -52,9 +52,12 @@ type Node struct {
 	// caughtUp: see CaughtUp.
 	caughtUp atomic.Bool
 
-	// snapshotCh has the average size of entries when a snapshot is due.
-	snapshotCh chan int64
+	// snapshotCh has an element when a snapshot is due; average is the size of entries since
+	// the one before, bytes.
+	snapshotCh chan struct{}
+	average    atomic.Int64
 	progress   *progress
+	patient    *patient
 	notify     chan bool
 	addrs      addrBook
 }
@@ -69,7 +72,7 @@ func Start(cfg Config) (started *Node, err error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, snapshotCh: make(chan int64, 1), progress: newProgress(), notify: make(chan bool, notifyBuffer)}
+	n := &Node{cfg: cfg, snapshotCh: make(chan struct{}, 1), progress: newProgress(), notify: make(chan bool, notifyBuffer)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	var once sync.Once
 	n.fatal = func(err error) { once.Do(func() { cfg.Fatal(err) }) }
@@ -150,7 +153,8 @@ func (n *Node) startRaft() (err error) {
 		l := &meantListener{n.cfg.RaftListener, n.id.raftID()}
 		inner = addressed{newTransport(l, n.cfg.PeerAddr, n.cfg.Log, n.progress)}
 	}
-	n.transport = newSerialized(newPatient(inner, n.replicates, n.progress), n.id.raftID())
+	n.patient = newPatient(inner, n.replicates, n.progress)
+	n.transport = newSerialized(n.patient, n.id.raftID())
 	cache, err := raft.NewLogCache(logCacheEntries, n.log)
 	if err != nil {
 		return err
@@ -281,11 +285,10 @@ func (n *Node) NodeID() string { return n.id.NodeID }
 // Context ends when the server shuts down.
 func (n *Node) Context() context.Context { return n.ctx }
 
-// snapshotWanted asks for a snapshot after size bytes of log in count entries. How many
-// entries are kept behind it follows from their size.
-func (n *Node) snapshotWanted(size, count int64) {
+// snapshotWanted asks for a snapshot, behind which raft drops the log.
+func (n *Node) snapshotWanted() {
 	select {
-	case n.snapshotCh <- max(1, size/max(1, count)):
+	case n.snapshotCh <- struct{}{}:
 	default:
 	}
 }
@@ -295,9 +298,9 @@ func (n *Node) runSnapshots() {
 		select {
 		case <-n.ctx.Done():
 			return
-		case average := <-n.snapshotCh:
-			rc, trailing := n.raft.ReloadableConfig(), n.trailing(average)
-			rc.TrailingLogs = uint64(trailing)
+		case <-n.snapshotCh:
+			rc, trailing := n.raft.ReloadableConfig(), n.trailing()
+			rc.TrailingLogs = trailing
 			if err := n.raft.ReloadConfig(rc); err != nil {
 				n.cfg.Log.Warn("cannot set how much log to keep", "error", err)
 			}

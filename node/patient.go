@@ -36,16 +36,16 @@ type patient struct {
 	progress *progress
 
 	mu sync.Mutex
-	// away is the servers of which the last heartbeat failed, each with what is closed
+	// gone is the servers of which the last heartbeat failed, each with what is closed
 	// when one is answered.
-	away map[raft.ServerID]chan struct{}
+	gone map[raft.ServerID]chan struct{}
 
 	once   sync.Once
 	closed chan struct{}
 }
 
 func newPatient(inner raftTransport, wanted func(term uint64, id raft.ServerID) bool, p *progress) *patient {
-	return &patient{raftTransport: inner, wanted: wanted, progress: p, away: map[raft.ServerID]chan struct{}{}, closed: make(chan struct{})}
+	return &patient{raftTransport: inner, wanted: wanted, progress: p, gone: map[raft.ServerID]chan struct{}{}, closed: make(chan struct{})}
 }
 
 // AppendEntries implements raft.Transport.
@@ -55,7 +55,7 @@ func (p *patient) AppendEntries(id raft.ServerID, target raft.ServerAddress, r *
 		p.heard(id, err == nil)
 		return err
 	}
-	if back := p.isAway(id); back != nil {
+	if back := p.back(id); back != nil {
 		// It may be away for days: the entries are not kept for it.
 		r.Entries = nil
 		return p.wait(back, r.Term, id)
@@ -69,7 +69,7 @@ func (p *patient) AppendEntries(id raft.ServerID, target raft.ServerAddress, r *
 
 // InstallSnapshot implements raft.Transport.
 func (p *patient) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, r *raft.InstallSnapshotRequest, out *raft.InstallSnapshotResponse, data io.Reader) error {
-	if back := p.isAway(id); back != nil {
+	if back := p.back(id); back != nil {
 		// Nor is the state, which has a transaction open for it.
 		if c, ok := data.(io.Closer); ok {
 			if err := c.Close(); err != nil {
@@ -86,21 +86,24 @@ func (p *patient) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, r
 func (p *patient) heard(id raft.ServerID, answered bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	back, away := p.away[id]
+	back, away := p.gone[id]
 	switch {
 	case answered && away:
 		close(back)
-		delete(p.away, id)
+		delete(p.gone, id)
 	case !answered && !away:
-		p.away[id] = make(chan struct{})
+		p.gone[id] = make(chan struct{})
 	}
 }
 
-// isAway is closed when the server is back; nil: it is not away.
-func (p *patient) isAway(id raft.ServerID) <-chan struct{} {
+// away says whether a server did not answer its last heartbeat.
+func (p *patient) away(id raft.ServerID) bool { return p.back(id) != nil }
+
+// back is closed when a server is back; nil: it is not away.
+func (p *patient) back(id raft.ServerID) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.away[id]
+	return p.gone[id]
 }
 
 // wait waits for a server that is away, for as long as it is wanted. It never returns nil.

@@ -12,35 +12,37 @@ import (
 func TestTheLogIsKeptForServersOnTheirWay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		const keep, last, limit = 10, 100, 80
 		p := newProgress()
-		_, ok := p.needed()
-		require.False(t, ok, "nobody has answered")
-		p.has("a", 50)
+		gone := map[raft.ServerID]bool{}
+		trailing := func() uint64 {
+			return p.trailing(keep, last, limit, func(id raft.ServerID) bool { return gone[id] })
+		}
+		require.EqualValues(t, keep, trailing(), "nobody has taken anything")
+		p.has("a", 98)
 		p.has("b", 70)
-		index, ok := p.needed()
-		require.True(t, ok)
-		require.EqualValues(t, 50, index)
+		require.EqualValues(t, keep+30, trailing())
+		gone["b"] = true
+		require.EqualValues(t, keep+2, trailing(), "not for one that is away")
 
-		ended := p.installing("c", 30)
+		p.has("far", last-limit-1)
+		require.EqualValues(t, keep+2, trailing(), "one that lacks too much does not keep it for the others either")
+		p.has("far", last-limit)
+		require.EqualValues(t, keep+limit, trailing())
+		p.has("far", last)
+
+		gone["c"] = true
+		ended := p.installing("c", 40)
 		time.Sleep(time.Hour)
-		index, ok = p.needed()
-		require.True(t, ok, "however long that takes")
-		require.EqualValues(t, 30, index)
+		require.EqualValues(t, keep+60, trailing(), "however long the state takes")
 		ended()
-		p.has("b", 90)
-		time.Sleep(heldAfterAnswer + time.Second)
-		index, ok = p.needed()
-		require.True(t, ok, "it has yet to take the state over")
-		require.EqualValues(t, 30, index)
-
-		p.has("c", 95)
-		p.has("b", 99)
-		index, ok = p.needed()
-		require.True(t, ok)
-		require.EqualValues(t, 95, index)
-		time.Sleep(heldAfterInstall)
-		_, ok = p.needed()
-		require.False(t, ok, "nobody has answered for long")
+		require.EqualValues(t, keep, trailing(), "it is away, and the others are silent")
+		gone["c"] = false
+		require.EqualValues(t, keep+60, trailing(), "it takes the state over")
+		p.has("c", 99)
+		require.EqualValues(t, keep+1, trailing())
+		time.Sleep(heldFor + time.Second)
+		require.EqualValues(t, keep, trailing())
 		require.Empty(t, p.servers)
 	})
 }

@@ -20,7 +20,12 @@ func (n *Node) watchSpace() {
 	tick := time.NewTicker(spaceEvery)
 	defer tick.Stop()
 	for {
-		n.outOfSpace.Store(outOfSpace(n.cfg.DataDir))
+		full := outOfSpace(n.cfg.DataDir)
+		if full && !n.outOfSpace.Load() {
+			// More of the log may be kept than the configuration says, which has no place now.
+			n.snapshotWanted()
+		}
+		n.outOfSpace.Store(full)
 		select {
 		case <-n.ctx.Done():
 			return
