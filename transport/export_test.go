@@ -10,8 +10,9 @@ import (
 // Link is the way to a worker.
 type Link = link
 
-// Answer puts in an answer.
+// Answer puts in the answer to a report, and Beat that to a beat.
 func (l *Link) Answer(m *rotav1.SessionResponse) { l.put(m) }
+func (l *Link) Beat(m *rotav1.SessionResponse)   { l.hurry(m) }
 
 // SendAll returns what a link sends when its sender comes late, and finds all that put has
 // put in.

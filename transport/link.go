@@ -33,7 +33,9 @@ type link struct {
 	// leaving: its worker has said goodbye.
 	leaving atomic.Bool
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	// urgent goes first, answers last: see send.
+	urgent   []*rotav1.SessionResponse
 	grants   []fsm.Grant
 	stops    []*rotav1.HeldTasks
 	answers  []*rotav1.SessionResponse
@@ -92,10 +94,18 @@ func (l *link) outlived() {
 	}
 }
 
-// put queues an answer.
+// put queues an answer, which comes behind all grants that were put in before.
 func (l *link) put(m *rotav1.SessionResponse) {
 	l.mu.Lock()
 	l.answers = append(l.answers, m)
+	l.mu.Unlock()
+	l.signal()
+}
+
+// hurry queues an answer that somebody waits for, and that may overtake all else.
+func (l *link) hurry(m *rotav1.SessionResponse) {
+	l.mu.Lock()
+	l.urgent = append(l.urgent, m)
 	l.mu.Unlock()
 	l.signal()
 }
@@ -115,29 +125,30 @@ func (l *link) signal() {
 	}
 }
 
-// send sends what is put in until ctx ends or all is sent after finish.
+// send sends what is put in until ctx ends or all is sent after finish. The order is that of
+// what may not overtake what: a task may be granted and stopped in one breath, and a worker
+// forgets a task when its report is answered, so that it would run it again if a grant of it,
+// put in before when the worker attached, came behind.
 func (l *link) send(ctx context.Context) error {
 	for {
 		l.mu.Lock()
-		grants, stops, answers, finished := l.grants, l.stops, l.answers, l.finished
-		l.grants, l.stops, l.answers = nil, nil, nil
+		urgent, grants, stops, answers, finished := l.urgent, l.grants, l.stops, l.answers, l.finished
+		l.urgent, l.grants, l.stops, l.answers = nil, nil, nil, nil
 		l.mu.Unlock()
+		if err := l.sendAll(urgent); err != nil {
+			return err
+		}
 		if err := l.sendGrants(grants); err != nil {
 			return err
 		}
-		// After the grants: a task may be granted and stopped in one breath.
 		if len(stops) > 0 {
 			m := &rotav1.SessionResponse{Message: &rotav1.SessionResponse_Stop{Stop: &rotav1.Stop{Tasks: stops}}}
 			if err := l.stream.Send(m); err != nil {
 				return err
 			}
 		}
-		// Last: a worker forgets a task whose report is answered, and would run it again if a
-		// grant of it that was put in before, as when the worker attached, came behind.
-		for _, m := range answers {
-			if err := l.stream.Send(m); err != nil {
-				return err
-			}
+		if err := l.sendAll(answers); err != nil {
+			return err
 		}
 		if finished {
 			return nil
@@ -148,6 +159,15 @@ func (l *link) send(ctx context.Context) error {
 			return l.s.sessionEnded(ctx)
 		}
 	}
+}
+
+func (l *link) sendAll(messages []*rotav1.SessionResponse) error {
+	for _, m := range messages {
+		if err := l.stream.Send(m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sessionEnded is why a session's stream ends before its worker wants it to.

@@ -270,7 +270,7 @@ func (s *Server) beat(ctx context.Context, l *link, b *rotav1.Beat, term uint64)
 				answer.Stop = append(answer.Stop, heldOf(t.Job, t.TokenOffset, t.First, t.Count))
 			}
 		})
-		l.put(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_BeatAnswer{BeatAnswer: answer}})
+		l.hurry(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_BeatAnswer{BeatAnswer: answer}})
 	}
 	if !b.Exclusive {
 		renew()

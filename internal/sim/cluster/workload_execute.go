@@ -136,7 +136,7 @@ func (p *process) report(ctx context.Context, st *stream, batch []*attempt) erro
 		times = 2
 	}
 	for range times {
-		res, err := p.send(ctx, st, op)
+		res, err := p.send(ctx, st, op, batch)
 		if err != nil {
 			if k := task.KindOf(err); k == task.KindInvalid || k == task.KindInternal {
 				p.w.r.history.problem("report %v: %v", op, err)
@@ -155,20 +155,29 @@ func (p *process) report(ctx context.Context, st *stream, batch []*attempt) erro
 			p.w.r.history.reported(a.attemptKey, a.outcome, v)
 		}
 	}
+	return nil
+}
+
+// forget lets go of attempts whose report was answered, unless that comes from a stream that
+// was given up.
+func (p *process) forget(from *stream, batch []*attempt) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.stream != from {
+		return
+	}
 	for _, a := range batch {
 		delete(p.attempts, a.attemptKey)
 		p.answered[a.attemptKey] = struct{}{}
 	}
 	p.order = slices.DeleteFunc(p.order, func(a *attempt) bool { return slices.Contains(batch, a) })
-	return nil
 }
 
-// send sends a report and waits for its answer, or for the end of the stream.
-func (p *process) send(ctx context.Context, st *stream, op *logpb.Report) (fsm.Result, error) {
+// send sends a report and waits for its answer, or for the end of the stream. That the report
+// has come to the server is acknowledged on its way back, as TCP does.
+func (p *process) send(ctx context.Context, st *stream, op *logpb.Report, batch []*attempt) (fsm.Result, error) {
 	got, err := Call(p.w.r.c, p.w.id, st.server, callTimeout, func(context.Context, *node.Node) (<-chan answer, error) {
-		return st.report(op), nil
+		return st.report(op, batch), nil
 	})
 	if err != nil {
 		return fsm.Result{}, err

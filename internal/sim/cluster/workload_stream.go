@@ -50,7 +50,7 @@ type stream struct {
 	welcomed chan struct{}
 
 	mu    sync.Mutex
-	queue []any // fsm.HeldTask, or the func() that an answer's arrival is
+	queue []any // fsm.HeldTask, or a func() that delivers an answer
 	wake  chan struct{}
 }
 
@@ -177,12 +177,17 @@ type answer struct {
 	err error
 }
 
-// report proposes a report. The answer takes its turn on the stream, behind all that was put
-// in before.
-func (s *stream) report(op *logpb.Report) <-chan answer {
+// report proposes a report on a batch of attempts. The answer takes its turn on the stream,
+// behind all that was put in before.
+func (s *stream) report(op *logpb.Report, batch []*attempt) <-chan answer {
 	got := make(chan answer, 1)
 	s.node.ProposeAsync(&logpb.Op{Op: &logpb.Op_Report{Report: op}}, func(res fsm.Result, err error) {
-		s.put(func() { got <- answer{res, err} })
+		s.put(func() {
+			if err == nil {
+				s.to.forget(s, batch)
+			}
+			got <- answer{res, err}
+		})
 	})
 	return got
 }
