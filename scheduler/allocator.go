@@ -32,7 +32,7 @@ func (a *Allocator) Plan(m *fsm.Machine, f *Fleet, now int64) (op *logpb.Op, idl
 	a.seed++
 	v := m.View(now, a.around.from)
 	over := a.around.saw(v.Next)
-	plan := Plan(Input{View: v, Extra: f.Extra(v.Sessions), Seed: a.seed})
+	plan := Plan(Input{View: v, Extra: f.Extra(v.Sessions), Runs: f.Runs(), Seed: a.seed})
 	if len(plan) == 0 {
 		return nil, over
 	}

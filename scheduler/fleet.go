@@ -30,6 +30,8 @@ type Fleet struct {
 	mu      sync.Mutex
 	leading bool
 	members map[uint64]*Member
+	// jobs is how long the tasks of jobs take that have many.
+	jobs map[uint64]time.Duration
 	// placed counts what Place has given; it varies policy random.
 	placed uint64
 }
@@ -58,7 +60,7 @@ type Running struct {
 
 // NewFleet returns the fleet of a server that does not lead.
 func NewFleet(lease time.Duration) *Fleet {
-	return &Fleet{lease: lease, wake: make(chan struct{}, 1), members: map[uint64]*Member{}}
+	return &Fleet{lease: lease, wake: make(chan struct{}, 1), members: map[uint64]*Member{}, jobs: map[uint64]time.Duration{}}
 }
 
 // Lease is how long a session lives without a beat.
@@ -82,6 +84,7 @@ func (f *Fleet) End() {
 	f.mu.Lock()
 	members := f.members
 	f.leading, f.members = false, map[uint64]*Member{}
+	clear(f.jobs)
 	f.mu.Unlock()
 	// In order, as everything that others can see: runs of a simulation must be alike.
 	for _, id := range slices.Sorted(maps.Keys(members)) {
@@ -135,30 +138,6 @@ func (f *Fleet) Beat(session uint64, stream Stream, running []Running) (ok bool)
 	}
 	m.beat, m.running = time.Now(), running
 	return true
-}
-
-// smoothing is the weight of a new run time against what is known.
-const smoothing = 0.3
-
-// Ran notes that count tasks of a session took total together.
-func (f *Fleet) Ran(session uint64, count int, total time.Duration) {
-	if count <= 0 {
-		return
-	}
-	each := max(total/time.Duration(count), 1)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	m := f.members[session]
-	switch {
-	case m == nil:
-	case m.run == 0:
-		m.run = each
-	case each > m.run:
-		// Tasks that turn long must not go on queueing behind each other.
-		m.run = (m.run + each) / 2
-	default:
-		m.run += time.Duration(smoothing * float64(each-m.run))
-	}
 }
 
 // ahead is how much work a worker may hold beyond what it runs.

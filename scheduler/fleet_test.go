@@ -121,12 +121,33 @@ func TestExtraFollowsRunTimes(t *testing.T) {
 	f.Begin(nil)
 	require.True(t, f.Attach(1, &fakeStream{}))
 	require.Equal(t, map[uint64]uint32{1: 0}, f.Extra(views), "nothing is known, and worker 2 is not there")
-	f.Ran(1, 1000, time.Millisecond)
+	f.Ran(1, scheduler.Run{Job: 7, Count: 1000, Total: time.Millisecond})
 	require.EqualValues(t, task.MaxOutstanding, f.Extra(views)[1], "no-ops")
 	for range 20 {
-		f.Ran(1, 10, 100*time.Millisecond)
+		f.Ran(1, scheduler.Run{Job: 7, Count: 10, Total: 100 * time.Millisecond})
 	}
 	require.EqualValues(t, 80, f.Extra(views)[1], "10 ms each: twenty rounds of four slots")
-	f.Ran(1, 1, time.Minute)
+	f.Ran(1, scheduler.Run{Job: 7, Count: 1, Total: time.Minute})
 	require.Zero(t, f.Extra(views)[1], "one long task is enough to stop queueing behind it")
+}
+
+// The run time of a job is known where it has many tasks, and of a bounded number of jobs.
+func TestRunTimesOfJobs(t *testing.T) {
+	t.Parallel()
+	f := scheduler.NewFleet(lease)
+	f.Begin(nil)
+	require.True(t, f.Attach(1, &fakeStream{}))
+	f.Ran(1, scheduler.Run{Job: 7, Count: 100, Total: time.Second}, scheduler.Run{Job: 8, Count: 1, Total: time.Second})
+	require.Equal(t, map[uint64]time.Duration{7: 10 * time.Millisecond}, f.Runs())
+	f.Ran(1, scheduler.Run{Job: 7, Count: 1, Total: 10 * time.Second})
+	require.Greater(t, f.Runs()[7], time.Second, "its tasks have turned long")
+	for job := range uint64(10_000) {
+		f.Ran(1, scheduler.Run{Job: 100 + job, Count: 100, Total: time.Second})
+	}
+	require.LessOrEqual(t, len(f.Runs()), 1000)
+	require.Contains(t, f.Runs(), uint64(100+9999))
+	f.End()
+	require.Empty(t, f.Runs())
+	f.Ran(1, scheduler.Run{Job: 7, Count: 100, Total: time.Second})
+	require.Empty(t, f.Runs(), "it does not lead")
 }

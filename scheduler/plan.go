@@ -3,6 +3,7 @@ package scheduler
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
@@ -14,6 +15,9 @@ const (
 	maxPlanAssigns = 4096
 	// maxChunk bounds what one class gets at its turn.
 	maxChunk = 512
+	// worthwhile is how much work is worth a message to a worker: about what the message and
+	// the report on it cost the servers and the worker.
+	worthwhile = time.Millisecond
 )
 
 // Input is all that a plan depends on.
@@ -22,6 +26,8 @@ type Input struct {
 	// Extra is, by session, how many tasks a connected worker may hold beyond its
 	// slots. A worker that is not in it gets nothing.
 	Extra map[uint64]uint32
+	// Runs is, by job, how long its tasks take, where that is known.
+	Runs map[uint64]time.Duration
 	// Seed varies what policy random does from plan to plan.
 	Seed uint64
 }
@@ -130,11 +136,21 @@ func (p *planner) step(q *classQueue) bool {
 	return false
 }
 
+// worth is how many tasks of j are worth a message to w; 0: nobody knows. Thousands of
+// workers would get a few no-ops each otherwise.
+func (p *planner) worth(j *fsm.JobView, w *worker) uint32 {
+	run := p.in.Runs[j.ID]
+	if run <= 0 {
+		return 0
+	}
+	return uint32(min(int64(worthwhile/run)*int64(w.slots), maxChunk))
+}
+
 // give assigns one chunk of j to w.
 func (p *planner) give(q *classQueue, j *fsm.JobView, w *worker) {
 	// The view is shared with nobody, but the ranges are with the view.
 	r := j.Ranges[0]
-	n := min(r.Count, j.Budget, w.room(j.Exclusive), q.chunk, maxPlanTasks-p.tasks)
+	n := min(r.Count, j.Budget, w.room(j.Exclusive), max(q.chunk, p.worth(j, w)), maxPlanTasks-p.tasks)
 	p.assigns = append(p.assigns, &logpb.Assign{Job: j.ID, First: r.First, Count: n, Session: w.id})
 	p.tasks += n
 	w.load += n

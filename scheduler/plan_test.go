@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -42,7 +43,12 @@ func anyInput(t *rapid.T) scheduler.Input {
 		}
 		v.Classes = append(v.Classes, c)
 	}
-	in := scheduler.Input{View: v, Extra: map[uint64]uint32{}, Seed: rapid.Uint64().Draw(t, "seed")}
+	in := scheduler.Input{View: v, Extra: map[uint64]uint32{}, Runs: map[uint64]time.Duration{}, Seed: rapid.Uint64().Draw(t, "seed")}
+	for job := uint64(1); job < id; job++ {
+		if rapid.Bool().Draw(t, "known") {
+			in.Runs[job] = time.Duration(rapid.Int64Range(1, int64(time.Second)).Draw(t, "run"))
+		}
+	}
 	for i := range rapid.IntRange(0, 6).Draw(t, "workers") {
 		s := fsm.SessionView{ID: uint64(100 + i), Slots: rapid.Uint32Range(1, 8).Draw(t, "slots"), Accepts: make([]bool, len(v.Classes))}
 		s.Assigned = rapid.Uint32Range(0, s.Slots+4).Draw(t, "assigned")
@@ -195,6 +201,26 @@ func TestBlockedClassHidesNothing(t *testing.T) {
 	in.View.Classes = append([]fsm.ClassView{{Jobs: []fsm.JobView{{ID: 9, Budget: 5, Ranges: []fsm.Range{{First: 0, Count: 5}}}}}}, in.View.Classes...)
 	in.View.Sessions[0].Accepts = []bool{false, true}
 	require.Equal(t, map[uint64]uint32{1: 4}, loadOf(scheduler.Plan(in)))
+}
+
+// Thousands of workers get no message for a few no-ops each, once they are known to be such:
+// other plans serve the others. Where nothing is known, or tasks take their time, they are
+// spread over as many as before.
+func TestAMessageIsWorthItsWork(t *testing.T) {
+	t.Parallel()
+	slots := slices.Repeat([]uint32{4}, 2000)
+	messages := func(run time.Duration) int {
+		in := arrayInput(300_000, task.LeastLoaded, slots...)
+		for id := range in.Extra {
+			in.Extra[id] = task.MaxOutstanding
+		}
+		in.Runs = map[uint64]time.Duration{in.View.Classes[0].Jobs[0].ID: run}
+		return len(loadOf(scheduler.Plan(in)))
+	}
+	unknown := messages(0)
+	require.Greater(t, unknown, 200)
+	require.Equal(t, unknown, messages(10*time.Millisecond))
+	require.Less(t, messages(time.Microsecond), unknown/10)
 }
 
 func BenchmarkPlan(b *testing.B) {

@@ -289,7 +289,7 @@ func (s *Server) beat(ctx context.Context, l *link, b *rotav1.Beat, term uint64)
 // their outcome is not known, the stream ends, and the worker sends them again.
 func (s *Server) reports(l *link, r *rotav1.Reports) error {
 	groups := make([]*logpb.ReportGroup, 0, len(r.Groups))
-	count, run := 0, time.Duration(0)
+	runs := make([]scheduler.Run, 0, len(r.Groups))
 	for _, g := range r.Groups {
 		group, n, err := reportOf(g)
 		if err != nil {
@@ -297,10 +297,10 @@ func (s *Server) reports(l *link, r *rotav1.Reports) error {
 		}
 		groups = append(groups, group)
 		if g.RunNs > 0 {
-			count, run = count+n, run+time.Duration(g.RunNs)
+			runs = append(runs, scheduler.Run{Job: g.JobId, Count: n, Total: time.Duration(g.RunNs)})
 		}
 	}
-	s.node.Fleet().Ran(l.session, count, run)
+	s.node.Fleet().Ran(l.session, runs...)
 	op := &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: l.session, Groups: groups}}}
 	s.node.ProposeAsync(op, func(res fsm.Result, err error) {
 		if err != nil {

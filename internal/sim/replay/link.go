@@ -5,6 +5,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/scheduler"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -196,13 +197,15 @@ func (l *link) beat(exclusive bool, sent time.Duration) {
 
 // report is a worker's report at its leader.
 func (l *link) report(groups []*logpb.ReportGroup, run time.Duration, answer func(exceptions []fsm.Exception)) {
-	n := 0
+	var runs []scheduler.Run
 	for _, g := range groups {
-		for _, r := range g.Ranges {
-			n += int(r.Count)
+		r := scheduler.Run{Job: g.Job, Total: run / time.Duration(len(groups))}
+		for _, tasks := range g.Ranges {
+			r.Count += int(tasks.Count)
 		}
+		runs = append(runs, r)
 	}
-	l.t.fleet.Ran(l.session, n, run)
+	l.t.fleet.Ran(l.session, runs...)
 	l.t.looks.unsettled++
 	op := &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: l.session, Groups: groups}}}
 	l.t.propose(op, func(res fsm.Result, err error) {

@@ -1,0 +1,84 @@
+package scheduler
+
+import (
+	"maps"
+	"math"
+	"time"
+)
+
+// Run is what tasks of one job took on a worker, all together.
+type Run struct {
+	Job   uint64
+	Count int
+	Total time.Duration
+}
+
+const (
+	// smoothing is the weight of a new run time against what is known.
+	smoothing = 0.3
+	// minKnownRun is of how many tasks in one report the run time of a job is learnt: jobs of
+	// a few tasks end before it could be of use.
+	minKnownRun = 8
+	// maxKnownRuns is of how many jobs the run time is known.
+	maxKnownRuns = 256
+)
+
+// smooth is a run time after another one was seen; 0: nothing is known.
+func smooth(run, each time.Duration) time.Duration {
+	switch {
+	case run == 0:
+		return each
+	case each > run:
+		// Tasks that turn long must not go on queueing behind each other.
+		return (run + each) / 2
+	default:
+		return run + time.Duration(smoothing*float64(each-run))
+	}
+}
+
+// each is the average of Count tasks, which is at least one.
+func (r Run) each() time.Duration { return max(r.Total/time.Duration(r.Count), 1) }
+
+// Ran notes what tasks of a session took.
+func (f *Fleet) Ran(session uint64, runs ...Run) {
+	all := Run{}
+	for _, r := range runs {
+		all.Count, all.Total = all.Count+r.Count, all.Total+r.Total
+	}
+	if all.Count <= 0 {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.members[session]
+	if m == nil {
+		return
+	}
+	m.run = smooth(m.run, all.each())
+	for _, r := range runs {
+		known := f.jobs[r.Job]
+		if r.Count <= 0 || known == 0 && r.Count < minKnownRun {
+			continue
+		}
+		if known == 0 && len(f.jobs) >= maxKnownRuns {
+			f.forgetOne()
+		}
+		f.jobs[r.Job] = smooth(known, r.each())
+	}
+}
+
+// forgetOne makes room for the run time of another job: the oldest job's is of the least use.
+func (f *Fleet) forgetOne() {
+	oldest := uint64(math.MaxUint64)
+	for id := range f.jobs {
+		oldest = min(oldest, id)
+	}
+	delete(f.jobs, oldest)
+}
+
+// Runs returns, by job, how long its tasks take, as far as that is known.
+func (f *Fleet) Runs() map[uint64]time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.jobs)
+}
