@@ -44,6 +44,9 @@ func mutantsVerb(ctx context.Context, args []string, out io.Writer) (checker.Ver
 		return "", err
 	}
 	s.Visit(func(f *flag.Flag) { h.given[f.Name] = true })
+	if h.given["parallel"] {
+		return "", fmt.Errorf("mutants run one after the other: %w", errUsage)
+	}
 	if !h.given["test-count"] {
 		h.count = mutantSeeds
 	}

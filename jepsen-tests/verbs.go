@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -36,10 +37,8 @@ func testVerb(ctx context.Context, args []string, out io.Writer) (checker.Verdic
 		return "", err
 	}
 	s := series{flags: &f, can: can, out: out, began: time.Now()}
-	for i := range f.count {
-		if err := s.round(ctx, f.plans([]string{f.workload}, []string{f.nemesis}, f.seed+uint64(i), false)); err != nil {
-			return "", err
-		}
+	if err := s.run(ctx, f.count, 0, func(seed uint64) []plan { return f.plans([]string{f.workload}, []string{f.nemesis}, seed, false) }); err != nil {
+		return "", err
 	}
 	return s.worst(), nil
 }
@@ -77,12 +76,11 @@ func testAllVerb(ctx context.Context, args []string, out io.Writer) (checker.Ver
 		return "", err
 	}
 	s := series{flags: &f, can: can, out: out, began: time.Now()}
-	for i := 0; i < f.count || time.Since(s.began) < *lasting; i++ {
-		if err := s.round(ctx, f.plans(workloads, faults, f.seed+uint64(i), *spread)); err != nil {
-			return "", errors.Join(err, s.sum(*summary))
-		}
+	err := s.run(ctx, f.count, *lasting, func(seed uint64) []plan { return f.plans(workloads, faults, seed, *spread) })
+	if err = errors.Join(err, s.sum(*summary)); err != nil {
+		return "", err
 	}
-	return s.worst(), s.sum(*summary)
+	return s.worst(), nil
 }
 
 // series is tests one after the other, or several at once.
@@ -96,8 +94,10 @@ type series struct {
 	rows []suite.Row
 }
 
-// round runs some tests, and prints a line for each as it ends.
-func (s *series) round(ctx context.Context, plans []plan) error {
+// run runs the tests of so many seeds, and of more while lasting is not over, and prints a line
+// for each test as it ends. What goes wrong with one ends all.
+func (s *series) run(ctx context.Context, seeds int, lasting time.Duration, plans func(seed uint64) []plan) error {
+	fmt.Fprintf(s.out, "%-13s %-23s %s %-7s %7s %-8s %6s %5s %5s %7s %7s\n", "WORKLOAD", "NEMESIS", "N", "LOG", "SEED", "VERDICT", "ACKS", "INFO", "FAIL", "LEADERS", "FAULTS")
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	next := make(chan plan)
@@ -105,20 +105,24 @@ func (s *series) round(ctx context.Context, plans []plan) error {
 	for range s.flags.parallel {
 		running.Go(func() {
 			for p := range next {
+				if ctx.Err() != nil {
+					continue
+				}
 				if err := s.one(ctx, p); err != nil {
 					stop(err)
 				}
 			}
 		})
 	}
-	for _, p := range plans {
-		select {
-		case next <- p:
-		case <-ctx.Done():
+	for i := 0; ctx.Err() == nil && (i < seeds || time.Since(s.began) < lasting); i++ {
+		for _, p := range plans(s.flags.seed + uint64(i)) {
+			next <- p
 		}
 	}
 	close(next)
 	running.Wait()
+	// In the order in which they began: folders are named by that.
+	slices.SortStableFunc(s.rows, func(a, b suite.Row) int { return cmp.Compare(a.Dir, b.Dir) })
 	return context.Cause(ctx)
 }
 
@@ -129,9 +133,6 @@ func (s *series) one(ctx context.Context, p plan) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.rows) == 0 {
-		fmt.Fprintf(s.out, "%-13s %-23s %s %-7s %7s %-8s %6s %5s %5s %7s %7s\n", "WORKLOAD", "NEMESIS", "N", "LOG", "SEED", "VERDICT", "ACKS", "INFO", "FAIL", "LEADERS", "FAULTS")
-	}
 	s.rows = append(s.rows, row)
 	c := rep.Counts
 	fmt.Fprintf(s.out, "%-13s %-23s %d %-7s %7d %-8s %6d %5d %5d %7d %7s  %s\n", p.workload, p.nemesis, p.nodes, p.logStore, p.seed, rep.Verdict, c.Acks, c.Infos, c.Fails,

@@ -27,14 +27,20 @@ func checkStale(v *view, r *Result) {
 // wipe is the fault that takes a server's folder away.
 const wipe = "wipe"
 
+// damages says whether a fault damages files of a server, which is replaced then.
+func damages(w window) bool { return w.Kind == "disk:bitflip" || w.Kind == "disk:truncate" }
+
 // checkMembers is S16, as far as servers are replaced by being wiped. What a server says of
 // itself while it is being replaced is what it was at the place of the log to which it has come.
 func checkMembers(v *view, r *Result) {
-	wipes := slices.DeleteFunc(v.windows(), func(w window) bool { return w.Kind != wipe })
+	replacing := slices.DeleteFunc(v.windows(), func(w window) bool { return w.Kind != wipe && !damages(w) })
 	replaced := func(name string, at int64) bool {
-		return slices.ContainsFunc(wipes, func(w window) bool { return w.from <= at && at < w.to && slices.Contains(w.Targets, name) })
+		return slices.ContainsFunc(replacing, func(w window) bool { return w.from <= at && at < w.to && slices.Contains(w.Targets, name) })
 	}
-	for _, w := range wipes {
+	for _, w := range replacing {
+		if w.Kind != wipe {
+			continue
+		}
 		for _, name := range w.Targets {
 			old := map[string]bool{}
 			for _, s := range v.samples {
@@ -92,7 +98,7 @@ func checkDamage(v *view, r *Result) {
 	}
 	harmed := map[string]int64{}
 	for _, w := range v.windows() {
-		if w.Kind != "disk:bitflip" && w.Kind != "disk:truncate" {
+		if !damages(w) {
 			continue
 		}
 		r.Compared++

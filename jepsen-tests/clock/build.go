@@ -35,11 +35,15 @@ func Available(root string) error {
 	return nil
 }
 
-// building keeps builds of several tests at once from each other's files.
-var building sync.Mutex
+// building keeps builds of several tests at once from each other's files, and built is what
+// this process has built.
+var (
+	building sync.Mutex
+	built    = map[string]bool{}
+)
 
 // Build builds the package in a folder of the module in root, and returns the binary. One
-// that was built of the same commit into dir is taken as it is.
+// that was built of the same commit, or by this process, into dir is taken as it is.
 func Build(ctx context.Context, root, pkg, dir string) (binary string, err error) {
 	building.Lock()
 	defer building.Unlock()
@@ -48,7 +52,7 @@ func Build(ctx context.Context, root, pkg, dir string) (binary string, err error
 		return "", err
 	}
 	binary = filepath.Join(dir, "skewed-"+filepath.Base(pkg)+"-"+commit)
-	if _, err := os.Stat(binary); err == nil && commit != "" && !strings.HasSuffix(commit, dirty) {
+	if _, err := os.Stat(binary); err == nil && (built[binary] || commit != "" && !strings.HasSuffix(commit, dirty)) {
 		return binary, nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -64,6 +68,7 @@ func Build(ctx context.Context, root, pkg, dir string) (binary string, err error
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build a binary with a clock of its own: %w\n%s", err, out)
 	}
+	built[binary] = true
 	return binary, os.Rename(binary+".new", binary)
 }
 

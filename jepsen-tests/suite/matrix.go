@@ -10,9 +10,9 @@ import (
 	"github.com/rota-scheduler/rota/jepsen-tests/checker"
 )
 
-// maxListed is up to how many tests a document gives a line each. Beyond that it has a cell
+// maxRows is up to how many tests a document gives a line each. Beyond that it has a cell
 // for each.
-const maxListed = 100
+const maxRows = 100
 
 // writeMatrix writes, for each size of cluster, a table of faults and workloads. A cell has the
 // acknowledged submits of each of its tests, and in brackets the seed and the log store.
@@ -26,7 +26,7 @@ func writeMatrix(to io.Writer, rows []Row) {
 	cells := map[cell][]string{}
 	for i := range rows {
 		r := &rows[i]
-		sizes, workloads, faults = join(sizes, r.Servers), join(workloads, r.Workload), join(faults, r.Nemesis)
+		sizes, workloads, faults = appendNew(sizes, r.Servers), appendNew(workloads, r.Workload), appendNew(faults, r.Nemesis)
 		text := strconv.Itoa(r.Submits)
 		if r.Verdict != checker.Valid {
 			text = "**" + string(r.Verdict) + "**"
@@ -48,8 +48,8 @@ func writeMatrix(to io.Writer, rows []Row) {
 	}
 }
 
-// join is a list with x in it once.
-func join[T comparable](list []T, x T) []T {
+// appendNew is a list with x in it, once.
+func appendNew[T comparable](list []T, x T) []T {
 	if slices.Contains(list, x) {
 		return list
 	}

@@ -137,7 +137,7 @@ func WriteTable(to io.Writer, rows []Row, took time.Duration) error {
 func WriteMarkdown(to io.Writer, rows []Row, version string, took time.Duration) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Chaos report\n\n%s. %s.\n\n", version, Totals(rows, took))
-	if len(rows) > maxListed {
+	if len(rows) > maxRows {
 		writeMatrix(&b, rows)
 	} else {
 		fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
@@ -152,7 +152,7 @@ func WriteMarkdown(to io.Writer, rows []Row, version string, took time.Duration)
 			if len(r.Wrong) == 0 {
 				continue
 			}
-			fmt.Fprintf(&b, "\n%s under %s, seed %d: %s\n\n", r.Workload, r.Nemesis, r.Seed, r.Verdict)
+			fmt.Fprintf(&b, "\n%s under %s, %d servers, seed %d: %s, by `%s`\n\n", r.Workload, r.Nemesis, r.Servers, r.Seed, r.Verdict, r.Command)
 			for _, w := range r.Wrong {
 				fmt.Fprintf(&b, "- %s\n", strings.ReplaceAll(strings.TrimSpace(w), "\n", " "))
 			}
@@ -161,7 +161,7 @@ func WriteMarkdown(to io.Writer, rows []Row, version string, took time.Duration)
 	b.WriteString("\n## The same tests again\n\nThe seed decides every choice of the suite; processes and the kernel keep their own time.\n\n```\n")
 	for i := range rows {
 		fmt.Fprintln(&b, rows[i].Command)
-		if len(rows) > maxListed {
+		if len(rows) > maxRows {
 			b.WriteString("# the others differ in workload, fault, number of servers, and in what stands in brackets above\n")
 			break
 		}

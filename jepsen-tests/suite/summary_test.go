@@ -99,7 +99,7 @@ func TestSomeFaultsNeedTasksThatTakeTheirTime(t *testing.T) {
 func TestOfManyTestsTheDocumentHasACellEach(t *testing.T) {
 	t.Parallel()
 	var rows []Row
-	for seed := range uint64(maxListed) {
+	for seed := range uint64(maxRows) {
 		rows = append(rows, Row{Workload: "queue", Nemesis: "kill", LogStore: "wal", Servers: 5, Seed: seed, Verdict: checker.Valid, Submits: 7, Command: "go run . test"})
 	}
 	rows = append(rows, Row{Workload: "serial", Nemesis: "power", LogStore: "boltdb", Servers: 3, Seed: 8, Verdict: checker.Invalid, Wrong: []string{"S1 invalid: job 3 is lost"}})
