@@ -46,7 +46,7 @@ type Request struct {
 	// Key is the request key: submits with the same key in the same queue, also of
 	// other processes, make one job. Empty: a random one is made, so that Submit
 	// can try again when an answer is lost. Keys that grow, as with a time in front,
-	// cost the servers less than such that jump about.
+	// cost the servers less than keys without an order.
 	Key string
 	// NoKey: send none. A lost answer is then an error, task.ErrUnknownOutcome.
 	NoKey bool
