@@ -89,10 +89,18 @@ func Mount(folder, mount string, seed uint64) (*Disk, error) {
 	return d, nil
 }
 
+// unmountPatience is how long a disk may be busy: between its fork and its exec, a process that
+// another test starts has all files open that this one has.
+const unmountPatience = 10 * time.Second
+
 // Unmount ends the disk. No process may have files open on it.
 func (d *Disk) Unmount() error {
 	d.SetHung(false)
-	if err := d.server.Unmount(); err != nil {
+	err := d.server.Unmount()
+	for began := time.Now(); err != nil && time.Since(began) < unmountPatience; err = d.server.Unmount() {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if err != nil {
 		return fmt.Errorf("unmount %s: %w", d.Mount, err)
 	}
 	return os.RemoveAll(d.grave)
