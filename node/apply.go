@@ -59,7 +59,7 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 				return out
 			}
 			out[i] = results
-			a.logBytes += int64(len(l.Data)) + entryOverhead
+			a.logBytes += sizeOf(l)
 		case raft.LogConfiguration:
 			m.ApplyConfiguration(l.Index, l.Term, l.Data)
 		}

@@ -26,7 +26,7 @@ const (
 )
 
 // newTransport serves raft on a listener.
-func newTransport(l net.Listener, advertise string, log *slog.Logger, p *progress) raftTransport {
+func newTransport(l net.Listener, advertise string, log *slog.Logger, pc *pace, pr *progress) raftTransport {
 	return pipelined{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:                  newStreamLayer(l, advertise),
 		MaxPool:                 transportPool,
@@ -34,7 +34,7 @@ func newTransport(l net.Listener, advertise string, log *slog.Logger, p *progres
 		Timeout:                 transportTimeout,
 		Logger:                  newRaftLogger(log),
 		MsgpackUseNewTimeFormat: true,
-	}), p}
+	}), pc, pr}
 }
 
 type advertised string

@@ -113,8 +113,9 @@ const (
 	defaultRetentionInterval = 10 * time.Second
 
 	// maxAppendEntries is how many entries one message to a follower carries, and one
-	// batch to the state machine. Raft fails to start with 2048.
-	maxAppendEntries = 512
+	// batch to the state machine. Raft reads as many, of up to 256 KiB each, for a message
+	// that is cut to what its server can take.
+	maxAppendEntries = 64
 	// logCacheEntries of at most 256 KiB each are kept for followers: 8 MiB.
 	logCacheEntries = 32
 )

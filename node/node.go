@@ -56,6 +56,7 @@ type Node struct {
 	// the one before, bytes.
 	snapshotCh chan struct{}
 	average    atomic.Int64
+	pace       *pace
 	progress   *progress
 	patient    *patient
 	notify     chan bool
@@ -72,7 +73,7 @@ func Start(cfg Config) (started *Node, err error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, snapshotCh: make(chan struct{}, 1), progress: newProgress(), notify: make(chan bool, notifyBuffer)}
+	n := &Node{cfg: cfg, snapshotCh: make(chan struct{}, 1), pace: newPace(), progress: newProgress(), notify: make(chan bool, notifyBuffer)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	var once sync.Once
 	n.fatal = func(err error) { once.Do(func() { cfg.Fatal(err) }) }
@@ -151,9 +152,9 @@ func (n *Node) startRaft() (err error) {
 	inner := n.cfg.RaftTransport
 	if inner == nil {
 		l := &meantListener{n.cfg.RaftListener, n.id.raftID()}
-		inner = addressed{newTransport(l, n.cfg.PeerAddr, n.cfg.Log, n.progress)}
+		inner = addressed{newTransport(l, n.cfg.PeerAddr, n.cfg.Log, n.pace, n.progress)}
 	}
-	n.patient = newPatient(inner, n.replicates, n.progress)
+	n.patient = newPatient(inner, n.replicates, n.pace, n.progress)
 	n.transport = newSerialized(n.patient, n.id.raftID())
 	cache, err := raft.NewLogCache(logCacheEntries, n.log)
 	if err != nil {

@@ -32,7 +32,8 @@ type patient struct {
 	raftTransport
 	// wanted says whether entries of a term are still to reach a server.
 	wanted func(term uint64, id raft.ServerID) bool
-	// progress is told of what servers have.
+	// pace bounds what they are sent, and progress is told of what they have.
+	pace     *pace
 	progress *progress
 
 	mu sync.Mutex
@@ -44,8 +45,8 @@ type patient struct {
 	closed chan struct{}
 }
 
-func newPatient(inner raftTransport, wanted func(term uint64, id raft.ServerID) bool, p *progress) *patient {
-	return &patient{raftTransport: inner, wanted: wanted, progress: p, gone: map[raft.ServerID]chan struct{}{}, closed: make(chan struct{})}
+func newPatient(inner raftTransport, wanted func(term uint64, id raft.ServerID) bool, pc *pace, pr *progress) *patient {
+	return &patient{raftTransport: inner, wanted: wanted, pace: pc, progress: pr, gone: map[raft.ServerID]chan struct{}{}, closed: make(chan struct{})}
 }
 
 // AppendEntries implements raft.Transport.
@@ -60,7 +61,9 @@ func (p *patient) AppendEntries(id raft.ServerID, target raft.ServerAddress, r *
 		r.Entries = nil
 		return p.wait(back, r.Term, id)
 	}
+	p.pace.cut(id, r)
 	err := p.raftTransport.AppendEntries(id, target, r, out)
+	p.pace.ended(id, r, err == nil)
 	if err == nil && out.Success {
 		p.progress.has(id, lastOf(r))
 	}

@@ -27,7 +27,7 @@ type patientPair struct {
 func newPatientPair(t *testing.T) *patientPair {
 	p := &patientPair{t: t, taken: make(chan any, 100)}
 	leader, _ := openTransports(t)
-	p.patient = newPatient(leader.(raftTransport), func(uint64, raft.ServerID) bool { return p.wanted.Load() }, newProgress())
+	p.patient = newPatient(leader.(raftTransport), func(uint64, raft.ServerID) bool { return p.wanted.Load() }, newPace(), newProgress())
 	t.Cleanup(func() { require.NoError(t, p.patient.Close()) })
 	p.wanted.Store(true)
 	return p
@@ -43,7 +43,7 @@ func (p *patientPair) come() {
 	l, err := net.Listen("tcp", addr)
 	require.NoError(p.t, err)
 	p.addr = raft.ServerAddress(l.Addr().String())
-	tr := newTransport(l, l.Addr().String(), slog.New(slog.DiscardHandler), newProgress())
+	tr := newTransport(l, l.Addr().String(), slog.New(slog.DiscardHandler), newPace(), newProgress())
 	stop := make(chan struct{})
 	go func() {
 		for {

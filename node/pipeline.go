@@ -22,7 +22,8 @@ const idlePace = 100 * time.Millisecond
 // is enough.
 type pipelined struct {
 	*raft.NetworkTransport
-	// progress is told of what servers have.
+	// pace bounds what servers are sent, and progress is told of what they have.
+	pace     *pace
 	progress *progress
 }
 
@@ -32,7 +33,7 @@ func (p pipelined) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAdd
 	if err != nil {
 		return nil, err
 	}
-	return newPipeline(inner, func(index uint64) { p.progress.has(id, index) }), nil
+	return newPipeline(inner, id, p.pace, p.progress), nil
 }
 
 // pipeline is a raft.AppendPipeline that closes itself behind a refusal, and does not
@@ -45,8 +46,9 @@ func (p pipelined) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAdd
 // which go another way.
 type pipeline struct {
 	raft.AppendPipeline
-	// has is told up to where the follower has the log.
-	has func(index uint64)
+	id       raft.ServerID
+	pace     *pace
+	progress *progress
 	// commit is the commit index that the follower was last told, at said. Only raft's
 	// goroutine for that follower uses them.
 	commit uint64
@@ -57,8 +59,8 @@ type pipeline struct {
 	closed  chan struct{}
 }
 
-func newPipeline(inner raft.AppendPipeline, has func(index uint64)) *pipeline {
-	p := &pipeline{AppendPipeline: inner, has: has, answers: make(chan raft.AppendFuture), closed: make(chan struct{})}
+func newPipeline(inner raft.AppendPipeline, id raft.ServerID, pc *pace, pr *progress) *pipeline {
+	p := &pipeline{AppendPipeline: inner, id: id, pace: pc, progress: pr, answers: make(chan raft.AppendFuture), closed: make(chan struct{})}
 	go p.forward()
 	return p
 }
@@ -68,12 +70,13 @@ func (p *pipeline) forward() {
 	for {
 		select {
 		case f := <-p.AppendPipeline.Consumer():
+			p.pace.ended(p.id, f.Request(), f.Error() == nil)
 			refused := f.Error() != nil || !f.Response().Success
 			if refused {
 				// The sender is let go first. Raft reads this answer and then no more.
 				_ = p.AppendPipeline.Close()
 			} else {
-				p.has(lastOf(f.Request()))
+				p.progress.has(p.id, lastOf(f.Request()))
 			}
 			select {
 			case p.answers <- f:
@@ -96,6 +99,7 @@ func (p *pipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.Appe
 		return &unsent{start: now, req: req, resp: resp}, nil
 	}
 	p.commit, p.said = req.LeaderCommitIndex, now
+	p.pace.cut(p.id, req)
 	return p.AppendPipeline.AppendEntries(req, resp)
 }
 

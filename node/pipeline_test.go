@@ -16,7 +16,7 @@ func openTransports(t *testing.T) (leader, follower raft.Transport) {
 	open := func() raft.Transport {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
-		tr := newTransport(l, l.Addr().String(), slog.New(slog.DiscardHandler), newProgress())
+		tr := newTransport(l, l.Addr().String(), slog.New(slog.DiscardHandler), newPace(), newProgress())
 		t.Cleanup(func() { require.NoError(t, tr.Close()) })
 		return tr
 	}

@@ -75,3 +75,63 @@ func TestAServerCatchesUpHoweverLongTheStateTakes(t *testing.T) {
 		require.NoError(t, c.Fatal())
 	})
 }
+
+// slowLink is a transport that takes time for what it carries, and gives up after a second.
+type slowLink struct {
+	raft.Transport
+	raft.WithPreVote
+	raft.WithClose
+	bytesPerSecond int
+}
+
+func (s *slowLink) AppendEntries(id raft.ServerID, to raft.ServerAddress, r *raft.AppendEntriesRequest, out *raft.AppendEntriesResponse) error {
+	size := 0
+	for _, e := range r.Entries {
+		size += len(e.Data)
+	}
+	takes := time.Second * time.Duration(size) / time.Duration(s.bytesPerSecond)
+	if takes > raftTimeout {
+		time.Sleep(raftTimeout)
+		return context.DeadlineExceeded
+	}
+	time.Sleep(takes)
+	return s.Transport.AppendEntries(id, to, r, out)
+}
+
+// A message of the log may take a second. Where a link is so slow that what raft puts into one
+// takes longer, it must be less.
+func TestAServerCatchesUpOverASlowLink(t *testing.T) {
+	t.Parallel()
+	dir := memoryDir(t)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		c := New(Config{Servers: 3, Dir: dir, Seed: 1, Edit: func(cfg *node.Config) {
+			inner := cfg.RaftTransport
+			cfg.RaftTransport = &slowLink{inner, inner, inner, 64 << 10}
+		}})
+		require.NoError(t, c.StartAll())
+		leader, err := c.WaitLeader(ctx)
+		require.NoError(t, err)
+		late := c.Servers[0]
+		if late == leader {
+			late = c.Servers[1]
+		}
+		raw, err := fsm.EncodeSpec(&task.Spec{Handler: "none"})
+		require.NoError(t, err)
+		require.NoError(t, late.Crash())
+		index := uint64(0)
+		for range 60 {
+			tasks := &logpb.Tasks{Count: 1, Packed: task.PackAppend(nil, make([]byte, 4<<10))}
+			res, err := leader.Node().Propose(ctx, &logpb.Op{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: raw, Tasks: tasks}}})
+			require.NoError(t, err)
+			index = res.Index
+		}
+		require.NoError(t, late.Start())
+		within, over := context.WithTimeout(ctx, time.Minute)
+		defer over()
+		require.NoError(t, late.Node().WaitApplied(within, index), "240 KiB at 64 KiB a second")
+		require.NoError(t, c.Close())
+		require.NoError(t, c.Fatal())
+	})
+}
