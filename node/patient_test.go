@@ -42,7 +42,9 @@ func (p *patientPair) come() {
 	}
 	l, err := net.Listen("tcp", addr)
 	require.NoError(p.t, err)
-	p.addr = raft.ServerAddress(l.Addr().String())
+	if p.addr == "" { // who waits for the server reads it
+		p.addr = raft.ServerAddress(l.Addr().String())
+	}
 	tr := newTransport(l, l.Addr().String(), slog.New(slog.DiscardHandler), newPace(), newProgress())
 	stop := make(chan struct{})
 	go func() {
