@@ -7,10 +7,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/rota-scheduler/rota/fsm"
-	"github.com/rota-scheduler/rota/fsm/logpb"
-	"github.com/rota-scheduler/rota/task"
 )
 
 // The newest entry of servers that were all down for an hour is of an hour ago, and their time
@@ -26,11 +22,7 @@ func TestANewLeaderKnowsTheTimeBeforeItServes(t *testing.T) {
 		require.NoError(t, c.StartAll())
 		leader, err := c.WaitLeader(ctx)
 		require.NoError(t, err)
-		raw, err := fsm.EncodeSpec(&task.Spec{Handler: "none"})
-		require.NoError(t, err)
-		submit := &logpb.Op{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: raw, Tasks: &logpb.Tasks{Count: 1}}}}
-		_, err = leader.Node().Propose(ctx, submit)
-		require.NoError(t, err)
+		submitBytes(ctx, t, leader, 0)
 		for _, s := range c.Servers {
 			require.NoError(t, s.Crash())
 		}

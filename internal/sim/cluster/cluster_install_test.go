@@ -32,6 +32,26 @@ func (s *slowInstalls) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, 
 	return s.Transport.InstallSnapshot(id, to, r, out, data)
 }
 
+// other is a server that is not s.
+func (c *Cluster) other(s *Server) *Server {
+	if c.Servers[0] != s {
+		return c.Servers[0]
+	}
+	return c.Servers[1]
+}
+
+// submitBytes submits a job of one task with a payload of so many bytes, and returns its index
+// in the log.
+func submitBytes(ctx context.Context, t *testing.T, leader *Server, size int) uint64 {
+	t.Helper()
+	raw, err := fsm.EncodeSpec(&task.Spec{Handler: "none"})
+	require.NoError(t, err)
+	tasks := &logpb.Tasks{Count: 1, Packed: task.PackAppend(nil, make([]byte, size))}
+	res, err := leader.Node().Propose(ctx, &logpb.Op{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: raw, Tasks: tasks}}})
+	require.NoError(t, err)
+	return res.Index
+}
+
 // While a server takes the state over the others go on, and drop the log that it will need
 // next once they have much more of it: it would take the next state over, and so on for ever.
 func TestAServerCatchesUpHoweverLongTheStateTakes(t *testing.T) {
@@ -49,18 +69,10 @@ func TestAServerCatchesUpHoweverLongTheStateTakes(t *testing.T) {
 		require.NoError(t, c.StartAll())
 		leader, err := c.WaitLeader(ctx)
 		require.NoError(t, err)
-		late := c.Servers[0]
-		if late == leader {
-			late = c.Servers[1]
-		}
-		raw, err := fsm.EncodeSpec(&task.Spec{Handler: "none"})
-		require.NoError(t, err)
+		late := c.other(leader)
 		submit := func() uint64 {
 			time.Sleep(5 * time.Millisecond)
-			tasks := &logpb.Tasks{Count: 1, Packed: task.PackAppend(nil, make([]byte, 256))}
-			res, err := leader.Node().Propose(ctx, &logpb.Op{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: raw, Tasks: tasks}}})
-			require.NoError(t, err)
-			return res.Index
+			return submitBytes(ctx, t, leader, 256)
 		}
 		require.NoError(t, late.Crash())
 		for range 400 {
@@ -113,19 +125,11 @@ func TestAServerCatchesUpOverASlowLink(t *testing.T) {
 		require.NoError(t, c.StartAll())
 		leader, err := c.WaitLeader(ctx)
 		require.NoError(t, err)
-		late := c.Servers[0]
-		if late == leader {
-			late = c.Servers[1]
-		}
-		raw, err := fsm.EncodeSpec(&task.Spec{Handler: "none"})
-		require.NoError(t, err)
+		late := c.other(leader)
 		require.NoError(t, late.Crash())
 		index := uint64(0)
 		for range 60 {
-			tasks := &logpb.Tasks{Count: 1, Packed: task.PackAppend(nil, make([]byte, 4<<10))}
-			res, err := leader.Node().Propose(ctx, &logpb.Op{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: raw, Tasks: tasks}}})
-			require.NoError(t, err)
-			index = res.Index
+			index = submitBytes(ctx, t, leader, 4<<10)
 		}
 		require.NoError(t, late.Start())
 		within, over := context.WithTimeout(ctx, time.Minute)
