@@ -103,7 +103,13 @@ func (m *submitMux) wait(ctx context.Context, call *muxCall) (*rotav1.SubmitResp
 			// It never left this process.
 			return nil, wire.ToStatus(&task.Error{Kind: task.KindUnavailable, Msg: "not sent", Err: ctx.Err()})
 		}
-		return nil, ctx.Err()
+		select {
+		case a := <-call.answered:
+			// It came as time ran out: what is known must not be called unknown.
+			return a.resp, a.err
+		default:
+			return nil, ctx.Err()
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -332,4 +333,16 @@ func TestMapReportsABadSpec(t *testing.T) {
 	for _, last = range c.Map(t.Context(), task.Spec{}, client.Strings()) {
 	}
 	require.ErrorIs(t, last, task.ErrInvalid)
+}
+
+// An answer that comes as time runs out is an answer; the outcome is known.
+func TestAnAnswerIsNotLostAsTimeRunsOut(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		resp, err := client.WaitAnswered(ctx, &rotav1.SubmitResponse{JobId: 7})
+		require.NoError(t, err)
+		require.EqualValues(t, 7, resp.GetJobId())
+	}
 }
