@@ -91,4 +91,4 @@ type nothing struct{}
 
 func (nothing) Key(string, string) (*logpb.KeyRecord, bool) { return nil, false }
 func (nothing) Job(uint64) (*logpb.JobRecord, bool)         { return nil, false }
-func (nothing) Token(uint64, uint32) (uint64, bool, bool)   { return 0, false, false }
+func (nothing) Tokens(uint64, []uint32) []fsm.LastToken     { return nil }

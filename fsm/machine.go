@@ -18,9 +18,16 @@ type History interface {
 	Key(queue, key string) (*logpb.KeyRecord, bool)
 	// Job returns the record of a finished job.
 	Job(id uint64) (*logpb.JobRecord, bool)
-	// Token returns the token under which a task got its outcome; granted is false
-	// where it never had one.
-	Token(job uint64, index uint32) (token uint64, granted, ok bool)
+	// Tokens returns under which tokens tasks got their outcomes: one for each, in their
+	// order.
+	Tokens(job uint64, tasks []uint32) []LastToken
+}
+
+// LastToken is the token under which a task got its outcome.
+type LastToken struct {
+	Token uint64
+	// Granted is false where the task never had one, Known where it has no outcome on disk.
+	Granted, Known bool
 }
 
 // Observer is told, on the leader, what Apply did. It is called with the machine

@@ -99,13 +99,55 @@ func TestARepeatedCloseIsAnsweredAlike(t *testing.T) {
 	require.ErrorIs(t, b.apply(other)[0].Err, task.ErrConflict, "it is closed")
 }
 
-// fakeHistory has the records of finished jobs.
+// fakeHistory has the records of finished jobs, and outcomes of all tasks below 1000, under
+// tokens that are 100 more than their indexes.
 type fakeHistory struct {
 	nothing
 	jobs map[uint64]*logpb.JobRecord
+	// asked counts how often it was asked for tokens, and of which tasks.
+	asked int
+	tasks []uint32
+}
+
+func (h *fakeHistory) Tokens(_ uint64, tasks []uint32) []fsm.LastToken {
+	h.asked++
+	h.tasks = append(h.tasks, tasks...)
+	out := make([]fsm.LastToken, len(tasks))
+	for n, i := range tasks {
+		out[n] = fsm.LastToken{Token: uint64(i) + 100, Granted: i != 7, Known: i < 1000}
+	}
+	return out
 }
 
 func (h *fakeHistory) Job(id uint64) (*logpb.JobRecord, bool) { return h.jobs[id], h.jobs[id] != nil }
+
+// Workers that come back report thousands of tasks late. The disk is asked for all that
+// one group has of them at once: a read for each kept Apply busy for seconds.
+func TestALateReportAsksTheDiskOnce(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	history := &fakeHistory{jobs: map[uint64]*logpb.JobRecord{3: {}}}
+	b.m = fsm.New(history, nil)
+	r := b.report(3, 0, 2000, 99, task.OutcomeSucceeded)
+	require.Len(t, r.Exceptions, 2000)
+	require.Equal(t, 1, history.asked)
+	require.Len(t, history.tasks, 2000)
+	for i, e := range r.Exceptions {
+		want := fsm.Already
+		switch {
+		case i == 7: // never granted
+			want = fsm.Superseded
+		case i >= 1000:
+			want = fsm.Unknown
+		}
+		require.Equal(t, fsm.Exception{Job: 3, Index: uint32(i), Token: uint64(i) + 100, Verdict: want}, e)
+	}
+	r = b.report(3, 5, 1, 100, task.OutcomeSucceeded)
+	require.Equal(t, fsm.Superseded, r.Exceptions[0].Verdict)
+	r = b.report(4, 5, 1, 99, task.OutcomeSucceeded)
+	require.Equal(t, fsm.Unknown, r.Exceptions[0].Verdict, "no such job")
+	require.Equal(t, 2, history.asked)
+}
 
 // TestAReportOnATaskThatNeverRanIsSuperseded, whether its end is on disk or not.
 func TestAReportOnATaskThatNeverRanIsSuperseded(t *testing.T) {

@@ -18,9 +18,11 @@ func (m *Machine) report(groups []*logpb.ReportGroup, r *Result) {
 // current token are excepted; the others are recorded all the same.
 func (m *Machine) reportGroup(g *logpb.ReportGroup, r *Result) {
 	outcome := task.Outcome(g.Outcome)
-	j := m.jobs[g.Job]
+	refused := m.newVerdicts(g, r)
+	defer refused.close()
+	j := refused.j
 	if j == nil {
-		eachIndex(g.Ranges, func(i uint32) { m.except(r, g, i) })
+		eachIndex(g.Ranges, refused.add)
 		return
 	}
 	w := &segmentWriter{m: m, j: j, g: g}
@@ -32,7 +34,7 @@ func (m *Machine) reportGroup(g *logpb.ReportGroup, r *Result) {
 			output, outputs, _ = task.PackNext(outputs)
 		}
 		if !m.current(j, i, int64(i)+g.TokenOffset) {
-			m.except(r, g, i)
+			refused.add(i)
 			return
 		}
 		m.endAttempt(j, i, outcome, g, output, w)
@@ -47,50 +49,6 @@ func (m *Machine) current(j *job, i uint32, token int64) bool {
 	}
 	s, done := j.slot(i)
 	return !done && s != nil && s.state.Held() && int64(s.token) == token
-}
-
-// except notes a reported task that is not recorded, and why.
-func (m *Machine) except(r *Result, g *logpb.ReportGroup, i uint32) {
-	token := uint64(int64(i) + g.TokenOffset)
-	r.Exceptions = append(r.Exceptions, Exception{Job: g.Job, Index: i, Token: token, Verdict: m.verdict(g.Job, i, token)})
-}
-
-// verdict says what became of an attempt that is not under way.
-func (m *Machine) verdict(id uint64, i uint32, token uint64) Verdict {
-	var last uint64
-	var granted bool
-	ok := true
-	j := m.jobs[id]
-	switch {
-	case j == nil:
-		if _, known := m.finished(id); !known {
-			return Unknown
-		}
-		last, granted, ok = m.history.Token(id, i)
-	case i >= j.total:
-		return Unknown
-	default:
-		s, done := j.slot(i)
-		switch {
-		case done:
-			last, granted, ok = m.history.Token(id, i)
-		case s == nil || !s.state.Final():
-			return Superseded
-		case s.token == 0 && j.onDisk(uint32(s.at)):
-			// It was loaded from there, without its token, or never had one.
-			last, granted, ok = m.history.Token(id, i)
-		default:
-			last, granted = s.token, s.token != 0
-		}
-	}
-	switch {
-	case !ok:
-		return Unknown
-	case granted && last == token:
-		return Already
-	default:
-		return Superseded
-	}
 }
 
 // endAttempt ends the attempt under way of task i as its worker says.

@@ -22,8 +22,9 @@ type applier struct {
 
 	// failed is set when an entry could not be applied: nothing behind it may be.
 	failed atomic.Bool
-	// batch is the one under way.
-	batch stopwatch
+	// step is the entry under way, or the wait for the disk behind a batch of them. A batch
+	// may take long where there is much to do, and is no disk that stalls.
+	step stopwatch
 
 	mu sync.Mutex
 	// waiters wait for an index each.
@@ -46,10 +47,10 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 	if a.failed.Load() {
 		return out
 	}
-	a.batch.start()
-	defer a.batch.stop()
+	defer a.step.stop()
 	m := a.n.state.Machine()
 	for i, l := range logs {
+		a.step.start()
 		switch l.Type {
 		case raft.LogCommand:
 			results, err := m.Apply(l.Index, l.Term, l.Data)
@@ -77,6 +78,7 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 		a.n.snapshotWanted()
 		a.logBytes, a.logFrom = 0, last
 	}
+	a.step.start()
 	a.n.flusher.Applied(a.n.ctx)
 	return out
 }
@@ -90,8 +92,8 @@ func (a *applier) failure() error {
 	return nil
 }
 
-// applying returns for how long the batch under way has taken; 0: none is.
-func (a *applier) applying() time.Duration { return a.batch.running() }
+// applying returns for how long the entry under way has taken; 0: none is.
+func (a *applier) applying() time.Duration { return a.step.running() }
 
 // waiter returns a channel that is closed when the state machine has reached index, and
 // what its caller calls when it waits no more: the index may be one that never comes.

@@ -1,13 +1,18 @@
 package node
 
 import (
+	"log/slog"
+	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/fsm/store"
 )
 
 // blocking is a worker's stream that blocks the state machine, as a disk does where the
@@ -46,4 +51,36 @@ func TestALeaderWhoseStateMachineStallsEnds(t *testing.T) {
 	}
 	close(b.gate)
 	crash(t, n)
+}
+
+// slow is an observer that takes a second, as an entry does that the machine has no time for.
+type slow struct{ after func() }
+
+func (slow) Granted(fsm.Grant)                      {}
+func (slow) Stopping(uint64, uint64, uint32, int64) {}
+func (slow) SessionClosed(uint64)                   {}
+func (s slow) Wake()                                { time.Sleep(time.Second); s.after() }
+
+// A leader with a batch of many entries to apply on a busy machine gave its place up, and then
+// ended, as if its disk had stalled.
+func TestABatchThatGetsOnIsNoStall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		state, err := store.OpenState(t.TempDir(), store.Identity{NodeID: "n1", ServerID: "s1"}, slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		n := &Node{state: state, ctx: t.Context(), cfg: Config{SnapshotBytes: 1 << 20}, flusher: store.NewFlusher(state)}
+		a := &applier{n: n, waiters: map[chan struct{}]uint64{}}
+		applied := 0
+		state.Machine().SetObserver(slow{after: func() { applied++; require.Equal(t, time.Second, a.applying()) }})
+		var logs []*raft.Log
+		for i := range 20 {
+			data, err := fsm.EncodeEntry(1, []*logpb.Op{submitOp(t, strconv.Itoa(i))})
+			require.NoError(t, err)
+			logs = append(logs, &raft.Log{Index: uint64(i) + 1, Term: 1, Type: raft.LogCommand, Data: data})
+		}
+		a.ApplyBatch(logs)
+		require.Equal(t, len(logs), applied)
+		require.Zero(t, a.applying())
+		require.NoError(t, state.Abandon())
+	})
 }

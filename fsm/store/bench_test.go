@@ -76,3 +76,23 @@ func (b *testBundle) runJobs(n int, key func() string, session uint64) {
 	}
 	b.apply(&logpb.Op{Op: &logpb.Op_Report{Report: report}})
 }
+
+// BenchmarkLateReport applies the report of a worker that comes back with 4096 results of
+// tasks that ran elsewhere meanwhile, a few at a time.
+func BenchmarkLateReport(b *testing.B) {
+	const total, few = 100_000, 8
+	bundle := newBundle(b)
+	job := bundle.submit(&logpb.Submit{Tasks: &logpb.Tasks{Count: total}}, &task.Spec{Handler: "h"})
+	workers := [2]uint64{bundle.openSession("w1"), bundle.openSession("w2")}
+	for first := uint32(0); first < total; first += few {
+		bundle.work(job, first, few, few, workers[first/few%2])
+	}
+	require.NoError(b, bundle.s.Flush())
+	report := &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Groups: []*logpb.ReportGroup{{
+		Job: job, Outcome: uint32(task.OutcomeSucceeded), Ranges: []*logpb.Range{{First: 50_000, Count: 4096}},
+	}}}}}
+	b.ReportAllocs()
+	for b.Loop() {
+		require.Len(b, bundle.apply(report)[0].Exceptions, 4096)
+	}
+}

@@ -417,4 +417,4 @@ type noHistory struct{}
 
 func (noHistory) Key(string, string) (*logpb.KeyRecord, bool) { return nil, false }
 func (noHistory) Job(uint64) (*logpb.JobRecord, bool)         { return nil, false }
-func (noHistory) Token(uint64, uint32) (uint64, bool, bool)   { return 0, false, false }
+func (noHistory) Tokens(uint64, []uint32) []fsm.LastToken     { return nil }

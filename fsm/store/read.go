@@ -62,24 +62,6 @@ func readJob(tx *bolt.Tx, id uint64) (*logpb.JobRecord, error) {
 	return rec, nil
 }
 
-// Token implements fsm.History.
-func (db *DB) Token(job uint64, i uint32) (token uint64, granted, ok bool) {
-	must(db.view(func(tx *bolt.Tx) error {
-		cursor, found, err := readCursor(tx, job, i)
-		if err != nil || !found {
-			return err
-		}
-		segments, err := readSegments(tx, job, cursor, 1)
-		if err != nil || len(segments) == 0 {
-			return err
-		}
-		s := segments[0].Segment
-		token, granted, ok = uint64(int64(i)+s.TokenOffset), s.Granted, true
-		return nil
-	}))
-	return token, granted, ok
-}
-
 // readCursor finds the cursor of a task's outcome.
 func readCursor(tx *bolt.Tx, job uint64, i uint32) (cursor uint32, ok bool, err error) {
 	page, err := get(tx, indexBucket, key6432(job, i/fsm.PageTasks))

@@ -140,20 +140,24 @@ func (d *disk) Job(id uint64) (*logpb.JobRecord, bool) {
 	return nil, false
 }
 
-// Token implements fsm.History.
-func (d *disk) Token(job uint64, i uint32) (token uint64, granted, ok bool) {
+// Tokens implements fsm.History.
+func (d *disk) Tokens(job uint64, tasks []uint32) []fsm.LastToken {
+	out := make([]fsm.LastToken, len(tasks))
 	j := d.jobs[job]
-	if j == nil {
-		return 0, false, false
+	for n, i := range tasks {
+		if j == nil {
+			break
+		}
+		cursor, ok := j.cursors[i]
+		if !ok {
+			continue
+		}
+		if from := j.from(cursor); len(from) > 0 {
+			s := from[0].Segment
+			out[n] = fsm.LastToken{Token: uint64(int64(i) + s.TokenOffset), Granted: s.Granted, Known: true}
+		}
 	}
-	cursor, ok := j.cursors[i]
-	if !ok {
-		return 0, false, false
-	}
-	for _, s := range j.from(cursor) {
-		return uint64(int64(i) + s.Segment.TokenOffset), s.Segment.Granted, true
-	}
-	return 0, false, false
+	return out
 }
 
 // from returns the segments from the one with a cursor on.
