@@ -21,20 +21,27 @@ const (
 	// transportTimeout bounds raft's messages. A half-open connection blocks a heartbeat
 	// for as long.
 	transportTimeout = time.Second
+	// installBytes is how much of the state a server must take over in a transportTimeout, which
+	// is to receive it, write it, look through it and answer. Raft's own default, 256 KiB, is
+	// more than a busy machine takes: a transfer was given up that had nearly ended, and the
+	// next one had more to send.
+	installBytes = 32 << 10
 	// transportPool is how many connections to each server are kept.
 	transportPool = 3
 )
 
 // newTransport serves raft on a listener.
 func newTransport(l net.Listener, advertise string, log *slog.Logger, pc *pace, pr *progress) raftTransport {
-	return pipelined{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	t := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:                  newStreamLayer(l, advertise),
 		MaxPool:                 transportPool,
 		MaxRPCsInFlight:         2,
 		Timeout:                 transportTimeout,
 		Logger:                  newRaftLogger(log),
 		MsgpackUseNewTimeFormat: true,
-	}), pc, pr}
+	})
+	t.TimeoutScale = installBytes
+	return pipelined{t, pc, pr}
 }
 
 type advertised string

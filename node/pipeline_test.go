@@ -1,6 +1,8 @@
 package node
 
 import (
+	"bytes"
+	"io"
 	"log/slog"
 	"net"
 	"testing"
@@ -138,4 +140,22 @@ func TestPipelineDoesNotRepeatItself(t *testing.T) {
 		send(&raft.AppendEntriesRequest{LeaderCommitIndex: 2, PrevLogEntry: 2})
 	}
 	require.GreaterOrEqual(t, time.Since(said), idlePace/2)
+}
+
+// A busy server that takes the state over takes its time, and the transfer must not be given
+// up meanwhile: the next one has more to send.
+func TestTheStateIsTakenOverInWhatTimeItTakes(t *testing.T) {
+	t.Parallel()
+	const size = 512 << 10
+	leader, follower := openTransports(t)
+	go func() {
+		rpc := <-follower.Consumer()
+		_, _ = io.Copy(io.Discard, rpc.Reader)
+		time.Sleep(5 * transportTimeout / 2) // it writes that to its disk, and looks through it
+		rpc.Respond(&raft.InstallSnapshotResponse{Success: true}, nil)
+	}()
+	out := &raft.InstallSnapshotResponse{}
+	r := &raft.InstallSnapshotRequest{Term: 7, Size: size}
+	require.NoError(t, leader.InstallSnapshot("b", follower.LocalAddr(), r, out, bytes.NewReader(make([]byte, size))))
+	require.True(t, out.Success)
 }
