@@ -41,8 +41,8 @@ func All() []Mutant {
 			Name: "second-result", About: "a report that is sent again makes another result",
 			Check: "S3", Workload: "retry-lease", Nemesis: "none", TimeLimit: 10 * time.Second,
 			edits: []edit{{
-				"", "fsm/report.go", "\t\t\tm.except(r, g, i)\n\t\t\treturn\n",
-				"\t\t\tif s, done := j.slot(i); !done && s != nil && s.state.Final() && !j.final() {\n\t\t\t\tm.touch(j)\n\t\t\t\tw.add(i, s, s.state, s.reason, output, \"again\")\n\t\t\t\tj.received++\n\t\t\t}\n\t\t\tm.except(r, g, i)\n\t\t\treturn\n",
+				"", "fsm/report.go", "\t\t\trefused.add(i)\n\t\t\treturn\n",
+				"\t\t\tif s, done := j.slot(i); !done && s != nil && s.state.Final() && !j.final() {\n\t\t\t\tm.touch(j)\n\t\t\t\tw.add(i, s, s.state, s.reason, output, \"again\")\n\t\t\t\tj.received++\n\t\t\t}\n\t\t\trefused.add(i)\n\t\t\treturn\n",
 			}},
 		},
 		{
