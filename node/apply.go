@@ -136,8 +136,9 @@ func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
 // Restore implements raft.FSM. A leader that has lost track of this server may send a
 // snapshot that is older than its state. The state does not go back then: a read that
 // waited for an index would miss what it waited for. Raft applies the entries behind
-// the snapshot again, and the machine skips what it has.
-func (a *applier) Restore(r io.ReadCloser) error {
+// the snapshot again, and the machine skips what it has. What is to be restored is where
+// the snapshot store has received it.
+func (a *applier) Restore(io.ReadCloser) error {
 	if err := a.failure(); err != nil {
 		return err
 	}
@@ -145,7 +146,7 @@ func (a *applier) Restore(r io.ReadCloser) error {
 		_, err := a.n.snapshots.Heal() // forgets what was received
 		return err
 	}
-	if err := a.n.snapshots.Restore(r); err != nil {
+	if err := a.n.snapshots.TakeOver(); err != nil {
 		return err
 	}
 	index, _, clock := a.n.state.Machine().Applied()

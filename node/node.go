@@ -114,9 +114,6 @@ func (n *Node) openFiles() (err error) {
 	if n.id, err = loadIdentity(n.cfg.DataDir, n.cfg.NodeID); err != nil {
 		return err
 	}
-	if err := store.RemoveReceived(n.cfg.DataDir); err != nil {
-		return err
-	}
 	stores := n.cfg.Stores
 	if stores == nil {
 		file, err := openLog(n.cfg.DataDir, n.cfg.LogStore, &n.id, n.cfg.Log)

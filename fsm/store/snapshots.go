@@ -17,7 +17,10 @@ import (
 const (
 	snapshotsDir = "snapshots"
 	snapshotFile = "snapshot.json"
-	receivedFile = "received.state"
+	// receivedFile is a state that came from a leader, in the form of state.db;
+	// receivingFile one that is being received.
+	receivedFile  = "received.state"
+	receivingFile = "receiving-*"
 )
 
 // Snapshots is a raft.SnapshotStore that keeps one snapshot, the newest. A snapshot
@@ -70,7 +73,7 @@ func OpenSnapshots(state *State, log *slog.Logger) (*Snapshots, error) {
 // sweep deletes what a crash has left of snapshots that were being received, or had
 // been taken over.
 func (s *Snapshots) sweep() error {
-	left, err := filepath.Glob(filepath.Join(s.dir, "receiving-*"))
+	left, err := filepath.Glob(filepath.Join(s.dir, receivingFile))
 	if err != nil {
 		return err
 	}
@@ -110,24 +113,23 @@ func (s *Snapshots) Heal() (healed bool, err error) {
 		// The crash came behind the restore: only its content is left to be dropped.
 		return false, s.drop()
 	}
-	f, err := os.Open(filepath.Join(s.dir, receivedFile))
-	if err != nil {
+	// It was checked when it came, but may have lain here for long: once it has taken the
+	// place of the state there is no other.
+	if _, err := verify(filepath.Join(s.dir, receivedFile)); err != nil {
 		return false, err
 	}
-	defer f.Close()
-	if err := s.Restore(f); err != nil {
-		return false, err
-	}
-	return true, nil
+	return true, s.TakeOver()
 }
 
-// Restore puts a streamed state in the place of the current one.
-func (s *Snapshots) Restore(r io.Reader) error {
-	path, _, err := Receive(s.state.dir, r)
-	if err != nil {
-		return err
+// TakeOver puts the received state in the place of the current one.
+func (s *Snapshots) TakeOver() error {
+	s.mu.Lock()
+	rec := s.newest
+	s.mu.Unlock()
+	if rec == nil || !rec.Received {
+		return errors.New("no state was received")
 	}
-	if err := s.state.Install(path); err != nil {
+	if err := s.state.Install(filepath.Join(s.dir, receivedFile)); err != nil {
 		return err
 	}
 	return s.drop()
@@ -145,7 +147,12 @@ func (s *Snapshots) drop() error {
 	if err := s.write(&rec); err != nil {
 		return err
 	}
-	return os.Remove(filepath.Join(s.dir, receivedFile))
+	// Where it was taken over it is not there any more.
+	err := os.Remove(filepath.Join(s.dir, receivedFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // write makes rec the newest snapshot. s.mu is held.
@@ -191,8 +198,9 @@ func (r *snapshotRecord) meta() *raft.SnapshotMeta {
 	}
 }
 
-// Open implements raft.SnapshotStore. Content that was received and not taken over is
-// returned as it came; else the live file is streamed, with the index that it has.
+// Open implements raft.SnapshotStore: the live file is streamed, with the index that it
+// has. Raft opens a snapshot that was received only to have it taken over, for which
+// TakeOver needs no bytes.
 func (s *Snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	s.mu.Lock()
 	rec := s.newest
@@ -201,8 +209,7 @@ func (s *Snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 		return nil, nil, fmt.Errorf("there is no snapshot %s", id)
 	}
 	if rec.Received {
-		f, err := os.Open(filepath.Join(s.dir, receivedFile))
-		return rec.meta(), f, err
+		return rec.meta(), untaken{}, nil
 	}
 	st, err := s.state.stream()
 	if err != nil {
@@ -221,6 +228,17 @@ func (s *Snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	return meta, st, nil
 }
 
+// untaken is the content of a snapshot that was received and not yet taken over.
+type untaken struct{}
+
+// Read fails: what is about to become the state is changed in its place.
+func (untaken) Read([]byte) (int, error) {
+	return 0, errors.New("the received state is not taken over yet")
+}
+
+// Close does nothing.
+func (untaken) Close() error { return nil }
+
 // Create implements raft.SnapshotStore.
 func (s *Snapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
 	configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
@@ -237,10 +255,19 @@ func (s *Snapshots) Create(version raft.SnapshotVersion, index, term uint64, con
 type sink struct {
 	store *Snapshots
 	rec   snapshotRecord
-	file  *os.File
+	// content is where bytes go, received what becomes of them; nil without any.
+	content  *io.PipeWriter
+	received chan received
 	// promised: it needs no content.
 	promised bool
 	done     bool
+}
+
+// received is a state that has come, checked and durable, or why it has not.
+type received struct {
+	path  string
+	index uint64
+	err   error
 }
 
 // ID implements raft.SnapshotSink.
@@ -248,34 +275,43 @@ func (k *sink) ID() string { return k.rec.ID }
 
 // Write implements raft.SnapshotSink, for content that comes from a leader.
 func (k *sink) Write(p []byte) (int, error) {
-	if k.file == nil {
-		f, err := os.CreateTemp(k.store.dir, "receiving-*")
-		if err != nil {
-			return 0, err
-		}
-		k.file = f
+	if k.content == nil {
+		k.receive()
 	}
-	n, err := k.file.Write(p)
+	n, err := k.content.Write(p)
 	k.rec.Size += int64(n)
 	return n, err
+}
+
+// receive writes what comes as the file that it will be.
+func (k *sink) receive() {
+	r, w := io.Pipe()
+	k.content, k.received = w, make(chan received, 1)
+	go func() {
+		path, meta, err := Receive(k.store.dir, r)
+		// Whoever writes more waits for nobody.
+		_ = r.CloseWithError(errors.Join(errors.New("no more of the state is taken"), err))
+		k.received <- received{path, meta.GetAppliedIndex(), err}
+	}()
 }
 
 // Promise says that state.db has reached index, and that this is all there is to
 // write.
 func (k *sink) Promise(index uint64) { k.rec.StateIndex, k.promised = index, true }
 
-// Close implements raft.SnapshotSink: the snapshot is there once it returns nil.
+// Close implements raft.SnapshotSink: the snapshot is there once it returns nil, and can
+// be taken over.
 func (k *sink) Close() error {
 	if k.done {
 		return nil
 	}
 	k.done = true
-	if k.file == nil && !k.promised {
+	if k.content == nil && !k.promised {
 		return fmt.Errorf("snapshot %s has no content", k.rec.ID)
 	}
-	if k.file != nil {
+	if k.content != nil {
 		if err := k.keepReceived(); err != nil {
-			return errors.Join(err, os.Remove(k.file.Name()))
+			return err
 		}
 	}
 	k.store.mu.Lock()
@@ -283,27 +319,23 @@ func (k *sink) Close() error {
 	return k.store.write(&k.rec)
 }
 
-// keepReceived checks what was received and moves it into place.
+// keepReceived moves what was received into place.
 func (k *sink) keepReceived() error {
-	if err := errors.Join(k.file.Sync(), k.file.Close()); err != nil {
-		return err
+	got := k.end()
+	if got.err != nil {
+		return got.err
 	}
-	f, err := os.Open(k.file.Name())
-	if err != nil {
-		return err
+	k.rec.Received, k.rec.StateIndex = true, got.index
+	if err := replace(got.path, filepath.Join(k.store.dir, receivedFile)); err != nil {
+		return errors.Join(err, os.Remove(got.path))
 	}
-	defer f.Close()
-	// Checked in full here too: a snapshot that is listed must be one that can be
-	// restored.
-	path, meta, err := Receive(k.store.state.dir, f)
-	if err != nil {
-		return err
-	}
-	if err := os.Remove(path); err != nil {
-		return err
-	}
-	k.rec.Received, k.rec.StateIndex = true, meta.AppliedIndex
-	return replace(k.file.Name(), filepath.Join(k.store.dir, receivedFile))
+	return nil
+}
+
+// end says that no more content comes, and waits for what has become of it.
+func (k *sink) end() received {
+	_ = k.content.Close() // of a pipe: it cannot fail
+	return <-k.received
 }
 
 // Cancel implements raft.SnapshotSink.
@@ -312,10 +344,13 @@ func (k *sink) Cancel() error {
 		return nil
 	}
 	k.done = true
-	if k.file == nil {
+	if k.content == nil {
 		return nil
 	}
-	return errors.Join(k.file.Close(), os.Remove(k.file.Name()))
+	if got := k.end(); got.err == nil {
+		return os.Remove(got.path)
+	}
+	return nil
 }
 
 // Promiser is implemented by the sinks of Snapshots.

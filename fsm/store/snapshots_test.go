@@ -58,8 +58,10 @@ func deliver(t testing.TB, s *Snapshots, meta *raft.SnapshotMeta, content []byte
 	t.Helper()
 	sink, err := s.Create(meta.Version, meta.Index, meta.Term, meta.Configuration, meta.ConfigurationIndex, nil)
 	require.NoError(t, err)
-	_, err = io.Copy(sink, bytes.NewReader(content))
-	require.NoError(t, err)
+	if _, err = io.Copy(sink, bytes.NewReader(content)); err != nil {
+		require.NoError(t, sink.Cancel())
+		return err
+	}
 	return sink.Close()
 }
 
@@ -120,8 +122,11 @@ func TestAFollowerTakesOverWhatItReceived(t *testing.T) {
 	held, r, err := to.Open(to.newest.ID)
 	require.NoError(t, err)
 	require.Equal(t, meta.Index, held.Index)
-	require.NoError(t, to.Restore(r))
+	_, err = io.ReadAll(r)
+	require.ErrorContains(t, err, "not taken over yet")
+	require.NoError(t, to.TakeOver())
 	require.NoError(t, r.Close())
+	require.Error(t, to.TakeOver(), "there is nothing more to take over")
 
 	_, want := leader.s.Machine().Digest()
 	_, got := follower.s.Machine().Digest()
@@ -161,15 +166,42 @@ func TestHealBringsInWhatACrashLeftBehind(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, healed)
 
-	// The crash comes behind the restore, before what was received is dropped.
+	// The crash comes when the state has it, before what was received is forgotten; its
+	// file is at its new place, or, where the disk has lost that, at both.
+	for _, both := range []bool{true, false} {
+		require.NoError(t, deliver(t, to, meta, content))
+		if !both {
+			require.NoError(t, os.Remove(filepath.Join(to.dir, receivedFile)))
+		}
+		follower.reopen()
+		to = openSnapshots(t, follower)
+		healed, err = to.Heal()
+		require.NoError(t, err)
+		require.False(t, healed, "the state has it already")
+		require.NoFileExists(t, filepath.Join(to.dir, receivedFile))
+		require.False(t, to.newest.Received)
+	}
+}
+
+// TestAReceivedStateThatWasDamagedReplacesNothing: it may lie on the disk for long when the
+// server crashes before it is taken over.
+func TestAReceivedStateThatWasDamagedReplacesNothing(t *testing.T) {
+	t.Parallel()
+	leader, follower := newFilled(t), newBundle(t)
+	from, to := openSnapshots(t, leader), openSnapshots(t, follower)
+	meta, content := send(t, from, take(t, leader, from))
 	require.NoError(t, deliver(t, to, meta, content))
-	follower.reopen()
-	to = openSnapshots(t, follower)
-	healed, err = to.Heal()
+	path := filepath.Join(to.dir, receivedFile)
+	stored, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.False(t, healed, "the state has it already")
-	require.NoFileExists(t, filepath.Join(to.dir, receivedFile))
-	require.False(t, to.newest.Received)
+	require.NoError(t, os.Truncate(path, int64(len(stored)/2)))
+	follower.reopen()
+	_, want := follower.s.Machine().Digest()
+	_, err = openSnapshots(t, follower).Heal()
+	require.ErrorIs(t, err, ErrCorrupt)
+	follower.reopen()
+	_, got := follower.s.Machine().Digest()
+	require.Equal(t, want, got)
 }
 
 func TestWhatACrashLeftOfAReceiveIsSwept(t *testing.T) {
@@ -182,16 +214,12 @@ func TestWhatACrashLeftOfAReceiveIsSwept(t *testing.T) {
 	_, err = sink.Write(content[:len(content)/2])
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(to.dir, receivedFile), content, 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(follower.s.dir, FileName+".received-1"), content, 0o600))
 
 	to = openSnapshots(t, follower)
 	left, err := os.ReadDir(to.dir)
 	require.NoError(t, err)
 	require.Empty(t, left)
-	require.NoError(t, RemoveReceived(follower.s.dir))
-	left, err = os.ReadDir(follower.s.dir)
-	require.NoError(t, err)
-	require.Len(t, left, 2, "state.db and the folder of snapshots")
+	require.NoError(t, sink.Cancel())
 }
 
 func TestACancelledSinkLeavesNothing(t *testing.T) {

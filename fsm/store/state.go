@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -334,15 +333,6 @@ func (s *State) Cursor(id uint64, i uint32) (cursor uint32, ok bool, err error) 
 		})
 	})
 	return cursor, ok, err
-}
-
-// RemoveReceived deletes files that were left by an interrupted receive.
-func RemoveReceived(dir string) error {
-	matches, err := filepath.Glob(filepath.Join(dir, FileName+".*"))
-	for _, m := range matches {
-		err = errors.Join(err, os.Remove(m))
-	}
-	return err
 }
 
 // JobState derives the state of a job from its record.

@@ -94,7 +94,7 @@ func Receive(dir string, r io.Reader) (path string, meta *logpb.Meta, err error)
 	if size <= 0 {
 		return "", nil, fmt.Errorf("receive the state: %w: its length is %d", ErrCorrupt, size)
 	}
-	f, err := os.CreateTemp(dir, FileName+".received-*")
+	f, err := os.CreateTemp(dir, receivingFile)
 	if err != nil {
 		return "", nil, err
 	}

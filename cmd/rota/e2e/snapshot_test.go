@@ -71,7 +71,6 @@ func catchUpBySnapshot(t *testing.T, log []string) {
 	}{
 		{"undisturbed", ""},
 		{"killed while receiving", "snapshots/receiving-*"},
-		{"killed while checking", "state.db.received-*"},
 		{"killed while taking over", "snapshots/received.state"},
 	} {
 		t.Run(step.name, func(t *testing.T) {
