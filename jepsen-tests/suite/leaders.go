@@ -23,10 +23,12 @@ type leaders struct {
 	mu   sync.Mutex
 	term uint64
 	name string
+	// terms is those that had a leader.
+	terms map[uint64]bool
 }
 
 func newLeaders(c *cluster.Cluster, rec *history.Recorder) *leaders {
-	return &leaders{cluster: c, recorder: rec}
+	return &leaders{cluster: c, recorder: rec, terms: map[uint64]bool{}}
 }
 
 // watch begins.
@@ -69,6 +71,7 @@ func (l *leaders) follow(ctx context.Context, s *cluster.Server) {
 		}
 		l.recorder.Note(history.Observer, history.FLeader, s.Name, history.Leader{Leader: msg.GetLeader(), Term: msg.GetTerm()})
 		l.mu.Lock()
+		l.terms[msg.GetTerm()] = true
 		if msg.GetTerm() >= l.term {
 			l.term, l.name = msg.GetTerm(), msg.GetLeader()
 		}
@@ -81,4 +84,11 @@ func (l *leaders) newest() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.name
+}
+
+// changes is how often another leader, or the same one again, has come behind the first.
+func (l *leaders) changes() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(0, len(l.terms)-1)
 }

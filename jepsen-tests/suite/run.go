@@ -28,6 +28,9 @@ const (
 	// leaseTimeout is how long a worker may be silent: short, so that runs of a minute see
 	// workers lost.
 	leaseTimeout = 2 * time.Second
+	// moreFaults is how often the phase of faults is made longer by itself at most, where
+	// leaders were to lose their place and none did.
+	moreFaults = 2
 	// clientHosts is how many hosts the clients share.
 	clientHosts = 3
 )
@@ -207,12 +210,12 @@ func (r *run) phases(ctx context.Context) error {
 	sleep(ctx, r.cfg.Quiet)
 
 	r.phase("faults")
-	faults, cancel := context.WithTimeout(ctx, r.cfg.Faults)
-	defer cancel()
-	if err := r.nemesis.Run(faults); err != nil {
-		return err
+	// Chance may spare every leader; nothing was tested then.
+	for stint := 0; stint == 0 || stint <= moreFaults && r.leaders.changes() < r.needs().Leaders; stint++ {
+		if err := r.harm(ctx); err != nil {
+			return err
+		}
 	}
-	<-faults.Done()
 	lasts := r.nemesis.Lasts()
 	if lasts {
 		// What lasts must keep nothing from coming to its end.
@@ -237,6 +240,17 @@ func (r *run) phases(ctx context.Context) error {
 	}
 	r.phase("done")
 	return ctx.Err()
+}
+
+// harm injects faults for as long as the phase lasts.
+func (r *run) harm(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Faults)
+	defer cancel()
+	if err := r.nemesis.Run(ctx); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
 }
 
 // drain ends the load, and waits until every job is final.
