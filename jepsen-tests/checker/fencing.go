@@ -150,7 +150,7 @@ func (v *view) workerSessions() map[uint64]*session {
 	for _, n := range v.sessions {
 		s := n.Value
 		if old := all[s.Replaces]; s.Replaces != 0 && !s.Refused && old != nil && old.replaced == 0 {
-			old.replaced = s.Sent
+			old.replaced = cmp.Or(s.First, s.Sent)
 		}
 		if s.Session == 0 || all[s.Session] != nil {
 			continue

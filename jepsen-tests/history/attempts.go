@@ -46,6 +46,9 @@ type Session struct {
 	Process string `json:"process"`
 	// Sent is when the hello was sent, on the clock of Op.Time.
 	Sent int64 `json:"sent"`
+	// First is when the first hello of its process was sent, on the clock of Op.Time: it may
+	// have had its effect, and its answer was lost.
+	First int64 `json:"first,omitempty"`
 	// Replaces is the session of a process that has ended, as this one says.
 	Replaces uint64 `json:"replaces,omitempty"`
 	// Refused: another process has this identity.

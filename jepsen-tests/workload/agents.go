@@ -180,8 +180,10 @@ type process struct {
 	nonce []byte
 	// replaces is the session of the process before.
 	replaces uint64
-	session  uint64
-	lease    time.Duration
+	// greeted is when it said hello first, on the recorder's clock; 0: it has not.
+	greeted int64
+	session uint64
+	lease   time.Duration
 	// stalled: nothing is reported, for what is held is about to be lost.
 	stalled atomic.Bool
 

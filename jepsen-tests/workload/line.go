@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -90,6 +91,8 @@ func (l *line) greet(ctx context.Context) (*rotav1.Welcome, error) {
 		return nil, err
 	}
 	said := history.Session{Worker: p.agent.name, Process: p.name(), Sent: p.agent.pool.env.Recorder.Elapsed(), Replaces: p.replaces}
+	p.greeted = cmp.Or(p.greeted, said.Sent)
+	said.First = p.greeted
 	hello := &rotav1.Hello{
 		WorkerId: p.agent.name, Name: p.agent.name, BootNonce: p.nonce, SessionId: p.session, Replaces: p.replaces, Slots: agentSlots,
 		Handlers: []string{agentHandler}, Held: p.heldTasks(),
