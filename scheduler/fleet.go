@@ -30,8 +30,12 @@ type Fleet struct {
 	mu      sync.Mutex
 	leading bool
 	members map[uint64]*Member
-	// jobs is how long the tasks of jobs take that have many.
-	jobs map[uint64]time.Duration
+	// run is the smoothed run time of everybody's tasks; 0: nothing is known.
+	run time.Duration
+	// jobs is how long the tasks of jobs take that have many; young gathers it for those of
+	// which too few have ended yet.
+	jobs  map[uint64]time.Duration
+	young map[uint64]Run
 	// placed counts what Place has given; it varies policy random.
 	placed uint64
 }
@@ -60,7 +64,7 @@ type Running struct {
 
 // NewFleet returns the fleet of a server that does not lead.
 func NewFleet(lease time.Duration) *Fleet {
-	return &Fleet{lease: lease, wake: make(chan struct{}, 1), members: map[uint64]*Member{}, jobs: map[uint64]time.Duration{}}
+	return &Fleet{lease: lease, wake: make(chan struct{}, 1), members: map[uint64]*Member{}, jobs: map[uint64]time.Duration{}, young: map[uint64]Run{}}
 }
 
 // Lease is how long a session lives without a beat.
@@ -83,8 +87,9 @@ func (f *Fleet) Begin(sessions []fsm.Session) {
 func (f *Fleet) End() {
 	f.mu.Lock()
 	members := f.members
-	f.leading, f.members = false, map[uint64]*Member{}
+	f.leading, f.members, f.run = false, map[uint64]*Member{}, 0
 	clear(f.jobs)
+	clear(f.young)
 	f.mu.Unlock()
 	// In order, as everything that others can see: runs of a simulation must be alike.
 	for _, id := range slices.Sorted(maps.Keys(members)) {
@@ -150,17 +155,23 @@ func (f *Fleet) Extra(sessions []fsm.SessionView) map[uint64]uint32 {
 	out := make(map[uint64]uint32, len(sessions))
 	for _, s := range sessions {
 		if m := f.members[s.ID]; m != nil && m.stream != nil {
-			out[s.ID] = m.extra(s.Slots)
+			out[s.ID] = f.extra(m, s.Slots)
 		}
 	}
 	return out
 }
 
-func (m *Member) extra(slots uint32) uint32 {
-	if m.run == 0 {
+// extra is how many tasks m may hold beyond its slots. Of a worker that has not reported yet
+// it is what it would be of the others.
+func (f *Fleet) extra(m *Member, slots uint32) uint32 {
+	run := m.run
+	if run == 0 {
+		run = f.run
+	}
+	if run == 0 {
 		return 0
 	}
-	return uint32(min(int64(ahead/m.run)*int64(slots), task.MaxOutstanding))
+	return uint32(min(int64(ahead/run)*int64(slots), task.MaxOutstanding))
 }
 
 // Follow makes the sessions that open returns the members. A session whose worker was

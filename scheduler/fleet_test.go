@@ -129,6 +129,15 @@ func TestExtraFollowsRunTimes(t *testing.T) {
 	require.EqualValues(t, 80, f.Extra(views)[1], "10 ms each: twenty rounds of four slots")
 	f.Ran(1, scheduler.Run{Job: 7, Count: 1, Total: time.Minute})
 	require.Zero(t, f.Extra(views)[1], "one long task is enough to stop queueing behind it")
+	for range 100 {
+		f.Ran(1, scheduler.Run{Job: 7, Count: 10, Total: 100 * time.Millisecond})
+	}
+	require.True(t, f.Attach(2, &fakeStream{}))
+	require.InDelta(t, 80, f.Extra(views)[2], 4, "a new worker is taken for one like the others")
+	f.End()
+	f.Begin(nil)
+	require.True(t, f.Attach(2, &fakeStream{}))
+	require.Zero(t, f.Extra(views)[2], "a new leader knows nothing")
 }
 
 // The run time of a job is known where it has many tasks, and of a bounded number of jobs.
@@ -141,6 +150,12 @@ func TestRunTimesOfJobs(t *testing.T) {
 	require.Equal(t, map[uint64]time.Duration{7: 10 * time.Millisecond}, f.Runs())
 	f.Ran(1, scheduler.Run{Job: 7, Count: 1, Total: 10 * time.Second})
 	require.Greater(t, f.Runs()[7], time.Second, "its tasks have turned long")
+	// Many workers have one task of a job each, beside jobs that have no more than that.
+	for other := range uint64(8) {
+		require.NotContains(t, f.Runs(), uint64(9))
+		f.Ran(1, scheduler.Run{Job: 9, Count: 1, Total: time.Second}, scheduler.Run{Job: 20 + other, Count: 1, Total: time.Minute})
+	}
+	require.Equal(t, time.Second, f.Runs()[9])
 	for job := range uint64(10_000) {
 		f.Ran(1, scheduler.Run{Job: 100 + job, Count: 100, Total: time.Second})
 	}

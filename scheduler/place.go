@@ -48,7 +48,7 @@ func (f *Fleet) Place(m *fsm.Machine, spec *task.Spec, count uint32) (assigns []
 		w := &workers[i]
 		if m := f.members[w.id]; m != nil && m.stream != nil {
 			w.load += m.reserved
-			w.limit = w.slots + m.extra(w.slots)
+			w.limit = w.slots + f.extra(m, w.slots)
 			open = append(open, w)
 		}
 	}

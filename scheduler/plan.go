@@ -13,6 +13,10 @@ import (
 const (
 	maxPlanTasks   = 8192
 	maxPlanAssigns = 4096
+	// maxUnknown is how many workers get tasks of a job in one plan while nobody knows how long
+	// they take. Thousands of workers would get a no-op each otherwise; so the reports of the
+	// first tell soon what a message to the others is worth.
+	maxUnknown = 256
 	// maxChunk bounds what one class gets at its turn.
 	maxChunk = 512
 	// worthwhile is how much work is worth a message to a worker: about what the message and
@@ -88,6 +92,8 @@ type classQueue struct {
 	workers []*worker
 	ready   uint32 // tasks not yet given
 	chunk   uint32
+	// unknown is how often the first job was given while nobody knew how long its tasks take.
+	unknown int
 }
 
 func (p *planner) newQueue(class int) *classQueue {
@@ -118,8 +124,11 @@ func (p *planner) step(q *classQueue) bool {
 	for len(q.jobs) > 0 {
 		j := &q.jobs[0]
 		if j.Budget == 0 || len(j.Ranges) == 0 {
-			q.jobs = q.jobs[1:]
+			q.jobs, q.unknown = q.jobs[1:], 0
 			continue
+		}
+		if q.unknown >= maxUnknown {
+			return false // what is behind it must not overtake it
 		}
 		w := policyOf(j.Policy)(q.workers, j.Exclusive, p.in.Seed, uint64(len(p.assigns)))
 		if w == nil {
@@ -127,8 +136,11 @@ func (p *planner) step(q *classQueue) bool {
 				return false // nobody has room
 			}
 			// Exclusive tasks need a free slot; what follows may need less.
-			q.jobs = q.jobs[1:]
+			q.jobs, q.unknown = q.jobs[1:], 0
 			continue
+		}
+		if p.in.Runs[j.ID] <= 0 {
+			q.unknown++
 		}
 		p.give(q, j, w)
 		return true

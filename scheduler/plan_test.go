@@ -209,7 +209,7 @@ func TestBlockedClassHidesNothing(t *testing.T) {
 func TestAMessageIsWorthItsWork(t *testing.T) {
 	t.Parallel()
 	slots := slices.Repeat([]uint32{4}, 2000)
-	messages := func(run time.Duration) int {
+	messages := func(run time.Duration) int { // of one plan
 		in := arrayInput(300_000, task.LeastLoaded, slots...)
 		for id := range in.Extra {
 			in.Extra[id] = task.MaxOutstanding
@@ -217,10 +217,36 @@ func TestAMessageIsWorthItsWork(t *testing.T) {
 		in.Runs = map[uint64]time.Duration{in.View.Classes[0].Jobs[0].ID: run}
 		return len(loadOf(scheduler.Plan(in)))
 	}
-	unknown := messages(0)
-	require.Greater(t, unknown, 200)
-	require.Equal(t, unknown, messages(10*time.Millisecond))
-	require.Less(t, messages(time.Microsecond), unknown/10)
+	long := messages(10 * time.Millisecond)
+	require.Greater(t, long, 200)
+	require.Equal(t, long, messages(0))
+	require.Less(t, messages(time.Microsecond), long/10)
+}
+
+// Of thousands of workers a few hundred get a task of a job of which nobody knows how long its
+// tasks take, until their reports tell. What is behind it does not overtake it, and small jobs
+// do not wait for each other.
+func TestAFewTryAJobFirst(t *testing.T) {
+	t.Parallel()
+	slots := slices.Repeat([]uint32{4}, 2000)
+	in := arrayInput(300_000, task.LeastLoaded, slots...)
+	class := &in.View.Classes[0]
+	class.Jobs = append(class.Jobs, fsm.JobView{ID: 2, Budget: 10, Ranges: []fsm.Range{{First: 0, Count: 10}}})
+	plan := scheduler.Plan(in)
+	require.Len(t, plan, 256)
+	for _, a := range plan {
+		require.EqualValues(t, 1, a.Job)
+		require.EqualValues(t, 1, a.Count)
+	}
+	in.Runs = map[uint64]time.Duration{1: time.Hour}
+	require.Len(t, scheduler.Plan(in), 4096, "who is known to take its time gets all that a plan has room for")
+
+	in = arrayInput(1, task.LeastLoaded, slots...)
+	class = &in.View.Classes[0]
+	for id := uint64(2); id <= 1000; id++ {
+		class.Jobs = append(class.Jobs, fsm.JobView{ID: id, Budget: 1, Ranges: []fsm.Range{{First: 0, Count: 1}}})
+	}
+	require.Len(t, scheduler.Plan(in), 1000)
 }
 
 func BenchmarkPlan(b *testing.B) {

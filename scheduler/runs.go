@@ -16,11 +16,12 @@ type Run struct {
 const (
 	// smoothing is the weight of a new run time against what is known.
 	smoothing = 0.3
-	// minKnownRun is of how many tasks in one report the run time of a job is learnt: jobs of
-	// a few tasks end before it could be of use.
+	// minKnownRun is of how many tasks the run time of a job is learnt: jobs of a few tasks
+	// end before it could be of use.
 	minKnownRun = 8
-	// maxKnownRuns is of how many jobs the run time is known.
-	maxKnownRuns = 256
+	// maxKnownRuns is of how many jobs the run time is known, maxYoungRuns of how many it is
+	// being learnt.
+	maxKnownRuns, maxYoungRuns = 256, 64
 )
 
 // smooth is a run time after another one was seen; 0: nothing is known.
@@ -54,17 +55,40 @@ func (f *Fleet) Ran(session uint64, runs ...Run) {
 	if m == nil {
 		return
 	}
-	m.run = smooth(m.run, all.each())
+	m.run, f.run = smooth(m.run, all.each()), smooth(f.run, all.each())
 	for _, r := range runs {
-		known := f.jobs[r.Job]
-		if r.Count <= 0 || known == 0 && r.Count < minKnownRun {
+		if r.Count <= 0 {
 			continue
 		}
-		if known == 0 && len(f.jobs) >= maxKnownRuns {
-			f.forgetOne()
+		known := f.jobs[r.Job]
+		if known == 0 {
+			if r = f.learn(r); r.Count < minKnownRun {
+				continue
+			}
+			if len(f.jobs) >= maxKnownRuns {
+				f.forgetOne()
+			}
 		}
 		f.jobs[r.Job] = smooth(known, r.each())
 	}
+}
+
+// learn adds up what tasks of a job took of which too few have ended yet: thousands of
+// workers report one or two each at first.
+func (f *Fleet) learn(r Run) Run {
+	young := f.young[r.Job]
+	r.Count, r.Total = r.Count+young.Count, r.Total+young.Total
+	if r.Count >= minKnownRun {
+		delete(f.young, r.Job)
+		return r
+	}
+	// Many jobs of a few tasks each: none of them comes to be known. A large one among them
+	// has the next of its reports soon enough.
+	if len(f.young) >= maxYoungRuns {
+		clear(f.young)
+	}
+	f.young[r.Job] = r
+	return r
 }
 
 // forgetOne makes room for the run time of another job: the oldest job's is of the least use.
