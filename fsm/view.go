@@ -82,10 +82,29 @@ func (m *Machine) View(now int64, from string) *View {
 	if from != "" && v.Next == "" {
 		m.classOrder.Scan(func(key string, c *class) bool { return key < from && add(key, c) })
 	}
-	for _, id := range sortedKeys(m.sessions) {
-		v.Sessions = append(v.Sessions, m.sessions[id].view(v.Classes))
-	}
+	m.viewSessions(v)
 	return v
+}
+
+// viewSessions adds all sessions to a view that has its classes. There may be thousands, and
+// a leader that is busy takes a hundred views a second.
+func (m *Machine) viewSessions(v *View) {
+	specs := make([]*task.Spec, len(v.Classes))
+	for i := range v.Classes {
+		c := &v.Classes[i]
+		specs[i] = &task.Spec{Queue: c.Queue, Handler: c.Handler, Require: c.Require}
+	}
+	v.Sessions = make([]SessionView, 0, len(m.sessions))
+	accepts := make([]bool, len(m.sessions)*len(specs))
+	for _, id := range sortedKeys(m.sessions) {
+		s := m.sessions[id]
+		var own []bool
+		own, accepts = accepts[:len(specs):len(specs)], accepts[len(specs):]
+		for i, spec := range specs {
+			own[i] = s.accepts(spec)
+		}
+		v.Sessions = append(v.Sessions, SessionView{ID: id, Worker: s.pb.Worker, Slots: s.pb.Slots, Assigned: s.assigned, Accepts: own})
+	}
 }
 
 func (c *class) view() (v ClassView, tasks int) {
@@ -116,15 +135,6 @@ func (j *job) view(limit int) JobView {
 	if n := min(j.total-j.next, left-v.Budget); n > 0 {
 		v.Ranges = append(v.Ranges, Range{j.next, n})
 		v.Budget += n
-	}
-	return v
-}
-
-func (s *session) view(classes []ClassView) SessionView {
-	v := SessionView{ID: s.pb.Id, Worker: s.pb.Worker, Slots: s.pb.Slots, Assigned: s.assigned, Accepts: make([]bool, len(classes))}
-	for i := range classes {
-		c := &classes[i]
-		v.Accepts[i] = s.accepts(&task.Spec{Queue: c.Queue, Handler: c.Handler, Require: c.Require})
 	}
 	return v
 }

@@ -18,8 +18,9 @@ type board struct {
 	out *outbox
 	// mayStart says that an exclusive task may start now: its lease is long enough.
 	mayStart func() bool
-	// exclusiveCame is called when exclusive tasks arrive. It must not block.
-	exclusiveCame func()
+	// workCame is called when tasks arrive, exclusiveCame when exclusive ones do. They must not
+	// block.
+	workCame, exclusiveCame func()
 
 	mu   sync.Mutex
 	work *sync.Cond
@@ -61,7 +62,7 @@ type run struct {
 func newBoard(slots int, out *outbox) *board {
 	b := &board{
 		out: out, held: map[key]*indexSet{}, slots: make([]*slot, slots),
-		mayStart: func() bool { return true }, exclusiveCame: func() {},
+		mayStart: func() bool { return true }, workCame: func() {}, exclusiveCame: func() {},
 	}
 	b.work = sync.NewCond(&b.mu)
 	for i := range b.slots {
@@ -106,6 +107,9 @@ func (b *board) assign(spans []*span) {
 	}
 	for range min(tasks, b.idle) {
 		b.work.Signal()
+	}
+	if tasks > 0 {
+		b.workCame()
 	}
 	if b.exclusives > before {
 		b.exclusiveCame()
@@ -358,6 +362,9 @@ func (b *board) drain() {
 	b.draining = true
 	b.giveBack(func(*span) bool { return true })
 }
+
+// waiting is how many tasks wait for a slot.
+func (b *board) waiting() int64 { return b.plain.tasks.Load() + b.exclusive.tasks.Load() }
 
 // relieve gives back tasks that have waited longer than patience while every slot
 // is busy with a task that has run longer than that: they were fetched in advance

@@ -36,10 +36,10 @@ type Worker struct {
 	out      *outbox
 	guardian *guardian
 	slotDone chan *slot
-	// beatSoon asks the stream's writer to look whether a beat is due, and fenceSoon
-	// the fence whether exclusive tasks came. flushed has an element when the outbox
-	// has become empty.
-	beatSoon, fenceSoon, flushed chan struct{}
+	// beatSoon asks the stream's writer to look whether a beat is due, fenceSoon the fence
+	// whether exclusive tasks came, and relieveSoon relieve whether any did. flushed has an
+	// element when the outbox has become empty.
+	beatSoon, fenceSoon, relieveSoon, flushed chan struct{}
 	// goodbye is closed when the leader is to be told that this worker leaves; left,
 	// when it has answered; said, that it was told.
 	goodbye, left chan struct{}
@@ -58,11 +58,12 @@ func New(cfg Config) (*Worker, error) {
 	w := &Worker{
 		cfg: cfg, log: cfg.Logger, link: newLink(cfg.Addrs), out: newOutbox(),
 		slotDone: make(chan *slot, cfg.Slots),
-		beatSoon: make(chan struct{}, 1), fenceSoon: make(chan struct{}, 1), flushed: make(chan struct{}, 1),
+		beatSoon: make(chan struct{}, 1), fenceSoon: make(chan struct{}, 1), relieveSoon: make(chan struct{}, 1), flushed: make(chan struct{}, 1),
 		goodbye: make(chan struct{}), left: make(chan struct{}),
 	}
 	w.board = newBoard(cfg.Slots, w.out)
 	w.board.mayStart = w.lease.startable
+	w.board.workCame = func() { notify(w.relieveSoon) }
 	w.board.exclusiveCame = func() { notify(w.beatSoon); notify(w.fenceSoon) }
 	return w, nil
 }
@@ -200,7 +201,19 @@ func (w *Worker) hasLeft() bool { return w.said.Load() }
 
 // relieve gives tasks back that wait behind long ones.
 func (w *Worker) relieve(ctx context.Context) {
-	for sleep(ctx, patience/4) {
+	for {
+		if w.board.waiting() == 0 {
+			// Thousands of idle workers may share a machine: none of them looks in vain.
+			select {
+			case <-w.relieveSoon:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		if !sleep(ctx, patience/4) {
+			return
+		}
 		w.board.relieve(patience)
 	}
 }

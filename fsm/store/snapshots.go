@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -289,8 +290,8 @@ func (k *sink) receive() {
 	k.content, k.received = w, make(chan received, 1)
 	go func() {
 		path, meta, err := Receive(k.store.dir, r)
-		// Whoever writes more waits for nobody.
-		_ = r.CloseWithError(errors.Join(errors.New("no more of the state is taken"), err))
+		// Nobody reads what may still be written.
+		_ = r.CloseWithError(cmp.Or(err, errors.New("more has come than the whole state")))
 		k.received <- received{path, meta.GetAppliedIndex(), err}
 	}()
 }
