@@ -35,8 +35,16 @@ type Disk struct {
 	mu     sync.Mutex
 	random *rand.Rand
 	files  map[uint64]*file
+	// seen is files as the kernel knows them, by inode.
+	seen   map[uint64]version
 	names  []nameChange
 	buried int
+}
+
+// version tells whether a file was changed from below since.
+type version struct {
+	size    int64
+	changed time.Time
 }
 
 // file is what is not synced of a file.
@@ -67,7 +75,7 @@ type nameChange struct {
 func Mount(folder, mount string, seed uint64) (*Disk, error) {
 	d := &Disk{
 		Mount: mount, Folder: folder, grave: folder + ".removed",
-		random: rand.New(rand.NewPCG(seed, 2)), files: map[uint64]*file{},
+		random: rand.New(rand.NewPCG(seed, 2)), files: map[uint64]*file{}, seen: map[uint64]version{},
 	}
 	for _, dir := range []string{folder, mount, d.grave} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -80,7 +88,7 @@ func Mount(folder, mount string, seed uint64) (*Disk, error) {
 	never := time.Duration(0)
 	server, err := fs.Mount(mount, top, &fs.Options{
 		AttrTimeout: &never, EntryTimeout: &never,
-		MountOptions: fuse.MountOptions{DirectMount: true, FsName: "chaos", Name: "chaos"},
+		MountOptions: fuse.MountOptions{DirectMount: true, FsName: "chaos", Name: "chaos", ExplicitDataCacheControl: true},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("mount a disk at %s: %w", mount, err)
@@ -149,6 +157,7 @@ func (d *Disk) PowerLoss(torn bool) (lost int64, err error) {
 		lost++
 	}
 	d.names = nil
+	clear(d.seen)
 	return lost, errors.Join(errs...)
 }
 

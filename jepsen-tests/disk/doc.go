@@ -22,6 +22,9 @@
 // on ext4. Renames and removals are durable when their folder is synced. New folders are
 // durable at once. A write that was synced is never lost: this disk does not lie.
 //
+// What a process has mapped shows what was written, as on any disk: the kernel is told to
+// keep what it knows of a file until it is changed from below (handle.opened).
+//
 // # Trade-offs
 //
 // Nothing is ever synced for real: it is processes that lose their power here, not this

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -62,7 +63,34 @@ func (h *handle) Write(_ context.Context, data []byte, offset int64) (uint32, sy
 		return 0, fs.ToErrno(err)
 	}
 	n, err := h.below.WriteAt(data, offset)
-	return uint32(n), fs.ToErrno(err)
+	return uint32(n), fs.ToErrno(cmp.Or(err, h.see()))
+}
+
+// see notes that the kernel knows the file as it is now, with the lock held.
+func (h *handle) see() error {
+	info, err := h.below.Stat()
+	if err == nil {
+		h.disk.seen[h.inode] = version{info.Size(), info.ModTime()}
+	}
+	return err
+}
+
+// opened is the flags of an answer to open. The kernel forgets what it has of a file at each
+// open, unless it is told to keep it. It must not while others have the file open: where it
+// forgets a page that is being written, and reads it again before the write has come here, it
+// shows the old page for good to who has mapped the file. What was done to the file from
+// below, while nobody had it open, it must see.
+func (h *handle) opened() (flags uint32, err error) {
+	h.disk.mu.Lock()
+	defer h.disk.mu.Unlock()
+	before, known := h.disk.seen[h.inode]
+	if err := h.see(); err != nil {
+		return 0, err
+	}
+	if known && before == h.disk.seen[h.inode] {
+		flags = fuse.FOPEN_KEEP_CACHE
+	}
+	return flags, nil
 }
 
 // hole says whether any of a range has no space on the disk yet. Files can be longer than
@@ -98,7 +126,7 @@ func (h *handle) resize(to int64) syscall.Errno {
 	if err := h.keep(to, max(0, size-to), size); err != nil {
 		return fs.ToErrno(err)
 	}
-	return fs.ToErrno(h.below.Truncate(to))
+	return fs.ToErrno(cmp.Or(h.below.Truncate(to), h.see()))
 }
 
 func (h *handle) size() (int64, error) {

@@ -63,7 +63,12 @@ func (n *node) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, sys
 			return nil, 0, errno
 		}
 	}
-	return h, 0, 0
+	opened, err := h.opened()
+	if err != nil {
+		below.Close()
+		return nil, 0, fs.ToErrno(err)
+	}
+	return h, opened, 0
 }
 
 // Create implements fs.NodeCreater.
@@ -92,7 +97,13 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 		n.disk.made(path, inode(path))
 		n.disk.mu.Unlock()
 	}
-	return child, n.handle(below, path), fuseFlags, 0
+	h := n.handle(below, path)
+	opened, err := h.opened()
+	if err != nil {
+		below.Close()
+		return nil, nil, 0, fs.ToErrno(err)
+	}
+	return child, h, fuseFlags | opened, 0
 }
 
 // Unlink implements fs.NodeUnlinker.
