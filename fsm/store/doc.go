@@ -42,5 +42,7 @@
 //
 // A snapshot is metadata only (snapshots.go): index, term and configuration, and the
 // promise that state.db has reached them. When a follower needs one, the live file
-// is streamed in one read transaction, at whatever later index it has by then.
+// is streamed in one read transaction, at whatever later index it has by then. The
+// follower writes what comes as the file that it will be, checks it, and renames it into
+// the place of its own.
 package store
