@@ -20,8 +20,9 @@
 // A worker that holds only as many tasks as it has slots idles for a round trip and
 // a commit after each. So it may hold more: about as much as it works off in the next
 // 200 ms, by the run times it reports, or the others where it has reported none yet; nothing
-// for exclusive tasks, and nothing before anything is known. That bound is what decides throughput with short tasks, and it
-// vanishes with long ones, which would only wait in the wrong place. What it gets at once is
+// for exclusive tasks, and nothing before anything is known. That bound is what decides
+// throughput with short tasks, and it vanishes with long ones, which would only wait in the
+// wrong place. What it gets at once is
 // a share of what there is, and a millisecond of work at least where the tasks of a job are
 // known to be short (runs.go): each share costs a message and a report. While nobody knows,
 // a few hundred workers try the job first.
