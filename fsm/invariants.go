@@ -19,6 +19,7 @@ func (m *Machine) CheckInvariants() []string {
 	for _, id := range sortedKeys(m.sessions) {
 		c.session(m.sessions[id])
 	}
+	c.sharing()
 	if m.jobOrder.Len() != len(m.jobs) {
 		c.failf("%d jobs in order, %d jobs", m.jobOrder.Len(), len(m.jobs))
 	}
@@ -170,6 +171,26 @@ func (c *checker) specs() {
 	}
 	if c.m.classOrder.Len() != len(c.m.classes) || len(specs) != len(c.m.classes) {
 		c.failf("%d classes in order, %d classes, %d of specs", c.m.classOrder.Len(), len(c.m.classes), len(specs))
+	}
+}
+
+// sharing checks what is derived from the sessions.
+func (c *checker) sharing() {
+	m := c.m
+	if m.sessionOrder.Len() != len(m.sessions) {
+		c.failf("%d sessions in order, %d sessions", m.sessionOrder.Len(), len(m.sessions))
+	}
+	share := map[*abilities]int{}
+	for _, s := range m.sessions {
+		share[s.able]++
+	}
+	if len(share) != len(m.abilities) {
+		c.failf("%d abilities, sessions have %d", len(m.abilities), len(share))
+	}
+	for key, a := range m.abilities {
+		if share[a] != a.sessions {
+			c.failf("%q is shared by %d sessions, counts %d", key, share[a], a.sessions)
+		}
 	}
 }
 

@@ -32,8 +32,7 @@ func (m *Machine) Load(meta *logpb.Meta, sessions []*logpb.Session, jobs func(yi
 	m.jobsSum, m.sessionsSum, m.keysSum = meta.JobsSum, meta.SessionsSum, meta.KeysSum
 	sum := uint64(0)
 	for _, pb := range sessions {
-		s := newSession(pb)
-		m.sessions[pb.Id], m.byWorker[pb.Worker] = s, s
+		m.addSession(pb)
 		sum += sessionHash(pb)
 	}
 	if sum != meta.SessionsSum {

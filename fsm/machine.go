@@ -113,6 +113,8 @@ type Machine struct {
 	jobs            map[uint64]*job
 	jobOrder        btree.Map[uint64, *job]
 	sessions        map[uint64]*session
+	sessionOrder    btree.Map[uint64, *session]
+	abilities       map[string]*abilities
 	byWorker        map[string]*session
 	keys            map[string]*keyEntry
 	collected       map[uint64]struct{}
@@ -148,6 +150,7 @@ func New(history History, watchers *Watchers) *Machine {
 		nextJob:  1, nextToken: 1, nextSession: 1,
 		jobs:          map[uint64]*job{},
 		sessions:      map[uint64]*session{},
+		abilities:     map[string]*abilities{},
 		byWorker:      map[string]*session{},
 		keys:          map[string]*keyEntry{},
 		collected:     map[uint64]struct{}{},

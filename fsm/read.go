@@ -273,10 +273,6 @@ func sortedKeys[K cmp.Ordered, V any](set map[K]V) []K {
 	return out
 }
 
-func sortSessions(s []Session) {
-	slices.SortFunc(s, func(a, b Session) int { return cmp.Compare(a.Id, b.Id) })
-}
-
 func splitKeyID(id string) (queue, key string) {
 	queue, key, _ = strings.Cut(id, "\x00")
 	return queue, key

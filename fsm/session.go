@@ -23,9 +23,7 @@ type session struct {
 	lastAt pageRef
 	last   *uint32
 
-	handlers map[string]struct{}
-	queues   map[string]struct{}
-	labels   map[string]string
+	able *abilities
 }
 
 // pageRef names a page of a job.
@@ -34,18 +32,22 @@ type pageRef struct {
 	page uint32
 }
 
-func newSession(pb *logpb.Session) *session {
-	s := &session{pb: pb, held: map[pageRef]*uint32{}, handlers: map[string]struct{}{}, queues: map[string]struct{}{}, labels: map[string]string{}}
-	for _, h := range pb.Handlers {
-		s.handlers[h] = struct{}{}
-	}
-	for _, q := range pb.Queues {
-		s.queues[q] = struct{}{}
-	}
-	for _, l := range pb.Labels {
-		s.labels[l.Key] = l.Value
-	}
+// addSession puts in a session that is open now.
+func (m *Machine) addSession(pb *logpb.Session) *session {
+	s := &session{pb: pb, held: map[pageRef]*uint32{}, able: m.abilitiesOf(pb)}
+	m.sessions[pb.Id], m.byWorker[pb.Worker] = s, s
+	m.sessionOrder.Set(pb.Id, s)
 	return s
+}
+
+// removeSession takes one out that is over.
+func (m *Machine) removeSession(s *session) {
+	delete(m.sessions, s.pb.Id)
+	m.sessionOrder.Delete(s.pb.Id)
+	m.shareLess(s.able)
+	if m.byWorker[s.pb.Worker] == s {
+		delete(m.byWorker, s.pb.Worker)
+	}
 }
 
 // name is how results name the worker.
@@ -105,28 +107,6 @@ func (s *session) capacity(exclusive bool) uint32 {
 	return s.pb.Slots + task.MaxOutstanding
 }
 
-// accepts says whether the worker can run tasks of a spec.
-func (s *session) accepts(spec *task.Spec) bool {
-	if spec.Handler == "" {
-		if !s.pb.Commands {
-			return false
-		}
-	} else if _, ok := s.handlers[spec.Handler]; !ok {
-		return false
-	}
-	if len(s.queues) > 0 {
-		if _, ok := s.queues[spec.Queue]; !ok {
-			return false
-		}
-	}
-	for _, p := range spec.Require {
-		if v, ok := s.labels[p.Key]; !ok || v != p.Value {
-			return false
-		}
-	}
-	return true
-}
-
 // openSession registers a worker: first its reports are applied, then what it still
 // holds is moved to the new session, the rest of the old one goes back in line, and
 // the old session ends.
@@ -152,15 +132,13 @@ func (m *Machine) openSession(o *logpb.OpenSession, r *Result) {
 	fresh := proto.CloneOf(pb)
 	fresh.Id, fresh.OpenedNs = m.nextSession, m.clock
 	m.nextSession++
-	s := newSession(fresh)
-	m.sessions[fresh.Id] = s
+	s := m.addSession(fresh)
 	if old != nil {
 		m.move(old, s, o.Held)
 		// What it held and holds no more was lost with its process: a task that kills
 		// its agent must not do so for ever.
 		m.endSession(old, true)
 	}
-	m.byWorker[fresh.Worker] = s
 	m.sessionsSum += sessionHash(fresh)
 	m.dirtySessions[fresh.Id] = struct{}{}
 	m.wake = true
@@ -213,10 +191,7 @@ func (m *Machine) endSession(s *session, lost bool) {
 		m.takeBack(m.jobs[refs[0].job], s, refs[:n], lost)
 		refs = refs[n:]
 	}
-	delete(m.sessions, s.pb.Id)
-	if m.byWorker[s.pb.Worker] == s {
-		delete(m.byWorker, s.pb.Worker)
-	}
+	m.removeSession(s)
 	m.sessionsSum -= sessionHash(s.pb)
 	m.dirtySessions[s.pb.Id] = struct{}{}
 	m.wake = true

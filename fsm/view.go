@@ -52,10 +52,10 @@ type Range struct{ First, Count uint32 }
 // SessionView is a worker that can be given tasks.
 type SessionView struct {
 	ID       uint64
-	Worker   string
 	Slots    uint32
 	Assigned uint32
-	// Accepts, by place in View.Classes, says whether it can run the class.
+	// Accepts, by place in View.Classes, says whether it can run the class. Sessions that are
+	// alike share it.
 	Accepts []bool
 }
 
@@ -95,16 +95,20 @@ func (m *Machine) viewSessions(v *View) {
 		specs[i] = &task.Spec{Queue: c.Queue, Handler: c.Handler, Require: c.Require}
 	}
 	v.Sessions = make([]SessionView, 0, len(m.sessions))
-	accepts := make([]bool, len(m.sessions)*len(specs))
-	for _, id := range sortedKeys(m.sessions) {
-		s := m.sessions[id]
-		var own []bool
-		own, accepts = accepts[:len(specs):len(specs)], accepts[len(specs):]
-		for i, spec := range specs {
-			own[i] = s.accepts(spec)
+	accepts := make(map[*abilities][]bool, len(m.abilities))
+	var able *abilities // of the session before: most are like their neighbours
+	var own []bool
+	m.sessionOrder.Scan(func(id uint64, s *session) bool {
+		if s.able != able {
+			able = s.able
+			if own = accepts[able]; own == nil {
+				own = able.acceptEach(specs)
+				accepts[able] = own
+			}
 		}
-		v.Sessions = append(v.Sessions, SessionView{ID: id, Worker: s.pb.Worker, Slots: s.pb.Slots, Assigned: s.assigned, Accepts: own})
-	}
+		v.Sessions = append(v.Sessions, SessionView{ID: id, Slots: s.pb.Slots, Assigned: s.assigned, Accepts: own})
+		return true
+	})
 }
 
 func (c *class) view() (v ClassView, tasks int) {
@@ -153,7 +157,7 @@ func (m *Machine) Candidates(spec *task.Spec, limit int, f func(id uint64, slots
 		if limit == 0 {
 			break
 		}
-		if s.accepts(spec) {
+		if s.able.accept(spec) {
 			f(id, s.pb.Slots, s.assigned)
 			limit--
 		}
@@ -172,10 +176,10 @@ func (m *Machine) Sessions() []Session {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	out := make([]Session, 0, len(m.sessions))
-	for _, s := range m.sessions {
+	m.sessionOrder.Scan(func(_ uint64, s *session) bool {
 		out = append(out, Session{s.pb, s.assigned})
-	}
-	sortSessions(out)
+		return true
+	})
 	return out
 }
 

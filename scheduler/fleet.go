@@ -148,14 +148,18 @@ func (f *Fleet) Beat(session uint64, stream Stream, running []Running) (ok bool)
 // ahead is how much work a worker may hold beyond what it runs.
 const ahead = 200 * time.Millisecond
 
-// Extra returns, by connected session, how many tasks it may hold beyond its slots.
-func (f *Fleet) Extra(sessions []fsm.SessionView) map[uint64]uint32 {
+// Away is what Extra says of a session that is not connected.
+const Away = -1
+
+// Extra returns how many tasks each of sessions may hold beyond its slots, or Away.
+func (f *Fleet) Extra(sessions []fsm.SessionView) []int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := make(map[uint64]uint32, len(sessions))
-	for _, s := range sessions {
-		if m := f.members[s.ID]; m != nil && m.stream != nil {
-			out[s.ID] = f.extra(m, s.Slots)
+	out := make([]int64, len(sessions))
+	for i := range sessions {
+		out[i] = Away
+		if m := f.members[sessions[i].ID]; m != nil && m.stream != nil {
+			out[i] = int64(f.extra(m, sessions[i].Slots))
 		}
 	}
 	return out

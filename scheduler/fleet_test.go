@@ -120,24 +120,24 @@ func TestExtraFollowsRunTimes(t *testing.T) {
 	f := scheduler.NewFleet(lease)
 	f.Begin(nil)
 	require.True(t, f.Attach(1, &fakeStream{}))
-	require.Equal(t, map[uint64]uint32{1: 0}, f.Extra(views), "nothing is known, and worker 2 is not there")
+	require.Equal(t, []int64{0, scheduler.Away}, f.Extra(views), "nothing is known, and worker 2 is not there")
 	f.Ran(1, scheduler.Run{Job: 7, Count: 1000, Total: time.Millisecond})
-	require.EqualValues(t, task.MaxOutstanding, f.Extra(views)[1], "no-ops")
+	require.EqualValues(t, task.MaxOutstanding, f.Extra(views)[0], "no-ops")
 	for range 20 {
 		f.Ran(1, scheduler.Run{Job: 7, Count: 10, Total: 100 * time.Millisecond})
 	}
-	require.EqualValues(t, 80, f.Extra(views)[1], "10 ms each: twenty rounds of four slots")
+	require.EqualValues(t, 80, f.Extra(views)[0], "10 ms each: twenty rounds of four slots")
 	f.Ran(1, scheduler.Run{Job: 7, Count: 1, Total: time.Minute})
-	require.Zero(t, f.Extra(views)[1], "one long task is enough to stop queueing behind it")
+	require.Zero(t, f.Extra(views)[0], "one long task is enough to stop queueing behind it")
 	for range 100 {
 		f.Ran(1, scheduler.Run{Job: 7, Count: 10, Total: 100 * time.Millisecond})
 	}
 	require.True(t, f.Attach(2, &fakeStream{}))
-	require.InDelta(t, 80, f.Extra(views)[2], 4, "a new worker is taken for one like the others")
+	require.InDelta(t, 80, f.Extra(views)[1], 4, "a new worker is taken for one like the others")
 	f.End()
 	f.Begin(nil)
 	require.True(t, f.Attach(2, &fakeStream{}))
-	require.Zero(t, f.Extra(views)[2], "a new leader knows nothing")
+	require.Zero(t, f.Extra(views)[1], "a new leader knows nothing")
 }
 
 // The run time of a job is known where it has many tasks, and of a bounded number of jobs.

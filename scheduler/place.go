@@ -57,9 +57,10 @@ func (f *Fleet) Place(m *fsm.Machine, spec *task.Spec, count uint32) (assigns []
 		first := int(f.placed % uint64(n))
 		open = append(open[first:], open[:first]...)
 	}
+	among := &candidates{workers: open}
 	taken := map[*Member]uint32{}
 	for i := uint32(0); i < count; i++ {
-		w := policyOf(spec.Policy)(open, spec.Exclusive(), uint64(i), f.placed)
+		w := policyOf(spec.Policy)(among, spec.Exclusive(), uint64(i), f.placed)
 		if w == nil {
 			break
 		}

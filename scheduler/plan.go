@@ -27,9 +27,9 @@ const (
 // Input is all that a plan depends on.
 type Input struct {
 	View *fsm.View
-	// Extra is, by session, how many tasks a connected worker may hold beyond its
-	// slots. A worker that is not in it gets nothing.
-	Extra map[uint64]uint32
+	// Extra is, by place in View.Sessions, how many tasks a connected worker may hold beyond
+	// its slots; Away: it is not connected, and gets nothing.
+	Extra []int64
 	// Runs is, by job, how long its tasks take, where that is known.
 	Runs map[uint64]time.Duration
 	// Seed varies what policy random does from plan to plan.
@@ -40,15 +40,15 @@ type Input struct {
 // gives the same plan, whatever the order of sessions and maps.
 func Plan(in Input) []*logpb.Assign {
 	p := &planner{in: in, workers: make([]worker, 0, len(in.View.Sessions))}
-	for _, s := range in.View.Sessions {
-		if extra, connected := in.Extra[s.ID]; connected {
-			p.workers = append(p.workers, worker{id: s.ID, slots: s.Slots, load: s.Assigned, limit: s.Slots + extra, accepts: s.Accepts})
+	for i := range in.View.Sessions {
+		if s, extra := &in.View.Sessions[i], in.Extra[i]; extra != Away {
+			p.workers = append(p.workers, worker{id: s.ID, slots: s.Slots, load: s.Assigned, limit: s.Slots + uint32(extra), accepts: s.Accepts})
 		}
 	}
 	slices.SortFunc(p.workers, func(a, b worker) int { return cmp.Compare(a.id, b.id) })
 	queues := make([]*classQueue, 0, len(in.View.Classes))
 	for i := range in.View.Classes {
-		if q := p.newQueue(i); len(q.workers) > 0 {
+		if q := p.newQueue(i); len(q.among.workers) > 0 {
 			queues = append(queues, q)
 		}
 	}
@@ -88,32 +88,33 @@ func (w *worker) room(exclusive bool) uint32 {
 
 // classQueue is a class on its way through a plan.
 type classQueue struct {
-	jobs    []fsm.JobView
-	workers []*worker
-	ready   uint32 // tasks not yet given
-	chunk   uint32
+	jobs  []fsm.JobView
+	among candidates
+	chunk uint32
 	// unknown is how often the first job was given while nobody knew how long its tasks take.
 	unknown int
 }
 
 func (p *planner) newQueue(class int) *classQueue {
 	q := &classQueue{jobs: slices.Clone(p.in.View.Classes[class].Jobs)}
-	room := uint32(0)
+	ready, room := uint32(0), uint32(0)
+	workers := make([]*worker, 0, len(p.workers))
 	for i := range p.workers {
 		if w := &p.workers[i]; w.accepts[class] && w.room(false) > 0 {
-			q.workers = append(q.workers, w)
+			workers = append(workers, w)
 			room += w.room(false)
 		}
 	}
 	for i := range q.jobs {
-		q.ready += q.jobs[i].Budget
+		ready += q.jobs[i].Budget
 	}
-	if len(q.workers) > 0 {
+	q.among.workers = workers
+	if len(workers) > 0 {
 		// Several chunks for each worker even them out; few tasks go one by one. Where a plan
 		// has no room for all workers, the next ones serve the rest: thousands of workers
 		// with a few tasks each would cost a message for a few tasks.
 		const rounds = 4
-		q.chunk = min(max(1, min(q.ready, room)/uint32(len(q.workers)*rounds)), maxChunk)
+		q.chunk = min(max(1, min(ready, room)/uint32(len(workers)*rounds)), maxChunk)
 	}
 	return q
 }
@@ -130,7 +131,7 @@ func (p *planner) step(q *classQueue) bool {
 		if q.unknown >= maxUnknown {
 			return false // what is behind it must not overtake it
 		}
-		w := policyOf(j.Policy)(q.workers, j.Exclusive, p.in.Seed, uint64(len(p.assigns)))
+		w := policyOf(j.Policy)(&q.among, j.Exclusive, p.in.Seed, uint64(len(p.assigns)))
 		if w == nil {
 			if !j.Exclusive {
 				return false // nobody has room

@@ -43,7 +43,7 @@ func anyInput(t *rapid.T) scheduler.Input {
 		}
 		v.Classes = append(v.Classes, c)
 	}
-	in := scheduler.Input{View: v, Extra: map[uint64]uint32{}, Runs: map[uint64]time.Duration{}, Seed: rapid.Uint64().Draw(t, "seed")}
+	in := scheduler.Input{View: v, Runs: map[uint64]time.Duration{}, Seed: rapid.Uint64().Draw(t, "seed")}
 	for job := uint64(1); job < id; job++ {
 		if rapid.Bool().Draw(t, "known") {
 			in.Runs[job] = time.Duration(rapid.Int64Range(1, int64(time.Second)).Draw(t, "run"))
@@ -56,9 +56,11 @@ func anyInput(t *rapid.T) scheduler.Input {
 			s.Accepts[k] = rapid.Bool().Draw(t, "accepts")
 		}
 		v.Sessions = append(v.Sessions, s)
+		extra := int64(scheduler.Away)
 		if rapid.IntRange(0, 4).Draw(t, "connected") > 0 {
-			in.Extra[s.ID] = rapid.Uint32Range(0, 100).Draw(t, "extra")
+			extra = rapid.Int64Range(0, 100).Draw(t, "extra")
 		}
+		in.Extra = append(in.Extra, extra)
 	}
 	return in
 }
@@ -77,9 +79,9 @@ func TestPlanKeepsLimits(t *testing.T) {
 				jobs[j.ID], class[j.ID] = j, c
 			}
 		}
-		sessions := map[uint64]fsm.SessionView{}
-		for _, s := range in.View.Sessions {
-			sessions[s.ID] = s
+		sessions, extras := map[uint64]fsm.SessionView{}, map[uint64]int64{}
+		for i, s := range in.View.Sessions {
+			sessions[s.ID], extras[s.ID] = s, in.Extra[i]
 		}
 		given := map[uint64]uint32{}
 		load := map[uint64]uint32{}
@@ -87,12 +89,12 @@ func TestPlanKeepsLimits(t *testing.T) {
 		for _, a := range plan {
 			require.Positive(t, a.Count)
 			j, s := jobs[a.Job], sessions[a.Session]
-			extra, connected := in.Extra[a.Session]
-			require.True(t, connected, "a grant to a worker without a stream")
+			extra := extras[a.Session]
+			require.NotEqualValues(t, scheduler.Away, extra, "a grant to a worker without a stream")
 			require.True(t, s.Accepts[class[a.Job]], "a grant to a worker that cannot run it")
 			given[a.Job] += a.Count
 			load[a.Session] += a.Count
-			limit := s.Slots + extra
+			limit := s.Slots + uint32(extra)
 			if j.Exclusive {
 				limit = s.Slots
 			}
@@ -124,10 +126,9 @@ func TestPlanLeavesNobodyIdle(t *testing.T) {
 				if j.Exclusive || given[j.ID] == j.Budget {
 					continue
 				}
-				for _, s := range in.View.Sessions {
-					extra, connected := in.Extra[s.ID]
-					if connected && s.Accepts[c] {
-						require.GreaterOrEqual(t, s.Assigned+load[s.ID], s.Slots+extra, "worker %d idles while job %d waits", s.ID, j.ID)
+				for i, s := range in.View.Sessions {
+					if extra := in.Extra[i]; extra != scheduler.Away && s.Accepts[c] {
+						require.GreaterOrEqual(t, s.Assigned+load[s.ID], s.Slots+uint32(extra), "worker %d idles while job %d waits", s.ID, j.ID)
 					}
 				}
 			}
@@ -144,6 +145,7 @@ func TestPlanIsPure(t *testing.T) {
 		first := scheduler.Plan(in)
 		rand.Shuffle(len(in.View.Sessions), func(i, j int) {
 			in.View.Sessions[i], in.View.Sessions[j] = in.View.Sessions[j], in.View.Sessions[i]
+			in.Extra[i], in.Extra[j] = in.Extra[j], in.Extra[i]
 		})
 		second := scheduler.Plan(in)
 		require.Equal(t, len(first), len(second))
@@ -162,12 +164,12 @@ func loadOf(plan []*logpb.Assign) map[uint64]uint32 {
 }
 
 func arrayInput(tasks uint32, policy task.Policy, slots ...uint32) scheduler.Input {
-	in := scheduler.Input{Extra: map[uint64]uint32{}, Seed: 7, View: &fsm.View{Classes: []fsm.ClassView{{
+	in := scheduler.Input{Seed: 7, View: &fsm.View{Classes: []fsm.ClassView{{
 		Jobs: []fsm.JobView{{ID: 1, Policy: policy, Budget: tasks, Ranges: []fsm.Range{{First: 0, Count: tasks}}}},
 	}}}}
 	for i, n := range slots {
 		in.View.Sessions = append(in.View.Sessions, fsm.SessionView{ID: uint64(i + 1), Slots: n, Accepts: []bool{true}})
-		in.Extra[uint64(i+1)] = 0
+		in.Extra = append(in.Extra, 0)
 	}
 	return in
 }
@@ -211,8 +213,8 @@ func TestAMessageIsWorthItsWork(t *testing.T) {
 	slots := slices.Repeat([]uint32{4}, 2000)
 	messages := func(run time.Duration) int { // of one plan
 		in := arrayInput(300_000, task.LeastLoaded, slots...)
-		for id := range in.Extra {
-			in.Extra[id] = task.MaxOutstanding
+		for i := range in.Extra {
+			in.Extra[i] = task.MaxOutstanding
 		}
 		in.Runs = map[uint64]time.Duration{in.View.Classes[0].Jobs[0].ID: run}
 		return len(loadOf(scheduler.Plan(in)))
@@ -247,15 +249,4 @@ func TestAFewTryAJobFirst(t *testing.T) {
 		class.Jobs = append(class.Jobs, fsm.JobView{ID: id, Budget: 1, Ranges: []fsm.Range{{First: 0, Count: 1}}})
 	}
 	require.Len(t, scheduler.Plan(in), 1000)
-}
-
-func BenchmarkPlan(b *testing.B) {
-	slots := make([]uint32, 100)
-	for i := range slots {
-		slots[i] = 64
-	}
-	in := arrayInput(4096, task.LeastLoaded, slots...)
-	for b.Loop() {
-		scheduler.Plan(in)
-	}
 }

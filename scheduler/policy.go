@@ -1,10 +1,24 @@
 package scheduler
 
-import "github.com/rota-scheduler/rota/task"
+import (
+	"slices"
+
+	"github.com/rota-scheduler/rota/task"
+)
+
+// candidates is workers that can run a class, and has what policies need to choose among
+// thousands of them. While it is in use, the load of workers only grows.
+type candidates struct {
+	workers []*worker
+	// byLoad is a heap of those with room, by load as it was when each was put in place.
+	byLoad []loaded
+	// open is those with room; the second, those with room for exclusive tasks.
+	open [2][]*worker
+}
 
 // policy picks, among workers that can run a class, the one for its next chunk, or nil
 // where none has room. It must depend on its arguments only.
-type policy func(workers []*worker, exclusive bool, seed, turn uint64) *worker
+type policy func(c *candidates, exclusive bool, seed, turn uint64) *worker
 
 var policies = map[task.Policy]policy{
 	task.LeastLoaded: leastLoaded,
@@ -18,43 +32,91 @@ func policyOf(p task.Policy) policy {
 	return leastLoaded
 }
 
+// loaded is a worker, its place in the list, and the load that it is in line with.
+type loaded struct {
+	w    *worker
+	at   int
+	load uint32
+}
+
+// before says whether a lower share of its slots was taken, or as much and it is listed first.
+func (a loaded) before(b loaded) bool {
+	// a.load/a.slots < b.load/b.slots, without division.
+	x, y := uint64(a.load)*uint64(b.w.slots), uint64(b.load)*uint64(a.w.slots)
+	return x < y || x == y && a.at < b.at
+}
+
 // leastLoaded picks the worker with the lowest share of its slots taken, the first of
 // several.
-func leastLoaded(workers []*worker, exclusive bool, _, _ uint64) *worker {
-	var best *worker
-	for _, w := range workers {
-		if w.room(exclusive) == 0 {
-			continue
+func leastLoaded(c *candidates, exclusive bool, _, _ uint64) *worker {
+	if c.byLoad == nil {
+		c.byLoad = make([]loaded, len(c.workers))
+		for i, w := range c.workers {
+			c.byLoad[i] = loaded{w, i, w.load}
 		}
-		// a.load/a.slots < b.load/b.slots, without division.
-		if best == nil || uint64(w.load)*uint64(best.slots) < uint64(best.load)*uint64(w.slots) {
-			best = w
+		for i := len(c.byLoad)/2 - 1; i >= 0; i-- {
+			c.sink(i)
 		}
 	}
-	return best
+	for len(c.byLoad) > 0 {
+		first := &c.byLoad[0]
+		switch {
+		case first.w.room(false) == 0:
+			last := len(c.byLoad) - 1
+			*first = c.byLoad[last]
+			c.byLoad = c.byLoad[:last]
+			c.sink(0)
+		case first.load != first.w.load:
+			// It was given tasks since. The others have at least the load that they are in line
+			// with, so the first that has no more is the least loaded of all.
+			first.load = first.w.load
+			c.sink(0)
+		case exclusive && first.w.room(true) == 0:
+			return nil // all its slots are taken, and so are everybody's
+		default:
+			return first.w
+		}
+	}
+	return nil
+}
+
+// sink moves the element at i of the heap down to its place.
+func (c *candidates) sink(i int) {
+	h := c.byLoad
+	for {
+		least := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(h); child++ {
+			if h[child].before(h[least]) {
+				least = child
+			}
+		}
+		if least == i {
+			return
+		}
+		h[i], h[least] = h[least], h[i]
+		i = least
+	}
 }
 
 // random picks any worker with room, each with the same chance. It is simple, and may
 // be uneven.
-func random(workers []*worker, exclusive bool, seed, turn uint64) *worker {
-	open := 0
-	for _, w := range workers {
-		if w.room(exclusive) > 0 {
-			open++
-		}
+func random(c *candidates, exclusive bool, seed, turn uint64) *worker {
+	open := &c.open[0]
+	if exclusive {
+		open = &c.open[1]
 	}
-	if open == 0 {
-		return nil
+	if *open == nil {
+		*open = slices.Clone(c.workers)
 	}
-	pick := int(task.Mix(seed, turn) % uint64(open))
-	for _, w := range workers {
-		if w.room(exclusive) == 0 {
-			continue
-		}
-		if pick == 0 {
+	// One that has no room is not asked again. To draw anew leaves the others the same chance.
+	for draw := uint64(0); len(*open) > 0; draw++ {
+		i := int(task.Mix(seed, turn, draw) % uint64(len(*open)))
+		if w := (*open)[i]; w.room(exclusive) > 0 {
 			return w
 		}
-		pick--
+		last := len(*open) - 1
+		(*open)[i] = (*open)[last]
+		*open = (*open)[:last]
 	}
 	return nil
 }

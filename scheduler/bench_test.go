@@ -1,0 +1,63 @@
+package scheduler
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+type nowhere struct{}
+
+func (nowhere) Grant(fsm.Grant)            {}
+func (nowhere) Stop(uint64, uint32, int64) {}
+func (nowhere) End(bool)                   {}
+
+// BenchmarkPlan plans for a job of the largest size and so many workers with four slots each,
+// where its tasks are known to take so long; 0: nobody knows.
+func BenchmarkPlan(b *testing.B) {
+	for _, run := range []time.Duration{0, time.Microsecond, time.Minute} {
+		for _, workers := range []int{20, 2000} {
+			b.Run(fmt.Sprintf("run=%s/workers=%d", run, workers), func(b *testing.B) { benchmarkPlan(b, workers, run) })
+		}
+	}
+}
+
+func benchmarkPlan(b *testing.B, workers int, run time.Duration) {
+	m, f := fsm.New(noHistory{}, fsm.NewWatchers()), NewFleet(time.Minute)
+	f.Begin(nil)
+	index := uint64(0)
+	apply := func(op *logpb.Op) fsm.Result {
+		index++
+		data, err := fsm.EncodeEntry(int64(index), []*logpb.Op{op})
+		require.NoError(b, err)
+		r, err := m.Apply(index, 1, data)
+		require.NoError(b, err)
+		require.NoError(b, r[0].Err)
+		return r[0]
+	}
+	raw, err := fsm.EncodeSpec(&task.Spec{Handler: "noop"})
+	require.NoError(b, err)
+	job := apply(&logpb.Op{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: raw, Tasks: &logpb.Tasks{Count: task.MaxTasks}}}}).Job
+	for i := range workers {
+		s := apply(&logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: &logpb.OpenSession{Session: &logpb.Session{
+			Worker: fmt.Sprint(i), Nonce: []byte("1"), Slots: 4, Handlers: []string{"noop", "other"},
+		}}}}).Session
+		require.True(b, f.Attach(s, nowhere{}))
+		if run > 0 {
+			f.Ran(s, Run{Job: job, Count: minKnownRun, Total: minKnownRun * run})
+		}
+	}
+	var a Allocator
+	b.ReportAllocs()
+	for b.Loop() {
+		if op, _ := a.Plan(m, f, int64(index)); op == nil {
+			b.Fatal("nothing was planned")
+		}
+	}
+}
