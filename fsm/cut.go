@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
@@ -92,8 +93,9 @@ func (m *Machine) Cut() *Cut {
 		return nil
 	}
 	c := &Cut{Meta: m.meta(), Jobs: make([]JobCut, 0, len(m.dirtyJobs)), Deleted: m.deletedJobs, Bytes: m.dirtyBytes}
+	var scratch []byte
 	for _, j := range m.dirtyJobs {
-		c.Jobs = append(c.Jobs, j.cut())
+		c.Jobs = append(c.Jobs, j.cut(&scratch))
 	}
 	for _, id := range m.dirtyKeys {
 		c.Keys = append(c.Keys, cutKey(id, m.keys[id]))
@@ -132,7 +134,8 @@ func cutKey(id string, e *keyEntry) KeyCut {
 	return k
 }
 
-func (j *job) cut() JobCut {
+// cut is the job's part of a Cut. Pages are encoded in scratch, which may grow.
+func (j *job) cut(scratch *[]byte) JobCut {
 	c := JobCut{Record: j.toRecord(), Finished: j.final(), job: j, whole: j.isNew && j.final(), chunks: len(j.chunks), segs: len(j.segments)}
 	for _, ch := range j.chunks {
 		c.Chunks = append(c.Chunks, ChunkCut{ch.first, ch.count, ch.packed})
@@ -143,11 +146,14 @@ func (j *job) cut() JobCut {
 	for _, n := range j.dirtyPages {
 		p := j.pages[n]
 		p.dirty = false
-		slots := p.encode()
-		if slots != nil || p.stored {
-			c.Pages = append(c.Pages, PageCut{n, slots})
+		*scratch = p.encode((*scratch)[:0])
+		switch {
+		case len(*scratch) > 0:
+			c.Pages = append(c.Pages, PageCut{n, bytes.Clone(*scratch)})
+		case p.stored:
+			c.Pages = append(c.Pages, PageCut{n, nil})
 		}
-		p.stored = slots != nil
+		p.stored = len(*scratch) > 0
 	}
 	j.dirtyPages = j.dirtyPages[:0]
 	j.dirty, j.isNew = false, false
@@ -210,6 +216,12 @@ func (m *Machine) forget(j *job) {
 	delete(m.jobs, j.id)
 	m.jobOrder.Delete(j.id)
 	m.release(j.spec)
+	for n, p := range j.pages {
+		if p != nil && p != donePage {
+			j.pages[n] = donePage
+			p.recycle()
+		}
+	}
 }
 
 // retirePages lets go of pages whose outcomes are all on disk.
@@ -224,6 +236,7 @@ func (m *Machine) retirePages(j *job) {
 		}
 		if p.lastCursor() < written {
 			j.pages[n] = donePage
+			p.recycle()
 		}
 	}
 }
@@ -237,9 +250,8 @@ func (p *page) lastCursor() uint32 {
 	return last
 }
 
-// encode returns the slots that are touched and not final, or nil.
-func (p *page) encode() []byte {
-	var b []byte
+// encode appends the slots that are touched and not final.
+func (p *page) encode(b []byte) []byte {
 	for k := range p.slots {
 		s := &p.slots[k]
 		if s.state == 0 || s.state.Final() {

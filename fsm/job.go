@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
@@ -39,6 +40,26 @@ type page struct {
 	final int
 	// dirty: changed since the last cut. stored: live slots of it are on disk.
 	dirty, stored bool
+}
+
+// freshPages is pages of the full size that nobody has touched: a leader under load goes
+// through thousands a second.
+var freshPages = sync.Pool{New: func() any { return &page{slots: make([]slot, pageSize)} }}
+
+func newPage(slots int) *page {
+	if slots == pageSize {
+		return freshPages.Get().(*page)
+	}
+	return &page{slots: make([]slot, slots)}
+}
+
+// recycle makes a page that nothing refers to any more a fresh one.
+func (p *page) recycle() {
+	if len(p.slots) == pageSize {
+		clear(p.slots)
+		*p = page{slots: p.slots}
+		freshPages.Put(p)
+	}
 }
 
 // donePage stands for every page whose tasks are all final and on disk.
@@ -143,7 +164,7 @@ func (j *job) touchSlot(i uint32) *slot {
 	case p == donePage:
 		panic(fmt.Sprintf("fsm: job %d: task %d is touched but its page is done", j.id, i))
 	case p == nil:
-		p = &page{slots: make([]slot, want)}
+		p = newPage(want)
 		j.pages[n] = p
 	case len(p.slots) < want: // an open job has grown
 		p.slots = append(make([]slot, 0, want), p.slots...)[:want]

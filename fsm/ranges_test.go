@@ -73,7 +73,7 @@ func TestSlotsAreReadAsTheyWereWritten(t *testing.T) {
 				reason: task.Reason(rapid.Uint8().Draw(t, "reason")),
 			}
 		}
-		b := p.encode()
+		b := p.encode(nil)
 		got := &page{slots: make([]slot, len(p.slots))}
 		require.True(t, got.decode(b))
 		require.Equal(t, p, got)

@@ -152,14 +152,14 @@ const ahead = 200 * time.Millisecond
 const Away = -1
 
 // Extra returns how many tasks each of sessions may hold beyond its slots, or Away.
-func (f *Fleet) Extra(sessions []fsm.SessionView) []int64 {
+func (f *Fleet) Extra(sessions []fsm.SessionView) []int32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := make([]int64, len(sessions))
+	out := make([]int32, len(sessions))
 	for i := range sessions {
 		out[i] = Away
 		if m := f.members[sessions[i].ID]; m != nil && m.stream != nil {
-			out[i] = int64(f.extra(m, sessions[i].Slots))
+			out[i] = int32(f.extra(m, sessions[i].Slots))
 		}
 	}
 	return out

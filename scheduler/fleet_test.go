@@ -120,7 +120,7 @@ func TestExtraFollowsRunTimes(t *testing.T) {
 	f := scheduler.NewFleet(lease)
 	f.Begin(nil)
 	require.True(t, f.Attach(1, &fakeStream{}))
-	require.Equal(t, []int64{0, scheduler.Away}, f.Extra(views), "nothing is known, and worker 2 is not there")
+	require.Equal(t, []int32{0, scheduler.Away}, f.Extra(views), "nothing is known, and worker 2 is not there")
 	f.Ran(1, scheduler.Run{Job: 7, Count: 1000, Total: time.Millisecond})
 	require.EqualValues(t, task.MaxOutstanding, f.Extra(views)[0], "no-ops")
 	for range 20 {

@@ -34,21 +34,21 @@ func (f *Fleet) Place(m *fsm.Machine, spec *task.Spec, count uint32) (assigns []
 	}
 	var workers []worker
 	if !m.Candidates(spec, maxCandidates, func(id uint64, slots, assigned uint32) {
-		workers = append(workers, worker{id: id, slots: slots, load: assigned})
+		workers = append(workers, worker{SessionView: &fsm.SessionView{ID: id, Slots: slots}, load: assigned})
 	}) {
 		return nil, none
 	}
 	// They come in the order of a map. Which of several alike is taken must not depend on
 	// that, or no run of a simulation could be repeated.
-	slices.SortFunc(workers, func(a, b worker) int { return cmp.Compare(a.id, b.id) })
+	slices.SortFunc(workers, func(a, b worker) int { return cmp.Compare(a.ID, b.ID) })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	open := make([]*worker, 0, len(workers))
 	for i := range workers {
 		w := &workers[i]
-		if m := f.members[w.id]; m != nil && m.stream != nil {
+		if m := f.members[w.ID]; m != nil && m.stream != nil {
 			w.load += m.reserved
-			w.limit = w.slots + f.extra(m, w.slots)
+			w.limit = w.Slots + f.extra(m, w.Slots)
 			open = append(open, w)
 		}
 	}
@@ -66,14 +66,14 @@ func (f *Fleet) Place(m *fsm.Machine, spec *task.Spec, count uint32) (assigns []
 		}
 		w.load++
 		f.placed++
-		member := f.members[w.id]
+		member := f.members[w.ID]
 		member.reserved++
 		taken[member]++
-		if n := len(assigns); n > 0 && assigns[n-1].Session == w.id {
+		if n := len(assigns); n > 0 && assigns[n-1].Session == w.ID {
 			assigns[n-1].Count++
 			continue
 		}
-		assigns = append(assigns, &logpb.Assign{First: i, Count: 1, Session: w.id})
+		assigns = append(assigns, &logpb.Assign{First: i, Count: 1, Session: w.ID})
 	}
 	return assigns, func() {
 		f.mu.Lock()

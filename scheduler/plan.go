@@ -29,7 +29,7 @@ type Input struct {
 	View *fsm.View
 	// Extra is, by place in View.Sessions, how many tasks a connected worker may hold beyond
 	// its slots; Away: it is not connected, and gets nothing.
-	Extra []int64
+	Extra []int32
 	// Runs is, by job, how long its tasks take, where that is known.
 	Runs map[uint64]time.Duration
 	// Seed varies what policy random does from plan to plan.
@@ -42,10 +42,10 @@ func Plan(in Input) []*logpb.Assign {
 	p := &planner{in: in, workers: make([]worker, 0, len(in.View.Sessions))}
 	for i := range in.View.Sessions {
 		if s, extra := &in.View.Sessions[i], in.Extra[i]; extra != Away {
-			p.workers = append(p.workers, worker{id: s.ID, slots: s.Slots, load: s.Assigned, limit: s.Slots + uint32(extra), accepts: s.Accepts})
+			p.workers = append(p.workers, worker{SessionView: s, load: s.Assigned, limit: s.Slots + uint32(extra)})
 		}
 	}
-	slices.SortFunc(p.workers, func(a, b worker) int { return cmp.Compare(a.id, b.id) })
+	slices.SortFunc(p.workers, func(a, b worker) int { return cmp.Compare(a.ID, b.ID) })
 	queues := make([]*classQueue, 0, len(in.View.Classes))
 	for i := range in.View.Classes {
 		if q := p.newQueue(i); len(q.among.workers) > 0 {
@@ -70,18 +70,15 @@ func (p *planner) full() bool { return p.tasks >= maxPlanTasks || len(p.assigns)
 
 // worker is one that can be given tasks, and what this plan has given it.
 type worker struct {
-	id      uint64
-	slots   uint32
-	load    uint32
-	limit   uint32
-	accepts []bool
+	*fsm.SessionView
+	load, limit uint32
 }
 
 // room is how many more tasks it may hold.
 func (w *worker) room(exclusive bool) uint32 {
 	limit := w.limit
 	if exclusive {
-		limit = w.slots
+		limit = w.Slots
 	}
 	return limit - min(limit, w.load)
 }
@@ -100,7 +97,7 @@ func (p *planner) newQueue(class int) *classQueue {
 	ready, room := uint32(0), uint32(0)
 	workers := make([]*worker, 0, len(p.workers))
 	for i := range p.workers {
-		if w := &p.workers[i]; w.accepts[class] && w.room(false) > 0 {
+		if w := &p.workers[i]; w.Accepts[class] && w.room(false) > 0 {
 			workers = append(workers, w)
 			room += w.room(false)
 		}
@@ -156,7 +153,7 @@ func (p *planner) worth(j *fsm.JobView, w *worker) uint32 {
 	if run <= 0 {
 		return 0
 	}
-	return uint32(min(int64(worthwhile/run)*int64(w.slots), maxChunk))
+	return uint32(min(int64(worthwhile/run)*int64(w.Slots), maxChunk))
 }
 
 // give assigns one chunk of j to w.
@@ -164,7 +161,7 @@ func (p *planner) give(q *classQueue, j *fsm.JobView, w *worker) {
 	// The view is shared with nobody, but the ranges are with the view.
 	r := j.Ranges[0]
 	n := min(r.Count, j.Budget, w.room(j.Exclusive), max(q.chunk, p.worth(j, w)), maxPlanTasks-p.tasks)
-	p.assigns = append(p.assigns, &logpb.Assign{Job: j.ID, First: r.First, Count: n, Session: w.id})
+	p.assigns = append(p.assigns, &logpb.Assign{Job: j.ID, First: r.First, Count: n, Session: w.ID})
 	p.tasks += n
 	w.load += n
 	j.Budget -= n

@@ -56,9 +56,9 @@ func anyInput(t *rapid.T) scheduler.Input {
 			s.Accepts[k] = rapid.Bool().Draw(t, "accepts")
 		}
 		v.Sessions = append(v.Sessions, s)
-		extra := int64(scheduler.Away)
+		extra := int32(scheduler.Away)
 		if rapid.IntRange(0, 4).Draw(t, "connected") > 0 {
-			extra = rapid.Int64Range(0, 100).Draw(t, "extra")
+			extra = rapid.Int32Range(0, 100).Draw(t, "extra")
 		}
 		in.Extra = append(in.Extra, extra)
 	}
@@ -79,7 +79,7 @@ func TestPlanKeepsLimits(t *testing.T) {
 				jobs[j.ID], class[j.ID] = j, c
 			}
 		}
-		sessions, extras := map[uint64]fsm.SessionView{}, map[uint64]int64{}
+		sessions, extras := map[uint64]fsm.SessionView{}, map[uint64]int32{}
 		for i, s := range in.View.Sessions {
 			sessions[s.ID], extras[s.ID] = s, in.Extra[i]
 		}

@@ -32,17 +32,14 @@ func policyOf(p task.Policy) policy {
 	return leastLoaded
 }
 
-// loaded is a worker, its place in the list, and the load that it is in line with.
-type loaded struct {
-	w    *worker
-	at   int
-	load uint32
-}
+// loaded is the place of a worker in the list, and the load that it is in line with.
+type loaded struct{ at, load uint32 }
 
-// before says whether a lower share of its slots was taken, or as much and it is listed first.
-func (a loaded) before(b loaded) bool {
+// before says whether a has a lower share of its slots taken than b, or as much and is listed
+// first.
+func (c *candidates) before(a, b loaded) bool {
 	// a.load/a.slots < b.load/b.slots, without division.
-	x, y := uint64(a.load)*uint64(b.w.slots), uint64(b.load)*uint64(a.w.slots)
+	x, y := uint64(a.load)*uint64(c.workers[b.at].Slots), uint64(b.load)*uint64(c.workers[a.at].Slots)
 	return x < y || x == y && a.at < b.at
 }
 
@@ -52,7 +49,7 @@ func leastLoaded(c *candidates, exclusive bool, _, _ uint64) *worker {
 	if c.byLoad == nil {
 		c.byLoad = make([]loaded, len(c.workers))
 		for i, w := range c.workers {
-			c.byLoad[i] = loaded{w, i, w.load}
+			c.byLoad[i] = loaded{uint32(i), w.load}
 		}
 		for i := len(c.byLoad)/2 - 1; i >= 0; i-- {
 			c.sink(i)
@@ -60,21 +57,22 @@ func leastLoaded(c *candidates, exclusive bool, _, _ uint64) *worker {
 	}
 	for len(c.byLoad) > 0 {
 		first := &c.byLoad[0]
+		w := c.workers[first.at]
 		switch {
-		case first.w.room(false) == 0:
+		case w.room(false) == 0:
 			last := len(c.byLoad) - 1
 			*first = c.byLoad[last]
 			c.byLoad = c.byLoad[:last]
 			c.sink(0)
-		case first.load != first.w.load:
+		case first.load != w.load:
 			// It was given tasks since. The others have at least the load that they are in line
 			// with, so the first that has no more is the least loaded of all.
-			first.load = first.w.load
+			first.load = w.load
 			c.sink(0)
-		case exclusive && first.w.room(true) == 0:
+		case exclusive && w.room(true) == 0:
 			return nil // all its slots are taken, and so are everybody's
 		default:
-			return first.w
+			return w
 		}
 	}
 	return nil
@@ -86,7 +84,7 @@ func (c *candidates) sink(i int) {
 	for {
 		least := i
 		for child := 2*i + 1; child <= 2*i+2 && child < len(h); child++ {
-			if h[child].before(h[least]) {
+			if c.before(h[child], h[least]) {
 				least = child
 			}
 		}

@@ -70,24 +70,20 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 	if err := stream.Send(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_Welcome{Welcome: welcome}}); err != nil {
 		return err
 	}
-	var sendErr error
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		sendErr = link.send(ctx)
-	}()
 	received := make(chan error, 1)
 	// Recv ends with the stream, which ends when this function returns.
-	go func() { received <- s.receive(ctx, link, term) }()
-	select {
-	case <-sent:
-		err = sendErr
-	case err = <-received:
+	go func() {
+		received <- s.receive(ctx, link, term)
 		// What was put out before, such as the answer to goodbye, goes out first.
 		link.finish()
-		<-sent
-	}
+	}()
+	sendErr := link.send(ctx)
 	cancel()
+	select {
+	case err = <-received:
+	default:
+		err = sendErr
+	}
 	if errors.Is(err, io.EOF) || err == nil {
 		return nil
 	}
