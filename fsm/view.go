@@ -19,8 +19,9 @@ const (
 // take it. It shares nothing that changes with the machine.
 type View struct {
 	// Now is the time it holds at, Unix ns of the state machine's clock.
-	Now      int64
-	Classes  []ClassView
+	Now     int64
+	Classes []ClassView
+	// Sessions is in order of their ids.
 	Sessions []SessionView
 	// Next is the class at which the next view should begin; "": the first.
 	Next string
@@ -98,7 +99,7 @@ func (m *Machine) viewSessions(v *View) {
 	accepts := make(map[*abilities][]bool, len(m.abilities))
 	var able *abilities // of the session before: most are like their neighbours
 	var own []bool
-	m.sessionOrder.Scan(func(id uint64, s *session) bool {
+	for _, s := range m.sessionOrder {
 		if s.able != able {
 			able = s.able
 			if own = accepts[able]; own == nil {
@@ -106,9 +107,8 @@ func (m *Machine) viewSessions(v *View) {
 				accepts[able] = own
 			}
 		}
-		v.Sessions = append(v.Sessions, SessionView{ID: id, Slots: s.pb.Slots, Assigned: s.assigned, Accepts: own})
-		return true
-	})
+		v.Sessions = append(v.Sessions, SessionView{ID: s.id, Slots: s.slots, Assigned: s.assigned, Accepts: own})
+	}
 }
 
 func (c *class) view() (v ClassView, tasks int) {
@@ -176,10 +176,9 @@ func (m *Machine) Sessions() []Session {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	out := make([]Session, 0, len(m.sessions))
-	m.sessionOrder.Scan(func(_ uint64, s *session) bool {
+	for _, s := range m.sessionOrder {
 		out = append(out, Session{s.pb, s.assigned})
-		return true
-	})
+	}
 	return out
 }
 

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"sync"
@@ -30,6 +31,8 @@ type Fleet struct {
 	mu      sync.Mutex
 	leading bool
 	members map[uint64]*Member
+	// order is the members in order of their sessions.
+	order []*Member
 	// run is the smoothed run time of everybody's tasks; 0: nothing is known.
 	run time.Duration
 	// jobs is how long the tasks of jobs take that have many; young gathers it for those of
@@ -42,7 +45,8 @@ type Fleet struct {
 
 // Member is one open session, as the leader knows it.
 type Member struct {
-	stream Stream
+	session uint64
+	stream  Stream
 	// beat is when the session's lease was last renewed.
 	beat time.Time
 	// closing: the lease has ended and the session is being closed. Nothing renews the lease
@@ -75,10 +79,10 @@ func (f *Fleet) Lease() time.Duration { return f.lease }
 func (f *Fleet) Begin(sessions []fsm.Session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.leading = true
+	f.leading, f.members, f.order = true, map[uint64]*Member{}, nil
 	now := time.Now()
 	for _, s := range sessions {
-		f.members[s.Id] = &Member{beat: now}
+		f.add(s.Id).beat = now
 	}
 	f.Wake()
 }
@@ -87,7 +91,7 @@ func (f *Fleet) Begin(sessions []fsm.Session) {
 func (f *Fleet) End() {
 	f.mu.Lock()
 	members := f.members
-	f.leading, f.members, f.run = false, map[uint64]*Member{}, 0
+	f.leading, f.members, f.order, f.run = false, map[uint64]*Member{}, nil, 0
 	clear(f.jobs)
 	clear(f.young)
 	f.mu.Unlock()
@@ -97,6 +101,20 @@ func (f *Fleet) End() {
 			m.stream.End(false)
 		}
 	}
+}
+
+// add makes a session a member.
+func (f *Fleet) add(session uint64) *Member {
+	m := &Member{session: session}
+	f.members[session] = m
+	at, _ := f.place(session)
+	f.order = slices.Insert(f.order, at, m)
+	return m
+}
+
+// place is where a session is, or belongs, in the order of members.
+func (f *Fleet) place(session uint64) (at int, ok bool) {
+	return slices.BinarySearchFunc(f.order, session, func(m *Member, id uint64) int { return cmp.Compare(m.session, id) })
 }
 
 // Attach makes stream the way to a session, in the place of an earlier one. ok is false
@@ -109,8 +127,7 @@ func (f *Fleet) Attach(session uint64, stream Stream) (ok bool) {
 	}
 	m := f.members[session]
 	if m == nil {
-		m = &Member{}
-		f.members[session] = m
+		m = f.add(session)
 	}
 	if m.closing {
 		return false
@@ -151,15 +168,24 @@ const ahead = 200 * time.Millisecond
 // Away is what Extra says of a session that is not connected.
 const Away = -1
 
-// Extra returns how many tasks each of sessions may hold beyond its slots, or Away.
+// Extra returns how many tasks each of sessions, which are in order, may hold beyond its slots,
+// or Away.
 func (f *Fleet) Extra(sessions []fsm.SessionView) []int32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	out := make([]int32, len(sessions))
+	at := 0
 	for i := range sessions {
+		s := &sessions[i]
+		for at < len(f.order) && f.order[at].session < s.ID {
+			at++
+		}
 		out[i] = Away
-		if m := f.members[sessions[i].ID]; m != nil && m.stream != nil {
-			out[i] = int32(f.extra(m, sessions[i].Slots))
+		if at == len(f.order) || f.order[at].session != s.ID {
+			continue
+		}
+		if m := f.order[at]; m.stream != nil {
+			out[i] = int32(f.extra(m, s.Slots))
 		}
 	}
 	return out
@@ -203,7 +229,7 @@ func (f *Fleet) Follow(open func() []fsm.Session) {
 	now := time.Now()
 	for id := range isOpen {
 		if f.members[id] == nil {
-			f.members[id] = &Member{beat: now}
+			f.add(id).beat = now
 		}
 	}
 }
@@ -345,6 +371,9 @@ func (f *Fleet) Stopping(session, job uint64, index uint32, tokenOffset int64) {
 func (f *Fleet) SessionClosed(session uint64) {
 	f.mu.Lock()
 	m := f.members[session]
+	if at, ok := f.place(session); ok {
+		f.order = slices.Delete(f.order, at, at+1)
+	}
 	delete(f.members, session)
 	f.mu.Unlock()
 	if m != nil && m.stream != nil {

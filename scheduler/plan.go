@@ -11,7 +11,7 @@ import (
 
 // Bounds of a plan: enough to keep thousands of slots busy, small enough for an entry.
 const (
-	maxPlanTasks   = 8192
+	maxPlanTasks   = 16384
 	maxPlanAssigns = 4096
 	// maxUnknown is how many workers get tasks of a job in one plan while nobody knows how long
 	// they take. Thousands of workers would get a no-op each otherwise; so the reports of the

@@ -221,7 +221,7 @@ func TestAMessageIsWorthItsWork(t *testing.T) {
 	}
 	long := messages(10 * time.Millisecond)
 	require.Greater(t, long, 200)
-	require.Equal(t, long, messages(0))
+	require.Equal(t, 256, messages(0), "a few hundred try it")
 	require.Less(t, messages(time.Microsecond), long/10)
 }
 

@@ -41,8 +41,9 @@ const (
 	// connection up keepaliveTimeout later. 10 s is the least that gRPC allows.
 	keepaliveTime    = 10 * time.Second
 	keepaliveTimeout = 2 * time.Second
-	// serverKeepaliveTimeout is longer than the client's, so that it is the client,
-	// which can go elsewhere, that gives up first.
+	// A server waits longer, so that it is the client, which can go elsewhere, that pings and
+	// gives up first: a ping of one side tells the other that the connection lives.
+	serverKeepaliveTime    = 15 * time.Second
 	serverKeepaliveTimeout = 3 * time.Second
 	// keepaliveMinTime is how often a server lets clients ping. The default of five
 	// minutes would end every connection that pings as above with too_many_pings.
@@ -98,7 +99,7 @@ func WithDialer(dial func(ctx context.Context, addr string) (net.Conn, error)) g
 func ServerOptions(opts ...grpc.ServerOption) []grpc.ServerOption {
 	return append([]grpc.ServerOption{
 		grpc.Creds(serverCredentials()),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: serverKeepaliveTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: serverKeepaliveTime, Timeout: serverKeepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.StaticStreamWindowSize(window),
