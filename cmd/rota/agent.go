@@ -61,6 +61,7 @@ func (a *app) workerStartCmd() *cobra.Command {
 				// Without a host name the worker has its id only.
 				name, _ = os.Hostname()
 			}
+			relaxGC()
 			w, err := worker.New(worker.Config{
 				Addrs: addrs, Name: name, Slots: slots, Labels: pairMap(pairs), Queues: queues, DataDir: dataDir,
 				Handlers: builtinHandlers, Commands: true, Logger: logger.With("worker", name), Version: version,
