@@ -216,12 +216,6 @@ func (m *Machine) forget(j *job) {
 	delete(m.jobs, j.id)
 	m.jobOrder.Delete(j.id)
 	m.release(j.spec)
-	for n, p := range j.pages {
-		if p != nil && p != donePage {
-			j.pages[n] = donePage
-			p.recycle()
-		}
-	}
 }
 
 // retirePages lets go of pages whose outcomes are all on disk.
