@@ -5,10 +5,9 @@ import (
 	"runtime/debug"
 )
 
-// gcPercent is how much may be allocated before garbage is collected, in percent of what is
-// live. What a server or an agent keeps is small beside a machine's memory, and each collection
-// has to look at the stacks of all its workers' connections: a leader of 2,000 idle ones has
-// 12,000.
+// gcPercent is how much an agent may allocate before its garbage is collected, in percent of
+// what is live, which is a few MB: it would collect thirty times a second under short tasks.
+// Servers keep Go's own 100, for what they keep is bounded, and users count on it.
 const gcPercent = 300
 
 // relaxGC sets that, unless the user has set GOGC. A bound set by GOMEMLIMIT holds as ever.

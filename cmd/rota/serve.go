@@ -101,7 +101,6 @@ func (a *app) serve(ctx context.Context, s *serverFlags) error {
 	if err != nil {
 		return err
 	}
-	relaxGC()
 	srv, err := startServer(s, open, log)
 	if err != nil {
 		open.close()
