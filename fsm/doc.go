@@ -36,7 +36,7 @@
 //
 // # Trade-offs
 //
-// Indexes that only the leader's scheduler needs (ready jobs by class, timers) are
-// kept on every server, so that a new leader need not build them; they are derived
-// and are in no digest.
+// Indexes that only the leader's scheduler needs (ready jobs by class, timers, what
+// sessions have in common) are kept on every server, so that a new leader need not
+// build them; they are derived and are in no digest.
 package fsm

@@ -177,14 +177,15 @@ func (c *checker) specs() {
 // sharing checks what is derived from the sessions.
 func (c *checker) sharing() {
 	m := c.m
-	if len(m.sessionOrder) != len(m.sessions) {
-		c.failf("%d sessions in order, %d sessions", len(m.sessionOrder), len(m.sessions))
+	if m.sessionOrder.Len() != len(m.sessions) {
+		c.failf("%d sessions in order, %d sessions", m.sessionOrder.Len(), len(m.sessions))
 	}
-	for i, s := range m.sessionOrder {
-		if m.sessions[s.id] != s || i > 0 && m.sessionOrder[i-1].id >= s.id {
-			c.failf("session %d is out of order", s.id)
+	m.sessionOrder.Scan(func(id uint64, s *session) bool {
+		if m.sessions[id] != s {
+			c.failf("session %d in order is another one", id)
 		}
-	}
+		return true
+	})
 	share := map[*abilities]int{}
 	for _, s := range m.sessions {
 		share[s.able]++

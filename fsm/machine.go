@@ -113,7 +113,7 @@ type Machine struct {
 	jobs            map[uint64]*job
 	jobOrder        btree.Map[uint64, *job]
 	sessions        map[uint64]*session
-	sessionOrder    []*session // by id
+	sessionOrder    btree.Map[uint64, *session]
 	abilities       map[string]*abilities
 	byWorker        map[string]*session
 	keys            map[string]*keyEntry

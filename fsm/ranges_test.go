@@ -83,3 +83,14 @@ func TestSlotsAreReadAsTheyWereWritten(t *testing.T) {
 		}
 	})
 }
+
+// It does not run beside others, which could be given the page as soon as it is fresh.
+func TestARecycledPageIsFresh(t *testing.T) {
+	p := newPage(pageSize)
+	for k := range p.slots {
+		p.slots[k] = slot{token: 1, at: 2, session: 3, attempt: 4, failures: 5, lost: 6, state: task.Succeeded, reason: 7}
+	}
+	p.final, p.dirty, p.stored = pageSize, true, true
+	p.recycle()
+	require.Equal(t, &page{slots: make([]slot, pageSize)}, p)
+}

@@ -13,9 +13,8 @@ import (
 // session is a worker's registration and what it holds.
 type session struct {
 	pb *logpb.Session
-	// What a view needs of it comes first, in one line of the cache: its id and slots, how many
+	// What a view needs of it lies together, in one line of the cache: its slots, how many
 	// tasks it holds, and what it can run.
-	id              uint64
 	slots, assigned uint32
 	able            *abilities
 	// held counts them by page, so that a lost worker, or the answer to a beat, costs a look
@@ -35,28 +34,20 @@ type pageRef struct {
 
 // addSession puts in a session that is open now.
 func (m *Machine) addSession(pb *logpb.Session) *session {
-	s := &session{pb: pb, id: pb.Id, slots: pb.Slots, held: map[pageRef]*uint32{}, able: m.abilitiesOf(pb)}
+	s := &session{pb: pb, slots: pb.Slots, held: map[pageRef]*uint32{}, able: m.abilitiesOf(pb)}
 	m.sessions[pb.Id], m.byWorker[pb.Worker] = s, s
-	at, _ := m.placeInOrder(s)
-	m.sessionOrder = slices.Insert(m.sessionOrder, at, s)
+	m.sessionOrder.Set(pb.Id, s)
 	return s
 }
 
 // removeSession takes one out that is over.
 func (m *Machine) removeSession(s *session) {
 	delete(m.sessions, s.pb.Id)
-	if at, ok := m.placeInOrder(s); ok {
-		m.sessionOrder = slices.Delete(m.sessionOrder, at, at+1)
-	}
+	m.sessionOrder.Delete(s.pb.Id)
 	m.shareLess(s.able)
 	if m.byWorker[s.pb.Worker] == s {
 		delete(m.byWorker, s.pb.Worker)
 	}
-}
-
-// placeInOrder is where s is, or belongs, in the order of sessions.
-func (m *Machine) placeInOrder(s *session) (at int, ok bool) {
-	return slices.BinarySearchFunc(m.sessionOrder, s.id, func(o *session, id uint64) int { return cmp.Compare(o.id, id) })
 }
 
 // name is how results name the worker.

@@ -99,7 +99,7 @@ func (m *Machine) viewSessions(v *View) {
 	accepts := make(map[*abilities][]bool, len(m.abilities))
 	var able *abilities // of the session before: most are like their neighbours
 	var own []bool
-	for _, s := range m.sessionOrder {
+	m.sessionOrder.Scan(func(id uint64, s *session) bool {
 		if s.able != able {
 			able = s.able
 			if own = accepts[able]; own == nil {
@@ -107,8 +107,9 @@ func (m *Machine) viewSessions(v *View) {
 				accepts[able] = own
 			}
 		}
-		v.Sessions = append(v.Sessions, SessionView{ID: s.id, Slots: s.slots, Assigned: s.assigned, Accepts: own})
-	}
+		v.Sessions = append(v.Sessions, SessionView{ID: id, Slots: s.slots, Assigned: s.assigned, Accepts: own})
+		return true
+	})
 }
 
 func (c *class) view() (v ClassView, tasks int) {
@@ -143,26 +144,24 @@ func (j *job) view(limit int) JobView {
 	return v
 }
 
-// Candidates calls f for up to limit sessions that can run tasks of a spec. It is false,
-// and calls nothing, where jobs of the same class wait in line already: a new one must
-// not pass them.
-func (m *Machine) Candidates(spec *task.Spec, limit int, f func(id uint64, slots, assigned uint32)) bool {
+// Candidates returns up to limit sessions that can run tasks of a spec, in no order. There are
+// none where jobs of the same class wait in line already: a new one must not pass them.
+func (m *Machine) Candidates(spec *task.Spec, limit int) (out []SessionView) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if c := m.classes[classKey(spec)]; c != nil && c.ready.Len() > 0 {
-		return false
+		return nil
 	}
 	// Any of them will do: the order of a map decides nothing that is replicated.
 	for id, s := range m.sessions {
-		if limit == 0 {
+		if len(out) == limit {
 			break
 		}
 		if s.able.accept(spec) {
-			f(id, s.pb.Slots, s.assigned)
-			limit--
+			out = append(out, SessionView{ID: id, Slots: s.slots, Assigned: s.assigned})
 		}
 	}
-	return true
+	return out
 }
 
 // Session is an open session, for those who list them.
@@ -176,9 +175,10 @@ func (m *Machine) Sessions() []Session {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	out := make([]Session, 0, len(m.sessions))
-	for _, s := range m.sessionOrder {
+	m.sessionOrder.Scan(func(_ uint64, s *session) bool {
 		out = append(out, Session{s.pb, s.assigned})
-	}
+		return true
+	})
 	return out
 }
 

@@ -12,12 +12,6 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-type nowhere struct{}
-
-func (nowhere) Grant(fsm.Grant)            {}
-func (nowhere) Stop(uint64, uint32, int64) {}
-func (nowhere) End(bool)                   {}
-
 // BenchmarkPlan plans for a job of the largest size and so many workers with four slots each,
 // where its tasks are known to take so long; 0: nobody knows.
 func BenchmarkPlan(b *testing.B) {
@@ -48,7 +42,7 @@ func benchmarkPlan(b *testing.B, workers int, run time.Duration) {
 		s := apply(&logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: &logpb.OpenSession{Session: &logpb.Session{
 			Worker: fmt.Sprint(i), Nonce: []byte("1"), Slots: 4, Handlers: []string{"noop", "other"},
 		}}}}).Session
-		require.True(b, f.Attach(s, nowhere{}))
+		require.True(b, f.Attach(s, &quiet{}))
 		if run > 0 {
 			f.Ran(s, Run{Job: job, Count: minKnownRun, Total: minKnownRun * run})
 		}

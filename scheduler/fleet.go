@@ -1,11 +1,11 @@
 package scheduler
 
 import (
-	"cmp"
-	"maps"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/tidwall/btree"
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/task"
@@ -30,9 +30,9 @@ type Fleet struct {
 
 	mu      sync.Mutex
 	leading bool
-	members map[uint64]*Member
-	// order is the members in order of their sessions.
-	order []*Member
+	// members is by session, in order as everything that others can see: runs of a simulation
+	// must be alike.
+	members btree.Map[uint64, *Member]
 	// run is the smoothed run time of everybody's tasks; 0: nothing is known.
 	run time.Duration
 	// jobs is how long the tasks of jobs take that have many; young gathers it for those of
@@ -45,8 +45,7 @@ type Fleet struct {
 
 // Member is one open session, as the leader knows it.
 type Member struct {
-	session uint64
-	stream  Stream
+	stream Stream
 	// beat is when the session's lease was last renewed.
 	beat time.Time
 	// closing: the lease has ended and the session is being closed. Nothing renews the lease
@@ -68,7 +67,7 @@ type Running struct {
 
 // NewFleet returns the fleet of a server that does not lead.
 func NewFleet(lease time.Duration) *Fleet {
-	return &Fleet{lease: lease, wake: make(chan struct{}, 1), members: map[uint64]*Member{}, jobs: map[uint64]time.Duration{}, young: map[uint64]Run{}}
+	return &Fleet{lease: lease, wake: make(chan struct{}, 1), jobs: map[uint64]time.Duration{}, young: map[uint64]Run{}}
 }
 
 // Lease is how long a session lives without a beat.
@@ -79,10 +78,10 @@ func (f *Fleet) Lease() time.Duration { return f.lease }
 func (f *Fleet) Begin(sessions []fsm.Session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.leading, f.members, f.order = true, map[uint64]*Member{}, nil
+	f.leading = true
 	now := time.Now()
 	for _, s := range sessions {
-		f.add(s.Id).beat = now
+		f.members.Set(s.Id, &Member{beat: now})
 	}
 	f.Wake()
 }
@@ -91,30 +90,22 @@ func (f *Fleet) Begin(sessions []fsm.Session) {
 func (f *Fleet) End() {
 	f.mu.Lock()
 	members := f.members
-	f.leading, f.members, f.order, f.run = false, map[uint64]*Member{}, nil, 0
+	f.leading, f.members, f.run = false, btree.Map[uint64, *Member]{}, 0
 	clear(f.jobs)
 	clear(f.young)
 	f.mu.Unlock()
-	// In order, as everything that others can see: runs of a simulation must be alike.
-	for _, id := range slices.Sorted(maps.Keys(members)) {
-		if m := members[id]; m.stream != nil {
+	members.Scan(func(_ uint64, m *Member) bool {
+		if m.stream != nil {
 			m.stream.End(false)
 		}
-	}
+		return true
+	})
 }
 
-// add makes a session a member.
-func (f *Fleet) add(session uint64) *Member {
-	m := &Member{session: session}
-	f.members[session] = m
-	at, _ := f.place(session)
-	f.order = slices.Insert(f.order, at, m)
+// member is the one that a session is, or nil.
+func (f *Fleet) member(session uint64) *Member {
+	m, _ := f.members.Get(session)
 	return m
-}
-
-// place is where a session is, or belongs, in the order of members.
-func (f *Fleet) place(session uint64) (at int, ok bool) {
-	return slices.BinarySearchFunc(f.order, session, func(m *Member, id uint64) int { return cmp.Compare(m.session, id) })
 }
 
 // Attach makes stream the way to a session, in the place of an earlier one. ok is false
@@ -125,9 +116,10 @@ func (f *Fleet) Attach(session uint64, stream Stream) (ok bool) {
 	if !f.leading {
 		return false
 	}
-	m := f.members[session]
+	m := f.member(session)
 	if m == nil {
-		m = f.add(session)
+		m = &Member{}
+		f.members.Set(session, m)
 	}
 	if m.closing {
 		return false
@@ -144,7 +136,7 @@ func (f *Fleet) Attach(session uint64, stream Stream) (ok bool) {
 func (f *Fleet) Detach(session uint64, stream Stream) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if m := f.members[session]; m != nil && m.stream == stream {
+	if m := f.member(session); m != nil && m.stream == stream {
 		m.stream = nil
 	}
 }
@@ -154,7 +146,7 @@ func (f *Fleet) Detach(session uint64, stream Stream) {
 func (f *Fleet) Beat(session uint64, stream Stream, running []Running) (ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	m := f.members[session]
+	m := f.member(session)
 	if m == nil || m.stream != stream || m.closing {
 		return false
 	}
@@ -173,21 +165,17 @@ const Away = -1
 func (f *Fleet) Extra(sessions []fsm.SessionView) []int32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := make([]int32, len(sessions))
+	out := slices.Repeat([]int32{Away}, len(sessions))
 	at := 0
-	for i := range sessions {
-		s := &sessions[i]
-		for at < len(f.order) && f.order[at].session < s.ID {
+	f.members.Scan(func(id uint64, m *Member) bool {
+		for at < len(sessions) && sessions[at].ID < id {
 			at++
 		}
-		out[i] = Away
-		if at == len(f.order) || f.order[at].session != s.ID {
-			continue
+		if at < len(sessions) && sessions[at].ID == id && m.stream != nil {
+			out[at] = int32(f.extra(m, sessions[at].Slots))
 		}
-		if m := f.order[at]; m.stream != nil {
-			out[i] = int32(f.extra(m, s.Slots))
-		}
-	}
+		return at < len(sessions)
+	})
 	return out
 }
 
@@ -209,7 +197,7 @@ func (f *Fleet) extra(m *Member, slots uint32) uint32 {
 // And one that was closed just before its worker attached is none any more.
 func (f *Fleet) Follow(open func() []fsm.Session) {
 	f.mu.Lock()
-	known := slices.Sorted(maps.Keys(f.members))
+	known := f.members.Keys()
 	f.mu.Unlock()
 	// Asked behind the members: each of those was open when it became one.
 	isOpen := map[uint64]struct{}{}
@@ -228,8 +216,8 @@ func (f *Fleet) Follow(open func() []fsm.Session) {
 	}
 	now := time.Now()
 	for id := range isOpen {
-		if f.members[id] == nil {
-			f.add(id).beat = now
+		if f.member(id) == nil {
+			f.members.Set(id, &Member{beat: now})
 		}
 	}
 }
@@ -239,9 +227,10 @@ func (f *Fleet) Renew() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
-	for _, m := range f.members {
+	f.members.Scan(func(_ uint64, m *Member) bool {
 		m.beat = now
-	}
+		return true
+	})
 }
 
 // Lapsed returns the sessions whose lease has ended, of those that open returns, at a look that
@@ -260,12 +249,12 @@ func (f *Fleet) Expired() []uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var out []uint64
-	for id, m := range f.members {
+	f.members.Scan(func(id uint64, m *Member) bool {
 		if f.hasExpired(m) {
 			out = append(out, id)
 		}
-	}
-	slices.Sort(out)
+		return true
+	})
 	return out
 }
 
@@ -274,7 +263,7 @@ func (f *Fleet) Expired() []uint64 {
 func (f *Fleet) Close(session uint64) (expired bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	m := f.members[session]
+	m := f.member(session)
 	if m == nil || !f.hasExpired(m) {
 		return false
 	}
@@ -286,7 +275,7 @@ func (f *Fleet) Close(session uint64) (expired bool) {
 func (f *Fleet) Keep(session uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if m := f.members[session]; m != nil {
+	if m := f.member(session); m != nil {
 		m.closing = false
 	}
 }
@@ -304,7 +293,7 @@ type Status struct {
 func (f *Fleet) Status(session uint64) (Status, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	m := f.members[session]
+	m := f.member(session)
 	if m == nil {
 		return Status{}, false
 	}
@@ -323,13 +312,14 @@ func (f *Fleet) Running(job uint64) map[uint32]time.Duration {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, m := range f.members {
+	f.members.Scan(func(_ uint64, m *Member) bool {
 		for _, r := range m.running {
 			if r.Job == job && len(out) < maxRunning {
 				out[r.Index] = r.For
 			}
 		}
-	}
+		return true
+	})
 	return out
 }
 
@@ -370,11 +360,7 @@ func (f *Fleet) Stopping(session, job uint64, index uint32, tokenOffset int64) {
 // SessionClosed implements fsm.Observer.
 func (f *Fleet) SessionClosed(session uint64) {
 	f.mu.Lock()
-	m := f.members[session]
-	if at, ok := f.place(session); ok {
-		f.order = slices.Delete(f.order, at, at+1)
-	}
-	delete(f.members, session)
+	m, _ := f.members.Delete(session)
 	f.mu.Unlock()
 	if m != nil && m.stream != nil {
 		m.stream.End(true)
@@ -384,7 +370,7 @@ func (f *Fleet) SessionClosed(session uint64) {
 func (f *Fleet) streamOf(session uint64) Stream {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if m := f.members[session]; m != nil {
+	if m := f.member(session); m != nil {
 		return m.stream
 	}
 	return nil

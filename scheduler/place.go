@@ -32,24 +32,20 @@ func (f *Fleet) Place(m *fsm.Machine, spec *task.Spec, count uint32) (assigns []
 	if limit := spec.MaxParallel; limit > 0 {
 		count = min(count, limit)
 	}
-	var workers []worker
-	if !m.Candidates(spec, maxCandidates, func(id uint64, slots, assigned uint32) {
-		workers = append(workers, worker{SessionView: &fsm.SessionView{ID: id, Slots: slots}, load: assigned})
-	}) {
+	views := m.Candidates(spec, maxCandidates)
+	if len(views) == 0 {
 		return nil, none
 	}
 	// They come in the order of a map. Which of several alike is taken must not depend on
 	// that, or no run of a simulation could be repeated.
-	slices.SortFunc(workers, func(a, b worker) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(views, func(a, b fsm.SessionView) int { return cmp.Compare(a.ID, b.ID) })
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	open := make([]*worker, 0, len(workers))
-	for i := range workers {
-		w := &workers[i]
-		if m := f.members[w.ID]; m != nil && m.stream != nil {
-			w.load += m.reserved
-			w.limit = w.Slots + f.extra(m, w.Slots)
-			open = append(open, w)
+	open := make([]*worker, 0, len(views))
+	for i := range views {
+		s := &views[i]
+		if m := f.member(s.ID); m != nil && m.stream != nil {
+			open = append(open, &worker{SessionView: s, load: s.Assigned + m.reserved, limit: s.Slots + f.extra(m, s.Slots)})
 		}
 	}
 	if n := len(open); n > 0 {
@@ -66,7 +62,7 @@ func (f *Fleet) Place(m *fsm.Machine, spec *task.Spec, count uint32) (assigns []
 		}
 		w.load++
 		f.placed++
-		member := f.members[w.ID]
+		member := f.member(w.ID)
 		member.reserved++
 		taken[member]++
 		if n := len(assigns); n > 0 && assigns[n-1].Session == w.ID {

@@ -17,7 +17,8 @@ type candidates struct {
 }
 
 // policy picks, among workers that can run a class, the one for its next chunk, or nil
-// where none has room. It must depend on its arguments only.
+// where none has room. It must depend on its arguments only; what it keeps in them must not
+// change what it picks.
 type policy func(c *candidates, exclusive bool, seed, turn uint64) *worker
 
 var policies = map[task.Policy]policy{

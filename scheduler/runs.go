@@ -51,7 +51,7 @@ func (f *Fleet) Ran(session uint64, runs ...Run) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	m := f.members[session]
+	m := f.member(session)
 	if m == nil {
 		return
 	}

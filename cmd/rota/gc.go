@@ -6,7 +6,7 @@ import (
 )
 
 // gcPercent is how much an agent may allocate before its garbage is collected, in percent of
-// what is live, which is a few MB: it would collect thirty times a second under short tasks.
+// what is live, which is a few MB: it would collect sixty times a second under short tasks.
 // Servers keep Go's own 100, for what they keep is bounded, and users count on it.
 const gcPercent = 300
 
