@@ -1,8 +1,10 @@
 package node_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -23,9 +25,11 @@ import (
 type disk struct {
 	node.Stores
 
-	mu   sync.Mutex
-	err  error
-	gate chan struct{} // writes wait while it is there
+	mu  sync.Mutex
+	err error
+	// logErr is the error of writing the log alone; what is small still finds room.
+	logErr error
+	gate   chan struct{} // writes wait while it is there
 }
 
 // fail lets writes fail; nil: no more.
@@ -33,6 +37,13 @@ func (d *disk) fail(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.err = err
+}
+
+// failLog lets writes of the log fail; nil: no more.
+func (d *disk) failLog(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.logErr = err
 }
 
 // stall lets writes of the log wait until resume is called.
@@ -58,7 +69,7 @@ func (d *disk) write() error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.err
+	return cmp.Or(d.err, d.logErr)
 }
 
 // StoreLogs implements raft.LogStore.
@@ -223,6 +234,43 @@ func TestNothingIsAcknowledgedOnFullDisks(t *testing.T) {
 		for _, s := range c.Servers {
 			require.NoError(c, c.fatalOf(s))
 		}
+	})
+}
+
+// A leader that is elected while the disks of a majority are full cannot store the first
+// entry of its term there, and so never becomes ready. It says why.
+func TestALeaderThatFullDisksKeepFromLeadingSaysSo(t *testing.T) {
+	t.Parallel()
+	onFailingDisks(t, func(c *failing) {
+		old := c.leader()
+		c.submits()
+		full := []*cluster.Server{old}
+		for _, s := range c.Servers {
+			if s != old && len(full) < 2 {
+				full = append(full, s)
+			}
+		}
+		for _, s := range full {
+			c.diskOf(s).failLog(syscall.ENOSPC)
+		}
+		said := func(err error) bool {
+			return task.KindOf(err) == task.KindExhausted && strings.Contains(err.Error(), "a majority of the servers are full")
+		}
+		c.eventually("the new leader says why it does not lead", func() bool {
+			_ = c.submit() // the old one finds out by trying
+			for _, s := range c.Servers {
+				if err := s.Node().CheckLeader(); said(err) {
+					require.NotContains(c, full, s)
+					return true
+				}
+			}
+			return false
+		})
+		for _, s := range full {
+			c.diskOf(s).failLog(nil)
+		}
+		c.submits()
+		c.requireAll()
 	})
 }
 

@@ -45,6 +45,7 @@ const establishPause = 100 * time.Millisecond
 func (n *Node) establish() (revoke func()) {
 	ctx, cancel := context.WithCancel(n.ctx)
 	var wg sync.WaitGroup
+	wg.Go(func() { n.watchVoters(ctx) })
 	wg.Go(func() {
 		for {
 			err := n.lead(ctx)
@@ -113,7 +114,6 @@ func (n *Node) lead(ctx context.Context) error {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { n.promote(ctx) })
-	wg.Go(func() { n.watchVoters(ctx) })
 	loops.Run(ctx)
 	wg.Wait()
 	return nil
@@ -143,6 +143,10 @@ func (n *Node) CheckLeader() error {
 		return nil
 	}
 	if n.raft.State() == raft.Leader {
+		// With no room for the first entry of its term it does not become ready.
+		if n.majorityFull.Load() {
+			return errMajorityFull()
+		}
 		return &task.Error{Kind: task.KindUnavailable, Msg: "the leader is not ready yet; try again, and where that lasts, " + lookAtDisks, Leader: n.cfg.Addr, RetryAfter: retryDelay}
 	}
 	return n.notLeader()

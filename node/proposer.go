@@ -289,9 +289,13 @@ func (n *Node) proposalError(err error) error {
 // notLeader is the error for what only the leader can do.
 func (n *Node) notLeader() error {
 	leader := n.LeaderAddr()
-	msg := "no leader is elected; try again"
-	if leader != "" {
-		msg = "this server is not the leader"
+	msg := "this server is not the leader"
+	switch {
+	case leader == "" && n.diskFull():
+		// It may be this server's vote that is missing, which has to be stored.
+		msg = "no leader is elected, and the disk of this server is full: free some space"
+	case leader == "":
+		msg = "no leader is elected; try again"
 	}
 	return &task.Error{Kind: task.KindUnavailable, Msg: msg, Leader: leader, RetryAfter: retryDelay}
 }
@@ -353,7 +357,7 @@ func (n *Node) pushBack() error {
 	case n.diskFull():
 		return &task.Error{Kind: task.KindExhausted, Msg: "the server's disk is full: free some space", RetryAfter: time.Second}
 	case n.majorityFull.Load():
-		return &task.Error{Kind: task.KindExhausted, Msg: "the disks of a majority of the servers are full: free some space", RetryAfter: time.Second}
+		return errMajorityFull()
 	case n.flusher.Overloaded():
 		return &task.Error{Kind: task.KindExhausted, Msg: "the server's disk does not keep up; try again", RetryAfter: retryDelay}
 	}
@@ -363,6 +367,10 @@ func (n *Node) pushBack() error {
 		return &task.Error{Kind: task.KindExhausted, Msg: fmt.Sprintf("no majority of the servers has stored anything for %v: %s", stalled.Round(time.Second), lookAtDisks), RetryAfter: time.Second}
 	}
 	return nil
+}
+
+func errMajorityFull() error {
+	return &task.Error{Kind: task.KindExhausted, Msg: "the disks of a majority of the servers are full: free some space", RetryAfter: time.Second}
 }
 
 // lookAtDisks is what to do where a leader is alive and nothing is committed.

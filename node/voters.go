@@ -22,6 +22,9 @@ type voters struct {
 
 // watchVoters asks the other voters how they are while this server leads.
 //
+// It does so before this server is ready to lead, too: where the disks of a majority have
+// no room for the first entry of its term, it never will be, and is to say why.
+//
 // Where its wall clock is out of step with theirs it hands leadership over, for users
 // read times that it makes. Where the disks of a majority are full it refuses submits:
 // their logs may have room within what they have taken already, and take small jobs for

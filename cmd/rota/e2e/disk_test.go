@@ -135,9 +135,9 @@ func fullDisksOfAMajority(t *testing.T, flags []string) {
 		out := c.rota("submit", "--request-timeout", "500ms", "--handler", noHandler, "--name", key, "--key", key)
 		require.Contains(t, []int{0, 6}, out.code, out.stderr)
 		reason = strings.TrimSpace(out.stderr)
+		t.Logf("answered with %d: %s", out.code, reason)
 		return strings.Contains(reason, "disk is full") || strings.Contains(reason, "of the servers are full")
 	})
-	t.Log(reason)
 	c.requireRunning()
 
 	begin := time.Now()
