@@ -2,12 +2,18 @@ package transport_test
 
 import (
 	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
+	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/internal/testcluster"
+	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
 )
@@ -46,4 +52,55 @@ func TestAServerWithoutALeaderForLongRefuses(t *testing.T) {
 	c.Restart(other)
 	c.Leader()
 	c.Eventually(func() bool { return submit() == nil }, "a submit with a leader again")
+}
+
+// fullLog is a log on a disk that may be full.
+type fullLog struct {
+	*raft.InmemStore
+	full atomic.Bool
+}
+
+// StoreLogs implements raft.LogStore.
+func (l *fullLog) StoreLogs(logs []*raft.Log) error {
+	if l.full.Load() {
+		return syscall.ENOSPC
+	}
+	return l.InmemStore.StoreLogs(logs)
+}
+
+// A leader that the full disks of the others keep from becoming ready is not waited for:
+// whichever server is asked says why long before its callers run out of time.
+func TestAnUnreadyLeaderSaysThatDisksAreFull(t *testing.T) {
+	t.Parallel()
+	logs := map[string]*fullLog{}
+	c := testcluster.Start(t, 3, func(cfg *node.Config) {
+		logs[cfg.NodeID] = &fullLog{InmemStore: raft.NewInmemStore()}
+		cfg.Stores = logs[cfg.NodeID]
+	})
+	leader := c.Leader()
+	full := []int{leader, (leader + 1) % 3}
+	for _, i := range full {
+		logs[c.Servers[i].Config.NodeID].full.Store(true)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*testcluster.Wait)
+	defer cancel()
+	spec := &rotav1.JobSpec{Work: &rotav1.JobSpec_Handler{Handler: &rotav1.HandlerWork{Name: "h"}}, MaxAttempts: 1}
+	submitAt := func(s *testcluster.Server) error {
+		conn, err := wire.Dial(s.Addr)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, conn.Close()) }()
+		_, err = rotav1.NewJobServiceClient(conn).Submit(ctx, &rotav1.SubmitRequest{Spec: spec, Tasks: &rotav1.TaskSet{Count: 1}})
+		return wire.FromStatus(err)
+	}
+	for _, s := range c.Servers {
+		c.Eventually(func() bool {
+			err := submitAt(s)
+			return errors.Is(err, task.ErrExhausted) && strings.Contains(err.Error(), "a majority of the servers are full")
+		}, "the reason at "+s.Config.NodeID)
+	}
+	require.NoError(t, ctx.Err())
+	for _, i := range full {
+		logs[c.Servers[i].Config.NodeID].full.Store(false)
+	}
+	c.Eventually(func() bool { return submitAt(c.Servers[leader]) == nil }, "a submit with space again")
 }
