@@ -46,11 +46,10 @@ type board struct {
 
 // run is one attempt in a slot.
 type run struct {
-	task   Task
-	key    key
-	work   *work
-	ctx    context.Context
-	cancel context.CancelCauseFunc
+	task Task
+	key  key
+	work *work
+	ctx  runContext
 	// started is when the slot took it, on monoNow.
 	started time.Duration
 	// silent says that nothing is to be reported: the task is another worker's.
@@ -58,6 +57,8 @@ type run struct {
 	// ending says that it counts in board.ending. The board's lock guards it.
 	ending bool
 }
+
+func newRun(ctx context.Context) *run { return &run{ctx: runContext{parent: ctx}} }
 
 func newBoard(slots int, out *outbox) *board {
 	b := &board{
@@ -330,7 +331,7 @@ func (b *board) cancelRun(r *run, cause error) {
 		r.ending = true
 		b.ending++
 	}
-	r.cancel(cause)
+	r.ctx.cancel(cause)
 }
 
 // fence ends the exclusive tasks that run: their lease is about to.

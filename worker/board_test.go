@@ -104,8 +104,7 @@ func (m *boardModel) Run(t *rapid.T) {
 	}
 	s := m.free[0]
 	m.free = m.free[1:]
-	r := &run{}
-	r.ctx, r.cancel = context.WithCancelCause(context.Background())
+	r := newRun(context.Background())
 	require.True(t, m.board.next(s, r))
 	a := attempt{r.task.Job, r.task.Index, r.task.Token}
 	require.Equal(t, waits, m.tasks[a])
@@ -126,7 +125,7 @@ func (m *boardModel) Finish(t *rapid.T) {
 			m.board.out.add(r.key, a.index, &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}}, false)
 			m.tasks[a] = reported
 		}
-		r.cancel(nil)
+		r.ctx.cancel(nil)
 		m.board.free(s)
 		delete(m.busy, s)
 		m.free = append(m.free, s)
@@ -217,8 +216,7 @@ func TestNoExclusiveTaskStartsBesideOneThatEnds(t *testing.T) {
 	one, err := spanOf(a)
 	require.NoError(t, err)
 	m.assign([]*span{one})
-	r := &run{}
-	r.ctx, r.cancel = context.WithCancelCause(t.Context())
+	r := newRun(t.Context())
 	require.True(t, m.next(m.slots[0], r))
 	m.drop([]*rotav1.HeldTasks{held(1, 0, 1)})
 	a.TokenOffset++

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"bytes"
-	"context"
 	"log/slog"
 	"testing"
 	"time"
@@ -96,8 +95,7 @@ func turn(t *testing.T, w *Worker, s *slot, runs map[*slot]*run) {
 		w.board.free(s)
 		return
 	}
-	r := &run{}
-	r.ctx, r.cancel = context.WithCancelCause(t.Context())
+	r := newRun(t.Context())
 	require.True(t, w.board.next(s, r))
 	runs[s] = r
 }

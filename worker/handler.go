@@ -41,16 +41,16 @@ func call(ctx context.Context, h Handler, t *Task) (output []byte, err error) {
 // handler made of it: the attempt did run longer than the job allows. After any
 // other end of the context a handler that returns no error has done its work.
 func handlerResult(ctx context.Context, output []byte, err error) result {
-	if errors.Is(context.Cause(ctx), ErrTimeout) {
-		return endedBy(ctx)
-	}
+	ended := ctx.Err() != nil
 	switch {
+	case ended && errors.Is(context.Cause(ctx), ErrTimeout):
+		return endedBy(ctx)
 	case err == nil && len(output) > task.MaxPayload:
 		return result{kind: failedForGood, err: fmt.Sprintf(
 			"the result has %d bytes, the limit is %d; put larger data where others can read it", len(output), task.MaxPayload)}
 	case err == nil:
 		return result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}, output: output}
-	case ctx.Err() != nil:
+	case ended:
 		return endedBy(ctx)
 	case isPermanent(err):
 		return result{kind: failedForGood, err: errorText(err.Error())}

@@ -225,7 +225,8 @@ func TestWhatOthersWaitForIsReportedAtOnce(t *testing.T) {
 		{"a task that was told to stop", false, rotav1.Outcome_OUTCOME_STOPPED, true},
 	} {
 		w := &Worker{out: newOutbox()}
-		r := &run{key: key{1, 0}, work: &work{exclusive: tc.exclusive}, cancel: func(error) {}}
+		r := newRun(t.Context())
+		r.key, r.work = key{1, 0}, &work{exclusive: tc.exclusive}
 		w.finish(r, result{kind: kind{outcome: tc.outcome}})
 		require.Equal(t, tc.urgent, w.out.hold(100) == 0, tc.name)
 	}

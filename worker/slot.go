@@ -40,10 +40,8 @@ func (w *Worker) serveSlot(ctx context.Context, s *slot) {
 		}
 		// The run is made before it is known what it is for, so that the board can
 		// cancel it from the moment it hands out the task.
-		r := &run{}
-		r.ctx, r.cancel = context.WithCancelCause(ctx)
+		r := newRun(ctx)
 		if !w.board.next(s, r) {
-			r.cancel(nil)
 			break
 		}
 		w.finish(r, w.execute(s, r))
@@ -52,7 +50,7 @@ func (w *Worker) serveSlot(ctx context.Context, s *slot) {
 }
 
 func (w *Worker) finish(r *run, res result) {
-	r.cancel(nil)
+	r.ctx.cancel(nil)
 	if r.silent.Load() {
 		return
 	}
@@ -63,10 +61,10 @@ func (w *Worker) finish(r *run, res result) {
 }
 
 func (w *Worker) execute(s *slot, r *run) result {
-	if r.ctx.Err() != nil {
-		return endedBy(r.ctx)
+	var ctx context.Context = &r.ctx
+	if ctx.Err() != nil {
+		return endedBy(ctx)
 	}
-	ctx := r.ctx
 	if r.work.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, r.work.timeout, ErrTimeout)
