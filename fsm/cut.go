@@ -244,52 +244,91 @@ func (p *page) lastCursor() uint32 {
 	return last
 }
 
-// encode appends the slots that are touched and not final.
+// aRun, in the place of a slot's state, says that the slot begins a run.
+const aRun = 0x80
+
+// encode appends the slots that are touched and not final. Slots that were granted together
+// differ in nothing but their tokens, which count up with them: such a run is written once,
+// with its length.
 func (p *page) encode(b []byte) []byte {
-	for k := range p.slots {
+	for k := 0; k < len(p.slots); {
 		s := &p.slots[k]
 		if s.state == 0 || s.state.Final() {
+			k++
 			continue
 		}
-		b = append(b, byte(k), byte(s.state), byte(s.reason), s.failures, s.lost)
+		n := p.run(k)
+		if n == 1 {
+			b = append(b, byte(k), byte(s.state), byte(s.reason), s.failures, s.lost)
+		} else {
+			b = append(b, byte(k), byte(s.state)|aRun, byte(s.reason), s.failures, s.lost)
+			b = binary.AppendUvarint(b, uint64(n))
+		}
 		b = binary.AppendUvarint(b, uint64(s.attempt))
 		b = binary.AppendUvarint(b, s.token)
 		b = binary.AppendVarint(b, s.at)
 		b = binary.AppendUvarint(b, s.session)
+		k += n
 	}
 	return b
+}
+
+// run is how many slots from k on, k included, differ in nothing but their tokens, which
+// count up.
+func (p *page) run(k int) int {
+	n, next := 1, p.slots[k]
+	for k+n < len(p.slots) {
+		if next.token++; p.slots[k+n] != next {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 // decode is the inverse of encode. ok is false where b is malformed.
 func (p *page) decode(b []byte) (ok bool) {
 	for len(b) > 0 {
-		if len(b) < 5 || int(b[0]) >= len(p.slots) {
+		if len(b) < 5 {
 			return false
 		}
-		s := &p.slots[b[0]]
-		s.state, s.reason, s.failures, s.lost = task.State(b[1]), task.Reason(b[2]), b[3], b[4]
-		if s.state == 0 || s.state >= task.NumStates || s.state.Final() {
-			return false
-		}
+		k, n := int(b[0]), uint64(1)
+		s := slot{state: task.State(b[1] &^ aRun), reason: task.Reason(b[2]), failures: b[3], lost: b[4]}
+		isRun := b[1]&aRun != 0
 		b = b[5:]
-		attempt, k1 := binary.Uvarint(b)
-		if k1 <= 0 {
+		if isRun && !uvarint(&b, &n) {
 			return false
 		}
-		token, k2 := binary.Uvarint(b[k1:])
-		if k2 <= 0 {
+		if s.state == 0 || s.state >= task.NumStates || s.state.Final() || k+1 > len(p.slots) || n == 0 || n > uint64(len(p.slots)-k) {
 			return false
 		}
-		at, k3 := binary.Varint(b[k1+k2:])
-		if k3 <= 0 {
+		var attempt uint64
+		if !uvarint(&b, &attempt) || !uvarint(&b, &s.token) {
 			return false
 		}
-		session, k4 := binary.Uvarint(b[k1+k2+k3:])
-		if k4 <= 0 {
+		at, size := binary.Varint(b)
+		if size <= 0 {
 			return false
 		}
-		s.attempt, s.token, s.at, s.session = uint16(attempt), token, at, session
-		b = b[k1+k2+k3+k4:]
+		b = b[size:]
+		if !uvarint(&b, &s.session) {
+			return false
+		}
+		s.attempt, s.at = uint16(attempt), at
+		for i := range int(n) {
+			p.slots[k+i] = s
+			s.token++
+		}
 	}
+	return true
+}
+
+// uvarint takes a number from the front of b.
+func uvarint(b *[]byte, v *uint64) bool {
+	x, size := binary.Uvarint(*b)
+	if size <= 0 {
+		return false
+	}
+	*b, *v = (*b)[size:], x
 	return true
 }

@@ -73,6 +73,17 @@ func TestSlotsAreReadAsTheyWereWritten(t *testing.T) {
 				reason: task.Reason(rapid.Uint8().Draw(t, "reason")),
 			}
 		}
+		for range rapid.IntRange(0, 4).Draw(t, "grants") {
+			s := slot{
+				token: rapid.Uint64().Draw(t, "first token"), at: rapid.Int64().Draw(t, "granted at"), session: rapid.Uint64().Draw(t, "to"),
+				attempt: rapid.Uint16Range(1, 3).Draw(t, "attempts"), state: task.Assigned,
+			}
+			first, end := rapid.IntRange(0, len(p.slots)-1).Draw(t, "first"), rapid.IntRange(0, len(p.slots)).Draw(t, "end")
+			for k := first; k < end; k++ {
+				p.slots[k] = s
+				s.token++
+			}
+		}
 		b := p.encode(nil)
 		got := &page{slots: make([]slot, len(p.slots))}
 		require.True(t, got.decode(b))
@@ -82,6 +93,45 @@ func TestSlotsAreReadAsTheyWereWritten(t *testing.T) {
 			cut.decode(b[:n]) // it may be a run of whole slots; it must not panic
 		}
 	})
+}
+
+// What servers wrote before they knew runs: a record for each slot.
+func TestSlotsThatWereWrittenOneByOneAreRead(t *testing.T) {
+	t.Parallel()
+	p, got := grantedPage(), &page{slots: make([]slot, pageSize)}
+	var b []byte
+	for k := range p.slots {
+		one := &page{slots: make([]slot, pageSize)}
+		one.slots[k] = p.slots[k]
+		b = one.encode(b)
+	}
+	require.True(t, got.decode(b))
+	require.Equal(t, p, got)
+}
+
+func grantedPage() *page {
+	p := &page{slots: make([]slot, pageSize)}
+	for k := range p.slots {
+		p.slots[k] = slot{token: 1<<20 + uint64(k), at: 1 << 60, session: 2000, attempt: 1, state: task.Assigned}
+	}
+	return p
+}
+
+func TestAPageThatIsGrantedAtOnceIsSmall(t *testing.T) {
+	t.Parallel()
+	require.Less(t, len(grantedPage().encode(nil)), 32)
+}
+
+func TestRunsThatDoNotFitAPageAreMalformed(t *testing.T) {
+	t.Parallel()
+	p := grantedPage()
+	whole := p.encode(nil)
+	short := &page{slots: make([]slot, pageSize-1)}
+	require.False(t, short.decode(whole))
+	none := append([]byte(nil), whole...)
+	none[5], none[6] = 0x80, 0 // a run of no slots
+	require.False(t, (&page{slots: make([]slot, pageSize)}).decode(none))
+	require.Equal(t, make([]slot, pageSize-1), short.slots)
 }
 
 // It does not run beside others, which could be given the page as soon as it is fresh.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -183,7 +184,21 @@ func TestAFileOfAnotherServerOrFormatIsRefused(t *testing.T) {
 		require.ErrorContains(t, err, "belongs to node n1")
 		require.NotErrorIs(t, err, ErrCorrupt)
 	}
-	db, err := bolt.Open(filepath.Join(b.s.dir, FileName), 0o600, boltOptions())
+	for _, unknown := range []uint32{oldestFormat - 1, format + 1} {
+		setFormat(t, b.s.dir, unknown)
+		_, err := OpenState(b.s.dir, testIdentity, b.s.log)
+		require.ErrorContains(t, err, fmt.Sprintf("format %d", unknown))
+		require.NotErrorIs(t, err, ErrCorrupt)
+	}
+	setFormat(t, b.s.dir, oldestFormat)
+	s, err := OpenState(b.s.dir, testIdentity, b.s.log)
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+}
+
+// setFormat makes a file that nobody has open say that it has a format.
+func setFormat(t *testing.T, dir string, f uint32) {
+	db, err := bolt.Open(filepath.Join(dir, FileName), 0o600, boltOptions())
 	require.NoError(t, err)
 	require.NoError(t, db.Update(func(tx *bolt.Tx) error {
 		meta := &logpb.Meta{}
@@ -191,13 +206,10 @@ func TestAFileOfAnotherServerOrFormatIsRefused(t *testing.T) {
 			return err
 		}
 		meta = proto.CloneOf(meta)
-		meta.Format++
+		meta.Format = f
 		return putProto(tx, metaBucket, metaKey, meta)
 	}))
 	require.NoError(t, db.Close())
-	_, err = OpenState(b.s.dir, testIdentity, b.s.log)
-	require.ErrorContains(t, err, "format 2")
-	require.NotErrorIs(t, err, ErrCorrupt)
 }
 
 func TestAFileInUseIsRefusedAtOnce(t *testing.T) {

@@ -10,8 +10,12 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// format is the version of the layout.
-const format = 1
+// format is the version of the layout that is written, and oldestFormat of those that can be
+// read. Format 1 has a record for each task that is under way, where format 2 has runs.
+const (
+	format       = 2
+	oldestFormat = 1
+)
 
 var (
 	metaBucket     = []byte("meta")

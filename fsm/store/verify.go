@@ -198,8 +198,8 @@ func getMeta(tx *bolt.Tx, meta *logpb.Meta) error {
 
 // checkFormat says whether this build can read the file.
 func checkFormat(path string, meta *logpb.Meta) error {
-	if meta.Format != format {
-		return fmt.Errorf("%s has format %d, this build knows format %d: use the version of rota that wrote it", path, meta.Format, format)
+	if meta.Format < oldestFormat || meta.Format > format {
+		return fmt.Errorf("%s has format %d, this build knows formats %d to %d: use the version of rota that wrote it", path, meta.Format, oldestFormat, format)
 	}
 	return nil
 }
