@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/rota-scheduler/rota/bench/child"
 	"github.com/rota-scheduler/rota/bench/rotacluster"
@@ -145,7 +148,7 @@ func (l *lab) submitUrgent(ctx context.Context, tasks int) (*client.Job, error) 
 
 // submitWarm submits the job that warms everything up.
 func (l *lab) submitWarm(ctx context.Context) (*client.Job, error) {
-	return l.submitUrgent(ctx, max(1, l.options.Tasks/warmShare))
+	return l.submitUrgent(ctx, min(max(1, l.options.Tasks/warmShare), task.MaxTasks))
 }
 
 // throughput waits for the job that warms up, then submits the one that is measured, and
@@ -155,16 +158,34 @@ func (l *lab) throughput(ctx context.Context, warm *client.Job) (float64, error)
 		return 0, err
 	}
 	start := time.Now()
-	job, err := l.submitUrgent(ctx, l.options.Tasks)
-	if err != nil {
-		return 0, err
-	}
-	count, err := receive(ctx, job)
+	count, err := l.receiveUrgent(ctx, l.options.Tasks)
 	took := time.Since(start)
 	if err == nil && count != l.options.Tasks {
 		err = fmt.Errorf("%d of %d results came", count, l.options.Tasks)
 	}
 	return float64(count) / took.Seconds(), err
+}
+
+// receiveUrgent submits so many tasks that go before everything else, in jobs as large as
+// they may be, all at once, and returns how many results came.
+func (l *lab) receiveUrgent(ctx context.Context, tasks int) (int, error) {
+	var count atomic.Int64
+	jobs, ctx := errgroup.WithContext(ctx)
+	for tasks > 0 {
+		n := min(tasks, task.MaxTasks)
+		tasks -= n
+		jobs.Go(func() error {
+			job, err := l.submitUrgent(ctx, n)
+			if err != nil {
+				return err
+			}
+			got, err := receive(ctx, job)
+			count.Add(int64(got))
+			return err
+		})
+	}
+	err := jobs.Wait()
+	return int(count.Load()), err
 }
 
 // receive receives all results of a job and returns how many there were.
