@@ -18,10 +18,11 @@ const (
 	// first tell soon what a message to the others is worth.
 	maxUnknown = 256
 	// maxChunk bounds what one class gets at its turn.
-	maxChunk = 512
-	// worthwhile is how much work is worth a message to a worker: about what the message and
-	// the report on it cost the servers and the worker.
-	worthwhile = time.Millisecond
+	maxChunk = 1024
+	// worthwhile is how much work is worth a message to a worker: some ten times what the message
+	// and the report on it cost the servers and the worker, and no more than a commit takes, so
+	// that a job is not over later for it.
+	worthwhile = 5 * time.Millisecond
 )
 
 // Input is all that a plan depends on.
