@@ -232,6 +232,23 @@ func TestAViewShowsSessionsInOrder(t *testing.T) {
 	}
 }
 
+// Only tasks without payloads to speak of are light.
+func TestAViewTellsLightTasksFromOthers(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.openSession("w", 1)
+	array := b.submit(&task.Spec{Handler: "h"}, 2)
+	shared := b.submit(&task.Spec{Handler: "h", SharedPayload: make([]byte, 2000)}, 2)
+	own := b.must(submitOp(t, &task.Spec{Handler: "h"}, &logpb.Submit{Tasks: packed(2)})).Job
+	light := map[uint64]bool{}
+	for _, c := range b.m.View(b.clock, "").Classes {
+		for _, j := range c.Jobs {
+			light[j.ID] = j.Light
+		}
+	}
+	require.Equal(t, map[uint64]bool{array: true, shared: false, own: false}, light)
+}
+
 // TestDigestsDifferWhereStatesDo: two machines that differ in one fact tell by it.
 func TestDigestsDifferWhereStatesDo(t *testing.T) {
 	t.Parallel()

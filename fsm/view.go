@@ -41,6 +41,9 @@ type JobView struct {
 	ID        uint64
 	Policy    task.Policy
 	Exclusive bool
+	// Light says that its tasks take next to nothing of the memory of who holds them: they
+	// have no payloads of their own, and what they share is small.
+	Light bool
 	// Budget is how many of the tasks may be granted.
 	Budget uint32
 	// Ranges is the tasks, in the order in which they should be granted.
@@ -126,9 +129,12 @@ func (c *class) view() (v ClassView, tasks int) {
 	return v, min(tasks, maxViewTasks)
 }
 
+// maxLightSpec is how large the spec of a job may be, payload and all, whose tasks are light, bytes.
+const maxLightSpec = 1024
+
 func (j *job) view(limit int) JobView {
 	left := min(j.available(), uint32(limit))
-	v := JobView{ID: j.id, Policy: j.spec.Policy, Exclusive: j.spec.Exclusive()}
+	v := JobView{ID: j.id, Policy: j.spec.Policy, Exclusive: j.spec.Exclusive(), Light: !j.ownPayloads && len(j.spec.raw) <= maxLightSpec}
 	for _, sp := range j.returned {
 		n := min(sp.hi-sp.lo, left-v.Budget)
 		if n == 0 || len(v.Ranges) == maxViewRanges {

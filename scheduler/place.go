@@ -45,7 +45,7 @@ func (f *Fleet) Place(m *fsm.Machine, spec *task.Spec, count uint32) (assigns []
 	for i := range views {
 		s := &views[i]
 		if m := f.member(s.ID); m != nil && m.stream != nil {
-			open = append(open, &worker{SessionView: s, load: s.Assigned + m.reserved, limit: s.Slots + f.extra(m, s.Slots)})
+			open = append(open, &worker{SessionView: s, load: s.Assigned + m.reserved, limit: s.Slots + min(f.extra(m, s.Slots), maxHeavy)})
 		}
 	}
 	if n := len(open); n > 0 {

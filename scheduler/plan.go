@@ -7,12 +7,16 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
 )
 
 // Bounds of a plan: enough to keep thousands of slots busy, small enough for an entry.
 const (
 	maxPlanTasks   = 16384
 	maxPlanAssigns = 4096
+	// maxHeavy bounds the tasks that a worker may hold beyond its slots where they may have
+	// payloads: of 64 KiB each they are 256 MiB.
+	maxHeavy = 4096
 	// maxUnknown is how many workers get tasks of a job in one plan while nobody knows how long
 	// they take. Thousands of workers would get a no-op each otherwise; so the reports of the
 	// first tell soon what a message to the others is worth.
@@ -41,9 +45,10 @@ type Input struct {
 // gives the same plan, whatever the order of sessions and maps.
 func Plan(in Input) []*logpb.Assign {
 	p := &planner{in: in, workers: make([]worker, 0, len(in.View.Sessions))}
+	most := mostAhead(in.View)
 	for i := range in.View.Sessions {
 		if s, extra := &in.View.Sessions[i], in.Extra[i]; extra != Away {
-			p.workers = append(p.workers, worker{SessionView: s, load: s.Assigned, limit: s.Slots + uint32(extra)})
+			p.workers = append(p.workers, worker{SessionView: s, load: s.Assigned, limit: s.Slots + min(uint32(extra), most)})
 		}
 	}
 	slices.SortFunc(p.workers, func(a, b worker) int { return cmp.Compare(a.ID, b.ID) })
@@ -58,6 +63,17 @@ func Plan(in Input) []*logpb.Assign {
 		queues = slices.DeleteFunc(queues, func(q *classQueue) bool { return p.full() || !p.step(q) })
 	}
 	return p.assigns
+}
+
+// mostAhead bounds the tasks that workers may hold beyond their slots while these jobs wait.
+// Payloads are held in memory.
+func mostAhead(v *fsm.View) uint32 {
+	for i := range v.Classes {
+		if slices.ContainsFunc(v.Classes[i].Jobs, func(j fsm.JobView) bool { return !j.Light }) {
+			return maxHeavy
+		}
+	}
+	return task.MaxOutstanding
 }
 
 type planner struct {

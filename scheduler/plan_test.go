@@ -205,6 +205,27 @@ func TestBlockedClassHidesNothing(t *testing.T) {
 	require.Equal(t, map[uint64]uint32{1: 4}, loadOf(scheduler.Plan(in)))
 }
 
+// Tasks that may have payloads are held in memory by who has them: fewer of them go to a worker
+// in advance, and none where those that it has are as many.
+func TestFewerTasksWithPayloadsAreHeldInAdvance(t *testing.T) {
+	t.Parallel()
+	const tasks, slots, heavyMost = 100_000, 4, 4096
+	held := func(light bool, assigned uint32) uint32 {
+		in := arrayInput(tasks, task.LeastLoaded, slots)
+		in.Extra[0], in.View.Sessions[0].Assigned = task.MaxOutstanding, assigned
+		in.View.Classes[0].Jobs[0].Light = light
+		got := assigned
+		for _, n := range loadOf(scheduler.Plan(in)) {
+			got += n
+		}
+		return got
+	}
+	require.EqualValues(t, slots+heavyMost, held(false, 0))
+	require.EqualValues(t, 2*heavyMost, held(false, 2*heavyMost))
+	require.EqualValues(t, task.MaxOutstanding, held(true, 0), "all of a plan")
+	require.EqualValues(t, slots+task.MaxOutstanding, held(true, slots))
+}
+
 // Thousands of workers get no message for a few no-ops each, once they are known to be such:
 // other plans serve the others. Where nothing is known, or tasks take their time, they are
 // spread over as many as before.

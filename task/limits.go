@@ -51,7 +51,7 @@ const (
 	// MaxSlots bounds the slots of a worker.
 	MaxSlots = 4096
 	// MaxOutstanding bounds the tasks that a worker may hold beyond its slots.
-	MaxOutstanding = 4096
+	MaxOutstanding = 16384
 	// MaxHandlers bounds the handlers a worker registers.
 	MaxHandlers = 1024
 	// MaxWorkers bounds the open sessions of a cluster.
