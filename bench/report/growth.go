@@ -67,14 +67,32 @@ func (g *Growth) Loss() float64 {
 	if len(g.Points) == 0 {
 		return 0
 	}
-	first, least := g.Points[0].Values[GrowthRate].Median, math.Inf(1)
+	return below(g.slowest(), g.Points[0].Values[GrowthRate].Median)
+}
+
+// Spread is by how much the slowest size is below the fastest, as a share.
+func (g *Growth) Spread() float64 {
+	most := 0.0
+	for _, p := range g.Points {
+		most = max(most, p.Values[GrowthRate].Median)
+	}
+	return below(g.slowest(), most)
+}
+
+func (g *Growth) slowest() float64 {
+	least := math.Inf(1)
 	for _, p := range g.Points {
 		least = min(least, p.Values[GrowthRate].Median)
 	}
-	if first <= 0 {
+	return least
+}
+
+// below is by how much a rate is below another, as a share of that; 0: by nothing.
+func below(rate, other float64) float64 {
+	if other <= 0 {
 		return 0
 	}
-	return max(0, 1-least/first)
+	return max(0, 1-rate/other)
 }
 
 // names are those of all values, the throughput first.
@@ -117,7 +135,8 @@ func (g *Growth) Table(out io.Writer) error {
 		fmt.Fprintln(w)
 	}
 	if g.Flat {
-		fmt.Fprintf(w, "\nthe slowest size is %.0f %% below the smallest; the mark is %.0f %%: %s\n", 100*g.Loss(), 100*maxLoss, verdict(g.Loss() <= maxLoss))
+		fmt.Fprintf(w, "\nthe slowest size is %.0f %% below the fastest, and %.0f %% below the smallest; the mark for that is %.0f %%: %s\n",
+			100*g.Spread(), 100*g.Loss(), 100*maxLoss, verdict(g.Loss() <= maxLoss))
 	}
 	for _, m := range g.Marks {
 		if worst, ok := m.worst(g.Points); ok {

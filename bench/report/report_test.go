@@ -202,10 +202,12 @@ func TestGrowthOfNothingAndOfSomething(t *testing.T) {
 	}
 	g := &Growth{Study: "history", Unit: "finished tasks", Flat: true, Points: []Point{point(0, 1000), point(1000, 1100), point(1_000_000, 800)}}
 	require.InDelta(t, .2, g.Loss(), 1e-9)
+	require.InDelta(t, 1-800./1100, g.Spread(), 1e-9)
 	require.Zero(t, (&Growth{}).Loss())
+	require.Zero(t, (&Growth{}).Spread())
 	var table, svg bytes.Buffer
 	require.NoError(t, g.Table(&table))
-	require.Contains(t, table.String(), "20 % below the smallest; the mark is 25 %: met")
+	require.Contains(t, table.String(), "27 % below the fastest, and 20 % below the smallest; the mark for that is 25 %: met")
 	require.NoError(t, GrowthSVG(&svg, g, &Growth{Study: "memory", Points: []Point{{Size: 1}}}, &Growth{Study: "one", Points: []Point{point(5, 10)}}))
 	wellFormed(t, svg.Bytes())
 	require.NotContains(t, svg.String(), "NaN")
@@ -233,7 +235,7 @@ func TestMarksAreOfTheWorstSizeThatTheyAreFor(t *testing.T) {
 	}}
 	table.Reset()
 	require.NoError(t, flat.Table(&table))
-	require.Contains(t, table.String(), "30 % below the smallest; the mark is 25 %: MISSED")
+	require.Contains(t, table.String(), "30 % below the smallest; the mark for that is 25 %: MISSED")
 }
 
 // save keeps a chart for who wants to look at it.
