@@ -145,7 +145,9 @@ func (n *Node) CheckLeader() error {
 	if n.raft.State() == raft.Leader {
 		// With no room for the first entry of its term it does not become ready.
 		if n.majorityFull.Load() {
-			return errMajorityFull()
+			err := errMajorityFull()
+			err.Leader = n.cfg.Addr // it may be a matter of milliseconds all the same
+			return err
 		}
 		return &task.Error{Kind: task.KindUnavailable, Msg: "the leader is not ready yet; try again, and where that lasts, " + lookAtDisks, Leader: n.cfg.Addr, RetryAfter: retryDelay}
 	}

@@ -369,7 +369,7 @@ func (n *Node) pushBack() error {
 	return nil
 }
 
-func errMajorityFull() error {
+func errMajorityFull() *task.Error {
 	return &task.Error{Kind: task.KindExhausted, Msg: "the disks of a majority of the servers are full: free some space", RetryAfter: time.Second}
 }
 

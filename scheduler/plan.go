@@ -14,8 +14,8 @@ import (
 const (
 	maxPlanTasks   = 16384
 	maxPlanAssigns = 4096
-	// maxHeavy bounds the tasks that a worker may hold beyond its slots where they may have
-	// payloads: of 64 KiB each they are 256 MiB.
+	// maxHeavy is how many tasks a worker may hold beyond its slots where they may have payloads:
+	// of 64 KiB each they are 256 MiB.
 	maxHeavy = 4096
 	// maxUnknown is how many workers get tasks of a job in one plan while nobody knows how long
 	// they take. Thousands of workers would get a no-op each otherwise; so the reports of the
@@ -66,8 +66,12 @@ func Plan(in Input) []*logpb.Assign {
 }
 
 // mostAhead bounds the tasks that workers may hold beyond their slots while these jobs wait.
-// Payloads are held in memory.
+// Payloads are held in memory. Where the view does not show all that waits, the other views may
+// have less room: with more in this one, workers would never have room for what those show.
 func mostAhead(v *fsm.View) uint32 {
+	if v.Next != "" {
+		return maxHeavy
+	}
 	for i := range v.Classes {
 		if slices.ContainsFunc(v.Classes[i].Jobs, func(j fsm.JobView) bool { return !j.Light }) {
 			return maxHeavy

@@ -224,6 +224,10 @@ func TestFewerTasksWithPayloadsAreHeldInAdvance(t *testing.T) {
 	require.EqualValues(t, 2*heavyMost, held(false, 2*heavyMost))
 	require.EqualValues(t, task.MaxOutstanding, held(true, 0), "all of a plan")
 	require.EqualValues(t, slots+task.MaxOutstanding, held(true, slots))
+
+	in := arrayInput(tasks, task.LeastLoaded, slots)
+	in.Extra[0], in.View.Classes[0].Jobs[0].Light, in.View.Next = task.MaxOutstanding, true, "another class"
+	require.EqualValues(t, slots+heavyMost, loadOf(scheduler.Plan(in))[1], "tasks with payloads may wait behind those that are shown")
 }
 
 // Thousands of workers get no message for a few no-ops each, once they are known to be such:

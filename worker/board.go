@@ -155,8 +155,9 @@ func (b *board) keep(held *indexSet, r indexRange) {
 }
 
 // maxHeld is more than a leader ever gives one worker, with what it has given before and
-// was not answered for. A server that goes beyond it is none of ours.
-const maxHeld = 4 * (task.MaxSlots + task.MaxOutstanding)
+// was not answered for. A server that goes beyond it is none of ours. It is less than a
+// hello may name.
+const maxHeld = 3 * (task.MaxSlots + task.MaxOutstanding)
 
 // overfull says that there is more here than any worker may hold.
 func (b *board) overfull() bool {

@@ -29,6 +29,7 @@ const (
 	// A worker by itself soon uses the same few MB again and again; here what is allocated is new
 	// memory until the first collection, and the kernel would clear a page for every 20 tasks.
 	simulatedHeap = 512 << 10
+	maxTouched    = 1 << 30
 	// startEvery spreads the first hellos, as machines that boot are spread.
 	startEvery = 500 * time.Microsecond
 )
@@ -63,7 +64,7 @@ func touch(bytes int) {
 // simulate runs workers in this process, each with a session and connections of its own.
 func simulate(ctx context.Context, cfg workersConfig) error {
 	debug.SetGCPercent(simulatedGC)
-	touch(simulatedHeap * cfg.Count)
+	touch(min(simulatedHeap*cfg.Count, maxTouched))
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	nothing := func(context.Context, *worker.Task) ([]byte, error) { return nil, nil }

@@ -133,7 +133,7 @@ func short(text string) string {
 }
 
 // mostAhead is how many tasks a worker may hold beyond its slots.
-const mostAhead = 4096
+const mostAhead = 16384
 
 // checkLimits is S20.
 func checkLimits(v *view, r *Result) {
