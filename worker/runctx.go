@@ -76,3 +76,6 @@ func (c *runContext) Deadline() (time.Time, bool) { return c.parent.Deadline() }
 // Value implements context.Context. Package context asks by this for what it attaches
 // contexts to that are made of this one, and for the cause.
 func (c *runContext) Value(key any) any { return c.wanted().Value(key) }
+
+// String is what package fmt prints, which would read the fields of others meanwhile.
+func (c *runContext) String() string { return "the context of a task" }

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -73,6 +74,11 @@ func TestRunContextEndsWhoWaitsForIt(t *testing.T) {
 	defer context.AfterFunc(run, func() { told <- context.Cause(run) })()
 	run.cancel(ErrStopped)
 	require.ErrorIs(t, <-told, ErrStopped)
+
+	// A handler may print it, too: under the race detector this fails where fields are read.
+	printed := &runContext{parent: t.Context()}
+	go printed.cancel(nil)
+	require.Equal(t, "the context of a task", fmt.Sprint(printed))
 
 	late := &runContext{parent: t.Context()}
 	late.cancel(nil)
