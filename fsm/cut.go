@@ -244,7 +244,7 @@ func (p *page) lastCursor() uint32 {
 	return last
 }
 
-// aRun, in the place of a slot's state, says that the slot begins a run.
+// aRun, in the state of a slot, says that the slot begins a run, whose length comes next.
 const aRun = 0x80
 
 // encode appends the slots that are touched and not final. Slots that were granted together
@@ -257,11 +257,12 @@ func (p *page) encode(b []byte) []byte {
 			k++
 			continue
 		}
-		n := p.run(k)
-		if n == 1 {
-			b = append(b, byte(k), byte(s.state), byte(s.reason), s.failures, s.lost)
-		} else {
-			b = append(b, byte(k), byte(s.state)|aRun, byte(s.reason), s.failures, s.lost)
+		n, state := p.run(k), byte(s.state)
+		if n > 1 {
+			state |= aRun
+		}
+		b = append(b, byte(k), state, byte(s.reason), s.failures, s.lost)
+		if n > 1 {
 			b = binary.AppendUvarint(b, uint64(n))
 		}
 		b = binary.AppendUvarint(b, uint64(s.attempt))
@@ -299,7 +300,7 @@ func (p *page) decode(b []byte) (ok bool) {
 		if isRun && !uvarint(&b, &n) {
 			return false
 		}
-		if s.state == 0 || s.state >= task.NumStates || s.state.Final() || k+1 > len(p.slots) || n == 0 || n > uint64(len(p.slots)-k) {
+		if s.state == 0 || s.state >= task.NumStates || s.state.Final() || k >= len(p.slots) || n == 0 || n > uint64(len(p.slots)-k) {
 			return false
 		}
 		var attempt uint64

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"encoding/binary"
 	"maps"
 	"slices"
 	"testing"
@@ -100,10 +101,12 @@ func TestSlotsThatWereWrittenOneByOneAreRead(t *testing.T) {
 	t.Parallel()
 	p, got := grantedPage(), &page{slots: make([]slot, pageSize)}
 	var b []byte
-	for k := range p.slots {
-		one := &page{slots: make([]slot, pageSize)}
-		one.slots[k] = p.slots[k]
-		b = one.encode(b)
+	for k, s := range p.slots {
+		b = append(b, byte(k), byte(s.state), byte(s.reason), s.failures, s.lost)
+		b = binary.AppendUvarint(b, uint64(s.attempt))
+		b = binary.AppendUvarint(b, s.token)
+		b = binary.AppendVarint(b, s.at)
+		b = binary.AppendUvarint(b, s.session)
 	}
 	require.True(t, got.decode(b))
 	require.Equal(t, p, got)

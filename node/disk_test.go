@@ -274,6 +274,26 @@ func TestALeaderThatFullDisksKeepFromLeadingSaysSo(t *testing.T) {
 	})
 }
 
+// A server that knows of no leader, and has no space to vote for one, says that.
+func TestAServerWithoutALeaderSaysThatItsDiskIsFull(t *testing.T) {
+	t.Parallel()
+	onFailingDisks(t, func(c *failing) {
+		s := c.leader()
+		c.submits()
+		c.diskOf(s).fail(syscall.ENOSPC)
+		_ = c.submit() // it finds out
+		c.Net.CutOff([]string{s.Name}, c.Names())
+		c.eventually("it says so", func() bool {
+			err := s.Node().CheckLeader()
+			return task.KindOf(err) == task.KindUnavailable && strings.Contains(err.Error(), "the disk of this server is full")
+		})
+		c.Net.Heal()
+		c.diskOf(s).fail(nil)
+		c.submits()
+		c.requireAll()
+	})
+}
+
 // A server whose disk is full can be stopped, and comes back when there is space.
 func TestAServerWithAFullDiskCanBeStopped(t *testing.T) {
 	t.Parallel()

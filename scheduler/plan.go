@@ -15,7 +15,7 @@ const (
 	maxPlanTasks   = 16384
 	maxPlanAssigns = 4096
 	// maxHeavy is how many tasks a worker may hold beyond its slots where they may have payloads:
-	// of 64 KiB each they are 256 MiB.
+	// of 64 KiB each they are 256 MiB, and of the largest size four times that.
 	maxHeavy = 4096
 	// maxUnknown is how many workers get tasks of a job in one plan while nobody knows how long
 	// they take. Thousands of workers would get a no-op each otherwise; so the reports of the
@@ -24,8 +24,8 @@ const (
 	// maxChunk bounds what one class gets at its turn.
 	maxChunk = 1024
 	// worthwhile is how much work is worth a message to a worker: some ten times what the message
-	// and the report on it cost the servers and the worker, and no more than a commit takes, so
-	// that a job is not over later for it.
+	// and the report on it cost the servers and the worker, and about what a commit takes under
+	// load, so that a job is hardly over later for it.
 	worthwhile = 5 * time.Millisecond
 )
 

@@ -35,7 +35,8 @@ var (
 // atLeader runs a request where the leader is: local here, or remote, once, at the
 // server that leads. While one is elected it waits, up to the caller's deadline; a server
 // that has not heard of a leader for longer says so, and the caller may try another one.
-// One that leads and finds the disks of a majority full says that at once. errors keep their kind, and have it as a gRPC status.
+// One that leads and finds the disks of a majority full says that at once. errors keep their
+// kind, and have it as a gRPC status.
 func atLeader[Req, Resp any](ctx context.Context, s *Server, req Req, local func(context.Context, Req) (Resp, error),
 	remote func(grpc.ClientConnInterface, context.Context, Req) (Resp, error)) (Resp, error) {
 	var none Resp

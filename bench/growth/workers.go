@@ -27,7 +27,8 @@ const (
 	simulatedGC = 800
 	// simulatedHeap is memory for each worker that is touched once before anything is measured.
 	// A worker by itself soon uses the same few MB again and again; here what is allocated is new
-	// memory until the first collection, and the kernel would clear a page for every 20 tasks.
+	// memory until the first collection, and the kernel would clear a page for every 20 tasks. maxTouched
+	// is what all together touch at most.
 	simulatedHeap = 512 << 10
 	maxTouched    = 1 << 30
 	// startEvery spreads the first hellos, as machines that boot are spread.
@@ -57,7 +58,6 @@ func touch(bytes int) {
 		heap[i] = 1
 	}
 	runtime.KeepAlive(heap)
-	heap = nil
 	runtime.GC()
 }
 
