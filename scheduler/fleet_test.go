@@ -140,6 +140,23 @@ func TestExtraFollowsRunTimes(t *testing.T) {
 	require.Zero(t, f.Extra(views)[1], "a new leader knows nothing")
 }
 
+// A worker that was held up for a moment reports a few tasks that took thousands of times as long.
+// The shares of all others must not shrink for that; but long tasks count at once.
+func TestAFewSlowTasksDoNotPassForAll(t *testing.T) {
+	t.Parallel()
+	f := scheduler.NewFleet(lease)
+	f.Begin(nil)
+	require.True(t, f.Attach(1, &fakeStream{}))
+	noops := scheduler.Run{Job: 7, Count: 1000, Total: 250 * time.Microsecond}
+	f.Ran(1, noops)
+	f.Ran(1, scheduler.Run{Job: 7, Count: 1, Total: 2 * time.Millisecond})
+	require.Less(t, f.Runs()[7], 50*time.Microsecond)
+	f.Ran(1, noops)
+	require.Less(t, f.Runs()[7], 3*time.Microsecond, "the next share outweighs it")
+	f.Ran(1, scheduler.Run{Job: 7, Count: 1, Total: time.Second})
+	require.Greater(t, f.Runs()[7], 10*time.Millisecond, "one long task is more than a share is worth")
+}
+
 // The run time of a job is known where it has many tasks, and of a bounded number of jobs.
 func TestRunTimesOfJobs(t *testing.T) {
 	t.Parallel()
@@ -149,7 +166,7 @@ func TestRunTimesOfJobs(t *testing.T) {
 	f.Ran(1, scheduler.Run{Job: 7, Count: 100, Total: time.Second}, scheduler.Run{Job: 8, Count: 1, Total: time.Second})
 	require.Equal(t, map[uint64]time.Duration{7: 10 * time.Millisecond}, f.Runs())
 	f.Ran(1, scheduler.Run{Job: 7, Count: 1, Total: 10 * time.Second})
-	require.Greater(t, f.Runs()[7], time.Second, "its tasks have turned long")
+	require.Greater(t, f.Runs()[7], 100*time.Millisecond, "its tasks have turned long")
 	// Many workers have one task of a job each, beside jobs that have no more than that.
 	for other := range uint64(8) {
 		require.NotContains(t, f.Runs(), uint64(9))

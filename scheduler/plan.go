@@ -22,7 +22,7 @@ const (
 	// first tell soon what a message to the others is worth.
 	maxUnknown = 256
 	// maxChunk bounds what one class gets at its turn.
-	maxChunk = 1024
+	maxChunk = 2048
 	// worthwhile is how much work is worth a message to a worker: some ten times what the message
 	// and the report on it cost the servers and the worker, and about what a commit takes under
 	// load, so that a job is hardly over later for it.

@@ -19,6 +19,10 @@ const (
 	// minKnownRun is of how many tasks the run time of a job is learnt: jobs of a few tasks
 	// end before it could be of use.
 	minKnownRun = 8
+	// knownRun is how many tasks what is known of a job counts for beside a report: one that was
+	// held up for a moment must not pass for thousands, and one that takes a second still makes the
+	// average more than any share is worth.
+	knownRun = 64
 	// maxKnownRuns is of how many jobs the run time is known, maxYoungRuns of how many it is
 	// being learnt.
 	maxKnownRuns, maxYoungRuns = 256, 64
@@ -68,8 +72,10 @@ func (f *Fleet) Ran(session uint64, runs ...Run) {
 			if len(f.jobs) >= maxKnownRuns {
 				f.forgetOne()
 			}
+			f.jobs[r.Job] = r.each()
+			continue
 		}
-		f.jobs[r.Job] = smooth(known, r.each())
+		f.jobs[r.Job] = Run{Count: knownRun + r.Count, Total: knownRun*known + r.Total}.each()
 	}
 }
 

@@ -29,8 +29,8 @@ const (
 	// A worker by itself soon uses the same few MB again and again; here what is allocated is new
 	// memory until the first collection, and the kernel would clear a page for every 20 tasks. maxTouched
 	// is what all together touch at most.
-	simulatedHeap = 512 << 10
-	maxTouched    = 1 << 30
+	simulatedHeap = 1 << 20
+	maxTouched    = 2 << 30
 	// startEvery spreads the first hellos, as machines that boot are spread.
 	startEvery = 500 * time.Microsecond
 )
