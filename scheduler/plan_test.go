@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -236,18 +237,25 @@ func TestFewerTasksWithPayloadsAreHeldInAdvance(t *testing.T) {
 func TestAMessageIsWorthItsWork(t *testing.T) {
 	t.Parallel()
 	slots := slices.Repeat([]uint32{4}, 2000)
-	messages := func(run time.Duration) int { // of one plan
+	plan := func(run time.Duration) []*logpb.Assign {
 		in := arrayInput(300_000, task.LeastLoaded, slots...)
 		for i := range in.Extra {
 			in.Extra[i] = task.MaxOutstanding
 		}
 		in.Runs = map[uint64]time.Duration{in.View.Classes[0].Jobs[0].ID: run}
-		return len(loadOf(scheduler.Plan(in)))
+		return scheduler.Plan(in)
+	}
+	messages := func(run time.Duration) int { return len(loadOf(plan(run))) }
+	share := func(run time.Duration) uint32 {
+		return slices.MaxFunc(plan(run), func(a, b *logpb.Assign) int { return cmp.Compare(a.Count, b.Count) }).Count
 	}
 	long := messages(10 * time.Millisecond)
 	require.Greater(t, long, 200)
 	require.Equal(t, 256, messages(0), "a few hundred try it")
 	require.Less(t, messages(time.Microsecond), long/10)
+	require.EqualValues(t, 2048, share(time.Microsecond), "20,000 would be 5 ms of work")
+	require.EqualValues(t, 200, share(100*time.Microsecond), "5 ms of work for four slots")
+	require.EqualValues(t, 300_000/2000/4, share(10*time.Millisecond), "an even share in four rounds")
 }
 
 // Of thousands of workers a few hundred get a task of a job of which nobody knows how long its

@@ -23,6 +23,9 @@ const (
 	// held up for a moment must not pass for thousands, and one that takes a second still makes the
 	// average more than any share is worth.
 	knownRun = 64
+	// maxRun is the most that counts of what a worker says that its tasks took: sums must not
+	// overflow, or tasks would pass for short ones.
+	maxRun = 30 * 24 * time.Hour
 	// maxKnownRuns is of how many jobs the run time is known, maxYoungRuns of how many it is
 	// being learnt.
 	maxKnownRuns, maxYoungRuns = 256, 64
@@ -44,11 +47,14 @@ func smooth(run, each time.Duration) time.Duration {
 // each is the average of Count tasks, which is at least one.
 func (r Run) each() time.Duration { return max(r.Total/time.Duration(r.Count), 1) }
 
+// bounded is Total, as far as it counts.
+func (r Run) bounded() time.Duration { return min(max(r.Total, 0), maxRun) }
+
 // Ran notes what tasks of a session took.
 func (f *Fleet) Ran(session uint64, runs ...Run) {
 	all := Run{}
 	for _, r := range runs {
-		all.Count, all.Total = all.Count+r.Count, all.Total+r.Total
+		all.Count, all.Total = all.Count+r.Count, min(all.Total+r.bounded(), maxRun)
 	}
 	if all.Count <= 0 {
 		return
@@ -64,6 +70,7 @@ func (f *Fleet) Ran(session uint64, runs ...Run) {
 		if r.Count <= 0 {
 			continue
 		}
+		r.Total = r.bounded()
 		known := f.jobs[r.Job]
 		if known == 0 {
 			if r = f.learn(r); r.Count < minKnownRun {

@@ -42,6 +42,11 @@ type board struct {
 	exclusives, ending int
 	// draining says that nothing new is started; closed, that the slots end.
 	draining, closed bool
+	// taken is how many tasks slots have ever taken, and looks what it was at the last looks of
+	// relieve, the oldest of which is at look.
+	taken uint64
+	looks [looksPerPatience]uint64
+	look  int
 }
 
 // run is one attempt in a slot.
@@ -177,6 +182,7 @@ func (b *board) next(s *slot, r *run) bool {
 			head := q.head()
 			head.take(r)
 			q.tasks.Add(-1)
+			b.taken++
 			if head.len() == 0 {
 				q.pop()
 			}
@@ -368,20 +374,32 @@ func (b *board) drain() {
 // waiting is how many tasks wait for a slot.
 func (b *board) waiting() int64 { return b.plain.tasks.Load() + b.exclusive.tasks.Load() }
 
-// relieve gives back tasks that have waited longer than patience while every slot
-// is busy with a task that has run longer than that: they were fetched in advance
-// in the belief that tasks here are short, and another worker may be free. Tasks of
-// a queue that moves, however slowly, stay.
+// relieve gives back tasks that were fetched in advance in the belief that tasks here are short,
+// for another worker may be free: those that have waited longer than patience while every slot
+// is busy with a task that has run longer than that; and where a queue moves, but its head has
+// waited longer than patience, those that at its pace wait as long again. What is behind
+// tasks of a known length stays: the leader gives no more of them than run in a moment.
 func (b *board) relieve(patience time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := monoNow()
+	reach := int(b.taken - b.looks[b.look])
+	b.looks[b.look] = b.taken
+	b.look = (b.look + 1) % len(b.looks)
+	stuck := true
 	for _, s := range b.slots {
-		if s.current == nil || now-s.current.started <= patience {
+		if s.current == nil {
 			return
 		}
+		stuck = stuck && now-s.current.started > patience
 	}
-	b.giveBack(func(s *span) bool { return now-s.arrived > patience })
+	if stuck {
+		b.giveBack(func(s *span) bool { return now-s.arrived > patience })
+	} else if head := b.plain.head(); head != nil && now-head.arrived > patience {
+		for _, s := range b.plain.cut(reach) {
+			b.out.addRanges(s.key, []indexRange{{s.next, s.end}}, &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_RETURNED}})
+		}
+	}
 }
 
 func (b *board) giveBack(which func(*span) bool) {

@@ -54,7 +54,7 @@
 //     not reported; those tasks run again, as at-least-once execution allows.
 //   - Standard output is read through a pipe, not a file: programs see what they
 //     expect, and too much of it ends the task instead of filling a disk.
-//   - While slots have tasks in reserve, results gather for up to 50 ms or until they
+//   - While slots have tasks in reserve, results gather for up to 100 ms or until they
 //     are as many as those tasks (outbox.go). Short commands then cost the servers one
 //     log entry for dozens instead of one each; nobody waits for what is held up,
 //     because what others do wait for goes at once.

@@ -153,6 +153,32 @@ func (q *spanQueue) filter(keep func(*span) bool) {
 	q.spans, q.taken = kept, 0
 }
 
+// cut keeps the first n tasks and returns the others.
+func (q *spanQueue) cut(n int) (gone []*span) {
+	var kept []*span
+	for _, s := range q.spans[q.taken:] {
+		switch {
+		case n == 0:
+			gone = append(gone, s)
+		case s.len() > n:
+			middle := s.next + uint32(n)
+			gone = append(gone, s.part(indexRange{middle, s.end}))
+			kept = append(kept, s.part(indexRange{s.next, middle}))
+			n = 0
+		default:
+			kept = append(kept, s)
+			n -= s.len()
+		}
+	}
+	for _, s := range gone {
+		q.tasks.Add(-int64(s.len()))
+	}
+	if len(gone) > 0 {
+		q.spans, q.taken = kept, 0
+	}
+	return gone
+}
+
 // remove takes out the wanted tasks of a key and returns which they were.
 func (q *spanQueue) remove(k key, wanted *indexSet) (gone []indexRange) {
 	var kept []*span

@@ -15,6 +15,8 @@ const (
 	// patience is how long a task that was fetched in advance waits behind longer
 	// ones before it is given back; see board.relieve.
 	patience = time.Second
+	// looksPerPatience is how often within that time it is looked for such tasks.
+	looksPerPatience = 4
 	// stopGrace is how long a task may take to end once it was asked to, before it is
 	// killed. Exclusive tasks have only what their lease leaves them.
 	stopGrace = 5 * time.Second
@@ -211,7 +213,7 @@ func (w *Worker) relieve(ctx context.Context) {
 				return
 			}
 		}
-		if !sleep(ctx, patience/4) {
+		if !sleep(ctx, patience/looksPerPatience) {
 			return
 		}
 		w.board.relieve(patience)
