@@ -1,8 +1,11 @@
 package store
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -95,4 +98,54 @@ func BenchmarkLateReport(b *testing.B) {
 	for b.Loop() {
 		require.Len(b, bundle.apply(report)[0].Exceptions, 4096)
 	}
+}
+
+// BenchmarkApplyBesideFlushes applies the grant and the results of 1,000 tasks with payloads and
+// results of their own at a time, while the flusher writes beside it or in between, and tells how
+// long the slowest in a hundred takes: a flush must not hold up what is applied meanwhile.
+func BenchmarkApplyBesideFlushes(b *testing.B) {
+	for _, beside := range []bool{false, true} {
+		b.Run(fmt.Sprintf("beside=%v", beside), func(b *testing.B) { benchApply(b, beside) })
+	}
+}
+
+func benchApply(b *testing.B, beside bool) {
+	const each, flushEvery = 1000, 50
+	bundle := newBundle(b)
+	w := bundle.openSession("w")
+	f := NewFlusher(bundle.s)
+	ctx, cancel := context.WithCancel(b.Context())
+	flushed := make(chan error, 1)
+	if beside {
+		go func() { flushed <- f.Run(ctx) }()
+	} else {
+		flushed <- nil
+	}
+	var took []time.Duration
+	job, next := uint64(0), uint32(task.MaxTasks)
+	for b.Loop() {
+		b.StopTimer()
+		if next+each > task.MaxTasks {
+			job, next = bundle.submit(&logpb.Submit{Open: true}, &task.Spec{Handler: "h"}), 0
+		}
+		tasks := packed(each, 50)
+		bundle.apply(&logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: job, FirstIndex: next, Tasks: tasks}}})
+		b.StartTimer()
+		began := time.Now()
+		bundle.work(job, next, each, each, w)
+		took = append(took, time.Since(began))
+		b.StopTimer()
+		next += each
+		if beside {
+			f.Applied(ctx)
+		} else if len(took)%flushEvery == 0 {
+			require.NoError(b, bundle.s.Flush())
+		}
+		b.StartTimer()
+	}
+	cancel()
+	require.NoError(b, <-flushed)
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
+	b.ReportMetric(float64(took[len(took)-1].Microseconds()), "max-us")
 }
