@@ -22,11 +22,10 @@
 // 200 ms, by the run times it reports, or the others where it has reported none yet; nothing
 // for exclusive tasks, and nothing before anything is known. That bound is what decides
 // throughput with short tasks, and it vanishes with long ones, which would only wait in the
-// wrong place. What it gets at once is
-// a share of what there is, and 5 ms of work or 2,048 tasks at least where the tasks of a job
-// are known to be short (runs.go): each share costs a message and a report. Where tasks turn long
-// after that, the worker gives back what it would not reach (worker: board.relieve). While nobody knows,
-// a few hundred workers try the job first.
+// wrong place. What it gets at once is a share of what there is, and 5 ms of work or 2,048 tasks at
+// least where the tasks of a job are known to be short (runs.go): each share costs a message and a
+// report. Where tasks turn long after that, the worker gives back what it would not reach (worker:
+// board.relieve). While nobody knows, a few hundred workers try the job first.
 //
 // # Trade-offs
 //

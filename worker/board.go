@@ -377,8 +377,7 @@ func (b *board) waiting() int64 { return b.plain.tasks.Load() + b.exclusive.task
 // relieve gives back tasks that were fetched in advance in the belief that tasks here are short,
 // for another worker may be free: those that have waited longer than patience while every slot
 // is busy with a task that has run longer than that; and where a queue moves, but its head has
-// waited longer than patience, those that at its pace wait as long again. What is behind
-// tasks of a known length stays: the leader gives no more of them than run in a moment.
+// waited longer than patience, those that at its pace would wait as long again.
 func (b *board) relieve(patience time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -397,7 +396,7 @@ func (b *board) relieve(patience time.Duration) {
 		b.giveBack(func(s *span) bool { return now-s.arrived > patience })
 	} else if head := b.plain.head(); head != nil && now-head.arrived > patience {
 		for _, s := range b.plain.cut(reach) {
-			b.out.addRanges(s.key, []indexRange{{s.next, s.end}}, &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_RETURNED}})
+			b.sendBack(s)
 		}
 	}
 }
@@ -411,10 +410,15 @@ func (b *board) giveBack(which func(*span) bool) {
 			if s.work.exclusive {
 				b.exclusives -= s.len()
 			}
-			b.out.addRanges(s.key, []indexRange{{s.next, s.end}}, &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_RETURNED}})
+			b.sendBack(s)
 			return false
 		})
 	}
+}
+
+// sendBack reports that the tasks of a span, which waits no longer, were never started.
+func (b *board) sendBack(s *span) {
+	b.out.addRanges(s.key, []indexRange{{s.next, s.end}}, &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_RETURNED}})
 }
 
 // close ends the slots as they become free.

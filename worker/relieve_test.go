@@ -65,7 +65,6 @@ func TestWhatASlowQueueDoesNotReachIsReturned(t *testing.T) {
 		require.Less(t, back.first, uint32(150), "two slots do forty a second")
 		require.Greater(t, back.first, uint32(60), "what will be reached soon stays")
 		require.Less(t, b.waiting(), int64(60))
-		require.Positive(t, b.waiting()+int64(len(b.runningTasks())))
 	})
 }
 
