@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rota-scheduler/rota/bench/report"
+)
+
+type turnsFlags struct {
+	other     string
+	workloads []string
+	pairs     int
+	args      []string
+}
+
+func turnsCmd() *cobra.Command {
+	var f turnsFlags
+	cmd := &cobra.Command{
+		Use:   "turns --with DIR [flags] [-- FLAGS OF RUN]",
+		Short: "Measure this build and another one in turns",
+		Long: "Measures Rota of this checkout and of another one in turns, each by its own bench and its\n" +
+			"own binary, and prints the ratios of neighbouring runs. Which of the two begins changes\n" +
+			"from pair to pair. Build both before, each in its checkout:\n\n" +
+			"  git worktree add --detach ../before HEAD~1\n" +
+			"  make build && cd bench && go build .",
+		Example: "  bench turns --with ../../before --workload array,distinct,single,clients --pairs 5\n  bench turns --with ../../before --workload clients -- --log-store boltdb",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.args = args
+			return f.run(cmd.Context())
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&f.other, "with", "", "the other checkout")
+	fs.StringSliceVar(&f.workloads, "workload", []string{"array", "distinct", "single", "clients"}, "workloads to measure")
+	fs.IntVar(&f.pairs, "pairs", defaultRuns, "pairs of runs of each workload")
+	cobra.CheckErr(cmd.MarkFlagRequired("with"))
+	return cmd
+}
+
+func (f *turnsFlags) run(ctx context.Context) error {
+	if f.pairs < 1 || f.pairs > 100 {
+		return fmt.Errorf("--pairs %d is out of range: use 1 to 100", f.pairs)
+	}
+	this, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if f.other, err = filepath.Abs(f.other); err != nil {
+		return err
+	}
+	other := filepath.Join(f.other, "bench", "bench")
+	if _, err := os.Stat(other); err != nil {
+		return fmt.Errorf("the other checkout has no bench: run go build . in %s: %w", filepath.Dir(other), err)
+	}
+	for _, w := range f.workloads {
+		var ours, theirs []*report.Report
+		for pair := range f.pairs {
+			a, b := this, other
+			if pair%2 == 1 {
+				a, b = b, a
+			}
+			first, err := f.measure(ctx, a, w)
+			if err != nil {
+				return err
+			}
+			second, err := f.measure(ctx, b, w)
+			if err != nil {
+				return err
+			}
+			if a == other {
+				first, second = second, first
+			}
+			ours, theirs = append(ours, first), append(theirs, second)
+			fmt.Fprintf(os.Stderr, "bench: %s %d/%d: %.4g tasks/s here, %.4g there\n", w, pair+1, f.pairs,
+				first.Systems[0].TasksPerS, second.Systems[0].TasksPerS)
+		}
+		if err := report.Turns("this", "other", ours, theirs).Table(os.Stdout); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measure lets the bench of one checkout measure that checkout's binary once.
+func (f *turnsFlags) measure(ctx context.Context, bench, workload string) (*report.Report, error) {
+	rota := filepath.Join(filepath.Dir(filepath.Dir(bench)), "bin", "rota")
+	args := append([]string{"run", "--workload", workload, "--peers", "none", "--runs", "1", "-o", "json", "--rota", rota}, f.args...)
+	cmd := exec.CommandContext(ctx, bench, args...)
+	// It stops what it has started when it is asked to.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("%s run --workload %s: %w\n%s", bench, workload, err, said.Bytes())
+	}
+	return report.Parse(out.Bytes())
+}
