@@ -58,7 +58,7 @@ type Cluster struct {
 // Server is a server process and its disk.
 type Server struct {
 	*Process
-	Addr, HTTPAddr string
+	Addr, PeerAddr, HTTPAddr string
 	// Disk is nil where it is this machine's.
 	Disk *disk.Disk
 
@@ -69,6 +69,9 @@ type Server struct {
 	// identities is those that it had before it was replaced.
 	identities map[string]bool
 }
+
+// Ports is the addresses that it listens on: for clients and workers, for servers, for HTTP.
+func (s *Server) Ports() []string { return []string{s.Addr, s.PeerAddr, s.HTTPAddr} }
 
 // dataFlag names the folder of a server's data, which changes when it loses it.
 const dataFlag = "--data-dir"
@@ -156,7 +159,10 @@ func (c *Cluster) addServer(i int, prefix string) error {
 		return err
 	}
 	name := "n" + strconv.Itoa(i+1)
-	s := &Server{identities: map[string]bool{}, Addr: net.JoinHostPort(host.Addr.String(), "7420"), HTTPAddr: net.JoinHostPort(host.Addr.String(), "7422")}
+	s := &Server{
+		identities: map[string]bool{}, Addr: net.JoinHostPort(host.Addr.String(), "7420"),
+		PeerAddr: net.JoinHostPort(host.Addr.String(), "7421"), HTTPAddr: net.JoinHostPort(host.Addr.String(), "7422"),
+	}
 	s.seen = filepath.Join(c.cfg.Dir, name)
 	s.below = s.seen
 	if c.cfg.Disk {
@@ -166,7 +172,7 @@ func (c *Cluster) addServer(i int, prefix string) error {
 		}
 	}
 	if s.Process, err = c.process(name, host, "server", "start", "--node-id", name, dataFlag, filepath.Join(s.seen, s.dataName()),
-		"--addr", s.Addr, "--peer-addr", net.JoinHostPort(host.Addr.String(), "7421"), "--http-addr", s.HTTPAddr); err != nil {
+		"--addr", s.Addr, "--peer-addr", s.PeerAddr, "--http-addr", s.HTTPAddr); err != nil {
 		if s.Disk != nil {
 			err = errors.Join(err, s.Disk.Unmount())
 		}

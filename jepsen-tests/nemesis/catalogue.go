@@ -54,6 +54,7 @@ func (f Fault) Lasts() bool { return strings.HasPrefix(f.Kind, LastingPrefix) }
 // catalogue is all faults.
 var catalogue = []Fault{
 	{"kill", "kill -9 of one server, the leader, a minority, a majority or all", NeedsNothing, true, kill},
+	{"kill:followers", "kill -9 of every server but the leader, which loses its majority and not its life", NeedsNothing, false, killFollowers},
 	{"pause", "SIGSTOP of the same, and SIGCONT in the middle of what they did", NeedsNothing, true, pause},
 	{"pause:primaries", "SIGSTOP of the leader, and SIGCONT when others have moved on", NeedsNothing, true, pausePrimaries},
 	{"pause-kill", "paused, then killed without going on", NeedsNothing, true, pauseKill},
@@ -63,6 +64,7 @@ var catalogue = []Fault{
 	{"wipe", "a minority loses its data, one server after the other, and each comes back as a new one", NeedsNothing, false, wipe},
 	{"worker-kill", "kill -9 of workers", NeedsNothing, false, workerKill},
 	{"worker-pause", "SIGSTOP of workers, for longer than their lease or not", NeedsNothing, false, workerPause},
+	{"client-hostile", "a client that asks for what costs much, reads no answers, and holds connections, on every port", NeedsNothing, false, clientHostile},
 	{"partition:one", "one server alone", NeedsNetwork, false, partitionOne},
 	{"partition:majority", "a minority with the leader, cut off from a majority", NeedsNetwork, true, partitionMajority},
 	{"partition:minority-third", "a third of the servers, none of them the leader, cut off from the rest", NeedsNetwork, false, partitionThird},

@@ -13,6 +13,13 @@ func kill(_ context.Context, h *harm) error {
 	return nil
 }
 
+// killFollowers takes the majority from a leader that stays. When the others are back, under
+// load, it or another one must go on.
+func killFollowers(_ context.Context, h *harm) error {
+	h.kill(processes(h.followers(len(h.cluster.Servers) - 1))...)
+	return nil
+}
+
 func lastingKill(_ context.Context, h *harm) error {
 	h.kill(processes(h.minority())...)
 	return nil
