@@ -162,62 +162,26 @@ func sessionOp(h *rotav1.Hello) (*logpb.OpenSession, error) {
 	return op, nil
 }
 
-// resend puts everything that the session holds on the link, and returns what the
-// worker believes to hold and does not. It comes after Attach: what is granted in
+// resend puts on the link what the session holds and the worker does not list, and returns
+// what the worker lists and does not hold. It comes after Attach: what is granted in
 // between is sent twice, and the worker knows it by its token.
 func (s *Server) resend(id uint64, h *rotav1.Hello, l *link) (drop []*rotav1.HeldTasks, open bool) {
-	current := map[heldKey][]fsm.Grant{}
+	listed, current := heldBy(h), heldLists{}
 	open = s.node.State().Machine().Held(id, func(t fsm.HeldTask) {
-		k := heldKey{t.Job, t.TokenOffset}
-		current[k] = append(current[k], t.Grant)
+		current.add(t.Grant)
 		if t.Stopping {
 			for i := t.First; i < t.First+t.Count; i++ {
 				l.Stop(t.Job, i, t.TokenOffset)
 			}
 		}
-		l.Grant(t.Grant)
+		whole := indexSpan{uint64(t.First), uint64(t.First) + uint64(t.Count)}
+		without(whole, listed[heldKey{t.Job, t.TokenOffset}], func(part indexSpan) {
+			g := t.Grant
+			g.First, g.Count = uint32(part.first), uint32(part.end-part.first)
+			l.Grant(g)
+		})
 	})
-	for _, held := range h.GetHeld() {
-		if lost := notIn(held, current[heldKey{held.GetJobId(), held.GetTokenOffset()}]); lost != nil {
-			drop = append(drop, lost)
-		}
-	}
-	return drop, open
-}
-
-type heldKey struct {
-	job    uint64
-	offset int64
-}
-
-// notIn returns what of held is in none of the grants, or nil.
-func notIn(held *rotav1.HeldTasks, grants []fsm.Grant) *rotav1.HeldTasks {
-	out := &rotav1.HeldTasks{JobId: held.GetJobId(), TokenOffset: held.GetTokenOffset()}
-	for _, r := range held.GetRanges() {
-		end := min(uint64(r.GetFirst())+uint64(r.GetCount()), task.MaxTasks)
-		for i := uint64(r.GetFirst()); i < end; {
-			next := end
-			covered := false
-			for _, g := range grants {
-				from, to := uint64(g.First), uint64(g.First+g.Count)
-				if i >= from && i < to {
-					covered, next = true, min(to, end)
-					break
-				}
-				if from > i {
-					next = min(next, from)
-				}
-			}
-			if !covered {
-				out.Ranges = append(out.Ranges, &rotav1.IndexRange{First: uint32(i), Count: uint32(next - i)})
-			}
-			i = next
-		}
-	}
-	if len(out.Ranges) == 0 {
-		return nil
-	}
-	return out
+	return listed.beyond(current), open
 }
 
 // receive takes a worker's messages until the stream or the session ends.

@@ -97,3 +97,49 @@ func TestALongErrorIsRecorded(t *testing.T) {
 	}
 	require.True(t, errors.Is(err, io.EOF), "%v", err)
 }
+
+// A worker that comes back within its session is sent what it has lost, and not what it has
+// still: with payloads that would be most of what an overloaded leader sends.
+func TestAWorkerThatComesBackIsSentWhatItLacksOnly(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 1, nil)
+	conn, err := wire.Dial(c.Addrs()[0])
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
+	defer cancel()
+	spec := &rotav1.JobSpec{Work: &rotav1.JobSpec_Handler{Handler: &rotav1.HandlerWork{Name: "h"}}, MaxAttempts: 1}
+	first, leave := context.WithCancel(ctx)
+	stream := openSession(first, t, conn)
+	job, err := rotav1.NewJobServiceClient(conn).Submit(ctx, &rotav1.SubmitRequest{Spec: spec, Tasks: &rotav1.TaskSet{Count: 4}})
+	require.NoError(t, err)
+	offset, given := int64(0), uint32(0)
+	for given < 4 {
+		m, err := stream.Recv()
+		require.NoError(t, err)
+		for _, a := range m.GetAssignments().GetAssignments() {
+			offset, given = a.GetTokenOffset(), given+a.GetRange().GetCount()
+		}
+	}
+	leave()
+
+	stream, err = rotav1.NewWorkerServiceClient(conn).Session(ctx)
+	require.NoError(t, err)
+	held := &rotav1.HeldTasks{JobId: job.GetJobId(), TokenOffset: offset, Ranges: []*rotav1.IndexRange{{First: 0, Count: 1}, {First: 2, Count: 1}, {First: 9, Count: 1}}}
+	hello := &rotav1.Hello{WorkerId: "w", BootNonce: []byte("1"), Slots: 4, Handlers: []string{"h"}, Held: []*rotav1.HeldTasks{held}}
+	require.NoError(t, stream.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Hello{Hello: hello}}))
+	m, err := stream.Recv()
+	require.NoError(t, err)
+	drop := m.GetWelcome().GetDrop()
+	require.Len(t, drop, 1)
+	require.EqualValues(t, 9, drop[0].GetRanges()[0].GetFirst())
+	m, err = stream.Recv()
+	require.NoError(t, err)
+	var sent []uint32
+	for _, a := range m.GetAssignments().GetAssignments() {
+		for i := range a.GetRange().GetCount() {
+			sent = append(sent, a.GetRange().GetFirst()+i)
+		}
+	}
+	require.Equal(t, []uint32{1, 3}, sent)
+}
