@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/sealedfile"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -169,10 +169,8 @@ func in(dir, name string) string { return filepath.Join(dir, name) }
 // onLog runs f on the log of a server that does not run.
 func onLog(t *testing.T, dir string, f func(log raft.LogStore)) {
 	t.Helper()
-	data, err := os.ReadFile(in(dir, identityFile))
+	id, _, err := sealedfile.Read[identity](in(dir, identityFile))
 	require.NoError(t, err)
-	var id identity
-	require.NoError(t, json.Unmarshal(data, &id))
 	file, err := openLog(dir, "", &id, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	f(&checkedLog{LogStore: file, fatal: func(err error) { t.Error(err) }})

@@ -3,7 +3,6 @@ package node
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,11 +14,14 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/internal/sealedfile"
 )
 
 const (
 	identityFile = "node.json"
 	lockFile     = "LOCK"
+	// serverIDBytes is how many random bytes a server id is.
+	serverIDBytes = 8
 )
 
 // identity is who a server is. The server id is made with the data folder: a server
@@ -64,21 +66,27 @@ func lockDir(dir string) (*os.File, error) {
 // loadIdentity reads the folder's identity, or makes one for an empty folder.
 func loadIdentity(dir, nodeID string) (identity, error) {
 	path := filepath.Join(dir, identityFile)
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	id, sealed, err := sealedfile.Read[identity](path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return makeIdentity(dir, nodeID)
-	}
-	var id identity
-	if err != nil {
-		return id, err
-	}
-	if err := json.Unmarshal(data, &id); err != nil || id.NodeID == "" || id.ServerID == "" {
+	case errors.Is(err, sealedfile.ErrDamaged), err == nil && !id.plausible():
 		return id, fmt.Errorf("%s is corrupt: restore it, or move the data folder away and let the server join anew", path)
-	}
-	if id.NodeID != nodeID {
+	case err != nil:
+		return id, err
+	case id.NodeID != nodeID:
 		return id, fmt.Errorf("data folder %s belongs to node %s, not to %s: start it with --node-id %s, or give this server a folder of its own", dir, id.NodeID, nodeID, id.NodeID)
+	case !sealed:
+		return id, writeIdentity(dir, id)
 	}
 	return id, nil
+}
+
+// plausible says whether id is one that was ever made: there were none with checksums once.
+func (id identity) plausible() bool {
+	_, known := logNames[id.LogStore]
+	raw, err := hex.DecodeString(id.ServerID)
+	return id.NodeID != "" && err == nil && len(raw) == serverIDBytes && (known || id.LogStore == "")
 }
 
 func makeIdentity(dir, nodeID string) (identity, error) {
@@ -87,7 +95,7 @@ func makeIdentity(dir, nodeID string) (identity, error) {
 			return identity{}, fmt.Errorf("data folder %s has a %s but no %s: it is not whole; restore the file, or move the folder away and let the server join anew", dir, name, identityFile)
 		}
 	}
-	raw := make([]byte, 8)
+	raw := make([]byte, serverIDBytes)
 	if _, err := rand.Read(raw); err != nil {
 		return identity{}, err
 	}
@@ -97,25 +105,5 @@ func makeIdentity(dir, nodeID string) (identity, error) {
 
 // writeIdentity replaces the folder's identity as a whole.
 func writeIdentity(dir string, id identity) error {
-	data, err := json.Marshal(id)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(dir, identityFile)
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(data, '\n'))
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return sealedfile.Write(filepath.Join(dir, identityFile), id)
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/internal/sealedfile"
 )
 
 // family is a script that makes children which ignore SIGTERM, and tells that they run.
@@ -131,8 +132,8 @@ func TestIdentityOutlivesTheProcess(t *testing.T) {
 	d := newDouble(t)
 	a := startAgent(t, d, dir)
 	eventually(t, "the session is noted", func() bool {
-		b, _ := os.ReadFile(filepath.Join(dir, identityFile))
-		return len(b) > 0 && d.sessions() == 1 && string(b[len(b)-2:]) == "1}"
+		saved, _, err := sealedfile.Read[savedIdentity](filepath.Join(dir, identityFile))
+		return err == nil && d.sessions() == 1 && saved.SessionID == 1
 	})
 	a.signal(t, unix.SIGKILL)
 	<-a.ended

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rota-scheduler/rota/internal/sealedfile"
 )
 
 // Files in the data folder.
@@ -118,18 +119,21 @@ func tryLock(f *os.File) error {
 
 func (id *identity) load() error {
 	path := filepath.Join(id.dir, identityFile)
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	saved, sealed, err := sealedfile.Read[savedIdentity](path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return id.save(0)
-	}
-	if err != nil {
+	case errors.Is(err, sealedfile.ErrDamaged), err == nil && (len(saved.WorkerID) == 0 || len(saved.WorkerID) > 64):
+		return fmt.Errorf("the worker's identity in %s is damaged: remove the file to start as a new worker", path)
+	case err != nil:
 		return fmt.Errorf("read the worker's identity: %w", err)
 	}
-	var saved savedIdentity
-	if err := json.Unmarshal(b, &saved); err != nil || len(saved.WorkerID) == 0 || len(saved.WorkerID) > 64 {
-		return fmt.Errorf("the worker's identity in %s is damaged: remove the file to start as a new worker", path)
-	}
 	id.id, id.replaces = saved.WorkerID, saved.SessionID
+	if !sealed {
+		if err := id.save(saved.SessionID); err != nil {
+			return err
+		}
+	}
 	// What an earlier process left behind there is nobody's now.
 	if err := os.RemoveAll(id.scratch()); err != nil {
 		return fmt.Errorf("empty the worker's folder for temporary files: %w", err)
@@ -152,42 +156,11 @@ func (id *identity) save(session uint64) error {
 	if id.dir == "" {
 		return nil
 	}
-	b, err := json.Marshal(savedIdentity{WorkerID: id.id, SessionID: session})
-	if err != nil {
-		return fmt.Errorf("encode the worker's identity: %w", err)
-	}
-	path := filepath.Join(id.dir, identityFile)
-	if err := writeSynced(path+".new", b); err != nil {
+	saved := savedIdentity{WorkerID: id.id, SessionID: session}
+	if err := sealedfile.Write(filepath.Join(id.dir, identityFile), saved); err != nil {
 		return fmt.Errorf("write the worker's identity: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("write the worker's identity: %w", err)
-	}
-	d, err := os.Open(id.dir)
-	if err != nil {
-		return fmt.Errorf("sync the worker's data folder: %w", err)
-	}
-	defer func() { _ = d.Close() }()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync the worker's data folder: %w", err)
 	}
 	return nil
-}
-
-func writeSynced(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	if _, err := f.Write(b); err != nil {
-		_ = f.Close()
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		_ = f.Close()
-		return err
-	}
-	return f.Close()
 }
 
 // close lets go of the folder.

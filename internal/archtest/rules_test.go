@@ -88,18 +88,18 @@ var layers = []layer{
 	{
 		// It implements raft's snapshot store, and so may import raft.
 		dir:     "fsm/store",
-		own:     []string{"task", "fsm"},
+		own:     []string{"task", "fsm", "internal/sealedfile"},
 		refused: join(network, randomness),
 		names:   clockReads,
 	},
 
 	{dir: "scheduler", own: []string{"task", "fsm"}, refused: network, unlinked: raft},
-	{dir: "node", own: []string{"task", "fsm", "scheduler", "api", "wire"}},
+	{dir: "node", own: []string{"task", "fsm", "scheduler", "api", "wire", "internal/sealedfile"}},
 	{dir: "transport/peerpb"},
 	{dir: "transport", own: []string{"task", "fsm", "scheduler", "node", "api", "wire"}},
 	{dir: "web", own: []string{"task", "fsm", "scheduler", "node", "transport", "api", "wire"}},
 
-	{dir: "worker", own: []string{"api", "task", "wire"}, unlinked: raft},
+	{dir: "worker", own: []string{"api", "task", "wire", "internal/sealedfile"}, unlinked: raft},
 	{dir: "client", own: []string{"api", "task", "wire"}, unlinked: raft},
 	{dir: "examples", own: []string{"api", "task", "wire", "client", "worker"}},
 
@@ -120,6 +120,7 @@ var layers = []layer{
 	// It starts processes of the binary, and speaks to them as any client does.
 	{dir: "internal/localcluster", own: []string{"task", "wire", "client"}},
 	{dir: "internal/archtest", stdlibOnly: true},
+	{dir: "internal/sealedfile", stdlibOnly: true},
 }
 
 // houseRules are the rules of this repository.
