@@ -142,7 +142,7 @@ func (a *applier) Restore(io.ReadCloser) error {
 	if err := a.failure(); err != nil {
 		return err
 	}
-	if index, _, _, ok := a.n.snapshots.Newest(); ok && a.n.state.Machine().AppliedIndex() >= index {
+	if at, ok := a.n.snapshots.Newest(); ok && a.n.state.Machine().AppliedIndex() >= at.StateIndex {
 		_, err := a.n.snapshots.Heal() // forgets what was received
 		return err
 	}

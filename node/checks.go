@@ -31,7 +31,8 @@ func (n *Node) checkFiles() error {
 	if err := errors.Join(err1, err2); err != nil {
 		return fmt.Errorf("read the log: %w", err)
 	}
-	snapIndex, _, stateIndex, hasSnapshot := n.snapshots.Newest()
+	snapshot, hasSnapshot := n.snapshots.Newest()
+	snapIndex, stateIndex := snapshot.Index, snapshot.StateIndex
 	applied, term, _ := n.state.Machine().Applied()
 	if hasSnapshot && applied < stateIndex {
 		if err := n.replay(applied, first, snapIndex); err != nil {

@@ -131,7 +131,7 @@ func (n *Node) openFiles() (err error) {
 	}
 	n.state.OnCorrupt(func(err error) { n.fatal(n.explainState(err)) })
 	if n.snapshots, err = store.OpenSnapshots(n.state, n.cfg.Log); err != nil {
-		return err
+		return fmt.Errorf("%w; restore the data folder, or move it away and let the server join anew", err)
 	}
 	return n.checkFiles()
 }

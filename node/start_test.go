@@ -248,9 +248,9 @@ func TestACrashBeforeTheRestoreOfAReceivedSnapshotIsHealed(t *testing.T) {
 	require.NoError(t, err)
 	requireJobs(t, n, 3)
 	require.Equal(t, meta.Index, n.raft.AppliedIndex())
-	index, _, needed, ok := n.snapshots.Newest()
+	at, ok := n.snapshots.Newest()
 	require.True(t, ok)
-	require.Equal(t, meta.Index, index)
-	require.GreaterOrEqual(t, n.State().Machine().AppliedIndex(), needed)
+	require.Equal(t, meta.Index, at.Index)
+	require.GreaterOrEqual(t, n.State().Machine().AppliedIndex(), at.StateIndex)
 	require.NoError(t, n.Kill())
 }

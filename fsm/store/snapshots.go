@@ -1,8 +1,6 @@
 package store
 
 import (
-	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +11,8 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/rota-scheduler/rota/internal/sealedfile"
 )
 
 const (
@@ -34,21 +34,8 @@ type Snapshots struct {
 
 	mu     sync.Mutex
 	newest *snapshotRecord
-}
-
-// snapshotRecord is what is written of a snapshot.
-type snapshotRecord struct {
-	Version            raft.SnapshotVersion
-	ID                 string
-	Index, Term        uint64
-	Configuration      []byte
-	ConfigurationIndex uint64
-	// StateIndex is the index that state.db must have reached at least. It is lower
-	// than Index where the entries between never reach the state machine.
-	StateIndex uint64
-	// Received says that the content is in the folder.
-	Received bool
-	Size     int64
+	// unsealed: newest was read from a file without a checksum.
+	unsealed bool
 }
 
 // OpenSnapshots opens the snapshots of the state's data folder.
@@ -57,19 +44,23 @@ func OpenSnapshots(state *State, log *slog.Logger) (*Snapshots, error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, err
 	}
-	data, err := os.ReadFile(filepath.Join(s.dir, snapshotFile))
+	rec, sealed, err := sealedfile.Read[snapshotRecord](s.path())
+	if err == nil {
+		err = rec.check()
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, sealedfile.ErrDamaged):
+		return nil, fmt.Errorf("%w: %w", ErrSnapshotCorrupt, err)
 	case err != nil:
 		return nil, err
 	default:
-		s.newest = &snapshotRecord{}
-		if err := json.Unmarshal(data, s.newest); err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, filepath.Join(s.dir, snapshotFile), err)
-		}
+		s.newest, s.unsealed = &rec, !sealed
 	}
 	return s, s.sweep()
 }
+
+func (s *Snapshots) path() string { return filepath.Join(s.dir, snapshotFile) }
 
 // sweep deletes what a crash has left of snapshots that were being received, or had
 // been taken over.
@@ -89,15 +80,25 @@ func (s *Snapshots) sweep() error {
 	return nil
 }
 
-// Newest returns index, term and needed state index of the newest snapshot; ok is
-// false where there is none.
-func (s *Snapshots) Newest() (index, term, stateIndex uint64, ok bool) {
+// Newest returns the newest snapshot; ok is false where there is none.
+func (s *Snapshots) Newest() (at SnapshotPlace, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.newest == nil {
-		return 0, 0, 0, false
+		return SnapshotPlace{}, false
 	}
-	return s.newest.Index, s.newest.Term, s.newest.StateIndex, true
+	return s.newest.place(), true
+}
+
+// Seal gives the newest snapshot a checksum where a version that knew none has written it.
+// Until then it is to be checked against log and state.
+func (s *Snapshots) Seal() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.newest == nil || !s.unsealed {
+		return nil
+	}
+	return s.write(s.newest)
 }
 
 // Heal restores the state from a received snapshot that is newer than it: raft lists
@@ -158,28 +159,11 @@ func (s *Snapshots) drop() error {
 
 // write makes rec the newest snapshot. s.mu is held.
 func (s *Snapshots) write(rec *snapshotRecord) error {
-	data, err := json.Marshal(rec)
-	if err != nil {
+	if err := sealedfile.Write(s.path(), *rec); err != nil {
 		return err
 	}
-	tmp := filepath.Join(s.dir, snapshotFile+".new")
-	if err := writeSynced(tmp, data); err != nil {
-		return err
-	}
-	if err := replace(tmp, filepath.Join(s.dir, snapshotFile)); err != nil {
-		return err
-	}
-	s.newest = rec
+	s.newest, s.unsealed = rec, false
 	return nil
-}
-
-func writeSynced(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // List implements raft.SnapshotStore.
@@ -190,13 +174,6 @@ func (s *Snapshots) List() ([]*raft.SnapshotMeta, error) {
 		return nil, nil
 	}
 	return []*raft.SnapshotMeta{s.newest.meta()}, nil
-}
-
-func (r *snapshotRecord) meta() *raft.SnapshotMeta {
-	return &raft.SnapshotMeta{
-		Version: r.Version, ID: r.ID, Index: r.Index, Term: r.Term, Size: r.Size,
-		Configuration: raft.DecodeConfiguration(r.Configuration), ConfigurationIndex: r.ConfigurationIndex,
-	}
 }
 
 // Open implements raft.SnapshotStore: the live file is streamed, with the index that it
@@ -246,116 +223,8 @@ func (s *Snapshots) Create(version raft.SnapshotVersion, index, term uint64, con
 	return &sink{
 		store: s,
 		rec: snapshotRecord{
-			Version: version, ID: fmt.Sprintf("%d-%d", term, index), Index: index, Term: term,
+			Version: version, ID: snapshotID(index, term), Index: index, Term: term,
 			Configuration: raft.EncodeConfiguration(configuration), ConfigurationIndex: configurationIndex,
 		},
 	}, nil
-}
-
-// sink takes a snapshot: a promise about state.db from Persist, or, from a leader, bytes.
-type sink struct {
-	store *Snapshots
-	rec   snapshotRecord
-	// content is where bytes go, received what becomes of them; nil without any.
-	content  *io.PipeWriter
-	received chan received
-	// promised: it needs no content.
-	promised bool
-	done     bool
-}
-
-// received is a state that has come, checked and durable, or why it has not.
-type received struct {
-	path  string
-	index uint64
-	err   error
-}
-
-// ID implements raft.SnapshotSink.
-func (k *sink) ID() string { return k.rec.ID }
-
-// Write implements raft.SnapshotSink, for content that comes from a leader.
-func (k *sink) Write(p []byte) (int, error) {
-	if k.content == nil {
-		k.receive()
-	}
-	n, err := k.content.Write(p)
-	k.rec.Size += int64(n)
-	return n, err
-}
-
-// receive writes what comes as the file that it will be.
-func (k *sink) receive() {
-	r, w := io.Pipe()
-	k.content, k.received = w, make(chan received, 1)
-	go func() {
-		path, meta, err := Receive(k.store.dir, r)
-		// Nobody reads what may still be written.
-		_ = r.CloseWithError(cmp.Or(err, errors.New("more has come than the whole state")))
-		k.received <- received{path, meta.GetAppliedIndex(), err}
-	}()
-}
-
-// Promise says that state.db has reached index, and that this is all there is to
-// write.
-func (k *sink) Promise(index uint64) { k.rec.StateIndex, k.promised = index, true }
-
-// Close implements raft.SnapshotSink: the snapshot is there once it returns nil, and can
-// be taken over.
-func (k *sink) Close() error {
-	if k.done {
-		return nil
-	}
-	k.done = true
-	if k.content == nil && !k.promised {
-		return fmt.Errorf("snapshot %s has no content", k.rec.ID)
-	}
-	if k.content != nil {
-		if err := k.keepReceived(); err != nil {
-			return err
-		}
-	}
-	k.store.mu.Lock()
-	defer k.store.mu.Unlock()
-	return k.store.write(&k.rec)
-}
-
-// keepReceived moves what was received into place.
-func (k *sink) keepReceived() error {
-	got := k.end()
-	if got.err != nil {
-		return got.err
-	}
-	k.rec.Received, k.rec.StateIndex = true, got.index
-	if err := replace(got.path, filepath.Join(k.store.dir, receivedFile)); err != nil {
-		return errors.Join(err, os.Remove(got.path))
-	}
-	return nil
-}
-
-// end says that no more content comes, and waits for what has become of it.
-func (k *sink) end() received {
-	_ = k.content.Close() // of a pipe: it cannot fail
-	return <-k.received
-}
-
-// Cancel implements raft.SnapshotSink.
-func (k *sink) Cancel() error {
-	if k.done {
-		return nil
-	}
-	k.done = true
-	if k.content == nil {
-		return nil
-	}
-	if got := k.end(); got.err == nil {
-		return os.Remove(got.path)
-	}
-	return nil
-}
-
-// Promiser is implemented by the sinks of Snapshots.
-type Promiser interface {
-	// Promise says that state.db has reached index.
-	Promise(index uint64)
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
@@ -73,9 +74,10 @@ func TestASnapshotOfMetadataStreamsTheLiveFile(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, listed)
 	id := take(t, b, s)
-	index, term, needed, ok := s.Newest()
+	at, ok := s.Newest()
 	require.True(t, ok)
-	require.Equal(t, []uint64{b.s.Machine().AppliedIndex(), 1, b.s.Machine().AppliedIndex()}, []uint64{index, term, needed})
+	index := b.s.Machine().AppliedIndex()
+	require.Equal(t, SnapshotPlace{index, 1, index, 1, firstConfiguration}, at)
 
 	meta, _ := send(t, s, id)
 	require.Equal(t, index, meta.Index)
@@ -235,7 +237,7 @@ func TestACancelledSinkLeavesNothing(t *testing.T) {
 	left, err := os.ReadDir(s.dir)
 	require.NoError(t, err)
 	require.Empty(t, left)
-	_, _, _, ok := s.Newest()
+	_, ok := s.Newest()
 	require.False(t, ok)
 }
 
@@ -256,7 +258,7 @@ func TestADamagedStreamIsRefused(t *testing.T) {
 		check(damaged, "a flipped bit")
 		check(content[:at], "cut short")
 	}
-	_, _, _, ok := to.Newest()
+	_, ok := to.Newest()
 	require.False(t, ok)
 	for _, dir := range []string{to.dir, follower.s.dir} {
 		left, err := filepath.Glob(filepath.Join(dir, "*rece*"))
@@ -306,10 +308,120 @@ func TestAStreamThatIsGivenUpEndsItsTransaction(t *testing.T) {
 
 func TestADamagedSnapshotRecordIsRefused(t *testing.T) {
 	t.Parallel()
-	b := newBundle(t)
+	b := newFilled(t)
 	s := openSnapshots(t, b)
 	take(t, b, s)
-	require.NoError(t, os.WriteFile(filepath.Join(s.dir, snapshotFile), []byte("{"), 0o600))
-	_, err := OpenSnapshots(b.s, b.s.log)
-	require.ErrorIs(t, err, ErrCorrupt)
+	whole, err := os.ReadFile(s.path())
+	require.NoError(t, err)
+	for at := range whole {
+		for bit := range 8 {
+			whole[at] ^= 1 << bit
+			require.NoError(t, os.WriteFile(s.path(), whole, 0o600))
+			_, err := OpenSnapshots(b.s, b.s.log)
+			require.ErrorIs(t, err, ErrSnapshotCorrupt, "%s", whole)
+			whole[at] ^= 1 << bit
+		}
+	}
+	require.NoError(t, os.WriteFile(s.path(), []byte("{"), 0o600))
+	_, err = OpenSnapshots(b.s, b.s.log)
+	require.ErrorIs(t, err, ErrSnapshotCorrupt)
+}
+
+// TestASnapshotRecordWithoutAChecksumIsSealed once it was checked against the log.
+func TestASnapshotRecordWithoutAChecksumIsSealed(t *testing.T) {
+	t.Parallel()
+	b := newFilled(t)
+	s := openSnapshots(t, b)
+	take(t, b, s)
+	old, err := json.Marshal(s.newest)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(s.path(), old, 0o600))
+	again := openSnapshots(t, b)
+	require.Equal(t, s.newest, again.newest)
+	require.True(t, again.unsealed)
+	require.NoError(t, again.Seal())
+	require.False(t, openSnapshots(t, b).unsealed)
+
+	wrong := *s.newest
+	wrong.Index += 100
+	old, err = json.Marshal(wrong)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(s.path(), old, 0o600))
+	_, err = OpenSnapshots(b.s, b.s.log)
+	require.ErrorIs(t, err, ErrSnapshotCorrupt, "its id names another index")
+}
+
+// TestAnOlderSnapshotReplacesNoNewerOne: raft has a follower persist its own snapshot while
+// it takes one over from the leader.
+func TestAnOlderSnapshotReplacesNoNewerOne(t *testing.T) {
+	t.Parallel()
+	leader, follower := newFilled(t), newBundle(t)
+	from, to := openSnapshots(t, leader), openSnapshots(t, follower)
+	follower.submit(&logpb.Submit{Tasks: packed(1, 0)}, &task.Spec{Handler: "h"})
+	index, term, _ := follower.s.Machine().Applied()
+	own, err := to.Create(raft.SnapshotVersionMax, index, term, firstConfiguration, 1, nil)
+	require.NoError(t, err)
+	own.(Promiser).Promise(index)
+
+	meta, content := send(t, from, take(t, leader, from))
+	require.Greater(t, meta.Index, index)
+	require.NoError(t, deliver(t, to, meta, content))
+	require.ErrorIs(t, own.Close(), ErrOutdated, "before it is taken over")
+	require.NoError(t, own.Cancel())
+	require.NoError(t, to.TakeOver())
+	want, _ := to.Newest()
+	require.Equal(t, meta.Index, want.Index)
+
+	late, err := to.Create(raft.SnapshotVersionMax, index, term, firstConfiguration, 1, nil)
+	require.NoError(t, err)
+	late.(Promiser).Promise(index)
+	require.ErrorIs(t, late.Close(), ErrOutdated, "after it was taken over")
+
+	// Raft closes what Persist has closed once more before it believes that it is there.
+	early, err := to.Create(raft.SnapshotVersionMax, meta.Index, meta.Term, firstConfiguration, 1, nil)
+	require.NoError(t, err)
+	early.(Promiser).Promise(meta.Index)
+	require.NoError(t, early.Close())
+	leader.submit(&logpb.Submit{Tasks: packed(1, 0)}, &task.Spec{Handler: "h"})
+	newer, more := send(t, from, take(t, leader, from))
+	require.NoError(t, deliver(t, to, newer, more))
+	require.ErrorIs(t, early.Close(), ErrOutdated)
+
+	// Nor does an older one that comes from a leader.
+	require.ErrorIs(t, deliver(t, to, meta, content), ErrOutdated)
+	got, _ := openSnapshots(t, follower).Newest()
+	require.Equal(t, newer.Index, got.Index)
+	require.NoError(t, to.TakeOver())
+	_, digest := leader.s.Machine().Digest()
+	_, has := follower.s.Machine().Digest()
+	require.Equal(t, digest, has)
+}
+
+// TestTheSameStateUpToALowerIndexIsOneThatIsThere: entries that the state machine never sees
+// may lie between.
+func TestTheSameStateUpToALowerIndexIsOneThatIsThere(t *testing.T) {
+	t.Parallel()
+	leader, follower := newFilled(t), newBundle(t)
+	from, to := openSnapshots(t, leader), openSnapshots(t, follower)
+	meta, content := send(t, from, take(t, leader, from))
+	require.NoError(t, deliver(t, to, meta, content))
+	require.NoError(t, to.TakeOver())
+	own, err := to.Create(raft.SnapshotVersionMax, meta.Index+3, meta.Term, firstConfiguration, 1, nil)
+	require.NoError(t, err)
+	own.(Promiser).Promise(meta.Index)
+	require.NoError(t, own.Close())
+
+	sink, err := to.Create(meta.Version, meta.Index, meta.Term, meta.Configuration, meta.ConfigurationIndex, nil)
+	require.NoError(t, err)
+	_, err = sink.Write(content)
+	require.NoError(t, err)
+	require.NoError(t, sink.Close())
+	_, r, err := to.Open(sink.ID())
+	require.NoError(t, err, "raft has it taken over")
+	require.NoError(t, r.Close())
+	got, _ := to.Newest()
+	require.Equal(t, meta.Index+3, got.Index)
+	left, err := filepath.Glob(filepath.Join(to.dir, "*rece*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
