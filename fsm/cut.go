@@ -27,14 +27,13 @@ type JobCut struct {
 	Record *logpb.JobRecord
 	// Finished says that the job is final: nothing of it will change again.
 	Finished bool
+	Appends  []*logpb.AppendMark
 	Chunks   []ChunkCut
 	Segments []SegmentCut
 	Pages    []PageCut
 
-	job    *job
-	whole  bool // New and Finished: nothing of it is on disk yet
-	chunks int
-	segs   int
+	job   *job
+	whole bool // New and Finished: nothing of it is on disk yet
 }
 
 // Whole says that the job began and ended since the last cut.
@@ -136,7 +135,7 @@ func cutKey(id string, e *keyEntry) KeyCut {
 
 // cut is the job's part of a Cut. Pages are encoded in scratch, which may grow.
 func (j *job) cut(scratch *[]byte) JobCut {
-	c := JobCut{Record: j.toRecord(), Finished: j.final(), job: j, whole: j.isNew && j.final(), chunks: len(j.chunks), segs: len(j.segments)}
+	c := JobCut{Record: j.toRecord(), Finished: j.final(), job: j, whole: j.isNew && j.final(), Appends: j.appends[:len(j.appends):len(j.appends)]}
 	for _, ch := range j.chunks {
 		c.Chunks = append(c.Chunks, ChunkCut{ch.first, ch.count, ch.packed})
 	}
@@ -166,7 +165,6 @@ func (j *job) toRecord() *logpb.JobRecord {
 		SubmittedNs: j.submitted, StartedNs: j.started, FinishedNs: j.finished, LastAppendNs: j.lastAppend,
 		NotBeforeNs: j.notBefore, ExpireAtNs: j.expireAt, Counts: append([]uint32(nil), j.counts[:]...), Frontier: j.next,
 		Received: j.received, RetryOf: j.retryOf, CancelReason: uint32(j.cancelReason), Reason: uint32(j.reason), Sum: j.sum, OwnPayloads: j.ownPayloads,
-		Appends: j.appends[:len(j.appends):len(j.appends)],
 	}
 }
 
@@ -197,8 +195,9 @@ func (m *Machine) flushedJob(c *JobCut) {
 		return // it was collected while it was written
 	}
 	// Fresh slices: the old arrays would keep alive what they held.
-	j.chunks = append([]chunk(nil), j.chunks[c.chunks:]...)
-	j.segments = append([]segment(nil), j.segments[c.segs:]...)
+	j.appends = append([]*logpb.AppendMark(nil), j.appends[len(c.Appends):]...)
+	j.chunks = append([]chunk(nil), j.chunks[len(c.Chunks):]...)
+	j.segments = append([]segment(nil), j.segments[len(c.Segments):]...)
 	if j.dirty {
 		m.retirePages(j)
 		return

@@ -89,6 +89,7 @@ func TestDecodeEntryRefusesWhatItDoesNotKnow(t *testing.T) {
 // nothing is the history of a machine that never forgot anything.
 type nothing struct{}
 
-func (nothing) Key(string, string) (*logpb.KeyRecord, bool) { return nil, false }
-func (nothing) Job(uint64) (*logpb.JobRecord, bool)         { return nil, false }
-func (nothing) Tokens(uint64, []uint32) []fsm.LastToken     { return nil }
+func (nothing) Key(string, string) (*logpb.KeyRecord, bool)     { return nil, false }
+func (nothing) Job(uint64) (*logpb.JobRecord, bool)             { return nil, false }
+func (nothing) Append(uint64, uint32) (*logpb.AppendMark, bool) { return nil, false }
+func (nothing) Tokens(uint64, []uint32) []fsm.LastToken         { return nil }

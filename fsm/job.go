@@ -15,6 +15,9 @@ const pageSize = 256
 // what is not yet written.
 const jobRecordBytes = 256
 
+// appendMarkBytes is about what the mark of an append takes there.
+const appendMarkBytes = 48
+
 // slot is a task that was touched. The zero slot is one that was not: it is in
 // its job's base state. 32 bytes.
 type slot struct {
@@ -110,7 +113,6 @@ type job struct {
 	returned rangeSet
 	// received counts outcomes: it is the next cursor.
 	received uint32
-	appends  []*logpb.AppendMark
 	// sum is the digest of the tasks.
 	sum uint64
 
@@ -124,6 +126,7 @@ type job struct {
 	dirty      bool
 	isNew      bool
 	dirtyPages []uint32
+	appends    []*logpb.AppendMark
 	chunks     []chunk
 	segments   []segment
 }

@@ -18,6 +18,8 @@ type History interface {
 	Key(queue, key string) (*logpb.KeyRecord, bool)
 	// Job returns the record of a finished job.
 	Job(id uint64) (*logpb.JobRecord, bool)
+	// Append returns the mark of the tasks that were appended to a job from first on.
+	Append(job uint64, first uint32) (*logpb.AppendMark, bool)
 	// Tokens returns under which tokens tasks got their outcomes: one for each, in their
 	// order.
 	Tokens(job uint64, tasks []uint32) []LastToken

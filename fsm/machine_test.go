@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -88,7 +89,7 @@ func TestARepeatedCloseIsAnsweredAlike(t *testing.T) {
 	require.True(t, b.must(closeOp).Existed, "it is in memory")
 	require.True(t, b.must(appendOp).Existed)
 	c := b.m.Cut()
-	history.jobs[job] = c.Jobs[0].Record
+	history.jobs[job], history.appends = c.Jobs[0].Record, c.Jobs[0].Appends
 	b.m.Flushed(c)
 	_, inMemory := b.m.Job(job)
 	require.False(t, inMemory)
@@ -99,11 +100,12 @@ func TestARepeatedCloseIsAnsweredAlike(t *testing.T) {
 	require.ErrorIs(t, b.apply(other)[0].Err, task.ErrConflict, "it is closed")
 }
 
-// fakeHistory has the records of finished jobs, and outcomes of all tasks below 1000, under
+// fakeHistory has the records of finished jobs, marks of appends and outcomes of all tasks below 1000, under
 // tokens that are 100 more than their indexes.
 type fakeHistory struct {
 	nothing
-	jobs map[uint64]*logpb.JobRecord
+	jobs    map[uint64]*logpb.JobRecord
+	appends []*logpb.AppendMark
 	// asked counts how often it was asked for tokens, and of which tasks.
 	asked int
 	tasks []uint32
@@ -117,6 +119,14 @@ func (h *fakeHistory) Tokens(_ uint64, tasks []uint32) []fsm.LastToken {
 		out[n] = fsm.LastToken{Token: uint64(i) + 100, Granted: i != 7, Known: i < 1000}
 	}
 	return out
+}
+
+func (h *fakeHistory) Append(_ uint64, first uint32) (*logpb.AppendMark, bool) {
+	i := slices.IndexFunc(h.appends, func(a *logpb.AppendMark) bool { return a.First == first })
+	if i < 0 {
+		return nil, false
+	}
+	return h.appends[i], true
 }
 
 func (h *fakeHistory) Job(id uint64) (*logpb.JobRecord, bool) { return h.jobs[id], h.jobs[id] != nil }

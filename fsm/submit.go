@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
@@ -178,11 +180,9 @@ func (m *Machine) appendTasks(o *logpb.AppendTasks, r *Result) {
 		r.Err = task.Errorf(task.KindInvalid, "job %d has %d tasks: tasks from %d on would leave a gap", o.Job, g.total, o.FirstIndex)
 		return
 	case o.FirstIndex < g.total:
-		for _, a := range g.appends {
-			if a.First == o.FirstIndex && a.Count == o.Tasks.GetCount() && a.Hash == hash {
-				r.Existed = true
-				return
-			}
+		if a, ok := m.appended(g.job, o.Job, o.FirstIndex); ok && a.Count == o.Tasks.GetCount() && a.Hash == hash {
+			r.Existed = true
+			return
 		}
 		r.Err = task.Errorf(task.KindConflict, "job %d has other tasks at index %d already", o.Job, o.FirstIndex)
 		return
@@ -200,9 +200,25 @@ func (m *Machine) appendTasks(o *logpb.AppendTasks, r *Result) {
 	}
 	m.touch(j)
 	j.appends = append(j.appends, &logpb.AppendMark{First: o.FirstIndex, Count: o.Tasks.Count, Hash: hash})
+	m.dirtyBytes += appendMarkBytes
 	j.lastAppend = m.clock
 	m.grow(j, o.Tasks)
 	r.Total = j.total
+}
+
+// appended returns the mark of the tasks that were appended to a job from first on: from
+// memory, where it is not yet on disk, or from there. j is nil where the job has left memory.
+func (m *Machine) appended(j *job, id uint64, first uint32) (*logpb.AppendMark, bool) {
+	if j != nil {
+		k, found := slices.BinarySearchFunc(j.appends, first, func(a *logpb.AppendMark, i uint32) int { return cmp.Compare(a.First, i) })
+		if found {
+			return j.appends[k], true
+		}
+		if j.isNew {
+			return nil, false
+		}
+	}
+	return m.history.Append(id, first)
 }
 
 func (m *Machine) closeTasks(o *logpb.CloseTasks, r *Result) {
@@ -230,10 +246,9 @@ func (m *Machine) closeTasks(o *logpb.CloseTasks, r *Result) {
 // memory.
 type growth struct {
 	// job is nil where it has left memory; it is not open then.
-	job     *job
-	total   uint32
-	open    bool
-	appends []*logpb.AppendMark
+	job   *job
+	total uint32
+	open  bool
 }
 
 // growing finds a job that was not cancelled.
@@ -241,9 +256,9 @@ func (m *Machine) growing(id uint64) (growth, error) {
 	var g growth
 	var cancelled task.Reason
 	if j := m.jobs[id]; j != nil {
-		g, cancelled = growth{j, j.total, j.open, j.appends}, j.cancelReason
+		g, cancelled = growth{j, j.total, j.open}, j.cancelReason
 	} else if rec, ok := m.finished(id); ok {
-		g, cancelled = growth{nil, rec.Total, false, rec.Appends}, task.Reason(rec.CancelReason)
+		g, cancelled = growth{nil, rec.Total, false}, task.Reason(rec.CancelReason)
 	} else {
 		return growth{}, NoSuchJob(id)
 	}

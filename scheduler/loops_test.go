@@ -38,11 +38,12 @@ type leader struct {
 
 type noHistory struct{}
 
-func (noHistory) Key(string, string) (*logpb.KeyRecord, bool) { return nil, false }
-func (noHistory) Job(uint64) (*logpb.JobRecord, bool)         { return nil, false }
-func (noHistory) Tokens(uint64, []uint32) []fsm.LastToken     { return nil }
-func (l *leader) Machine() *fsm.Machine                       { l.looked(); return l.machine }
-func (l *leader) Now() int64                                  { return time.Now().UnixNano() }
+func (noHistory) Key(string, string) (*logpb.KeyRecord, bool)     { return nil, false }
+func (noHistory) Job(uint64) (*logpb.JobRecord, bool)             { return nil, false }
+func (noHistory) Append(uint64, uint32) (*logpb.AppendMark, bool) { return nil, false }
+func (noHistory) Tokens(uint64, []uint32) []fsm.LastToken         { return nil }
+func (l *leader) Machine() *fsm.Machine                           { l.looked(); return l.machine }
+func (l *leader) Now() int64                                      { return time.Now().UnixNano() }
 
 // kept is the jobs of due that are not forgotten.
 func (l *leader) kept() (jobs []uint64) {

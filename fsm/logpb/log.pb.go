@@ -1894,7 +1894,7 @@ type JobRecord struct {
 	// First reason of a task that did not succeed.
 	Reason uint32 `protobuf:"varint,18,opt,name=reason,proto3" json:"reason,omitempty"`
 	Sum    uint64 `protobuf:"fixed64,19,opt,name=sum,proto3" json:"sum,omitempty"`
-	// Hashes of the task sets that were appended, for idempotence: first index and hash.
+	// Of a small job that is this one record; those of other jobs are records of their own.
 	Appends []*AppendMark `protobuf:"bytes,20,rep,name=appends,proto3" json:"appends,omitempty"`
 	// A small job that began and ended between two flushes is this one record.
 	InlineTasks    *Tasks     `protobuf:"bytes,21,opt,name=inline_tasks,json=inlineTasks,proto3" json:"inline_tasks,omitempty"`
@@ -2105,6 +2105,7 @@ func (x *JobRecord) GetOwnPayloads() bool {
 	return false
 }
 
+// AppendMark is a task set that was appended, for idempotence.
 type AppendMark struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	First         uint32                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
@@ -86,6 +87,12 @@ func (b *testBundle) work(job uint64, first, count, done uint32, session uint64)
 	b.apply(&logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Groups: []*logpb.ReportGroup{g}}}})
 }
 
+// append adds tasks to an open job.
+func (b *testBundle) append(job uint64, first uint32, tasks *logpb.Tasks) fsm.Result {
+	b.t.Helper()
+	return b.apply(&logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: job, FirstIndex: first, Tasks: tasks}}})[0]
+}
+
 func packed(n uint32, size int) *logpb.Tasks {
 	t := &logpb.Tasks{Count: n}
 	for i := range n {
@@ -98,7 +105,7 @@ func packed(n uint32, size int) *logpb.Tasks {
 const (
 	liveJob   = 1 // of 300 tasks, 257 done
 	inlineJob = 2 // one record
-	doneJob   = 3 // with a request key, its results in records of their own
+	doneJob   = 3 // with a request key and an append, its results in records of their own
 )
 
 // newFilled returns a state that has values of every kind on disk.
@@ -111,7 +118,9 @@ func newFilled(t testing.TB) *testBundle {
 	b.work(liveJob, 0, 280, 257, w)
 	require.EqualValues(t, inlineJob, b.submit(&logpb.Submit{Tasks: packed(1, 0)}, h))
 	b.work(inlineJob, 0, 1, 1, w)
-	require.EqualValues(t, doneJob, b.submit(&logpb.Submit{Tasks: packed(3, inlineBytes), Key: "k", Hash: []byte("h")}, h))
+	require.EqualValues(t, doneJob, b.submit(&logpb.Submit{Open: true, Key: "k", Hash: []byte("h")}, h))
+	b.append(doneJob, 0, packed(3, inlineBytes))
+	b.apply(&logpb.Op{Op: &logpb.Op_CloseTasks{CloseTasks: &logpb.CloseTasks{Job: doneJob, Total: 3}}})
 	b.work(doneJob, 0, 3, 3, w)
 	require.NoError(t, b.s.Flush())
 	// Where bbolt's newest meta page is damaged it falls back to the transaction before:
@@ -134,11 +143,13 @@ func readEverything(s *State) (string, error) {
 			return "", err
 		}
 		fmt.Fprintln(&out, rec)
-		payloads, err := s.Payloads(r.Id, 0, rec.Total)
-		if err != nil {
-			return "", err
+		if rec.OwnPayloads {
+			payloads, err := s.Payloads(r.Id, 0, rec.Total)
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintf(&out, "%q\n", payloads)
 		}
-		fmt.Fprintf(&out, "%q\n", payloads)
 		for cursor := uint32(0); cursor < rec.Received; {
 			segments, err := s.Segments(r.Id, cursor, 1<<20)
 			if err != nil {
@@ -152,6 +163,16 @@ func readEverything(s *State) (string, error) {
 				cursor = sg.First + sg.Count
 			}
 		}
+		db := s.pair.Load().db
+		var mark *logpb.AppendMark
+		err = db.view(func(tx *bolt.Tx) error {
+			mark, err = readMark(tx, r.Id, 0)
+			return err
+		})
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(&out, mark)
 		for i := range rec.Total {
 			cursor, ok, err := s.Cursor(r.Id, i)
 			if err != nil {

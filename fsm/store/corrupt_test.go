@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -184,19 +185,19 @@ func TestAFileOfAnotherServerOrFormatIsRefused(t *testing.T) {
 		require.ErrorContains(t, err, "belongs to node n1")
 		require.NotErrorIs(t, err, ErrCorrupt)
 	}
-	for _, unknown := range []uint32{oldestFormat - 1, format + 1} {
+	for _, unknown := range []uint32{format + 1, oldestFormat - 1} {
 		setFormat(t, b.s.dir, unknown)
 		_, err := OpenState(b.s.dir, testIdentity, b.s.log)
 		require.ErrorContains(t, err, fmt.Sprintf("format %d", unknown))
 		require.NotErrorIs(t, err, ErrCorrupt)
 	}
-	setFormat(t, b.s.dir, oldestFormat)
+	setFormat(t, b.s.dir, oldestFormat) // which has the same buckets as the one before
 	s, err := OpenState(b.s.dir, testIdentity, b.s.log)
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
 }
 
-// setFormat makes a file that nobody has open say that it has a format.
+// setFormat makes a file that nobody has open one of a format, but for what is in it.
 func setFormat(t *testing.T, dir string, f uint32) {
 	db, err := bolt.Open(filepath.Join(dir, FileName), 0o600, boltOptions())
 	require.NoError(t, err)
@@ -204,6 +205,11 @@ func setFormat(t *testing.T, dir string, f uint32) {
 		meta := &logpb.Meta{}
 		if err := getMeta(tx, meta); err != nil {
 			return err
+		}
+		for _, name := range allBuckets {
+			if tx.Bucket(name) != nil && !slices.ContainsFunc(bucketsOf(f), func(b []byte) bool { return bytes.Equal(b, name) }) {
+				require.NoError(t, tx.DeleteBucket(name))
+			}
 		}
 		meta = proto.CloneOf(meta)
 		meta.Format = f

@@ -69,14 +69,8 @@ func create(path string, id Identity) error {
 		return err
 	}
 	err = b.Update(func(tx *bolt.Tx) error {
-		for _, name := range allBuckets {
-			b, err := tx.CreateBucketIfNotExists(name)
-			if err != nil {
-				return err
-			}
-			if err := b.SetSequence(1); err != nil { // see counted
-				return err
-			}
+		if err := makeBuckets(tx); err != nil {
+			return err
 		}
 		return putProto(tx, metaBucket, metaKey, &logpb.Meta{
 			Format: format, NodeId: id.NodeID, ServerId: id.ServerID, NextJob: 1, NextToken: 1, NextSession: 1, Version: fsm.Version,
@@ -115,9 +109,6 @@ func openFile(path string, id Identity) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkFormat(path, meta); err != nil {
-		return nil, err
-	}
 	if meta.NodeId != id.NodeID || meta.ServerId != id.ServerID {
 		return nil, fmt.Errorf("%s belongs to node %s (server %s), not to %s (server %s): it was copied here; give the server its own data folder", path, meta.NodeId, meta.ServerId, id.NodeID, id.ServerID)
 	}
@@ -131,13 +122,48 @@ func openFile(path string, id Identity) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := db.countKeys(); err != nil {
+	if err := errors.Join(db.upgrade(meta.Format), db.countKeys()); err != nil {
 		return nil, errors.Join(err, db.bolt.Close())
 	}
 	if db.keys, err = db.buildKeyFilter(); err != nil {
 		return nil, errors.Join(err, db.bolt.Close())
 	}
 	return db, nil
+}
+
+// upgrade makes a file of an older format one that can be written.
+func (db *DB) upgrade(from uint32) error {
+	if from == format {
+		return nil
+	}
+	return db.bolt.Update(func(tx *bolt.Tx) error {
+		if err := makeBuckets(tx); err != nil {
+			return err
+		}
+		meta := &logpb.Meta{}
+		if err := getMeta(tx, meta); err != nil {
+			return err
+		}
+		meta.Format = format
+		return putProto(tx, metaBucket, metaKey, meta)
+	})
+}
+
+// makeBuckets makes the buckets that are missing.
+func makeBuckets(tx *bolt.Tx) error {
+	for _, name := range allBuckets {
+		if tx.Bucket(name) != nil {
+			continue
+		}
+		b, err := tx.CreateBucket(name)
+		if err != nil {
+			return err
+		}
+		if err := b.SetSequence(1); err != nil { // see counted
+			return err
+		}
+	}
+	return nil
 }
 
 // countKeys counts the keys of a file that was made before they were.

@@ -23,6 +23,7 @@
 //	meta      "meta"                 fsm Meta and whose file it is
 //	jobs      job                    JobRecord
 //	open      job                    nothing; the jobs to load at start
+//	appends   job, first index       count and hash of the tasks appended there
 //	payloads  job, first index       packed payloads of up to 256 tasks
 //	live      job, page              slots of tasks under way
 //	results   job, first cursor      Segments, in order of completion

@@ -27,7 +27,7 @@ func (db *DB) Write(c *fsm.Cut) error {
 	}
 	return db.bolt.Update(func(tx *bolt.Tx) error {
 		// Jobs, results and payloads mostly arrive in the order of their keys.
-		for _, name := range [][]byte{jobsBucket, payloadsBucket, resultsBucket, dueBucket} {
+		for _, name := range [][]byte{jobsBucket, appendsBucket, payloadsBucket, resultsBucket, dueBucket} {
 			tx.Bucket(name).FillPercent = 0.9
 		}
 		for i := range c.Jobs {
@@ -105,6 +105,9 @@ func writeJob(tx *bolt.Tx, c *fsm.JobCut) error {
 			return err
 		}
 	}
+	if err := writeMarks(tx, rec.Id, c.Appends); err != nil {
+		return err
+	}
 	for _, ch := range c.Chunks {
 		// Copied: sealing must not write behind a slice that others read.
 		value := append(make([]byte, 0, len(ch.Packed)+8), binary.BigEndian.AppendUint32(nil, ch.Count)...)
@@ -128,11 +131,11 @@ func writeJob(tx *bolt.Tx, c *fsm.JobCut) error {
 	return putProto(tx, jobsBucket, id, rec)
 }
 
-// inline puts payloads and results of a small job into its record, in the place of what an
+// inline puts marks, payloads and results of a small job into its record, in the place of what an
 // attempt before has put there: a cut for which there was no space is written again. It reports
 // whether the job was small enough.
 func inline(c *fsm.JobCut) bool {
-	size := 0
+	size := markBytes * len(c.Appends)
 	for _, ch := range c.Chunks {
 		size += len(ch.Packed)
 	}
@@ -142,7 +145,7 @@ func inline(c *fsm.JobCut) bool {
 	if size > inlineBytes || c.Record.Total > fsm.PageTasks || len(c.Chunks) > 1 {
 		return false
 	}
-	c.Record.InlineSegments = nil
+	c.Record.Appends, c.Record.InlineSegments = c.Appends, nil
 	for _, ch := range c.Chunks {
 		c.Record.InlineTasks = &logpb.Tasks{Count: ch.Count, Packed: ch.Packed}
 	}
@@ -216,7 +219,7 @@ func deleteJob(tx *bolt.Tx, id uint64) error {
 	if err := remove(tx, dueBucket, due); err != nil {
 		return err
 	}
-	for _, bucket := range [][]byte{payloadsBucket, resultsBucket, indexBucket, liveBucket} {
+	for _, bucket := range [][]byte{appendsBucket, payloadsBucket, resultsBucket, indexBucket, liveBucket} {
 		c := tx.Bucket(bucket).Cursor()
 		last := key6432(id, math.MaxUint32)
 		for k, _ := c.Seek(key6432(id, 0)); k != nil && string(k) <= string(last); k, _ = c.Seek(key6432(id, 0)) {

@@ -1,19 +1,22 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	bolt "go.etcd.io/bbolt"
 	"google.golang.org/protobuf/proto"
 )
 
 // format is the version of the layout that is written, and oldestFormat of those that can be
-// read. Format 1 has a record for each task that is under way, where format 2 has runs.
+// read. Format 1 has a record for each task that is under way, where format 2 has runs. Format 2 has
+// the marks of appends in the records of their jobs.
 const (
-	format       = 2
+	format       = 3
 	oldestFormat = 1
 )
 
@@ -21,6 +24,7 @@ var (
 	metaBucket     = []byte("meta")
 	jobsBucket     = []byte("jobs")
 	openBucket     = []byte("open")
+	appendsBucket  = []byte("appends")
 	payloadsBucket = []byte("payloads")
 	liveBucket     = []byte("live")
 	resultsBucket  = []byte("results")
@@ -30,10 +34,18 @@ var (
 	keyDueBucket   = []byte("keydue")
 	sessionsBucket = []byte("sessions")
 
-	allBuckets = [][]byte{metaBucket, jobsBucket, openBucket, payloadsBucket, liveBucket, resultsBucket, indexBucket, keysBucket, dueBucket, keyDueBucket, sessionsBucket}
+	allBuckets = [][]byte{metaBucket, jobsBucket, openBucket, appendsBucket, payloadsBucket, liveBucket, resultsBucket, indexBucket, keysBucket, dueBucket, keyDueBucket, sessionsBucket}
 
 	metaKey = []byte("meta")
 )
+
+// bucketsOf returns the buckets of a file of a format.
+func bucketsOf(f uint32) [][]byte {
+	if f >= 3 {
+		return allBuckets
+	}
+	return slices.DeleteFunc(slices.Clone(allBuckets), func(name []byte) bool { return bytes.Equal(name, appendsBucket) })
+}
 
 // ErrCorrupt says that state.db does not hold what was written to it.
 var ErrCorrupt = errors.New("state.db is corrupt")

@@ -65,7 +65,6 @@ func (w *world) compareRecord(j *sim.Job) {
 	got := proto.CloneOf(rec)
 	got.Spec, got.Sum, got.Appends, got.InlineTasks, got.InlineSegments = nil, 0, nil, nil, nil
 	require.True(w, proto.Equal(want, got), "job %d: want %v, got %v", j.ID, want, got)
-	require.Len(w, rec.Appends, len(j.Appends))
 	state := counts.JobState(j.Total(), j.Open, j.Started != 0)
 	if j.CancelReason != 0 && state == task.JobSucceeded {
 		state = task.JobCancelled // it was cancelled while it grew

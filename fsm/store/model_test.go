@@ -200,10 +200,15 @@ func (w *world) drain() {
 		_, next := m.Due(math.MaxInt64, 1)
 		require.Zero(w, next, "a timer is left")
 	}
-	require.NoError(w, w.state.pair.Load().db.view(func(tx *bolt.Tx) error {
+	requireNothingLeft(w, w.state)
+}
+
+// requireNothingLeft checks that the file of a state holds nothing but who it is.
+func requireNothingLeft(t require.TestingT, s *State) {
+	require.NoError(t, s.pair.Load().db.view(func(tx *bolt.Tx) error {
 		for _, bucket := range allBuckets {
 			k, _ := tx.Bucket(bucket).Cursor().First()
-			require.True(w, k == nil || string(bucket) == "meta", "%s holds %x", bucket, k)
+			require.True(t, k == nil || string(bucket) == "meta", "%s holds %x", bucket, k)
 		}
 		return nil
 	}))
@@ -415,6 +420,7 @@ func (r *recorder) Wake() {}
 // noHistory is that of a machine that never forgets.
 type noHistory struct{}
 
-func (noHistory) Key(string, string) (*logpb.KeyRecord, bool) { return nil, false }
-func (noHistory) Job(uint64) (*logpb.JobRecord, bool)         { return nil, false }
-func (noHistory) Tokens(uint64, []uint32) []fsm.LastToken     { return nil }
+func (noHistory) Key(string, string) (*logpb.KeyRecord, bool)     { return nil, false }
+func (noHistory) Job(uint64) (*logpb.JobRecord, bool)             { return nil, false }
+func (noHistory) Append(uint64, uint32) (*logpb.AppendMark, bool) { return nil, false }
+func (noHistory) Tokens(uint64, []uint32) []fsm.LastToken         { return nil }

@@ -279,7 +279,7 @@ func (db *DB) Excess(m *fsm.Machine, room int64, limit int) (jobs []uint64, err 
 // hold them take somewhat more.
 func sizeOf(tx *bolt.Tx, id uint64) (size int64) {
 	size = int64(len(tx.Bucket(jobsBucket).Get(key64(id))))
-	for _, bucket := range [][]byte{payloadsBucket, resultsBucket, indexBucket} {
+	for _, bucket := range [][]byte{appendsBucket, payloadsBucket, resultsBucket, indexBucket} {
 		c := tx.Bucket(bucket).Cursor()
 		last := key6432(id, math.MaxUint32)
 		for k, v := c.Seek(key6432(id, 0)); k != nil && bytes.Compare(k, last) <= 0; k, v = c.Next() {

@@ -40,30 +40,34 @@ func verify(path string) (*logpb.Meta, error) {
 		if err := getMeta(tx, meta); err != nil {
 			return err
 		}
-		if err := checkNames(tx); err != nil {
+		if err := checkFormat(path, meta); err != nil {
 			return err
 		}
-		if err := walk(tx, ErrCorrupt, allBuckets); err != nil {
+		buckets := bucketsOf(meta.Format)
+		if err := checkNames(tx, buckets); err != nil {
 			return err
 		}
-		return checkKeys(tx)
+		if err := walk(tx, ErrCorrupt, buckets); err != nil {
+			return err
+		}
+		return checkKeys(tx, buckets)
 	})
 	return meta, err
 }
 
 // checkNames checks that there are the buckets that there should be and no others: bbolt
 // follows what is there.
-func checkNames(tx *bolt.Tx) error {
+func checkNames(tx *bolt.Tx, buckets [][]byte) error {
 	n := 0
 	err := tx.ForEach(func(name []byte, _ *bolt.Bucket) error {
 		n++
-		if !slices.ContainsFunc(allBuckets, func(b []byte) bool { return bytes.Equal(b, name) }) {
+		if !slices.ContainsFunc(buckets, func(b []byte) bool { return bytes.Equal(b, name) }) {
 			return fmt.Errorf("%w: there is a bucket %x", ErrCorrupt, name)
 		}
 		return nil
 	})
-	if err == nil && n != len(allBuckets) {
-		err = fmt.Errorf("%w: there are %d buckets of %d", ErrCorrupt, n, len(allBuckets))
+	if err == nil && n != len(buckets) {
+		err = fmt.Errorf("%w: there are %d buckets of %d", ErrCorrupt, n, len(buckets))
 	}
 	return err
 }
@@ -75,8 +79,8 @@ const smallValue = 4 << 10
 // checkKeys checks that every key is there that was written, and under its own name: one
 // that damage hides would be taken for something that never was, and a moment that it has
 // put into the far future would never be looked at.
-func checkKeys(tx *bolt.Tx) error {
-	for _, name := range allBuckets {
+func checkKeys(tx *bolt.Tx, buckets [][]byte) error {
+	for _, name := range buckets {
 		b, n := tx.Bucket(name), uint64(0)
 		err := b.ForEach(func(k, v []byte) error {
 			n++
@@ -184,16 +188,22 @@ func openError(path string, corrupt, err error) error {
 
 // getMeta reads the meta record, and checks that the file has all buckets.
 func getMeta(tx *bolt.Tx, meta *logpb.Meta) error {
-	for _, name := range allBuckets {
+	if tx.Bucket(metaBucket) == nil {
+		return fmt.Errorf("%w: there is no bucket %s", ErrCorrupt, metaBucket)
+	}
+	ok, err := getProto(tx, metaBucket, metaKey, meta)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return fmt.Errorf("%w: there is no meta record", ErrCorrupt)
+	}
+	for _, name := range bucketsOf(meta.Format) {
 		if tx.Bucket(name) == nil {
 			return fmt.Errorf("%w: there is no bucket %s", ErrCorrupt, name)
 		}
 	}
-	ok, err := getProto(tx, metaBucket, metaKey, meta)
-	if err == nil && !ok {
-		return fmt.Errorf("%w: there is no meta record", ErrCorrupt)
-	}
-	return err
+	return nil
 }
 
 // checkFormat says whether this build can read the file.

@@ -20,6 +20,8 @@ type disk struct {
 type diskJob struct {
 	record *logpb.JobRecord
 	live   map[uint32][]byte
+	// appends by first index.
+	appends map[uint32]*logpb.AppendMark
 	// cursors of outcomes, by task.
 	cursors  map[uint32]uint32
 	segments []fsm.SegmentCut
@@ -37,7 +39,7 @@ func newDisk() *disk {
 func (d *disk) clone() *disk {
 	out := &disk{meta: d.meta, jobs: map[uint64]*diskJob{}, keys: maps.Clone(d.keys), sessions: maps.Clone(d.sessions)}
 	for id, j := range d.jobs {
-		out.jobs[id] = &diskJob{j.record, maps.Clone(j.live), maps.Clone(j.cursors), slices.Clone(j.segments)}
+		out.jobs[id] = &diskJob{j.record, maps.Clone(j.live), maps.Clone(j.appends), maps.Clone(j.cursors), slices.Clone(j.segments)}
 	}
 	return out
 }
@@ -70,10 +72,13 @@ func (d *disk) write(c *fsm.Cut) {
 func (d *disk) writeJob(c *fsm.JobCut) {
 	j := d.jobs[c.Record.Id]
 	if j == nil {
-		j = &diskJob{live: map[uint32][]byte{}, cursors: map[uint32]uint32{}}
+		j = &diskJob{live: map[uint32][]byte{}, appends: map[uint32]*logpb.AppendMark{}, cursors: map[uint32]uint32{}}
 		d.jobs[c.Record.Id] = j
 	}
 	j.record = c.Record
+	for _, a := range c.Appends {
+		j.appends[a.First] = a
+	}
 	for _, p := range c.Pages {
 		if p.Slots == nil {
 			delete(j.live, p.Page)
@@ -136,6 +141,14 @@ func (d *disk) Key(queue, key string) (*logpb.KeyRecord, bool) {
 func (d *disk) Job(id uint64) (*logpb.JobRecord, bool) {
 	if j := d.jobs[id]; j != nil {
 		return j.record, true
+	}
+	return nil, false
+}
+
+// Append implements fsm.History.
+func (d *disk) Append(job uint64, first uint32) (*logpb.AppendMark, bool) {
+	if j := d.jobs[job]; j != nil {
+		return j.appends[first], j.appends[first] != nil
 	}
 	return nil, false
 }

@@ -1,0 +1,85 @@
+package store
+
+import (
+	"compress/gzip"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// Jobs of testdata/format2.db.gz, which a build before format 3 has written.
+const (
+	growingJob = 1 // of 300 tasks in appends of 100; 20 granted, 10 done; a large spec
+	sharingJob = 2 // of the same spec, with a request key; it has ended
+	grownJob   = 3 // of one append; it has ended
+	youngJob   = 4 // of appends of 2 and 3 tasks with payloads; none granted
+)
+
+// openFormat2 opens a copy of that file.
+func openFormat2(t *testing.T) *testBundle {
+	t.Helper()
+	packed, err := os.Open("testdata/format2.db.gz")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, packed.Close()) }()
+	z, err := gzip.NewReader(packed)
+	require.NoError(t, err)
+	content, err := io.ReadAll(z)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, FileName), content, 0o600))
+	b := &testBundle{t: t, clock: 1_700_000_000e9}
+	b.s, err = OpenState(dir, testIdentity, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = b.s.Abandon() })
+	return b
+}
+
+func TestAFileOfFormat2IsReadAndWritten(t *testing.T) {
+	t.Parallel()
+	b := openFormat2(t)
+	for _, reopen := range []bool{false, true} {
+		if reopen {
+			require.NoError(t, b.s.Flush())
+			b.reopen()
+		}
+		meta, err := b.s.pair.Load().db.Meta()
+		require.NoError(t, err)
+		require.EqualValues(t, format, meta.Format)
+		_, err = readEverything(b.s)
+		require.NoError(t, err)
+		require.Empty(t, b.s.Machine().CheckInvariants())
+		for _, first := range []uint32{0, 100, 200} {
+			require.True(t, b.append(growingJob, first, &logpb.Tasks{Count: 100}).Existed, "the append at %d", first)
+		}
+		require.True(t, b.append(grownJob, 0, packed(2, 0)).Existed)
+		require.True(t, b.append(youngJob, 0, packed(2, 0)).Existed)
+		require.True(t, b.append(youngJob, 2, packed(3, 0)).Existed)
+	}
+	b.append(growingJob, 300, &logpb.Tasks{Count: 10})
+	w := b.s.Machine().Sessions()[0].Id
+	b.work(growingJob, 20, 1, 1, w)
+	require.NoError(t, b.s.Flush())
+	b.reopen()
+	require.True(t, b.append(growingJob, 100, &logpb.Tasks{Count: 100}).Existed)
+	require.True(t, b.append(growingJob, 300, &logpb.Tasks{Count: 10}).Existed)
+
+	// Nothing of it is left when all is over.
+	for _, id := range []uint64{growingJob, youngJob} {
+		b.apply(&logpb.Op{Op: &logpb.Op_Cancel{Cancel: &logpb.Cancel{Job: id, Reason: uint32(task.ReasonUser)}}})
+	}
+	b.apply(&logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: w}}})
+	require.NoError(t, b.s.Flush())
+	b.clock += int64(task.RetainOther)
+	b.apply(&logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{
+		Jobs: []uint64{growingJob, sharingJob, grownJob, youngJob}, Keys: []*logpb.KeyRef{{Queue: task.DefaultQueue, Key: "k"}},
+	}}})
+	require.NoError(t, b.s.Flush())
+	requireNothingLeft(t, b.s)
+}
