@@ -63,7 +63,7 @@ func drain(b *testBundle) {
 				Job: h.Job, TokenOffset: h.TokenOffset, Outcome: uint32(task.OutcomeStopped), Ranges: []*logpb.Range{{First: h.First, Count: h.Count}},
 			})
 		})
-		b.apply(&logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Groups: groups}}})
+		b.apply(&logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: s.Id, Groups: groups}}})
 	}
 	b.m.Flushed(b.m.Cut())
 }
@@ -102,7 +102,7 @@ func assigns(bundle *testBundle) *logpb.Op {
 
 // results reports a result for each task that the first session holds.
 func results(bundle *testBundle) *logpb.Op {
-	o := &logpb.Report{}
+	o := &logpb.Report{Session: 1}
 	bundle.m.Held(1, func(h fsm.HeldTask) {
 		g := &logpb.ReportGroup{Job: h.Job, TokenOffset: h.TokenOffset, Outcome: uint32(task.OutcomeSucceeded), Ranges: []*logpb.Range{{First: h.First, Count: h.Count}}}
 		for i := range h.Count {

@@ -66,10 +66,15 @@ func (b *testBundle) plan(job uint64, first, count uint32, session uint64) fsm.R
 }
 
 // report reports on count tasks from first on. The token of task i is i + 1 + offset:
-// what it is where one job is granted in order.
+// what it is where one job is granted in order. It is a report of the session that holds the
+// first of them.
 func (b *testBundle) report(job uint64, first, count uint32, offset int64, outcome task.Outcome) fsm.Result {
 	b.t.Helper()
-	return b.must(reportOp(job, first, count, offset, outcome))
+	op := reportOp(job, first, count, offset, outcome)
+	if t, known := b.m.Task(job, first); known && t.Session != 0 {
+		op.GetReport().Session = t.Session
+	}
+	return b.must(op)
 }
 
 func submitOp(t testing.TB, s *task.Spec, o *logpb.Submit) *logpb.Op {
@@ -92,12 +97,13 @@ func planOp(job uint64, first, count uint32, session uint64) *logpb.Op {
 	return &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: &logpb.ApplyPlan{Assign: []*logpb.Assign{{Job: job, First: first, Count: count, Session: session}}}}}
 }
 
+// reportOp is a report of session 1.
 func reportOp(job uint64, first, count uint32, offset int64, outcome task.Outcome) *logpb.Op {
 	g := &logpb.ReportGroup{Job: job, TokenOffset: 1 + offset, Outcome: uint32(outcome), Ranges: []*logpb.Range{{First: first, Count: count}}}
 	if outcome == task.OutcomeFailed {
 		g.Reason = uint32(task.ReasonError)
 	}
-	return &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Groups: []*logpb.ReportGroup{g}}}}
+	return &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: 1, Groups: []*logpb.ReportGroup{g}}}}
 }
 
 func cancelOp(job uint64, index uint32) *logpb.Op {

@@ -92,4 +92,8 @@ type nothing struct{}
 func (nothing) Key(string, string) (*logpb.KeyRecord, bool)     { return nil, false }
 func (nothing) Job(uint64) (*logpb.JobRecord, bool)             { return nil, false }
 func (nothing) Append(uint64, uint32) (*logpb.AppendMark, bool) { return nil, false }
-func (nothing) Tokens(uint64, []uint32) []fsm.LastToken         { return nil }
+func (nothing) Tokens(_ uint64, tasks []fsm.Range, f func(fsm.Range, fsm.LastToken)) {
+	for _, r := range tasks {
+		f(r, fsm.LastToken{})
+	}
+}

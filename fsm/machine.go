@@ -20,15 +20,16 @@ type History interface {
 	Job(id uint64) (*logpb.JobRecord, bool)
 	// Append returns the mark of the tasks that were appended to a job from first on.
 	Append(job uint64, first uint32) (*logpb.AppendMark, bool)
-	// Tokens returns under which tokens tasks got their outcomes: one for each, in their
-	// order.
-	Tokens(job uint64, tasks []uint32) []LastToken
+	// Tokens tells under which tokens tasks got their outcomes. It calls f for runs of
+	// tasks that are all of one range, in their order.
+	Tokens(job uint64, tasks []Range, f func(Range, LastToken))
 }
 
-// LastToken is the token under which a task got its outcome.
+// LastToken is the token under which tasks got their outcomes: that of task i is
+// i + TokenOffset.
 type LastToken struct {
-	Token uint64
-	// Granted is false where the task never had one, Known where it has no outcome on disk.
+	TokenOffset int64
+	// Granted is false where they never had one, Known where they have no outcome on disk.
 	Granted, Known bool
 }
 
@@ -72,25 +73,6 @@ type Result struct {
 	// Exceptions are the reported tasks that were not recorded.
 	Exceptions []Exception
 }
-
-// Exception is a reported task that was not recorded, and why.
-type Exception struct {
-	Job     uint64
-	Index   uint32
-	Token   uint64
-	Verdict Verdict
-}
-
-// Verdict is what became of a report.
-type Verdict uint8
-
-// The verdicts. Every one is final for the worker.
-const (
-	Recorded   Verdict = 1
-	Already    Verdict = 2 // this very report was recorded before
-	Superseded Verdict = 3 // another attempt has taken its place
-	Unknown    Verdict = 4 // there is no such task
-)
 
 // Machine is the replicated state. Apply is called by one goroutine; everything
 // else may be called by any.
@@ -231,7 +213,7 @@ func (m *Machine) apply(op *logpb.Op, r *Result) {
 		m.applyPlan(o.ApplyPlan, r)
 	case *logpb.Op_Report:
 		if r.Err = checkReport(o.Report.Groups); r.Err == nil {
-			m.report(o.Report.Groups, r)
+			m.report(o.Report.Session, o.Report.Groups, r)
 		}
 	case *logpb.Op_Expire:
 		m.expire(o.Expire, r)

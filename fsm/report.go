@@ -5,50 +5,49 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// report applies the groups of a worker's report. A task is decided by its token
-// alone: whoever holds the current one may end the attempt, nobody else.
-func (m *Machine) report(groups []*logpb.ReportGroup, r *Result) {
+// report applies the groups of the report of a session. A task is decided by the session that
+// holds it and by its token: nobody else may end the attempt.
+func (m *Machine) report(session uint64, groups []*logpb.ReportGroup, r *Result) {
 	for _, g := range groups {
-		m.reportGroup(g, r)
+		m.reportGroup(session, g, r)
 	}
 	m.wake = true
 }
 
-// reportGroup applies one group. Those of its tasks that are not under their
-// current token are excepted; the others are recorded all the same.
-func (m *Machine) reportGroup(g *logpb.ReportGroup, r *Result) {
-	outcome := task.Outcome(g.Outcome)
-	refused := m.newVerdicts(g, r)
-	defer refused.close()
-	j := refused.j
-	if j == nil {
-		eachIndex(g.Ranges, refused.add)
-		return
-	}
-	w := &segmentWriter{m: m, j: j, g: g}
-	outputs := g.PackedOutputs
-	eachIndex(g.Ranges, func(i uint32) {
+// reportGroup applies one group. Those of its tasks that the session does not hold under
+// their tokens are excepted; the others are recorded all the same.
+func (m *Machine) reportGroup(session uint64, g *logpb.ReportGroup, r *Result) {
+	v := m.newVerdicts(session, g)
+	w := &segmentWriter{m: m, j: v.j, g: g}
+	outcome, outputs := task.Outcome(g.Outcome), g.PackedOutputs
+	v.sort(func(i uint32) {
 		var output []byte
 		if len(outputs) > 0 {
 			// Checked before it was proposed; what is missing reads as empty.
 			output, outputs, _ = task.PackNext(outputs)
 		}
-		if !m.current(j, i, int64(i)+g.TokenOffset) {
-			refused.add(i)
-			return
-		}
-		m.endAttempt(j, i, outcome, g, output, w)
+		m.endAttempt(v.j, i, outcome, g, output, w)
+	}, func(_, count uint32) {
+		outputs, _ = task.PackSkip(outputs, int(count))
 	})
 	w.close()
+	// The disk answers, or ends this server.
+	r.Exceptions, _ = v.settle(r.Exceptions, m.askHistory)
 }
 
-// current says whether token is the one under which task i is held now.
-func (m *Machine) current(j *job, i uint32, token int64) bool {
+// askHistory is an asker that does not fail.
+func (m *Machine) askHistory(job uint64, tasks []Range, f func(Range, LastToken)) error {
+	m.history.Tokens(job, tasks, f)
+	return nil
+}
+
+// current says whether token is the one under which a session holds task i now.
+func (m *Machine) current(session uint64, j *job, i uint32, token int64) bool {
 	if i >= j.total {
 		return false
 	}
 	s, done := j.slot(i)
-	return !done && s != nil && s.state.Held() && int64(s.token) == token
+	return !done && s != nil && s.state.Held() && s.session == session && int64(s.token) == token
 }
 
 // endAttempt ends the attempt under way of task i as its worker says.

@@ -128,7 +128,11 @@ func (m *Machine) openSession(o *logpb.OpenSession, r *Result) {
 		r.Err = task.Errorf(task.KindExhausted, "the cluster has %d workers, the limit", task.MaxWorkers)
 		return
 	}
-	m.report(o.Reports, r)
+	holder := uint64(0) // nobody
+	if old != nil {
+		holder = old.pb.Id
+	}
+	m.report(holder, o.Reports, r)
 	fresh := proto.CloneOf(pb)
 	fresh.Id, fresh.OpenedNs = m.nextSession, m.clock
 	m.nextSession++
@@ -153,10 +157,7 @@ func (m *Machine) move(from, to *session, held []*logpb.Held) {
 			continue
 		}
 		eachIndex(h.Ranges, func(i uint32) {
-			if !m.current(j, i, int64(i)+h.TokenOffset) {
-				return
-			}
-			if s, _ := j.slot(i); s.session != from.pb.Id {
+			if !m.current(from.pb.Id, j, i, int64(i)+h.TokenOffset) {
 				return
 			}
 			s := j.touchSlot(i)

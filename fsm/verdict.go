@@ -2,80 +2,173 @@ package fsm
 
 import "github.com/rota-scheduler/rota/fsm/logpb"
 
-// verdicts notes the tasks of one group of a report that are not recorded, and why.
+// Exception is a run of reported tasks that were not recorded, and why. The token of task i
+// is i + TokenOffset.
+type Exception struct {
+	Job          uint64
+	First, Count uint32
+	TokenOffset  int64
+	Verdict      Verdict
+}
+
+// Verdict is what became of a report.
+type Verdict uint8
+
+// The verdicts. Every one is final for the worker.
+const (
+	Recorded   Verdict = 1
+	Already    Verdict = 2 // this very report was recorded before
+	Superseded Verdict = 3 // another attempt has taken its place, or another session has this one
+	Unknown    Verdict = 4 // there is no such task
+)
+
+// onDisk stands for the verdict where the disk has to tell it.
+const onDisk Verdict = 0
+
+// Excepted is how many tasks exceptions are about.
+func Excepted(exceptions []Exception) (n int) {
+	for _, e := range exceptions {
+		n += int(e.Count)
+	}
+	return n
+}
+
+// verdicts goes through one group of a report, and notes the tasks that its session does not
+// hold, in runs: a group may name tens of thousands in a few bytes.
 type verdicts struct {
-	m *Machine
-	r *Result
-	g *logpb.ReportGroup
-	// j is the job, nil where it is not in memory; finished: it is on disk then.
-	j        *job
-	finished bool
-	// asked are the exceptions whose verdicts the disk knows, and tasks their tasks. It is
-	// asked for all of them at once: workers that come back report thousands late, and what
-	// was a read of the disk for each would keep Apply busy for seconds.
-	asked []int
-	tasks []uint32
+	m       *Machine
+	session uint64
+	g       *logpb.ReportGroup
+	// j is the job; nil: it is not in memory.
+	j    *job
+	runs []Exception
 }
 
-func (m *Machine) newVerdicts(g *logpb.ReportGroup, r *Result) *verdicts {
-	v := &verdicts{m: m, r: r, g: g, j: m.jobs[g.Job]}
-	if v.j == nil {
-		_, v.finished = m.finished(g.Job)
-	}
-	return v
+func (m *Machine) newVerdicts(session uint64, g *logpb.ReportGroup) *verdicts {
+	return &verdicts{m: m, session: session, g: g, j: m.jobs[g.Job]}
 }
 
-// add notes task i.
-func (v *verdicts) add(i uint32) {
-	token := uint64(int64(i) + v.g.TokenOffset)
-	verdict, onDisk := v.on(i, token)
-	if onDisk {
-		v.asked, v.tasks = append(v.asked, len(v.r.Exceptions)), append(v.tasks, i)
-	}
-	v.r.Exceptions = append(v.r.Exceptions, Exception{Job: v.g.Job, Index: i, Token: token, Verdict: verdict})
-}
-
-// close asks the disk for what was noted without a verdict.
-func (v *verdicts) close() {
-	if len(v.asked) == 0 {
-		return
-	}
-	for n, last := range v.m.history.Tokens(v.g.Job, v.tasks) {
-		e := &v.r.Exceptions[v.asked[n]]
-		if e.Verdict = Unknown; last.Known {
-			e.Verdict = verdictOn(e.Token, last.Token, last.Granted)
+// sort calls held for each task that the session holds under its token of the group, and
+// notes the others, for runs of which it calls other, all in the order of the group.
+func (v *verdicts) sort(held func(i uint32), other func(first, count uint32)) {
+	for _, rg := range v.g.Ranges {
+		for i, end := rg.First, rg.First+rg.Count; i < end; {
+			n := v.alike(i, end)
+			if n == 0 && v.m.current(v.session, v.j, i, int64(i)+v.g.TokenOffset) {
+				held(i)
+				i++
+				continue
+			}
+			n = max(n, 1)
+			v.note(i, n)
+			other(i, n)
+			i += n
 		}
 	}
 }
 
-// on is the verdict on an attempt at task i that is not under way, or that the disk knows it.
-func (v *verdicts) on(i uint32, token uint64) (verdict Verdict, onDisk bool) {
-	j := v.j
-	if j == nil {
-		return Unknown, v.finished
+// alike is how many tasks from i on, before end, nobody holds for one reason: they have no
+// slots. 0: task i has one.
+func (v *verdicts) alike(i, end uint32) uint32 {
+	switch {
+	case v.j == nil || i >= v.j.total:
+		return end - i
+	default:
+		end = min(end, v.j.total, (i/pageSize+1)*pageSize)
+		if s, _ := v.j.slot(i); s != nil {
+			return 0
+		}
+		return end - i
 	}
-	if i >= j.total {
-		return Unknown, false
+}
+
+// note notes count tasks from i on, which are alike.
+func (v *verdicts) note(i, count uint32) {
+	v.runs = appendException(v.runs, Exception{Job: v.g.Job, First: i, Count: count, TokenOffset: v.g.TokenOffset, Verdict: v.on(i)})
+}
+
+// on is the verdict on an attempt at task i that is not under way, or not the session's.
+func (v *verdicts) on(i uint32) Verdict {
+	j := v.j
+	switch {
+	case j == nil:
+		if _, gone := v.m.collected[v.g.Job]; gone {
+			return Unknown
+		}
+		return onDisk
+	case i >= j.total:
+		return Unknown
 	}
 	s, done := j.slot(i)
 	switch {
 	case done:
-		return Unknown, true
+		return onDisk
 	case s == nil || !s.state.Final():
-		return Superseded, false
+		return Superseded
 	case s.token == 0 && j.onDisk(uint32(s.at)):
 		// It was loaded from there, without its token, or never had one.
-		return Unknown, true
+		return onDisk
 	default:
-		return verdictOn(token, s.token, s.token != 0), false
+		return verdictOn(int64(i)+v.g.TokenOffset, int64(s.token), s.token != 0)
 	}
 }
 
 // verdictOn is that on an attempt under token at a task that got its outcome under last, or
 // by the servers, where it was not granted to anybody.
-func verdictOn(token, last uint64, granted bool) Verdict {
+func verdictOn(token, last int64, granted bool) Verdict {
 	if granted && last == token {
 		return Already
 	}
 	return Superseded
+}
+
+// asker is History.Tokens, for those whose disk may fail.
+type asker func(job uint64, tasks []Range, f func(Range, LastToken)) error
+
+// settle appends what was noted to exceptions. What only the disk can tell, it asks in one
+// go: workers that come back report thousands late, and what was a read of the disk for
+// each would keep Apply busy for seconds.
+func (v *verdicts) settle(exceptions []Exception, ask asker) ([]Exception, error) {
+	var asked []Range
+	for _, e := range v.runs {
+		if e.Verdict == onDisk {
+			asked = append(asked, Range{e.First, e.Count})
+		}
+	}
+	var told []Exception
+	if len(asked) > 0 {
+		err := ask(v.g.Job, asked, func(of Range, last LastToken) {
+			verdict := Unknown
+			if last.Known {
+				verdict = verdictOn(v.g.TokenOffset, last.TokenOffset, last.Granted)
+			}
+			told = append(told, Exception{Job: v.g.Job, First: of.First, Count: of.Count, TokenOffset: v.g.TokenOffset, Verdict: verdict})
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, e := range v.runs {
+		if e.Verdict != onDisk {
+			exceptions = appendException(exceptions, e)
+			continue
+		}
+		for left := e.Count; left > 0; told = told[1:] {
+			exceptions = appendException(exceptions, told[0])
+			left -= told[0].Count
+		}
+	}
+	return exceptions, nil
+}
+
+// appendException appends e to a list, or makes its last run longer.
+func appendException(list []Exception, e Exception) []Exception {
+	if n := len(list); n > 0 {
+		last := &list[n-1]
+		if last.Job == e.Job && last.First+last.Count == e.First && last.TokenOffset == e.TokenOffset && last.Verdict == e.Verdict {
+			last.Count += e.Count
+			return list
+		}
+	}
+	return append(list, e)
 }

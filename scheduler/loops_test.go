@@ -41,9 +41,15 @@ type noHistory struct{}
 func (noHistory) Key(string, string) (*logpb.KeyRecord, bool)     { return nil, false }
 func (noHistory) Job(uint64) (*logpb.JobRecord, bool)             { return nil, false }
 func (noHistory) Append(uint64, uint32) (*logpb.AppendMark, bool) { return nil, false }
-func (noHistory) Tokens(uint64, []uint32) []fsm.LastToken         { return nil }
-func (l *leader) Machine() *fsm.Machine                           { l.looked(); return l.machine }
-func (l *leader) Now() int64                                      { return time.Now().UnixNano() }
+
+func (noHistory) Tokens(_ uint64, tasks []fsm.Range, f func(fsm.Range, fsm.LastToken)) {
+	for _, r := range tasks {
+		f(r, fsm.LastToken{})
+	}
+}
+
+func (l *leader) Machine() *fsm.Machine { l.looked(); return l.machine }
+func (l *leader) Now() int64            { return time.Now().UnixNano() }
 
 // kept is the jobs of due that are not forgotten.
 func (l *leader) kept() (jobs []uint64) {

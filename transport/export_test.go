@@ -11,14 +11,14 @@ import (
 type Link = link
 
 // Answer puts in the answer to a report, and Beat that to a beat.
-func (l *Link) Answer(m *rotav1.SessionResponse) { l.put(m) }
-func (l *Link) Beat(m *rotav1.SessionResponse)   { l.hurry(m) }
+func (l *Link) Answer(m *rotav1.SessionResponse) { l.answer(m, cost{}) }
+func (l *Link) Beat(seq uint64)                  { l.beaten(seq) }
 
 // SendAll returns what a link sends when its sender comes late, and finds all that put has
 // put in.
 func SendAll(n *node.Node, put func(*Link)) ([]*rotav1.SessionResponse, error) {
 	sent := &sentMessages{}
-	l := newLink(&Server{node: n}, 1, sent, func() {})
+	l := newLink(&Server{node: n}, 1, 1, sent, func() {})
 	put(l)
 	l.finish()
 	err := l.send(context.Background())

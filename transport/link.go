@@ -26,27 +26,43 @@ const (
 // link is the way to a connected worker: what is to be sent waits here, so that the
 // state machine, which puts it in, never waits. It is bounded by what a session may hold.
 type link struct {
-	s       *Server
-	session uint64
-	stream  sessionStream
-	cancel  context.CancelFunc
+	s             *Server
+	session, term uint64
+	stream        sessionStream
+	cancel        context.CancelFunc
 	// leaving: its worker has said goodbye.
 	leaving atomic.Bool
 
+	// room is what of its reports may be unanswered.
+	room *room
+
 	mu sync.Mutex
-	// urgent goes first, answers last: see send.
-	urgent   []*rotav1.SessionResponse
+	// renewed: beat, the newest, is to be answered. It goes first, answers last: see send.
+	renewed  bool
+	beat     uint64
 	grants   []fsm.Grant
 	stops    []*rotav1.HeldTasks
-	answers  []*rotav1.SessionResponse
+	answers  []queuedAnswer
 	finished bool
-	wake     chan struct{}
+	// waiting is a beat that waits for a Barrier, confirming that somebody asks for one.
+	waiting    *heartbeat
+	confirming bool
+	wake       chan struct{}
 
 	work map[*task.Spec]*rotav1.WorkSpec
 }
 
-func newLink(s *Server, session uint64, stream sessionStream, cancel context.CancelFunc) *link {
-	return &link{s: s, session: session, stream: stream, cancel: cancel, wake: make(chan struct{}, 1), work: map[*task.Spec]*rotav1.WorkSpec{}}
+// queuedAnswer is an answer, and what it frees when it is sent.
+type queuedAnswer struct {
+	message *rotav1.SessionResponse
+	frees   cost
+}
+
+func newLink(s *Server, session, term uint64, stream sessionStream, cancel context.CancelFunc) *link {
+	return &link{
+		s: s, session: session, term: term, stream: stream, cancel: cancel, wake: make(chan struct{}, 1), work: map[*task.Spec]*rotav1.WorkSpec{},
+		room: newRoom(cost{maxUnansweredReports, maxUnansweredTasks, maxUnansweredBytes}),
+	}
 }
 
 // Grant implements scheduler.Stream.
@@ -94,18 +110,11 @@ func (l *link) outlived() {
 	}
 }
 
-// put queues an answer, which comes behind all grants that were put in before.
-func (l *link) put(m *rotav1.SessionResponse) {
+// answer queues an answer, which comes behind all grants that were put in before. When it is
+// sent, there is room again.
+func (l *link) answer(m *rotav1.SessionResponse, frees cost) {
 	l.mu.Lock()
-	l.answers = append(l.answers, m)
-	l.mu.Unlock()
-	l.signal()
-}
-
-// hurry queues an answer that somebody waits for, and that may overtake all else.
-func (l *link) hurry(m *rotav1.SessionResponse) {
-	l.mu.Lock()
-	l.urgent = append(l.urgent, m)
+	l.answers = append(l.answers, queuedAnswer{m, frees})
 	l.mu.Unlock()
 	l.signal()
 }
@@ -132,11 +141,13 @@ func (l *link) signal() {
 func (l *link) send(ctx context.Context) error {
 	for {
 		l.mu.Lock()
-		urgent, grants, stops, answers, finished := l.urgent, l.grants, l.stops, l.answers, l.finished
-		l.urgent, l.grants, l.stops, l.answers = nil, nil, nil, nil
+		renewed, beat, grants, stops, answers, finished := l.renewed, l.beat, l.grants, l.stops, l.answers, l.finished
+		l.renewed, l.grants, l.stops, l.answers = false, nil, nil, nil
 		l.mu.Unlock()
-		if err := l.sendAll(urgent); err != nil {
-			return err
+		if renewed {
+			if err := l.answerBeat(beat); err != nil {
+				return err
+			}
 		}
 		if err := l.sendGrants(grants); err != nil {
 			return err
@@ -161,11 +172,12 @@ func (l *link) send(ctx context.Context) error {
 	}
 }
 
-func (l *link) sendAll(messages []*rotav1.SessionResponse) error {
-	for _, m := range messages {
-		if err := l.stream.Send(m); err != nil {
+func (l *link) sendAll(answers []queuedAnswer) error {
+	for _, a := range answers {
+		if err := l.stream.Send(a.message); err != nil {
 			return err
 		}
+		l.room.free(a.frees)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func TestAnAnswerDoesNotOvertakeAGrant(t *testing.T) {
 		l.Grant(fsm.Grant{Job: job.ID(), Count: 1, TokenOffset: 7, Attempt: 1})
 		l.Stop(job.ID(), 0, 7)
 		l.Answer(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_ReportsAnswer{ReportsAnswer: &rotav1.ReportsAnswer{Seq: 1}}})
-		l.Beat(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_BeatAnswer{BeatAnswer: &rotav1.BeatAnswer{Seq: 1}}})
+		l.Beat(1)
 	})
 	require.NoError(t, err)
 	require.Len(t, sent, 4)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -13,7 +12,6 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
-	"github.com/rota-scheduler/rota/scheduler"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
 )
@@ -52,7 +50,7 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 	if err != nil {
 		return err
 	}
-	link := newLink(s, id, stream, cancel)
+	link := newLink(s, id, term, stream, cancel)
 	if !s.node.Fleet().Attach(id, link) {
 		if _, leads := s.node.Ready(); leads {
 			return task.Errorf(task.KindUnavailable, "the lease of the session has ended; open a new one")
@@ -73,7 +71,7 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 	received := make(chan error, 1)
 	// Recv ends with the stream, which ends when this function returns.
 	go func() {
-		received <- s.receive(ctx, link, term)
+		received <- s.receive(ctx, link)
 		// What was put out before, such as the answer to goodbye, goes out first.
 		link.finish()
 	}()
@@ -108,7 +106,7 @@ func (s *Server) openSession(ctx context.Context, h *rotav1.Hello) (id uint64, a
 		return open.Id, true, nil
 	}
 	res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: op}})
-	s.refused.Add(int64(len(res.Exceptions)))
+	s.refused.Add(int64(fsm.Excepted(res.Exceptions)))
 	if err != nil {
 		return 0, false, err
 	}
@@ -185,7 +183,7 @@ func (s *Server) resend(id uint64, h *rotav1.Hello, l *link) (drop []*rotav1.Hel
 }
 
 // receive takes a worker's messages until the stream or the session ends.
-func (s *Server) receive(ctx context.Context, l *link, term uint64) error {
+func (s *Server) receive(ctx context.Context, l *link) error {
 	for {
 		m, err := l.stream.Recv()
 		if err != nil {
@@ -193,9 +191,11 @@ func (s *Server) receive(ctx context.Context, l *link, term uint64) error {
 		}
 		switch b := m.Message.(type) {
 		case *rotav1.SessionRequest_Beat:
-			s.beat(ctx, l, b.Beat, term)
+			if err := s.beat(ctx, l, b.Beat); err != nil {
+				return err
+			}
 		case *rotav1.SessionRequest_Reports:
-			if err := s.reports(l, b.Reports); err != nil {
+			if err := s.reports(ctx, l, b.Reports); err != nil {
 				return err
 			}
 		case *rotav1.SessionRequest_Goodbye:
@@ -204,124 +204,10 @@ func (s *Server) receive(ctx context.Context, l *link, term uint64) error {
 			if err != nil && !errors.Is(err, task.ErrNotFound) {
 				return err
 			}
-			l.put(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_GoodbyeAnswer{GoodbyeAnswer: &rotav1.GoodbyeAnswer{}}})
+			l.answer(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_GoodbyeAnswer{GoodbyeAnswer: &rotav1.GoodbyeAnswer{}}}, cost{})
 			return nil
 		default:
 			return task.Errorf(task.KindInvalid, "unexpected message in a session")
 		}
 	}
-}
-
-// beat answers a beat. One that extends the lease of exclusive tasks is answered only
-// after a Barrier: a leader that was deposed without knowing must not extend it.
-func (s *Server) beat(ctx context.Context, l *link, b *rotav1.Beat, term uint64) {
-	running := make([]scheduler.Running, 0, len(b.Running))
-	for _, r := range b.Running {
-		running = append(running, scheduler.Running{Job: r.GetJobId(), Index: r.GetIndex(), For: r.GetRunTime().AsDuration()})
-	}
-	renew := func() {
-		if !s.node.Fleet().Beat(l.session, l, running) {
-			l.outlived()
-			return
-		}
-		answer := &rotav1.BeatAnswer{Seq: b.Seq, Term: term}
-		s.node.State().Machine().Held(l.session, func(t fsm.HeldTask) {
-			if t.Stopping {
-				answer.Stop = append(answer.Stop, heldOf(t.Job, t.TokenOffset, t.First, t.Count))
-			}
-		})
-		l.hurry(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_BeatAnswer{BeatAnswer: answer}})
-	}
-	if !b.Exclusive {
-		renew()
-		return
-	}
-	go func() {
-		if err := s.node.Barrier(ctx); err != nil {
-			l.cancel()
-			return
-		}
-		renew()
-	}()
-}
-
-// reports proposes a worker's reports. They are answered when they are committed; where
-// their outcome is not known, the stream ends, and the worker sends them again.
-func (s *Server) reports(l *link, r *rotav1.Reports) error {
-	groups := make([]*logpb.ReportGroup, 0, len(r.Groups))
-	runs := make([]scheduler.Run, 0, len(r.Groups))
-	for _, g := range r.Groups {
-		group, n, err := reportOf(g)
-		if err != nil {
-			return err
-		}
-		groups = append(groups, group)
-		if g.RunNs > 0 {
-			runs = append(runs, scheduler.Run{Job: g.JobId, Count: n, Total: time.Duration(g.RunNs)})
-		}
-	}
-	s.node.Fleet().Ran(l.session, runs...)
-	op := &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: l.session, Groups: groups}}}
-	s.node.ProposeAsync(op, func(res fsm.Result, err error) {
-		if err != nil {
-			s.log.Debug("reports were not recorded", "session", l.session, "error", err)
-			l.cancel()
-			return
-		}
-		answer := &rotav1.ReportsAnswer{Seq: r.Seq}
-		for _, e := range res.Exceptions {
-			answer.Exceptions = append(answer.Exceptions, &rotav1.ReportException{JobId: e.Job, Index: e.Index, Token: e.Token, Verdict: rotav1.ReportVerdict(e.Verdict)})
-		}
-		s.refused.Add(int64(len(res.Exceptions)))
-		l.put(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_ReportsAnswer{ReportsAnswer: answer}})
-	})
-	return nil
-}
-
-// reportOf checks one group of a report.
-func reportOf(g *rotav1.ReportGroup) (*logpb.ReportGroup, int, error) {
-	ranges, err := rangesOf(g.GetRanges())
-	if err != nil {
-		return nil, 0, err
-	}
-	count := 0
-	for _, r := range ranges {
-		count += int(r.Count)
-	}
-	outcome, err := wire.OutcomeFromProto(g.GetOutcome())
-	if err != nil {
-		return nil, 0, err
-	}
-	reason, err := wire.ReasonFromProto(g.GetReason())
-	if err != nil {
-		return nil, 0, err
-	}
-	switch {
-	case count == 0 || count > task.MaxTasks:
-		return nil, 0, task.Errorf(task.KindInvalid, "a report of %d tasks", count)
-	case len(g.GetPackedOutputs()) > 0:
-		if err := task.PackCheck(g.PackedOutputs, count, task.MaxPayload); err != nil {
-			return nil, 0, err
-		}
-	}
-	out := &logpb.ReportGroup{
-		Job: g.GetJobId(), TokenOffset: g.GetTokenOffset(), Ranges: ranges, Outcome: uint32(outcome), Reason: uint32(reason),
-		Error: cutString(g.GetError(), task.MaxError), StderrTail: g.GetStderrTail(), PackedOutputs: g.GetPackedOutputs(), Permanent: g.GetPermanent(),
-	}
-	if n := len(out.StderrTail); n > task.MaxStderrTail {
-		out.StderrTail = out.StderrTail[n-task.MaxStderrTail:]
-	}
-	if g.ExitCode != nil {
-		out.ExitCodePlusOne = *g.ExitCode + 1
-	}
-	return out, count, nil
-}
-
-// cutString cuts a text that is too long, and not through a character: what is no UTF-8
-// cannot be written to the log.
-func cutString(s string, limit int) string {
-	if len(s) > limit {
-		return strings.ToValidUTF8(s[:limit], "")
-	}
-	return s
 }

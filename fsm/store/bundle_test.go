@@ -84,7 +84,7 @@ func (b *testBundle) work(job uint64, first, count, done uint32, session uint64)
 	for i := range done {
 		g.PackedOutputs = task.PackAppend(g.PackedOutputs, fmt.Appendf(nil, "result %d", first+i))
 	}
-	b.apply(&logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Groups: []*logpb.ReportGroup{g}}}})
+	b.apply(&logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: session, Groups: []*logpb.ReportGroup{g}}}})
 }
 
 // append adds tasks to an open job.

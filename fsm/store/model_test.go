@@ -29,7 +29,7 @@ var mustReach = []string{
 	"retry", "retry granted", "worker lost too often", "failed", "returned",
 	"stopping to cancelled by a report", "stopping to cancelled by the end of a session",
 	"requeued by the end of a session", "task kept over a new session", "task cancelled by itself",
-	"verdict already", "verdict superseded", "verdict unknown", "mixed verdicts in one group",
+	"verdict already", "verdict superseded", "verdict unknown", "report of another session's task", "mixed verdicts in one group",
 	"range cancelled", "append leaves a gap", "append repeated", "close repeated after the end",
 	"granted with the submit", "key conflict", "key repeated", "serial task waits for the one before it", "no free slot", "abandoned", "expired", "expired while open", "job collected", "key collected",
 	"job collected before its flush", "hostile plan",
@@ -303,7 +303,7 @@ func (w *world) countMixed(ops []*logpb.Op, results []fsm.Result) {
 				n += rg.Count
 			}
 		}
-		if len(op.GetReport().GetGroups()) == 1 && len(results[i].Exceptions) > 0 && int(n) > len(results[i].Exceptions) {
+		if x := fsm.Excepted(results[i].Exceptions); len(op.GetReport().GetGroups()) == 1 && x > 0 && int(n) > x {
 			w.paths["mixed verdicts in one group"]++
 		}
 	}
@@ -423,4 +423,9 @@ type noHistory struct{}
 func (noHistory) Key(string, string) (*logpb.KeyRecord, bool)     { return nil, false }
 func (noHistory) Job(uint64) (*logpb.JobRecord, bool)             { return nil, false }
 func (noHistory) Append(uint64, uint32) (*logpb.AppendMark, bool) { return nil, false }
-func (noHistory) Tokens(uint64, []uint32) []fsm.LastToken         { return nil }
+
+func (noHistory) Tokens(_ uint64, tasks []fsm.Range, f func(fsm.Range, fsm.LastToken)) {
+	for _, r := range tasks {
+		f(r, fsm.LastToken{})
+	}
+}

@@ -140,7 +140,7 @@ func (w *world) opHostilePlan() *logpb.Op {
 func (w *world) opReport() *logpb.Op {
 	session := w.sessionID()
 	held := w.model.Held(session)
-	if w.chance("of all workers", 15) { // a task is decided by its token alone, whoever reports
+	if w.chance("of all workers", 15) { // those of others are not its to end
 		held = nil
 		for _, id := range slices.Sorted(maps.Keys(w.model.Sessions)) {
 			held = append(held, w.model.Held(id)...)

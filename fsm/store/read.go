@@ -64,10 +64,27 @@ func readJob(tx *bolt.Tx, id uint64) (*logpb.JobRecord, error) {
 
 // readCursor finds the cursor of a task's outcome.
 func readCursor(tx *bolt.Tx, job uint64, i uint32) (cursor uint32, ok bool, err error) {
-	page, err := get(tx, indexBucket, key6432(job, i/fsm.PageTasks))
+	page, err := readIndex(tx, job, i)
 	if err != nil {
 		return 0, false, err
 	}
+	if cursor, ok, err = cursorIn(page, job, i); ok || err != nil {
+		return cursor, ok, err
+	}
+	rec, err := readJob(tx, job)
+	if err != nil || rec == nil {
+		return 0, false, err
+	}
+	return inlineCursor(rec, i)
+}
+
+// readIndex returns the index page of a task; nil where there is none. It shares memory with tx.
+func readIndex(tx *bolt.Tx, job uint64, i uint32) ([]byte, error) {
+	return get(tx, indexBucket, key6432(job, i/fsm.PageTasks))
+}
+
+// cursorIn finds the cursor of task i in its index page.
+func cursorIn(page []byte, job uint64, i uint32) (cursor uint32, ok bool, err error) {
 	if at := 4 * int(i%fsm.PageTasks); at+4 <= len(page) {
 		if c := binary.BigEndian.Uint32(page[at:]); c > 0 {
 			return c - 1, true, nil
@@ -75,10 +92,11 @@ func readCursor(tx *bolt.Tx, job uint64, i uint32) (cursor uint32, ok bool, err 
 	} else if page != nil {
 		return 0, false, fmt.Errorf("%w: index page of task %d.%d is too short", ErrCorrupt, job, i)
 	}
-	rec, err := readJob(tx, job)
-	if err != nil || rec == nil {
-		return 0, false, err
-	}
+	return 0, false, nil
+}
+
+// inlineCursor finds the cursor of a task that is in no index page, in the record of its job.
+func inlineCursor(rec *logpb.JobRecord, i uint32) (cursor uint32, ok bool, err error) {
 	for _, s := range rec.InlineSegments {
 		for _, r := range s.Ranges {
 			if i >= r.First && i < r.First+r.Count {
@@ -88,7 +106,7 @@ func readCursor(tx *bolt.Tx, job uint64, i uint32) (cursor uint32, ok bool, err 
 		}
 	}
 	if rec.FinishedNs != 0 && i < rec.Total {
-		return 0, false, fmt.Errorf("%w: job %d has ended, but there is no outcome of task %d", ErrCorrupt, job, i)
+		return 0, false, fmt.Errorf("%w: job %d has ended, but there is no outcome of task %d", ErrCorrupt, rec.Id, i)
 	}
 	return 0, false, nil
 }

@@ -301,6 +301,16 @@ func (s *State) Segments(id uint64, cursor uint32, limit int) (out []fsm.Segment
 	return out, err
 }
 
+// SortOut says what of a report its session holds, and what the verdicts on the rest are.
+func (s *State) SortOut(session uint64, groups []*logpb.ReportGroup) (sorted *fsm.SortedOut, exceptions []fsm.Exception, err error) {
+	err = s.read(func(p *pair) (err error) {
+		sorted = p.machine.SortOut(session, groups)
+		exceptions, err = sorted.Exceptions(p.db.tokens)
+		return err
+	})
+	return sorted, exceptions, err
+}
+
 // Due returns what may be forgotten at now, as far as it is on disk, the earliest first.
 func (s *State) Due(now int64, limit int) (jobs []uint64, keys []*logpb.KeyRef, err error) {
 	err = s.read(func(p *pair) error {

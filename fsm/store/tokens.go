@@ -7,35 +7,53 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
 )
 
-// Tokens implements fsm.History. What it reads of the disk it reads once: the outcomes of
-// neighbours are in one record.
-func (db *DB) Tokens(job uint64, tasks []uint32) []fsm.LastToken {
-	out := make([]fsm.LastToken, len(tasks))
-	must(db.view(func(tx *bolt.Tx) error {
-		at, err := readCursors(tx, job, tasks)
+// tokensAtOnce is how many tasks are looked up together. What they have in common is read
+// once; thousands of neighbours are in a few records.
+const tokensAtOnce = 16 * fsm.PageTasks
+
+// Tokens implements fsm.History.
+func (db *DB) Tokens(job uint64, tasks []fsm.Range, f func(fsm.Range, fsm.LastToken)) {
+	must(db.tokens(job, tasks, f))
+}
+
+func (db *DB) tokens(job uint64, tasks []fsm.Range, f func(fsm.Range, fsm.LastToken)) error {
+	return db.view(func(tx *bolt.Tx) error {
+		rec, err := readJob(tx, job)
 		if err != nil {
 			return err
 		}
-		var segments []fsm.SegmentCut
-		for _, c := range at {
-			for len(segments) > 0 && segments[0].First+segments[0].Count <= c.cursor {
-				segments = segments[1:]
-			}
-			if len(segments) == 0 {
-				if segments, err = readSegments(tx, job, c.cursor, 1); err != nil {
+		l := &tokenLookup{tx: tx, rec: rec}
+		for _, r := range tasks {
+			for r.Count > 0 {
+				if r.First >= rec.GetTotal() {
+					f(r, fsm.LastToken{})
+					break
+				}
+				n := min(r.Count, tokensAtOnce, rec.Total-r.First)
+				if err := l.tell(fsm.Range{First: r.First, Count: n}, f); err != nil {
 					return err
 				}
-			}
-			if len(segments) > 0 {
-				s := segments[0].Segment
-				out[c.n] = fsm.LastToken{Token: uint64(int64(tasks[c.n]) + s.TokenOffset), Granted: s.Granted, Known: true}
+				r.First, r.Count = r.First+n, r.Count-n
 			}
 		}
 		return nil
-	}))
-	return out
+	})
+}
+
+// tokenLookup finds the tokens of tasks of a job. What it has read it keeps for the next ones.
+type tokenLookup struct {
+	tx *bolt.Tx
+	// rec is the job's record, page the index page of task pageOf and its neighbours.
+	rec    *logpb.JobRecord
+	page   []byte
+	pageOf uint32
+	// segments is what was read last of the results.
+	segments []fsm.SegmentCut
+	at       []cursorOf
+	tokens   []fsm.LastToken
 }
 
 // cursorOf is the cursor of the n-th of some tasks.
@@ -44,18 +62,69 @@ type cursorOf struct {
 	cursor uint32
 }
 
-// readCursors finds the cursors of those tasks that have an outcome, in their order.
-func readCursors(tx *bolt.Tx, job uint64, tasks []uint32) ([]cursorOf, error) {
-	out := make([]cursorOf, 0, len(tasks))
-	for n, i := range tasks {
-		cursor, ok, err := readCursor(tx, job, i)
+// tell looks up the tasks of r.
+func (l *tokenLookup) tell(r fsm.Range, f func(fsm.Range, fsm.LastToken)) error {
+	l.at, l.tokens = l.at[:0], append(l.tokens[:0], make([]fsm.LastToken, r.Count)...)
+	for n := range int(r.Count) {
+		cursor, ok, err := l.cursor(r.First + uint32(n))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if ok {
-			out = append(out, cursorOf{n, cursor})
+			l.at = append(l.at, cursorOf{n, cursor})
 		}
 	}
-	slices.SortFunc(out, func(a, b cursorOf) int { return cmp.Compare(a.cursor, b.cursor) })
-	return out, nil
+	slices.SortFunc(l.at, func(a, b cursorOf) int { return cmp.Compare(a.cursor, b.cursor) })
+	for _, c := range l.at {
+		s, err := l.segment(c.cursor)
+		if err != nil {
+			return err
+		}
+		if s != nil {
+			l.tokens[c.n] = fsm.LastToken{TokenOffset: s.TokenOffset, Granted: s.Granted, Known: true}
+		}
+	}
+	for n := 0; n < len(l.tokens); {
+		first := n
+		for n < len(l.tokens) && l.tokens[n] == l.tokens[first] {
+			n++
+		}
+		f(fsm.Range{First: r.First + uint32(first), Count: uint32(n - first)}, l.tokens[first])
+	}
+	return nil
+}
+
+// cursor is readCursor, with what was read before at hand.
+func (l *tokenLookup) cursor(i uint32) (cursor uint32, ok bool, err error) {
+	if l.page == nil || l.pageOf/fsm.PageTasks != i/fsm.PageTasks {
+		if l.page, err = readIndex(l.tx, l.rec.Id, i); err != nil {
+			return 0, false, err
+		}
+		l.pageOf = i
+	}
+	if cursor, ok, err = cursorIn(l.page, l.rec.Id, i); ok || err != nil {
+		return cursor, ok, err
+	}
+	return inlineCursor(l.rec, i)
+}
+
+// segment returns the segment with a cursor, or nil. Cursors of one call of tell rise.
+func (l *tokenLookup) segment(cursor uint32) (*logpb.Segment, error) {
+	k, _ := slices.BinarySearchFunc(l.segments, cursor, func(s fsm.SegmentCut, c uint32) int {
+		if s.First+s.Count <= c {
+			return -1
+		}
+		return 1
+	})
+	if k == len(l.segments) || l.segments[k].First > cursor {
+		var err error
+		if l.segments, err = readSegments(l.tx, l.rec.Id, cursor, 1); err != nil {
+			return nil, err
+		}
+		k = 0
+	}
+	if k == len(l.segments) || l.segments[k].First > cursor {
+		return nil, nil
+	}
+	return l.segments[k].Segment, nil
 }

@@ -154,7 +154,7 @@ func (m *Model) apply(op *logpb.Op, r *fsm.Result) {
 	case *logpb.Op_ApplyPlan:
 		m.applyPlan(o.ApplyPlan, r)
 	case *logpb.Op_Report:
-		m.report(o.Report.Groups, r)
+		m.report(o.Report.Session, o.Report.Groups, r)
 	case *logpb.Op_Expire:
 		m.expire(o.Expire, r)
 	case *logpb.Op_Collect:

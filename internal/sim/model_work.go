@@ -90,7 +90,11 @@ func (m *Model) openSession(o *logpb.OpenSession, r *fsm.Result) {
 		refuse(r, task.KindConflict)
 		return
 	}
-	m.report(o.Reports, r)
+	holder := uint64(0) // nobody
+	if old != nil {
+		holder = old.Id
+	}
+	m.report(holder, o.Reports, r)
 	fresh := proto.CloneOf(pb)
 	fresh.Id, fresh.OpenedNs = m.NextSession, m.Clock
 	m.NextSession++
@@ -102,7 +106,7 @@ func (m *Model) openSession(o *logpb.OpenSession, r *fsm.Result) {
 	for _, h := range o.Held {
 		for _, rg := range h.Ranges {
 			for i := rg.First; i < rg.First+rg.Count; i++ {
-				if t := m.current(h.Job, i, uint64(int64(i)+h.TokenOffset)); t != nil && t.Session == old.Id {
+				if t := m.current(old.Id, h.Job, i, uint64(int64(i)+h.TokenOffset)); t != nil {
 					t.Session = fresh.Id
 					m.saw("task kept over a new session")
 				}
@@ -260,19 +264,19 @@ func (s *Session) Accepts(spec *task.Spec) bool {
 	return true
 }
 
-// current returns the task that is held under token, or nil.
-func (m *Model) current(job uint64, i uint32, token uint64) *Task {
+// current returns the task that a session holds under token, or nil.
+func (m *Model) current(session, job uint64, i uint32, token uint64) *Task {
 	j := m.Jobs[job]
 	if j == nil || i >= j.Total() {
 		return nil
 	}
-	if t := j.Tasks[i]; t.State.Held() && t.Token == token {
+	if t := j.Tasks[i]; t.State.Held() && t.Session == session && t.Token == token {
 		return t
 	}
 	return nil
 }
 
-func (m *Model) report(groups []*logpb.ReportGroup, r *fsm.Result) {
+func (m *Model) report(session uint64, groups []*logpb.ReportGroup, r *fsm.Result) {
 	if badReport(groups) {
 		refuse(r, task.KindInvalid)
 		return
@@ -284,14 +288,39 @@ func (m *Model) report(groups []*logpb.ReportGroup, r *fsm.Result) {
 				var output []byte
 				output, outputs, _ = task.PackNext(outputs)
 				token := uint64(int64(i) + g.TokenOffset)
-				if m.current(g.Job, i, token) == nil {
-					r.Exceptions = append(r.Exceptions, fsm.Exception{Job: g.Job, Index: i, Token: token, Verdict: m.verdict(g.Job, i, token)})
+				if m.current(session, g.Job, i, token) == nil {
+					if m.holder(g.Job, i, token) != 0 {
+						m.saw("report of another session's task")
+					}
+					except(r, fsm.Exception{Job: g.Job, First: i, Count: 1, TokenOffset: g.TokenOffset, Verdict: m.verdict(g.Job, i, token)})
 					continue
 				}
 				m.endAttempt(m.Jobs[g.Job], i, g, output)
 			}
 		}
 	}
+}
+
+// except adds an exception, or makes the last one longer.
+func except(r *fsm.Result, e fsm.Exception) {
+	if n := len(r.Exceptions); n > 0 {
+		last := &r.Exceptions[n-1]
+		if last.Job == e.Job && last.First+last.Count == e.First && last.TokenOffset == e.TokenOffset && last.Verdict == e.Verdict {
+			last.Count++
+			return
+		}
+	}
+	r.Exceptions = append(r.Exceptions, e)
+}
+
+// holder is the session that holds a task under token; 0: nobody does.
+func (m *Model) holder(job uint64, i uint32, token uint64) uint64 {
+	for id := range m.Sessions {
+		if m.current(id, job, i, token) != nil {
+			return id
+		}
+	}
+	return 0
 }
 
 func (m *Model) verdict(job uint64, i uint32, token uint64) fsm.Verdict {

@@ -8,6 +8,9 @@ const raftModule = "github.com/hashicorp/raft"
 // walModule is where the files of the log are, where servers keep it in files.
 const walModule = "github.com/hashicorp/raft-wal"
 
+// proposeAll lets reports come to the log that the leader answers from what it knows.
+var proposeAll = edit{"", "transport/reports.go", "\tif len(sorted.Held) == 0 {\n", "\tsorted.Held, exceptions = groups, nil\n\tif len(sorted.Held) == 0 {\n"}
+
 // All is every mutant, in the order of the checks that must find them.
 func All() []Mutant {
 	return []Mutant{
@@ -40,15 +43,15 @@ func All() []Mutant {
 		{
 			Name: "second-result", About: "a report that is sent again makes another result",
 			Check: "S3", Workload: "retry-lease", Nemesis: "none", TimeLimit: 10 * time.Second,
-			edits: []edit{{
-				"", "fsm/report.go", "\t\t\trefused.add(i)\n\t\t\treturn\n",
-				"\t\t\tif s, done := j.slot(i); !done && s != nil && s.state.Final() && !j.final() {\n\t\t\t\tm.touch(j)\n\t\t\t\tw.add(i, s, s.state, s.reason, output, \"again\")\n\t\t\t\tj.received++\n\t\t\t}\n\t\t\trefused.add(i)\n\t\t\treturn\n",
+			edits: []edit{proposeAll, {
+				"", "fsm/report.go", "\t}, func(_, count uint32) {\n",
+				"\t}, func(i, count uint32) {\n\t\tif j := v.j; j != nil && i < j.total && !j.final() {\n\t\t\tif s, done := j.slot(i); !done && s != nil && s.state.Final() {\n\t\t\t\tm.touch(j)\n\t\t\t\tw.add(i, s, s.state, s.reason, nil, \"again\")\n\t\t\t\tj.received++\n\t\t\t}\n\t\t}\n",
 			}},
 		},
 		{
 			Name: "fencing-skipped", About: "a report counts under whatever token it comes",
 			Check: "S4", Workload: "retry-lease", Nemesis: "none", TimeLimit: 15 * time.Second,
-			edits: []edit{{"", "fsm/report.go", "s.state.Held() && int64(s.token) == token", "s.state.Held() && token > 0"}},
+			edits: []edit{{"", "fsm/report.go", "s.state.Held() && s.session == session && int64(s.token) == token", "s.state.Held() && token > 0"}},
 		},
 		{
 			Name: "token-reused", About: "tokens begin anew with each leader",

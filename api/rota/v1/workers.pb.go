@@ -1159,13 +1159,16 @@ func (x *Reports) GetGroups() []*ReportGroup {
 	return nil
 }
 
-// ReportException is tasks of a Reports message that were not recorded.
+// ReportException is a run of tasks of a Reports message that were not recorded.
 type ReportException struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	JobId         uint64                 `protobuf:"varint,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
-	Index         uint32                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
-	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`
-	Verdict       ReportVerdict          `protobuf:"varint,4,opt,name=verdict,proto3,enum=rota.v1.ReportVerdict" json:"verdict,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	JobId uint64                 `protobuf:"varint,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	// The first of them, and its token; those of the others count up with their indexes.
+	Index   uint32        `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	Token   uint64        `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`
+	Verdict ReportVerdict `protobuf:"varint,4,opt,name=verdict,proto3,enum=rota.v1.ReportVerdict" json:"verdict,omitempty"`
+	// How many they are; 0: one.
+	Count         uint32 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1226,6 +1229,13 @@ func (x *ReportException) GetVerdict() ReportVerdict {
 		return x.Verdict
 	}
 	return ReportVerdict_REPORT_VERDICT_UNSPECIFIED
+}
+
+func (x *ReportException) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
 }
 
 type ReportsAnswer struct {
@@ -1934,12 +1944,13 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"_exit_code\"I\n" +
 	"\aReports\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12,\n" +
-	"\x06groups\x18\x02 \x03(\v2\x14.rota.v1.ReportGroupR\x06groups\"\x86\x01\n" +
+	"\x06groups\x18\x02 \x03(\v2\x14.rota.v1.ReportGroupR\x06groups\"\x9c\x01\n" +
 	"\x0fReportException\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\x120\n" +
-	"\averdict\x18\x04 \x01(\x0e2\x16.rota.v1.ReportVerdictR\averdict\"[\n" +
+	"\averdict\x18\x04 \x01(\x0e2\x16.rota.v1.ReportVerdictR\averdict\x12\x14\n" +
+	"\x05count\x18\x05 \x01(\rR\x05count\"[\n" +
 	"\rReportsAnswer\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x128\n" +
 	"\n" +

@@ -145,7 +145,9 @@ func (p *process) report(ctx context.Context, st *stream, batch []*attempt) erro
 		}
 		verdicts := map[attemptKey]fsm.Verdict{}
 		for _, e := range res.Exceptions {
-			verdicts[attemptKey{task.ID{Job: e.Job, Index: e.Index}, e.Token}] = e.Verdict
+			for i := e.First; i < e.First+e.Count; i++ {
+				verdicts[attemptKey{task.ID{Job: e.Job, Index: i}, uint64(int64(i) + e.TokenOffset)}] = e.Verdict
+			}
 		}
 		for _, a := range batch {
 			v := verdicts[a.attemptKey]

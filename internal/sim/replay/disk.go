@@ -154,23 +154,35 @@ func (d *disk) Append(job uint64, first uint32) (*logpb.AppendMark, bool) {
 }
 
 // Tokens implements fsm.History.
-func (d *disk) Tokens(job uint64, tasks []uint32) []fsm.LastToken {
-	out := make([]fsm.LastToken, len(tasks))
-	j := d.jobs[job]
-	for n, i := range tasks {
-		if j == nil {
-			break
-		}
-		cursor, ok := j.cursors[i]
-		if !ok {
-			continue
-		}
-		if from := j.from(cursor); len(from) > 0 {
-			s := from[0].Segment
-			out[n] = fsm.LastToken{Token: uint64(int64(i) + s.TokenOffset), Granted: s.Granted, Known: true}
+func (d *disk) Tokens(job uint64, tasks []fsm.Range, f func(fsm.Range, fsm.LastToken)) {
+	for _, r := range tasks {
+		for i := r.First; i < r.First+r.Count; i++ {
+			f(fsm.Range{First: i, Count: 1}, d.token(job, i))
 		}
 	}
-	return out
+}
+
+// tokens asks the disk of a replica, as History.Tokens does.
+func (r *replica) tokens(job uint64, tasks []fsm.Range, f func(fsm.Range, fsm.LastToken)) error {
+	r.disk.Tokens(job, tasks, f)
+	return nil
+}
+
+func (d *disk) token(job uint64, i uint32) fsm.LastToken {
+	j := d.jobs[job]
+	if j == nil {
+		return fsm.LastToken{}
+	}
+	cursor, ok := j.cursors[i]
+	if !ok {
+		return fsm.LastToken{}
+	}
+	from := j.from(cursor)
+	if len(from) == 0 {
+		return fsm.LastToken{}
+	}
+	s := from[0].Segment
+	return fsm.LastToken{TokenOffset: s.TokenOffset, Granted: s.Granted, Known: true}
 }
 
 // from returns the segments from the one with a cursor on.

@@ -110,14 +110,10 @@ func (l *ledger) tally(o *logpb.Report, r fsm.Result) {
 	}
 	excepted := map[attemptKey]fsm.Verdict{}
 	for _, x := range r.Exceptions {
-		k := attemptKey{task.ID{Job: x.Job, Index: x.Index}, x.Token}
-		excepted[k] = x.Verdict
-		switch x.Verdict {
-		case fsm.Already:
-			l.w.counts.Already++
-		case fsm.Superseded:
-			l.w.counts.Superseded++
+		for i := x.First; i < x.First+x.Count; i++ {
+			excepted[attemptKey{task.ID{Job: x.Job, Index: i}, uint64(int64(i) + x.TokenOffset)}] = x.Verdict
 		}
+		l.except(x)
 	}
 	for _, g := range o.Groups {
 		for _, rg := range g.Ranges {
@@ -133,6 +129,16 @@ func (l *ledger) tally(o *logpb.Report, r fsm.Result) {
 				l.recorded[k] = true
 			}
 		}
+	}
+}
+
+// except counts the verdicts on what was not recorded.
+func (l *ledger) except(x fsm.Exception) {
+	switch x.Verdict {
+	case fsm.Already:
+		l.w.counts.Already += int(x.Count)
+	case fsm.Superseded:
+		l.w.counts.Superseded += int(x.Count)
 	}
 }
 
@@ -160,7 +166,9 @@ func (l *ledger) acknowledged(key string) bool {
 func (l *ledger) reported(some []*attempt, exceptions []fsm.Exception) {
 	verdicts := map[attemptKey]fsm.Verdict{}
 	for _, x := range exceptions {
-		verdicts[attemptKey{task.ID{Job: x.Job, Index: x.Index}, x.Token}] = x.Verdict
+		for i := x.First; i < x.First+x.Count; i++ {
+			verdicts[attemptKey{task.ID{Job: x.Job, Index: i}, uint64(int64(i) + x.TokenOffset)}] = x.Verdict
+		}
 	}
 	for _, a := range some {
 		verdict, excepted := verdicts[a.attemptKey]

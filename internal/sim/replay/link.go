@@ -197,6 +197,19 @@ func (l *link) beat(exclusive bool, sent time.Duration) {
 
 // report is a worker's report at its leader.
 func (l *link) report(groups []*logpb.ReportGroup, run time.Duration, answer func(exceptions []fsm.Exception)) {
+	sorted := l.t.r.m.SortOut(l.session, groups)
+	if sorted.Ahead {
+		l.w.problem("%s reports to %s what nobody was granted", l.p.wk.id, l.t.r.name)
+	}
+	known, _ := sorted.Exceptions(l.t.r.tokens)
+	for _, e := range known {
+		l.w.ledger.except(e)
+	}
+	if groups = sorted.Held; len(groups) == 0 {
+		// The log has nothing to say about it.
+		l.down(func() { answer(known) })
+		return
+	}
 	var runs []scheduler.Run
 	for _, g := range groups {
 		r := scheduler.Run{Job: g.Job, Total: run / time.Duration(len(groups))}
@@ -215,7 +228,7 @@ func (l *link) report(groups []*logpb.ReportGroup, run time.Duration, answer fun
 			l.snap()
 			return
 		}
-		l.down(func() { answer(res.Exceptions) })
+		l.down(func() { answer(append(known, res.Exceptions...)) })
 	})
 }
 

@@ -1,0 +1,81 @@
+package fsm_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// A report names tens of thousands of tasks in a few bytes. What it gives is as short.
+func TestExceptionsAreAsShortAsTheirReport(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	job := b.submit(&task.Spec{Handler: "h"}, fsm.MaxReported)
+	r := b.report(1<<40, 0, fsm.MaxReported, 0, task.OutcomeSucceeded)
+	require.Equal(t, []fsm.Exception{{Job: 1 << 40, Count: fsm.MaxReported, TokenOffset: 1, Verdict: fsm.Unknown}}, r.Exceptions)
+	r = b.report(job, 0, fsm.MaxReported, 0, task.OutcomeSucceeded)
+	require.Equal(t, []fsm.Exception{{Job: job, Count: fsm.MaxReported, TokenOffset: 1, Verdict: fsm.Superseded}}, r.Exceptions)
+	r = b.report(job, fsm.MaxReported, 1000, 0, task.OutcomeSucceeded)
+	require.Equal(t, []fsm.Exception{{Job: job, First: fsm.MaxReported, Count: 1000, TokenOffset: 1, Verdict: fsm.Unknown}}, r.Exceptions)
+}
+
+// Tokens count up, so anybody can name one. Only the session that holds a task may end it.
+func TestOnlyItsSessionEndsATask(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	job := b.submit(&task.Spec{Handler: "h", Serial: true}, 2)
+	mine, others := b.openSession("w1", 1), b.openSession("w2", 1)
+	b.plan(job, 0, 1, mine)
+	op := reportOp(job, 0, 1, 0, task.OutcomeSucceeded)
+	op.GetReport().Session = others
+	require.Equal(t, []fsm.Exception{{Job: job, Count: 1, TokenOffset: 1, Verdict: fsm.Superseded}}, b.must(op).Exceptions)
+	state, _ := b.m.Task(job, 0)
+	require.Equal(t, task.Assigned, state.State)
+	require.Zero(t, b.plan(job, 1, 1, others).Granted, "the next one would run beside the first")
+	op.GetReport().Session = mine
+	require.Empty(t, b.must(op).Exceptions)
+	require.EqualValues(t, 1, b.plan(job, 1, 1, others).Granted)
+}
+
+// What is sorted out before it is proposed gives the same verdicts as Apply.
+func TestWhatASessionDoesNotHoldIsSortedOut(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	job := b.submit(&task.Spec{Handler: "h"}, 1000)
+	session := b.openSession("w", 1000)
+	b.plan(job, 0, 600, session)
+	b.report(job, 100, 50, 0, task.OutcomeSucceeded)
+	outputs := func(first, count uint32) (packed []byte) {
+		for i := range count {
+			packed = task.PackAppend(packed, []byte{byte(first + i)})
+		}
+		return packed
+	}
+	group := func(first, count uint32) *logpb.ReportGroup {
+		return &logpb.ReportGroup{
+			Job: job, TokenOffset: 1, Ranges: []*logpb.Range{{First: first, Count: count}}, Outcome: uint32(task.OutcomeSucceeded), PackedOutputs: outputs(first, count),
+		}
+	}
+	whole, mixed, none := group(0, 10), group(90, 100), group(700, 5)
+	none.TokenOffset = -200
+	sorted := b.m.SortOut(session, []*logpb.ReportGroup{whole, mixed, none})
+	require.Equal(t, []int{10, 50, 0}, sorted.Counts)
+	require.False(t, sorted.Ahead)
+	require.Len(t, sorted.Held, 2)
+	require.Same(t, whole, sorted.Held[0])
+	require.Equal(t, append(outputs(90, 10), outputs(150, 40)...), sorted.Held[1].PackedOutputs)
+	known, err := sorted.Exceptions(nil) // the disk knows nothing of it
+	require.NoError(t, err)
+	require.Equal(t, []fsm.Exception{
+		{Job: job, First: 100, Count: 50, TokenOffset: 1, Verdict: fsm.Already}, {Job: job, First: 700, Count: 5, TokenOffset: -200, Verdict: fsm.Superseded},
+	}, known)
+	r := b.must(&logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: session, Groups: []*logpb.ReportGroup{whole, mixed, none}}}})
+	require.Equal(t, known, r.Exceptions)
+
+	none.TokenOffset = 1 << 40
+	require.True(t, b.m.SortOut(session, []*logpb.ReportGroup{none}).Ahead, "nobody was granted that yet")
+}

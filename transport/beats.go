@@ -1,0 +1,98 @@
+package transport
+
+import (
+	"context"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/scheduler"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// maxRunningTasks bounds the tasks of which a beat says that they run: a worker has no more
+// slots.
+const maxRunningTasks = task.MaxSlots
+
+// heartbeat is a beat on its way to its answer.
+type heartbeat struct {
+	seq     uint64
+	running []scheduler.Running
+}
+
+// beat takes a beat. One that extends the lease of exclusive tasks counts only after a Barrier:
+// a leader that was deposed without knowing must not extend it. Those that come while one waits
+// make up for it and each other: the newest is the one that extends the lease the most.
+func (s *Server) beat(ctx context.Context, l *link, b *rotav1.Beat) error {
+	if len(b.Running) > maxRunningTasks {
+		return task.Errorf(task.KindTooLarge, "a beat tells of %d running tasks, a worker has at most %d slots", len(b.Running), maxRunningTasks)
+	}
+	h := &heartbeat{seq: b.Seq, running: make([]scheduler.Running, 0, len(b.Running))}
+	for _, r := range b.Running {
+		h.running = append(h.running, scheduler.Running{Job: r.GetJobId(), Index: r.GetIndex(), For: r.GetRunTime().AsDuration()})
+	}
+	if !b.Exclusive {
+		s.renew(l, h)
+	} else if l.await(h) {
+		go s.confirm(ctx, l)
+	}
+	return nil
+}
+
+// confirm renews the lease for the beats that wait for a Barrier, until none does.
+func (s *Server) confirm(ctx context.Context, l *link) {
+	for h := l.awaited(); h != nil; h = l.awaited() {
+		if err := s.node.Barrier(ctx); err != nil {
+			l.cancel()
+			return
+		}
+		s.renew(l, h)
+	}
+}
+
+// renew renews the lease of a link's session, and has the beat answered.
+func (s *Server) renew(l *link, h *heartbeat) {
+	if s.node.Fleet().Beat(l.session, l, h.running) {
+		l.beaten(h.seq)
+	} else {
+		l.outlived()
+	}
+}
+
+// await notes a beat that waits for a Barrier, in the place of an earlier one. begin says that
+// nobody asks for one yet.
+func (l *link) await(h *heartbeat) (begin bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	begin = !l.confirming
+	l.waiting, l.confirming = h, true
+	return begin
+}
+
+// awaited takes the beat that waits for a Barrier; nil: none does, and nobody asks any more.
+func (l *link) awaited() (h *heartbeat) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h, l.waiting = l.waiting, nil
+	l.confirming = h != nil
+	return h
+}
+
+// beaten has a beat answered, before all else. Of those that nobody has read the answer to,
+// only the newest gets one.
+func (l *link) beaten(seq uint64) {
+	l.mu.Lock()
+	l.renewed, l.beat = true, max(l.beat, seq)
+	l.mu.Unlock()
+	l.signal()
+}
+
+// answerBeat sends the answer to the newest beat, with all that its worker must stop.
+func (l *link) answerBeat(seq uint64) error {
+	answer := &rotav1.BeatAnswer{Seq: seq, Term: l.term}
+	l.s.node.State().Machine().Held(l.session, func(t fsm.HeldTask) {
+		if t.Stopping {
+			answer.Stop = append(answer.Stop, heldOf(t.Job, t.TokenOffset, t.First, t.Count))
+		}
+	})
+	return l.stream.Send(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_BeatAnswer{BeatAnswer: answer}})
+}

@@ -1,0 +1,159 @@
+package transport
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/scheduler"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+// What of a stream's reports may be unanswered: in the log, or with an answer that was not
+// sent yet. Beyond that the stream is not read. A worker has two messages of about 256 KiB
+// under way at most.
+const (
+	maxUnansweredReports = 64
+	// maxUnansweredTasks is two of the largest reports.
+	maxUnansweredTasks = 2 * fsm.MaxReported
+	// maxUnansweredBytes is two of the largest messages.
+	maxUnansweredBytes = 2 * wire.MaxMessage
+)
+
+// reportGroupBytes and reportRangeBytes are about what a group and a range take in memory.
+const reportGroupBytes, reportRangeBytes = 256, 64
+
+// reports takes a worker's reports. What its session does not hold is answered at once, the
+// rest when it is committed. Where the outcome is not known, the stream ends, and the
+// worker sends them again.
+func (s *Server) reports(ctx context.Context, l *link, r *rotav1.Reports) error {
+	groups, cost, err := reportsOf(r)
+	if err != nil {
+		return err
+	}
+	if err := l.room.take(ctx, cost); err != nil {
+		return err
+	}
+	sorted, exceptions, err := s.sortOut(ctx, l.session, groups)
+	if err != nil {
+		return err
+	}
+	answer := func(exceptions []fsm.Exception) {
+		s.refused.Add(int64(fsm.Excepted(exceptions)))
+		l.answer(reportsAnswer(r.Seq, exceptions), cost)
+	}
+	if len(sorted.Held) == 0 {
+		answer(exceptions)
+		return nil
+	}
+	var runs []scheduler.Run
+	for i, g := range r.Groups {
+		if n := sorted.Counts[i]; n > 0 && g.RunNs > 0 {
+			runs = append(runs, scheduler.Run{Job: g.JobId, Count: n, Total: time.Duration(g.RunNs)})
+		}
+	}
+	s.node.Fleet().Ran(l.session, runs...)
+	op := &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: l.session, Groups: sorted.Held}}}
+	s.node.ProposeAsync(op, func(res fsm.Result, err error) {
+		if err != nil {
+			s.log.Debug("reports were not recorded", "session", l.session, "error", err)
+			l.cancel()
+			return
+		}
+		answer(append(exceptions, res.Exceptions...))
+	})
+	return nil
+}
+
+// sortOut looks what of a report its session holds, as far as this server has applied the
+// log: that is at least what it has granted. Tokens beyond that may be of a leader that came
+// after this one, so it asks first whether there is none.
+func (s *Server) sortOut(ctx context.Context, session uint64, groups []*logpb.ReportGroup) (*fsm.SortedOut, []fsm.Exception, error) {
+	sorted, exceptions, err := s.node.State().SortOut(session, groups)
+	if err != nil || !sorted.Ahead {
+		return sorted, exceptions, err
+	}
+	if err := s.node.Barrier(ctx); err != nil {
+		return nil, nil, err
+	}
+	return s.node.State().SortOut(session, groups)
+}
+
+func reportsAnswer(seq uint64, exceptions []fsm.Exception) *rotav1.SessionResponse {
+	answer := &rotav1.ReportsAnswer{Seq: seq}
+	for _, e := range exceptions {
+		answer.Exceptions = append(answer.Exceptions, &rotav1.ReportException{
+			JobId: e.Job, Index: e.First, Count: e.Count, Token: uint64(int64(e.First) + e.TokenOffset), Verdict: rotav1.ReportVerdict(e.Verdict),
+		})
+	}
+	return &rotav1.SessionResponse{Message: &rotav1.SessionResponse_ReportsAnswer{ReportsAnswer: answer}}
+}
+
+// reportsOf checks a message of reports.
+func reportsOf(r *rotav1.Reports) ([]*logpb.ReportGroup, cost, error) {
+	groups, c := make([]*logpb.ReportGroup, 0, len(r.Groups)), cost{messages: 1}
+	for _, g := range r.Groups {
+		group, n, err := reportOf(g)
+		if err != nil {
+			return nil, cost{}, err
+		}
+		if c.tasks += n; c.tasks > fsm.MaxReported {
+			return nil, cost{}, task.Errorf(task.KindTooLarge, "a report of more than %d tasks: use several", fsm.MaxReported)
+		}
+		c.bytes += reportGroupBytes + reportRangeBytes*len(group.Ranges) + len(group.PackedOutputs) + len(group.StderrTail) + len(group.Error)
+		groups = append(groups, group)
+	}
+	return groups, c, nil
+}
+
+// reportOf checks one group of a report.
+func reportOf(g *rotav1.ReportGroup) (*logpb.ReportGroup, int, error) {
+	ranges, err := rangesOf(g.GetRanges())
+	if err != nil {
+		return nil, 0, err
+	}
+	count := 0
+	for _, r := range ranges {
+		count += int(r.Count)
+	}
+	outcome, err := wire.OutcomeFromProto(g.GetOutcome())
+	if err != nil {
+		return nil, 0, err
+	}
+	reason, err := wire.ReasonFromProto(g.GetReason())
+	if err != nil {
+		return nil, 0, err
+	}
+	switch {
+	case count == 0 || count > task.MaxTasks:
+		return nil, 0, task.Errorf(task.KindInvalid, "a report of %d tasks", count)
+	case len(g.GetPackedOutputs()) > 0:
+		if err := task.PackCheck(g.PackedOutputs, count, task.MaxPayload); err != nil {
+			return nil, 0, err
+		}
+	}
+	out := &logpb.ReportGroup{
+		Job: g.GetJobId(), TokenOffset: g.GetTokenOffset(), Ranges: ranges, Outcome: uint32(outcome), Reason: uint32(reason),
+		Error: cutString(g.GetError(), task.MaxError), StderrTail: g.GetStderrTail(), PackedOutputs: g.GetPackedOutputs(), Permanent: g.GetPermanent(),
+	}
+	if n := len(out.StderrTail); n > task.MaxStderrTail {
+		out.StderrTail = out.StderrTail[n-task.MaxStderrTail:]
+	}
+	if g.ExitCode != nil {
+		out.ExitCodePlusOne = *g.ExitCode + 1
+	}
+	return out, count, nil
+}
+
+// cutString cuts a text that is too long, and not through a character: what is no UTF-8
+// cannot be written to the log.
+func cutString(s string, limit int) string {
+	if len(s) > limit {
+		return strings.ToValidUTF8(s[:limit], "")
+	}
+	return s
+}
