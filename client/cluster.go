@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"strings"
 	"time"
@@ -66,19 +67,35 @@ type WorkersOptions struct {
 	Worker string
 }
 
-// Workers returns the workers with an open session.
+// Workers returns the workers with an open session, in the order of their ids. It fetches pages as
+// it goes.
 func (c *Client) Workers(ctx context.Context, opts WorkersOptions) ([]WorkerInfo, error) {
-	resp, err := do(ctx, c, call{op: "list workers", safe: true}, func(ctx context.Context, s *server) (*rotav1.ListWorkersResponse, error) {
-		return s.workers.ListWorkers(ctx, &rotav1.ListWorkersRequest{Worker: opts.Worker})
-	})
-	if err != nil {
-		return nil, err
+	var workers []WorkerInfo
+	req := &rotav1.ListWorkersRequest{Worker: opts.Worker}
+	for {
+		resp, err := do(ctx, c, call{op: "list workers", safe: true}, func(ctx context.Context, s *server) (*rotav1.ListWorkersResponse, error) {
+			return s.workers.ListWorkers(ctx, req)
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range resp.GetWorkers() {
+			workers = append(workers, workerInfo(w))
+		}
+		more, err := nextPage(&req.PageToken, resp.GetNextPageToken())
+		if !more || err != nil {
+			return workers, err
+		}
 	}
-	workers := make([]WorkerInfo, 0, len(resp.GetWorkers()))
-	for _, w := range resp.GetWorkers() {
-		workers = append(workers, workerInfo(w))
+}
+
+// nextPage makes a page token that of the next page. more is false where there is none.
+func nextPage(token *string, next string) (more bool, err error) {
+	if next != "" && next == *token {
+		return false, task.Errorf(task.KindInternal, "the server sent the same page token twice")
 	}
-	return workers, nil
+	*token = next
+	return next != "", nil
 }
 
 // Status returns the servers and who leads them.
@@ -189,15 +206,13 @@ func (c *Client) List(ctx context.Context, opts ListOptions) iter.Seq2[JobInfo, 
 					return
 				}
 			}
-			next := resp.GetNextPageToken()
-			if next == "" {
+			more, err := nextPage(&req.PageToken, resp.GetNextPageToken())
+			if err != nil {
+				yield(JobInfo{}, fmt.Errorf("list jobs: %w", err))
+			}
+			if !more {
 				return
 			}
-			if next == req.GetPageToken() {
-				yield(JobInfo{}, task.Errorf(task.KindInternal, "list jobs: the server sent the same page token twice"))
-				return
-			}
-			req.PageToken = next
 		}
 	}
 }

@@ -214,7 +214,7 @@ func (c *checker) session(s *session) {
 	if most := s.pb.Slots + task.MaxOutstanding; s.assigned > most {
 		c.failf("session %d holds %d tasks, limit %d", s.pb.Id, s.assigned, most)
 	}
-	if c.m.byWorker[s.pb.Worker] != s {
+	if current, _ := c.m.byWorker.Get(s.pb.Worker); current != s {
 		c.failf("session %d is not the one of its worker %s", s.pb.Id, s.pb.Worker)
 	}
 }

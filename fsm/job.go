@@ -270,5 +270,10 @@ func (j *job) onDisk(cursor uint32) bool {
 // first is the cursor of the first.
 func (m *Machine) addSegment(j *job, first, count uint32, pb *logpb.Segment) {
 	j.segments = append(j.segments, segment{first: first, count: count, pb: pb})
-	m.dirtyBytes += int64(len(pb.PackedOutputs)+len(pb.StderrTail)+len(pb.Error)) + 64 + 12*int64(len(pb.Ranges))
+	m.dirtyBytes += int64(SegmentBytes(pb))
+}
+
+// SegmentBytes is about how large a segment is, in memory, on disk and in a message.
+func SegmentBytes(s *logpb.Segment) int {
+	return len(s.PackedOutputs) + len(s.StderrTail) + len(s.Error) + len(s.Worker) + 12*len(s.Ranges) + 64
 }

@@ -99,7 +99,7 @@ type Machine struct {
 	sessions        map[uint64]*session
 	sessionOrder    btree.Map[uint64, *session]
 	abilities       map[string]*abilities
-	byWorker        map[string]*session
+	byWorker        btree.Map[string, *session]
 	keys            map[string]*keyEntry
 	collected       map[uint64]struct{}
 	specs           map[string]*spec
@@ -135,7 +135,6 @@ func New(history History, watchers *Watchers) *Machine {
 		jobs:          map[uint64]*job{},
 		sessions:      map[uint64]*session{},
 		abilities:     map[string]*abilities{},
-		byWorker:      map[string]*session{},
 		keys:          map[string]*keyEntry{},
 		collected:     map[uint64]struct{}{},
 		specs:         map[string]*spec{},

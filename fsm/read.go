@@ -213,7 +213,7 @@ func (m *Machine) Segments(id uint64, cursor uint32, limit int) (out []SegmentCu
 	for size := 0; k < len(j.segments) && size < limit; k++ {
 		s := j.segments[k]
 		out = append(out, SegmentCut{s.first, s.count, s.pb})
-		size += len(s.pb.PackedOutputs) + len(s.pb.StderrTail) + 64
+		size += SegmentBytes(s.pb)
 	}
 	return out, true
 }

@@ -35,7 +35,8 @@ type pageRef struct {
 // addSession puts in a session that is open now.
 func (m *Machine) addSession(pb *logpb.Session) *session {
 	s := &session{pb: pb, slots: pb.Slots, held: map[pageRef]*uint32{}, able: m.abilitiesOf(pb)}
-	m.sessions[pb.Id], m.byWorker[pb.Worker] = s, s
+	m.sessions[pb.Id] = s
+	m.byWorker.Set(pb.Worker, s)
 	m.sessionOrder.Set(pb.Id, s)
 	return s
 }
@@ -45,8 +46,8 @@ func (m *Machine) removeSession(s *session) {
 	delete(m.sessions, s.pb.Id)
 	m.sessionOrder.Delete(s.pb.Id)
 	m.shareLess(s.able)
-	if m.byWorker[s.pb.Worker] == s {
-		delete(m.byWorker, s.pb.Worker)
+	if current, _ := m.byWorker.Get(s.pb.Worker); current == s {
+		m.byWorker.Delete(s.pb.Worker)
 	}
 }
 
@@ -115,7 +116,7 @@ func (m *Machine) openSession(o *logpb.OpenSession, r *Result) {
 		return
 	}
 	pb := o.Session
-	old := m.byWorker[pb.Worker]
+	old, _ := m.byWorker.Get(pb.Worker)
 	switch {
 	case old != nil && slices.Equal(old.pb.Nonce, pb.Nonce):
 		// The answer to the first hello was lost.

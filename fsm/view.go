@@ -188,6 +188,20 @@ func (m *Machine) Sessions() []Session {
 	return out
 }
 
+// SessionsBehind returns up to limit open sessions of workers whose ids come behind after, in the
+// order of these ids: unlike a session's, that of a worker stays when it opens another session.
+func (m *Machine) SessionsBehind(after string, limit int) (out []Session) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	m.byWorker.Ascend(after, func(worker string, s *session) bool {
+		if worker != after {
+			out = append(out, Session{s.pb, s.assigned})
+		}
+		return len(out) < limit
+	})
+	return out
+}
+
 // Session returns an open session.
 func (m *Machine) Session(id uint64) (Session, bool) {
 	m.mu.RLock()
@@ -203,7 +217,7 @@ func (m *Machine) Session(id uint64) (Session, bool) {
 func (m *Machine) SessionOf(worker string) (Session, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	s := m.byWorker[worker]
+	s, _ := m.byWorker.Get(worker)
 	if s == nil {
 		return Session{}, false
 	}

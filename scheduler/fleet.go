@@ -39,6 +39,8 @@ type Fleet struct {
 	// which too few have ended yet.
 	jobs  map[uint64]time.Duration
 	young map[uint64]Run
+	// running counts the tasks of jobs that their workers have started, by their last beats.
+	running map[uint64]uint32
 	// placed counts what Place has given; it varies policy random.
 	placed uint64
 }
@@ -67,7 +69,7 @@ type Running struct {
 
 // NewFleet returns the fleet of a server that does not lead.
 func NewFleet(lease time.Duration) *Fleet {
-	return &Fleet{lease: lease, wake: make(chan struct{}, 1), jobs: map[uint64]time.Duration{}, young: map[uint64]Run{}}
+	return &Fleet{lease: lease, wake: make(chan struct{}, 1), jobs: map[uint64]time.Duration{}, young: map[uint64]Run{}, running: map[uint64]uint32{}}
 }
 
 // Lease is how long a session lives without a beat.
@@ -93,6 +95,7 @@ func (f *Fleet) End() {
 	f.leading, f.members, f.run = false, btree.Map[uint64, *Member]{}, 0
 	clear(f.jobs)
 	clear(f.young)
+	clear(f.running)
 	f.mu.Unlock()
 	members.Scan(func(_ uint64, m *Member) bool {
 		if m.stream != nil {
@@ -150,8 +153,22 @@ func (f *Fleet) Beat(session uint64, stream Stream, running []Running) (ok bool)
 	if m == nil || m.stream != stream || m.closing {
 		return false
 	}
-	m.beat, m.running = time.Now(), running
+	m.beat = time.Now()
+	f.runs(m, running)
 	return true
+}
+
+// runs notes what a member runs.
+func (f *Fleet) runs(m *Member, running []Running) {
+	for _, r := range m.running {
+		if f.running[r.Job]--; f.running[r.Job] == 0 {
+			delete(f.running, r.Job)
+		}
+	}
+	for _, r := range running {
+		f.running[r.Job]++
+	}
+	m.running = running
 }
 
 // ahead is how much work a worker may hold beyond what it runs.
@@ -300,27 +317,26 @@ func (f *Fleet) Status(session uint64) (Status, bool) {
 	return Status{Connected: m.stream != nil, LastBeat: time.Since(m.beat), Running: m.running}, true
 }
 
-// maxRunning bounds the tasks that Running returns.
-const maxRunning = 10_000
-
-// Running returns what tasks of a job run, maxRunning at most, and for how long, by the
-// last beats of their workers.
-func (f *Fleet) Running(job uint64) map[uint32]time.Duration {
-	out := map[uint32]time.Duration{}
-	if job == 0 {
-		return out
-	}
+// Running returns how many tasks of a job run, by the last beats of their workers.
+func (f *Fleet) Running(job uint64) uint32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.members.Scan(func(_ uint64, m *Member) bool {
+	return f.running[job]
+}
+
+// RunTime returns for how long a task that a session holds had run at the session's last beat;
+// ok is false where it did not run.
+func (f *Fleet) RunTime(session, job uint64, index uint32) (d time.Duration, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m := f.member(session); m != nil {
 		for _, r := range m.running {
-			if r.Job == job && len(out) < maxRunning {
-				out[r.Index] = r.For
+			if r.Job == job && r.Index == index {
+				return r.For, true
 			}
 		}
-		return true
-	})
-	return out
+	}
+	return 0, false
 }
 
 // Wake implements fsm.Observer: the allocation loop looks again.
@@ -361,6 +377,9 @@ func (f *Fleet) Stopping(session, job uint64, index uint32, tokenOffset int64) {
 func (f *Fleet) SessionClosed(session uint64) {
 	f.mu.Lock()
 	m, _ := f.members.Delete(session)
+	if m != nil {
+		f.runs(m, nil)
+	}
 	f.mu.Unlock()
 	if m != nil && m.stream != nil {
 		m.stream.End(true)

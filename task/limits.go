@@ -52,8 +52,11 @@ const (
 	MaxSlots = 4096
 	// MaxOutstanding bounds the tasks that a worker may hold beyond its slots.
 	MaxOutstanding = 16384
-	// MaxHandlers bounds the handlers a worker registers.
+	// MaxHandlers and MaxQueues bound what a worker registers for, MaxOffered the names of
+	// all of it together, bytes: lists of workers have them, and each server keeps them.
 	MaxHandlers = 1024
+	MaxQueues   = 1024
+	MaxOffered  = 64 << 10
 	// MaxWorkers bounds the open sessions of a cluster.
 	MaxWorkers = 20_000
 )

@@ -13,7 +13,8 @@
 // forwards it once, or waits, with jitter, while there is none, up to the caller's
 // deadline (forward.go). Reads are answered where they arrive, after the server has
 // made sure that its state is fresh enough (reads.go). Results are streamed by any
-// server: a stream holds nothing but a cursor (results.go).
+// server: a stream holds nothing but a cursor (results.go). Lists come in pages that are
+// bounded by count and by bytes, and cost what they show (lists.go).
 //
 // A worker's Session is served by the leader. Attaching first makes the stream the way
 // to the session, then sends what the session holds by the state machine: a grant made

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"strconv"
 	"time"
 
 	"google.golang.org/grpc"
@@ -15,6 +14,7 @@ import (
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/fsm/store"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/transport/peerpb"
 	"github.com/rota-scheduler/rota/wire"
 )
 
@@ -155,7 +155,7 @@ func (s *Server) CloseTasks(ctx context.Context, r *rotav1.CloseTasksRequest) (*
 
 // GetJob implements the job service.
 func (s *Server) GetJob(ctx context.Context, r *rotav1.GetJobRequest) (*rotav1.GetJobResponse, error) {
-	running, err := s.freshRunning(ctx, r.GetRead(), r.GetJobId())
+	running, err := s.freshRunning(ctx, r.GetRead(), &peerpb.ReadIndexRequest{RunningOf: r.GetJobId(), RunTimeOf: r.TaskIndex})
 	if err != nil {
 		return nil, wire.ToStatus(err)
 	}
@@ -174,17 +174,12 @@ func (s *Server) GetJob(ctx context.Context, r *rotav1.GetJobRequest) (*rotav1.G
 			return nil, wire.ToStatus(err)
 		}
 	}
-	addRunning(resp, running)
-	return resp, nil
-}
-
-// addRunning says of an answer's tasks which of them run.
-func addRunning(r *rotav1.GetJobResponse, running map[uint32]time.Duration) {
 	// A beat may be older than what was recorded since.
-	r.Job.Tasks.Running = min(uint32(len(running)), r.Job.Tasks.Assigned)
-	if d, ok := running[r.GetTask().GetIndex()]; ok && r.GetTask().GetState() == rotav1.TaskState_TASK_STATE_ASSIGNED {
-		r.Task.RunTime = durationpb.New(d)
+	job.Tasks.Running = min(running.GetRunning(), job.Tasks.Assigned)
+	if running != nil && running.RunTimeNs != nil && resp.GetTask().GetState() == rotav1.TaskState_TASK_STATE_ASSIGNED {
+		resp.Task.RunTime = durationpb.New(time.Duration(running.GetRunTimeNs()))
 	}
+	return resp, nil
 }
 
 func (s *Server) taskOf(rec *logpb.JobRecord, i uint32) (*rotav1.Task, error) {
@@ -210,83 +205,6 @@ func (s *Server) taskOf(rec *logpb.JobRecord, i uint32) (*rotav1.Task, error) {
 		t.Token = uint64(int64(i) + seg.TokenOffset)
 	}
 	return t, nil
-}
-
-const (
-	defaultPage = 100
-	maxPage     = 1000
-	// maxScan bounds the records that one page looks through for those that match.
-	maxScan = 20_000
-)
-
-// ListJobs implements the job service.
-func (s *Server) ListJobs(ctx context.Context, r *rotav1.ListJobsRequest) (*rotav1.ListJobsResponse, error) {
-	size := int(r.GetPageSize())
-	if size == 0 {
-		size = defaultPage
-	}
-	before := uint64(0)
-	if r.GetPageToken() != "" {
-		var err error
-		if before, err = strconv.ParseUint(r.GetPageToken(), 36, 64); err != nil || before == 0 {
-			return nil, wire.ToStatus(task.Errorf(task.KindInvalid, "malformed page token: use the one of the page before"))
-		}
-	}
-	if size > maxPage {
-		return nil, wire.ToStatus(task.Errorf(task.KindInvalid, "a page of %d jobs is too large: use up to %d", size, maxPage))
-	}
-	if err := s.fresh(ctx, r.GetRead()); err != nil {
-		return nil, wire.ToStatus(err)
-	}
-	resp := &rotav1.ListJobsResponse{AppliedIndex: s.node.State().Machine().AppliedIndex(), Stale: r.GetRead().GetStale()}
-	for scanned := 0; scanned < maxScan; {
-		records, err := s.node.State().JobsBelow(before, maxPage)
-		if err != nil {
-			return nil, wire.ToStatus(err)
-		}
-		for _, rec := range records {
-			before = rec.Id
-			job, err := jobOf(rec)
-			if err != nil {
-				return nil, wire.ToStatus(err)
-			}
-			if !matches(r, job) {
-				continue
-			}
-			// Many jobs with large payloads would not fit in a message.
-			job.Spec.SharedPayload = nil
-			if resp.Jobs = append(resp.Jobs, job); len(resp.Jobs) == size {
-				resp.NextPageToken = pageToken(before)
-				return resp, nil
-			}
-		}
-		if len(records) < maxPage {
-			return resp, nil
-		}
-		scanned += len(records)
-	}
-	resp.NextPageToken = pageToken(before)
-	return resp, nil
-}
-
-// pageToken names the job behind which a page begins; "" where none can follow.
-func pageToken(id uint64) string {
-	if id <= 1 {
-		return ""
-	}
-	return strconv.FormatUint(id, 36)
-}
-
-func matches(r *rotav1.ListJobsRequest, j *rotav1.Job) bool {
-	if r.GetQueue() != "" && r.GetQueue() != j.Spec.Queue || r.GetName() != "" && r.GetName() != j.Spec.Name {
-		return false
-	}
-	for _, state := range r.GetStates() {
-		if state == j.State {
-			return true
-		}
-	}
-	return len(r.GetStates()) == 0
 }
 
 const (

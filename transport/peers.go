@@ -146,10 +146,20 @@ func (s *Server) ReadIndex(ctx context.Context, r *peerpb.ReadIndexRequest) (*pe
 		return nil, wire.ToStatus(err)
 	}
 	resp := &peerpb.ReadIndexResponse{Index: s.node.State().Machine().AppliedIndex()}
-	for index, d := range s.node.Fleet().Running(r.RunningOf) {
-		resp.Running, resp.RunTimeNs = append(resp.Running, index), append(resp.RunTimeNs, int64(d))
-	}
+	s.addRunning(r, resp)
 	return resp, nil
+}
+
+// addRunning says of a job which of its tasks run, as the leader knows it.
+func (s *Server) addRunning(r *peerpb.ReadIndexRequest, resp *peerpb.ReadIndexResponse) {
+	resp.Running = s.node.Fleet().Running(r.RunningOf)
+	if r.RunTimeOf == nil {
+		return
+	}
+	t, _ := s.node.State().Machine().Task(r.RunningOf, *r.RunTimeOf)
+	if d, ok := s.node.Fleet().RunTime(t.Session, r.RunningOf, *r.RunTimeOf); ok {
+		resp.RunTimeNs = (*int64)(&d)
+	}
 }
 
 // Digest implements the peer service.

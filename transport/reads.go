@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"time"
 
 	"google.golang.org/grpc"
 
@@ -13,13 +12,13 @@ import (
 // fresh returns when this server's state is as fresh as a read asks for: by default so
 // that the read is linearizable.
 func (s *Server) fresh(ctx context.Context, o *rotav1.ReadOptions) error {
-	_, err := s.freshRunning(ctx, o, 0)
+	_, err := s.freshRunning(ctx, o, &peerpb.ReadIndexRequest{})
 	return err
 }
 
-// freshRunning is fresh, and returns which tasks of a job run, and for how long, where the
-// leader was asked: nobody else knows. Job 0 has none.
-func (s *Server) freshRunning(ctx context.Context, o *rotav1.ReadOptions, job uint64) (running map[uint32]time.Duration, err error) {
+// freshRunning is fresh, and returns what the leader says of the tasks that run, where it was
+// asked: nobody else knows.
+func (s *Server) freshRunning(ctx context.Context, o *rotav1.ReadOptions, r *peerpb.ReadIndexRequest) (*peerpb.ReadIndexResponse, error) {
 	if o.GetMinIndex() > 0 {
 		if err := s.node.WaitApplied(ctx, o.MinIndex); err != nil {
 			return nil, err
@@ -28,21 +27,20 @@ func (s *Server) freshRunning(ctx context.Context, o *rotav1.ReadOptions, job ui
 	if o.GetStale() {
 		return nil, nil
 	}
-	_, err = atLeader(ctx, s, &peerpb.ReadIndexRequest{RunningOf: job},
+	return atLeader(ctx, s, r,
 		func(ctx context.Context, r *peerpb.ReadIndexRequest) (*peerpb.ReadIndexResponse, error) {
-			running = s.node.Fleet().Running(r.RunningOf)
-			return nil, s.node.Barrier(ctx)
+			if err := s.node.Barrier(ctx); err != nil {
+				return nil, err
+			}
+			resp := &peerpb.ReadIndexResponse{}
+			s.addRunning(r, resp)
+			return resp, nil
 		},
 		func(c grpc.ClientConnInterface, ctx context.Context, r *peerpb.ReadIndexRequest) (*peerpb.ReadIndexResponse, error) {
 			resp, err := peerpb.NewPeerServiceClient(c).ReadIndex(ctx, r)
 			if err != nil {
 				return nil, err
 			}
-			running = map[uint32]time.Duration{}
-			for i, index := range resp.Running[:min(len(resp.Running), len(resp.RunTimeNs))] {
-				running[index] = time.Duration(resp.RunTimeNs[i])
-			}
 			return resp, s.node.WaitApplied(ctx, resp.Index)
 		})
-	return running, err
 }

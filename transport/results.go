@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/fsm"
@@ -139,7 +140,7 @@ func (w *resultWriter) completed() (groups []*rotav1.ResultGroup, count uint32, 
 		g := cutGroup(seg, skip, maxGroupTasks)
 		groups = append(groups, g.group)
 		count += g.count
-		size += len(g.group.PackedOutputs) + len(g.group.StderrTail) + 64
+		size += proto.Size(g.group)
 		if skip+g.count < seg.Count {
 			break
 		}
@@ -214,7 +215,7 @@ func (w *resultWriter) ordered() (groups []*rotav1.ResultGroup, count uint32, er
 				Worker: last.Worker, ExitCodePlusOne: last.ExitCodePlusOne, Error: last.Error, StderrTail: last.StderrTail, FinishedNs: last.FinishedNs,
 			})
 			groups = append(groups, g)
-			size += 64 + len(last.StderrTail)
+			size += proto.Size(g)
 		}
 		g := groups[len(groups)-1]
 		if k := len(g.Ranges); k > 0 && g.Ranges[k-1].First+g.Ranges[k-1].Count == res.Index {

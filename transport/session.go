@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -128,15 +129,11 @@ func sessionOp(h *rotav1.Hello) (*logpb.OpenSession, error) {
 		return nil, task.Errorf(task.KindInvalid, "a boot nonce has 1 to %d bytes", maxNonce)
 	case h.Slots < 1 || h.Slots > task.MaxSlots:
 		return nil, task.Errorf(task.KindInvalid, "%d slots are out of range: use 1 to %d", h.Slots, task.MaxSlots)
-	case len(h.Handlers) > task.MaxHandlers:
-		return nil, task.Errorf(task.KindTooLarge, "%d handlers are more than %d", len(h.Handlers), task.MaxHandlers)
 	case len(h.Name) > task.MaxName || len(h.Version) > task.MaxName:
-		return nil, task.Errorf(task.KindTooLarge, "a worker's name has at most %d bytes", task.MaxName)
+		return nil, task.Errorf(task.KindTooLarge, "a worker's name and version have at most %d bytes each", task.MaxName)
 	}
-	for _, name := range append(append([]string(nil), h.Handlers...), h.Queues...) {
-		if err := task.ValidName("handler or queue", name); err != nil {
-			return nil, err
-		}
+	if err := checkOffer(h); err != nil {
+		return nil, err
 	}
 	pairs := wire.PairsFromMap(h.Labels)
 	if err := task.ValidPairs("label", pairs); err != nil {
@@ -158,6 +155,27 @@ func sessionOp(h *rotav1.Hello) (*logpb.OpenSession, error) {
 		op.Held = append(op.Held, &logpb.Held{Job: held.GetJobId(), TokenOffset: held.GetTokenOffset(), Ranges: ranges})
 	}
 	return op, nil
+}
+
+// checkOffer checks the handlers and queues of a hello.
+func checkOffer(h *rotav1.Hello) error {
+	switch {
+	case len(h.Handlers) > task.MaxHandlers:
+		return task.Errorf(task.KindTooLarge, "%d handlers are more than a worker may have (%d): start several workers", len(h.Handlers), task.MaxHandlers)
+	case len(h.Queues) > task.MaxQueues:
+		return task.Errorf(task.KindTooLarge, "%d queues are more than a worker may name (%d): name none to serve all of them", len(h.Queues), task.MaxQueues)
+	}
+	size := 0
+	for _, name := range slices.Concat(h.Handlers, h.Queues) {
+		if err := task.ValidName("handler or queue", name); err != nil {
+			return err
+		}
+		size += len(name)
+	}
+	if size > task.MaxOffered {
+		return task.Errorf(task.KindTooLarge, "the names of a worker's handlers and queues have %d bytes, the limit is %d: start several workers", size, task.MaxOffered)
+	}
+	return nil
 }
 
 // resend puts on the link what the session holds and the worker does not list, and returns

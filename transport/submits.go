@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/fsm"
@@ -239,9 +240,7 @@ func (w *submitStream) flush() error {
 			results, more := w.results(f)
 			if results != nil {
 				m.Results = append(m.Results, results)
-				for _, g := range results.Groups {
-					size += len(g.PackedOutputs) + len(g.StderrTail) + 64
-				}
+				size += proto.Size(results)
 			}
 			if more {
 				w.changed(f)

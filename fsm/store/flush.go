@@ -140,7 +140,7 @@ func inline(c *fsm.JobCut) bool {
 		size += len(ch.Packed)
 	}
 	for _, s := range c.Segments {
-		size += len(s.Segment.PackedOutputs) + len(s.Segment.StderrTail) + len(s.Segment.Error) + 32 + 8*len(s.Segment.Ranges)
+		size += fsm.SegmentBytes(s.Segment)
 	}
 	if size > inlineBytes || c.Record.Total > fsm.PageTasks || len(c.Chunks) > 1 {
 		return false
@@ -165,7 +165,7 @@ func writeSegments(tx *bolt.Tx, job uint64, segments []fsm.SegmentCut) error {
 		for n < len(segments) && (n == 0 || size < segmentsBytes) {
 			s := segments[n].Segment
 			rec.Segments = append(rec.Segments, s)
-			size += len(s.PackedOutputs) + len(s.StderrTail) + 64
+			size += fsm.SegmentBytes(s)
 			if err := addToIndex(tx, index, job, segments[n]); err != nil {
 				return err
 			}

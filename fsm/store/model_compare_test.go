@@ -322,16 +322,14 @@ func (w *world) compareList() {
 	want := slices.Sorted(maps.Keys(w.model.Jobs))
 	slices.Reverse(want)
 	var got []uint64
-	for below := uint64(0); ; {
-		page, err := w.state.JobsBelow(below, 3)
+	for below, done := uint64(0), false; !done; {
+		page, next, err := w.state.JobsBelow(below, 3)
 		require.NoError(w, err)
+		require.LessOrEqual(w, len(page), 3)
 		for _, r := range page {
 			got = append(got, r.Id)
 		}
-		if len(page) < 3 {
-			break
-		}
-		below = page[2].Id
+		below, done = next, next == 0
 	}
 	require.Equal(w, want, got)
 }

@@ -238,38 +238,6 @@ func eachOf(tx *bolt.Tx, bucket, job []byte, f func(n uint32, value []byte) erro
 	return nil
 }
 
-// jobsBelow returns up to limit records with ids below id (0: from the newest on) that
-// are not to be skipped, in falling order.
-func (db *DB) jobsBelow(id uint64, limit int, skip func(id uint64) bool) (out []*logpb.JobRecord, err error) {
-	err = db.view(func(tx *bolt.Tx) error {
-		c := tx.Bucket(jobsBucket).Cursor()
-		k, v := c.Last()
-		if id != 0 {
-			if at, _ := c.Seek(key64(id)); at != nil {
-				k, v = c.Prev()
-			} else {
-				k, v = c.Last()
-			}
-		}
-		for ; k != nil && len(out) < limit; k, v = c.Prev() {
-			if skip(binary.BigEndian.Uint64(k)) {
-				continue
-			}
-			value, err := unseal(jobsBucket, k, v)
-			if err != nil {
-				return err
-			}
-			rec := &logpb.JobRecord{}
-			if err := decode(jobsBucket, k, value, rec); err != nil {
-				return err
-			}
-			out = append(out, rec)
-		}
-		return nil
-	})
-	return out, err
-}
-
 // Excess returns finished jobs, those first whose time comes first, without which no more
 // than room bytes of the file are in use, but for those that m has forgotten already
 // and that leave the file with the next flush; limit at most.

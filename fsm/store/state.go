@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -228,27 +227,6 @@ func (s *State) Job(id uint64) (rec *logpb.JobRecord, err error) {
 		return nil
 	})
 	return rec, err
-}
-
-// JobsBelow returns up to limit records with ids below id (0: from the newest on), in
-// falling order.
-func (s *State) JobsBelow(id uint64, limit int) (out []*logpb.JobRecord, err error) {
-	err = s.read(func(p *pair) error {
-		live := p.machine.JobsBelow(id, limit)
-		stored, err := p.db.jobsBelow(id, limit, func(id uint64) bool {
-			// What is in memory is newer than its record on disk.
-			_, found := slices.BinarySearchFunc(live, id, func(r *logpb.JobRecord, id uint64) int { return cmp.Compare(id, r.Id) })
-			return found || p.machine.Collected(id)
-		})
-		if err != nil {
-			return err
-		}
-		out = append(live, stored...)
-		slices.SortFunc(out, func(a, b *logpb.JobRecord) int { return cmp.Compare(b.Id, a.Id) })
-		out = out[:min(limit, len(out))]
-		return nil
-	})
-	return out, err
 }
 
 // Payloads returns the packed payloads of count tasks of a job that has payloads of

@@ -229,8 +229,10 @@ func (x *IdentifyResponse) GetDiskFull() bool {
 
 type ReadIndexRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which tasks of this job run is wanted too.
-	RunningOf     uint64 `protobuf:"varint,1,opt,name=running_of,json=runningOf,proto3" json:"running_of,omitempty"`
+	// How many tasks of this job run is wanted too.
+	RunningOf uint64 `protobuf:"varint,1,opt,name=running_of,json=runningOf,proto3" json:"running_of,omitempty"`
+	// And how long this one of them has.
+	RunTimeOf     *uint32 `protobuf:"varint,2,opt,name=run_time_of,json=runTimeOf,proto3,oneof" json:"run_time_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -272,12 +274,19 @@ func (x *ReadIndexRequest) GetRunningOf() uint64 {
 	return 0
 }
 
+func (x *ReadIndexRequest) GetRunTimeOf() uint32 {
+	if x != nil && x.RunTimeOf != nil {
+		return *x.RunTimeOf
+	}
+	return 0
+}
+
 type ReadIndexResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	Index uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
-	// The tasks of that job that run, and how long each has, ns.
-	Running       []uint32 `protobuf:"varint,2,rep,packed,name=running,proto3" json:"running,omitempty"`
-	RunTimeNs     []int64  `protobuf:"varint,3,rep,packed,name=run_time_ns,json=runTimeNs,proto3" json:"run_time_ns,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Index   uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Running uint32                 `protobuf:"varint,4,opt,name=running,proto3" json:"running,omitempty"`
+	// Unset: it is not known to run.
+	RunTimeNs     *int64 `protobuf:"varint,5,opt,name=run_time_ns,json=runTimeNs,proto3,oneof" json:"run_time_ns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -319,18 +328,18 @@ func (x *ReadIndexResponse) GetIndex() uint64 {
 	return 0
 }
 
-func (x *ReadIndexResponse) GetRunning() []uint32 {
+func (x *ReadIndexResponse) GetRunning() uint32 {
 	if x != nil {
 		return x.Running
 	}
-	return nil
+	return 0
 }
 
-func (x *ReadIndexResponse) GetRunTimeNs() []int64 {
-	if x != nil {
-		return x.RunTimeNs
+func (x *ReadIndexResponse) GetRunTimeNs() int64 {
+	if x != nil && x.RunTimeNs != nil {
+		return *x.RunTimeNs
 	}
-	return nil
+	return 0
 }
 
 type DigestRequest struct {
@@ -583,14 +592,17 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"leaderAddr\x12&\n" +
 	"\x0flast_contact_ns\x18\x0e \x01(\x03R\rlastContactNs\x12\x19\n" +
 	"\bclock_ns\x18\x0f \x01(\x03R\aclockNs\x12\x1b\n" +
-	"\tdisk_full\x18\x10 \x01(\bR\bdiskFull\"1\n" +
+	"\tdisk_full\x18\x10 \x01(\bR\bdiskFull\"f\n" +
 	"\x10ReadIndexRequest\x12\x1d\n" +
 	"\n" +
-	"running_of\x18\x01 \x01(\x04R\trunningOf\"c\n" +
+	"running_of\x18\x01 \x01(\x04R\trunningOf\x12#\n" +
+	"\vrun_time_of\x18\x02 \x01(\rH\x00R\trunTimeOf\x88\x01\x01B\x0e\n" +
+	"\f_run_time_of\"\x84\x01\n" +
 	"\x11ReadIndexResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x18\n" +
-	"\arunning\x18\x02 \x03(\rR\arunning\x12\x1e\n" +
-	"\vrun_time_ns\x18\x03 \x03(\x03R\trunTimeNs\"E\n" +
+	"\arunning\x18\x04 \x01(\rR\arunning\x12#\n" +
+	"\vrun_time_ns\x18\x05 \x01(\x03H\x00R\trunTimeNs\x88\x01\x01B\x0e\n" +
+	"\f_run_time_nsJ\x04\b\x02\x10\x03J\x04\b\x03\x10\x04\"E\n" +
 	"\rDigestRequest\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x01 \x01(\x04R\n" +
@@ -659,6 +671,8 @@ func file_peerpb_peer_proto_init() {
 	if File_peerpb_peer_proto != nil {
 		return
 	}
+	file_peerpb_peer_proto_msgTypes[2].OneofWrappers = []any{}
+	file_peerpb_peer_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -2071,7 +2071,8 @@ type ListJobsRequest struct {
 	States []JobState `protobuf:"varint,3,rep,packed,name=states,proto3,enum=rota.v1.JobState" json:"states,omitempty"`
 	// Only jobs with this name; empty: all.
 	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
-	// At most this many, 1 to 1000; 0: 100.
+	// At most this many, 1 to 1000; 0: 100. A page has fewer where jobs are large, and may
+	// be empty where many were looked through that do not match.
 	PageSize uint32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before.
 	PageToken     string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -2153,7 +2154,8 @@ func (x *ListJobsRequest) GetPageToken() string {
 
 type ListJobsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Jobs  []*Job                 `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"`
+	// Without shared payloads.
+	Jobs []*Job `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"`
 	// Empty: no more.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	AppliedIndex  uint64 `protobuf:"varint,3,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`

@@ -34,7 +34,7 @@ type WorkerServiceClient interface {
 	// worker is Hello, that of the server Welcome. A stream may break at any time;
 	// the worker dials again and attaches to its session, which outlives streams.
 	Session(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SessionRequest, SessionResponse], error)
-	// ListWorkers returns the workers with an open session.
+	// ListWorkers returns the workers with an open session, in pages.
 	ListWorkers(ctx context.Context, in *ListWorkersRequest, opts ...grpc.CallOption) (*ListWorkersResponse, error)
 }
 
@@ -80,7 +80,7 @@ type WorkerServiceServer interface {
 	// worker is Hello, that of the server Welcome. A stream may break at any time;
 	// the worker dials again and attaches to its session, which outlives streams.
 	Session(grpc.BidiStreamingServer[SessionRequest, SessionResponse]) error
-	// ListWorkers returns the workers with an open session.
+	// ListWorkers returns the workers with an open session, in pages.
 	ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error)
 	mustEmbedUnimplementedWorkerServiceServer()
 }

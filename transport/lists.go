@@ -1,0 +1,138 @@
+package transport
+
+import (
+	"context"
+	"strconv"
+
+	"google.golang.org/protobuf/proto"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+const (
+	defaultPage = 100
+	maxPage     = 1000
+	// pageBytes is about how large a page of a list is, bytes. The last record on it may make it
+	// larger by what one record has at most, some 500 KiB.
+	pageBytes = 1 << 20
+	// maxScan bounds the jobs that one page looks through for those that match. A page that
+	// found fewer than were asked for by then says where to go on.
+	maxScan = 20_000
+	// scanBatch is how many of them are in memory at once.
+	scanBatch = 64
+)
+
+// page gathers a page of a list.
+type page struct {
+	// size is how many records are wanted.
+	size, count, bytes int
+}
+
+// newPage checks the size that a request asks for.
+func newPage(size uint32) (*page, error) {
+	switch {
+	case size == 0:
+		return &page{size: defaultPage}, nil
+	case size > maxPage:
+		return nil, task.Errorf(task.KindInvalid, "a page of %d is too large: use up to %d", size, maxPage)
+	}
+	return &page{size: int(size)}, nil
+}
+
+// add notes that a record is on the page.
+func (p *page) add(m proto.Message) { p.count, p.bytes = p.count+1, p.bytes+proto.Size(m) }
+
+func (p *page) full() bool { return p.count >= p.size || p.bytes >= pageBytes }
+
+// ListJobs implements the job service. Its cost is that of what it returns, and of maxScan
+// records at most that do not match.
+func (s *Server) ListJobs(ctx context.Context, r *rotav1.ListJobsRequest) (*rotav1.ListJobsResponse, error) {
+	p, err := newPage(r.GetPageSize())
+	if err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	below, err := parsePageToken(r.GetPageToken())
+	if err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	if err := s.fresh(ctx, r.GetRead()); err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	resp := &rotav1.ListJobsResponse{AppliedIndex: s.node.State().Machine().AppliedIndex(), Stale: r.GetRead().GetStale()}
+	if below, err = s.listJobs(ctx, r, below, p, resp); err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	resp.NextPageToken = pageToken(below)
+	return resp, nil
+}
+
+// listJobs fills a page with jobs from below an id on, and returns the id below which the next
+// one begins; 0: there is none.
+func (s *Server) listJobs(ctx context.Context, r *rotav1.ListJobsRequest, below uint64, p *page, resp *rotav1.ListJobsResponse) (uint64, error) {
+	allMatch := r.GetQueue() == "" && r.GetName() == "" && len(r.GetStates()) == 0
+	for scanned := 0; scanned < maxScan && ctx.Err() == nil; {
+		batch := scanBatch
+		if allMatch {
+			batch = min(batch, p.size-p.count)
+		}
+		records, next, err := s.node.State().JobsBelow(below, batch)
+		if err != nil {
+			return 0, err
+		}
+		for k, rec := range records {
+			job, err := jobOf(rec)
+			if err != nil {
+				return 0, err
+			}
+			if !matches(r, job) {
+				continue
+			}
+			resp.Jobs = append(resp.Jobs, job)
+			p.add(job)
+			if p.full() && (k < len(records)-1 || next != 0) {
+				return rec.Id, nil
+			}
+		}
+		if next == 0 {
+			return 0, nil
+		}
+		// A batch may be empty, of jobs that have just been forgotten.
+		below, scanned = next, scanned+max(1, len(records))
+	}
+	return below, ctx.Err()
+}
+
+// pageToken names the job below which a page begins; "" where none can follow.
+func pageToken(id uint64) string {
+	if id <= 1 {
+		return ""
+	}
+	return strconv.FormatUint(id, 36)
+}
+
+var errPageToken = task.Errorf(task.KindInvalid, "malformed page token: use the one of the page before")
+
+// parsePageToken is the inverse of pageToken.
+func parsePageToken(token string) (id uint64, err error) {
+	if token == "" {
+		return 0, nil
+	}
+	if id, err = strconv.ParseUint(token, 36, 64); err != nil || id == 0 {
+		return 0, errPageToken
+	}
+	return id, nil
+}
+
+func matches(r *rotav1.ListJobsRequest, j *rotav1.Job) bool {
+	if r.GetQueue() != "" && r.GetQueue() != j.Spec.Queue || r.GetName() != "" && r.GetName() != j.Spec.Name {
+		return false
+	}
+	for _, state := range r.GetStates() {
+		if state == j.State {
+			return true
+		}
+	}
+	return len(r.GetStates()) == 0
+}
