@@ -41,11 +41,15 @@ func (s *Server) beat(ctx context.Context, l *link, b *rotav1.Beat) error {
 // confirm renews the lease for the beats that wait for a Barrier, until none does.
 func (s *Server) confirm(ctx context.Context, l *link) {
 	for h := l.awaited(); h != nil; h = l.awaited() {
-		if err := s.node.Barrier(ctx); err != nil {
+		err := s.node.Barrier(ctx)
+		switch {
+		case err == nil:
+			s.renew(l, h)
+		case s.node.CheckLeader() != nil || ctx.Err() != nil:
 			l.cancel()
 			return
 		}
-		s.renew(l, h)
+		// Otherwise the log was busy for too long: this beat renews nothing, the next one may.
 	}
 }
 

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -58,7 +59,7 @@ func (s *Server) reports(ctx context.Context, l *link, r *rotav1.Reports) error 
 	}
 	s.node.Fleet().Ran(l.session, runs...)
 	op := &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: l.session, Groups: sorted.Held}}}
-	s.node.ProposeAsync(op, func(res fsm.Result, err error) {
+	s.proposeWhenRoom(ctx, op, func(res fsm.Result, err error) {
 		if err != nil {
 			s.log.Debug("reports were not recorded", "session", l.session, "error", err)
 			l.cancel()
@@ -67,6 +68,24 @@ func (s *Server) reports(ctx context.Context, l *link, r *rotav1.Reports) error 
 		answer(append(exceptions, res.Exceptions...))
 	})
 	return nil
+}
+
+// noRoomPause is the wait before an op is proposed again that found no room and was not told
+// how long to wait.
+const noRoomPause = 50 * time.Millisecond
+
+// proposeWhenRoom is ProposeAsync for what a connected worker waits for: no room in the log
+// means that it waits. It would come back at once otherwise, with all that it has, and have
+// everything sent again that it holds. What waits counts against the room of its stream.
+func (s *Server) proposeWhenRoom(ctx context.Context, op *logpb.Op, done func(fsm.Result, error)) {
+	s.node.ProposeAsync(op, func(r fsm.Result, err error) {
+		var refused *task.Error
+		if !errors.As(err, &refused) || refused.Kind != task.KindExhausted || ctx.Err() != nil {
+			done(r, err)
+			return
+		}
+		time.AfterFunc(max(refused.RetryAfter, noRoomPause), func() { s.proposeWhenRoom(ctx, op, done) })
+	})
 }
 
 // sortOut looks what of a report its session holds, as far as this server has applied the

@@ -218,8 +218,7 @@ func (s *Server) receive(ctx context.Context, l *link) error {
 			}
 		case *rotav1.SessionRequest_Goodbye:
 			l.leaving.Store(true)
-			_, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: l.session, Graceful: true}}})
-			if err != nil && !errors.Is(err, task.ErrNotFound) {
+			if err := s.goodbye(ctx, l.session); err != nil {
 				return err
 			}
 			l.answer(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_GoodbyeAnswer{GoodbyeAnswer: &rotav1.GoodbyeAnswer{}}}, cost{})
@@ -227,5 +226,21 @@ func (s *Server) receive(ctx context.Context, l *link) error {
 		default:
 			return task.Errorf(task.KindInvalid, "unexpected message in a session")
 		}
+	}
+}
+
+// goodbye closes a session whose worker wants to go, and returns when it is closed.
+func (s *Server) goodbye(ctx context.Context, session uint64) error {
+	op := &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: session, Graceful: true}}}
+	closed := make(chan error, 1)
+	s.proposeWhenRoom(ctx, op, func(_ fsm.Result, err error) { closed <- err })
+	select {
+	case err := <-closed:
+		if err != nil && !errors.Is(err, task.ErrNotFound) {
+			return err
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
