@@ -52,7 +52,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		if hint := a.hint(err); hint != "" {
 			text += " (" + hint + ")"
 		}
-		fmt.Fprintf(a.err, "rota: %s\n", text)
+		a.say("rota: %s", text)
 	}
 	return exitCode(err)
 }
@@ -90,7 +90,13 @@ func (a *app) leaderless() bool {
 }
 
 // say tells people something, beside the data.
-func (a *app) say(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", args...) }
+func (a *app) say(format string, args ...any) { fmt.Fprintln(a.err, visibly(format, args...)) }
+
+// print prints data for people.
+func (a *app) print(format string, args ...any) error {
+	_, err := fmt.Fprint(a.out, visibly(format, args...))
+	return err
+}
 
 // connect returns a client of the cluster that the flags and the environment name.
 func (a *app) connect() (*client.Client, error) {

@@ -65,7 +65,7 @@ func (a *app) clusterStatus(ctx context.Context, c *client.Client) error {
 	if leader == "" {
 		leader = "none"
 	}
-	if _, err := fmt.Fprintf(a.out, "Leader %s, term %d, applied index %d\n\n", leader, info.Term, info.AppliedIndex); err != nil {
+	if err := a.print("Leader %s, term %d, applied index %d\n\n", leader, info.Term, info.AppliedIndex); err != nil {
 		return err
 	}
 	t := a.newTable("ID", "STATE", "VOTER", "ADDR", "PEER ADDR", "HTTP ADDR", "APPLIED", "LAST CONTACT", "VERSION")
@@ -90,8 +90,7 @@ func (a *app) clusterTransfer(ctx context.Context, c *client.Client, to string) 
 	if a.format != formatTable {
 		return a.printOne(leaderShape{leader.ID, leader.Term})
 	}
-	_, err = fmt.Fprintf(a.out, "%s leads in term %d\n", leader.ID, leader.Term)
-	return err
+	return a.print("%s leads in term %d\n", leader.ID, leader.Term)
 }
 
 func (a *app) clusterVerify(ctx context.Context, c *client.Client) error {

@@ -166,19 +166,15 @@ func (a *app) printer(s *screen, c *collection) (show func(r *client.Result) err
 			if r.State != task.Succeeded {
 				text = oneLine(r.Error, 60)
 			}
-			_, err := fmt.Fprintf(w, row, r.Index, r.State, orDash(r.Reason.String()), r.Attempt, exit, orDash(text))
+			_, err := io.WriteString(w, visibly(row, r.Index, r.State, orDash(r.Reason.String()), r.Attempt, exit, orDash(text)))
 			return err
 		})
 	}, nothing
 }
 
-// explain says why a task did not succeed, with what it had to say itself.
+// explain says why a task did not succeed, behind what it had to say itself.
 func explain(s *screen, job uint64, r *client.Result) {
-	text := ""
-	if len(r.Stderr) > 0 {
-		text = toUTF8(bytes.TrimRight(r.Stderr, "\n")) + "\n"
-	}
-	text += fmt.Sprintf("rota: task %d.%d %s", job, r.Index, r.State)
+	text := visibly("rota: task %d.%d %s", job, r.Index, r.State)
 	if r.Reason != task.NoReason {
 		text += ": " + r.Reason.String()
 	}
@@ -188,14 +184,7 @@ func explain(s *screen, job uint64, r *client.Result) {
 	if r.Attempt > 1 {
 		text += fmt.Sprintf(" (attempt %d)", r.Attempt)
 	}
-	s.say("%s", text)
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
+	s.sayBehind(r.Stderr, "%s", text)
 }
 
 func toUTF8(b []byte) string { return string(bytes.ToValidUTF8(b, []byte("?"))) }

@@ -94,7 +94,7 @@ func (a *app) describe(c *localcluster.Cluster) error {
 	if err := t.end(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(a.out, "\nexport ROTA_ADDR=%s\n", strings.Join(c.Addrs(), ","))
+	err := a.print("\nexport ROTA_ADDR=%s\n", strings.Join(c.Addrs(), ","))
 	a.say("\nThe cluster is ready. Try in another terminal: rota run -- echo hello\nCtrl-C ends it.")
 	return err
 }

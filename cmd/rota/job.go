@@ -332,7 +332,7 @@ func (a *app) cancelJob(ctx context.Context, job *client.Job, id task.ID, isTask
 			Stopping  uint32 `json:"stopping"`
 		}{id.Job, info.Cancelled, info.Stopping})
 	} else {
-		_, err = fmt.Fprintf(a.out, "%d tasks cancelled, %d running ones asked to stop\n", info.Cancelled, info.Stopping)
+		err = a.print("%d tasks cancelled, %d running ones asked to stop\n", info.Cancelled, info.Stopping)
 	}
 	if err != nil || !wait {
 		return err

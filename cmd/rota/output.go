@@ -83,9 +83,7 @@ func (a *app) newTable(headings ...string) *table {
 
 func (t *table) row(cells ...string) {
 	for i, c := range cells {
-		if c == "" {
-			cells[i] = "-"
-		}
+		cells[i] = orDash(visible(c))
 	}
 	// Errors are kept by the writer and returned by Flush.
 	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
@@ -98,7 +96,7 @@ func (a *app) fields(pairs ...[2]string) error {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	for _, p := range pairs {
 		if p[1] != "" {
-			fmt.Fprintf(w, "%s\t%s\n", p[0], p[1])
+			fmt.Fprint(w, visibly("%s\t%s\n", p[0], p[1]))
 		}
 	}
 	return w.Flush()
@@ -131,9 +129,17 @@ func short(d time.Duration) string {
 	}
 }
 
+// orDash fills an empty cell.
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
 // oneLine makes text fit for a cell of a table.
 func oneLine(text string, limit int) string {
-	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
+	text = visible(strings.Join(strings.Fields(text), " "))
 	if r := []rune(text); len(r) > limit {
 		text = string(r[:limit-3]) + "..."
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -97,8 +96,7 @@ func (a *app) versionCmd() *cobra.Command {
 			if a.format != formatTable {
 				return a.printOne(map[string]string{"version": version})
 			}
-			_, err := fmt.Fprintf(a.out, "rota %s\n", version)
-			return err
+			return a.print("rota %s\n", version)
 		},
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -170,8 +169,7 @@ func (a *app) printID(job *client.Job) error {
 	if job.Existed() {
 		a.say("rota: job %d was there already under this request key", job.ID())
 	}
-	_, err := fmt.Fprintln(a.out, job.ID())
-	return err
+	return a.print("%d\n", job.ID())
 }
 
 // await waits until a job is over. The error says how it ended, unless it succeeded.

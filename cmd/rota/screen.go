@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -65,12 +66,19 @@ func (s *screen) data(f func(w io.Writer) error) error {
 }
 
 // say tells people something.
-func (s *screen) say(format string, args ...any) {
+func (s *screen) say(format string, args ...any) { s.sayBehind(nil, format, args...) }
+
+// sayBehind tells people something behind what a task has written to standard error, which is
+// passed on as it is.
+func (s *screen) sayBehind(stderr []byte, format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.erase()
 	// What was said of data must not overtake it.
 	s.flush()
+	if stderr = bytes.TrimRight(stderr, "\n"); len(stderr) > 0 {
+		fmt.Fprintf(s.a.err, "%s\n", stderr)
+	}
 	s.a.say(format, args...)
 }
 
