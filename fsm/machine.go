@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -150,6 +151,24 @@ func (m *Machine) SetObserver(o Observer) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.observer = o
+}
+
+// Place is where an entry stands in the log.
+type Place struct{ Index, Term uint64 }
+
+// ErrGap says that entries are missing between the state and the next one.
+var ErrGap = errors.New("entries of the log are missing")
+
+// CheckFollows checks that the entry behind prev is the next one, where it was not applied
+// already: a server that skips entries has a state that nobody else has.
+func (m *Machine) CheckFollows(index uint64, prev Place) error {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if last := (Place{m.applied, m.term}); index > last.Index && prev != last {
+		return fmt.Errorf("%w: entry %d follows index %d of term %d, the state ends at index %d of term %d: the data folder is not whole; restore it, or move it away and let the server join anew",
+			ErrGap, index, prev.Index, prev.Term, last.Index, last.Term)
+	}
+	return nil
 }
 
 // Apply applies one log entry and returns a result for each of its ops. An entry

@@ -353,6 +353,19 @@ func TestAHelloIsAnsweredOnce(t *testing.T) {
 	require.False(t, open)
 }
 
+func TestAnEntryFollowsTheOneThatWasApplied(t *testing.T) {
+	t.Parallel()
+	m := fsm.New(nil, nil)
+	require.NoError(t, m.CheckFollows(1, fsm.Place{}))
+	require.ErrorIs(t, m.CheckFollows(5, fsm.Place{Index: 4, Term: 2}), fsm.ErrGap)
+	m.ApplyConfiguration(7, 3, nil)
+	require.NoError(t, m.CheckFollows(9, fsm.Place{Index: 7, Term: 3}), "what lies between is none of the state machine's")
+	require.NoError(t, m.CheckFollows(7, fsm.Place{Index: 4, Term: 2}), "it was applied already")
+	for _, prev := range []fsm.Place{{}, {Index: 6, Term: 3}, {Index: 8, Term: 3}, {Index: 7, Term: 2}, {Index: 7, Term: 4}} {
+		require.ErrorIs(t, m.CheckFollows(9, prev), fsm.ErrGap)
+	}
+}
+
 func TestApplySkipsWhatItHas(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

@@ -23,6 +23,13 @@ func (m *Machine) Applied() (index, term uint64, clock int64) {
 	return m.applied, m.term, m.clock
 }
 
+// Configuration returns Raft's configuration as encoded in its entry, and that entry's index.
+func (m *Machine) Configuration() (encoded []byte, index uint64) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.configuration, m.configIndex
+}
+
 // ClusterID is the id of the cluster; "" until the first leader has made it.
 func (m *Machine) ClusterID() string {
 	m.mu.RLock()

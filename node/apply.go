@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/store"
 )
 
@@ -25,6 +26,9 @@ type applier struct {
 	// step is the entry under way, or the wait for the disk behind a batch of them. A batch
 	// may take long where there is much to do, and is no disk that stalls.
 	step stopwatch
+
+	// at is the last entry that was applied.
+	at atomic.Pointer[fsm.Place]
 
 	mu sync.Mutex
 	// waiters wait for an index each.
@@ -51,23 +55,18 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 	m := a.n.state.Machine()
 	for i, l := range logs {
 		a.step.start()
-		switch l.Type {
-		case raft.LogCommand:
-			results, err := m.Apply(l.Index, l.Term, l.Data)
-			if err != nil {
-				a.failed.Store(true)
-				a.n.fatal(fmt.Errorf("this server must stop: %w", err))
-				return out
-			}
+		results, err := applyEntry(m, l)
+		if err != nil {
+			a.failed.Store(true)
+			a.n.fatal(fmt.Errorf("this server must stop: %w", err))
+			return out
+		}
+		if l.Type == raft.LogCommand {
 			out[i] = results
 			a.logBytes += sizeOf(l)
-		case raft.LogConfiguration:
-			m.ApplyConfiguration(l.Index, l.Term, l.Data)
 		}
 	}
-	index, _, clock := m.Applied()
-	a.clock.saw(clock)
-	a.wake(index)
+	a.reached()
 	if a.logFrom == 0 {
 		a.logFrom = logs[0].Index - 1
 	}
@@ -94,6 +93,17 @@ func (a *applier) failure() error {
 
 // applying returns for how long the entry under way has taken; 0: none is.
 func (a *applier) applying() time.Duration { return a.step.running() }
+
+// place is the last entry that was applied. It does not wait for the machine: raft asks.
+func (a *applier) place() fsm.Place { return *a.at.Load() }
+
+// reached notes how far the machine is, and wakes who waits for that.
+func (a *applier) reached() {
+	index, term, clock := a.n.state.Machine().Applied()
+	a.at.Store(&fsm.Place{Index: index, Term: term})
+	a.clock.saw(clock)
+	a.wake(index)
+}
 
 // waiter returns a channel that is closed when the state machine has reached index, and
 // what its caller calls when it waits no more: the index may be one that never comes.
@@ -149,9 +159,7 @@ func (a *applier) Restore(io.ReadCloser) error {
 	if err := a.n.snapshots.TakeOver(); err != nil {
 		return err
 	}
-	index, _, clock := a.n.state.Machine().Applied()
-	a.clock.saw(clock)
-	a.wake(index)
+	a.reached()
 	a.logBytes, a.logFrom = 0, 0
 	return nil
 }

@@ -157,6 +157,7 @@ func TestALeaderThatCouldNotBecomeReadyTriesAgain(t *testing.T) {
 	t.Parallel()
 	cfg := config(t, t.TempDir())
 	cfg.ElectionTimeout = 500 * time.Millisecond
+	stop(t, start(t, cfg)) // from here on there is nothing to apply that it would miss
 	n, err := startErr(t, cfg)
 	require.NoError(t, err)
 	// Before the first election can be over.

@@ -40,6 +40,14 @@ func (n *Node) checkFiles() error {
 		}
 		applied, term, _ = n.state.Machine().Applied()
 	}
+	if hasSnapshot {
+		if err := n.checkSnapshot(snapshot); err != nil {
+			return err
+		}
+		if err := n.snapshots.Seal(); err != nil {
+			return err
+		}
+	}
 	switch {
 	case !hasSnapshot && last > 0 && first > applied+1:
 		return fmt.Errorf("state.db has index %d, the log begins at %d, and there is no snapshot: the data folder is not whole; move it away and let the server join anew", applied, first)
@@ -82,13 +90,8 @@ func (n *Node) replay(applied, first, to uint64) error {
 		if err != nil {
 			return fmt.Errorf("replay log entry %d: %w", i, err)
 		}
-		switch l.Type {
-		case raft.LogCommand:
-			if _, err := m.Apply(l.Index, l.Term, l.Data); err != nil {
-				return fmt.Errorf("replay the log: %w", err)
-			}
-		case raft.LogConfiguration:
-			m.ApplyConfiguration(l.Index, l.Term, l.Data)
+		if _, err := applyEntry(m, &l); err != nil {
+			return fmt.Errorf("replay the log: %w", err)
 		}
 		if dirty, _ := m.Pending(); dirty > store.PushBackBytes {
 			if err := n.state.Flush(); err != nil {

@@ -11,11 +11,12 @@
 // # Flow
 //
 // Start: lock the folder, read or make the identity, open log and state, check them
-// against each other (checks.go), start raft, bootstrap or join (bootstrap.go).
+// against each other (checks.go, checksnapshot.go), start raft, bootstrap or join
+// (bootstrap.go).
 //
 // Propose puts an op in a lane; the proposer makes one entry of all that waits, with a
 // few entries in flight and no timer (proposer.go). ApplyBatch hands committed entries
-// to the machine (apply.go).
+// to the machine (apply.go), each behind the one that it names (chainedlog.go).
 //
 // Gaining leadership means: Barrier, a full new lease for every session, the loops,
 // then ready (leader.go). Losing it means: not ready, cancel, wait until all has ended.

@@ -26,6 +26,7 @@ type Node struct {
 
 	log       *watchedLog
 	checked   *checkedLog
+	chain     *chainedLog
 	stable    raft.StableStore
 	logFile   io.Closer
 	state     *store.State
@@ -89,8 +90,7 @@ func Start(cfg Config) (started *Node, err error) {
 	n.fleet = scheduler.NewFleet(cfg.LeaseTimeout)
 	n.flusher = store.NewFlusher(n.state)
 	n.applier = &applier{n: n, waiters: map[chan struct{}]uint64{}}
-	_, _, clock := n.state.Machine().Applied()
-	n.applier.clock.saw(clock)
+	n.applier.reached()
 	if err := n.startRaft(); err != nil {
 		return nil, err
 	}
@@ -157,7 +157,11 @@ func (n *Node) startRaft() (err error) {
 	if err != nil {
 		return err
 	}
-	n.raft, err = raft.NewRaft(n.cfg.raftConfig(n.id.raftID(), n.notify), n.applier, cache, n.stable, n.snapshots, n.transport)
+	n.chain = &chainedLog{LogStore: cache, applied: n.applier.place, snapshot: func() uint64 { at, _ := n.snapshots.Newest(); return at.Index }}
+	if err := n.chain.find(); err != nil {
+		return fmt.Errorf("read the log: %w", err)
+	}
+	n.raft, err = raft.NewRaft(n.cfg.raftConfig(n.id.raftID(), n.notify), n.applier, n.chain, n.stable, n.snapshots, n.transport)
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}

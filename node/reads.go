@@ -73,10 +73,14 @@ func (g *barrierGroup) close() {
 
 // barrier returns when everything that was committed before it is applied here.
 func (n *Node) barrier(timeout time.Duration) error {
-	if err := n.raft.Barrier(timeout).Error(); err != nil {
+	f := n.raft.Barrier(timeout)
+	if err := f.Error(); err != nil {
 		return err
 	}
-	return n.applier.failure()
+	if err := n.applier.failure(); err != nil {
+		return err
+	}
+	return n.checkBarrier(f)
 }
 
 // Barrier returns when everything that was acknowledged anywhere before it was called is

@@ -52,7 +52,7 @@ func openWAL(path string, log *slog.Logger) (logStore, error) {
 }
 
 func (s *segments) open() error {
-	file, err := wal.Open(s.dir, wal.WithLogger(newRaftLogger(s.log)), wal.WithSegmentSize(int(s.size)))
+	file, err := wal.Open(s.dir, wal.WithLogger(newRaftLogger(s.log)), wal.WithSegmentSize(int(s.size)), wal.WithMetaStore(&checkedMeta{}))
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-wal/metadb"
+	"github.com/hashicorp/raft-wal/types"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -76,4 +79,53 @@ func TestALogWithoutSpaceForItsNextFileGoesOnOnceThereIsSome(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(dir, "room-*"))
 	require.NoError(t, err)
 	require.Empty(t, left)
+}
+
+// What hides entries of the log is no end of it.
+func TestDamagedKnowledgeOfTheFilesOfTheLogIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := &segments{dir: dir, log: slog.New(slog.DiscardHandler), size: 64 << 10}
+	require.NoError(t, s.open())
+	_, err := fill(t, s, 1, 20)
+	require.NoError(t, err)
+	require.NoError(t, s.DeleteRange(1, 3))
+	require.NoError(t, s.Close())
+	require.NoError(t, s.open())
+	require.NoError(t, s.Close())
+	for name, damage := range map[string]func(state *types.PersistentState){
+		"the log begins later":     func(state *types.PersistentState) { state.Segments[0].MinIndex ^= 8 },
+		"a file ends earlier":      func(state *types.PersistentState) { state.Segments[0].MaxIndex ^= 1 },
+		"the last file is written": func(state *types.PersistentState) { state.Segments[len(state.Segments)-1].SealTime = time.Unix(1, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			require.NoError(t, os.CopyFS(dir, os.DirFS(s.dir)))
+			var db metadb.BoltMetaDB
+			state, err := db.Load(dir)
+			require.NoError(t, err)
+			require.Greater(t, len(state.Segments), 1)
+			damage(&state)
+			require.NoError(t, db.CommitState(state))
+			require.NoError(t, db.Close())
+			damaged := &segments{dir: dir, log: s.log, size: s.size}
+			err = damaged.open()
+			if err == nil {
+				require.NoError(t, damaged.Close())
+			}
+			require.ErrorIs(t, err, errLogCorrupt)
+			requireWords(t, err, "wal-meta.db", "join anew")
+		})
+	}
+	// One that has no checksum yet is taken for what it is.
+	var db metadb.BoltMetaDB
+	_, err = db.Load(dir)
+	require.NoError(t, err)
+	require.NoError(t, db.SetStable([]byte(walSumsKey), nil))
+	require.NoError(t, db.Close())
+	require.NoError(t, s.open())
+	last, err := s.LastIndex()
+	require.NoError(t, err)
+	require.EqualValues(t, 20, last)
+	require.NoError(t, s.Close())
 }

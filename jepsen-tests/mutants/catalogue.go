@@ -108,7 +108,7 @@ func All() []Mutant {
 		{
 			Name: "unconfirmed-reads", About: "a read is answered without asking whether this server still leads",
 			Check: "S11", Workload: "register", Nemesis: "pause:primaries", Rate: 150, Interval: 2 * time.Second,
-			edits: []edit{{"", "node/reads.go", "if err := n.raft.Barrier(timeout).Error(); err != nil {", "if err := error(nil); err != nil {"}},
+			edits: []edit{{"", "node/reads.go", "\tf := n.raft.Barrier(timeout)\n", "\tif timeout > 0 {\n\t\treturn n.applier.failure()\n\t}\n\tf := n.raft.Barrier(timeout)\n"}},
 		},
 		{
 			Name: "local-reads", About: "any server answers reads from what it happens to have",

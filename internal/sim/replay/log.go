@@ -14,6 +14,8 @@ import (
 // entry is one of the log, and what the model says about it.
 type entry struct {
 	index, term uint64
+	// prev is the entry before it.
+	prev fsm.Place
 	// data is nil for a configuration of raft.
 	data    []byte
 	ops     []*logpb.Op
@@ -50,6 +52,9 @@ func (w *world) configure() {
 }
 
 func (w *world) add(e *entry) {
+	if n := len(w.log); n > 0 {
+		e.prev = fsm.Place{Index: w.log[n-1].index, Term: w.log[n-1].term}
+	}
 	w.log = append(w.log, e)
 	for _, r := range w.replicas {
 		r.pullSoon()

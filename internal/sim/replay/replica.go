@@ -133,7 +133,9 @@ func (r *replica) applyNext() {
 	r.at++
 	skipped := e.index <= r.m.AppliedIndex()
 	r.told = nil
-	if e.data == nil {
+	if err := r.m.CheckFollows(e.index, e.prev); err != nil {
+		r.w.problem("%s: %v", r.name, err)
+	} else if e.data == nil {
 		r.m.ApplyConfiguration(e.index, e.term, []byte("configuration"))
 	} else if results, err := r.m.Apply(e.index, e.term, e.data); err != nil {
 		r.w.problem("%s: entry %d: %v", r.name, e.index, err)

@@ -1,0 +1,72 @@
+package node
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"slices"
+
+	"github.com/hashicorp/raft-wal/metadb"
+	"github.com/hashicorp/raft-wal/types"
+)
+
+// walSumsKey is where the checksums are, beside raft's term and vote.
+const walSumsKey = "rota/wal-meta"
+
+// checkedMeta is what raft-wal keeps of its files, with a checksum: which there are, where
+// the log begins and each of them ends. One flipped bit of that hides acknowledged entries.
+//
+// The checksum cannot be written together with what it is of, so it is written before, and
+// that of what is replaced is kept beside it: after a crash one of them is right.
+type checkedMeta struct {
+	metadb.BoltMetaDB
+	sum uint32
+}
+
+func walSum(state types.PersistentState) (uint32, error) {
+	encoded, err := json.Marshal(state)
+	return crc32.Checksum(encoded, castagnoli), err
+}
+
+// Load implements types.MetaStore. Versions without checksums have left none.
+func (c *checkedMeta) Load(dir string) (types.PersistentState, error) {
+	state, err := c.BoltMetaDB.Load(dir)
+	if err != nil {
+		return state, err
+	}
+	if c.sum, err = walSum(state); err != nil {
+		return state, err
+	}
+	raw, err := c.GetStable([]byte(walSumsKey))
+	if err != nil || raw == nil {
+		return state, err
+	}
+	var sums []uint32
+	for part := range slices.Chunk(raw, crc32.Size) {
+		if len(part) == crc32.Size {
+			sums = append(sums, binary.BigEndian.Uint32(part))
+		}
+	}
+	if !slices.Contains(sums, c.sum) {
+		return state, fmt.Errorf("%w: what is written of its files in %s fails its checksum; restore the data folder, or move it away and let the server join anew", errLogCorrupt, walMetaFile)
+	}
+	return state, nil
+}
+
+// CommitState implements types.MetaStore.
+func (c *checkedMeta) CommitState(state types.PersistentState) error {
+	sum, err := walSum(state)
+	if err != nil {
+		return err
+	}
+	sums := binary.BigEndian.AppendUint32(nil, c.sum)
+	if err := c.SetStable([]byte(walSumsKey), binary.BigEndian.AppendUint32(sums, sum)); err != nil {
+		return err
+	}
+	if err := c.BoltMetaDB.CommitState(state); err != nil {
+		return err
+	}
+	c.sum = sum
+	return nil
+}
