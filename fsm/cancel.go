@@ -128,12 +128,18 @@ func (m *Machine) cancelTask(j *job, i uint32, reason task.Reason, w *segmentWri
 }
 
 // expire ends what was not started in time, and open jobs that were abandoned. The
-// leader names the jobs; whether their time has come is decided here.
+// leader names the jobs; whether their time has come is decided here. Jobs of a million tasks
+// take a few bytes each to name: what is beyond the bound of an entry is due still, and the
+// leader names it again.
 func (m *Machine) expire(o *logpb.Expire, r *Result) {
+	weight := 0
 	for _, id := range o.Jobs {
 		j := m.jobs[id]
 		if j == nil || j.ended() {
 			continue
+		}
+		if weight += j.weight(); weight > MaxEntryTasks && weight > j.weight() {
+			return
 		}
 		if j.open && j.lastAppend+int64(task.OpenTimeout) <= m.clock {
 			m.cancelJob(j, task.ReasonAbandoned, r)

@@ -13,6 +13,8 @@ const (
 	// MaxReported is how many tasks one Report, or one hello, may name: far more than
 	// a worker can hold.
 	MaxReported = 1 << 16
+	// MaxPlanned is how many tasks one plan may name: several times what a leader plans at once.
+	MaxPlanned = 1 << 16
 	// MaxClock is where the clock of the state machine stands still, in the year 2116:
 	// every deadline that is computed from it fits an int64.
 	MaxClock = 1 << 62
@@ -43,7 +45,7 @@ func (c *rangeCheck) err(what string) error {
 }
 
 func checkPlan(o *logpb.ApplyPlan) error {
-	c := rangeCheck{limit: task.MaxTasks}
+	c := rangeCheck{limit: MaxPlanned}
 	for _, a := range o.Assign {
 		c.add(a.First, a.Count)
 	}

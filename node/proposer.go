@@ -60,6 +60,8 @@ const (
 type proposal struct {
 	op   *logpb.Op
 	size int
+	// weight is about how many tasks applying it has to look at.
+	weight int
 	// since is when it began to wait.
 	since time.Time
 	done  func(fsm.Result, error)
@@ -69,6 +71,8 @@ type proposal struct {
 // flight, what arrives meanwhile becomes the next one.
 type proposer struct {
 	n *Node
+	// weigh is the weight of an op.
+	weigh func(*logpb.Op) int
 
 	mu       sync.Mutex
 	changed  *sync.Cond
@@ -90,7 +94,7 @@ type flight struct {
 }
 
 func newProposer(n *Node) *proposer {
-	p := &proposer{n: n, flights: make(chan flight, n.cfg.EntriesInFlight)}
+	p := &proposer{n: n, weigh: func(op *logpb.Op) int { return n.state.Machine().Weight(op) }, flights: make(chan flight, n.cfg.EntriesInFlight)}
 	p.changed = sync.NewCond(&p.mu)
 	p.wg.Go(p.send)
 	p.wg.Go(p.receive)
@@ -100,7 +104,7 @@ func newProposer(n *Node) *proposer {
 // propose queues op. done gets its result, or an error with a kind: a definite failure,
 // or KindUnknownOutcome.
 func (p *proposer) propose(op *logpb.Op, done func(fsm.Result, error)) {
-	l, size := laneOf(op), proto.Size(op)
+	l, size, weight := laneOf(op), proto.Size(op), p.weigh(op)
 	p.mu.Lock()
 	var err error
 	switch {
@@ -109,7 +113,7 @@ func (p *proposer) propose(op *logpb.Op, done func(fsm.Result, error)) {
 	case len(p.lanes[l]) >= laneOps || p.bytes[l]+size > laneBytes && len(p.lanes[l]) > 0:
 		err = &task.Error{Kind: task.KindExhausted, Msg: "too many requests wait for the log; try again", RetryAfter: retryDelay}
 	default:
-		p.lanes[l] = append(p.lanes[l], proposal{op, size, time.Now(), done})
+		p.lanes[l] = append(p.lanes[l], proposal{op, size, weight, time.Now(), done})
 		p.bytes[l] += size
 	}
 	p.mu.Unlock()
@@ -173,16 +177,18 @@ func (p *proposer) late(now time.Time) []proposal {
 	return q[:k:k]
 }
 
-// batch takes from the lanes in their order, up to the size of an entry.
+// batch takes from the lanes in their order, up to the size of an entry. A few bytes can name
+// tens of thousands of tasks, so it is bounded by these too.
 func (p *proposer) batch() []proposal {
 	var batch []proposal
-	size := 0
+	size, weight := 0, 0
 	for l := range p.lanes {
 		q := p.lanes[l]
 		k := 0
-		for k < len(q) && len(batch) < maxEntryOps && (len(batch) == 0 || size+q[k].size <= maxEntryBytes) {
+		for k < len(q) && len(batch) < maxEntryOps && (len(batch) == 0 || size+q[k].size <= maxEntryBytes && weight+q[k].weight <= fsm.MaxEntryTasks) {
 			batch = append(batch, q[k])
 			size += q[k].size
+			weight += q[k].weight
 			p.bytes[l] -= q[k].size
 			k++
 		}

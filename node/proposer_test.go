@@ -19,7 +19,9 @@ import (
 )
 
 // idle is a proposer that sends nothing, so that what waits can be looked at.
-func idle() *proposer { return &proposer{n: &Node{}, changed: sync.NewCond(new(sync.Mutex))} }
+func idle() *proposer {
+	return &proposer{n: &Node{}, weigh: fsm.Named, changed: sync.NewCond(new(sync.Mutex))}
+}
 
 func sized(op *logpb.Op, bytes int) *logpb.Op {
 	switch o := op.Op.(type) {
@@ -34,6 +36,13 @@ func sized(op *logpb.Op, bytes int) *logpb.Op {
 func aSubmit() *logpb.Op { return &logpb.Op{Op: &logpb.Op_Submit{Submit: &logpb.Submit{}}} }
 func aPlan() *logpb.Op   { return &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: &logpb.ApplyPlan{}}} }
 func aReport() *logpb.Op { return &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{}}} }
+
+// naming is a report of so many tasks, in a few bytes.
+func naming(tasks uint32) *logpb.Op {
+	op := aReport()
+	op.GetReport().Groups = []*logpb.ReportGroup{{Ranges: []*logpb.Range{{Count: tasks}}}}
+	return op
+}
 
 func queue(t *testing.T, p *proposer, ops ...*logpb.Op) {
 	t.Helper()
@@ -107,6 +116,27 @@ func TestEntriesAreBounded(t *testing.T) {
 		require.Equal(t, []string{"*logpb.Op_Report"}, kinds(p.batch()))
 		require.Equal(t, []string{"*logpb.Op_Report"}, kinds(p.batch()))
 		require.Equal(t, []string{"*logpb.Op_Submit"}, kinds(p.batch()))
+	})
+	t.Run("in tasks", func(t *testing.T) {
+		t.Parallel()
+		p := idle()
+		for range 10 {
+			queue(t, p, naming(fsm.MaxReported/4), naming(1))
+		}
+		for left := 20; left > 0; {
+			batch := p.batch()
+			weight := 0
+			for _, b := range batch {
+				weight += b.weight
+			}
+			require.LessOrEqual(t, weight, fsm.MaxEntryTasks)
+			require.NotEmpty(t, batch)
+			left -= len(batch)
+		}
+		queue(t, p, naming(1), naming(fsm.MaxReported), naming(1))
+		require.Len(t, p.batch(), 1)
+		require.Len(t, p.batch(), 1, "one op alone may name as many as an op may")
+		require.Len(t, p.batch(), 1)
 	})
 	t.Run("in ops", func(t *testing.T) {
 		t.Parallel()

@@ -229,7 +229,19 @@ func (m *Model) cancelTask(j *Job, i uint32, reason task.Reason, r *fsm.Result) 
 	}
 }
 
+// weight is how many tasks and pages Apply has to look at for all of j.
+func (j *Job) weight() int {
+	n := (len(j.Tasks) + fsm.PageTasks - 1) / fsm.PageTasks
+	for _, t := range j.Tasks {
+		if t.Touched && !t.State.Final() {
+			n++
+		}
+	}
+	return n
+}
+
 func (m *Model) expire(o *logpb.Expire, r *fsm.Result) {
+	weight := 0
 	for _, id := range o.Jobs {
 		j := m.Jobs[id]
 		if j == nil {
@@ -238,6 +250,9 @@ func (m *Model) expire(o *logpb.Expire, r *fsm.Result) {
 		m.finish(j)
 		if j.Finished != 0 {
 			continue
+		}
+		if weight += j.weight(); weight > fsm.MaxEntryTasks && weight > j.weight() {
+			return
 		}
 		if j.Open && j.LastAppend+int64(task.OpenTimeout) <= m.Clock {
 			m.saw("abandoned")

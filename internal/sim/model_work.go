@@ -170,7 +170,7 @@ func (m *Model) applyPlan(o *logpb.ApplyPlan, r *fsm.Result) {
 }
 
 func badPlan(assigns []*logpb.Assign) bool {
-	return badRanges(task.MaxTasks, func(check func(first, count uint32)) {
+	return badRanges(fsm.MaxPlanned, func(check func(first, count uint32)) {
 		for _, a := range assigns {
 			check(a.First, a.Count)
 		}
