@@ -2,9 +2,11 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -16,9 +18,11 @@ import (
 )
 
 const (
-	// maxUnanswered bounds the submits of one stream that wait for the log. Beyond it
-	// the stream is not read, and its client waits.
+	// maxUnanswered bounds the submits of one stream that wait for the log, or whose answers
+	// wait to be sent. Beyond it the stream is not read, and its client waits.
 	maxUnanswered = 8192
+	// maxSubmits bounds the submits in one message.
+	maxSubmits = 4096
 	// maxFollowed bounds the jobs that one stream follows. Beyond it a job is answered as
 	// lost, and its client reads the results by another way.
 	maxFollowed = 64 << 10
@@ -49,7 +53,7 @@ type submitStream struct {
 
 	mu   sync.Mutex
 	room *sync.Cond
-	// unanswered is how many submits wait for the log.
+	// unanswered is how many submits wait for the log, or have answers that were not sent.
 	unanswered int
 	answers    []*rotav1.SubmitAnswer
 	followed   map[*followed]struct{}
@@ -74,10 +78,11 @@ func (w *submitStream) read() {
 	for {
 		m, err := w.stream.Recv()
 		if err != nil {
-			w.mu.Lock()
-			w.readErr = err
-			w.mu.Unlock()
-			w.signal()
+			w.fail(err)
+			return
+		}
+		if len(m.Submits) > maxSubmits {
+			w.fail(task.Errorf(task.KindTooLarge, "a message of %d submits is too large: use up to %d", len(m.Submits), maxSubmits))
 			return
 		}
 		for _, item := range m.Submits {
@@ -87,6 +92,14 @@ func (w *submitStream) read() {
 			w.submit(item)
 		}
 	}
+}
+
+// fail notes why nothing more is read.
+func (w *submitStream) fail(err error) {
+	w.mu.Lock()
+	w.readErr = err
+	w.mu.Unlock()
+	w.signal()
 }
 
 // admit waits for room. It is false once the stream takes nothing more: what is dropped
@@ -144,7 +157,6 @@ func (w *submitStream) answer(item *rotav1.SubmitItem, r fsm.Result, err error) 
 		f.stop = w.s.node.State().Watchers().WatchFunc(r.Job, func() { w.changed(f) })
 	}
 	w.mu.Lock()
-	w.unanswered--
 	w.answers = append(w.answers, a)
 	if f != nil {
 		f.lost = len(w.followed) >= maxFollowed
@@ -152,8 +164,15 @@ func (w *submitStream) answer(item *rotav1.SubmitItem, r fsm.Result, err error) 
 		w.dirty = append(w.dirty, f)
 	}
 	w.mu.Unlock()
-	w.room.Signal()
 	w.signal()
+}
+
+// sent notes that n answers were sent: there is room for as many submits.
+func (w *submitStream) sent(n int) {
+	w.mu.Lock()
+	w.unanswered -= n
+	w.mu.Unlock()
+	w.room.Broadcast()
 }
 
 // changed notes that a followed job has news.
@@ -212,9 +231,25 @@ func (w *submitStream) over(ending error) (done bool, err error) {
 	if ending != nil {
 		w.refusing = true
 		w.room.Broadcast()
-		return w.unanswered == 0 && len(w.answers) == 0, ending
+		return w.unanswered == 0, ending
 	}
-	return w.readErr != nil && w.unanswered == 0 && len(w.answers) == 0 && len(w.followed) == 0, nil
+	if refused := w.refused(); refused != nil {
+		return w.unanswered == 0, refused
+	}
+	return w.readErr != nil && w.unanswered == 0 && len(w.followed) == 0, nil
+}
+
+// refused is what was wrong with a message; nil: its client has ended the stream. w.mu is held.
+func (w *submitStream) refused() error {
+	var e *task.Error
+	switch {
+	case errors.As(w.readErr, &e):
+		return e
+	case status.Code(w.readErr) == codes.Internal:
+		// gRPC could not decode it, or did not want to.
+		return task.Errorf(task.KindInvalid, "%s", status.Convert(w.readErr).Message())
+	}
+	return nil
 }
 
 // flush sends what is there.
@@ -249,6 +284,7 @@ func (w *submitStream) flush() error {
 				if err := w.stream.Send(m); err != nil {
 					return err
 				}
+				w.sent(len(m.Answers))
 				m, size = &rotav1.SubmitStreamResponse{}, 0
 			}
 		}
@@ -258,6 +294,7 @@ func (w *submitStream) flush() error {
 		if err := w.stream.Send(m); err != nil {
 			return err
 		}
+		w.sent(len(m.Answers))
 	}
 }
 

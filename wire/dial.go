@@ -102,6 +102,7 @@ func ServerOptions(opts ...grpc.ServerOption) []grpc.ServerOption {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: serverKeepaliveTime, Timeout: serverKeepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(MaxMessage),
+		grpc.ForceServerCodecV2(newBoundedCodec()),
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(window),
 	}, opts...)

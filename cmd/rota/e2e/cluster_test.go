@@ -20,6 +20,7 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/cmd/rota/e2e/program"
 	"github.com/rota-scheduler/rota/internal/localcluster"
 	"github.com/rota-scheduler/rota/wire"
 )
@@ -46,6 +47,7 @@ type cluster struct {
 // lay lays out a cluster without starting it, and sees to its end.
 func lay(t *testing.T, cfg localcluster.Config) *cluster {
 	t.Helper()
+	program.DependOnSources(t)
 	dir, err := os.MkdirTemp("", "rota-e2e-"+strings.ReplaceAll(t.Name(), "/", "-")+"-")
 	require.NoError(t, err)
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "tmp"), 0o700))

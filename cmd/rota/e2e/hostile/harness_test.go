@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/cmd/rota/e2e/program"
 	"github.com/rota-scheduler/rota/internal/localcluster"
 	"github.com/rota-scheduler/rota/wire"
 )
@@ -46,6 +48,7 @@ type harness struct {
 // when the test has ended.
 func start(t *testing.T) *harness {
 	t.Helper()
+	program.DependOnSources(t)
 	dir, err := os.MkdirTemp("", "rota-hostile-"+strings.ReplaceAll(t.Name(), "/", "-")+"-")
 	require.NoError(t, err)
 	h := &harness{t: t, dir: dir}
@@ -100,6 +103,41 @@ func (h *harness) Served(jobs int64) {
 		return h.polite.failed() != nil || h.polite.jobs.Load() >= goal
 	})
 	require.NoError(h.t, h.polite.failed(), "a polite client was hurt")
+}
+
+// flood is messages that are being sent, by several senders perhaps.
+type flood struct {
+	// sent counts the messages, active the senders that may send more.
+	sent, active atomic.Int64
+}
+
+// send sends up to so many messages in the background, or until the first error.
+func (f *flood) send(messages int, send func() error) {
+	f.active.Add(1)
+	go func() {
+		defer f.active.Add(-1)
+		for range messages {
+			if send() != nil {
+				return
+			}
+			f.sent.Add(1)
+		}
+	}()
+}
+
+// Withstands waits until nobody sends any more, or nobody can because the servers do not read,
+// while polite clients are served.
+func (h *harness) Withstands(f *flood) {
+	h.t.Helper()
+	const jobs, rounds = 50, 5
+	for last, same := int64(0), 0; f.active.Load() > 0 && same < rounds; same++ {
+		if sent := f.sent.Load(); sent != last {
+			last, same = sent, 0
+		}
+		h.Served(jobs)
+	}
+	h.t.Logf("%d messages were sent", f.sent.Load())
+	h.Served(jobs)
 }
 
 // Await waits until a condition is true.

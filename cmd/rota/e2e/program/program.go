@@ -39,3 +39,40 @@ func ForgetOtherClusters() {
 		}
 	}
 }
+
+// failer is a test.
+type failer interface {
+	Fatalf(format string, args ...any)
+}
+
+// DependOnSources makes the result of a test depend on all of the program: it is built outside of
+// the test's own binary, and go test would show an old result again after a change. go test notes what
+// tests look at.
+func DependOnSources(t failer) {
+	_ = os.Getenv("ROTA_E2E_BINARY")
+	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
+	for err == nil && !isFile(filepath.Join(root, "go.mod")) && root != filepath.Dir(root) {
+		root = filepath.Dir(root)
+	}
+	if err == nil {
+		err = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case d.IsDir() && path != root && (strings.HasPrefix(d.Name(), ".") || isFile(filepath.Join(path, "go.mod"))):
+				return filepath.SkipDir // no part of the program
+			case strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go"):
+				_, err = os.Stat(path)
+			}
+			return err
+		})
+	}
+	if err != nil {
+		t.Fatalf("look at the sources of the program: %v", err)
+	}
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}

@@ -1,0 +1,82 @@
+package wire
+
+import (
+	"google.golang.org/grpc/encoding"
+	_ "google.golang.org/grpc/encoding/proto" // the codec that is bounded here
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/rota-scheduler/rota/task"
+)
+
+const (
+	// MaxElements bounds the elements of one request: the messages in it, and the items of its
+	// lists and maps. A worker that comes back may list all that it holds, each task of another job,
+	// with two elements each. Two bytes on the wire become up to 200 in memory: 13 MiB for all.
+	MaxElements = 64 << 10
+	// smallMessage is up to which size elements are not counted, bytes: there are no more than
+	// half as many.
+	smallMessage = 64 << 10
+	// scalarsPerElement is how many packed numbers take about as much as an element.
+	scalarsPerElement = 16
+)
+
+// boundedCodec is gRPC's codec, which refuses requests whose elements would take far more
+// memory than their bytes do, before they are decoded.
+type boundedCodec struct{ encoding.CodecV2 }
+
+func newBoundedCodec() encoding.CodecV2 { return boundedCodec{encoding.GetCodecV2("proto")} }
+
+// Unmarshal implements encoding.CodecV2.
+func (c boundedCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	m, ok := v.(proto.Message)
+	if !ok || data.Len() <= smallMessage {
+		return c.CodecV2.Unmarshal(data, v)
+	}
+	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
+	defer buf.Free()
+	if n := CountElements(buf.ReadOnlyData(), m.ProtoReflect().Descriptor(), MaxElements); n > MaxElements {
+		return task.Errorf(task.KindTooLarge, "a message of %d bytes has more than %d elements: use several", data.Len(), MaxElements)
+	}
+	return proto.Unmarshal(buf.ReadOnlyData(), m)
+}
+
+// CountElements returns how many elements an encoded message has, or some number beyond limit
+// where they are more. What is malformed is counted as far as it goes: decoding refuses it.
+func CountElements(b []byte, of protoreflect.MessageDescriptor, limit int) (n int) {
+	fields := of.Fields()
+	for len(b) > 0 && n <= limit {
+		number, kind, size := protowire.ConsumeTag(b)
+		if size < 0 {
+			return n
+		}
+		b = b[size:]
+		if size = protowire.ConsumeFieldValue(number, kind, b); size < 0 {
+			return n
+		}
+		value := b[:size]
+		b = b[size:]
+		field := fields.ByNumber(number)
+		if field == nil {
+			continue // kept as the bytes that it has
+		}
+		if kind != protowire.BytesType {
+			if field.IsList() {
+				n++
+			}
+			continue
+		}
+		inside, _ := protowire.ConsumeBytes(value)
+		switch {
+		case field.Message() != nil:
+			n += 1 + CountElements(inside, field.Message(), limit-n)
+		case field.IsList() && field.Kind() != protoreflect.StringKind && field.Kind() != protoreflect.BytesKind:
+			n += 1 + len(inside)/scalarsPerElement
+		case field.IsList():
+			n++
+		}
+	}
+	return n
+}
