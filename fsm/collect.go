@@ -45,8 +45,13 @@ func (m *Machine) collect(o *logpb.Collect, r *Result) {
 
 // Retention is how long a finished job is kept after its end.
 func Retention(rec *logpb.JobRecord) (d int64) {
-	if s, err := DecodeSpec(rec.Spec); err == nil && s.Retention > 0 {
-		return int64(s.Retention)
+	if len(rec.SpecId) > 0 {
+		d = rec.RetentionNs
+	} else if s, err := DecodeSpecHead(rec.Spec); err == nil {
+		d = int64(s.Retention)
+	}
+	if d > 0 {
+		return d
 	}
 	if rec.Counts[task.Succeeded] == rec.Total {
 		return int64(task.RetainSucceeded)

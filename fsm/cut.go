@@ -27,6 +27,9 @@ type JobCut struct {
 	Record *logpb.JobRecord
 	// Finished says that the job is final: nothing of it will change again.
 	Finished bool
+	// Spec is the spec that stands apart; nil: the record had a reference to it before, or
+	// has it within.
+	Spec     *SpecCut
 	Appends  []*logpb.AppendMark
 	Chunks   []ChunkCut
 	Segments []SegmentCut
@@ -38,6 +41,15 @@ type JobCut struct {
 
 // Whole says that the job began and ended since the last cut.
 func (c *JobCut) Whole() bool { return c.whole }
+
+// SpecCut is a spec that stands apart.
+type SpecCut struct {
+	ID SpecID
+	// Raw is its encoding; nil: it is on disk already.
+	Raw []byte
+
+	spec *spec
+}
 
 // ChunkCut is packed payloads of Count tasks from First on.
 type ChunkCut struct {
@@ -136,6 +148,7 @@ func cutKey(id string, e *keyEntry) KeyCut {
 // cut is the job's part of a Cut. Pages are encoded in scratch, which may grow.
 func (j *job) cut(scratch *[]byte) JobCut {
 	c := JobCut{Record: j.toRecord(), Finished: j.final(), job: j, whole: j.isNew && j.final(), Appends: j.appends[:len(j.appends):len(j.appends)]}
+	j.cutSpec(&c)
 	for _, ch := range j.chunks {
 		c.Chunks = append(c.Chunks, ChunkCut{ch.first, ch.count, ch.packed})
 	}
@@ -159,13 +172,33 @@ func (j *job) cut(scratch *[]byte) JobCut {
 	return c
 }
 
+// cutSpec puts the spec into a cut that has the job's record.
+func (j *job) cutSpec(c *JobCut) {
+	s := j.spec
+	switch {
+	case !s.apart() || j.refersToSpec:
+	case c.whole && s.raw != nil && s.size <= specInWhole:
+		c.Record.Spec, c.Record.SpecId, c.Record.SpecSum, c.Record.RetentionNs = s.raw, nil, 0, 0
+	default:
+		c.Spec = &SpecCut{ID: s.id, Raw: s.raw, spec: s}
+		j.refersToSpec = true
+	}
+}
+
+// toRecord is the job's record, without a spec that stands apart.
 func (j *job) toRecord() *logpb.JobRecord {
-	return &logpb.JobRecord{
-		Id: j.id, Spec: j.spec.raw, Key: j.key, KeyHash: []byte(j.keyHash), Total: j.total, Open: j.open, Hold: j.hold,
+	r := &logpb.JobRecord{
+		Id: j.id, Key: j.key, KeyHash: []byte(j.keyHash), Total: j.total, Open: j.open, Hold: j.hold,
 		SubmittedNs: j.submitted, StartedNs: j.started, FinishedNs: j.finished, LastAppendNs: j.lastAppend,
 		NotBeforeNs: j.notBefore, ExpireAtNs: j.expireAt, Counts: append([]uint32(nil), j.counts[:]...), Frontier: j.next,
 		Received: j.received, RetryOf: j.retryOf, CancelReason: uint32(j.cancelReason), Reason: uint32(j.reason), Sum: j.sum, OwnPayloads: j.ownPayloads,
 	}
+	if s := j.spec; s.apart() {
+		r.SpecId, r.SpecSum, r.RetentionNs = s.id[:], s.sum, int64(s.Retention)
+	} else {
+		r.Spec = s.raw
+	}
+	return r
 }
 
 // Flushed says that a cut is safely on disk: what it held is forgotten, but for
@@ -192,7 +225,10 @@ func (m *Machine) Flushed(c *Cut) {
 func (m *Machine) flushedJob(c *JobCut) {
 	j := c.job
 	if m.jobs[j.id] != j {
-		return // it was collected while it was written
+		return // it was collected while it was written, and its spec may have gone with it
+	}
+	if c.Spec != nil {
+		c.Spec.spec.raw = nil
 	}
 	// Fresh slices: the old arrays would keep alive what they held.
 	j.appends = append([]*logpb.AppendMark(nil), j.appends[len(c.Appends):]...)

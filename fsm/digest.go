@@ -65,7 +65,7 @@ type jobHeader struct {
 
 func (j *job) record() jobHeader {
 	return jobHeader{
-		id: j.id, specHash: j.spec.hash, sum: j.sum, total: j.total, received: j.received, submitted: j.submitted,
+		id: j.id, specHash: j.spec.sum, sum: j.sum, total: j.total, received: j.received, submitted: j.submitted,
 		started: j.started, finished: j.finished, notBefore: j.notBefore, expireAt: j.expireAt, lastAppend: j.lastAppend,
 		retryOf: j.retryOf, open: j.open, hold: j.hold, cancelReason: j.cancelReason, reason: j.reason,
 	}
@@ -73,8 +73,12 @@ func (j *job) record() jobHeader {
 
 // recordHash is jobHash of a job that has left memory.
 func recordHash(r *logpb.JobRecord) uint64 {
+	specHash := r.SpecSum
+	if len(r.SpecId) == 0 {
+		specHash = hashBytes(r.Spec)
+	}
 	return jobHash(jobHeader{
-		id: r.Id, specHash: hashBytes(r.Spec), sum: r.Sum, total: r.Total, received: r.Received, submitted: r.SubmittedNs,
+		id: r.Id, specHash: specHash, sum: r.Sum, total: r.Total, received: r.Received, submitted: r.SubmittedNs,
 		started: r.StartedNs, finished: r.FinishedNs, notBefore: r.NotBeforeNs, expireAt: r.ExpireAtNs, lastAppend: r.LastAppendNs,
 		retryOf: r.RetryOf, open: r.Open, hold: r.Hold, cancelReason: task.Reason(r.CancelReason), reason: task.Reason(r.Reason),
 	})

@@ -21,10 +21,10 @@
 //
 // A job of n tasks is one record. Tasks are untouched until they are first
 // granted, and cost nothing; then they have a slot of 32 bytes in a page of 256.
-// Payloads and results stay in memory until they are on disk. The flusher (package
+// Payloads, large specs and results stay in memory until they are on disk. The flusher (package
 // store) takes a Cut, a consistent picture of what changed since the last one,
 // writes it, and calls Flushed, which forgets what is safely on disk: payloads,
-// results, pages whose tasks are all final, finished jobs, request keys. Memory
+// specs, results, pages whose tasks are all final, finished jobs, request keys. Memory
 // follows live work, not history.
 //
 // # Reading what has left memory

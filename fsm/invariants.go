@@ -154,9 +154,12 @@ func (c *checker) specs() {
 	for _, j := range c.m.jobs {
 		jobs[j.spec]++
 	}
-	for raw, s := range c.m.specs {
-		if s.refs != jobs[s] || s.refs == 0 || raw != string(s.raw) {
+	for id, s := range c.m.specs {
+		if s.refs != jobs[s] || s.refs == 0 || id != s.id {
 			c.failf("a spec counts %d jobs, has %d", s.refs, jobs[s])
+		}
+		if len(s.raw) != s.size && !(s.raw == nil && s.apart()) {
+			c.failf("a spec of %d bytes has %d", s.size, len(s.raw))
 		}
 		delete(jobs, s)
 		specs[s.class]++

@@ -11,8 +11,8 @@ import (
 // pageSize is how many tasks share a page of slots, and an index page on disk.
 const pageSize = 256
 
-// jobRecordBytes is about what a job's record takes on disk, for the bound on
-// what is not yet written.
+// jobRecordBytes is about what a job's record takes on disk, but for what recordBytes adds,
+// for the bound on what is not yet written.
 const jobRecordBytes = 256
 
 // appendMarkBytes is about what the mark of an append takes there.
@@ -123,12 +123,14 @@ type job struct {
 	touched  bool
 
 	// What is not yet on disk.
-	dirty      bool
-	isNew      bool
-	dirtyPages []uint32
-	appends    []*logpb.AppendMark
-	chunks     []chunk
-	segments   []segment
+	dirty bool
+	isNew bool
+	// refersToSpec: its record on disk names its spec, which stands apart.
+	refersToSpec bool
+	dirtyPages   []uint32
+	appends      []*logpb.AppendMark
+	chunks       []chunk
+	segments     []segment
 }
 
 // base is the state of untouched tasks.
@@ -137,6 +139,15 @@ func (j *job) base() task.State {
 		return task.Scheduled
 	}
 	return task.Pending
+}
+
+// recordBytes is about what the record takes on disk.
+func (j *job) recordBytes() int64 {
+	n := jobRecordBytes + len(j.key)
+	if !j.spec.apart() {
+		n += j.spec.size
+	}
+	return int64(n)
 }
 
 func (j *job) final() bool { return j.finished != 0 }

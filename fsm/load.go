@@ -14,6 +14,8 @@ const PageTasks = pageSize
 // SavedJob is an unfinished job as it stands on disk.
 type SavedJob struct {
 	Record *logpb.JobRecord
+	// Spec reads its spec where that stands apart. What it returns is not kept.
+	Spec func() ([]byte, error)
 	// Live is the encoded slots of pages that have tasks under way.
 	Live map[uint32][]byte
 	// Index is the index pages that exist: for each task of the page its cursor
@@ -49,7 +51,7 @@ func (m *Machine) Load(meta *logpb.Meta, sessions []*logpb.Session, jobs func(yi
 
 func (m *Machine) loadJob(saved *SavedJob) error {
 	r := saved.Record
-	s, err := m.intern(r.Spec)
+	s, err := m.internSaved(saved)
 	if err != nil {
 		return fmt.Errorf("job %d: %w", r.Id, err)
 	}
@@ -59,7 +61,7 @@ func (m *Machine) loadJob(saved *SavedJob) error {
 	j := &job{
 		id: r.Id, spec: s, key: r.Key, keyHash: string(r.KeyHash), total: r.Total, open: r.Open, hold: r.Hold, retryOf: r.RetryOf,
 		submitted: r.SubmittedNs, started: r.StartedNs, finished: r.FinishedNs, lastAppend: r.LastAppendNs, notBefore: r.NotBeforeNs,
-		expireAt: r.ExpireAtNs, cancelReason: task.Reason(r.CancelReason), reason: task.Reason(r.Reason), next: r.Frontier,
+		refersToSpec: len(r.SpecId) > 0, expireAt: r.ExpireAtNs, cancelReason: task.Reason(r.CancelReason), reason: task.Reason(r.Reason), next: r.Frontier,
 		received: r.Received, appends: r.Appends, sum: r.Sum, ownPayloads: r.OwnPayloads, pages: make([]*page, (r.Total+pageSize-1)/pageSize),
 	}
 	copy(j.counts[:], r.Counts)
@@ -88,6 +90,34 @@ func (m *Machine) loadJob(saved *SavedJob) error {
 	m.updateReady(j)
 	m.updateDeadline(j)
 	return nil
+}
+
+// internSaved returns the shared spec of a job on disk.
+func (m *Machine) internSaved(saved *SavedJob) (*spec, error) {
+	r := saved.Record
+	if len(r.SpecId) == 0 {
+		return m.intern(r.Spec, nil)
+	}
+	if len(r.SpecId) != len(SpecID{}) {
+		return nil, fmt.Errorf("malformed record")
+	}
+	if s := m.specs[SpecID(r.SpecId)]; s != nil {
+		s.refs++
+		return s, nil
+	}
+	raw, err := saved.Spec()
+	if err != nil {
+		return nil, err
+	}
+	s, err := m.intern(raw, nil)
+	if err != nil {
+		return nil, err
+	}
+	s.raw, s.counted = nil, true
+	if s.id != SpecID(r.SpecId) || !s.apart() {
+		return nil, fmt.Errorf("its spec is another one than %x", r.SpecId)
+	}
+	return s, nil
 }
 
 func (j *job) loadIndex(n uint32, index []byte) error {

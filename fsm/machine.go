@@ -103,7 +103,7 @@ type Machine struct {
 	byWorker        btree.Map[string, *session]
 	keys            map[string]*keyEntry
 	collected       map[uint64]struct{}
-	specs           map[string]*spec
+	specs           map[SpecID]*spec
 	classes         map[string]*class
 	classOrder      btree.Map[string, *class]
 	timers          *btree.BTreeG[timer]
@@ -138,7 +138,7 @@ func New(history History, watchers *Watchers) *Machine {
 		abilities:     map[string]*abilities{},
 		keys:          map[string]*keyEntry{},
 		collected:     map[uint64]struct{}{},
-		specs:         map[string]*spec{},
+		specs:         map[SpecID]*spec{},
 		classes:       map[string]*class{},
 		timers:        newTimers(),
 		deadlines:     newTimers(),
@@ -309,7 +309,7 @@ func (m *Machine) settleJob(j *job) {
 	if !j.dirty {
 		j.dirty = true
 		m.dirtyJobs = append(m.dirtyJobs, j)
-		m.dirtyBytes += jobRecordBytes
+		m.dirtyBytes += j.recordBytes()
 	}
 }
 

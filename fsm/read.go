@@ -37,7 +37,7 @@ func (m *Machine) ClusterID() string {
 	return m.clusterID
 }
 
-// Job returns the record of a job in memory.
+// Job returns the record of a job in memory, without a spec that stands apart.
 func (m *Machine) Job(id uint64) (*logpb.JobRecord, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -75,7 +75,7 @@ func (m *Machine) KeyCollected(queue, key string) bool {
 }
 
 // JobsBelow returns up to limit records of jobs in memory with ids below the given
-// one (0: from the newest on), in falling order.
+// one (0: from the newest on), in falling order. They have their specs as far as memory has.
 func (m *Machine) JobsBelow(id uint64, limit int) []*logpb.JobRecord {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -84,7 +84,9 @@ func (m *Machine) JobsBelow(id uint64, limit int) []*logpb.JobRecord {
 		if len(out) == limit {
 			return false
 		}
-		out = append(out, j.toRecord())
+		rec := j.toRecord()
+		rec.Spec = j.spec.raw
+		out = append(out, rec)
 		return true
 	}
 	switch {
@@ -96,15 +98,29 @@ func (m *Machine) JobsBelow(id uint64, limit int) []*logpb.JobRecord {
 	return out
 }
 
-// SpecOf returns the spec of a job in memory, which must not be changed, and whether
-// its tasks have payloads of their own.
-func (m *Machine) SpecOf(id uint64) (spec *task.Spec, ownPayloads, ok bool) {
+// JobSpec is what memory knows of the spec of a job.
+type JobSpec struct {
+	ID SpecID
+	// Spec has what the machine needs of it, or Whole all. It must not be changed.
+	Spec  *task.Spec
+	Whole bool
+	// Raw is its encoding; nil where that has left memory.
+	Raw []byte
+	// Size is the length of its encoding, bytes.
+	Size int
+	// OwnPayloads: its tasks have payloads of their own.
+	OwnPayloads bool
+}
+
+// SpecOf returns the spec of a job in memory.
+func (m *Machine) SpecOf(id uint64) (s JobSpec, ok bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if j := m.jobs[id]; j != nil {
-		return j.spec.Spec, j.ownPayloads, true
+	j := m.jobs[id]
+	if j == nil {
+		return JobSpec{}, false
 	}
-	return nil, false, false
+	return JobSpec{ID: j.spec.id, Spec: j.spec.Spec, Whole: !j.spec.apart(), Raw: j.spec.raw, Size: j.spec.size, OwnPayloads: j.ownPayloads}, true
 }
 
 // Task is one task of a job in memory.

@@ -1,9 +1,11 @@
 package fsm
 
 import (
+	"crypto/sha256"
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
@@ -21,10 +23,32 @@ func EncodeSpec(s *task.Spec) ([]byte, error) {
 	})
 }
 
-// DecodeSpec is the inverse of EncodeSpec.
+// DecodeSpec is the inverse of EncodeSpec. The shared payload shares memory with raw.
 func DecodeSpec(raw []byte) (*task.Spec, error) {
+	head, payload, err := cutPayload(raw)
+	if err != nil {
+		return nil, err
+	}
+	s, err := decodeHead(head)
+	if err != nil {
+		return nil, err
+	}
+	s.SharedPayload = payload
+	return s, nil
+}
+
+// DecodeSpecHead is DecodeSpec without the shared payload.
+func DecodeSpecHead(raw []byte) (*task.Spec, error) {
+	head, _, err := cutPayload(raw)
+	if err != nil {
+		return nil, err
+	}
+	return decodeHead(head)
+}
+
+func decodeHead(head []byte) (*task.Spec, error) {
 	var p logpb.Spec
-	if err := proto.Unmarshal(raw, &p); err != nil {
+	if err := proto.Unmarshal(head, &p); err != nil {
 		return nil, err
 	}
 	return &task.Spec{
@@ -32,8 +56,35 @@ func DecodeSpec(raw []byte) (*task.Spec, error) {
 		Placeholder: p.Placeholder, Policy: task.Policy(p.Policy), Serial: p.Serial, MaxParallel: p.MaxParallel,
 		Priority: p.Priority, MaxAttempts: p.MaxAttempts, Timeout: time.Duration(p.TimeoutNs), Delay: time.Duration(p.DelayNs),
 		NotBefore: p.NotBeforeNs, Expire: time.Duration(p.ExpireNs), Require: fromPairs(p.Require), Meta: fromPairs(p.Meta),
-		Retention: time.Duration(p.RetentionNs), Values: fromValues(p.Values), SharedPayload: p.SharedPayload,
+		Retention: time.Duration(p.RetentionNs), Values: fromValues(p.Values),
 	}, nil
+}
+
+// payloadField is the number of Spec.shared_payload.
+const payloadField = 21
+
+// cutPayload takes the shared payload out of an encoded spec, and returns the rest. Where the
+// payload stands last, as EncodeSpec puts it, nothing is copied.
+func cutPayload(raw []byte) (head, payload []byte, err error) {
+	head = raw[:0:0]
+	for at := 0; at < len(raw); {
+		number, kind, n := protowire.ConsumeField(raw[at:])
+		if n < 0 {
+			return nil, nil, protowire.ParseError(n)
+		}
+		field := raw[at : at+n]
+		switch {
+		case number == payloadField && kind == protowire.BytesType:
+			_, _, tag := protowire.ConsumeTag(field)
+			payload, _ = protowire.ConsumeBytes(field[tag:])
+		case len(head) == at:
+			head = raw[: at+n : at+n]
+		default:
+			head = append(head, field...)
+		}
+		at += n
+	}
+	return head, payload, nil
 }
 
 func toValues(runs []task.ValueRun) []*logpb.ValueRun {
@@ -68,20 +119,44 @@ func fromPairs(pairs []*logpb.Pair) []task.Pair {
 	return out
 }
 
+const (
+	// SpecApart is beyond which size a spec stands apart from the records of its jobs, bytes. A
+	// record is written with each flush in which its job has changed, the spec once; but it
+	// takes two records more.
+	SpecApart = 512
+	// specInWhole is up to which size the spec of a job that began and ended between two
+	// flushes stands in its record all the same: that is written once, too.
+	specInWhole = 4 << 10
+	// keptValues is up to how many runs of values of a spec on disk stay in memory.
+	keptValues = 64
+)
+
+// SpecID names a spec by its content: the SHA-256 of its encoding.
+type SpecID [sha256.Size]byte
+
 // spec is a decoded spec, shared by all jobs whose specs have the same bytes: a
 // client that submits many small jobs sends the same one again and again.
 type spec struct {
+	// Spec is all of a small one; of one that stands apart, what the machine needs of it.
 	*task.Spec
+	id SpecID
+	// raw is its encoding; nil where it stands apart and is on disk.
 	raw  []byte
-	hash uint64
+	size int
+	sum  uint64
 	refs int
+	// counted: what is not yet on disk has it in its count.
+	counted bool
 	// class is where jobs of this spec stand in line.
 	class *class
 }
 
-// intern returns the shared spec of these bytes.
-func (m *Machine) intern(raw []byte) (*spec, error) {
-	if s := m.specs[string(raw)]; s != nil {
+func (s *spec) apart() bool { return s.size > SpecApart }
+
+// intern returns the shared spec of these bytes. One that is new must pass check, if there is one.
+func (m *Machine) intern(raw []byte, check func(*task.Spec) error) (*spec, error) {
+	id := SpecID(sha256.Sum256(raw))
+	if s := m.specs[id]; s != nil {
 		s.refs++
 		return s, nil
 	}
@@ -90,16 +165,34 @@ func (m *Machine) intern(raw []byte) (*spec, error) {
 		return nil, task.Errorf(task.KindInvalid, "malformed spec: %v", err)
 	}
 	decoded.SetDefaults()
-	s := &spec{Spec: decoded, raw: raw, hash: hashBytes(raw), refs: 1}
+	if check != nil {
+		if err := check(decoded); err != nil {
+			return nil, err
+		}
+	}
+	s := &spec{Spec: decoded, id: id, raw: raw, size: len(raw), sum: hashBytes(raw), refs: 1}
+	if s.apart() {
+		s.Spec = trimmed(decoded)
+	}
 	s.class = m.classOf(decoded)
-	m.specs[string(raw)] = s
+	m.specs[id] = s
 	return s, nil
+}
+
+// trimmed is a spec without what only workers and readers need.
+func trimmed(s *task.Spec) *task.Spec {
+	out := *s
+	out.Command, out.Env, out.Cwd, out.Placeholder, out.Meta, out.SharedPayload = nil, nil, "", "", nil, nil
+	if len(out.Values) > keptValues {
+		out.Values = nil
+	}
+	return &out
 }
 
 // release gives a reference of intern back.
 func (m *Machine) release(s *spec) {
 	if s.refs--; s.refs == 0 {
-		delete(m.specs, string(s.raw))
+		delete(m.specs, s.id)
 		if s.class.specs--; s.class.specs == 0 {
 			delete(m.classes, s.class.key)
 			m.classOrder.Delete(s.class.key)

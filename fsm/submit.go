@@ -54,16 +54,10 @@ func (m *Machine) submit(o *logpb.Submit, r *Result) {
 	if r.Err = task.ValidKey(o.Key); r.Err != nil {
 		return
 	}
-	s, err := m.intern(o.Spec)
+	s, err := m.intern(o.Spec, (*task.Spec).Validate)
 	if err != nil {
 		r.Err = err
 		return
-	}
-	if s.refs == 1 { // it is new: other jobs of the same spec were checked
-		if r.Err = s.Validate(); r.Err != nil {
-			m.release(s)
-			return
-		}
 	}
 	if o.Key != "" {
 		if e, ok := m.lookupKey(s.Queue, o.Key); ok {
@@ -89,6 +83,10 @@ func (m *Machine) submit(o *logpb.Submit, r *Result) {
 		submitted: m.clock, lastAppend: m.clock, isNew: true,
 	}
 	m.nextJob++
+	if s.apart() && !s.counted {
+		s.counted = true
+		m.dirtyBytes += int64(s.size)
+	}
 	switch {
 	case s.Delay > 0:
 		j.notBefore = m.clock + int64(s.Delay)

@@ -134,7 +134,7 @@ const maxLightSpec = 1024
 
 func (j *job) view(limit int) JobView {
 	left := min(j.available(), uint32(limit))
-	v := JobView{ID: j.id, Policy: j.spec.Policy, Exclusive: j.spec.Exclusive(), Light: !j.ownPayloads && len(j.spec.raw) <= maxLightSpec}
+	v := JobView{ID: j.id, Policy: j.spec.Policy, Exclusive: j.spec.Exclusive(), Light: !j.ownPayloads && j.spec.size <= maxLightSpec}
 	for _, sp := range j.returned {
 		n := min(sp.hi-sp.lo, left-v.Budget)
 		if n == 0 || len(v.Ranges) == maxViewRanges {

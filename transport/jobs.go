@@ -164,7 +164,7 @@ func (s *Server) GetJob(ctx context.Context, r *rotav1.GetJobRequest) (*rotav1.G
 	if err != nil {
 		return nil, wire.ToStatus(err)
 	}
-	job, err := jobOf(rec)
+	job, err := s.jobOf(rec)
 	if err != nil {
 		return nil, wire.ToStatus(err)
 	}
@@ -233,7 +233,7 @@ func (s *Server) WaitJob(ctx context.Context, r *rotav1.WaitJobRequest) (*rotav1
 			return nil, wire.ToStatus(err)
 		}
 		if over || store.JobState(rec).Final() {
-			job, err := jobOf(rec)
+			job, err := s.jobOf(rec)
 			return &rotav1.WaitJobResponse{Job: job, AppliedIndex: s.node.State().Machine().AppliedIndex()}, wire.ToStatus(err)
 		}
 		select {

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -49,7 +50,7 @@ type link struct {
 	confirming bool
 	wake       chan struct{}
 
-	work map[*task.Spec]*rotav1.WorkSpec
+	work map[fsm.SpecID]linkWork
 }
 
 // queuedAnswer is an answer, and what it frees when it is sent.
@@ -60,9 +61,15 @@ type queuedAnswer struct {
 
 func newLink(s *Server, session, term uint64, stream sessionStream, cancel context.CancelFunc) *link {
 	return &link{
-		s: s, session: session, term: term, stream: stream, cancel: cancel, wake: make(chan struct{}, 1), work: map[*task.Spec]*rotav1.WorkSpec{},
+		s: s, session: session, term: term, stream: stream, cancel: cancel, wake: make(chan struct{}, 1), work: map[fsm.SpecID]linkWork{},
 		room: newRoom(cost{maxUnansweredReports, maxUnansweredTasks, maxUnansweredBytes}),
 	}
+}
+
+// linkWork is what a worker must know of jobs of one spec, and the values of their tasks.
+type linkWork struct {
+	spec   *rotav1.WorkSpec
+	values []task.ValueRun
 }
 
 // Grant implements scheduler.Stream.
@@ -206,17 +213,24 @@ func (l *link) sendGrants(grants []fsm.Grant) error {
 		return l.stream.Send(m)
 	}
 	for _, g := range grants {
-		spec, own, ok := l.s.node.State().Machine().SpecOf(g.Job)
+		ref, ok := l.s.node.State().Machine().SpecOf(g.Job)
 		if !ok {
 			continue // it has ended meanwhile: the grant is void
 		}
+		work, err := l.workOf(g.Job, ref)
+		if errors.Is(err, task.ErrNotFound) {
+			continue // likewise
+		}
+		if err != nil {
+			return err
+		}
 		for g.Count > 0 {
-			a := &rotav1.Assignment{JobId: g.Job, TokenOffset: g.TokenOffset, Attempt: g.Attempt, Work: l.workOf(spec)}
+			a := &rotav1.Assignment{JobId: g.Job, TokenOffset: g.TokenOffset, Attempt: g.Attempt, Work: work.spec}
 			n := g.Count
-			if len(spec.Values) > 0 {
-				a.Work, n = withValues(a.Work, spec.Values, g.First, n)
+			if len(work.values) > 0 {
+				a.Work, n = withValues(a.Work, work.values, g.First, n)
 			}
-			if own {
+			if ref.OwnPayloads {
 				packed, taken, err := l.payloads(g.Job, g.First, n)
 				if err != nil {
 					return err
@@ -226,7 +240,7 @@ func (l *link) sendGrants(grants []fsm.Grant) error {
 			a.Range = &rotav1.IndexRange{First: g.First, Count: n}
 			g.First, g.Count = g.First+n, g.Count-n
 			batch = append(batch, a)
-			size += len(a.PackedPayloads) + len(spec.SharedPayload) + 128
+			size += len(a.PackedPayloads) + len(a.Work.SharedPayload) + 128
 			if size >= assignBytes {
 				if err := flush(); err != nil {
 					return err
@@ -250,10 +264,23 @@ func (l *link) payloads(job uint64, first, count uint32) (packed []byte, n uint3
 }
 
 // workOf is what a worker must know of a job, made once for each spec.
-func (l *link) workOf(s *task.Spec) *rotav1.WorkSpec {
-	if w := l.work[s]; w != nil {
-		return w
+func (l *link) workOf(job uint64, ref fsm.JobSpec) (linkWork, error) {
+	if w, ok := l.work[ref.ID]; ok {
+		return w, nil
 	}
+	spec, err := l.s.node.State().WholeSpec(job, ref)
+	if err != nil {
+		return linkWork{}, err
+	}
+	if len(l.work) >= workCache {
+		clear(l.work)
+	}
+	w := linkWork{workSpecOf(spec), spec.Values}
+	l.work[ref.ID] = w
+	return w, nil
+}
+
+func workSpecOf(s *task.Spec) *rotav1.WorkSpec {
 	p := wire.SpecToProto(s)
 	w := &rotav1.WorkSpec{
 		Exclusive: s.Exclusive(), SharedPayload: s.SharedPayload,
@@ -268,10 +295,6 @@ func (l *link) workOf(s *task.Spec) *rotav1.WorkSpec {
 	case *rotav1.JobSpec_Command:
 		w.Work = &rotav1.WorkSpec_Command{Command: work.Command}
 	}
-	if len(l.work) >= workCache {
-		clear(l.work)
-	}
-	l.work[s] = w
 	return w
 }
 

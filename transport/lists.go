@@ -82,7 +82,7 @@ func (s *Server) listJobs(ctx context.Context, r *rotav1.ListJobsRequest, below 
 			return 0, err
 		}
 		for k, rec := range records {
-			job, err := jobOf(rec)
+			job, err := s.jobOf(rec)
 			if err != nil {
 				return 0, err
 			}

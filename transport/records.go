@@ -6,7 +6,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
-	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/fsm/store"
 	"github.com/rota-scheduler/rota/task"
@@ -14,12 +13,11 @@ import (
 )
 
 // jobOf turns a record into what clients see.
-func jobOf(r *logpb.JobRecord) (*rotav1.Job, error) {
-	spec, err := fsm.DecodeSpec(r.Spec)
+func (s *Server) jobOf(r *logpb.JobRecord) (*rotav1.Job, error) {
+	spec, err := s.node.State().Spec(r)
 	if err != nil {
-		return nil, task.Errorf(task.KindInternal, "job %d has a malformed spec: %v", r.Id, err)
+		return nil, err
 	}
-	spec.SetDefaults()
 	c := func(s task.State) uint32 { return r.Counts[s] }
 	return &rotav1.Job{
 		Id: r.Id, Spec: wire.SpecToProto(spec), State: wire.JobStateToProto(store.JobState(r)), Reason: rotav1.Reason(r.Reason),

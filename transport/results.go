@@ -96,7 +96,7 @@ func (w *resultWriter) run(ctx context.Context, noWait bool) error {
 }
 
 func (w *resultWriter) finish(rec *logpb.JobRecord, complete bool) error {
-	job, err := jobOf(rec)
+	job, err := w.s.jobOf(rec)
 	if err != nil {
 		return err
 	}

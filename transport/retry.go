@@ -38,10 +38,11 @@ func (s *Server) retryJob(ctx context.Context, r *rotav1.RetryJobRequest) (*rota
 		return nil, task.Errorf(task.KindConflict, "job %d has not ended: cancel it first, or wait for it", rec.Id)
 	}
 	op := &logpb.Submit{Key: r.GetRequestKey(), RetryOf: rec.Id}
-	spec, err := fsm.DecodeSpec(rec.Spec)
+	old, err := s.node.State().Spec(rec)
 	if err != nil {
-		return nil, task.Errorf(task.KindInternal, "job %d has a malformed spec: %v", rec.Id, err)
+		return nil, err
 	}
+	spec := *old
 	chosen, err := s.retried(rec, r.GetAll())
 	if err != nil {
 		return nil, err
@@ -58,7 +59,7 @@ func (s *Server) retryJob(ctx context.Context, r *rotav1.RetryJobRequest) (*rota
 	if err := spec.Validate(); err != nil {
 		return nil, fmt.Errorf("%w; use --all", err)
 	}
-	if op.Spec, err = fsm.EncodeSpec(spec); err != nil {
+	if op.Spec, err = fsm.EncodeSpec(&spec); err != nil {
 		return nil, err
 	}
 	if op.Key != "" {

@@ -1870,19 +1870,20 @@ func (x *Checkpoint) GetId() uint64 {
 
 // JobRecord is all of a job but payloads, results and tasks that are under way.
 type JobRecord struct {
-	state        protoimpl.MessageState `protogen:"open.v1"`
-	Id           uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Spec         []byte                 `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
-	Key          string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
-	Total        uint32                 `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
-	Open         bool                   `protobuf:"varint,5,opt,name=open,proto3" json:"open,omitempty"`
-	Hold         bool                   `protobuf:"varint,6,opt,name=hold,proto3" json:"hold,omitempty"`
-	SubmittedNs  int64                  `protobuf:"varint,7,opt,name=submitted_ns,json=submittedNs,proto3" json:"submitted_ns,omitempty"`
-	StartedNs    int64                  `protobuf:"varint,8,opt,name=started_ns,json=startedNs,proto3" json:"started_ns,omitempty"`
-	FinishedNs   int64                  `protobuf:"varint,9,opt,name=finished_ns,json=finishedNs,proto3" json:"finished_ns,omitempty"`
-	LastAppendNs int64                  `protobuf:"varint,10,opt,name=last_append_ns,json=lastAppendNs,proto3" json:"last_append_ns,omitempty"`
-	NotBeforeNs  int64                  `protobuf:"varint,11,opt,name=not_before_ns,json=notBeforeNs,proto3" json:"not_before_ns,omitempty"`
-	ExpireAtNs   int64                  `protobuf:"varint,12,opt,name=expire_at_ns,json=expireAtNs,proto3" json:"expire_at_ns,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Empty where the spec stands apart.
+	Spec         []byte `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	Key          string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	Total        uint32 `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
+	Open         bool   `protobuf:"varint,5,opt,name=open,proto3" json:"open,omitempty"`
+	Hold         bool   `protobuf:"varint,6,opt,name=hold,proto3" json:"hold,omitempty"`
+	SubmittedNs  int64  `protobuf:"varint,7,opt,name=submitted_ns,json=submittedNs,proto3" json:"submitted_ns,omitempty"`
+	StartedNs    int64  `protobuf:"varint,8,opt,name=started_ns,json=startedNs,proto3" json:"started_ns,omitempty"`
+	FinishedNs   int64  `protobuf:"varint,9,opt,name=finished_ns,json=finishedNs,proto3" json:"finished_ns,omitempty"`
+	LastAppendNs int64  `protobuf:"varint,10,opt,name=last_append_ns,json=lastAppendNs,proto3" json:"last_append_ns,omitempty"`
+	NotBeforeNs  int64  `protobuf:"varint,11,opt,name=not_before_ns,json=notBeforeNs,proto3" json:"not_before_ns,omitempty"`
+	ExpireAtNs   int64  `protobuf:"varint,12,opt,name=expire_at_ns,json=expireAtNs,proto3" json:"expire_at_ns,omitempty"`
 	// By task.State.
 	Counts []uint32 `protobuf:"varint,13,rep,packed,name=counts,proto3" json:"counts,omitempty"`
 	// All tasks from this one on were never touched.
@@ -1902,7 +1903,12 @@ type JobRecord struct {
 	// Of the request key's KeyRecord.
 	KeyHash []byte `protobuf:"bytes,23,opt,name=key_hash,json=keyHash,proto3" json:"key_hash,omitempty"`
 	// Each task has a payload of its own; otherwise all have the shared one.
-	OwnPayloads   bool `protobuf:"varint,24,opt,name=own_payloads,json=ownPayloads,proto3" json:"own_payloads,omitempty"`
+	OwnPayloads bool `protobuf:"varint,24,opt,name=own_payloads,json=ownPayloads,proto3" json:"own_payloads,omitempty"`
+	// Of a spec that stands apart: its name, which is its SHA-256, its share of the digest,
+	// and its retention.
+	SpecId        []byte `protobuf:"bytes,25,opt,name=spec_id,json=specId,proto3" json:"spec_id,omitempty"`
+	SpecSum       uint64 `protobuf:"fixed64,26,opt,name=spec_sum,json=specSum,proto3" json:"spec_sum,omitempty"`
+	RetentionNs   int64  `protobuf:"varint,27,opt,name=retention_ns,json=retentionNs,proto3" json:"retention_ns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2103,6 +2109,27 @@ func (x *JobRecord) GetOwnPayloads() bool {
 		return x.OwnPayloads
 	}
 	return false
+}
+
+func (x *JobRecord) GetSpecId() []byte {
+	if x != nil {
+		return x.SpecId
+	}
+	return nil
+}
+
+func (x *JobRecord) GetSpecSum() uint64 {
+	if x != nil {
+		return x.SpecSum
+	}
+	return 0
+}
+
+func (x *JobRecord) GetRetentionNs() int64 {
+	if x != nil {
+		return x.RetentionNs
+	}
+	return 0
 }
 
 // AppendMark is a task set that was appended, for idempotence.
@@ -2800,7 +2827,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\tR\x03key\"\x1c\n" +
 	"\n" +
 	"Checkpoint\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"\xef\x05\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\xc6\x06\n" +
 	"\tJobRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12\x10\n" +
@@ -2829,7 +2856,10 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\finline_tasks\x18\x15 \x01(\v2\x12.rota.log.v1.TasksR\vinlineTasks\x12=\n" +
 	"\x0finline_segments\x18\x16 \x03(\v2\x14.rota.log.v1.SegmentR\x0einlineSegments\x12\x19\n" +
 	"\bkey_hash\x18\x17 \x01(\fR\akeyHash\x12!\n" +
-	"\fown_payloads\x18\x18 \x01(\bR\vownPayloads\"L\n" +
+	"\fown_payloads\x18\x18 \x01(\bR\vownPayloads\x12\x17\n" +
+	"\aspec_id\x18\x19 \x01(\fR\x06specId\x12\x19\n" +
+	"\bspec_sum\x18\x1a \x01(\x06R\aspecSum\x12!\n" +
+	"\fretention_ns\x18\x1b \x01(\x03R\vretentionNs\"L\n" +
 	"\n" +
 	"AppendMark\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +

@@ -101,11 +101,16 @@ func packed(n uint32, size int) *logpb.Tasks {
 	return t
 }
 
+// sharing is the spec of jobs whose tasks share a payload of so many bytes.
+func sharing(size int) *task.Spec {
+	return &task.Spec{Handler: "h", SharedPayload: bytes.Repeat([]byte("s"), size)}
+}
+
 // Jobs of newFilled.
 const (
 	liveJob   = 1 // of 300 tasks, 257 done
 	inlineJob = 2 // one record
-	doneJob   = 3 // with a request key and an append, its results in records of their own
+	doneJob   = 3 // with a request key and an append, its spec and results in records of their own
 )
 
 // newFilled returns a state that has values of every kind on disk.
@@ -118,7 +123,7 @@ func newFilled(t testing.TB) *testBundle {
 	b.work(liveJob, 0, 280, 257, w)
 	require.EqualValues(t, inlineJob, b.submit(&logpb.Submit{Tasks: packed(1, 0)}, h))
 	b.work(inlineJob, 0, 1, 1, w)
-	require.EqualValues(t, doneJob, b.submit(&logpb.Submit{Open: true, Key: "k", Hash: []byte("h")}, h))
+	require.EqualValues(t, doneJob, b.submit(&logpb.Submit{Open: true, Key: "k", Hash: []byte("h")}, sharing(smallValue)))
 	b.append(doneJob, 0, packed(3, inlineBytes))
 	b.apply(&logpb.Op{Op: &logpb.Op_CloseTasks{CloseTasks: &logpb.CloseTasks{Job: doneJob, Total: 3}}})
 	b.work(doneJob, 0, 3, 3, w)
@@ -142,7 +147,11 @@ func readEverything(s *State) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintln(&out, rec)
+		spec, err := s.Spec(rec)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(&out, rec, spec)
 		if rec.OwnPayloads {
 			payloads, err := s.Payloads(r.Id, 0, rec.Total)
 			if err != nil {

@@ -254,6 +254,7 @@ func (db *DB) Load(watchers *fsm.Watchers) (*fsm.Machine, error) {
 func loadJob(tx *bolt.Tx, id []byte) (*fsm.SavedJob, error) {
 	saved := &fsm.SavedJob{Record: &logpb.JobRecord{}, Live: map[uint32][]byte{}, Index: map[uint32][]byte{}}
 	ok, err := getProto(tx, jobsBucket, id, saved.Record)
+	saved.Spec = func() ([]byte, error) { return getSpec(tx, saved.Record) }
 	if err == nil && (!ok || saved.Record.FinishedNs != 0) {
 		err = fmt.Errorf("%w: unfinished job %x has no record, or one of its end", ErrCorrupt, id)
 	}

@@ -23,6 +23,8 @@
 //	meta      "meta"                 fsm Meta and whose file it is
 //	jobs      job                    JobRecord
 //	open      job                    nothing; the jobs to load at start
+//	specs     SHA-256                Spec, where it is large; jobs share it
+//	specrefs  SHA-256                how many jobs have it
 //	appends   job, first index       count and hash of the tasks appended there
 //	payloads  job, first index       packed payloads of up to 256 tasks
 //	live      job, page              slots of tasks under way

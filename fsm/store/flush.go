@@ -30,15 +30,20 @@ func (db *DB) Write(c *fsm.Cut) error {
 		for _, name := range [][]byte{jobsBucket, appendsBucket, payloadsBucket, resultsBucket, dueBucket} {
 			tx.Bucket(name).FillPercent = 0.9
 		}
+		specs := specChanges{}
 		for i := range c.Jobs {
 			if err := writeJob(tx, &c.Jobs[i]); err != nil {
 				return fmt.Errorf("job %d: %w", c.Jobs[i].Record.Id, err)
 			}
+			specs.add(c.Jobs[i].Spec)
 		}
 		for _, id := range c.Deleted {
-			if err := deleteJob(tx, id); err != nil {
+			if err := deleteJob(tx, id, specs); err != nil {
 				return fmt.Errorf("forget job %d: %w", id, err)
 			}
+		}
+		if err := specs.write(tx); err != nil {
+			return err
 		}
 		for i := range c.Keys {
 			if err := writeKey(tx, &c.Keys[i]); err != nil {
@@ -208,8 +213,8 @@ func addToIndex(tx *bolt.Tx, index map[uint32][]byte, job uint64, s fsm.SegmentC
 	return nil
 }
 
-// deleteJob forgets everything of a finished job.
-func deleteJob(tx *bolt.Tx, id uint64) error {
+// deleteJob forgets everything of a finished job. Its spec goes with the last job that has it.
+func deleteJob(tx *bolt.Tx, id uint64, specs specChanges) error {
 	rec := &logpb.JobRecord{}
 	ok, err := getProto(tx, jobsBucket, key64(id), rec)
 	if err != nil || !ok {
@@ -217,6 +222,9 @@ func deleteJob(tx *bolt.Tx, id uint64) error {
 	}
 	due := key6464(uint64(rec.FinishedNs+fsm.Retention(rec)), id)
 	if err := remove(tx, dueBucket, due); err != nil {
+		return err
+	}
+	if err := specs.remove(rec); err != nil {
 		return err
 	}
 	for _, bucket := range [][]byte{appendsBucket, payloadsBucket, resultsBucket, indexBucket, liveBucket} {

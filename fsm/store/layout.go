@@ -14,7 +14,7 @@ import (
 
 // format is the version of the layout that is written, and oldestFormat of those that can be
 // read. Format 1 has a record for each task that is under way, where format 2 has runs. Format 2 has
-// the marks of appends in the records of their jobs.
+// the marks of appends, and all specs, in the records of their jobs.
 const (
 	format       = 3
 	oldestFormat = 1
@@ -24,6 +24,8 @@ var (
 	metaBucket     = []byte("meta")
 	jobsBucket     = []byte("jobs")
 	openBucket     = []byte("open")
+	specsBucket    = []byte("specs")
+	specRefsBucket = []byte("specrefs")
 	appendsBucket  = []byte("appends")
 	payloadsBucket = []byte("payloads")
 	liveBucket     = []byte("live")
@@ -34,7 +36,7 @@ var (
 	keyDueBucket   = []byte("keydue")
 	sessionsBucket = []byte("sessions")
 
-	allBuckets = [][]byte{metaBucket, jobsBucket, openBucket, appendsBucket, payloadsBucket, liveBucket, resultsBucket, indexBucket, keysBucket, dueBucket, keyDueBucket, sessionsBucket}
+	allBuckets = [][]byte{metaBucket, jobsBucket, openBucket, specsBucket, specRefsBucket, appendsBucket, payloadsBucket, liveBucket, resultsBucket, indexBucket, keysBucket, dueBucket, keyDueBucket, sessionsBucket}
 
 	metaKey = []byte("meta")
 )
@@ -44,7 +46,9 @@ func bucketsOf(f uint32) [][]byte {
 	if f >= 3 {
 		return allBuckets
 	}
-	return slices.DeleteFunc(slices.Clone(allBuckets), func(name []byte) bool { return bytes.Equal(name, appendsBucket) })
+	return slices.DeleteFunc(slices.Clone(allBuckets), func(name []byte) bool {
+		return bytes.Equal(name, specsBucket) || bytes.Equal(name, specRefsBucket) || bytes.Equal(name, appendsBucket)
+	})
 }
 
 // ErrCorrupt says that state.db does not hold what was written to it.
@@ -64,6 +68,9 @@ func key6464(a, b uint64) []byte {
 	return binary.BigEndian.AppendUint64(k, b)
 }
 
+// sealBytes is the size of the checksum.
+const sealBytes = 4
+
 // seal appends the checksum to a value.
 func seal(key, value []byte) []byte {
 	sum := crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
@@ -73,7 +80,7 @@ func seal(key, value []byte) []byte {
 // unseal checks a sealed value and returns it without its checksum. It shares
 // memory with the transaction.
 func unseal(bucket, key, sealed []byte) ([]byte, error) {
-	n := len(sealed) - 4
+	n := len(sealed) - sealBytes
 	if n < 0 {
 		return nil, fmt.Errorf("%w: %s/%x is too short", ErrCorrupt, bucket, key)
 	}
@@ -144,7 +151,7 @@ func decode(bucket, key, value []byte, m proto.Message) error {
 }
 
 func putProto(tx *bolt.Tx, bucket, key []byte, m proto.Message) error {
-	value, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, 0, proto.Size(m)+4), m)
+	value, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, 0, proto.Size(m)+sealBytes), m)
 	if err != nil {
 		return err
 	}

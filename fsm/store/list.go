@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -33,22 +34,17 @@ const (
 // its id stays, and each answer has all that there are from its beginning down to next.
 func (s *State) JobsBelow(id uint64, limit int) (out []*logpb.JobRecord, next uint64, err error) {
 	err = s.read(func(p *pair) error {
-		live, liveEnd, err := listLive(p.machine, id, limit)
-		if err != nil {
-			return err
-		}
+		inMemory := p.machine.JobsBelow(id, limit)
 		// Behind the look into memory: what has left it is on disk by now.
-		stored, storedEnd, err := p.db.jobsBelow(id, liveEnd, limit, func(id uint64) bool {
-			// What is in memory is newer than its record on disk.
-			_, found := slices.BinarySearchFunc(live, id, func(r *logpb.JobRecord, id uint64) int { return cmp.Compare(id, r.Id) })
-			return found
+		err := p.db.view(func(tx *bolt.Tx) (err error) {
+			out, next, err = listJobs(tx, inMemory, id, limit)
+			return err
 		})
 		if err != nil {
 			return err
 		}
-		next = max(liveEnd, storedEnd)
 		// The machine is asked behind the transaction, in which nobody may wait for it.
-		out = slices.DeleteFunc(append(live, stored...), func(r *logpb.JobRecord) bool { return r.Id < next || p.machine.Collected(r.Id) })
+		out = slices.DeleteFunc(out, func(r *logpb.JobRecord) bool { return r.Id < next || p.machine.Collected(r.Id) })
 		slices.SortFunc(out, func(a, b *logpb.JobRecord) int { return cmp.Compare(b.Id, a.Id) })
 		if len(out) > limit {
 			out, next = out[:limit], out[limit-1].Id
@@ -58,47 +54,88 @@ func (s *State) JobsBelow(id uint64, limit int) (out []*logpb.JobRecord, next ui
 	return out, next, err
 }
 
-// listLive is the part of JobsBelow that is in memory. end is the last id down to which it
-// has all, 0 where there are no more.
-func listLive(m *fsm.Machine, id uint64, limit int) (out []*logpb.JobRecord, end uint64, err error) {
-	size := 0
-	for _, rec := range m.JobsBelow(id, limit) {
-		if rec, err = fsm.Listed(rec); err != nil {
+// listJobs returns what JobsBelow does, of those that are in memory and those on disk.
+func listJobs(tx *bolt.Tx, inMemory []*logpb.JobRecord, id uint64, limit int) (out []*logpb.JobRecord, next uint64, err error) {
+	specs := map[fsm.SpecID][]byte{}
+	live := &listing{tx: tx, limit: limit, specs: specs}
+	for k, rec := range inMemory {
+		if err := live.add(rec); err != nil {
 			return nil, 0, err
 		}
-		out = append(out, rec)
-		if size += len(rec.Spec) + besidesSpec; size >= listedBytes || len(out) == limit {
-			return out, rec.Id, nil
+		if live.full() || k+1 == limit {
+			live.end = rec.Id
+			break
 		}
 	}
-	return out, 0, nil
+	stored := &listing{tx: tx, limit: limit, specs: specs, end: live.end}
+	c := tx.Bucket(jobsBucket).Cursor()
+	for k, v := below(c, id); k != nil && binary.BigEndian.Uint64(k) >= live.end; k, v = c.Prev() {
+		at := binary.BigEndian.Uint64(k)
+		// What is in memory is newer than its record on disk.
+		if _, found := slices.BinarySearchFunc(inMemory, at, func(r *logpb.JobRecord, id uint64) int { return cmp.Compare(id, r.Id) }); found {
+			continue
+		}
+		rec, err := listedRecord(k, v)
+		if err != nil {
+			return nil, 0, err
+		}
+		stored.walked += len(v)
+		if err := stored.add(rec); err != nil {
+			return nil, 0, err
+		}
+		if stored.full() {
+			stored.end = at
+			break
+		}
+	}
+	return append(live.records, stored.records...), max(live.end, stored.end), nil
 }
 
-// jobsBelow is the part that is on disk, down to an id, but for what is to be skipped.
-func (db *DB) jobsBelow(id, downTo uint64, limit int, skip func(id uint64) bool) (out []*logpb.JobRecord, end uint64, err error) {
-	err = db.view(func(tx *bolt.Tx) error {
-		out, end = nil, downTo
-		size, walked := 0, 0
-		c := tx.Bucket(jobsBucket).Cursor()
-		for k, v := below(c, id); k != nil && binary.BigEndian.Uint64(k) >= downTo; k, v = c.Prev() {
-			at := binary.BigEndian.Uint64(k)
-			if skip(at) {
-				continue
+// listing is records as a list shows them.
+type listing struct {
+	tx      *bolt.Tx
+	limit   int
+	records []*logpb.JobRecord
+	// size is how large they are, and walked what was read of the file for them, bytes.
+	size, walked int
+	// end is the last id down to which it has all; 0: there are no more.
+	end uint64
+	// specs is those that stand apart and were read.
+	specs map[fsm.SpecID][]byte
+}
+
+func (l *listing) full() bool {
+	return l.size >= listedBytes || l.walked >= walkedBytes || len(l.records) == l.limit
+}
+
+// add adds a record, unless its job was forgotten meanwhile.
+func (l *listing) add(rec *logpb.JobRecord) error {
+	apart := len(rec.Spec) == 0
+	if apart {
+		known, ok := l.specs[fsm.SpecID(rec.SpecId)]
+		if !ok {
+			raw, err := readSpec(l.tx, rec.Id, rec.SpecId)
+			if errors.Is(err, task.ErrNotFound) {
+				return nil
 			}
-			rec, err := listedRecord(k, v)
 			if err != nil {
 				return err
 			}
-			out = append(out, rec)
-			walked += len(v)
-			if size += len(rec.Spec) + besidesSpec; size >= listedBytes || walked >= walkedBytes || len(out) == limit {
-				end = at
-				return nil
-			}
+			l.walked += len(raw)
+			known = raw
 		}
-		return nil
-	})
-	return out, end, err
+		rec.Spec = known
+	}
+	rec, err := fsm.Listed(rec)
+	if err != nil {
+		return fmt.Errorf("%w: job %d has a malformed spec: %w", ErrCorrupt, rec.GetId(), err)
+	}
+	if apart {
+		l.specs[fsm.SpecID(rec.SpecId)] = rec.Spec
+	}
+	l.records = append(l.records, rec)
+	l.size += len(rec.Spec) + besidesSpec
+	return nil
 }
 
 // below puts a cursor on the last key below that of id; 0: on the last of all.
@@ -122,6 +159,8 @@ func listedRecord(k, v []byte) (*logpb.JobRecord, error) {
 		return nil, fmt.Errorf("%w: %s/%x: %w", ErrCorrupt, jobsBucket, k, err)
 	case len(rec.Counts) != task.NumStates:
 		return nil, fmt.Errorf("%w: job %d has %d counts", ErrCorrupt, rec.Id, len(rec.Counts))
+	case len(rec.Spec) == 0 && len(rec.SpecId) != len(fsm.SpecID{}):
+		return nil, fmt.Errorf("%w: job %d names a spec %x", ErrCorrupt, rec.Id, rec.SpecId)
 	}
 	return rec, nil
 }

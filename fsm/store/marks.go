@@ -17,7 +17,7 @@ const markBytes = 4 + 8
 
 func writeMarks(tx *bolt.Tx, job uint64, marks []*logpb.AppendMark) error {
 	for _, a := range marks {
-		value := binary.BigEndian.AppendUint32(make([]byte, 0, markBytes+4), a.Count)
+		value := binary.BigEndian.AppendUint32(make([]byte, 0, markBytes+sealBytes), a.Count)
 		value = binary.BigEndian.AppendUint64(value, a.Hash)
 		if err := put(tx, appendsBucket, key6432(job, a.First), value); err != nil {
 			return err

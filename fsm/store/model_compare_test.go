@@ -63,19 +63,33 @@ func (w *world) compareRecord(j *sim.Job) {
 		Reason: uint32(j.Reason), OwnPayloads: j.Own,
 	}
 	got := proto.CloneOf(rec)
-	got.Spec, got.Sum, got.Appends, got.InlineTasks, got.InlineSegments = nil, 0, nil, nil, nil
+	got.Spec, got.SpecId, got.SpecSum, got.RetentionNs, got.Sum, got.Appends, got.InlineTasks, got.InlineSegments = nil, nil, 0, 0, 0, nil, nil, nil
 	require.True(w, proto.Equal(want, got), "job %d: want %v, got %v", j.ID, want, got)
 	state := counts.JobState(j.Total(), j.Open, j.Started != 0)
 	if j.CancelReason != 0 && state == task.JobSucceeded {
 		state = task.JobCancelled // it was cancelled while it grew
 	}
 	require.Equal(w, state, JobState(rec))
-	spec, err := fsm.DecodeSpec(rec.Spec)
+	spec, err := w.state.Spec(rec)
 	require.NoError(w, err)
-	spec.SetDefaults()
 	require.Equal(w, j.Spec, spec)
+	w.countSpec(rec)
 	_, inMemory := w.state.Machine().Job(j.ID)
 	require.True(w, inMemory || j.Finished != 0, "job %d has left memory and is not final", j.ID)
+}
+
+// countSpec notes where the spec of a record was.
+func (w *world) countSpec(rec *logpb.JobRecord) {
+	ref, inMemory := w.state.Machine().SpecOf(rec.Id)
+	switch {
+	case len(rec.SpecId) == 0 && len(rec.Spec) > fsm.SpecApart:
+		w.paths["large spec within a record"]++
+	case len(rec.SpecId) == 0:
+	case inMemory && ref.Raw != nil:
+		w.paths["spec apart, in memory"]++
+	default:
+		w.paths["spec apart, on disk"]++
+	}
 }
 
 func (w *world) compareTasks(j *sim.Job) {
@@ -327,6 +341,11 @@ func (w *world) compareList() {
 		require.NoError(w, err)
 		require.LessOrEqual(w, len(page), 3)
 		for _, r := range page {
+			spec, err := w.state.Spec(r)
+			require.NoError(w, err)
+			require.Nil(w, spec.SharedPayload)
+			spec.SharedPayload = w.model.Jobs[r.Id].Spec.SharedPayload
+			require.Equal(w, w.model.Jobs[r.Id].Spec, spec)
 			got = append(got, r.Id)
 		}
 		below, done = next, next == 0

@@ -125,6 +125,12 @@ func (w *world) opSubmit() *logpb.Op {
 	case w.chance("not before", 10):
 		s.NotBefore = w.clock + int64(of(w, "until", -time.Hour, time.Second, time.Minute))
 	}
+	switch pick(w, "spec size", weighted[int]{{70, 0}, {15, 1}, {15, 2}}) {
+	case 1:
+		s.SharedPayload = bytes.Repeat([]byte("s"), fsm.SpecApart)
+	case 2:
+		s.SharedPayload = bytes.Repeat([]byte("s"), inlineBytes+1)
+	}
 	open := w.chance("open", 30)
 	if w.chance("expire", 25) || open && w.chance("expire while open", 40) {
 		s.Expire = of(w, "expire by", time.Second, 20*time.Second, 20*time.Minute)

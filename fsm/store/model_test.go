@@ -35,6 +35,7 @@ var mustReach = []string{
 	"job collected before its flush", "hostile plan",
 	"page done", "page done and reloaded", "inline job", "crash before the write", "crash behind the write", "installed",
 	"cut in flight over an entry", "payloads from disk and memory",
+	"large spec within a record", "spec apart, in memory", "spec apart, on disk",
 }
 
 // world is one run: the model, a server that flushes, crashes and is rebuilt from a

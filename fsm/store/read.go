@@ -245,13 +245,18 @@ func (db *DB) Excess(m *fsm.Machine, room int64, limit int) (jobs []uint64, err 
 	err = db.view(func(tx *bolt.Tx) error {
 		// In this order: a flush in between makes it less, never more.
 		excess := db.Used() - room
+		specs := specChanges{}
 		c := tx.Bucket(dueBucket).Cursor()
 		for k, v := c.First(); k != nil && excess > 0 && len(jobs) < limit; k, v = c.Next() {
 			if _, err := unseal(dueBucket, k, v); err != nil {
 				return err
 			}
 			id := binary.BigEndian.Uint64(k[8:])
-			excess -= sizeOf(tx, id)
+			size, err := sizeOf(tx, id, specs)
+			if err != nil {
+				return err
+			}
+			excess -= size
 			if !m.Collected(id) {
 				jobs = append(jobs, id)
 			}
@@ -261,10 +266,26 @@ func (db *DB) Excess(m *fsm.Machine, room int64, limit int) (jobs []uint64, err 
 	return jobs, err
 }
 
-// sizeOf is how many bytes a finished job has in the file, keys included. The pages that
-// hold them take somewhat more.
-func sizeOf(tx *bolt.Tx, id uint64) (size int64) {
-	size = int64(len(tx.Bucket(jobsBucket).Get(key64(id))))
+// sizeOf is how many bytes a finished job has in the file, keys included, and its spec where
+// no other has that but those of which this was asked before. The pages that hold them take
+// somewhat more.
+func sizeOf(tx *bolt.Tx, id uint64, asked specChanges) (size int64, err error) {
+	record := tx.Bucket(jobsBucket).Get(key64(id))
+	size = int64(len(record))
+	if spec, err := specIDOf(record); err != nil || len(spec) == len(fsm.SpecID{}) {
+		if err != nil {
+			return 0, err
+		}
+		change := asked.of(fsm.SpecID(spec))
+		change.jobs++
+		refs, err := readRefs(tx, spec)
+		if err != nil {
+			return 0, err
+		}
+		if int64(refs) == change.jobs {
+			size += int64(len(tx.Bucket(specsBucket).Get(spec)))
+		}
+	}
 	for _, bucket := range [][]byte{appendsBucket, payloadsBucket, resultsBucket, indexBucket} {
 		c := tx.Bucket(bucket).Cursor()
 		last := key6432(id, math.MaxUint32)
@@ -272,7 +293,7 @@ func sizeOf(tx *bolt.Tx, id uint64) (size int64) {
 			size += int64(len(k) + len(v))
 		}
 	}
-	return size
+	return size, nil
 }
 
 // Due returns up to limit finished jobs, and as many request keys, that may be forgotten

@@ -236,3 +236,21 @@ func TestNoMoreIsForgottenThanThereIsNoRoomFor(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, some, 5)
 }
+
+// A spec that jobs share makes room only when the last of them goes.
+func TestASharedSpecIsRoomOnce(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	w := b.openSession("w")
+	const jobs, size = 10, 200 << 10
+	for i := range uint64(jobs) {
+		spec := sharing(size)
+		spec.SharedPayload[0] = byte(i / 2) // two by two
+		require.Equal(t, i+1, b.submit(&logpb.Submit{Tasks: &logpb.Tasks{Count: 1}}, spec))
+		b.work(i+1, 0, 1, 1, w)
+	}
+	require.NoError(t, b.s.Flush())
+	got, err := b.s.Excess(b.s.pair.Load().db.Used()-3*size/2, 64)
+	require.NoError(t, err)
+	require.Equal(t, []uint64{1, 2, 3, 4}, got)
+}

@@ -1,15 +1,19 @@
 package store
 
 import (
+	"bytes"
 	"compress/gzip"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -55,6 +59,14 @@ func TestAFileOfFormat2IsReadAndWritten(t *testing.T) {
 		_, err = readEverything(b.s)
 		require.NoError(t, err)
 		require.Empty(t, b.s.Machine().CheckInvariants())
+		for _, id := range []uint64{growingJob, sharingJob} {
+			rec, err := b.s.Job(id)
+			require.NoError(t, err)
+			spec, err := b.s.Spec(rec)
+			require.NoError(t, err)
+			require.Equal(t, bytes.Repeat([]byte("shared "), 2000), spec.SharedPayload)
+			require.EqualValues(t, 1000e9, fsm.Retention(rec))
+		}
 		for _, first := range []uint32{0, 100, 200} {
 			require.True(t, b.append(growingJob, first, &logpb.Tasks{Count: 100}).Existed, "the append at %d", first)
 		}
@@ -62,10 +74,13 @@ func TestAFileOfFormat2IsReadAndWritten(t *testing.T) {
 		require.True(t, b.append(youngJob, 0, packed(2, 0)).Existed)
 		require.True(t, b.append(youngJob, 2, packed(3, 0)).Existed)
 	}
+	db := b.s.pair.Load().db
+	require.Empty(t, specRefs(t, db), "specs of format 2 stand in the records")
 	b.append(growingJob, 300, &logpb.Tasks{Count: 10})
 	w := b.s.Machine().Sessions()[0].Id
 	b.work(growingJob, 20, 1, 1, w)
 	require.NoError(t, b.s.Flush())
+	require.Equal(t, []uint64{1}, slices.Collect(maps.Values(specRefs(t, db))), "of a job that changes they are moved")
 	b.reopen()
 	require.True(t, b.append(growingJob, 100, &logpb.Tasks{Count: 100}).Existed)
 	require.True(t, b.append(growingJob, 300, &logpb.Tasks{Count: 10}).Existed)

@@ -50,7 +50,10 @@ func verify(path string) (*logpb.Meta, error) {
 		if err := walk(tx, ErrCorrupt, buckets); err != nil {
 			return err
 		}
-		return checkKeys(tx, buckets)
+		if err := checkKeys(tx, buckets); err != nil || tx.Bucket(specsBucket) == nil {
+			return err
+		}
+		return checkSpecs(tx)
 	})
 	return meta, err
 }

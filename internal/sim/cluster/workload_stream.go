@@ -194,12 +194,12 @@ func (s *stream) report(op *logpb.Report, batch []*attempt) <-chan answer {
 
 // expand makes a message for each task.
 func (s *stream) expand(out []message, t fsm.HeldTask) []message {
-	spec, _, ok := s.node.State().Machine().SpecOf(t.Job)
+	ref, ok := s.node.State().Machine().SpecOf(t.Job)
 	if !ok {
 		return out // the job has ended meanwhile
 	}
 	for i := t.First; i < t.First+t.Count; i++ {
-		m := message{attemptKey: keyOf(t.Grant, i), attempt: t.Attempt, exclusive: spec.Exclusive()}
+		m := message{attemptKey: keyOf(t.Grant, i), attempt: t.Attempt, exclusive: ref.Spec.Exclusive()}
 		if t.Attempt > 0 {
 			out = append(out, m)
 		}

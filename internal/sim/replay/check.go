@@ -29,7 +29,8 @@ func (r *replica) limits(e *entry) {
 		}
 		var counts task.Counts
 		copy(counts[:], rec.Counts)
-		spec, _, _ := r.m.SpecOf(ev.Job)
+		ref, _ := r.m.SpecOf(ev.Job)
+		spec := ref.Spec
 		if held := counts.Held(); spec.Serial && held > 1 || spec.MaxParallel > 0 && held > spec.MaxParallel {
 			r.w.problem("%s: entry %d: job %d holds %d tasks: serial %v, at most %d at once", r.name, e.index, ev.Job, held, spec.Serial, spec.MaxParallel)
 		}
@@ -53,7 +54,7 @@ func (r *replica) exclusives(session uint64) (n uint32) {
 	held := map[uint64]uint32{}
 	r.m.Held(session, func(h fsm.HeldTask) { held[h.Job] += h.Count })
 	for job, count := range held {
-		if spec, _, ok := r.m.SpecOf(job); ok && spec.Exclusive() {
+		if ref, ok := r.m.SpecOf(job); ok && ref.Spec.Exclusive() {
 			n += count
 		}
 	}

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"encoding/binary"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -13,8 +14,15 @@ import (
 type disk struct {
 	meta     *logpb.Meta
 	jobs     map[uint64]*diskJob
+	specs    map[fsm.SpecID]diskSpec
 	keys     map[string]*logpb.KeyRecord
 	sessions map[uint64]*logpb.Session
+}
+
+// diskSpec is a spec that stands apart from the records of so many jobs.
+type diskSpec struct {
+	raw  []byte
+	jobs int
 }
 
 type diskJob struct {
@@ -31,13 +39,13 @@ func newDisk() *disk {
 	_, digest := fsm.New(nil, nil).Digest()
 	return &disk{
 		meta: &logpb.Meta{NextJob: 1, NextToken: 1, NextSession: 1, Version: fsm.Version, Digest: digest},
-		jobs: map[uint64]*diskJob{}, keys: map[string]*logpb.KeyRecord{}, sessions: map[uint64]*logpb.Session{},
+		jobs: map[uint64]*diskJob{}, specs: map[fsm.SpecID]diskSpec{}, keys: map[string]*logpb.KeyRecord{}, sessions: map[uint64]*logpb.Session{},
 	}
 }
 
 // clone is a copy that does not follow the disk. What is in it never changes where it is.
 func (d *disk) clone() *disk {
-	out := &disk{meta: d.meta, jobs: map[uint64]*diskJob{}, keys: maps.Clone(d.keys), sessions: maps.Clone(d.sessions)}
+	out := &disk{meta: d.meta, jobs: map[uint64]*diskJob{}, specs: maps.Clone(d.specs), keys: maps.Clone(d.keys), sessions: maps.Clone(d.sessions)}
 	for id, j := range d.jobs {
 		out.jobs[id] = &diskJob{j.record, maps.Clone(j.live), maps.Clone(j.appends), maps.Clone(j.cursors), slices.Clone(j.segments)}
 	}
@@ -49,9 +57,20 @@ func (d *disk) write(c *fsm.Cut) {
 	d.meta = c.Meta
 	for i := range c.Jobs {
 		d.writeJob(&c.Jobs[i])
+		if s := c.Jobs[i].Spec; s != nil {
+			d.refer(s.ID, s.Raw, 1)
+		}
 	}
 	for _, id := range c.Deleted {
+		if j := d.jobs[id]; j != nil && len(j.record.SpecId) > 0 {
+			d.refer(fsm.SpecID(j.record.SpecId), nil, -1)
+		}
 		delete(d.jobs, id)
+	}
+	for id, s := range d.specs {
+		if s.jobs == 0 {
+			delete(d.specs, id)
+		}
 	}
 	for _, k := range c.Keys {
 		if id := k.Queue + "\x00" + k.Key; k.Record == nil {
@@ -67,6 +86,18 @@ func (d *disk) write(c *fsm.Cut) {
 			d.sessions[s.ID] = s.Record
 		}
 	}
+}
+
+// refer notes that so many jobs more have a spec. raw is nil where it is known.
+func (d *disk) refer(id fsm.SpecID, raw []byte, jobs int) {
+	s := d.specs[id]
+	if s.raw == nil {
+		s.raw = raw
+	}
+	if s.jobs += jobs; s.jobs < 0 || s.raw == nil {
+		panic(fmt.Sprintf("replay: %d jobs have a spec of %d bytes", s.jobs, len(s.raw)))
+	}
+	d.specs[id] = s
 }
 
 func (d *disk) writeJob(c *fsm.JobCut) {
@@ -110,12 +141,17 @@ func (d *disk) load() (*fsm.Machine, error) {
 			if j.record.FinishedNs != 0 {
 				continue
 			}
-			if err := yield(&fsm.SavedJob{Record: j.record, Live: j.live, Index: j.index()}); err != nil {
+			if err := yield(&fsm.SavedJob{Record: j.record, Spec: d.specOf(j.record), Live: j.live, Index: j.index()}); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// specOf reads the spec that stands apart from a record.
+func (d *disk) specOf(rec *logpb.JobRecord) func() ([]byte, error) {
+	return func() ([]byte, error) { return d.specs[fsm.SpecID(rec.SpecId)].raw, nil }
 }
 
 // index is the index pages of a job as they stand in state.db.
