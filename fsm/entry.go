@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
@@ -17,14 +18,21 @@ func EncodeEntry(clock int64, ops []*logpb.Op) ([]byte, error) {
 	return proto.Marshal(&logpb.Entry{Version: Version, ClockNs: clock, Ops: ops})
 }
 
+// ErrMalformed is the error of data that no build has written as a log entry.
+var ErrMalformed = errors.New("malformed log entry")
+
 // DecodeEntry decodes and checks a log entry. An error means that this build must
 // not go on: it would apply something other than the rest of the cluster does.
+// ErrMalformed: nobody could.
 func DecodeEntry(data []byte) (*logpb.Entry, error) {
 	e := &logpb.Entry{}
 	if err := proto.Unmarshal(data, e); err != nil {
-		return nil, fmt.Errorf("malformed log entry: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if e.Version == 0 || e.Version > Version {
+	if e.Version == 0 {
+		return nil, fmt.Errorf("%w: it has no version", ErrMalformed)
+	}
+	if e.Version > Version {
 		return nil, fmt.Errorf("log entry of version %d, this build knows up to %d: upgrade this server", e.Version, Version)
 	}
 	if hasUnknown(e) {

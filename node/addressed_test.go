@@ -17,7 +17,7 @@ func serveRaft(t *testing.T, self raft.ServerID) (tr raftTransport, asked chan a
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	tr = addressed{newTransport(&meantListener{l, self}, l.Addr().String(), slog.New(slog.DiscardHandler), newPace(), newProgress())}
+	tr = addressed{newTransport(l, l.Addr().String(), openGate(t, self), slog.New(slog.DiscardHandler), newPace(), newProgress())}
 	asked = make(chan any, 100)
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {

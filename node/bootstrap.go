@@ -31,9 +31,9 @@ const (
 )
 
 // newTransport serves raft on a listener.
-func newTransport(l net.Listener, advertise string, log *slog.Logger, pc *pace, pr *progress) raftTransport {
+func newTransport(l net.Listener, advertise string, g *gate, log *slog.Logger, pc *pace, pr *progress) raftTransport {
 	t := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:                  newStreamLayer(l, advertise),
+		Stream:                  newStreamLayer(l, advertise, g),
 		MaxPool:                 transportPool,
 		MaxRPCsInFlight:         2,
 		Timeout:                 transportTimeout,
@@ -110,7 +110,20 @@ func (n *Node) Self() PeerInfo {
 		PeerAddr: n.cfg.PeerAddr, HTTPAddr: n.cfg.HTTPAddr, Initialized: n.initialized(), BootstrapExpect: n.cfg.BootstrapExpect,
 		State: n.raft.State(), Term: n.Term(), AppliedIndex: n.state.Machine().AppliedIndex(), CommitIndex: n.raft.CommitIndex(), Version: n.cfg.Version,
 		LeaderAddr: n.LeaderAddr(), LastContact: n.lastContact(), Clock: time.Now().Round(0), DiskFull: n.diskFull(),
+		Members: n.memberIDs(),
 	}
+}
+
+// memberIDs is the raft ids of the servers of the latest configuration.
+func (n *Node) memberIDs() (ids []raft.ServerID) {
+	servers, err := n.Servers()
+	if err != nil {
+		return nil // raft has ended
+	}
+	for _, s := range servers {
+		ids = append(ids, s.ID)
+	}
+	return ids
 }
 
 // lastContact is the time since the leader was heard of; 0 where it never was.
@@ -155,6 +168,7 @@ func (n *Node) ask(ctx context.Context) []PeerInfo {
 				return
 			}
 			n.addrs.meet(addr, info)
+			n.vouchedBy(info)
 			mu.Lock()
 			defer mu.Unlock()
 			out = append(out, info)

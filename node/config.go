@@ -97,6 +97,8 @@ type PeerInfo struct {
 	Clock time.Time
 	// DiskFull: it has no space, or too little.
 	DiskFull bool
+	// Members is the raft ids of the servers that it takes for those of the cluster.
+	Members []raft.ServerID
 }
 
 // RaftID is how the server is called in Raft's configuration.

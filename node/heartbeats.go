@@ -23,6 +23,8 @@ const heartbeatPatience = 50 * time.Millisecond
 // heartbeat that changes nothing is answered without it.
 type serialized struct {
 	raftTransport
+	// screen refuses messages that raft is not to see.
+	screen func(raft.RPC) error
 	rpcs   chan raft.RPC
 	raft   atomic.Pointer[raft.Raft]
 	id     raft.ServerID
@@ -30,8 +32,8 @@ type serialized struct {
 	closed chan struct{}
 }
 
-func newSerialized(inner raftTransport, id raft.ServerID) *serialized {
-	s := &serialized{raftTransport: inner, rpcs: make(chan raft.RPC), id: id, closed: make(chan struct{})}
+func newSerialized(inner raftTransport, id raft.ServerID, screen func(raft.RPC) error) *serialized {
+	s := &serialized{raftTransport: inner, screen: screen, rpcs: make(chan raft.RPC), id: id, closed: make(chan struct{})}
 	go s.forward()
 	return s
 }
@@ -40,6 +42,10 @@ func (s *serialized) forward() {
 	for {
 		select {
 		case rpc := <-s.raftTransport.Consumer():
+			if err := s.screen(rpc); err != nil {
+				refuseRPC(rpc, err)
+				continue
+			}
 			s.pass(rpc, nil)
 		case <-s.closed:
 			return
@@ -68,6 +74,10 @@ func (s *serialized) SetHeartbeatHandler(func(raft.RPC)) {
 }
 
 func (s *serialized) heartbeat(rpc raft.RPC) {
+	if err := s.screen(rpc); err != nil {
+		refuseRPC(rpc, err)
+		return
+	}
 	timer := time.NewTimer(heartbeatPatience)
 	defer timer.Stop()
 	if s.pass(rpc, timer.C) {

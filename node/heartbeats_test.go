@@ -21,6 +21,15 @@ func heartbeatOf(tr raft.Transport, term uint64) *raft.AppendEntriesRequest {
 	}
 }
 
+// joinedBy returns the transport of a server that a cluster has just taken in.
+func joinedBy(t *testing.T, n *Node, id raft.ServerID) raftTransport {
+	t.Helper()
+	other, _ := serveRaft(t, id)
+	require.Eventually(t, func() bool { _, ok := n.Ready(); return ok }, patience, time.Millisecond)
+	require.NoError(t, n.raft.AddNonvoter(id, other.LocalAddr(), 0, patience).Error())
+	return other
+}
+
 // A leader that hears of the next term is deposed before it can write anything: what it
 // wrote under that term could stand at the same place as an entry of the term's own
 // leader, and nobody would ever see the difference.
@@ -28,7 +37,7 @@ func TestADeposedLeaderWritesNothingUnderTheNextTerm(t *testing.T) {
 	t.Parallel()
 	cfg := config(t, t.TempDir())
 	n := start(t, cfg)
-	other, _ := serveRaft(t, "n9/x")
+	other := joinedBy(t, n, "n9/x")
 	foreign := map[uint64]bool{}
 	for i := range 20 {
 		require.Eventually(t, func() bool { _, ok := n.Ready(); return ok }, patience, time.Millisecond)
@@ -76,7 +85,7 @@ func TestHeartbeatsDoNotWaitForTheDisk(t *testing.T) {
 	cfg := config(t, t.TempDir())
 	cfg.Stores = log
 	n := start(t, cfg)
-	other, _ := serveRaft(t, "n9/x")
+	other := joinedBy(t, n, "n9/x")
 	send := func(r *raft.AppendEntriesRequest) (resp raft.AppendEntriesResponse, err error) {
 		err = other.AppendEntries(n.id.raftID(), n.transport.LocalAddr(), r, &resp)
 		return resp, err

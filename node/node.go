@@ -60,6 +60,8 @@ type Node struct {
 	pace       *pace
 	progress   *progress
 	patient    *patient
+	gate       *gate
+	vouchers   *vouchers
 	notify     chan bool
 	addrs      addrBook
 }
@@ -146,13 +148,14 @@ func (n *Node) startRaft() (err error) {
 			}
 		}
 	}()
+	n.vouchers = newVouchers(n.ctx, n.askTrusted, n.wg.Go)
+	n.gate = newGate(n.id.raftID(), func() string { return n.state.Machine().ClusterID() }, n.vouchers, newRefusals(n.cfg.Log))
 	inner := n.cfg.RaftTransport
 	if inner == nil {
-		l := &meantListener{n.cfg.RaftListener, n.id.raftID()}
-		inner = addressed{newTransport(l, n.cfg.PeerAddr, n.cfg.Log, n.pace, n.progress)}
+		inner = addressed{newTransport(n.cfg.RaftListener, n.cfg.PeerAddr, n.gate, n.cfg.Log, n.pace, n.progress)}
 	}
 	n.patient = newPatient(inner, n.replicates, n.pace, n.progress)
-	n.transport = newSerialized(n.patient, n.id.raftID())
+	n.transport = newSerialized(n.patient, n.id.raftID(), n.gate.screen)
 	cache, err := raft.NewLogCache(logCacheEntries, n.log)
 	if err != nil {
 		return err
@@ -166,6 +169,7 @@ func (n *Node) startRaft() (err error) {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	n.transport.raft.Store(n.raft)
+	n.gate.open(raftStanding{n.raft})
 	n.checked.running.Store(true)
 	return nil
 }
@@ -230,6 +234,7 @@ func (n *Node) stop() error {
 	err := n.raft.Shutdown().Error()
 	<-settled
 	n.fleet.End()
+	defer n.gate.refusals.close()
 	return errors.Join(err, n.transport.Close())
 }
 

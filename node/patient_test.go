@@ -45,7 +45,7 @@ func (p *patientPair) come() {
 	if p.addr == "" { // who waits for the server reads it
 		p.addr = raft.ServerAddress(l.Addr().String())
 	}
-	tr := newTransport(l, l.Addr().String(), slog.New(slog.DiscardHandler), newPace(), newProgress())
+	tr := addressed{newTransport(l, l.Addr().String(), openGate(p.t, "b"), slog.New(slog.DiscardHandler), newPace(), newProgress())}
 	stop := make(chan struct{})
 	go func() {
 		for {

@@ -15,14 +15,14 @@ import (
 // openTransports are a leader's and a follower's.
 func openTransports(t *testing.T) (leader, follower raft.Transport) {
 	t.Helper()
-	open := func() raft.Transport {
+	open := func(self raft.ServerID) raft.Transport {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
-		tr := newTransport(l, l.Addr().String(), slog.New(slog.DiscardHandler), newPace(), newProgress())
+		tr := addressed{newTransport(l, l.Addr().String(), openGate(t, self), slog.New(slog.DiscardHandler), newPace(), newProgress())}
 		t.Cleanup(func() { require.NoError(t, tr.Close()) })
 		return tr
 	}
-	return open(), open()
+	return open("leader"), open("follower")
 }
 
 // A sender that goes on while its follower refuses is let go, although nobody reads the
@@ -156,6 +156,6 @@ func TestTheStateIsTakenOverInWhatTimeItTakes(t *testing.T) {
 	}()
 	out := &raft.InstallSnapshotResponse{}
 	r := &raft.InstallSnapshotRequest{Term: 7, Size: size}
-	require.NoError(t, leader.InstallSnapshot("b", follower.LocalAddr(), r, out, bytes.NewReader(make([]byte, size))))
+	require.NoError(t, leader.InstallSnapshot("follower", follower.LocalAddr(), r, out, bytes.NewReader(make([]byte, size))))
 	require.True(t, out.Success)
 }

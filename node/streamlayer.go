@@ -9,10 +9,12 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// streamLayer is raft's TCP. It knows every connection: raft's transport leaves those
-// that others have opened to the others, and would answer on them beyond its own end.
+// streamLayer is raft's TCP, behind the door. It knows every connection: raft's transport
+// leaves those that others have opened to the others, and would answer on them beyond its
+// own end.
 type streamLayer struct {
 	net.Listener
+	gate      *gate
 	advertise string
 
 	mu     sync.Mutex
@@ -20,8 +22,8 @@ type streamLayer struct {
 	conns  map[*streamConn]struct{}
 }
 
-func newStreamLayer(l net.Listener, advertise string) *streamLayer {
-	return &streamLayer{Listener: l, advertise: advertise, conns: map[*streamConn]struct{}{}}
+func newStreamLayer(l net.Listener, advertise string, g *gate) *streamLayer {
+	return &streamLayer{Listener: newDoor(l, g), gate: g, advertise: advertise, conns: map[*streamConn]struct{}{}}
 }
 
 // streamConn is a connection that its layer knows until it is closed.
@@ -57,7 +59,21 @@ func (s *streamLayer) Accept() (net.Conn, error) { return s.keep(s.Listener.Acce
 
 // Dial implements raft.StreamLayer.
 func (s *streamLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	return s.keep(dialServer(addr, timeout))
+	return s.keep(s.dial(addr, timeout))
+}
+
+// dial connects to a server and greets it.
+func (s *streamLayer) dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	target, id := splitAddress(addr)
+	conn, err := net.DialTimeout("tcp", target, timeout)
+	if err != nil {
+		return nil, err
+	}
+	hello := greeting{meant: id, from: s.gate.self, cluster: s.gate.cluster()}
+	if err := hello.write(conn, timeout); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return newAsked(conn, id, s.gate), nil
 }
 
 // Addr implements net.Listener: the address that the other servers know.

@@ -84,10 +84,15 @@ func (p *Peers) Identify(ctx context.Context, addr string) (node.PeerInfo, error
 	if err != nil {
 		return node.PeerInfo{}, wire.FromStatus(err)
 	}
+	var members []raft.ServerID
+	for _, id := range r.Members {
+		members = append(members, raft.ServerID(id))
+	}
 	return node.PeerInfo{
 		NodeID: r.NodeId, ServerID: r.ServerId, ClusterID: r.ClusterId, Addr: r.Addr, PeerAddr: r.PeerAddr, HTTPAddr: r.HttpAddr,
 		Initialized: r.Initialized, BootstrapExpect: int(r.BootstrapExpect), State: stateOf(r.State), Term: r.Term,
 		AppliedIndex: r.AppliedIndex, Version: r.Version, LeaderAddr: r.LeaderAddr, LastContact: time.Duration(r.LastContactNs), Clock: unixNano(r.ClockNs), DiskFull: r.DiskFull,
+		Members: members,
 	}, nil
 }
 
@@ -121,10 +126,15 @@ func stateOf(name string) raft.RaftState {
 // Identify implements the peer service.
 func (s *Server) Identify(context.Context, *peerpb.IdentifyRequest) (*peerpb.IdentifyResponse, error) {
 	p := s.node.Self()
+	var members []string
+	for _, id := range p.Members {
+		members = append(members, string(id))
+	}
 	return &peerpb.IdentifyResponse{
 		NodeId: p.NodeID, ServerId: p.ServerID, ClusterId: p.ClusterID, Addr: p.Addr, PeerAddr: p.PeerAddr, HttpAddr: p.HTTPAddr,
 		Initialized: p.Initialized, BootstrapExpect: uint32(p.BootstrapExpect), State: p.State.String(), Term: p.Term,
 		AppliedIndex: p.AppliedIndex, Version: p.Version, LeaderAddr: p.LeaderAddr, LastContactNs: int64(p.LastContact), ClockNs: p.Clock.UnixNano(), DiskFull: p.DiskFull,
+		Members: members,
 	}, nil
 }
 

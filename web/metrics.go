@@ -26,6 +26,7 @@ const (
 	metricFlushingBytes  = "rota_state_flushing_bytes"
 	metricReportsRefused = "rota_reports_refused_total"
 	metricStateBytes     = "rota_state_db_bytes"
+	metricRaftRefused    = "rota_raft_refused_total"
 )
 
 // collector reads the node when it is scraped.
@@ -38,7 +39,7 @@ type collector struct {
 	buildInfo, ready, leader, raftState, raftTerm, raftContact    *prometheus.Desc
 	appliedIndex, commitIndex, jobs, liveTasks, sessions, classes *prometheus.Desc
 	requestKeys, dirtyBytes, flushingBytes, stateBytes            *prometheus.Desc
-	reportsRefused                                                *prometheus.Desc
+	reportsRefused, raftRefused                                   *prometheus.Desc
 }
 
 func newCollector(n Node, notReady func() string, version string, refused func() int64) *collector {
@@ -68,6 +69,7 @@ func newCollector(n Node, notReady func() string, version string, refused func()
 		stateBytes:    desc(metricStateBytes, "Size of state.db."),
 
 		reportsRefused: desc(metricReportsRefused, "Reported tasks that were not recorded: late, or sent again."),
+		raftRefused:    desc(metricRaftRefused, "Connections and messages that were refused on the Raft port: the log says whose."),
 	}
 }
 
@@ -75,7 +77,7 @@ func newCollector(n Node, notReady func() string, version string, refused func()
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.buildInfo, c.ready, c.leader, c.raftState, c.raftTerm, c.raftContact, c.appliedIndex, c.commitIndex, c.jobs, c.liveTasks,
-		c.sessions, c.classes, c.requestKeys, c.dirtyBytes, c.flushingBytes, c.stateBytes, c.reportsRefused,
+		c.sessions, c.classes, c.requestKeys, c.dirtyBytes, c.flushingBytes, c.stateBytes, c.reportsRefused, c.raftRefused,
 	} {
 		ch <- d
 	}
@@ -114,6 +116,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.flushingBytes, float64(stats.FlushingBytes))
 	gauge(c.stateBytes, float64(state.FileSize()))
 	ch <- prometheus.MustNewConstMetric(c.reportsRefused, prometheus.CounterValue, float64(c.refused()))
+	ch <- prometheus.MustNewConstMetric(c.raftRefused, prometheus.CounterValue, float64(c.node.RaftRefused()))
 }
 
 func truth(v bool) float64 {

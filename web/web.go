@@ -28,6 +28,8 @@ type Node interface {
 	Leader() node.Leader
 	// CaughtUp says whether the server has had all that a leader had, since its start.
 	CaughtUp() bool
+	// RaftRefused counts what was refused on the Raft port.
+	RaftRefused() int64
 	State() *store.State
 }
 

@@ -27,6 +27,7 @@ type fakeNode struct {
 }
 
 func (n *fakeNode) Self() node.PeerInfo { return n.self }
+func (n *fakeNode) RaftRefused() int64  { return 7 }
 func (n *fakeNode) Ready() (uint64, bool) {
 	return n.self.Term, n.ready
 }

@@ -80,7 +80,9 @@ type IdentifyResponse struct {
 	// Its wall clock, Unix ns.
 	ClockNs int64 `protobuf:"varint,15,opt,name=clock_ns,json=clockNs,proto3" json:"clock_ns,omitempty"`
 	// Its disk has no space, or too little.
-	DiskFull      bool `protobuf:"varint,16,opt,name=disk_full,json=diskFull,proto3" json:"disk_full,omitempty"`
+	DiskFull bool `protobuf:"varint,16,opt,name=disk_full,json=diskFull,proto3" json:"disk_full,omitempty"`
+	// Raft ids of the servers that it takes for those of the cluster.
+	Members       []string `protobuf:"bytes,20,rep,name=members,proto3" json:"members,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -225,6 +227,13 @@ func (x *IdentifyResponse) GetDiskFull() bool {
 		return x.DiskFull
 	}
 	return false
+}
+
+func (x *IdentifyResponse) GetMembers() []string {
+	if x != nil {
+		return x.Members
+	}
+	return nil
 }
 
 type ReadIndexRequest struct {
@@ -572,7 +581,7 @@ var File_peerpb_peer_proto protoreflect.FileDescriptor
 const file_peerpb_peer_proto_rawDesc = "" +
 	"\n" +
 	"\x11peerpb/peer.proto\x12\frota.peer.v1\"\x11\n" +
-	"\x0fIdentifyRequest\"\xec\x03\n" +
+	"\x0fIdentifyRequest\"\x86\x04\n" +
 	"\x10IdentifyResponse\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
 	"\tserver_id\x18\x02 \x01(\tR\bserverId\x12\x1d\n" +
@@ -592,7 +601,8 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"leaderAddr\x12&\n" +
 	"\x0flast_contact_ns\x18\x0e \x01(\x03R\rlastContactNs\x12\x19\n" +
 	"\bclock_ns\x18\x0f \x01(\x03R\aclockNs\x12\x1b\n" +
-	"\tdisk_full\x18\x10 \x01(\bR\bdiskFull\"f\n" +
+	"\tdisk_full\x18\x10 \x01(\bR\bdiskFull\x12\x18\n" +
+	"\amembers\x18\x14 \x03(\tR\amembers\"f\n" +
 	"\x10ReadIndexRequest\x12\x1d\n" +
 	"\n" +
 	"running_of\x18\x01 \x01(\x04R\trunningOf\x12#\n" +

@@ -1,0 +1,66 @@
+package cluster
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/stretchr/testify/require"
+)
+
+// While one server is away, all others are replaced by new ones, one after the other. When it is
+// back, the leader is a server that its configuration does not have, and so are all who could
+// tell: it finds them by its join list, and hears them.
+func TestAServerThatWasAwayHearsALeaderThatItDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	dir := memoryDir(t)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		c := New(Config{Servers: 5, Dir: dir, Seed: 1})
+		require.NoError(t, c.StartAll())
+		_, err := c.WaitLeader(ctx)
+		require.NoError(t, err)
+		away := c.Servers[4]
+		require.NoError(t, away.Crash())
+		for _, s := range c.Servers[:4] {
+			require.NoError(t, s.Crash())
+			s.Wipe()
+			require.NoError(t, s.Start())
+			waitVoter(ctx, t, c, s)
+		}
+		require.NoError(t, away.Start())
+		leader, err := c.WaitLeader(ctx)
+		require.NoError(t, err)
+		require.NoError(t, away.Node().WaitApplied(ctx, leader.Node().State().Machine().AppliedIndex()))
+		for _, s := range away.Node().Self().Members {
+			require.Contains(t, leader.Node().Self().Members, s, "it has the configuration")
+		}
+		require.NoError(t, c.Close())
+		require.NoError(t, c.Fatal())
+	})
+}
+
+// waitVoter waits until a server votes, by the configuration of the leader.
+func waitVoter(ctx context.Context, t *testing.T, c *Cluster, s *Server) {
+	t.Helper()
+	votes := func() bool {
+		l := c.Leader()
+		if l == nil || l.Node() == nil {
+			return false
+		}
+		servers, err := l.Node().Servers()
+		require.NoError(t, err)
+		for _, v := range servers {
+			if v.ID == s.Node().Self().RaftID() {
+				return v.Suffrage == raft.Voter
+			}
+		}
+		return false
+	}
+	for !votes() {
+		require.NoError(t, sleep(ctx, 50*time.Millisecond), "%s does not vote", s.Name)
+	}
+}
