@@ -110,7 +110,8 @@ func (s *session) capacity(exclusive bool) uint32 {
 
 // openSession registers a worker: first its reports are applied, then what it still
 // holds is moved to the new session, the rest of the old one goes back in line, and
-// the old session ends.
+// the old session ends. Only who knows the old one's nonce may take its place: ids of
+// sessions count up, and are no secret.
 func (m *Machine) openSession(o *logpb.OpenSession, r *Result) {
 	if r.Err = checkHello(o); r.Err != nil {
 		return
@@ -122,7 +123,7 @@ func (m *Machine) openSession(o *logpb.OpenSession, r *Result) {
 		// The answer to the first hello was lost.
 		r.Session, r.Existed = old.pb.Id, true
 		return
-	case old != nil && old.pb.Id != o.Replaces:
+	case old != nil && (old.pb.Id != o.Replaces || !slices.Equal(old.pb.Nonce, o.ReplacesNonce)):
 		r.Err = task.Errorf(task.KindConflict, "worker %s has an open session (%d) of another process: end that process, or wait for its lease, or use another data folder", pb.Worker, old.pb.Id)
 		return
 	case old == nil && len(m.sessions) >= task.MaxWorkers:

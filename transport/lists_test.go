@@ -231,7 +231,7 @@ func TestAListOfWorkersIsPaged(t *testing.T) {
 		for _, w := range page.GetWorkers() {
 			require.Equal(t, fmt.Sprintf("w%03d", next), w.GetId())
 			again := opened(next)
-			again.BootNonce, again.Replaces = []byte("another"), w.GetSessionId()
+			again.BootNonce, again.Replaces, again.ReplacesNonce = []byte("another"), w.GetSessionId(), []byte(w.GetId())
 			require.NoError(t, hello(ctx, conn, again))
 			next++
 		}

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"io"
 	"slices"
@@ -103,7 +104,7 @@ func (s *Server) openSession(ctx context.Context, h *rotav1.Hello) (id uint64, a
 	if err != nil {
 		return 0, false, err
 	}
-	if open, ok := s.node.State().Machine().SessionOf(h.WorkerId); ok && string(open.Nonce) == string(h.BootNonce) {
+	if open, ok := s.node.State().Machine().SessionOf(h.WorkerId); ok && subtle.ConstantTimeCompare(open.Nonce, h.BootNonce) == 1 {
 		return open.Id, true, nil
 	}
 	res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: op}})
@@ -127,6 +128,8 @@ func sessionOp(h *rotav1.Hello) (*logpb.OpenSession, error) {
 		return nil, task.Errorf(task.KindInvalid, "a worker id has 1 to %d bytes", maxWorkerID)
 	case len(h.BootNonce) == 0 || len(h.BootNonce) > maxNonce:
 		return nil, task.Errorf(task.KindInvalid, "a boot nonce has 1 to %d bytes", maxNonce)
+	case len(h.ReplacesNonce) > maxNonce:
+		return nil, task.Errorf(task.KindInvalid, "the nonce of an earlier process has at most %d bytes", maxNonce)
 	case h.Slots < 1 || h.Slots > task.MaxSlots:
 		return nil, task.Errorf(task.KindInvalid, "%d slots are out of range: use 1 to %d", h.Slots, task.MaxSlots)
 	case len(h.Name) > task.MaxName || len(h.Version) > task.MaxName:
@@ -146,7 +149,7 @@ func sessionOp(h *rotav1.Hello) (*logpb.OpenSession, error) {
 	for _, p := range pairs {
 		session.Labels = append(session.Labels, &logpb.Pair{Key: p.Key, Value: p.Value})
 	}
-	op := &logpb.OpenSession{Session: session, Replaces: h.Replaces}
+	op := &logpb.OpenSession{Session: session, Replaces: h.Replaces, ReplacesNonce: h.ReplacesNonce}
 	for _, held := range h.Held {
 		ranges, err := rangesOf(held.GetRanges())
 		if err != nil {

@@ -145,6 +145,7 @@ func TestIdentityOutlivesTheProcess(t *testing.T) {
 		require.NotEqual(t, one.GetBootNonce(), two.GetBootNonce())
 		require.Zero(t, one.GetReplaces())
 		require.Equal(t, uint64(1), two.GetReplaces())
+		require.Equal(t, one.GetBootNonce(), two.GetReplacesNonce(), "the next process cannot prove that the session was its own")
 		require.Zero(t, two.GetSessionId())
 	})
 }

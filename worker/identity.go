@@ -32,16 +32,22 @@ type identity struct {
 	id    string
 	nonce []byte
 	// session is this process's session; 0: none yet. replaces is that of an earlier
-	// process with this id, which has ended with all its tasks; 0: none known.
+	// process with this id, which has ended with all its tasks; 0: none known. Its nonce
+	// proves that it was this worker's.
 	session, replaces uint64
+	replacesNonce     []byte
 
 	lock, guardLock *os.File
 }
 
-// savedIdentity is the form of the identity file.
+// savedIdentity is the form of the identity file. Nobody else may read it: the nonce gives
+// the session's rights.
 type savedIdentity struct {
 	WorkerID  string `json:"worker_id"`
 	SessionID uint64 `json:"session_id,omitempty"`
+	// Nonce is that of the process whose session it is. Without one, as builds before wrote
+	// it, the next process waits for the session's lease.
+	Nonce []byte `json:"nonce,omitempty"`
 }
 
 // openIdentity makes an identity, or takes up that of the data folder. One process
@@ -128,7 +134,7 @@ func (id *identity) load() error {
 	case err != nil:
 		return fmt.Errorf("read the worker's identity: %w", err)
 	}
-	id.id, id.replaces = saved.WorkerID, saved.SessionID
+	id.id, id.replaces, id.replacesNonce = saved.WorkerID, saved.SessionID, saved.Nonce
 	if !sealed {
 		if err := id.save(saved.SessionID); err != nil {
 			return err
@@ -146,7 +152,7 @@ func (id *identity) scratch() string { return filepath.Join(id.dir, scratchFolde
 
 // opened takes note of the session that the leader has given.
 func (id *identity) opened(session uint64) error {
-	id.session, id.replaces = session, 0
+	id.session, id.replaces, id.replacesNonce = session, 0, nil
 	return id.save(session)
 }
 
@@ -157,6 +163,9 @@ func (id *identity) save(session uint64) error {
 		return nil
 	}
 	saved := savedIdentity{WorkerID: id.id, SessionID: session}
+	if session != 0 {
+		saved.Nonce = id.nonce
+	}
 	if err := sealedfile.Write(filepath.Join(id.dir, identityFile), saved); err != nil {
 		return fmt.Errorf("write the worker's identity: %w", err)
 	}

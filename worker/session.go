@@ -75,11 +75,13 @@ func (w *Worker) greet(stream sessionStream) (*rotav1.Welcome, error) {
 		BootNonce: w.id.nonce,
 		SessionId: w.id.session,
 		Replaces:  w.id.replaces,
-		Slots:     uint32(w.cfg.Slots),
-		Labels:    w.cfg.Labels,
-		Handlers:  slices.Sorted(maps.Keys(w.cfg.Handlers)),
-		Commands:  w.cfg.Commands,
-		Queues:    w.cfg.Queues,
+		// Without it, anybody could say so.
+		ReplacesNonce: w.id.replacesNonce,
+		Slots:         uint32(w.cfg.Slots),
+		Labels:        w.cfg.Labels,
+		Handlers:      slices.Sorted(maps.Keys(w.cfg.Handlers)),
+		Commands:      w.cfg.Commands,
+		Queues:        w.cfg.Queues,
 		// Between streams nothing arrives and nothing is answered, so this stays true
 		// until Welcome, whatever completes meanwhile.
 		Held:    w.board.heldTasks(),

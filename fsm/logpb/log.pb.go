@@ -1262,9 +1262,11 @@ type OpenSession struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Session *Session               `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
 	// Session that this one takes the place of; 0: none.
-	Replaces      uint64         `protobuf:"varint,2,opt,name=replaces,proto3" json:"replaces,omitempty"`
-	Reports       []*ReportGroup `protobuf:"bytes,3,rep,name=reports,proto3" json:"reports,omitempty"`
-	Held          []*Held        `protobuf:"bytes,4,rep,name=held,proto3" json:"held,omitempty"`
+	Replaces uint64         `protobuf:"varint,2,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	Reports  []*ReportGroup `protobuf:"bytes,3,rep,name=reports,proto3" json:"reports,omitempty"`
+	Held     []*Held        `protobuf:"bytes,4,rep,name=held,proto3" json:"held,omitempty"`
+	// The nonce of the session that this one takes the place of.
+	ReplacesNonce []byte `protobuf:"bytes,5,opt,name=replaces_nonce,json=replacesNonce,proto3" json:"replaces_nonce,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1323,6 +1325,13 @@ func (x *OpenSession) GetReports() []*ReportGroup {
 func (x *OpenSession) GetHeld() []*Held {
 	if x != nil {
 		return x.Held
+	}
+	return nil
+}
+
+func (x *OpenSession) GetReplacesNonce() []byte {
+	if x != nil {
+		return x.ReplacesNonce
 	}
 	return nil
 }
@@ -2783,12 +2792,13 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x06queues\x18\t \x03(\tR\x06queues\x12\x18\n" +
 	"\aversion\x18\n" +
 	" \x01(\tR\aversion\x12\x1b\n" +
-	"\topened_ns\x18\v \x01(\x03R\bopenedNs\"\xb4\x01\n" +
+	"\topened_ns\x18\v \x01(\x03R\bopenedNs\"\xdb\x01\n" +
 	"\vOpenSession\x12.\n" +
 	"\asession\x18\x01 \x01(\v2\x14.rota.log.v1.SessionR\asession\x12\x1a\n" +
 	"\breplaces\x18\x02 \x01(\x04R\breplaces\x122\n" +
 	"\areports\x18\x03 \x03(\v2\x18.rota.log.v1.ReportGroupR\areports\x12%\n" +
-	"\x04held\x18\x04 \x03(\v2\x11.rota.log.v1.HeldR\x04held\":\n" +
+	"\x04held\x18\x04 \x03(\v2\x11.rota.log.v1.HeldR\x04held\x12%\n" +
+	"\x0ereplaces_nonce\x18\x05 \x01(\fR\rreplacesNonce\":\n" +
 	"\fCloseSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
 	"\bgraceful\x18\x02 \x01(\bR\bgraceful\"`\n" +

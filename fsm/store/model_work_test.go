@@ -33,7 +33,10 @@ func (w *world) opOpenSession() *logpb.Op {
 	}
 	for _, s := range w.model.Sessions {
 		if s.Worker == pb.Worker && w.chance("replace", 85) {
-			o.Replaces = s.Id
+			o.Replaces, o.ReplacesNonce = s.Id, s.Nonce
+			if w.chance("without its nonce", 10) {
+				o.ReplacesNonce = of(w, "nonce", nil, []byte("x"))
+			}
 			held := w.model.Held(s.Id)
 			n := int(w.between("done", uint64(0), uint64(len(held))))
 			o.Reports = w.reportOn(held[:n])

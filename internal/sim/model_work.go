@@ -86,6 +86,10 @@ func (m *Model) openSession(o *logpb.OpenSession, r *fsm.Result) {
 	case old != nil && bytes.Equal(old.Nonce, pb.Nonce):
 		r.Session, r.Existed = old.Id, true
 		return
+	case old != nil && old.Id == o.Replaces && !bytes.Equal(old.Nonce, o.ReplacesNonce):
+		m.saw("session replaced without its nonce")
+		refuse(r, task.KindConflict)
+		return
 	case old != nil && old.Id != o.Replaces:
 		refuse(r, task.KindConflict)
 		return

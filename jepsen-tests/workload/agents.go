@@ -168,6 +168,7 @@ func (a *agent) run(ctx context.Context) {
 		at-- // who took it is the first to be asked again
 		if died := p.serve(ctx, l); died {
 			next := newProcess(a, p.session)
+			next.proof = p.nonce
 			next.late = p.end()
 			p = next
 		}
@@ -178,8 +179,9 @@ func (a *agent) run(ctx context.Context) {
 type process struct {
 	agent *agent
 	nonce []byte
-	// replaces is the session of the process before.
+	// replaces is the session of the process before, proof its nonce.
 	replaces uint64
+	proof    []byte
 	// greeted is when it said hello first, on the recorder's clock; 0: it has not.
 	greeted int64
 	session uint64

@@ -94,7 +94,7 @@ func (l *line) greet(ctx context.Context) (*rotav1.Welcome, error) {
 	p.greeted = cmp.Or(p.greeted, said.Sent)
 	said.First = p.greeted
 	hello := &rotav1.Hello{
-		WorkerId: p.agent.name, Name: p.agent.name, BootNonce: p.nonce, SessionId: p.session, Replaces: p.replaces, Slots: agentSlots,
+		WorkerId: p.agent.name, Name: p.agent.name, BootNonce: p.nonce, SessionId: p.session, Replaces: p.replaces, ReplacesNonce: p.proof, Slots: agentSlots,
 		Handlers: []string{agentHandler}, Held: p.heldTasks(),
 	}
 	// When Send fails, Recv has the reason.

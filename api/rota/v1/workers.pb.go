@@ -409,12 +409,14 @@ type Hello struct {
 	WorkerId string `protobuf:"bytes,1,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
 	// A label for people.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// Random for each process.
+	// Random for each process, 1 to 64 bytes. Who knows it has the session's rights: servers
+	// compare it, and tell it to nobody.
 	BootNonce []byte `protobuf:"bytes,3,opt,name=boot_nonce,json=bootNonce,proto3" json:"boot_nonce,omitempty"`
 	// The session of this process; 0: none yet.
 	SessionId uint64 `protobuf:"varint,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// The session of an earlier process with this worker_id that has ended, with all
-	// its tasks' processes, for certain; 0: none known.
+	// its tasks' processes, for certain; 0: none known. Ids of sessions count up, and everybody
+	// can see them: replaces_nonce proves that it is this worker's.
 	Replaces uint64 `protobuf:"varint,5,opt,name=replaces,proto3" json:"replaces,omitempty"`
 	// How many tasks it runs at once, 1 to 4096.
 	Slots  uint32            `protobuf:"varint,6,opt,name=slots,proto3" json:"slots,omitempty"`
@@ -428,8 +430,10 @@ type Hello struct {
 	// What it holds and has not reported.
 	Held []*HeldTasks `protobuf:"bytes,11,rep,name=held,proto3" json:"held,omitempty"`
 	// Highest term that it has seen; a server with a lower one must not answer.
-	Term          uint64 `protobuf:"varint,12,opt,name=term,proto3" json:"term,omitempty"`
-	Version       string `protobuf:"bytes,13,opt,name=version,proto3" json:"version,omitempty"`
+	Term    uint64 `protobuf:"varint,12,opt,name=term,proto3" json:"term,omitempty"`
+	Version string `protobuf:"bytes,13,opt,name=version,proto3" json:"version,omitempty"`
+	// The boot_nonce of the process whose session `replaces` is.
+	ReplacesNonce []byte `protobuf:"bytes,14,opt,name=replaces_nonce,json=replacesNonce,proto3" json:"replaces_nonce,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -553,6 +557,13 @@ func (x *Hello) GetVersion() string {
 		return x.Version
 	}
 	return ""
+}
+
+func (x *Hello) GetReplacesNonce() []byte {
+	if x != nil {
+		return x.ReplacesNonce
+	}
+	return nil
 }
 
 // HeldTasks is tasks of one job under tokens of one offset.
@@ -1898,7 +1909,7 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"beatAnswer\x12#\n" +
 	"\x04stop\x18\x05 \x01(\v2\r.rota.v1.StopH\x00R\x04stop\x12?\n" +
 	"\x0egoodbye_answer\x18\x06 \x01(\v2\x16.rota.v1.GoodbyeAnswerH\x00R\rgoodbyeAnswerB\t\n" +
-	"\amessage\"\xbd\x03\n" +
+	"\amessage\"\xe4\x03\n" +
 	"\x05Hello\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
@@ -1915,7 +1926,8 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	" \x03(\tR\x06queues\x12&\n" +
 	"\x04held\x18\v \x03(\v2\x12.rota.v1.HeldTasksR\x04held\x12\x12\n" +
 	"\x04term\x18\f \x01(\x04R\x04term\x12\x18\n" +
-	"\aversion\x18\r \x01(\tR\aversion\x1a9\n" +
+	"\aversion\x18\r \x01(\tR\aversion\x12%\n" +
+	"\x0ereplaces_nonce\x18\x0e \x01(\fR\rreplacesNonce\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"r\n" +

@@ -16,7 +16,9 @@ type hello struct {
 	term     uint64
 	nonce    []byte
 	replaces uint64
-	held     []*logpb.Held
+	// proof is the nonce of the process whose session it replaces.
+	proof []byte
+	held  []*logpb.Held
 }
 
 // welcome is the leader's answer.
@@ -72,7 +74,7 @@ func (r *Run) serveHello(ctx context.Context, s *Server, n *node.Node, p *proces
 	} else {
 		res, err := n.Propose(ctx, &logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: &logpb.OpenSession{
 			Session:  &logpb.Session{Worker: p.w.id, Name: p.w.id, Nonce: h.nonce, Slots: p.w.slots, Handlers: []string{"work"}},
-			Replaces: h.replaces, Held: h.held,
+			Replaces: h.replaces, ReplacesNonce: h.proof, Held: h.held,
 		}}})
 		if err != nil {
 			return nil, err

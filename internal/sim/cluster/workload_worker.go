@@ -24,6 +24,7 @@ type worker struct {
 	mu sync.Mutex
 	// session is the last one that it opened, kept on its disk.
 	session uint64
+	nonce   []byte
 	lives   int
 	proc    *process
 	// gate is open (closed, as a channel) unless the worker is paused.
@@ -118,17 +119,17 @@ func (w *worker) describe() string {
 	return fmt.Sprintf("%s: session %d, term %d, %d running, waiting, running and done %v", w.id, p.session, p.term, p.running, states)
 }
 
-func (w *worker) lastSession() uint64 {
+func (w *worker) lastSession() (session uint64, nonce []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.session
+	return w.session, w.nonce
 }
 
 func (w *worker) opened(p *process, session uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.proc == p {
-		w.session = session
+		w.session, w.nonce = session, p.nonce
 	}
 }
 
@@ -196,7 +197,7 @@ func (p *process) run() {
 // attach says hello to a server and takes over what it answers.
 func (p *process) attach(s *Server) (*stream, error) {
 	p.mu.Lock()
-	h := hello{term: p.term, nonce: p.nonce, replaces: p.session}
+	h := hello{term: p.term, nonce: p.nonce, replaces: p.session, proof: p.nonce}
 	for _, a := range p.order {
 		h.held = append(h.held, &logpb.Held{
 			Job: a.Job, TokenOffset: int64(a.token) - int64(a.Index), Ranges: []*logpb.Range{{First: a.Index, Count: 1}},
@@ -204,7 +205,7 @@ func (p *process) attach(s *Server) (*stream, error) {
 	}
 	p.mu.Unlock()
 	if h.replaces == 0 {
-		h.replaces = p.w.lastSession()
+		h.replaces, h.proof = p.w.lastSession()
 	}
 	sent := time.Now()
 	w, err := Call(p.w.r.c, p.w.id, s, callTimeout, func(ctx context.Context, n *node.Node) (*welcome, error) {

@@ -33,8 +33,9 @@ type worker struct {
 	zone     string
 	lives    int
 	proc     *process
-	// session is the last one that it opened, kept on its disk.
+	// session is the last one that it opened, by the process with nonce, kept on its disk.
 	session uint64
+	nonce   []byte
 	paused  bool
 	// postponed is what has happened to its agent while it was paused.
 	postponed []func()
@@ -78,7 +79,7 @@ func (wk *worker) die(forget bool) {
 	}
 	wk.proc, wk.paused, wk.postponed = nil, false, nil
 	if forget {
-		wk.session = 0
+		wk.session, wk.nonce = 0, nil
 	}
 }
 
@@ -173,7 +174,8 @@ func (p *process) hello() *logpb.OpenSession {
 		Worker: p.wk.id, Name: p.wk.id + "-name", Nonce: p.nonce, Slots: p.wk.slots, Handlers: []string{"work"}, Commands: p.wk.commands,
 		Labels: []*logpb.Pair{{Key: "zone", Value: p.wk.zone}},
 	}
-	op := &logpb.OpenSession{Session: s, Replaces: p.session}
+	// The nonce that the session was opened with: it has another one for what comes next.
+	op := &logpb.OpenSession{Session: s, Replaces: p.session, ReplacesNonce: p.wk.nonce}
 	if op.Replaces == 0 {
 		op.Replaces = p.wk.session
 	}
@@ -198,7 +200,7 @@ func (p *process) welcomed(l *link, h hello, attached bool, held map[attemptKey]
 		return
 	}
 	p.link, p.term, p.session = l, l.t.term, l.session
-	p.wk.session = l.session
+	p.wk.session, p.wk.nonce = l.session, p.nonce
 	p.beats, p.answered, p.reporting = 0, 0, false
 	p.w.tracef("%s is welcomed in session %d by %s, attached %v", p.wk.id, l.session, l.t.r.name, attached)
 	if !attached {
