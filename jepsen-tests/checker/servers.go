@@ -72,7 +72,7 @@ func checkMembers(v *view, r *Result) {
 }
 
 // refusals is what a server says that does not go on with what it cannot trust.
-var refusals = regexp.MustCompile(`corrupt|checksum|not whole|not belong together|was lost or is older|older than it may be|cut short|malformed|invalid database|is empty`)
+var refusals = regexp.MustCompile(`corrupt|checksum|not whole|not belong together|was lost or is older|older than it may be|cut short|malformed|invalid database|is empty|belongs to node`)
 
 // checkDamage is S18. What tasks return is what they were given, on every server and
 // whatever disks and transfers did to it; and a server whose files were damaged either goes

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rota-scheduler/rota/jepsen-tests/clock"
@@ -65,7 +66,7 @@ type Server struct {
 	// seen is the folder that the server keeps its data folders in as it sees it, below as
 	// the harness does; replaced counts the data folders before this one.
 	seen, below string
-	replaced    int
+	replaced    atomic.Int64
 	// identities is those that it had before it was replaced.
 	identities map[string]bool
 }
@@ -80,16 +81,17 @@ const dataFlag = "--data-dir"
 func (s *Server) Data() string { return filepath.Join(s.below, s.dataName()) }
 
 func (s *Server) dataName() string {
-	if s.replaced == 0 {
+	n := s.replaced.Load()
+	if n == 0 {
 		return "data"
 	}
-	return "data-" + strconv.Itoa(s.replaced+1)
+	return "data-" + strconv.FormatInt(n+1, 10)
 }
 
 // loseData takes the server's data away: it will start with an empty folder. The old one
 // stays, for people to look at. It must not run.
 func (s *Server) loseData() {
-	s.replaced++
+	s.replaced.Add(1)
 	s.Process.set(dataFlag, filepath.Join(s.seen, s.dataName()))
 }
 

@@ -14,29 +14,38 @@ const (
 	maxFlips = 8
 	// block is what files are looked through in, bytes.
 	block = 4096
+	// Small is below which size a file is taken for a text, bytes.
+	Small = 4096
 )
+
+// File is a file that may be damaged.
+type File struct {
+	Path string
+	Size int64
+}
 
 // Files returns the files of a folder with at least so many bytes, by their names. Nobody
 // may have them open.
-func Files(folder string, least int64) (paths []string, err error) {
+func Files(folder string, least int64) (files []File, err error) {
 	err = filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
 			return err
 		}
 		info, err := e.Info()
 		if err == nil && info.Size() >= least {
-			paths = append(paths, path)
+			files = append(files, File{path, info.Size()})
 		}
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look for files to damage: %w", err)
 	}
-	return paths, nil
+	return files, nil
 }
 
 // Flip flips some bits of a file, where something is written, and returns how many: files
-// have room in advance, and nobody misses a bit of that.
+// have room in advance, and nobody misses a bit of that. Of a small file it is one bit, and
+// the worst: one that leaves a digit a digit, or a letter a letter.
 func Flip(path string, random *rand.Rand) (flipped int64, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -45,6 +54,9 @@ func Flip(path string, random *rand.Rand) (flipped int64, err error) {
 	blocks := written(data)
 	if len(blocks) == 0 {
 		return 0, nil
+	}
+	if len(data) < Small {
+		return flipUnseen(path, data, random)
 	}
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -66,6 +78,39 @@ func Flip(path string, random *rand.Rand) (flipped int64, err error) {
 		flipped++
 	}
 	return flipped, nil
+}
+
+// flipUnseen flips a bit that leaves a character one of its kind, if there is one.
+func flipUnseen(path string, data []byte, random *rand.Rand) (flipped int64, err error) {
+	type place struct{ at, bit int }
+	var unseen []place
+	for at, c := range data {
+		for bit := range 8 {
+			if kind := kindOf(c); kind != 0 && kind == kindOf(c^1<<bit) {
+				unseen = append(unseen, place{at, bit})
+			}
+		}
+	}
+	if len(unseen) == 0 {
+		unseen = []place{{random.IntN(len(data)), random.IntN(8)}}
+	}
+	p := unseen[random.IntN(len(unseen))]
+	data[p.at] ^= 1 << p.bit
+	if err := os.WriteFile(path, data, 0); err != nil {
+		return 0, fmt.Errorf("flip a bit: %w", err)
+	}
+	return 1, nil
+}
+
+// kindOf is what a character looks like; 0: nothing that is often met.
+func kindOf(c byte) byte {
+	switch {
+	case c >= '0' && c <= '9':
+		return '0'
+	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
+		return 'a'
+	}
+	return 0
 }
 
 // written is where the blocks begin that are not all zero.

@@ -188,12 +188,12 @@ func TestDamageIsDoneWhereSomethingIsWritten(t *testing.T) {
 	dir := t.TempDir()
 	small, large := filepath.Join(dir, "small"), filepath.Join(dir, "sub", "large")
 	require.NoError(t, os.Mkdir(filepath.Dir(large), 0o700))
-	before := append(bytes.Repeat([]byte{0xaa}, 1000), make([]byte, 1000)...)
+	before := append(bytes.Repeat([]byte{0xaa}, 1000), make([]byte, Small)...)
 	require.NoError(t, os.WriteFile(small, []byte("x"), 0o600))
 	require.NoError(t, os.WriteFile(large, before, 0o600))
 	files, err := Files(dir, 100)
 	require.NoError(t, err)
-	require.Equal(t, []string{large}, files)
+	require.Equal(t, []File{{large, int64(len(before))}}, files)
 
 	random := rand.New(rand.NewPCG(1, 1))
 	flipped, err := Flip(large, random)
@@ -217,6 +217,33 @@ func TestDamageIsDoneWhereSomethingIsWritten(t *testing.T) {
 		done, err := how(empty, random)
 		require.NoError(t, err)
 		require.Zero(t, done)
+	}
+}
+
+func TestAFlipInASmallFileIsHardToSee(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 1))
+	path := filepath.Join(t.TempDir(), "record.json")
+	const text = `{"Index":455}`
+	seen := map[string]bool{}
+	for range 300 {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		flipped, err := Flip(path, random)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, flipped)
+		after, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Regexp(t, `^{"[A-Za-z]{5}":[0-9]{3}}$`, string(after))
+		require.NotEqual(t, text, string(after))
+		seen[string(after)] = true
+	}
+	require.Contains(t, seen, `{"Index":555}`)
+	require.Contains(t, seen, `{"index":455}`)
+	for _, other := range []string{"--", "\xff"} {
+		require.NoError(t, os.WriteFile(path, []byte(other), 0o600))
+		flipped, err := Flip(path, random)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, flipped)
 	}
 }
 

@@ -144,6 +144,20 @@ func All() []Mutant {
 			},
 		},
 		{
+			Name: "snapshot-meta-unchecked", About: "a server believes whatever its small files say, and applies entries behind a gap",
+			Check: "S18", Workload: "snapshot", Nemesis: "disk:bitflip", TimeLimit: 60 * time.Second, Interval: time.Second,
+			edits: []edit{
+				{"", "internal/sealedfile/sealedfile.go", "if e.Checksum != checksum(e.Content) {", "if e.Checksum == \"\" {"},
+				{"", "internal/sealedfile/sealedfile.go", "if !bytes.Equal(written, content) || sealed && !bytes.Equal(whole, data) {", "if len(written) == 0 || len(whole) == 0 {"},
+				{"", "internal/sealedfile/sealedfile.go", "\td.DisallowUnknownFields()\n", ""},
+				{"", "fsm/store/snapshotrecord.go", "\tif wrong == \"\" {\n", "\tif wrong = checkConfiguration(r.Configuration); wrong == \"\" {\n"},
+				{"", "node/identity.go", "err == nil && !id.plausible():", "err == nil && !id.plausible() && id.NodeID == \"\":"},
+				{"", "node/checks.go", "if err := n.checkSnapshot(snapshot); err != nil {", "if err := error(nil); err != nil {"},
+				{"", "node/chainedlog.go", "err == nil && named && applied < prev.Index {", "err == nil && named && applied < prev.Index && false {"},
+				{"", "fsm/machine.go", "index > last.Index && prev != last {", "index > last.Index && prev != last && index == 0 {"},
+			},
+		},
+		{
 			Name: "wake-up-dropped", About: "nobody looks again when a backoff is over",
 			Check: "L2", Workload: "retry-lease", Nemesis: "none", TimeLimit: 5 * time.Second,
 			edits: []edit{{"", "fsm/ready.go", "\t\t\tj.returned.add(t.index)\n\t\t}\n", "\t\t\tj.returned.add(t.index)\n\t\t\tcontinue\n\t\t}\n"}},

@@ -85,7 +85,7 @@ var catalogue = []Fault{
 	{"disk:slow", "every fsync takes long", NeedsDisk, false, diskSlow},
 	{"disk:eio", "writes and fsyncs fail: the server must end, and start when the disk is whole", NeedsDisk, false, diskFailing},
 	{"disk:hang", "no fsync returns: a leader must lose its place", NeedsDisk, false, diskHang},
-	{"disk:bitflip", "bits of a server's log or state flip while it is down: it refuses to start, or repairs; then it is replaced", NeedsNothing, false, diskBitflip},
+	{"disk:bitflip", "bits of a file of a server, of any kind, flip while it is down: it refuses to start, or repairs; then it is replaced", NeedsNothing, false, diskBitflip},
 	{"disk:truncate", "the same with the end of a file gone", NeedsNothing, false, diskTruncate},
 	{"clock:bump", "wall clocks jump by milliseconds to a year, ahead or back, and return", NeedsClock, false, clockBump},
 	{"clock:strobe", "wall clocks jump to and fro, many times a second", NeedsClock, false, clockStrobe},

@@ -3,7 +3,11 @@ package nemesis
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
@@ -22,9 +26,9 @@ const (
 	replaceTimeout = 45 * time.Second
 	// startTimeout is how long a server with damaged data may take to serve or to refuse.
 	startTimeout = 20 * time.Second
-	// leastFile is the size of the smallest file that is damaged, bytes. Smaller ones are
-	// locks and names.
-	leastFile = 4096
+	// smallTries is how often small files are damaged, one after the other: they are whole
+	// or refused, and a refusal takes a moment.
+	smallTries = 16
 )
 
 // whole waits until every server is ready, and says whether that is so: nothing is taken
@@ -71,9 +75,13 @@ func diskBitflip(ctx context.Context, h *harm) error { return h.damage(ctx, disk
 
 func diskTruncate(ctx context.Context, h *harm) error { return h.damage(ctx, disk.CutShort) }
 
+// damager harms a file, and says how much.
+type damager func(path string, random *rand.Rand) (int64, error)
+
 // damage harms a file of a server that is down, and starts it: it must refuse, or serve
-// what the others do. Then it is replaced.
-func (h *harm) damage(ctx context.Context, how func(path string, random *rand.Rand) (int64, error)) error {
+// what the others do. Then it is replaced. Every kind of file has its turn; of those that
+// are small, many are harmed, as long as there is time.
+func (h *harm) damage(ctx context.Context, how damager) error {
 	if !h.whole(ctx) {
 		return nil
 	}
@@ -84,31 +92,89 @@ func (h *harm) damage(ctx context.Context, how func(path string, random *rand.Ra
 		h.replace(ctx, s)
 		return nil
 	})
-	files, err := disk.Files(s.Data(), leastFile)
+	files, err := disk.Files(s.Data(), 1) // locks are empty
 	if err != nil {
 		return err
 	}
-	if len(files) == 0 {
-		return fmt.Errorf("%s has no file of %d bytes in %s", s.Name, leastFile, s.Data())
+	small, large := bySize(files)
+	if len(small) == 0 || len(large) == 0 {
+		return fmt.Errorf("%s has %d small and %d large files in %s", s.Name, len(small), len(large), s.Data())
 	}
-	path := files[h.random.IntN(len(files))]
+	if h.random.IntN(2) == 0 {
+		_, err := h.harmFile(ctx, s, h.oneOf(large), how)
+		return err
+	}
+	for range smallTries {
+		if ctx.Err() != nil {
+			break
+		}
+		path := small[h.random.IntN(len(small))]
+		before, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("keep what is harmed: %w", err)
+		}
+		serves, err := h.harmFile(ctx, s, path, how)
+		if err != nil {
+			return err
+		}
+		s.Kill()
+		if serves {
+			continue // it has written it anew, perhaps
+		}
+		if err := os.WriteFile(path, before, 0); err != nil {
+			return fmt.Errorf("mend what was harmed: %w", err)
+		}
+	}
+	return nil
+}
+
+// bySize divides files into those that are small, and the others by their kind.
+func bySize(files []disk.File) (small []string, large map[string][]string) {
+	large = map[string][]string{}
+	for _, f := range files {
+		kind := filepath.Base(f.Path)
+		if ending := filepath.Ext(kind); ending == ".wal" {
+			kind = ending
+		}
+		if f.Size < disk.Small {
+			small = append(small, f.Path)
+		} else {
+			large[kind] = append(large[kind], f.Path)
+		}
+	}
+	return small, large
+}
+
+// oneOf chooses a kind of files, and then one of them.
+func (h *harm) oneOf(kinds map[string][]string) string {
+	names := slices.Sorted(maps.Keys(kinds))
+	files := kinds[names[h.random.IntN(len(names))]]
+	return files[h.random.IntN(len(files))]
+}
+
+// harmFile harms a file of a server that is down, starts the server, and says whether it
+// serves.
+func (h *harm) harmFile(ctx context.Context, s *cluster.Server, path string, how damager) (serves bool, err error) {
 	done, err := how(path, h.random)
 	if err != nil {
-		return err
+		return false, err
 	}
 	h.effect += done
-	h.targets = append(h.targets, path[len(s.Data())+1:])
+	if name := path[len(s.Data())+1:]; !slices.Contains(h.targets, name) {
+		h.targets = append(h.targets, name)
+	}
 	if err := s.Start(); err != nil {
-		return err
+		return false, err
 	}
 	one, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
 	defer cancel()
 	if err := s.WaitReady(one); err == nil {
 		h.compare(one)
+		return true, nil
 	} else if s.Running() {
 		h.late(s.Name, fmt.Errorf("with a damaged file it neither serves nor ends: %w", err))
 	}
-	return nil
+	return false, nil
 }
 
 // compare records the digests of all servers, now: one that serves from damaged data must

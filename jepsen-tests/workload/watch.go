@@ -156,14 +156,9 @@ func number(text string) uint64 {
 
 // logSize is what a server's log takes, as far as it can be seen.
 func logSize(s *cluster.Server) int64 {
-	folder := filepath.Join(filepath.Dir(s.LogFile), s.Name)
-	if s.Disk != nil {
-		// Below its disk: nothing else may touch that.
-		folder = s.Disk.Folder
-	}
 	size := int64(0)
 	// Files come and go meanwhile.
-	_ = filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(s.Data(), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.Contains(path, "raft") {
 			return nil
 		}
