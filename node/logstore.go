@@ -29,7 +29,7 @@ type watchedLog struct {
 	chunk uint64
 	// write is the one under way.
 	write stopwatch
-	// full says that the last write found no space.
+	// full says that the last write found no space, or no descriptor.
 	full atomic.Bool
 	// cut says that the end of the log was deleted, and nothing was appended since.
 	cut atomic.Bool
@@ -41,17 +41,17 @@ type watchedLog struct {
 func (w *watchedLog) StoreLog(l *raft.Log) error { return w.StoreLogs([]*raft.Log{l}) }
 
 // StoreLogs implements raft.LogStore. After a failed fsync nobody knows what the disk
-// holds, and trying again would make it look well: the process ends. For want of space
-// nothing was written; raft steps back, and goes on when there is space again.
+// holds, and trying again would make it look well: the process ends. For want of space,
+// or of a descriptor for the log's next file, nothing was written; raft steps back, and goes on when there is space again.
 func (w *watchedLog) StoreLogs(logs []*raft.Log) error {
 	w.write.start()
 	err := w.LogStore.StoreLogs(logs)
 	w.write.stop()
-	w.full.Store(store.IsDiskFull(err))
+	w.full.Store(store.IsScarce(err))
 	switch {
 	case err == nil:
 		w.cut.Store(false)
-	case !store.IsDiskFull(err):
+	case !store.IsScarce(err):
 		w.fatal(fmt.Errorf("write the log: %w", err))
 	case w.cut.Load():
 		// Raft takes what it has deleted for still being there, until it starts anew.

@@ -113,7 +113,7 @@ func TestAFailedWriteOfTheLogIsFatal(t *testing.T) {
 func TestAFullDiskIsNotFatal(t *testing.T) {
 	t.Parallel()
 	w, f, fatal := watched(t, 3)
-	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE} {
 		f.store = full
 		require.ErrorIs(t, w.StoreLogs(logs(4, 4)), full)
 		require.NoError(t, *fatal)

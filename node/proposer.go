@@ -361,7 +361,7 @@ func (n *Node) SubmitAsync(op *logpb.Submit, spec *task.Spec, done func(fsm.Resu
 func (n *Node) pushBack() error {
 	switch {
 	case n.diskFull():
-		return &task.Error{Kind: task.KindExhausted, Msg: "the server's disk is full: free some space", RetryAfter: time.Second}
+		return &task.Error{Kind: task.KindExhausted, Msg: "the server's disk is full, or it has no file descriptor left: free some space, or raise its ulimit -n", RetryAfter: time.Second}
 	case n.majorityFull.Load():
 		return errMajorityFull()
 	case n.flusher.Overloaded():

@@ -33,7 +33,7 @@ func (w *watchedStable) SetUint64(key []byte, value uint64) error {
 		if err == nil || string(key) != currentTerm {
 			return err // without its vote on disk a server does not vote
 		}
-		if !store.IsDiskFull(err) {
+		if !store.IsScarce(err) {
 			w.fatal(fmt.Errorf("write raft's term: %w", err))
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
@@ -38,7 +39,19 @@ func (s *Server) Submit(ctx context.Context, r *rotav1.SubmitRequest) (*rotav1.S
 		})
 }
 
+// checkSize refuses what is larger than a request may be: gRPC's limit leaves room for what wraps
+// it, and a message of a stream may hold several.
+func checkSize(r proto.Message) error {
+	if n := proto.Size(r); n > task.MaxRequest {
+		return task.Errorf(task.KindTooLarge, "a request of %d bytes is too large, the limit is %d: submit the job open, and append its tasks in parts", n, task.MaxRequest)
+	}
+	return nil
+}
+
 func submitOp(r *rotav1.SubmitRequest) (*logpb.Submit, *task.Spec, error) {
+	if err := checkSize(r); err != nil {
+		return nil, nil, err
+	}
 	spec, err := wire.SpecFromProto(r.GetSpec())
 	if err != nil {
 		return nil, nil, err
@@ -131,6 +144,9 @@ func (s *Server) AppendTasks(ctx context.Context, r *rotav1.AppendTasksRequest) 
 }
 
 func appendOp(r *rotav1.AppendTasksRequest) (*logpb.Op, error) {
+	if err := checkSize(r); err != nil {
+		return nil, err
+	}
 	tasks, err := tasksOf(r.GetTasks(), false)
 	if err != nil {
 		return nil, err

@@ -261,3 +261,24 @@ func TestAHelloThatOffersTooMuchIsRefused(t *testing.T) {
 		require.ErrorIs(t, wire.FromStatus(hello(ctx, conn, h)), task.ErrTooLarge, name)
 	}
 }
+
+func TestARequestThatIsTooLargeIsRefused(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 1, nil)
+	jobs := rotav1.NewJobServiceClient(dialFirst(t, c))
+	submit := func(bytes int) error {
+		r := &rotav1.SubmitRequest{Spec: handlerSpec(), Tasks: &rotav1.TaskSet{}}
+		for bytes > 0 {
+			n := min(bytes, task.MaxPayload)
+			r.Tasks.PackedPayloads = task.PackAppend(r.Tasks.PackedPayloads, make([]byte, n))
+			r.Tasks.Count++
+			bytes -= n
+		}
+		_, err := jobs.Submit(t.Context(), r)
+		return wire.FromStatus(err)
+	}
+	require.NoError(t, submit(task.MaxRequest-1<<10))
+	for _, size := range []int{task.MaxRequest, task.MaxRequest + 32<<10, 8_250_000} {
+		require.ErrorIs(t, submit(size), task.ErrTooLarge, "%d bytes", size)
+	}
+}

@@ -32,10 +32,17 @@ const (
 	// largest request, which leaves room for what wraps it and for larger answers.
 	MaxMessage = 2 * task.MaxRequest
 
-	// window is how much a sender may have under way, for a stream and for a
+	// maxRequestMessage is the largest message that a server accepts, bytes: the largest request
+	// and what wraps it.
+	maxRequestMessage = task.MaxRequest + 64<<10
+
+	// window is how much a server may have under way to a client, for a stream and for a
 	// connection, bytes. A result stream fills it while its reader is busy, so it is
 	// also what a slow reader costs in memory.
 	window = 1 << 20
+	// serverWindow is how much may come to a server of a stream that nobody reads yet, bytes. A
+	// message that is read may be larger.
+	serverWindow = 64 << 10
 
 	// A client pings when it heard nothing for keepaliveTime and gives the
 	// connection up keepaliveTimeout later. 10 s is the least that gRPC allows.
@@ -55,6 +62,8 @@ const (
 	reconnectMax  = time.Second
 	// connectTimeout is how long one attempt to connect may take.
 	connectTimeout = time.Second
+	// handshakeTimeout is how long a connection may take to say what it is for.
+	handshakeTimeout = 10 * time.Second
 )
 
 // Dial returns a connection to one server at host:port. It does not wait: the
@@ -101,10 +110,15 @@ func ServerOptions(opts ...grpc.ServerOption) []grpc.ServerOption {
 		grpc.Creds(serverCredentials()),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: serverKeepaliveTime, Timeout: serverKeepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime, PermitWithoutStream: true}),
-		grpc.MaxRecvMsgSize(MaxMessage),
+		grpc.MaxRecvMsgSize(maxRequestMessage),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ForceServerCodecV2(newBoundedCodec()),
-		grpc.StaticStreamWindowSize(window),
+		grpc.StaticStreamWindowSize(serverWindow),
 		grpc.StaticConnWindowSize(window),
+		// An idle connection keeps no buffers.
+		grpc.SharedWriteBuffer(true),
+		grpc.ConnectionTimeout(handshakeTimeout),
 	}, opts...)
 }
 
@@ -112,7 +126,9 @@ func ServerOptions(opts ...grpc.ServerOption) []grpc.ServerOption {
 // connections are secured. Both ends speak plain text.
 func clientCredentials() credentials.TransportCredentials { return insecure.NewCredentials() }
 
-func serverCredentials() credentials.TransportCredentials { return insecure.NewCredentials() }
+func serverCredentials() credentials.TransportCredentials {
+	return guarded{insecure.NewCredentials(), newArrivals()}
+}
 
 // markUnsent adds the detail of a definite failure to a call that got no stream on
 // any connection: a server that is down is known not to have done anything. gRPC

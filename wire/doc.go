@@ -17,7 +17,12 @@
 // the kinds, and code that is not ours, such as a proxy, may set one; the detail
 // is proof that a server of Rota answered.
 //
-// Windows of flow control are fixed at 1 MiB instead of estimated: the estimator
-// sends extra pings while data flows, and on a LAN one fixed window is enough to
-// keep a link full.
+// Windows of flow control are fixed, 1 MiB towards a client and 64 KiB towards a server,
+// instead of estimated: the estimator sends extra pings while data flows, and on a LAN one
+// fixed window is enough to keep a link full. A message that a server reads may be larger
+// than its window.
+//
+// A server keeps account of the requests that are on their way to it by looking at the frames
+// of HTTP/2 that pass (arrivals.go, framing.go). That repeats what gRPC does inside and does
+// not show: it cannot say how much of a message has come, nor give one up that does not.
 package wire

@@ -25,8 +25,13 @@ const (
 	drainTimeout = 2 * time.Second
 	// shutdownTimeout bounds the handing over of leadership.
 	shutdownTimeout = 10 * time.Second
-	// httpTimeout bounds a request and its answer.
-	httpTimeout = 30 * time.Second
+	// httpTimeout bounds a request and its answer, httpHeaderTimeout the coming of its headers,
+	// and httpIdleTimeout how long a connection may wait for the next one.
+	httpTimeout       = 30 * time.Second
+	httpHeaderTimeout = 5 * time.Second
+	httpIdleTimeout   = 60 * time.Second
+	// httpHeaderBytes bounds the headers of a request.
+	httpHeaderBytes = 16 << 10
 )
 
 // ports are the three open ports of a server.
@@ -40,17 +45,32 @@ func openPorts(s *serverFlags) (p ports, err error) {
 			p.close()
 		}
 	}()
-	if p.grpc, err = listen("--addr", s.addr); err != nil {
+	room, err := connectionRoom()
+	if err != nil {
 		return p, err
 	}
-	if p.peer, err = listen("--peer-addr", s.peerAddr); err != nil {
+	if p.grpc, err = listen("--addr", s.addr, room.GRPC); err != nil {
 		return p, err
 	}
-	p.http, err = listen("--http-addr", s.httpAddr)
+	if p.peer, err = listen("--peer-addr", s.peerAddr, room.Peer); err != nil {
+		return p, err
+	}
+	p.http, err = listen("--http-addr", s.httpAddr, room.HTTP)
 	return p, err
 }
 
-func listen(flag, addr string) (net.Listener, error) {
+// connectionRoom is how many connections each port may have, by the descriptors that this process
+// may have. Go has raised the limit as far as it goes.
+func connectionRoom() (wire.Room, error) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return wire.Room{}, fmt.Errorf("ask for the limit of file descriptors: %w", err)
+	}
+	return wire.RoomFor(limit.Cur)
+}
+
+// listen opens a port for at most so many connections.
+func listen(flag, addr string, most int) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("port %s of %s is taken: another server may be running; stop it, or choose another %s", portOf(addr), flag, flag)
@@ -58,7 +78,7 @@ func listen(flag, addr string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", flag, err)
 	}
-	return l, nil
+	return wire.NewDoor(l, most), nil
 }
 
 func portOf(addr string) string {
@@ -142,7 +162,8 @@ func startServer(s *serverFlags, open ports, log *slog.Logger) (*server, error) 
 	srv.web = web.New(web.Config{Node: n, Log: log, Version: version, Refused: srv.transport.Refused, Profiles: s.pprof})
 	srv.transport.Register(srv.grpc)
 	srv.http = &http.Server{
-		Handler: srv.web, ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout,
+		Handler: srv.web, ReadHeaderTimeout: httpHeaderTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout,
+		IdleTimeout: httpIdleTimeout, MaxHeaderBytes: httpHeaderBytes,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	go func() {

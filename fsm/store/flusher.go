@@ -45,8 +45,8 @@ func (f *Flusher) Run(ctx context.Context) error {
 		case <-f.kick:
 		}
 		err := f.state.Flush()
-		f.full.Store(IsDiskFull(err))
-		if err != nil && !IsDiskFull(err) {
+		f.full.Store(IsScarce(err))
+		if err != nil && !IsScarce(err) {
 			return err
 		}
 		select {
@@ -84,5 +84,5 @@ func (f *Flusher) Overloaded() bool {
 	return dirty+flushing > PushBackBytes
 }
 
-// Full says that the last flush found no space on the disk.
+// Full says that the last flush found no space on the disk, or no descriptor.
 func (f *Flusher) Full() bool { return f.full.Load() }

@@ -116,6 +116,12 @@ func IsDiskFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
+// IsScarce says that err is for want of space, or of file descriptors: nothing was written, and
+// the same can be tried again once there is some.
+func IsScarce(err error) bool {
+	return IsDiskFull(err) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
 // Close flushes and closes the file.
 func (s *State) Close() error {
 	err := s.Flush()

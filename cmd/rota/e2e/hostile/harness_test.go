@@ -48,13 +48,19 @@ type harness struct {
 // when the test has ended.
 func start(t *testing.T) *harness {
 	t.Helper()
+	return startAs(t, binary)
+}
+
+// startAs is start with another program than the one under test, or one that starts it.
+func startAs(t *testing.T, path string) *harness {
+	t.Helper()
 	program.DependOnSources(t)
 	dir, err := os.MkdirTemp("", "rota-hostile-"+strings.ReplaceAll(t.Name(), "/", "-")+"-")
 	require.NoError(t, err)
 	h := &harness{t: t, dir: dir}
 	t.Cleanup(h.removeDir)
 	h.cluster, err = localcluster.New(localcluster.Config{
-		Binary: binary, Dir: dir, Servers: servers, Workers: 1, Slots: slots,
+		Binary: path, Dir: dir, Servers: servers, Workers: 1, Slots: slots,
 	})
 	require.NoError(t, err)
 	t.Cleanup(h.cluster.Kill)

@@ -1,0 +1,166 @@
+package wire
+
+import (
+	"container/list"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+)
+
+const (
+	// maxStreams bounds the calls that one connection may have under way: a program with a
+	// connection of its own and a thousand goroutines that wait for jobs.
+	maxStreams = 1024
+	// maxAllStreams bounds those of all connections: a session and a watch for each worker that
+	// a cluster may have, and some. Each has a goroutine or three, about 20 KiB.
+	maxAllStreams = 32 << 10
+	// maxHeaders bounds the metadata of a call, bytes.
+	maxHeaders = 16 << 10
+	// maxArriving is how much of messages that have begun, and not come to their end, a server
+	// holds for all its connections together, bytes. The SDK's have 256 KiB at most.
+	maxArriving = 192 << 20
+	// arrivalTimeout is how long a message may take: 4 MiB over a line of 1.1 Mbit/s.
+	arrivalTimeout = 30 * time.Second
+	// streamCost and frameCost are about what a call costs that waits for its request, and a part
+	// of a message, beyond the bytes that have come, bytes.
+	streamCost, frameCost = 16 << 10, 64
+)
+
+// arrivals keeps account of the messages that are on their way to a server. gRPC gives every
+// stream whatever room its message needs, as large as a message may be, for as long as it takes:
+// 600 calls that lacked their last byte held 5 GB, for ever. How much has come it tells
+// nobody, so each connection looks at the frames that pass (framing.go).
+//
+// When all that has begun to come is too much, or something takes too long, the connection ends
+// that has waited longest: requests that come at all come within milliseconds. Its client takes
+// it for broken, and goes elsewhere with what is safe to send again.
+type arrivals struct {
+	timeout           time.Duration
+	most, mostStreams int64
+	// streams is how many are open, ended how many connections had to end.
+	streams, ended atomic.Int64
+
+	mu sync.Mutex
+	// waiting is the streams whose message has begun, or that have had none yet, oldest first.
+	waiting list.List
+	bytes   int64
+	timer   *time.Timer
+	conns   map[*arrivingConn]struct{}
+}
+
+func newArrivals() *arrivals {
+	return &arrivals{timeout: arrivalTimeout, most: maxArriving, mostStreams: maxAllStreams, conns: map[*arrivingConn]struct{}{}}
+}
+
+// note brings the account up to date with what has come on a stream, and returns the
+// connection that has to end for it, or nil. The mu of the stream's connection is held.
+func (a *arrivals) note(s *arriving) (over *arrivingConn) {
+	cost := s.cost()
+	if cost == 0 && s.at == nil {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.bytes += cost - s.counted
+	s.counted = cost
+	switch {
+	case cost == 0:
+		a.waiting.Remove(s.at)
+		s.at = nil
+	case s.at == nil:
+		s.since = time.Now()
+		s.at = a.waiting.PushBack(s)
+		if a.timer == nil {
+			a.timer = time.AfterFunc(a.timeout, a.expire)
+		}
+	}
+	if a.bytes > a.most {
+		return a.waiting.Front().Value.(*arriving).conn
+	}
+	return nil
+}
+
+// expire ends connections with a message that takes too long.
+func (a *arrivals) expire() {
+	for {
+		a.mu.Lock()
+		front := a.waiting.Front()
+		if front == nil {
+			a.timer = nil
+			a.mu.Unlock()
+			return
+		}
+		s := front.Value.(*arriving)
+		if left := a.timeout - time.Since(s.since); left > 0 {
+			a.timer.Reset(left)
+			a.mu.Unlock()
+			return
+		}
+		a.mu.Unlock()
+		a.end(s.conn)
+	}
+}
+
+// end ends a connection, and takes what it held off the account. No mu is held.
+func (a *arrivals) end(c *arrivingConn) {
+	a.ended.Add(1)
+	_ = c.Close() // its reader hears of it
+}
+
+// opened and closed keep account of streams. opened returns the connection that has to end
+// because there are too many, which is the one with most of them, or nil.
+func (a *arrivals) opened(c *arrivingConn) (over *arrivingConn) {
+	c.open.Add(1)
+	if a.streams.Add(1) <= a.mostStreams {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for c := range a.conns {
+		if over == nil || c.open.Load() > over.open.Load() {
+			over = c
+		}
+	}
+	return over
+}
+
+func (a *arrivals) closed(c *arrivingConn) {
+	c.open.Add(-1)
+	a.streams.Add(-1)
+}
+
+// known takes a connection in, forgotten out.
+func (a *arrivals) known(c *arrivingConn) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.conns[c] = struct{}{}
+}
+
+func (a *arrivals) forgotten(c *arrivingConn) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.conns, c)
+}
+
+// guarded is credentials that put the guard between gRPC and what they have secured.
+type guarded struct {
+	credentials.TransportCredentials
+	arrivals *arrivals
+}
+
+// ServerHandshake implements credentials.TransportCredentials.
+func (g guarded) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := g.TransportCredentials.ServerHandshake(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	return newArrivingConn(conn, raw, g.arrivals), info, nil
+}
+
+// Clone implements credentials.TransportCredentials.
+func (g guarded) Clone() credentials.TransportCredentials {
+	return guarded{g.TransportCredentials.Clone(), g.arrivals}
+}

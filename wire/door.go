@@ -1,0 +1,195 @@
+package wire
+
+import (
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	// ReservedDescriptors is how many file descriptors no connection from outside can take:
+	// the log has up to 20 files, state.db, snapshots and connections to other servers some more.
+	ReservedDescriptors = 128
+	// leastDescriptors is with how many a server starts: fewer leave hardly any connection.
+	leastDescriptors = 256
+	// MaxConnections bounds the connections of the gRPC port: one for each worker that a cluster
+	// may have, and some for clients. Idle ones take about 20 KiB each.
+	MaxConnections = 24 << 10
+	// MaxPeerConnections bounds those of the Raft port. Each server has a few to each other.
+	MaxPeerConnections = 64
+	// MaxWebConnections bounds those of the HTTP port: monitoring and browsers.
+	MaxWebConnections = 256
+	// quiet is how long nothing came over a connection before a new one may take its place.
+	quiet = time.Second
+)
+
+// Room is how many connections each port of a server may have.
+type Room struct{ GRPC, Peer, HTTP int }
+
+// RoomFor divides the descriptors of a process, so that those for the log and the state are
+// there whatever comes from outside.
+func RoomFor(descriptors uint64) (Room, error) {
+	if descriptors < leastDescriptors {
+		return Room{}, fmt.Errorf("a server needs %d file descriptors at least and may have %d: raise the limit (ulimit -n)", leastDescriptors, descriptors)
+	}
+	room := int(min(descriptors, 1<<20)) - ReservedDescriptors
+	r := Room{Peer: min(MaxPeerConnections, room/4), HTTP: min(MaxWebConnections, room/8)}
+	r.GRPC = min(MaxConnections, room-r.Peer-r.HTTP)
+	return r, nil
+}
+
+// Door is a listener with room for so many connections. When it is full, a new one takes the
+// place of one that has been quiet, if only for a moment, and does nothing; where there is
+// none, it is closed at once, so that whoever came goes elsewhere. The place is taken from the
+// source, an IP address, that has the most. From a source that has fewer it may be any: so nobody
+// who takes all places keeps out servers and workers of other machines.
+type Door struct {
+	net.Listener
+	max int
+	now func() time.Time
+
+	mu    sync.Mutex
+	count int
+	// open is the connections by source.
+	open map[string]map[*doorConn]struct{}
+	// refused and ended count the connections that found no place, and that gave theirs.
+	refused, ended atomic.Int64
+}
+
+// NewDoor returns a listener that lets in at most so many of another's connections.
+func NewDoor(l net.Listener, most int) *Door {
+	return &Door{Listener: l, max: most, now: time.Now, open: map[string]map[*doorConn]struct{}{}}
+}
+
+// Turned is how many connections found no place so far, and how many gave theirs to others.
+func (d *Door) Turned() (refused, ended int64) { return d.refused.Load(), d.ended.Load() }
+
+// doorConn is a connection that has come through a door.
+type doorConn struct {
+	net.Conn
+	door   *Door
+	source string
+	// heard is when something was read last, Unix ns.
+	heard atomic.Int64
+	// busy is how much is under way on it: who serves it tells.
+	busy atomic.Int64
+	gone sync.Once
+}
+
+// Accept implements net.Listener.
+func (d *Door) Accept() (net.Conn, error) {
+	for {
+		conn, err := d.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &doorConn{Conn: conn, door: d, source: sourceOf(conn.RemoteAddr())}
+		c.hear()
+		if d.admit(c) {
+			return c, nil
+		}
+		d.refused.Add(1)
+		_ = conn.Close() // nobody has seen it yet
+	}
+}
+
+func sourceOf(addr net.Addr) string {
+	host, _, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return addr.String()
+	}
+	return host
+}
+
+// admit makes room for a connection; false: there is none.
+func (d *Door) admit(c *doorConn) bool {
+	d.mu.Lock()
+	var out *doorConn
+	if d.count >= d.max {
+		if out = d.leaver(c.source); out == nil {
+			d.mu.Unlock()
+			return false
+		}
+		d.forget(out)
+	}
+	if d.open[c.source] == nil {
+		d.open[c.source] = map[*doorConn]struct{}{}
+	}
+	d.open[c.source][c] = struct{}{}
+	d.count++
+	d.mu.Unlock()
+	if out != nil {
+		d.ended.Add(1)
+		_ = out.Close() // its reader hears of it
+	}
+	return true
+}
+
+// leaver is the connection that gives its place to one from source; nil: none does. mu is held.
+func (d *Door) leaver(source string) (out *doorConn) {
+	most := source
+	for s, conns := range d.open {
+		if len(conns) > len(d.open[most]) {
+			most = s
+		}
+	}
+	// One more for the newcomer, one less for the other, must not turn them round.
+	anyOne := len(d.open[most]) > len(d.open[source])+1
+	deadline := d.now().Add(-quiet).UnixNano()
+	for c := range d.open[most] {
+		quietNow := c.busy.Load() == 0 && c.heard.Load() <= deadline
+		if (quietNow || anyOne) && (out == nil || c.leavesBefore(out)) {
+			out = c
+		}
+	}
+	return out
+}
+
+// leavesBefore says which of two gives its place: one that does nothing, and the longer quiet.
+func (c *doorConn) leavesBefore(other *doorConn) bool {
+	if busy := c.busy.Load() > 0; busy != (other.busy.Load() > 0) {
+		return !busy
+	}
+	return c.heard.Load() < other.heard.Load()
+}
+
+// forget takes a connection out. mu is held.
+func (d *Door) forget(c *doorConn) {
+	c.gone.Do(func() {
+		d.count--
+		if delete(d.open[c.source], c); len(d.open[c.source]) == 0 {
+			delete(d.open, c.source)
+		}
+	})
+}
+
+// Read implements net.Conn.
+func (c *doorConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.hear()
+	}
+	return n, err
+}
+
+func (c *doorConn) hear() { c.heard.Store(c.door.now().UnixNano()) }
+
+// Close implements net.Conn.
+func (c *doorConn) Close() error {
+	c.door.mu.Lock()
+	c.door.forget(c)
+	c.door.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// SyscallConn implements syscall.Conn, for those who wait for data before they take memory
+// for it.
+func (c *doorConn) SyscallConn() (syscall.RawConn, error) {
+	if raw, ok := c.Conn.(syscall.Conn); ok {
+		return raw.SyscallConn()
+	}
+	return nil, syscall.ENOTSUP
+}
