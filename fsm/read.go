@@ -104,10 +104,10 @@ type JobSpec struct {
 	// Spec has what the machine needs of it, or Whole all. It must not be changed.
 	Spec  *task.Spec
 	Whole bool
+	// ManyValues: Spec has no values, because there are many.
+	ManyValues bool
 	// Raw is its encoding; nil where that has left memory.
 	Raw []byte
-	// Size is the length of its encoding, bytes.
-	Size int
 	// OwnPayloads: its tasks have payloads of their own.
 	OwnPayloads bool
 }
@@ -120,7 +120,7 @@ func (m *Machine) SpecOf(id uint64) (s JobSpec, ok bool) {
 	if j == nil {
 		return JobSpec{}, false
 	}
-	return JobSpec{ID: j.spec.id, Spec: j.spec.Spec, Whole: !j.spec.apart(), Raw: j.spec.raw, Size: j.spec.size, OwnPayloads: j.ownPayloads}, true
+	return JobSpec{ID: j.spec.id, Spec: j.spec.Spec, Whole: !j.spec.apart(), ManyValues: j.spec.manyValues, Raw: j.spec.raw, OwnPayloads: j.ownPayloads}, true
 }
 
 // Task is one task of a job in memory.

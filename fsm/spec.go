@@ -145,6 +145,8 @@ type spec struct {
 	size int
 	sum  uint64
 	refs int
+	// manyValues: Spec lacks its values.
+	manyValues bool
 	// counted: what is not yet on disk has it in its count.
 	counted bool
 	// class is where jobs of this spec stand in line.
@@ -172,7 +174,7 @@ func (m *Machine) intern(raw []byte, check func(*task.Spec) error) (*spec, error
 	}
 	s := &spec{Spec: decoded, id: id, raw: raw, size: len(raw), sum: hashBytes(raw), refs: 1}
 	if s.apart() {
-		s.Spec = trimmed(decoded)
+		s.Spec, s.manyValues = trimmed(decoded), len(decoded.Values) > keptValues
 	}
 	s.class = m.classOf(decoded)
 	m.specs[id] = s

@@ -42,6 +42,30 @@ func BenchmarkArray(b *testing.B) {
 	}
 }
 
+// BenchmarkSharedPayload is BenchmarkArray with a shared payload of 256 KiB.
+func BenchmarkSharedPayload(b *testing.B) {
+	c := testcluster.Start(b, 3, nil)
+	noop := func(context.Context, *worker.Task) ([]byte, error) { return nil, nil }
+	for i := range 2 {
+		c.Worker(worker.Config{Name: fmt.Sprintf("w%d", i), Slots: 4, Handlers: map[string]worker.Handler{"noop": noop}})
+	}
+	cl := c.Client()
+	ctx := context.Background()
+	const n = 20_000
+	for b.Loop() {
+		start := time.Now()
+		job, err := cl.Submit(ctx, client.Request{Spec: task.Spec{Handler: "noop", SharedPayload: make([]byte, task.MaxPayload)}, Count: n})
+		require.NoError(b, err)
+		got := 0
+		for _, err := range job.AsCompleted(ctx) {
+			require.NoError(b, err)
+			got++
+		}
+		require.Equal(b, n, got)
+		b.ReportMetric(n/time.Since(start).Seconds(), "tasks/s")
+	}
+}
+
 // BenchmarkDistinct runs tasks with payloads and results of their own, in jobs of 1000.
 func BenchmarkDistinct(b *testing.B) {
 	c := testcluster.Start(b, 3, nil)

@@ -16,9 +16,9 @@ func (l *Link) Beat(seq uint64)                  { l.beaten(seq) }
 
 // SendAll returns what a link sends when its sender comes late, and finds all that put has
 // put in.
-func SendAll(n *node.Node, put func(*Link)) ([]*rotav1.SessionResponse, error) {
+func SendAll(n *node.Node, hello *rotav1.Hello, put func(*Link)) ([]*rotav1.SessionResponse, error) {
 	sent := &sentMessages{}
-	l := newLink(&Server{node: n}, 1, 1, sent, func() {})
+	l := newLink(&Server{node: n}, 1, 1, hello, sent, func() {})
 	put(l)
 	l.finish()
 	err := l.send(context.Background())

@@ -22,7 +22,7 @@ func TestAnAnswerDoesNotOvertakeAGrant(t *testing.T) {
 	c := testcluster.Start(t, 1, nil)
 	job, err := c.Client().Submit(context.Background(), client.Request{Spec: task.Spec{Handler: "h"}, Count: 1})
 	require.NoError(t, err)
-	sent, err := transport.SendAll(c.Servers[0].Node, func(l *transport.Link) {
+	sent, err := transport.SendAll(c.Servers[0].Node, &rotav1.Hello{}, func(l *transport.Link) {
 		l.Grant(fsm.Grant{Job: job.ID(), Count: 1, TokenOffset: 7, Attempt: 1})
 		l.Stop(job.ID(), 0, 7)
 		l.Answer(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_ReportsAnswer{ReportsAnswer: &rotav1.ReportsAnswer{Seq: 1}}})

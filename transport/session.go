@@ -52,7 +52,7 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 	if err != nil {
 		return err
 	}
-	link := newLink(s, id, term, stream, cancel)
+	link := newLink(s, id, term, hello, stream, cancel)
 	if !s.node.Fleet().Attach(id, link) {
 		if _, leads := s.node.Ready(); leads {
 			return task.Errorf(task.KindUnavailable, "the lease of the session has ended; open a new one")

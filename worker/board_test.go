@@ -86,7 +86,7 @@ func (m *boardModel) Assign(t *rapid.T) {
 				a.PackedPayloads = task.PackAppend(a.PackedPayloads, []byte{byte(r.GetFirst() + i)})
 			}
 		}
-		s, err := spanOf(a)
+		s, err := spanOf(a, a.GetWork())
 		require.NoError(t, err)
 		m.board.assign([]*span{s})
 	}
@@ -213,14 +213,14 @@ func TestNoExclusiveTaskStartsBesideOneThatEnds(t *testing.T) {
 	m := newBoard(2, newOutbox())
 	a := handlerWork(1, 0, 1, "h")
 	a.Work.Exclusive = true
-	one, err := spanOf(a)
+	one, err := spanOf(a, a.GetWork())
 	require.NoError(t, err)
 	m.assign([]*span{one})
 	r := newRun(t.Context())
 	require.True(t, m.next(m.slots[0], r))
 	m.drop([]*rotav1.HeldTasks{held(1, 0, 1)})
 	a.TokenOffset++
-	two, err := spanOf(a)
+	two, err := spanOf(a, a.GetWork())
 	require.NoError(t, err)
 	m.assign([]*span{two})
 	require.Nil(t, m.pick())

@@ -48,6 +48,13 @@ func FuzzServerMessages(f *testing.F) {
 	f.Add(delimited(f, assignmentsOf(wrong, wide, nil), stopOf(held(3, 7, 1<<31), nil), assignmentsOf(wide)))
 	f.Add(delimited(f, stopOf(held(1, 0, 5)), assignmentsOf(handlerWork(1, 0, 8, "h")), &rotav1.SessionResponse{}))
 	f.Add(delimited(f, &rotav1.SessionResponse{Message: &rotav1.SessionResponse_Welcome{}}))
+	kept, again, beyond := handlerWork(1, 0, 2, "h"), handlerWork(1, 2, 2, "h"), handlerWork(1, 4, 2, "h")
+	kept.WorkNumber, again.WorkNumber, again.Work, beyond.WorkNumber = 3, 3, nil, workSlots+1
+	f.Add(delimited(f, assignmentsOf(kept, again), assignmentsOf(beyond)))
+	f.Add(delimited(f, assignmentsOf(again)))
+	f.Add(delimited(f, assignmentsOf(kept), &rotav1.SessionResponse{Message: &rotav1.SessionResponse_Assignments{
+		Assignments: &rotav1.Assignments{ForgetWorks: []uint32{3, 4, 0}},
+	}}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		w, err := New(Config{Addrs: []string{"127.0.0.1:1"}, Slots: 2, Handlers: map[string]Handler{"h": echo}, Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)

@@ -87,6 +87,8 @@ func (w *Worker) greet(stream sessionStream) (*rotav1.Welcome, error) {
 		Held:    w.board.heldTasks(),
 		Term:    w.lease.highest(),
 		Version: w.cfg.Version,
+		// What is kept is kept for a stream: it begins anew with each.
+		WorkSlots: workSlots, WorkBytes: workBytes,
 	}
 	// When Send fails, Recv has the server's reason.
 	sendErr := stream.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Hello{Hello: hello}})
@@ -129,6 +131,7 @@ func (w *Worker) welcomed(addr string, m *rotav1.Welcome, helloSent time.Duratio
 
 // serve reads from and writes to the stream until it ends.
 func (w *Worker) serve(ctx context.Context, cut context.CancelCauseFunc, stream sessionStream) error {
+	w.works = works{}
 	silence := newWatchdog(func() { cut(errSilent) })
 	defer silence.disarm()
 	var writer sync.WaitGroup
@@ -216,7 +219,9 @@ func (w *Worker) read(stream sessionStream, silence *watchdog) error {
 func (w *Worker) handle(m *rotav1.SessionResponse, silence *watchdog) error {
 	switch m := m.GetMessage().(type) {
 	case *rotav1.SessionResponse_Assignments:
-		w.assigned(m.Assignments)
+		if err := w.assigned(m.Assignments); err != nil {
+			return err
+		}
 	case *rotav1.SessionResponse_ReportsAnswer:
 		w.reportsAnswered(m.ReportsAnswer)
 	case *rotav1.SessionResponse_BeatAnswer:
@@ -237,10 +242,17 @@ func (w *Worker) handle(m *rotav1.SessionResponse, silence *watchdog) error {
 	return nil
 }
 
-func (w *Worker) assigned(m *rotav1.Assignments) {
+func (w *Worker) assigned(m *rotav1.Assignments) error {
+	if err := w.works.forget(m.GetForgetWorks()); err != nil {
+		return err
+	}
 	spans := make([]*span, 0, len(m.GetAssignments()))
 	for _, a := range m.GetAssignments() {
-		s, err := spanOf(a)
+		spec, err := w.works.of(a)
+		if err != nil {
+			return err
+		}
+		s, err := spanOf(a, spec)
 		if err == nil {
 			spans = append(spans, s)
 			continue
@@ -251,6 +263,7 @@ func (w *Worker) assigned(m *rotav1.Assignments) {
 		}
 	}
 	w.board.assign(spans)
+	return nil
 }
 
 func (w *Worker) reportsAnswered(m *rotav1.ReportsAnswer) {

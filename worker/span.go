@@ -28,13 +28,18 @@ type work struct {
 	pathErr       error
 }
 
-func workOf(w *rotav1.WorkSpec) *work {
+// workOf is the work of an assignment, for which the server has sent w, now or before.
+func workOf(a *rotav1.Assignment, w *rotav1.WorkSpec) *work {
+	first, step := w.GetArrayFirst(), w.GetArrayStep()
+	if a.GetWorkNumber() != 0 {
+		first, step = a.GetArrayFirst(), a.GetArrayStep()
+	}
 	return &work{
 		handler:   w.GetHandler().GetName(),
 		command:   w.GetCommand(),
 		timeout:   max(0, w.GetTimeout().AsDuration()),
 		exclusive: w.GetExclusive(),
-		first:     w.GetArrayFirst(), step: w.GetArrayStep(),
+		first:     first, step: step,
 		shared:  w.GetSharedPayload(),
 		jobName: w.GetJobName(), queue: w.GetQueue(),
 	}
@@ -56,13 +61,13 @@ type span struct {
 
 // spanOf translates an assignment. It refuses one whose payloads do not fit its
 // range: running tasks with the payloads of others would be worse than not at all.
-func spanOf(a *rotav1.Assignment) (*span, error) {
+func spanOf(a *rotav1.Assignment, spec *rotav1.WorkSpec) (*span, error) {
 	r, ok := rangeOf(a.GetRange())
 	if !ok {
 		return nil, task.Errorf(task.KindInvalid, "assignment of job %d has the malformed range %v", a.GetJobId(), a.GetRange())
 	}
 	s := &span{
-		key: key{a.GetJobId(), a.GetTokenOffset()}, work: workOf(a.GetWork()),
+		key: key{a.GetJobId(), a.GetTokenOffset()}, work: workOf(a, spec),
 		next: r.first, end: r.end, attempt: a.GetAttempt(),
 	}
 	if packed := a.GetPackedPayloads(); len(packed) > 0 {

@@ -29,13 +29,15 @@ const (
 
 // Worker is an agent: it holds a session and runs the tasks that it is assigned.
 type Worker struct {
-	cfg      Config
-	log      *slog.Logger
-	id       *identity
-	link     *link
-	lease    lease
-	board    *board
-	out      *outbox
+	cfg   Config
+	log   *slog.Logger
+	id    *identity
+	link  *link
+	lease lease
+	board *board
+	out   *outbox
+	// works is those of the open stream; only its reader looks at it.
+	works    works
 	guardian *guardian
 	slotDone chan *slot
 	// beatSoon asks the stream's writer to look whether a beat is due, fenceSoon the fence

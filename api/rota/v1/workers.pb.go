@@ -434,6 +434,10 @@ type Hello struct {
 	Version string `protobuf:"bytes,13,opt,name=version,proto3" json:"version,omitempty"`
 	// The boot_nonce of the process whose session `replaces` is.
 	ReplacesNonce []byte `protobuf:"bytes,14,opt,name=replaces_nonce,json=replacesNonce,proto3" json:"replaces_nonce,omitempty"`
+	// How many works it keeps of a stream, under numbers from 1 on, and how many bytes of them
+	// in all, as they are encoded; 0: none.
+	WorkSlots     uint32 `protobuf:"varint,16,opt,name=work_slots,json=workSlots,proto3" json:"work_slots,omitempty"`
+	WorkBytes     uint64 `protobuf:"varint,17,opt,name=work_bytes,json=workBytes,proto3" json:"work_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -564,6 +568,20 @@ func (x *Hello) GetReplacesNonce() []byte {
 		return x.ReplacesNonce
 	}
 	return nil
+}
+
+func (x *Hello) GetWorkSlots() uint32 {
+	if x != nil {
+		return x.WorkSlots
+	}
+	return 0
+}
+
+func (x *Hello) GetWorkBytes() uint64 {
+	if x != nil {
+		return x.WorkBytes
+	}
+	return 0
 }
 
 // HeldTasks is tasks of one job under tokens of one offset.
@@ -720,13 +738,21 @@ type Assignment struct {
 	JobId uint64                 `protobuf:"varint,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
 	Range *IndexRange            `protobuf:"bytes,2,opt,name=range,proto3" json:"range,omitempty"`
 	// The fencing token of task i is i + token_offset.
-	TokenOffset int64     `protobuf:"zigzag64,3,opt,name=token_offset,json=tokenOffset,proto3" json:"token_offset,omitempty"`
-	Attempt     uint32    `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	Work        *WorkSpec `protobuf:"bytes,5,opt,name=work,proto3" json:"work,omitempty"`
+	TokenOffset int64  `protobuf:"zigzag64,3,opt,name=token_offset,json=tokenOffset,proto3" json:"token_offset,omitempty"`
+	Attempt     uint32 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Not set: what is kept under work_number.
+	Work *WorkSpec `protobuf:"bytes,5,opt,name=work,proto3" json:"work,omitempty"`
 	// Payloads as in TaskSet; empty: every task gets the shared payload of work.
 	PackedPayloads []byte `protobuf:"bytes,6,opt,name=packed_payloads,json=packedPayloads,proto3" json:"packed_payloads,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Under which number the worker keeps work, in the place of what it had there, until this
+	// stream ends; 0: not at all. The server sees to it that it is at most work_slots, and
+	// that what is kept is at most work_bytes.
+	WorkNumber uint32 `protobuf:"varint,7,opt,name=work_number,json=workNumber,proto3" json:"work_number,omitempty"`
+	// With a work_number: as those of WorkSpec, which are 0 then.
+	ArrayFirst    uint32 `protobuf:"varint,8,opt,name=array_first,json=arrayFirst,proto3" json:"array_first,omitempty"`
+	ArrayStep     uint32 `protobuf:"varint,9,opt,name=array_step,json=arrayStep,proto3" json:"array_step,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Assignment) Reset() {
@@ -799,6 +825,27 @@ func (x *Assignment) GetPackedPayloads() []byte {
 		return x.PackedPayloads
 	}
 	return nil
+}
+
+func (x *Assignment) GetWorkNumber() uint32 {
+	if x != nil {
+		return x.WorkNumber
+	}
+	return 0
+}
+
+func (x *Assignment) GetArrayFirst() uint32 {
+	if x != nil {
+		return x.ArrayFirst
+	}
+	return 0
+}
+
+func (x *Assignment) GetArrayStep() uint32 {
+	if x != nil {
+		return x.ArrayStep
+	}
+	return 0
 }
 
 // WorkSpec is what a worker needs to know of a job.
@@ -944,8 +991,10 @@ func (*WorkSpec_Handler) isWorkSpec_Work() {}
 func (*WorkSpec_Command) isWorkSpec_Work() {}
 
 type Assignments struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Assignments   []*Assignment          `protobuf:"bytes,1,rep,name=assignments,proto3" json:"assignments,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Assignments []*Assignment          `protobuf:"bytes,1,rep,name=assignments,proto3" json:"assignments,omitempty"`
+	// Numbers under which nothing is kept any more, from before the assignments on.
+	ForgetWorks   []uint32 `protobuf:"varint,2,rep,packed,name=forget_works,json=forgetWorks,proto3" json:"forget_works,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -983,6 +1032,13 @@ func (*Assignments) Descriptor() ([]byte, []int) {
 func (x *Assignments) GetAssignments() []*Assignment {
 	if x != nil {
 		return x.Assignments
+	}
+	return nil
+}
+
+func (x *Assignments) GetForgetWorks() []uint32 {
+	if x != nil {
+		return x.ForgetWorks
 	}
 	return nil
 }
@@ -1909,7 +1965,7 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"beatAnswer\x12#\n" +
 	"\x04stop\x18\x05 \x01(\v2\r.rota.v1.StopH\x00R\x04stop\x12?\n" +
 	"\x0egoodbye_answer\x18\x06 \x01(\v2\x16.rota.v1.GoodbyeAnswerH\x00R\rgoodbyeAnswerB\t\n" +
-	"\amessage\"\xe4\x03\n" +
+	"\amessage\"\xa2\x04\n" +
 	"\x05Hello\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
@@ -1927,7 +1983,11 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\x04held\x18\v \x03(\v2\x12.rota.v1.HeldTasksR\x04held\x12\x12\n" +
 	"\x04term\x18\f \x01(\x04R\x04term\x12\x18\n" +
 	"\aversion\x18\r \x01(\tR\aversion\x12%\n" +
-	"\x0ereplaces_nonce\x18\x0e \x01(\fR\rreplacesNonce\x1a9\n" +
+	"\x0ereplaces_nonce\x18\x0e \x01(\fR\rreplacesNonce\x12\x1d\n" +
+	"\n" +
+	"work_slots\x18\x10 \x01(\rR\tworkSlots\x12\x1d\n" +
+	"\n" +
+	"work_bytes\x18\x11 \x01(\x04R\tworkBytes\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"r\n" +
@@ -1942,7 +2002,7 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\x04term\x18\x03 \x01(\x04R\x04term\x12\x1b\n" +
 	"\tleader_id\x18\x04 \x01(\tR\bleaderId\x12\x1a\n" +
 	"\battached\x18\x05 \x01(\bR\battached\x12&\n" +
-	"\x04drop\x18\x06 \x03(\v2\x12.rota.v1.HeldTasksR\x04drop\"\xdb\x01\n" +
+	"\x04drop\x18\x06 \x03(\v2\x12.rota.v1.HeldTasksR\x04drop\"\xbc\x02\n" +
 	"\n" +
 	"Assignment\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12)\n" +
@@ -1950,7 +2010,13 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\ftoken_offset\x18\x03 \x01(\x12R\vtokenOffset\x12\x18\n" +
 	"\aattempt\x18\x04 \x01(\rR\aattempt\x12%\n" +
 	"\x04work\x18\x05 \x01(\v2\x11.rota.v1.WorkSpecR\x04work\x12'\n" +
-	"\x0fpacked_payloads\x18\x06 \x01(\fR\x0epackedPayloads\"\xe1\x02\n" +
+	"\x0fpacked_payloads\x18\x06 \x01(\fR\x0epackedPayloads\x12\x1f\n" +
+	"\vwork_number\x18\a \x01(\rR\n" +
+	"workNumber\x12\x1f\n" +
+	"\varray_first\x18\b \x01(\rR\n" +
+	"arrayFirst\x12\x1d\n" +
+	"\n" +
+	"array_step\x18\t \x01(\rR\tarrayStep\"\xe1\x02\n" +
 	"\bWorkSpec\x120\n" +
 	"\ahandler\x18\x01 \x01(\v2\x14.rota.v1.HandlerWorkH\x00R\ahandler\x120\n" +
 	"\acommand\x18\x02 \x01(\v2\x14.rota.v1.CommandWorkH\x00R\acommand\x123\n" +
@@ -1963,9 +2029,10 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\x0eshared_payload\x18\a \x01(\fR\rsharedPayload\x12\x19\n" +
 	"\bjob_name\x18\b \x01(\tR\ajobName\x12\x14\n" +
 	"\x05queue\x18\t \x01(\tR\x05queueB\x06\n" +
-	"\x04work\"D\n" +
+	"\x04work\"g\n" +
 	"\vAssignments\x125\n" +
-	"\vassignments\x18\x01 \x03(\v2\x13.rota.v1.AssignmentR\vassignments\"\x8c\x03\n" +
+	"\vassignments\x18\x01 \x03(\v2\x13.rota.v1.AssignmentR\vassignments\x12!\n" +
+	"\fforget_works\x18\x02 \x03(\rR\vforgetWorks\"\x8c\x03\n" +
 	"\vReportGroup\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12!\n" +
 	"\ftoken_offset\x18\x02 \x01(\x12R\vtokenOffset\x12+\n" +
