@@ -154,7 +154,7 @@ func (n *Node) startRaft() (err error) {
 	if inner == nil {
 		inner = addressed{newTransport(n.cfg.RaftListener, n.cfg.PeerAddr, n.gate, n.cfg.Log, n.pace, n.progress)}
 	}
-	n.patient = newPatient(inner, n.replicates, n.pace, n.progress)
+	n.patient = newPatient(inner, n.replicates, n.pace, n.progress, newAbsences(n.cfg.Log))
 	n.transport = newSerialized(n.patient, n.id.raftID(), n.gate.screen)
 	cache, err := raft.NewLogCache(logCacheEntries, n.log)
 	if err != nil {

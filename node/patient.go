@@ -35,6 +35,8 @@ type patient struct {
 	// pace bounds what they are sent, and progress is told of what they have.
 	pace     *pace
 	progress *progress
+	// absences tells the log.
+	absences *absences
 
 	mu sync.Mutex
 	// gone is the servers of which the last heartbeat failed, each with what is closed
@@ -45,8 +47,8 @@ type patient struct {
 	closed chan struct{}
 }
 
-func newPatient(inner raftTransport, wanted func(term uint64, id raft.ServerID) bool, pc *pace, pr *progress) *patient {
-	return &patient{raftTransport: inner, wanted: wanted, pace: pc, progress: pr, gone: map[raft.ServerID]chan struct{}{}, closed: make(chan struct{})}
+func newPatient(inner raftTransport, wanted func(term uint64, id raft.ServerID) bool, pc *pace, pr *progress, a *absences) *patient {
+	return &patient{raftTransport: inner, wanted: wanted, pace: pc, progress: pr, absences: a, gone: map[raft.ServerID]chan struct{}{}, closed: make(chan struct{})}
 }
 
 // AppendEntries implements raft.Transport.
@@ -54,6 +56,7 @@ func (p *patient) AppendEntries(id raft.ServerID, target raft.ServerAddress, r *
 	if isHeartbeat(r) {
 		err := p.raftTransport.AppendEntries(id, target, r, out)
 		p.heard(id, err == nil)
+		p.absences.heard(id, r.Term, err)
 		return err
 	}
 	if back := p.back(id); back != nil {

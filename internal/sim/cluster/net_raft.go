@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"sync"
 	"time"
 
@@ -15,8 +16,8 @@ import (
 const raftTimeout = time.Second
 
 var (
-	errRefused = errors.New("sim: nobody listens there")
-	errReset   = errors.New("sim: the other side has ended")
+	errRefused error = &net.OpError{Op: "dial", Net: "sim", Err: errors.New("nobody listens there")}
+	errReset   error = &net.OpError{Op: "read", Net: "sim", Err: errors.New("the other side has ended")}
 )
 
 // transport is raft's transport of one server, from its start to its end.
