@@ -131,7 +131,7 @@ func (m *Machine) meta() *logpb.Meta {
 		ClusterId: m.clusterID, AppliedIndex: m.applied, AppliedTerm: m.term, ClockNs: m.clock, NextJob: m.nextJob,
 		NextToken: m.nextToken, NextSession: m.nextSession, Version: Version, Digest: m.digest(),
 		Configuration: m.configuration, ConfigIndex: m.configIndex, Digests: m.digests[:len(m.digests):len(m.digests)],
-		JobsSum: m.jobsSum, SessionsSum: m.sessionsSum, KeysSum: m.keysSum,
+		JobsSum: m.jobsSum, SessionsSum: m.sessionsSum, KeysSum: m.keysSum, Servers: m.servers,
 	}
 }
 

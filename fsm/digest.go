@@ -94,7 +94,11 @@ func sessionHash(s *logpb.Session) uint64 {
 
 // digest is that of the whole state.
 func (m *Machine) digest() uint64 {
-	return task.Mix(m.jobsSum, m.sessionsSum, m.keysSum, m.nextJob, m.nextToken, m.nextSession, uint64(m.clock), hashBytes([]byte(m.clusterID)))
+	d := task.Mix(m.jobsSum, m.sessionsSum, m.keysSum, m.nextJob, m.nextToken, m.nextSession, uint64(m.clock), hashBytes([]byte(m.clusterID)))
+	if h := serversHash(m.servers); h != 0 {
+		d = task.Mix(d, h)
+	}
+	return d
 }
 
 // Digest returns the digest of the state and the log index it stands at.

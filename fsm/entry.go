@@ -88,6 +88,10 @@ func unknownInside(op *logpb.Op) bool {
 		return hasUnknown(o.Collect) || hasUnknown(o.Collect.Keys...)
 	case *logpb.Op_Checkpoint:
 		return hasUnknown(o.Checkpoint)
+	case *logpb.Op_PutServer:
+		return hasUnknown(o.PutServer) || hasUnknown(o.PutServer.Server)
+	case *logpb.Op_DeleteServer:
+		return hasUnknown(o.DeleteServer)
 	default:
 		return true
 	}

@@ -65,7 +65,18 @@ func hostileOps() []*logpb.Op {
 	for _, c := range []*logpb.Cancel{{Job: 1}, {Job: 1, Reason: 9}, {Job: 1, Reason: 256 + 7}, {Job: 1, Reason: 7, Index: proto.Uint32(math.MaxUint32)}} {
 		ops = append(ops, &logpb.Op{Op: &logpb.Op_Cancel{Cancel: c}})
 	}
+	server := func(edit func(*logpb.ServerRecord)) *logpb.Op {
+		s := &logpb.ServerRecord{NodeId: "n1", ServerId: "a", Addr: "h:1", PeerAddr: "h:2"}
+		edit(s)
+		return &logpb.Op{Op: &logpb.Op_PutServer{PutServer: &logpb.PutServer{Server: s}}}
+	}
 	return append(ops,
+		&logpb.Op{Op: &logpb.Op_PutServer{PutServer: &logpb.PutServer{}}},
+		server(func(s *logpb.ServerRecord) { s.NodeId = "a/b" }), server(func(s *logpb.ServerRecord) { s.NodeId = string(make([]byte, 1<<16)) }),
+		server(func(s *logpb.ServerRecord) { s.ServerId = "" }), server(func(s *logpb.ServerRecord) { s.Addr = string(make([]byte, 1<<16)) }),
+		server(func(s *logpb.ServerRecord) { s.PeerAddr = "h\n:1" }), server(func(s *logpb.ServerRecord) { s.HttpAddr = "h\x7f" }),
+		server(func(s *logpb.ServerRecord) { s.Version = "\x1b[2J" }),
+		&logpb.Op{Op: &logpb.Op_DeleteServer{DeleteServer: &logpb.DeleteServer{NodeId: "n1", ServerId: "a"}}},
 		&logpb.Op{Op: &logpb.Op_InitCluster{InitCluster: &logpb.InitCluster{}}},
 		&logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: 2, FirstIndex: 3}}},
 		&logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: 2, FirstIndex: 3, Tasks: &logpb.Tasks{Count: math.MaxUint32, Packed: []byte{0}}}}},

@@ -24,6 +24,9 @@ func (m *Machine) CheckInvariants() []string {
 		c.failf("%d jobs in order, %d jobs", m.jobOrder.Len(), len(m.jobs))
 	}
 	c.specs()
+	if err := checkServers(m.servers); err != nil {
+		c.failf("%v", err)
+	}
 	if c.live != m.outstandingLive {
 		c.failf("%d live tasks counted, %d found", m.outstandingLive, c.live)
 	}

@@ -32,6 +32,10 @@ func (m *Machine) Load(meta *logpb.Meta, sessions []*logpb.Session, jobs func(yi
 	m.nextJob, m.nextToken, m.nextSession = meta.NextJob, meta.NextToken, meta.NextSession
 	m.configuration, m.configIndex, m.digests = meta.Configuration, meta.ConfigIndex, meta.Digests
 	m.jobsSum, m.sessionsSum, m.keysSum = meta.JobsSum, meta.SessionsSum, meta.KeysSum
+	if err := checkServers(meta.Servers); err != nil {
+		return err
+	}
+	m.servers = meta.Servers
 	sum := uint64(0)
 	for _, pb := range sessions {
 		m.addSession(pb)

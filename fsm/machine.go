@@ -92,6 +92,8 @@ type Machine struct {
 	nextToken       uint64
 	nextSession     uint64
 	digests         []*logpb.DigestMark
+	servers         []*logpb.ServerRecord
+	serverChanges   uint64
 	jobsSum         uint64
 	sessionsSum     uint64
 	keysSum         uint64
@@ -239,6 +241,10 @@ func (m *Machine) apply(op *logpb.Op, r *Result) {
 		m.collect(o.Collect, r)
 	case *logpb.Op_Checkpoint:
 		m.checkpoint(o.Checkpoint)
+	case *logpb.Op_PutServer:
+		m.putServer(o.PutServer, r)
+	case *logpb.Op_DeleteServer:
+		m.deleteServer(o.DeleteServer, r)
 	default:
 		panic(fmt.Sprintf("fsm: op %T passed DecodeEntry but has no Apply", op.Op))
 	}

@@ -103,6 +103,8 @@ type Op struct {
 	//	*Op_Expire
 	//	*Op_Collect
 	//	*Op_Checkpoint
+	//	*Op_PutServer
+	//	*Op_DeleteServer
 	Op            isOp_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -253,6 +255,24 @@ func (x *Op) GetCheckpoint() *Checkpoint {
 	return nil
 }
 
+func (x *Op) GetPutServer() *PutServer {
+	if x != nil {
+		if x, ok := x.Op.(*Op_PutServer); ok {
+			return x.PutServer
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetDeleteServer() *DeleteServer {
+	if x != nil {
+		if x, ok := x.Op.(*Op_DeleteServer); ok {
+			return x.DeleteServer
+		}
+	}
+	return nil
+}
+
 type isOp_Op interface {
 	isOp_Op()
 }
@@ -305,6 +325,14 @@ type Op_Checkpoint struct {
 	Checkpoint *Checkpoint `protobuf:"bytes,12,opt,name=checkpoint,proto3,oneof"`
 }
 
+type Op_PutServer struct {
+	PutServer *PutServer `protobuf:"bytes,13,opt,name=put_server,json=putServer,proto3,oneof"`
+}
+
+type Op_DeleteServer struct {
+	DeleteServer *DeleteServer `protobuf:"bytes,14,opt,name=delete_server,json=deleteServer,proto3,oneof"`
+}
+
 func (*Op_InitCluster) isOp_Op() {}
 
 func (*Op_Submit) isOp_Op() {}
@@ -328,6 +356,10 @@ func (*Op_Expire) isOp_Op() {}
 func (*Op_Collect) isOp_Op() {}
 
 func (*Op_Checkpoint) isOp_Op() {}
+
+func (*Op_PutServer) isOp_Op() {}
+
+func (*Op_DeleteServer) isOp_Op() {}
 
 // InitCluster gives the cluster its id; the first one wins.
 type InitCluster struct {
@@ -1877,6 +1909,194 @@ func (x *Checkpoint) GetId() uint64 {
 	return 0
 }
 
+// ServerRecord is who a server is and where the others reach it.
+type ServerRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operator's name for it; at most one server has it at a time.
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Made with its data folder.
+	ServerId string `protobuf:"bytes,2,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
+	// gRPC address, Raft address and HTTP address; the last may be empty.
+	Addr     string `protobuf:"bytes,3,opt,name=addr,proto3" json:"addr,omitempty"`
+	PeerAddr string `protobuf:"bytes,4,opt,name=peer_addr,json=peerAddr,proto3" json:"peer_addr,omitempty"`
+	HttpAddr string `protobuf:"bytes,5,opt,name=http_addr,json=httpAddr,proto3" json:"http_addr,omitempty"`
+	// Of its build.
+	Version       string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServerRecord) Reset() {
+	*x = ServerRecord{}
+	mi := &file_logpb_log_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServerRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServerRecord) ProtoMessage() {}
+
+func (x *ServerRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_logpb_log_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServerRecord.ProtoReflect.Descriptor instead.
+func (*ServerRecord) Descriptor() ([]byte, []int) {
+	return file_logpb_log_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ServerRecord) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *ServerRecord) GetServerId() string {
+	if x != nil {
+		return x.ServerId
+	}
+	return ""
+}
+
+func (x *ServerRecord) GetAddr() string {
+	if x != nil {
+		return x.Addr
+	}
+	return ""
+}
+
+func (x *ServerRecord) GetPeerAddr() string {
+	if x != nil {
+		return x.PeerAddr
+	}
+	return ""
+}
+
+func (x *ServerRecord) GetHttpAddr() string {
+	if x != nil {
+		return x.HttpAddr
+	}
+	return ""
+}
+
+func (x *ServerRecord) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+// PutServer records a server, in the place of any other of its node id.
+type PutServer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Server        *ServerRecord          `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutServer) Reset() {
+	*x = PutServer{}
+	mi := &file_logpb_log_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutServer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutServer) ProtoMessage() {}
+
+func (x *PutServer) ProtoReflect() protoreflect.Message {
+	mi := &file_logpb_log_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutServer.ProtoReflect.Descriptor instead.
+func (*PutServer) Descriptor() ([]byte, []int) {
+	return file_logpb_log_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *PutServer) GetServer() *ServerRecord {
+	if x != nil {
+		return x.Server
+	}
+	return nil
+}
+
+// DeleteServer forgets a server that is no part of the cluster any more. Both ids must
+// match: another one may have its node id by now.
+type DeleteServer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	ServerId      string                 `protobuf:"bytes,2,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteServer) Reset() {
+	*x = DeleteServer{}
+	mi := &file_logpb_log_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteServer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteServer) ProtoMessage() {}
+
+func (x *DeleteServer) ProtoReflect() protoreflect.Message {
+	mi := &file_logpb_log_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteServer.ProtoReflect.Descriptor instead.
+func (*DeleteServer) Descriptor() ([]byte, []int) {
+	return file_logpb_log_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *DeleteServer) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *DeleteServer) GetServerId() string {
+	if x != nil {
+		return x.ServerId
+	}
+	return ""
+}
+
 // JobRecord is all of a job but payloads, results and tasks that are under way.
 type JobRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1924,7 +2144,7 @@ type JobRecord struct {
 
 func (x *JobRecord) Reset() {
 	*x = JobRecord{}
-	mi := &file_logpb_log_proto_msgTypes[24]
+	mi := &file_logpb_log_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +2156,7 @@ func (x *JobRecord) String() string {
 func (*JobRecord) ProtoMessage() {}
 
 func (x *JobRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[24]
+	mi := &file_logpb_log_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +2169,7 @@ func (x *JobRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRecord.ProtoReflect.Descriptor instead.
 func (*JobRecord) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{24}
+	return file_logpb_log_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *JobRecord) GetId() uint64 {
@@ -2153,7 +2373,7 @@ type AppendMark struct {
 
 func (x *AppendMark) Reset() {
 	*x = AppendMark{}
-	mi := &file_logpb_log_proto_msgTypes[25]
+	mi := &file_logpb_log_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2165,7 +2385,7 @@ func (x *AppendMark) String() string {
 func (*AppendMark) ProtoMessage() {}
 
 func (x *AppendMark) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[25]
+	mi := &file_logpb_log_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2178,7 +2398,7 @@ func (x *AppendMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendMark.ProtoReflect.Descriptor instead.
 func (*AppendMark) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{25}
+	return file_logpb_log_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AppendMark) GetFirst() uint32 {
@@ -2223,7 +2443,7 @@ type Segment struct {
 
 func (x *Segment) Reset() {
 	*x = Segment{}
-	mi := &file_logpb_log_proto_msgTypes[26]
+	mi := &file_logpb_log_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2235,7 +2455,7 @@ func (x *Segment) String() string {
 func (*Segment) ProtoMessage() {}
 
 func (x *Segment) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[26]
+	mi := &file_logpb_log_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2248,7 +2468,7 @@ func (x *Segment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segment.ProtoReflect.Descriptor instead.
 func (*Segment) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{26}
+	return file_logpb_log_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Segment) GetRanges() []*Range {
@@ -2345,7 +2565,7 @@ type Segments struct {
 
 func (x *Segments) Reset() {
 	*x = Segments{}
-	mi := &file_logpb_log_proto_msgTypes[27]
+	mi := &file_logpb_log_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2357,7 +2577,7 @@ func (x *Segments) String() string {
 func (*Segments) ProtoMessage() {}
 
 func (x *Segments) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[27]
+	mi := &file_logpb_log_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2370,7 +2590,7 @@ func (x *Segments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segments.ProtoReflect.Descriptor instead.
 func (*Segments) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{27}
+	return file_logpb_log_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Segments) GetSegments() []*Segment {
@@ -2392,7 +2612,7 @@ type KeyRecord struct {
 
 func (x *KeyRecord) Reset() {
 	*x = KeyRecord{}
-	mi := &file_logpb_log_proto_msgTypes[28]
+	mi := &file_logpb_log_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2404,7 +2624,7 @@ func (x *KeyRecord) String() string {
 func (*KeyRecord) ProtoMessage() {}
 
 func (x *KeyRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[28]
+	mi := &file_logpb_log_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2417,7 +2637,7 @@ func (x *KeyRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyRecord.ProtoReflect.Descriptor instead.
 func (*KeyRecord) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{28}
+	return file_logpb_log_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *KeyRecord) GetHash() []byte {
@@ -2461,16 +2681,18 @@ type Meta struct {
 	ConfigIndex   uint64        `protobuf:"varint,14,opt,name=config_index,json=configIndex,proto3" json:"config_index,omitempty"`
 	Digests       []*DigestMark `protobuf:"bytes,15,rep,name=digests,proto3" json:"digests,omitempty"`
 	// The parts of the digest.
-	JobsSum       uint64 `protobuf:"fixed64,16,opt,name=jobs_sum,json=jobsSum,proto3" json:"jobs_sum,omitempty"`
-	SessionsSum   uint64 `protobuf:"fixed64,17,opt,name=sessions_sum,json=sessionsSum,proto3" json:"sessions_sum,omitempty"`
-	KeysSum       uint64 `protobuf:"fixed64,18,opt,name=keys_sum,json=keysSum,proto3" json:"keys_sum,omitempty"`
+	JobsSum     uint64 `protobuf:"fixed64,16,opt,name=jobs_sum,json=jobsSum,proto3" json:"jobs_sum,omitempty"`
+	SessionsSum uint64 `protobuf:"fixed64,17,opt,name=sessions_sum,json=sessionsSum,proto3" json:"sessions_sum,omitempty"`
+	KeysSum     uint64 `protobuf:"fixed64,18,opt,name=keys_sum,json=keysSum,proto3" json:"keys_sum,omitempty"`
+	// In order of node ids. There are few, so they stand here.
+	Servers       []*ServerRecord `protobuf:"bytes,19,rep,name=servers,proto3" json:"servers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_logpb_log_proto_msgTypes[29]
+	mi := &file_logpb_log_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2482,7 +2704,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[29]
+	mi := &file_logpb_log_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2495,7 +2717,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{29}
+	return file_logpb_log_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Meta) GetFormat() uint32 {
@@ -2624,6 +2846,13 @@ func (x *Meta) GetKeysSum() uint64 {
 	return 0
 }
 
+func (x *Meta) GetServers() []*ServerRecord {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
+}
+
 // DigestMark is the digest noted at a Checkpoint.
 type DigestMark struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2636,7 +2865,7 @@ type DigestMark struct {
 
 func (x *DigestMark) Reset() {
 	*x = DigestMark{}
-	mi := &file_logpb_log_proto_msgTypes[30]
+	mi := &file_logpb_log_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2648,7 +2877,7 @@ func (x *DigestMark) String() string {
 func (*DigestMark) ProtoMessage() {}
 
 func (x *DigestMark) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[30]
+	mi := &file_logpb_log_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2661,7 +2890,7 @@ func (x *DigestMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestMark.ProtoReflect.Descriptor instead.
 func (*DigestMark) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{30}
+	return file_logpb_log_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DigestMark) GetId() uint64 {
@@ -2693,7 +2922,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x05Entry\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x19\n" +
 	"\bclock_ns\x18\x02 \x01(\x03R\aclockNs\x12!\n" +
-	"\x03ops\x18\x03 \x03(\v2\x0f.rota.log.v1.OpR\x03ops\"\xa7\x05\n" +
+	"\x03ops\x18\x03 \x03(\v2\x0f.rota.log.v1.OpR\x03ops\"\xa2\x06\n" +
 	"\x02Op\x12=\n" +
 	"\finit_cluster\x18\x01 \x01(\v2\x18.rota.log.v1.InitClusterH\x00R\vinitCluster\x12-\n" +
 	"\x06submit\x18\x02 \x01(\v2\x13.rota.log.v1.SubmitH\x00R\x06submit\x12=\n" +
@@ -2711,7 +2940,10 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\acollect\x18\v \x01(\v2\x14.rota.log.v1.CollectH\x00R\acollect\x129\n" +
 	"\n" +
 	"checkpoint\x18\f \x01(\v2\x17.rota.log.v1.CheckpointH\x00R\n" +
-	"checkpointB\x04\n" +
+	"checkpoint\x127\n" +
+	"\n" +
+	"put_server\x18\r \x01(\v2\x16.rota.log.v1.PutServerH\x00R\tputServer\x12@\n" +
+	"\rdelete_server\x18\x0e \x01(\v2\x19.rota.log.v1.DeleteServerH\x00R\fdeleteServerB\x04\n" +
 	"\x02op\",\n" +
 	"\vInitCluster\x12\x1d\n" +
 	"\n" +
@@ -2837,7 +3069,19 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\tR\x03key\"\x1c\n" +
 	"\n" +
 	"Checkpoint\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"\xc6\x06\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\xac\x01\n" +
+	"\fServerRecord\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
+	"\tserver_id\x18\x02 \x01(\tR\bserverId\x12\x12\n" +
+	"\x04addr\x18\x03 \x01(\tR\x04addr\x12\x1b\n" +
+	"\tpeer_addr\x18\x04 \x01(\tR\bpeerAddr\x12\x1b\n" +
+	"\thttp_addr\x18\x05 \x01(\tR\bhttpAddr\x12\x18\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\">\n" +
+	"\tPutServer\x121\n" +
+	"\x06server\x18\x01 \x01(\v2\x19.rota.log.v1.ServerRecordR\x06server\"D\n" +
+	"\fDeleteServer\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
+	"\tserver_id\x18\x02 \x01(\tR\bserverId\"\xc6\x06\n" +
 	"\tJobRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12\x10\n" +
@@ -2897,7 +3141,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x04hash\x18\x01 \x01(\fR\x04hash\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\x04R\x03job\x12\x1d\n" +
 	"\n" +
-	"expires_ns\x18\x03 \x01(\x03R\texpiresNs\"\xba\x04\n" +
+	"expires_ns\x18\x03 \x01(\x03R\texpiresNs\"\xef\x04\n" +
 	"\x04Meta\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x1d\n" +
 	"\n" +
@@ -2919,7 +3163,8 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\adigests\x18\x0f \x03(\v2\x17.rota.log.v1.DigestMarkR\adigests\x12\x19\n" +
 	"\bjobs_sum\x18\x10 \x01(\x06R\ajobsSum\x12!\n" +
 	"\fsessions_sum\x18\x11 \x01(\x06R\vsessionsSum\x12\x19\n" +
-	"\bkeys_sum\x18\x12 \x01(\x06R\akeysSum\"J\n" +
+	"\bkeys_sum\x18\x12 \x01(\x06R\akeysSum\x123\n" +
+	"\aservers\x18\x13 \x03(\v2\x19.rota.log.v1.ServerRecordR\aservers\"J\n" +
 	"\n" +
 	"DigestMark\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
@@ -2938,7 +3183,7 @@ func file_logpb_log_proto_rawDescGZIP() []byte {
 	return file_logpb_log_proto_rawDescData
 }
 
-var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_logpb_log_proto_goTypes = []any{
 	(*Entry)(nil),        // 0: rota.log.v1.Entry
 	(*Op)(nil),           // 1: rota.log.v1.Op
@@ -2964,13 +3209,16 @@ var file_logpb_log_proto_goTypes = []any{
 	(*Collect)(nil),      // 21: rota.log.v1.Collect
 	(*KeyRef)(nil),       // 22: rota.log.v1.KeyRef
 	(*Checkpoint)(nil),   // 23: rota.log.v1.Checkpoint
-	(*JobRecord)(nil),    // 24: rota.log.v1.JobRecord
-	(*AppendMark)(nil),   // 25: rota.log.v1.AppendMark
-	(*Segment)(nil),      // 26: rota.log.v1.Segment
-	(*Segments)(nil),     // 27: rota.log.v1.Segments
-	(*KeyRecord)(nil),    // 28: rota.log.v1.KeyRecord
-	(*Meta)(nil),         // 29: rota.log.v1.Meta
-	(*DigestMark)(nil),   // 30: rota.log.v1.DigestMark
+	(*ServerRecord)(nil), // 24: rota.log.v1.ServerRecord
+	(*PutServer)(nil),    // 25: rota.log.v1.PutServer
+	(*DeleteServer)(nil), // 26: rota.log.v1.DeleteServer
+	(*JobRecord)(nil),    // 27: rota.log.v1.JobRecord
+	(*AppendMark)(nil),   // 28: rota.log.v1.AppendMark
+	(*Segment)(nil),      // 29: rota.log.v1.Segment
+	(*Segments)(nil),     // 30: rota.log.v1.Segments
+	(*KeyRecord)(nil),    // 31: rota.log.v1.KeyRecord
+	(*Meta)(nil),         // 32: rota.log.v1.Meta
+	(*DigestMark)(nil),   // 33: rota.log.v1.DigestMark
 }
 var file_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: rota.log.v1.Entry.ops:type_name -> rota.log.v1.Op
@@ -2986,33 +3234,37 @@ var file_logpb_log_proto_depIdxs = []int32{
 	20, // 10: rota.log.v1.Op.expire:type_name -> rota.log.v1.Expire
 	21, // 11: rota.log.v1.Op.collect:type_name -> rota.log.v1.Collect
 	23, // 12: rota.log.v1.Op.checkpoint:type_name -> rota.log.v1.Checkpoint
-	3,  // 13: rota.log.v1.Spec.env:type_name -> rota.log.v1.Pair
-	3,  // 14: rota.log.v1.Spec.require:type_name -> rota.log.v1.Pair
-	3,  // 15: rota.log.v1.Spec.meta:type_name -> rota.log.v1.Pair
-	5,  // 16: rota.log.v1.Spec.values:type_name -> rota.log.v1.ValueRun
-	6,  // 17: rota.log.v1.Submit.tasks:type_name -> rota.log.v1.Tasks
-	16, // 18: rota.log.v1.Submit.assign:type_name -> rota.log.v1.Assign
-	6,  // 19: rota.log.v1.AppendTasks.tasks:type_name -> rota.log.v1.Tasks
-	11, // 20: rota.log.v1.Held.ranges:type_name -> rota.log.v1.Range
-	3,  // 21: rota.log.v1.Session.labels:type_name -> rota.log.v1.Pair
-	13, // 22: rota.log.v1.OpenSession.session:type_name -> rota.log.v1.Session
-	18, // 23: rota.log.v1.OpenSession.reports:type_name -> rota.log.v1.ReportGroup
-	12, // 24: rota.log.v1.OpenSession.held:type_name -> rota.log.v1.Held
-	16, // 25: rota.log.v1.ApplyPlan.assign:type_name -> rota.log.v1.Assign
-	11, // 26: rota.log.v1.ReportGroup.ranges:type_name -> rota.log.v1.Range
-	18, // 27: rota.log.v1.Report.groups:type_name -> rota.log.v1.ReportGroup
-	22, // 28: rota.log.v1.Collect.keys:type_name -> rota.log.v1.KeyRef
-	25, // 29: rota.log.v1.JobRecord.appends:type_name -> rota.log.v1.AppendMark
-	6,  // 30: rota.log.v1.JobRecord.inline_tasks:type_name -> rota.log.v1.Tasks
-	26, // 31: rota.log.v1.JobRecord.inline_segments:type_name -> rota.log.v1.Segment
-	11, // 32: rota.log.v1.Segment.ranges:type_name -> rota.log.v1.Range
-	26, // 33: rota.log.v1.Segments.segments:type_name -> rota.log.v1.Segment
-	30, // 34: rota.log.v1.Meta.digests:type_name -> rota.log.v1.DigestMark
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	25, // 13: rota.log.v1.Op.put_server:type_name -> rota.log.v1.PutServer
+	26, // 14: rota.log.v1.Op.delete_server:type_name -> rota.log.v1.DeleteServer
+	3,  // 15: rota.log.v1.Spec.env:type_name -> rota.log.v1.Pair
+	3,  // 16: rota.log.v1.Spec.require:type_name -> rota.log.v1.Pair
+	3,  // 17: rota.log.v1.Spec.meta:type_name -> rota.log.v1.Pair
+	5,  // 18: rota.log.v1.Spec.values:type_name -> rota.log.v1.ValueRun
+	6,  // 19: rota.log.v1.Submit.tasks:type_name -> rota.log.v1.Tasks
+	16, // 20: rota.log.v1.Submit.assign:type_name -> rota.log.v1.Assign
+	6,  // 21: rota.log.v1.AppendTasks.tasks:type_name -> rota.log.v1.Tasks
+	11, // 22: rota.log.v1.Held.ranges:type_name -> rota.log.v1.Range
+	3,  // 23: rota.log.v1.Session.labels:type_name -> rota.log.v1.Pair
+	13, // 24: rota.log.v1.OpenSession.session:type_name -> rota.log.v1.Session
+	18, // 25: rota.log.v1.OpenSession.reports:type_name -> rota.log.v1.ReportGroup
+	12, // 26: rota.log.v1.OpenSession.held:type_name -> rota.log.v1.Held
+	16, // 27: rota.log.v1.ApplyPlan.assign:type_name -> rota.log.v1.Assign
+	11, // 28: rota.log.v1.ReportGroup.ranges:type_name -> rota.log.v1.Range
+	18, // 29: rota.log.v1.Report.groups:type_name -> rota.log.v1.ReportGroup
+	22, // 30: rota.log.v1.Collect.keys:type_name -> rota.log.v1.KeyRef
+	24, // 31: rota.log.v1.PutServer.server:type_name -> rota.log.v1.ServerRecord
+	28, // 32: rota.log.v1.JobRecord.appends:type_name -> rota.log.v1.AppendMark
+	6,  // 33: rota.log.v1.JobRecord.inline_tasks:type_name -> rota.log.v1.Tasks
+	29, // 34: rota.log.v1.JobRecord.inline_segments:type_name -> rota.log.v1.Segment
+	11, // 35: rota.log.v1.Segment.ranges:type_name -> rota.log.v1.Range
+	29, // 36: rota.log.v1.Segments.segments:type_name -> rota.log.v1.Segment
+	33, // 37: rota.log.v1.Meta.digests:type_name -> rota.log.v1.DigestMark
+	24, // 38: rota.log.v1.Meta.servers:type_name -> rota.log.v1.ServerRecord
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_logpb_log_proto_init() }
@@ -3033,6 +3285,8 @@ func file_logpb_log_proto_init() {
 		(*Op_Expire)(nil),
 		(*Op_Collect)(nil),
 		(*Op_Checkpoint)(nil),
+		(*Op_PutServer)(nil),
+		(*Op_DeleteServer)(nil),
 	}
 	file_logpb_log_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
@@ -3041,7 +3295,7 @@ func file_logpb_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_logpb_log_proto_rawDesc), len(file_logpb_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

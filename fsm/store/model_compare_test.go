@@ -31,6 +31,8 @@ func (w *world) compareEntry() {
 	}
 	w.compareSessions(m)
 	w.compareSessions(w.twin)
+	w.compareServers(m)
+	w.compareServers(w.twin)
 	w.compareView(m)
 	w.compareView(w.twin)
 }
@@ -238,6 +240,14 @@ func (w *world) compareForgotten(id uint64) {
 	require.True(w, len(segments) == 0 && (err == nil || task.KindOf(err) == task.KindNotFound), "%v %v", segments, err)
 	_, final, err := w.state.Cursor(id, 0)
 	require.True(w, !final && (err == nil || task.KindOf(err) == task.KindNotFound), "%v", err)
+}
+
+func (w *world) compareServers(m *fsm.Machine) {
+	want, got := w.model.ServerList(), m.Servers()
+	require.Len(w, got, len(want))
+	for i := range want {
+		require.True(w, proto.Equal(want[i], got[i]), "want %v, got %v", want[i], got[i])
+	}
 }
 
 func (w *world) compareSessions(m *fsm.Machine) {

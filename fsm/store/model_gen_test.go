@@ -6,6 +6,8 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -80,7 +82,7 @@ func (w *world) moveClock() {
 func (w *world) op() *logpb.Op {
 	return pick(w, "op", weighted[func() *logpb.Op]{
 		{8, w.opSubmit}, {4, w.opAppend}, {2, w.opClose}, {3, w.opCancel}, {3, w.opOpenSession}, {2, w.opCloseSession},
-		{8, func() *logpb.Op { return w.opPlan(true) }}, {5, w.opHostilePlan}, {10, w.opReport}, {3, w.opRepeat}, {4, w.opExpire}, {3, w.opCollect}, {1, w.opRare},
+		{8, func() *logpb.Op { return w.opPlan(true) }}, {5, w.opHostilePlan}, {10, w.opReport}, {3, w.opRepeat}, {4, w.opExpire}, {3, w.opCollect}, {1, w.opRare}, {2, w.opServer},
 	})()
 }
 
@@ -89,6 +91,35 @@ func (w *world) opRare() *logpb.Op {
 		return &logpb.Op{Op: &logpb.Op_InitCluster{InitCluster: &logpb.InitCluster{ClusterId: of(w, "cluster", "", "c1", "c2")}}}
 	}
 	return &logpb.Op{Op: &logpb.Op_Checkpoint{Checkpoint: &logpb.Checkpoint{Id: rapid.Uint64().Draw(w.T, "checkpoint")}}}
+}
+
+// opServer records and forgets servers, mostly such as there can be.
+func (w *world) opServer() *logpb.Op {
+	known := w.model.ServerList()
+	s := &logpb.ServerRecord{
+		NodeId: "n" + strconv.Itoa(w.below(2*task.MaxServers, "node")), ServerId: of(w, "server id", "a", "b"), Addr: of(w, "addr", "h:1", "h:2"),
+		PeerAddr: "h:3", HttpAddr: of(w, "http addr", "", "h:4"), Version: of(w, "version", "", "v1"),
+	}
+	if len(known) > 0 && w.chance("known", 40) {
+		s.NodeId = of(w, "of them", known...).NodeId
+	}
+	if len(known) > 0 && w.chance("forget", 20) {
+		return &logpb.Op{Op: &logpb.Op_DeleteServer{DeleteServer: &logpb.DeleteServer{NodeId: s.NodeId, ServerId: s.ServerId}}}
+	}
+	if w.chance("malformed", 15) {
+		of(w, "how", func() { s.NodeId = "n/1" }, func() { s.ServerId = "" }, func() { s.Addr = strings.Repeat("x", task.MaxAddr+1) },
+			func() { s.PeerAddr = "" }, func() { s.HttpAddr = "[31m" }, func() { s.Version = strings.Repeat("v", task.MaxName+1) })()
+	}
+	return &logpb.Op{Op: &logpb.Op_PutServer{PutServer: &logpb.PutServer{Server: s}}}
+}
+
+// opServers records as many servers as there is room for, and one more.
+func (w *world) opServers() (ops []*logpb.Op) {
+	for i := range task.MaxServers + 1 {
+		s := &logpb.ServerRecord{NodeId: "m" + strconv.Itoa(i), ServerId: "a", Addr: "h:1", PeerAddr: "h:3"}
+		ops = append(ops, &logpb.Op{Op: &logpb.Op_PutServer{PutServer: &logpb.PutServer{Server: s}}})
+	}
+	return ops
 }
 
 // jobID draws a job that was made, mostly one that is not final; or one that never was.

@@ -36,6 +36,7 @@ var mustReach = []string{
 	"page done", "page done and reloaded", "inline job", "crash before the write", "crash behind the write", "installed",
 	"cut in flight over an entry", "payloads from disk and memory",
 	"large spec within a record", "spec apart, in memory", "spec apart, on disk",
+	"server recorded again", "server moved", "server forgotten", "server beyond the limit",
 }
 
 // world is one run: the model, a server that flushes, crashes and is rebuilt from a
@@ -162,6 +163,7 @@ func (w *world) run() {
 	for range w.between("steps", 10, 60) {
 		pick(w, "action", weighted[func()]{
 			{30, w.entry}, {3, w.workOff}, {4, w.takeAll}, {3, w.flush}, {3, w.beginCut}, {3, w.endCut}, {2, w.crash}, {1, w.install}, {1, w.loseWorkers}, {1, w.configure},
+			{1, func() { w.apply(w.opServers()...) }},
 		})()
 	}
 	w.flush()
@@ -181,6 +183,9 @@ func (w *world) drain() {
 	for _, id := range slices.Sorted(maps.Keys(w.model.Sessions)) {
 		ops = append(ops, &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: id}}})
 	}
+	for _, s := range w.model.ServerList() {
+		ops = append(ops, &logpb.Op{Op: &logpb.Op_DeleteServer{DeleteServer: &logpb.DeleteServer{NodeId: s.NodeId, ServerId: s.ServerId}}})
+	}
 	w.apply(ops...)
 	w.clock = max(w.clock, w.model.Clock) + int64(task.RetainOther)
 	w.apply(w.opCollectAll())
@@ -194,6 +199,7 @@ func (w *world) drain() {
 		require.Zero(w, meta.JobsSum)
 		require.Zero(w, meta.KeysSum)
 		require.Zero(w, meta.SessionsSum)
+		require.Empty(w, meta.Servers)
 		stats := m.Stats()
 		require.Zero(w, stats.Jobs)
 		require.Zero(w, stats.Classes)

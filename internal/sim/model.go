@@ -17,6 +17,8 @@ type Model struct {
 	Jobs                            map[uint64]*Job
 	Sessions                        map[uint64]*Session
 	Keys                            map[KeyName]*Key
+	// Servers is the servers that are recorded, by node id.
+	Servers map[string]*logpb.ServerRecord
 	// Events is what an observer is told about the entry that was applied last.
 	Events []Event
 	// Paths counts the interesting things that happened.
@@ -116,6 +118,7 @@ func NewModel() *Model {
 	return &Model{
 		NextJob: 1, NextToken: 1, NextSession: 1,
 		Jobs: map[uint64]*Job{}, Sessions: map[uint64]*Session{}, Keys: map[KeyName]*Key{}, Paths: map[string]int{},
+		Servers: map[string]*logpb.ServerRecord{},
 	}
 }
 
@@ -159,6 +162,10 @@ func (m *Model) apply(op *logpb.Op, r *fsm.Result) {
 		m.expire(o.Expire, r)
 	case *logpb.Op_Collect:
 		m.collect(o.Collect, r)
+	case *logpb.Op_PutServer:
+		m.putServer(o.PutServer, r)
+	case *logpb.Op_DeleteServer:
+		m.deleteServer(o.DeleteServer, r)
 	}
 }
 

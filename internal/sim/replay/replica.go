@@ -22,6 +22,8 @@ type replica struct {
 	at int
 	// tenure is what it leads, or nil.
 	tenure *tenure
+	// moves counts the addresses that it had, identity the data folders.
+	moves, identity int
 	// told is what its machine said of the entry under way.
 	told []sim.Event
 

@@ -94,6 +94,7 @@ func (w *world) elect() {
 	if r.m.ClusterID() == "" {
 		t.propose(&logpb.Op{Op: &logpb.Op_InitCluster{InitCluster: &logpb.InitCluster{ClusterId: "c"}}}, func(fsm.Result, error) {})
 	}
+	t.record(r)
 	t.begin()
 }
 

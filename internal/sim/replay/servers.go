@@ -1,0 +1,56 @@
+package replay
+
+import (
+	"strconv"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+)
+
+// Servers move, come under new identities and leave, and their leader records it.
+
+// record proposes what a leader knows of a replica's place.
+func (t *tenure) record(r *replica) {
+	s := &logpb.ServerRecord{NodeId: r.name, ServerId: "s" + strconv.Itoa(r.identity), Addr: "h:" + strconv.Itoa(r.moves), PeerAddr: "p:" + strconv.Itoa(r.moves)}
+	t.propose(&logpb.Op{Op: &logpb.Op_PutServer{PutServer: &logpb.PutServer{Server: s}}}, func(fsm.Result, error) {})
+}
+
+// moveServers changes where a replica is, now and then, and tells whoever leads, or thinks
+// that it does.
+func (w *world) moveServers() {
+	if w.healed {
+		return
+	}
+	r := w.replicas[w.below(len(w.replicas))]
+	t := w.tenure
+	if w.zombie != nil && w.chance(30) {
+		t = w.zombie
+	}
+	switch k := w.below(4); {
+	case t == nil:
+	case k == 0: // the one that it was is gone
+		op := &logpb.DeleteServer{NodeId: r.name, ServerId: "s" + strconv.Itoa(r.identity)}
+		t.propose(&logpb.Op{Op: &logpb.Op_DeleteServer{DeleteServer: op}}, func(fsm.Result, error) {})
+		r.identity++
+	case k == 1:
+		r.moves++
+		t.record(r)
+	default: // it tells what is known
+		t.record(r)
+	}
+	w.after(w.between(0, longest), w.moveServers)
+}
+
+// compareServers compares the recorded servers with the model's.
+func (r *replica) compareServers() {
+	want, got := r.w.model.ServerList(), r.m.Servers()
+	same := len(want) == len(got)
+	for i := 0; same && i < len(want); i++ {
+		same = proto.Equal(want[i], got[i])
+	}
+	if !same {
+		r.w.problem("%s has the servers %v, the model %v", r.name, got, want)
+	}
+}

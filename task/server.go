@@ -1,0 +1,36 @@
+package task
+
+import "strings"
+
+// Bounds of what servers say of themselves.
+const (
+	// MaxNodeID bounds a node id and a server id, bytes. They stand in log lines, tables and
+	// metrics.
+	MaxNodeID = 64
+	// MaxAddr bounds an address, bytes: the longest host name that there is, and a port.
+	MaxAddr = 253 + len(":65535")
+	// MaxServers bounds the servers that a cluster has recorded: nine that vote, which is more
+	// than any needs, and what joins or is being replaced meanwhile.
+	MaxServers = 16
+)
+
+// idChars are the characters of a node id. It must not contain '/': Raft knows a server as
+// node id, slash, server id.
+const idChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
+
+// ValidNodeID checks a node id, or the id of a server's data folder.
+func ValidNodeID(what, id string) error {
+	if id == "" || len(id) > MaxNodeID || strings.Trim(id, idChars) != "" {
+		return Errorf(KindInvalid, "malformed %s %q: use 1 to %d letters, digits, dots, dashes and underscores", what, id[:min(len(id), MaxNodeID)], MaxNodeID)
+	}
+	return nil
+}
+
+// ValidAddr checks that an address can be kept and shown. Whether anybody is there is
+// another matter.
+func ValidAddr(what, addr string) error {
+	if len(addr) > MaxAddr {
+		return Errorf(KindTooLarge, "%s has %d bytes, the limit is %d", what, len(addr), MaxAddr)
+	}
+	return validName(what, addr, false)
+}
