@@ -40,6 +40,8 @@ type ServerInfo struct {
 	// LastContact is the time since the leader heard from it.
 	LastContact time.Duration
 	Version     string
+	// Problem is what keeps it from doing its part, in words for people; "": nothing is known.
+	Problem string
 }
 
 // VerifyInfo is a comparison of the servers' states at one log index.
@@ -117,7 +119,7 @@ func (c *Client) Status(ctx context.Context) (ClusterInfo, error) {
 		info.Servers = append(info.Servers, ServerInfo{
 			ID: s.GetId(), ServerID: s.GetServerId(), Addr: s.GetAddr(), PeerAddr: s.GetPeerAddr(), HTTPAddr: s.GetHttpAddr(),
 			State: serverState(s.GetState()), Voter: s.GetVoter(), AppliedIndex: s.GetAppliedIndex(), Term: s.GetTerm(),
-			LastContact: s.GetLastContact().AsDuration(), Version: s.GetVersion(),
+			LastContact: s.GetLastContact().AsDuration(), Version: s.GetVersion(), Problem: s.GetProblem(),
 		})
 	}
 	return info, nil

@@ -81,6 +81,9 @@ func serversHash(servers []*logpb.ServerRecord) uint64 {
 		for _, text := range []string{s.NodeId, s.ServerId, s.Addr, s.PeerAddr, s.HttpAddr, s.Version} {
 			words = append(words, hashBytes([]byte(text)))
 		}
+		if s.Vote {
+			words = append(words, 1)
+		}
 		h = task.Mix(words...)
 	}
 	return h

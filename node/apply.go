@@ -40,6 +40,9 @@ type applier struct {
 	// was asked for.
 	logBytes int64
 	logFrom  uint64
+
+	// serverChanges is how often the recorded servers had changed when that was told last.
+	serverChanges uint64
 }
 
 // Apply implements raft.FSM.
@@ -53,6 +56,7 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 	}
 	defer a.step.stop()
 	m := a.n.state.Machine()
+	configured := false
 	for i, l := range logs {
 		a.step.start()
 		results, err := applyEntry(m, l)
@@ -65,8 +69,13 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 			out[i] = results
 			a.logBytes += sizeOf(l)
 		}
+		configured = configured || l.Type == raft.LogConfiguration
 	}
 	a.reached()
+	if changes := m.ServerChanges(); changes != a.serverChanges || configured {
+		a.serverChanges = changes
+		a.n.placesChanged()
+	}
 	if a.logFrom == 0 {
 		a.logFrom = logs[0].Index - 1
 	}
@@ -160,6 +169,7 @@ func (a *applier) Restore(io.ReadCloser) error {
 		return err
 	}
 	a.reached()
+	a.n.placesChanged()
 	a.logBytes, a.logFrom = 0, 0
 	return nil
 }

@@ -1,11 +1,14 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +21,9 @@ const (
 	askEvery = 200 * time.Millisecond
 	// askTimeout bounds one question.
 	askTimeout = time.Second
+	// joinTimeout bounds a request to be taken in, for which the leader asks back and writes
+	// entries.
+	joinTimeout = 5 * time.Second
 	// transportTimeout bounds raft's messages. A half-open connection blocks a heartbeat
 	// for as long.
 	transportTimeout = time.Second
@@ -61,48 +67,6 @@ func nodeIDOf(id raft.ServerID) string {
 	return nodeID
 }
 
-// addrBook knows the gRPC address of each Raft address.
-type addrBook struct {
-	mu sync.Mutex
-	m  map[string]string
-	// met is the addresses of the join list that have answered.
-	met map[string]struct{}
-}
-
-// meet takes note of the answer to a question at addr.
-func (b *addrBook) meet(addr string, p PeerInfo) {
-	b.set(p.PeerAddr, p.Addr)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.met == nil {
-		b.met = map[string]struct{}{}
-	}
-	b.met[addr] = struct{}{}
-}
-
-// hasMet says whether addr has ever answered.
-func (b *addrBook) hasMet(addr string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	_, ok := b.met[addr]
-	return ok
-}
-
-func (b *addrBook) get(peerAddr string) string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.m[peerAddr]
-}
-
-func (b *addrBook) set(peerAddr, addr string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.m == nil {
-		b.m = map[string]string{}
-	}
-	b.m[peerAddr] = addr
-}
-
 // Self is what this server says of itself.
 func (n *Node) Self() PeerInfo {
 	return PeerInfo{
@@ -111,6 +75,7 @@ func (n *Node) Self() PeerInfo {
 		State: n.raft.State(), Term: n.Term(), AppliedIndex: n.state.Machine().AppliedIndex(), CommitIndex: n.raft.CommitIndex(), Version: n.cfg.Version,
 		LeaderAddr: n.LeaderAddr(), LastContact: n.lastContact(), Clock: time.Now().Round(0), DiskFull: n.diskFull(),
 		Members: n.memberIDs(),
+		Nonce:   n.nonce, Problem: n.problem.get(), Notes: n.joins.notes(),
 	}
 }
 
@@ -141,23 +106,31 @@ func (n *Node) initialized() bool {
 	return f.Error() == nil && len(f.Configuration().Servers) > 0
 }
 
-// Servers is Raft's configuration, and the gRPC addresses as far as they are known.
-func (n *Node) Servers() ([]raft.Server, error) {
-	f := n.raft.GetConfiguration()
-	if err := f.Error(); err != nil {
-		return nil, err
-	}
-	return f.Configuration().Servers, nil
-}
-
 // ask asks every address of the join list, at once, and keeps what it learns of addresses.
 func (n *Node) ask(ctx context.Context) []PeerInfo {
+	return n.askAt(ctx, n.cfg.Join)
+}
+
+// askAll asks the servers that are recorded, too.
+func (n *Node) askAll(ctx context.Context) []PeerInfo {
+	addrs := slices.Clone(n.cfg.Join)
+	for _, s := range n.state.Machine().Servers() {
+		if !slices.Contains(addrs, s.Addr) {
+			addrs = append(addrs, s.Addr)
+		}
+	}
+	return n.askAt(ctx, addrs)
+}
+
+// askAt asks who is at some addresses, at once. A server that has two of them answers for
+// one, and this server for none: it may stand in the list under any of its names.
+func (n *Node) askAt(ctx context.Context, addrs []string) []PeerInfo {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	var mu sync.Mutex
-	var out []PeerInfo
+	out := map[string]PeerInfo{}
 	var wg sync.WaitGroup
-	for _, addr := range n.cfg.Join {
+	for _, addr := range addrs {
 		if addr == n.cfg.Addr || n.cfg.Peers == nil {
 			continue
 		}
@@ -167,29 +140,35 @@ func (n *Node) ask(ctx context.Context) []PeerInfo {
 				n.cfg.Log.Debug("a server did not answer", "addr", addr, "error", err)
 				return
 			}
-			n.addrs.meet(addr, info)
-			n.vouchedBy(info)
+			if slices.Contains(n.cfg.Join, addr) {
+				n.addrs.meet(addr, info)
+			}
+			if info.Nonce == n.nonce {
+				return
+			}
+			if slices.Contains(n.cfg.Join, addr) {
+				n.vouchedBy(info)
+			}
 			mu.Lock()
 			defer mu.Unlock()
-			out = append(out, info)
+			out[string(info.RaftID())+info.Nonce] = info
 		})
 	}
 	wg.Wait()
-	return out
+	return slices.SortedFunc(maps.Values(out), func(a, b PeerInfo) int { return cmp.Compare(a.RaftID(), b.RaftID()) })
 }
 
-// learnLeader asks for the gRPC addresses of the servers until that of the leader is
-// known, once per change. It reports whether there is something to tell.
-func (n *Node) learnLeader() bool {
+// learnLeader asks the join list for the gRPC address of the leader where that is not known,
+// once per change.
+func (n *Node) learnLeader() {
 	if l := n.Leader(); l.NodeID != "" && l.Addr == "" {
 		n.ask(n.ctx)
 	}
-	return true
 }
 
-// bootstrapOrJoin makes a new server part of a cluster: it asks the others until it is.
+// bootstrapOrJoin makes a new server part of a cluster: it asks the others until it is. Then
+// it sees to it that the cluster knows where it is.
 func (n *Node) bootstrapOrJoin() {
-	n.addrs.set(n.cfg.PeerAddr, n.cfg.Addr)
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	said := ""
@@ -208,12 +187,16 @@ func (n *Node) bootstrapOrJoin() {
 		case <-tick.C:
 		}
 	}
+	n.wg.Go(n.stayKnown)
 	// Until the addresses of all others are known, so that requests can be forwarded.
-	for known := -1; !n.metAll(); {
+	pause := askEvery
+	for known := -1; !n.knowsAll(); {
 		if found := len(n.ask(n.ctx)); found != known {
 			known = found
 			n.leaders.wake()
 		}
+		tick.Reset(pause)
+		pause = min(2*pause, announceMax)
 		select {
 		case <-n.ctx.Done():
 			return
@@ -223,14 +206,10 @@ func (n *Node) bootstrapOrJoin() {
 	n.leaders.wake()
 }
 
-// metAll says whether every other server of the join list has answered once.
-func (n *Node) metAll() bool {
-	for _, addr := range n.cfg.Join {
-		if addr != n.cfg.Addr && n.cfg.Peers != nil && !n.addrs.hasMet(addr) {
-			return false
-		}
-	}
-	return true
+// knowsAll says whether the address of every other server is known.
+func (n *Node) knowsAll() bool {
+	servers, err := n.Servers()
+	return err == nil && !slices.ContainsFunc(servers, func(s raft.Server) bool { return n.addrOf(s.ID) == "" })
 }
 
 // tryBootstrap asks the others and does what their answers allow. The lowest of all new
@@ -239,13 +218,16 @@ func (n *Node) metAll() bool {
 func (n *Node) tryBootstrap() (status string, err error) {
 	peers := n.ask(n.ctx)
 	for _, p := range peers {
+		if p.RaftID() == n.id.raftID() {
+			return "", fmt.Errorf("the server at %s runs on a copy of this server's data folder: end it, and give each server a folder of its own", p.Addr)
+		}
 		if p.NodeID == n.id.NodeID {
 			return "", fmt.Errorf("the server at %s has this server's node id %s: give each its own", p.Addr, p.NodeID)
 		}
 	}
 	for _, p := range peers {
 		if p.Initialized {
-			return n.askToJoin(p, peers)
+			return n.askToJoin(peers)
 		}
 	}
 	if n.cfg.BootstrapExpect == 0 {
@@ -275,17 +257,12 @@ func (n *Node) tryBootstrap() (status string, err error) {
 
 // askToJoin asks the leader of an existing cluster to take this server in, unless it was
 // among those that made it, and the leader reaches it by itself.
-func (n *Node) askToJoin(p PeerInfo, peers []PeerInfo) (string, error) {
-	leader := p.LeaderAddr
-	for _, q := range peers {
-		if q.State == raft.Leader {
-			leader = q.Addr
-		}
-	}
+func (n *Node) askToJoin(peers []PeerInfo) (string, error) {
+	leader := leaderAmong(peers)
 	if leader == "" {
 		return "the cluster has no leader", nil
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(n.ctx, joinTimeout)
 	defer cancel()
 	if err := n.cfg.Peers.Join(ctx, leader, n.Self()); err != nil {
 		return "", fmt.Errorf("join the cluster by %s: %w", leader, err)

@@ -28,7 +28,8 @@ const patience = 20 * time.Second
 // config is that of a server that is a cluster of its own.
 func config(t *testing.T, dir string) Config {
 	return Config{
-		NodeID: "n1", DataDir: dir, Addr: "127.0.0.1:1", BootstrapExpect: 1,
+		// Nobody else looks for it, so it can listen elsewhere.
+		NodeID: "n1", DataDir: dir, Addr: "127.0.0.1:1", PeerAddr: "127.0.0.1:2", BootstrapExpect: 1,
 		// Elections are not what these tests wait for.
 		ElectionTimeout: 50 * time.Millisecond,
 		Log:             slog.New(slog.DiscardHandler),
@@ -49,12 +50,17 @@ func ended(n *Node) {
 func startErr(t *testing.T, cfg Config) (*Node, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	cfg.RaftListener, cfg.PeerAddr = l, l.Addr().String()
+	cfg.RaftListener = l
 	n, err := Start(cfg)
 	if err != nil {
 		_ = l.Close()
 	}
 	return n, err
+}
+
+// listensAt is where a server takes raft's messages.
+func listensAt(n *Node) raft.ServerAddress {
+	return raft.ServerAddress(n.cfg.RaftListener.Addr().String())
 }
 
 // start starts a server and waits until it is ready to lead. The test ends it, or

@@ -39,12 +39,12 @@ func (n *Node) hasWhatTheLeaderHas() bool {
 	if _, leads := n.Ready(); leads {
 		return true
 	}
-	addr, id := n.raft.LeaderWithID()
+	_, id := n.raft.LeaderWithID()
 	if id == "" || id == n.id.raftID() {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, catchUpStep)
 	defer cancel()
-	leader, err := n.identify(ctx, raft.Server{ID: id, Address: addr})
+	leader, err := n.identify(ctx, id)
 	return err == nil && leader.State == raft.Leader && n.WaitApplied(ctx, leader.AppliedIndex) == nil
 }

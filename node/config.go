@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/rota-scheduler/rota/task"
 )
 
 // Config is what a server is started with. Zero durations and sizes take the defaults.
@@ -75,6 +77,9 @@ type Stores interface {
 // Peers asks other servers who they are.
 type Peers interface {
 	Identify(ctx context.Context, addr string) (PeerInfo, error)
+	// Probe is Identify over a connection of its own, for an address that anybody may have
+	// named.
+	Probe(ctx context.Context, addr string) (PeerInfo, error)
 	Join(ctx context.Context, addr string, self PeerInfo) error
 }
 
@@ -99,6 +104,12 @@ type PeerInfo struct {
 	DiskFull bool
 	// Members is the raft ids of the servers that it takes for those of the cluster.
 	Members []raft.ServerID
+	// Nonce was made with the process.
+	Nonce string
+	// Problem is what keeps it from doing its part, in words; "": nothing is known. Notes is
+	// what a leader knows of others that cannot do theirs.
+	Problem string
+	Notes   []Note
 }
 
 // RaftID is how the server is called in Raft's configuration.
@@ -128,6 +139,8 @@ func (c *Config) setDefaults() error {
 		return errors.New("a server needs a node id: set --node-id")
 	case c.DataDir == "":
 		return errors.New("a server needs a data folder: set --data-dir")
+	case task.ValidNodeID("--node-id", c.NodeID) != nil:
+		return task.ValidNodeID("--node-id", c.NodeID)
 	case c.Log == nil || c.Fatal == nil:
 		return errors.New("node: Log and Fatal must be set")
 	case c.BootstrapExpect < 0 || c.BootstrapExpect > 9:

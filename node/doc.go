@@ -35,6 +35,12 @@
 // one of them: it can depose leaders, and have entries written that it made. It cannot use up
 // terms or memory, nor have written what no server could read.
 //
+// # Places
+//
+// Where servers are is a part of the state (addresses.go). A server tells the leader where
+// it is (announce.go), and asks for no votes from anywhere else (campaign.go); the leader
+// asks back, and changes records and Raft's configuration (membership.go, tidy.go).
+//
 // # Trade-offs
 //
 // A linearizable read waits for one Barrier issued after it came, shared by all that

@@ -1,6 +1,14 @@
 package node
 
-import "time"
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/rota-scheduler/rota/task"
+)
 
 const (
 	// handoverPause is how long a leader that has handed leadership over, and has it
@@ -8,6 +16,8 @@ const (
 	handoverPause = 30 * time.Second
 	// handoverRetry is the pause where nobody took it.
 	handoverRetry = time.Second
+	// transferTick is how often it is looked whether leadership was lost.
+	transferTick = 5 * time.Millisecond
 )
 
 // handover hands leadership over for a reason that may last. It is for one goroutine.
@@ -47,4 +57,66 @@ func (n *Node) offerLeadership() <-chan error {
 		done <- err
 	})
 	return done
+}
+
+// TransferLeadership hands leadership over to the voter with a node id; "": to the one that
+// is furthest. What is under way is answered by this server or not at all, as with any
+// loss of leadership.
+func (n *Node) TransferLeadership(ctx context.Context, to string) error {
+	if n.raft.State() != raft.Leader {
+		return n.notLeader()
+	}
+	if to == n.id.NodeID {
+		return nil
+	}
+	servers, err := n.Servers()
+	if err != nil {
+		return n.readError(err)
+	}
+	at := slices.IndexFunc(servers, func(s raft.Server) bool {
+		return s.Suffrage == raft.Voter && s.ID != n.id.raftID() && (to == "" || nodeIDOf(s.ID) == to)
+	})
+	switch {
+	case at < 0 && to == "":
+		return task.Errorf(task.KindConflict, "%s is the only voter: there is nobody to hand leadership over to", n.id.NodeID)
+	case at < 0:
+		return task.Errorf(task.KindNotFound, "%q is no voter of this cluster: see rota cluster status for those that are", to)
+	}
+	transfer := n.raft.LeadershipTransfer
+	if to != "" {
+		transfer = func() raft.Future { return n.raft.LeadershipTransferToServer(servers[at].ID, servers[at].Address) }
+	}
+	term := n.Term()
+	err = n.transferLeadership(ctx, transfer)
+	// Where raft gives up, the other server may have been told all the same, and be about
+	// to call an election.
+	if err == nil || n.losesLeadership(ctx, term) {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return &task.Error{Kind: task.KindUnknownOutcome, Msg: "the request ended before it was known whether leadership is handed over: see rota cluster status", Err: ctx.Err()}
+	}
+	// Not one to try again at once: requests wait while a transfer is tried.
+	return task.Errorf(task.KindConflict, "leadership was not handed over: %v; the other server may be down or far behind", err)
+}
+
+// losesLeadership waits for as long as an election takes, or ctx lasts, and says whether this
+// server has lost its leadership of a term.
+func (n *Node) losesLeadership(ctx context.Context, term uint64) bool {
+	tick := time.NewTicker(transferTick)
+	defer tick.Stop()
+	for end := time.Now().Add(n.cfg.ElectionTimeout); ; {
+		if n.raft.State() != raft.Leader || n.Term() != term {
+			return true
+		}
+		if ctx.Err() != nil || time.Now().After(end) {
+			return false
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		case <-n.ctx.Done():
+			return false
+		}
+	}
 }

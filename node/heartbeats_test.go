@@ -44,7 +44,7 @@ func TestADeposedLeaderWritesNothingUnderTheNextTerm(t *testing.T) {
 		hb := heartbeatOf(other, n.raft.CurrentTerm()+1)
 		foreign[hb.Term] = true
 		var resp raft.AppendEntriesResponse
-		require.NoError(t, other.AppendEntries(n.id.raftID(), n.transport.LocalAddr(), hb, &resp))
+		require.NoError(t, other.AppendEntries(n.id.raftID(), listensAt(n), hb, &resp))
 		require.Equal(t, hb.Term, resp.Term, "it has taken the next term over")
 		done := make(chan struct{})
 		// Its outcome depends on whether it leads again by then.
@@ -87,7 +87,7 @@ func TestHeartbeatsDoNotWaitForTheDisk(t *testing.T) {
 	n := start(t, cfg)
 	other := joinedBy(t, n, "n9/x")
 	send := func(r *raft.AppendEntriesRequest) (resp raft.AppendEntriesResponse, err error) {
-		err = other.AppendEntries(n.id.raftID(), n.transport.LocalAddr(), r, &resp)
+		err = other.AppendEntries(n.id.raftID(), listensAt(n), r, &resp)
 		return resp, err
 	}
 	term := n.raft.CurrentTerm() + 1

@@ -95,12 +95,21 @@ func makeIdentity(dir, nodeID string) (identity, error) {
 			return identity{}, fmt.Errorf("data folder %s has a %s but no %s: it is not whole; restore the file, or move the folder away and let the server join anew", dir, name, identityFile)
 		}
 	}
-	raw := make([]byte, serverIDBytes)
-	if _, err := rand.Read(raw); err != nil {
+	serverID, err := newID()
+	if err != nil {
 		return identity{}, err
 	}
-	id := identity{NodeID: nodeID, ServerID: hex.EncodeToString(raw)}
+	id := identity{NodeID: nodeID, ServerID: serverID}
 	return id, writeIdentity(dir, id)
+}
+
+// newID makes an id that nobody else has.
+func newID() (string, error) {
+	raw := make([]byte, serverIDBytes)
+	if _, err := rand.Read(raw); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(raw), nil
 }
 
 // writeIdentity replaces the folder's identity as a whole.

@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"sync"
 	"time"
 
@@ -93,6 +91,10 @@ func (n *Node) lead(ctx context.Context) error {
 			return err
 		}
 	}
+	// Who hears of this leader is to know where it is.
+	if err := n.recordSelf(ctx); err != nil {
+		n.cfg.Log.Warn("cannot record where this server is", "error", err)
+	}
 	n.fleet.Begin(n.state.Machine().Sessions())
 	n.state.Machine().SetObserver(n.fleet)
 	defer func() {
@@ -113,18 +115,18 @@ func (n *Node) lead(ctx context.Context) error {
 		Settled: n.applier.clock.settled,
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { n.promote(ctx) })
+	wg.Go(func() { n.keepServers(ctx) })
 	loops.Run(ctx)
 	wg.Wait()
 	return nil
 }
 
 func (n *Node) initCluster(ctx context.Context) error {
-	raw := make([]byte, 8)
-	if _, err := rand.Read(raw); err != nil {
+	id, err := newID()
+	if err != nil {
 		return err
 	}
-	_, err := n.Propose(ctx, &logpb.Op{Op: &logpb.Op_InitCluster{InitCluster: &logpb.InitCluster{ClusterId: hex.EncodeToString(raw)}}})
+	_, err = n.Propose(ctx, &logpb.Op{Op: &logpb.Op_InitCluster{InitCluster: &logpb.InitCluster{ClusterId: id}}})
 	if task.KindOf(err) == task.KindConflict {
 		return nil // another leader was first
 	}
@@ -165,24 +167,19 @@ type Leader struct {
 	Addr string
 }
 
-// Leader returns the leader that this server knows of; NodeID is "" where there is none.
+// Leader returns the leader that this server knows of; NodeID is "" where there is none. One
+// that has no vote is none, whatever it says of itself.
 func (n *Node) Leader() Leader {
 	l := Leader{Term: n.Term()}
-	peerAddr, id := n.raft.LeaderWithID()
+	_, id := n.raft.LeaderWithID()
 	// The two are read one after the other: a leader must not be told of under the term of
 	// the next one, which others would then take for the old one's news.
 	for now := n.Term(); now != l.Term; now = n.Term() {
 		l.Term = now
-		peerAddr, id = n.raft.LeaderWithID()
+		_, id = n.raft.LeaderWithID()
 	}
-	if id == "" {
-		return l
-	}
-	l.NodeID = nodeIDOf(id)
-	if id == n.id.raftID() {
-		l.Addr = n.cfg.Addr
-	} else {
-		l.Addr = n.addrs.get(string(peerAddr))
+	if id != "" && n.votes(id) {
+		l.NodeID, l.Addr = nodeIDOf(id), n.addrOf(id)
 	}
 	return l
 }
@@ -260,16 +257,16 @@ func (n *Node) castLeaders() {
 	n.raft.RegisterObserver(obs)
 	defer n.raft.DeregisterObserver(obs)
 	for {
-		_, id := n.raft.LeaderWithID()
-		n.leaders.known(id != "")
+		n.leaders.known(n.Leader().NodeID != "")
 		select {
 		case <-n.ctx.Done():
 			n.leaders.wake()
 			return
 		case <-ch:
-			if n.learnLeader() {
-				n.leaders.wake()
-			}
+			n.learnLeader()
+			n.leaders.wake()
+		case <-n.places:
+			n.leaders.wake()
 		}
 	}
 }

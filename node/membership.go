@@ -2,70 +2,298 @@ package node
 
 import (
 	"context"
-	"slices"
+	"fmt"
 	"time"
 
 	"github.com/hashicorp/raft"
 
+	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
 )
 
+// Whoever reaches a port of the cluster can ask to become a part of it. What can be made sure
+// of without secrets is made sure of before anything is written: that the one that asks
+// answers at the address that it names, as the one that it says it is; that a server whose
+// place it wants has not answered for long; and that neither questions nor answers cost
+// much, however often they come.
+
 const (
-	// promoteEvery is how often the leader looks for non-voters that have caught up.
+	// promoteEvery is how often the leader looks for non-voters that have caught up, and for
+	// records that are out of date.
 	promoteEvery = 500 * time.Millisecond
 	// caughtUp is how many entries a non-voter may be behind to become a voter.
 	caughtUp = 1000
+	// maxNonVoters is how many servers without a vote a cluster takes in that replace none: each
+	// gets the whole log, which is work for the leader.
+	maxNonVoters = 3
+	// replaceAfter is how long the leader must have had no answer from a server, where it is
+	// recorded, before its place is given to a new one of its node id, or it is believed to be
+	// elsewhere. Restarts take less.
+	replaceAfter = 5 * time.Second
+	// evictAfter is how long a server without a vote must not have answered to make room for
+	// another one.
+	evictAfter = time.Minute
 )
 
-// AddServer takes a server in, as the leader: as a non-voter first. Asking twice
-// changes nothing. A server that lost its data folder gets the place of its old
-// identity, unless that one is alive: then two servers have one node id.
+// AddServer takes a server in, as the leader, or records where one of the cluster is now. A
+// new one is a non-voter first. Asking twice changes nothing. A server that lost its data
+// folder gets the place of its old identity, unless that one is alive: then two servers have
+// one node id.
 func (n *Node) AddServer(ctx context.Context, p PeerInfo) (voter bool, err error) {
 	if err := n.CheckLeader(); err != nil {
 		return false, err
 	}
-	servers, err := n.Servers()
-	if err != nil {
+	if err := checkJoining(p, n.state.Machine().ClusterID()); err != nil {
 		return false, err
 	}
-	id := raftID(p.NodeID, p.ServerID)
+	c, err := n.judge(p)
+	if err != nil || c.nothing() {
+		return c.voter, n.joins.refused(p.NodeID, c.known, err)
+	}
+	leave, err := n.joins.enter(c.key(p), time.Now())
+	if err != nil {
+		return c.voter, err
+	}
+	defer leave()
+	told, err := n.callBack(ctx, p)
+	if err == nil {
+		err = n.change(ctx, told)
+	}
+	if err == nil {
+		n.joins.admitted(c.key(p), time.Now())
+	}
+	return c.voter, n.joins.refused(p.NodeID, c.known, err)
+}
+
+// checkJoining finds what is wrong with what a server says of itself.
+func checkJoining(p PeerInfo, clusterID string) error {
+	for _, err := range []error{
+		task.ValidNodeID("node id", p.NodeID), task.ValidNodeID("server id", p.ServerID),
+		task.ValidAddr("gRPC address", p.Addr), task.ValidAddr("Raft address", p.PeerAddr),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	if len(p.HTTPAddr) > task.MaxAddr || len(p.Version) > task.MaxName {
+		return task.Errorf(task.KindTooLarge, "the HTTP address or the version of server %s is too long", p.NodeID)
+	}
+	if p.ClusterID != "" && p.ClusterID != clusterID {
+		return task.Errorf(task.KindConflict, "server %s has the state of another cluster, %s: give it an empty data folder, or start it with the addresses of its own cluster in --join", p.NodeID, p.ClusterID)
+	}
+	return nil
+}
+
+// change is what it takes to have a server where it says that it is.
+type change struct {
+	// known: the configuration has it, and voter: with a vote.
+	known, voter bool
+	// record is that of the server as it is to be; put says that it differs from what is
+	// recorded.
+	record *logpb.ServerRecord
+	put    bool
+	// gone is the server whose place it takes; its ID is "" where there is none.
+	gone raft.Server
+	// add: it is to be put into the configuration, or its address there changed.
+	add bool
+}
+
+func (c *change) nothing() bool { return !c.put && !c.add }
+
+// key is what bounds how often changes come: each known server for itself, and all others
+// together.
+func (c *change) key(p PeerInfo) string {
+	if c.known {
+		return p.NodeID
+	}
+	return ""
+}
+
+// judge finds what is to be changed for a server, or why it cannot be. It asks nobody.
+func (n *Node) judge(p PeerInfo) (c change, err error) {
+	servers, err := n.Servers()
+	if err != nil {
+		return c, n.readError(err)
+	}
+	id := p.RaftID()
+	if id == n.id.raftID() {
+		return change{known: true, voter: true}, nil // which records itself
+	}
+	c.record = &logpb.ServerRecord{NodeId: p.NodeID, ServerId: p.ServerID, Addr: p.Addr, PeerAddr: p.PeerAddr, HttpAddr: p.HTTPAddr, Version: p.Version}
+	old := n.record(id)
+	at, known := member(servers, id)
+	if known {
+		c.known, c.voter = true, at.Suffrage == raft.Voter
+		// Where an earlier build has taken a server in, nothing says what for.
+		c.record.Vote = old.GetVote() || old == nil && !c.voter && oneShort(servers)
+		c.put = old == nil || !sameRecord(old, c.record)
+		c.add = string(at.Address) != p.PeerAddr
+	} else {
+		c.put, c.add = true, true
+	}
 	for _, s := range servers {
 		switch {
 		case s.ID == id:
-			return s.Suffrage == raft.Voter, nil
-		case nodeIDOf(s.ID) == p.NodeID || s.Address == raft.ServerAddress(p.PeerAddr):
-			if n.alive(ctx, s) {
-				return false, task.Errorf(task.KindConflict, "node %s is a living server of the cluster already: give the new server a node id and addresses of its own", nodeIDOf(s.ID))
-			}
-			if s.Suffrage == raft.Voter && oneShort(servers) {
-				return false, task.Errorf(task.KindUnavailable, "another server is being replaced; this one has to wait until that one has caught up")
-			}
-			n.cfg.Log.Warn("a server has come back without its data", "node", p.NodeID, "was", s.ID, "is", id)
-			if err := n.raft.RemoveServer(s.ID, 0, askTimeout).Error(); err != nil {
-				return false, n.readError(err)
-			}
+		case nodeIDOf(s.ID) == p.NodeID:
+			c.gone = s
+		case string(s.Address) == p.PeerAddr:
+			return c, task.Errorf(task.KindConflict, "Raft address %s is that of server %s: give server %s an address of its own", p.PeerAddr, nodeIDOf(s.ID), p.NodeID)
 		}
 	}
-	n.addrs.set(p.PeerAddr, p.Addr)
-	if err := n.raft.AddNonvoter(id, raft.ServerAddress(p.PeerAddr), 0, askTimeout).Error(); err != nil {
-		return false, n.readError(err)
+	switch {
+	case c.nothing():
+	case known && c.gone.ID != "":
+		return c, task.Errorf(task.KindConflict, "the cluster has two servers of the node id %s", p.NodeID) // nothing here makes any
+	case known && c.add:
+		err = n.checkGone(at)
+	case known:
+	case c.gone.ID != "":
+		c.record.Vote = c.gone.Suffrage == raft.Voter || n.record(c.gone.ID).GetVote()
+		if c.gone.Suffrage == raft.Voter && oneShort(servers) {
+			return c, task.Errorf(task.KindUnavailable, "another server is being replaced; this one has to wait until that one has caught up")
+		}
+		err = n.checkGone(c.gone)
+	default:
+		c.gone, err = n.makeRoom(servers)
 	}
-	return false, nil
+	return c, err
 }
 
-// Addrs is the gRPC addresses of the servers, as far as they are known, sorted.
-func (n *Node) Addrs() (addrs []string) {
-	servers, err := n.Servers()
-	if err != nil {
-		return nil // it is not part of a cluster yet
-	}
+// makeRoom returns the server that has to leave for a new one that replaces none, if one has to.
+func (n *Node) makeRoom(servers []raft.Server) (gone raft.Server, err error) {
+	strangers := 0
 	for _, s := range servers {
-		if addr := n.addrs.get(string(s.Address)); addr != "" {
-			addrs = append(addrs, addr)
+		if s.Suffrage == raft.Voter || n.record(s.ID).GetVote() {
+			continue
+		}
+		strangers++
+		if n.silence(s.ID) > evictAfter {
+			gone = s
 		}
 	}
-	slices.Sort(addrs)
-	return addrs
+	switch {
+	case strangers < maxNonVoters:
+		return raft.Server{}, nil
+	case gone.ID == "":
+		return gone, task.Errorf(task.KindExhausted, "the cluster has %d servers without a vote, the limit: stop one of them, and it is forgotten after %v", strangers, evictAfter)
+	}
+	return gone, nil
+}
+
+// checkGone makes sure that the leader has had no answer from a server for so long, where
+// Raft's configuration has it. Each of Raft's messages names whom it is for, so another
+// server at that address does not answer in its stead.
+func (n *Node) checkGone(s raft.Server) error {
+	switch silent := n.silence(s.ID); {
+	case silent == 0:
+		// What is not known is not dead.
+		return task.Errorf(task.KindConflict, "node %s is a living server of the cluster already, at Raft address %s: give the new server a node id and addresses of its own", nodeIDOf(s.ID), s.Address)
+	case silent < replaceAfter:
+		return &task.Error{
+			Kind: task.KindUnavailable, RetryAfter: retryDelay,
+			Msg: fmt.Sprintf("node %s answered at Raft address %s less than %v ago: a server of its name elsewhere, or without its data, has to wait", nodeIDOf(s.ID), s.Address, replaceAfter),
+		}
+	}
+	return nil
+}
+
+// callBack makes sure that the server that asks to be taken in is where it says that it is,
+// and returns what it says there. What was asked may have come from anybody.
+func (n *Node) callBack(ctx context.Context, p PeerInfo) (told PeerInfo, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	told, err = n.cfg.Peers.Probe(ctx, p.Addr)
+	switch {
+	case err != nil:
+		return told, task.Errorf(task.KindUnavailable, "server %s says that it is at %s, and does not answer there: %v", p.NodeID, p.Addr, err)
+	case told.RaftID() != p.RaftID() || told.Nonce != p.Nonce || told.Addr != p.Addr || told.PeerAddr != p.PeerAddr:
+		return told, task.Errorf(task.KindConflict, "server %s says that it is at %s (Raft %s), where server %s says that it is at %s (Raft %s)",
+			p.RaftID(), p.Addr, p.PeerAddr, told.RaftID(), told.Addr, told.PeerAddr)
+	}
+	return told, checkJoining(told, n.state.Machine().ClusterID())
+}
+
+// stillThere asks a server that is about to lose its place whether it is where it is
+// recorded. Raft's port alone may be what has failed.
+func (n *Node) stillThere(ctx context.Context, s raft.Server, nonce string) error {
+	got, err := n.identify(ctx, s.ID)
+	if err != nil || got.Nonce == nonce {
+		return nil
+	}
+	return task.Errorf(task.KindConflict, "server %s still answers at %s: end it there first", s.ID, got.Addr)
+}
+
+// change makes the cluster have a server where it is.
+func (n *Node) change(ctx context.Context, p PeerInfo) error {
+	unlock, err := n.lockMembers(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// What was found before may be out of date by now.
+	c, err := n.judge(p)
+	if err != nil || c.nothing() {
+		return err
+	}
+	id, addr := p.RaftID(), raft.ServerAddress(p.PeerAddr)
+	if gone := c.gone; gone.ID != "" {
+		if err := n.stillThere(ctx, gone, ""); err != nil {
+			return err
+		}
+		n.cfg.Log.Warn("a server gives its place to another one", "was", gone.ID, "is", id, "voted", gone.Suffrage == raft.Voter)
+		if err := n.raft.RemoveServer(gone.ID, 0, askTimeout).Error(); err != nil {
+			return n.readError(err)
+		}
+		n.patient.forget(gone.ID)
+	}
+	if c.known && c.add {
+		if err := n.stillThere(ctx, raft.Server{ID: id}, p.Nonce); err != nil {
+			return err
+		}
+	}
+	// First the record, then the configuration: who hears of a server knows where it is.
+	if c.put {
+		if err := n.put(ctx, c.record); err != nil {
+			return err
+		}
+	}
+	if !c.add {
+		return nil
+	}
+	add := n.raft.AddNonvoter
+	if c.voter {
+		add = n.raft.AddVoter // which changes its address and nothing else
+	}
+	n.cfg.Log.Info("a server is taken into the configuration", "server", id, "peer_addr", addr, "addr", p.Addr, "known", c.known)
+	if err := add(id, addr, 0, askTimeout).Error(); err != nil {
+		return n.readError(err)
+	}
+	return nil
+}
+
+// silence is how long this leader has had no answer from a server, to any of the messages that
+// it sends all the time to where the configuration has it. 0: it answers, or nothing is
+// known yet.
+func (n *Node) silence(id raft.ServerID) time.Duration {
+	if id == n.id.raftID() {
+		return 0
+	}
+	return n.patient.silence(id, n.Term())
+}
+
+func (n *Node) put(ctx context.Context, s *logpb.ServerRecord) error {
+	_, err := n.Propose(ctx, &logpb.Op{Op: &logpb.Op_PutServer{PutServer: &logpb.PutServer{Server: s}}})
+	return err
+}
+
+// lockMembers waits until nobody else changes the servers of the cluster.
+func (n *Node) lockMembers(ctx context.Context) (unlock func(), err error) {
+	select {
+	case n.members <- struct{}{}:
+		return func() { <-n.members }, nil
+	case <-ctx.Done():
+		return nil, &task.Error{Kind: task.KindUnavailable, Msg: "another change of the servers is under way; try again", Err: ctx.Err()}
+	}
 }
 
 // oneShort says that a voter was removed whose successor does not vote yet: clusters are
@@ -80,66 +308,14 @@ func oneShort(servers []raft.Server) bool {
 	return voters%2 == 0
 }
 
-// alive says whether the very server of Raft's configuration answers.
-func (n *Node) alive(ctx context.Context, s raft.Server) bool {
-	if s.ID == n.id.raftID() {
-		return true
-	}
-	info, err := n.identify(ctx, s)
-	return err == nil && raftID(info.NodeID, info.ServerID) == s.ID
-}
-
-// identify asks a server of Raft's configuration who it is.
-func (n *Node) identify(ctx context.Context, s raft.Server) (PeerInfo, error) {
-	addr := n.addrs.get(string(s.Address))
-	if addr == "" || n.cfg.Peers == nil {
-		return PeerInfo{}, task.Errorf(task.KindUnavailable, "the gRPC address of %s is not known", nodeIDOf(s.ID))
-	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	return n.cfg.Peers.Identify(ctx, addr)
-}
-
-// TransferLeadership hands leadership over to the voter with a node id; "": to the one that
-// is furthest. What is under way is answered by this server or not at all, as with any
-// loss of leadership.
-func (n *Node) TransferLeadership(ctx context.Context, to string) error {
-	if n.raft.State() != raft.Leader {
-		return n.notLeader()
-	}
-	if to == n.id.NodeID {
-		return nil
-	}
-	servers, err := n.Servers()
-	if err != nil {
-		return n.readError(err)
-	}
-	at := slices.IndexFunc(servers, func(s raft.Server) bool {
-		return s.Suffrage == raft.Voter && s.ID != n.id.raftID() && (to == "" || nodeIDOf(s.ID) == to)
-	})
-	switch {
-	case at < 0 && to == "":
-		return task.Errorf(task.KindConflict, "%s is the only voter: there is nobody to hand leadership over to", n.id.NodeID)
-	case at < 0:
-		return task.Errorf(task.KindNotFound, "%q is no voter of this cluster: see rota cluster status for those that are", to)
-	}
-	transfer := n.raft.LeadershipTransfer
-	if to != "" {
-		transfer = func() raft.Future { return n.raft.LeadershipTransferToServer(servers[at].ID, servers[at].Address) }
-	}
-	if err := n.transferLeadership(ctx, transfer); err != nil {
-		// Not one to try again at once: requests wait while a transfer is tried.
-		return task.Errorf(task.KindConflict, "leadership was not handed over: %v; the other server may be down or far behind", err)
-	}
-	return nil
-}
-
 // PeerStatus is a server of the cluster and what it says of itself.
 type PeerStatus struct {
 	NodeID, ServerID string
 	PeerAddr         string
 	Voter            bool
-	Info             PeerInfo
+	// Record is what is recorded of it; nil: nothing.
+	Record *logpb.ServerRecord
+	Info   PeerInfo
 	// Err is why it did not answer.
 	Err error
 }
@@ -154,50 +330,18 @@ func (n *Node) Peers(ctx context.Context) ([]PeerStatus, error) {
 	done := make(chan struct{})
 	for i, s := range servers {
 		nodeID, serverID := splitRaftID(s.ID)
-		out[i] = PeerStatus{NodeID: nodeID, ServerID: serverID, PeerAddr: string(s.Address), Voter: s.Suffrage == raft.Voter}
+		out[i] = PeerStatus{NodeID: nodeID, ServerID: serverID, PeerAddr: string(s.Address), Voter: s.Suffrage == raft.Voter, Record: n.record(s.ID)}
 		go func() {
 			defer func() { done <- struct{}{} }()
 			if s.ID == n.id.raftID() {
 				out[i].Info = n.Self()
 				return
 			}
-			out[i].Info, out[i].Err = n.identify(ctx, s)
+			out[i].Info, out[i].Err = n.identify(ctx, s.ID)
 		}()
 	}
 	for range servers {
 		<-done
 	}
 	return out, nil
-}
-
-// promote makes voters of non-voters that have caught up and replace another one, while ctx
-// lasts. Nobody else gets a vote unasked: each further voter makes the majority larger, and
-// a server that was started by mistake, and stopped again, could cost a cluster that has
-// lost one already.
-func (n *Node) promote(ctx context.Context) {
-	tick := time.NewTicker(promoteEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		servers, err := n.Servers()
-		if err != nil {
-			continue
-		}
-		for _, s := range servers {
-			if s.Suffrage == raft.Voter || !oneShort(servers) {
-				continue
-			}
-			info, err := n.identify(ctx, s)
-			if err != nil || raftID(info.NodeID, info.ServerID) != s.ID || info.AppliedIndex+caughtUp < n.state.Machine().AppliedIndex() {
-				continue
-			}
-			err = n.raft.AddVoter(s.ID, s.Address, 0, askTimeout).Error()
-			n.cfg.Log.Info("a server that has caught up becomes a voter", "server", s.ID, "error", err)
-			break // and look again at who votes
-		}
-	}
 }

@@ -63,7 +63,17 @@ type Node struct {
 	gate       *gate
 	vouchers   *vouchers
 	notify     chan bool
-	addrs      addrBook
+
+	// nonce was made with the process, by which it knows itself.
+	nonce string
+	addrs addrBook
+	// members has an element while the servers of the cluster are being changed: one change at
+	// a time.
+	members chan struct{}
+	joins   joins
+	problem problem
+	// places has an element when servers are elsewhere, or there are others.
+	places chan struct{}
 }
 
 // notifyBuffer is how many changes of leadership may wait to be handled. Raft stands
@@ -76,7 +86,10 @@ func Start(cfg Config) (started *Node, err error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, snapshotCh: make(chan struct{}, 1), pace: newPace(), progress: newProgress(), notify: make(chan bool, notifyBuffer)}
+	n := &Node{cfg: cfg, snapshotCh: make(chan struct{}, 1), pace: newPace(), progress: newProgress(), notify: make(chan bool, notifyBuffer), places: make(chan struct{}, 1), members: make(chan struct{}, 1)}
+	if n.nonce, err = newID(); err != nil {
+		return nil, err
+	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	var once sync.Once
 	n.fatal = func(err error) { once.Do(func() { cfg.Fatal(err) }) }
@@ -155,7 +168,7 @@ func (n *Node) startRaft() (err error) {
 		inner = addressed{newTransport(n.cfg.RaftListener, n.cfg.PeerAddr, n.gate, n.cfg.Log, n.pace, n.progress)}
 	}
 	n.patient = newPatient(inner, n.replicates, n.pace, n.progress, newAbsences(n.cfg.Log))
-	n.transport = newSerialized(n.patient, n.id.raftID(), n.gate.screen)
+	n.transport = newSerialized(stationed{n.patient, n.mayCampaign}, n.id.raftID(), n.gate.screen)
 	cache, err := raft.NewLogCache(logCacheEntries, n.log)
 	if err != nil {
 		return err

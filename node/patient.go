@@ -39,23 +39,31 @@ type patient struct {
 	absences *absences
 
 	mu sync.Mutex
-	// gone is the servers of which the last heartbeat failed, each with what is closed
-	// when one is answered.
-	gone map[raft.ServerID]chan struct{}
+	// gone is the servers of which the last heartbeat failed.
+	gone map[raft.ServerID]*silentSince
 
 	once   sync.Once
 	closed chan struct{}
 }
 
+// silentSince is that heartbeats to a server fail.
+type silentSince struct {
+	// back is closed when one is answered.
+	back chan struct{}
+	// since is when the first of those in a row failed that were sent in the term.
+	since time.Time
+	term  uint64
+}
+
 func newPatient(inner raftTransport, wanted func(term uint64, id raft.ServerID) bool, pc *pace, pr *progress, a *absences) *patient {
-	return &patient{raftTransport: inner, wanted: wanted, pace: pc, progress: pr, absences: a, gone: map[raft.ServerID]chan struct{}{}, closed: make(chan struct{})}
+	return &patient{raftTransport: inner, wanted: wanted, pace: pc, progress: pr, absences: a, gone: map[raft.ServerID]*silentSince{}, closed: make(chan struct{})}
 }
 
 // AppendEntries implements raft.Transport.
 func (p *patient) AppendEntries(id raft.ServerID, target raft.ServerAddress, r *raft.AppendEntriesRequest, out *raft.AppendEntriesResponse) error {
 	if isHeartbeat(r) {
 		err := p.raftTransport.AppendEntries(id, target, r, out)
-		p.heard(id, err == nil)
+		p.heard(id, r.Term, err == nil)
 		p.absences.heard(id, r.Term, err)
 		return err
 	}
@@ -88,18 +96,39 @@ func (p *patient) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, r
 	return p.raftTransport.InstallSnapshot(id, target, r, out, data)
 }
 
-// heard notes whether a server has answered a heartbeat.
-func (p *patient) heard(id raft.ServerID, answered bool) {
+// heard notes whether a server has answered a heartbeat of a term.
+func (p *patient) heard(id raft.ServerID, term uint64, answered bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	back, away := p.gone[id]
+	a := p.gone[id]
 	switch {
-	case answered && away:
-		close(back)
+	case answered && a != nil:
+		close(a.back)
 		delete(p.gone, id)
-	case !answered && !away:
-		p.gone[id] = make(chan struct{})
+	case !answered && a == nil:
+		p.gone[id] = &silentSince{make(chan struct{}), time.Now(), term}
+	case !answered && a.term != term:
+		// What was between two terms of this leader is not known.
+		a.since, a.term = time.Now(), term
 	}
+}
+
+// silence is how long a server has answered no heartbeat, as far as is known from a term; 0:
+// it has, or none was sent.
+func (p *patient) silence(id raft.ServerID, term uint64) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a := p.gone[id]; a != nil && a.term == term {
+		return time.Since(a.since)
+	}
+	return 0
+}
+
+// forget says that a server is no member any more.
+func (p *patient) forget(id raft.ServerID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.gone, id)
 }
 
 // away says whether a server did not answer its last heartbeat.
@@ -109,7 +138,10 @@ func (p *patient) away(id raft.ServerID) bool { return p.back(id) != nil }
 func (p *patient) back(id raft.ServerID) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.gone[id]
+	if a := p.gone[id]; a != nil {
+		return a.back
+	}
+	return nil
 }
 
 // wait waits for a server that is away, for as long as it is wanted. It never returns nil.

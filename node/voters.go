@@ -83,7 +83,7 @@ func (n *Node) askVoters(ctx context.Context, at time.Time, enough func(voters) 
 		asked++
 		n.wg.Go(func() {
 			a := answer{before: time.Since(at)}
-			a.info, a.err = n.identify(ctx, s)
+			a.info, a.err = n.identify(ctx, s.ID)
 			a.after = time.Since(at)
 			answers <- a
 		})

@@ -28,16 +28,33 @@ func (s *Server) Status(ctx context.Context, _ *rotav1.StatusRequest) (*rotav1.S
 	}
 	self := s.node.Self()
 	resp := &rotav1.StatusResponse{Leader: s.node.Leader().NodeID, Term: self.Term, ClusterId: self.ClusterID, AppliedIndex: self.AppliedIndex}
+	notes := map[string]string{}
 	for _, p := range peers {
-		resp.Servers = append(resp.Servers, serverOf(p))
+		for _, note := range p.Info.Notes {
+			notes[note.NodeID] = note.Problem
+		}
+	}
+	for _, p := range peers {
+		resp.Servers = append(resp.Servers, serverOf(p, notes[p.NodeID]))
 	}
 	return resp, nil
 }
 
-func serverOf(p node.PeerStatus) *rotav1.Server {
-	out := &rotav1.Server{Id: p.NodeID, ServerId: p.ServerID, PeerAddr: p.PeerAddr, Voter: p.Voter, State: rotav1.ServerState_SERVER_STATE_UNREACHABLE}
+// serverOf tells of a server what it says of itself, or else what is recorded. note is what
+// the leader knows of it.
+func serverOf(p node.PeerStatus, note string) *rotav1.Server {
+	out := &rotav1.Server{
+		Id: p.NodeID, ServerId: p.ServerID, PeerAddr: p.PeerAddr, Voter: p.Voter, State: rotav1.ServerState_SERVER_STATE_UNREACHABLE,
+		Addr: p.Record.GetAddr(), HttpAddr: p.Record.GetHttpAddr(), Version: p.Record.GetVersion(), Problem: note,
+	}
 	if p.Err != nil {
+		if out.Problem == "" {
+			out.Problem = p.Err.Error()
+		}
 		return out
+	}
+	if p.Info.Problem != "" {
+		out.Problem = p.Info.Problem
 	}
 	switch p.Info.State {
 	case raft.Leader:

@@ -80,20 +80,43 @@ func (p *Peers) Identify(ctx context.Context, addr string) (node.PeerInfo, error
 	if err != nil {
 		return node.PeerInfo{}, err
 	}
+	return identify(ctx, c)
+}
+
+// Probe implements node.Peers. Whoever named the address gets no connection that is kept.
+func (p *Peers) Probe(ctx context.Context, addr string) (info node.PeerInfo, err error) {
+	if err := wire.CheckAddr(addr); err != nil {
+		return info, err
+	}
+	c, err := wire.Dial(addr, p.opts...)
+	if err != nil {
+		return info, err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	return identify(ctx, peerpb.NewPeerServiceClient(c))
+}
+
+// maxNotes bounds what a server is believed to say of others.
+const maxNotes = 2 * task.MaxServers
+
+func identify(ctx context.Context, c peerpb.PeerServiceClient) (node.PeerInfo, error) {
 	r, err := c.Identify(ctx, &peerpb.IdentifyRequest{})
 	if err != nil {
 		return node.PeerInfo{}, wire.FromStatus(err)
 	}
-	var members []raft.ServerID
-	for _, id := range r.Members {
-		members = append(members, raft.ServerID(id))
-	}
-	return node.PeerInfo{
+	info := node.PeerInfo{
 		NodeID: r.NodeId, ServerID: r.ServerId, ClusterID: r.ClusterId, Addr: r.Addr, PeerAddr: r.PeerAddr, HTTPAddr: r.HttpAddr,
 		Initialized: r.Initialized, BootstrapExpect: int(r.BootstrapExpect), State: stateOf(r.State), Term: r.Term,
 		AppliedIndex: r.AppliedIndex, Version: r.Version, LeaderAddr: r.LeaderAddr, LastContact: time.Duration(r.LastContactNs), Clock: unixNano(r.ClockNs), DiskFull: r.DiskFull,
-		Members: members,
-	}, nil
+		Nonce: r.Nonce, Problem: r.Problem,
+	}
+	for _, id := range r.Members {
+		info.Members = append(info.Members, raft.ServerID(id))
+	}
+	for _, note := range r.Notes[:min(len(r.Notes), maxNotes)] {
+		info.Notes = append(info.Notes, node.Note{NodeID: note.GetNodeId(), Problem: note.GetProblem()})
+	}
+	return info, nil
 }
 
 // unixNano is a moment; zero where none was said.
@@ -110,7 +133,10 @@ func (p *Peers) Join(ctx context.Context, addr string, self node.PeerInfo) error
 	if err != nil {
 		return err
 	}
-	_, err = c.Join(ctx, &peerpb.JoinRequest{NodeId: self.NodeID, ServerId: self.ServerID, PeerAddr: self.PeerAddr, Addr: self.Addr})
+	_, err = c.Join(ctx, &peerpb.JoinRequest{
+		NodeId: self.NodeID, ServerId: self.ServerID, PeerAddr: self.PeerAddr, Addr: self.Addr, HttpAddr: self.HTTPAddr,
+		Version: self.Version, ClusterId: self.ClusterID, Nonce: self.Nonce,
+	})
 	return wire.FromStatus(err)
 }
 
@@ -126,24 +152,32 @@ func stateOf(name string) raft.RaftState {
 // Identify implements the peer service.
 func (s *Server) Identify(context.Context, *peerpb.IdentifyRequest) (*peerpb.IdentifyResponse, error) {
 	p := s.node.Self()
-	var members []string
-	for _, id := range p.Members {
-		members = append(members, string(id))
-	}
-	return &peerpb.IdentifyResponse{
+	resp := &peerpb.IdentifyResponse{
 		NodeId: p.NodeID, ServerId: p.ServerID, ClusterId: p.ClusterID, Addr: p.Addr, PeerAddr: p.PeerAddr, HttpAddr: p.HTTPAddr,
 		Initialized: p.Initialized, BootstrapExpect: uint32(p.BootstrapExpect), State: p.State.String(), Term: p.Term,
 		AppliedIndex: p.AppliedIndex, Version: p.Version, LeaderAddr: p.LeaderAddr, LastContactNs: int64(p.LastContact), ClockNs: p.Clock.UnixNano(), DiskFull: p.DiskFull,
-		Members: members,
-	}, nil
+		Nonce: p.Nonce, Problem: p.Problem,
+	}
+	for _, id := range p.Members {
+		resp.Members = append(resp.Members, string(id))
+	}
+	for _, note := range p.Notes {
+		resp.Notes = append(resp.Notes, &peerpb.Note{NodeId: note.NodeID, Problem: note.Problem})
+	}
+	return resp, nil
 }
 
 // Join implements the peer service.
 func (s *Server) Join(ctx context.Context, r *peerpb.JoinRequest) (*peerpb.JoinResponse, error) {
-	if r.NodeId == "" || r.ServerId == "" || r.PeerAddr == "" {
-		return nil, wire.ToStatus(task.Errorf(task.KindInvalid, "a server that joins must say who it is and where"))
+	for _, addr := range []string{r.Addr, r.PeerAddr} {
+		if err := wire.CheckAddr(addr); err != nil {
+			return nil, wire.ToStatus(err)
+		}
 	}
-	voter, err := s.node.AddServer(ctx, node.PeerInfo{NodeID: r.NodeId, ServerID: r.ServerId, PeerAddr: r.PeerAddr, Addr: r.Addr})
+	voter, err := s.node.AddServer(ctx, node.PeerInfo{
+		NodeID: r.NodeId, ServerID: r.ServerId, PeerAddr: r.PeerAddr, Addr: r.Addr, HTTPAddr: r.HttpAddr,
+		Version: r.Version, ClusterID: r.ClusterId, Nonce: r.Nonce,
+	})
 	if err != nil {
 		return nil, wire.ToStatus(err)
 	}

@@ -17,6 +17,9 @@ import (
 // its whole state.
 const verifyTimeout = 2 * time.Minute
 
+// maxProblem is how much is shown of what is wrong with a server, characters.
+const maxProblem = 600
+
 func (a *app) clusterCmd() *cobra.Command {
 	status := &cobra.Command{
 		Use: "status", Short: "Show the servers and who leads them", Args: wantArgs(),
@@ -77,7 +80,18 @@ func (a *app) clusterStatus(ctx context.Context, c *client.Client) error {
 		t.row(s.ID, s.State, map[bool]string{true: "yes", false: "no"}[s.Voter], s.Addr, s.PeerAddr, s.HTTPAddr,
 			fmt.Sprint(s.AppliedIndex), contact, s.Version)
 	}
-	return t.end()
+	if err := t.end(); err != nil {
+		return err
+	}
+	for _, s := range info.Servers {
+		if s.Problem == "" {
+			continue
+		}
+		if _, err := fmt.Fprintf(a.out, "\n%s: %s\n", visible(s.ID), oneLine(s.Problem, maxProblem)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *app) clusterTransfer(ctx context.Context, c *client.Client, to string) error {

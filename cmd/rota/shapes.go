@@ -185,6 +185,7 @@ type serverShape struct {
 	Version       string `json:"version"`
 	Term          uint64 `json:"term"`
 	ServerID      string `json:"server_id"`
+	Problem       string `json:"problem"`
 }
 
 func shapeStatus(c client.ClusterInfo) statusShape {
@@ -193,7 +194,7 @@ func shapeStatus(c client.ClusterInfo) statusShape {
 		s.Servers = append(s.Servers, serverShape{
 			ID: v.ID, Addr: v.Addr, PeerAddr: v.PeerAddr, HTTPAddr: v.HTTPAddr, State: v.State, Voter: v.Voter,
 			AppliedIndex: v.AppliedIndex, LastContactMS: v.LastContact.Milliseconds(), Version: v.Version,
-			Term: v.Term, ServerID: v.ServerID,
+			Term: v.Term, ServerID: v.ServerID, Problem: v.Problem,
 		})
 	}
 	return s

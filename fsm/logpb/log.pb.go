@@ -1921,7 +1921,9 @@ type ServerRecord struct {
 	PeerAddr string `protobuf:"bytes,4,opt,name=peer_addr,json=peerAddr,proto3" json:"peer_addr,omitempty"`
 	HttpAddr string `protobuf:"bytes,5,opt,name=http_addr,json=httpAddr,proto3" json:"http_addr,omitempty"`
 	// Of its build.
-	Version       string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	// It has taken the place of one that voted, and is to vote as well once it has caught up.
+	Vote          bool `protobuf:"varint,7,opt,name=vote,proto3" json:"vote,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1996,6 +1998,13 @@ func (x *ServerRecord) GetVersion() string {
 		return x.Version
 	}
 	return ""
+}
+
+func (x *ServerRecord) GetVote() bool {
+	if x != nil {
+		return x.Vote
+	}
+	return false
 }
 
 // PutServer records a server, in the place of any other of its node id.
@@ -3069,14 +3078,15 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\tR\x03key\"\x1c\n" +
 	"\n" +
 	"Checkpoint\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"\xac\x01\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\xc0\x01\n" +
 	"\fServerRecord\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
 	"\tserver_id\x18\x02 \x01(\tR\bserverId\x12\x12\n" +
 	"\x04addr\x18\x03 \x01(\tR\x04addr\x12\x1b\n" +
 	"\tpeer_addr\x18\x04 \x01(\tR\bpeerAddr\x12\x1b\n" +
 	"\thttp_addr\x18\x05 \x01(\tR\bhttpAddr\x12\x18\n" +
-	"\aversion\x18\x06 \x01(\tR\aversion\">\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\x12\x12\n" +
+	"\x04vote\x18\a \x01(\bR\x04vote\">\n" +
 	"\tPutServer\x121\n" +
 	"\x06server\x18\x01 \x01(\v2\x19.rota.log.v1.ServerRecordR\x06server\"D\n" +
 	"\fDeleteServer\x12\x17\n" +

@@ -98,7 +98,7 @@ func (w *world) opServer() *logpb.Op {
 	known := w.model.ServerList()
 	s := &logpb.ServerRecord{
 		NodeId: "n" + strconv.Itoa(w.below(2*task.MaxServers, "node")), ServerId: of(w, "server id", "a", "b"), Addr: of(w, "addr", "h:1", "h:2"),
-		PeerAddr: "h:3", HttpAddr: of(w, "http addr", "", "h:4"), Version: of(w, "version", "", "v1"),
+		PeerAddr: "h:3", HttpAddr: of(w, "http addr", "", "h:4"), Version: of(w, "version", "", "v1"), Vote: w.chance("vote", 30),
 	}
 	if len(known) > 0 && w.chance("known", 40) {
 		s.NodeId = of(w, "of them", known...).NodeId

@@ -162,6 +162,20 @@ func (c *Cluster) process(name string, args ...string) *Process {
 	}
 }
 
+// Move gives a server, which must not run, other ports for its next start. The others are
+// not told.
+func (c *Cluster) Move(p *Process) error {
+	ports, err := choosePorts(0, 1)
+	if err != nil {
+		return err
+	}
+	p.Addr, p.PeerAddr, p.HTTPAddr = loopback(ports[0]), loopback(ports[0]+1), loopback(ports[0]+2)
+	p.SetFlag("--addr", p.Addr)
+	p.SetFlag("--peer-addr", p.PeerAddr)
+	p.SetFlag("--http-addr", p.HTTPAddr)
+	return nil
+}
+
 // Addrs is the gRPC addresses of the servers.
 func (c *Cluster) Addrs() []string {
 	addrs := make([]string, len(c.Servers))

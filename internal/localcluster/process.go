@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -49,6 +50,17 @@ var starter = sync.OnceValue(func() chan<- func() {
 	}()
 	return work
 })
+
+// SetFlag sets the value of a flag that the process was given, for its next start.
+func (p *Process) SetFlag(name, value string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	args := slices.Clone(p.args)
+	if at := slices.Index(args, name); at >= 0 {
+		args[at+1] = value
+	}
+	p.args = args
+}
 
 // Start starts the process. It must not run.
 func (p *Process) Start() error {

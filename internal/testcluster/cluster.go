@@ -159,6 +159,28 @@ func (c *Cluster) Kill(i int) {
 	s.Node = nil
 }
 
+// Move gives server i, which is not running, other addresses for its next start.
+func (c *Cluster) Move(i int) {
+	c.t.Helper()
+	c.Servers[i].Addr, c.Servers[i].raft = freeAddr(c.t), freeAddr(c.t)
+}
+
+// MoveGRPC is Move of the gRPC address alone.
+func (c *Cluster) MoveGRPC(i int) {
+	c.t.Helper()
+	c.Servers[i].Addr = freeAddr(c.t)
+}
+
+// Wipe takes the data from server i, which is not running: its next start is that of a new
+// server.
+func (c *Cluster) Wipe(i int) {
+	c.t.Helper()
+	require.NoError(c.t, os.RemoveAll(c.Servers[i].Config.DataDir))
+}
+
+// PeerAddr is the Raft address of server i.
+func (c *Cluster) PeerAddr(i int) string { return c.Servers[i].raft }
+
 // Stop ends server i in good order.
 func (c *Cluster) Stop(i int) {
 	c.t.Helper()

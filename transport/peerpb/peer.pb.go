@@ -81,6 +81,13 @@ type IdentifyResponse struct {
 	ClockNs int64 `protobuf:"varint,15,opt,name=clock_ns,json=clockNs,proto3" json:"clock_ns,omitempty"`
 	// Its disk has no space, or too little.
 	DiskFull bool `protobuf:"varint,16,opt,name=disk_full,json=diskFull,proto3" json:"disk_full,omitempty"`
+	// Made with the process: an answer with the asker's own is from itself, under whatever
+	// name it asked.
+	Nonce string `protobuf:"bytes,17,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	// What keeps it from doing its part; empty: nothing is known.
+	Problem string `protobuf:"bytes,18,opt,name=problem,proto3" json:"problem,omitempty"`
+	// What a leader knows of others that cannot do theirs.
+	Notes []*Note `protobuf:"bytes,19,rep,name=notes,proto3" json:"notes,omitempty"`
 	// Raft ids of the servers that it takes for those of the cluster.
 	Members       []string `protobuf:"bytes,20,rep,name=members,proto3" json:"members,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -229,11 +236,84 @@ func (x *IdentifyResponse) GetDiskFull() bool {
 	return false
 }
 
+func (x *IdentifyResponse) GetNonce() string {
+	if x != nil {
+		return x.Nonce
+	}
+	return ""
+}
+
+func (x *IdentifyResponse) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *IdentifyResponse) GetNotes() []*Note {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
 func (x *IdentifyResponse) GetMembers() []string {
 	if x != nil {
 		return x.Members
 	}
 	return nil
+}
+
+type Note struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Problem       string                 `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Note) Reset() {
+	*x = Note{}
+	mi := &file_peerpb_peer_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Note) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Note) ProtoMessage() {}
+
+func (x *Note) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Note.ProtoReflect.Descriptor instead.
+func (*Note) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Note) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *Note) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
 }
 
 type ReadIndexRequest struct {
@@ -248,7 +328,7 @@ type ReadIndexRequest struct {
 
 func (x *ReadIndexRequest) Reset() {
 	*x = ReadIndexRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[2]
+	mi := &file_peerpb_peer_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -260,7 +340,7 @@ func (x *ReadIndexRequest) String() string {
 func (*ReadIndexRequest) ProtoMessage() {}
 
 func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[2]
+	mi := &file_peerpb_peer_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -273,7 +353,7 @@ func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{2}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ReadIndexRequest) GetRunningOf() uint64 {
@@ -302,7 +382,7 @@ type ReadIndexResponse struct {
 
 func (x *ReadIndexResponse) Reset() {
 	*x = ReadIndexResponse{}
-	mi := &file_peerpb_peer_proto_msgTypes[3]
+	mi := &file_peerpb_peer_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -314,7 +394,7 @@ func (x *ReadIndexResponse) String() string {
 func (*ReadIndexResponse) ProtoMessage() {}
 
 func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[3]
+	mi := &file_peerpb_peer_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -327,7 +407,7 @@ func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{3}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ReadIndexResponse) GetIndex() uint64 {
@@ -361,7 +441,7 @@ type DigestRequest struct {
 
 func (x *DigestRequest) Reset() {
 	*x = DigestRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[4]
+	mi := &file_peerpb_peer_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -373,7 +453,7 @@ func (x *DigestRequest) String() string {
 func (*DigestRequest) ProtoMessage() {}
 
 func (x *DigestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[4]
+	mi := &file_peerpb_peer_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -386,7 +466,7 @@ func (x *DigestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestRequest.ProtoReflect.Descriptor instead.
 func (*DigestRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{4}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DigestRequest) GetCheckpoint() uint64 {
@@ -414,7 +494,7 @@ type DigestResponse struct {
 
 func (x *DigestResponse) Reset() {
 	*x = DigestResponse{}
-	mi := &file_peerpb_peer_proto_msgTypes[5]
+	mi := &file_peerpb_peer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -426,7 +506,7 @@ func (x *DigestResponse) String() string {
 func (*DigestResponse) ProtoMessage() {}
 
 func (x *DigestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[5]
+	mi := &file_peerpb_peer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -439,7 +519,7 @@ func (x *DigestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestResponse.ProtoReflect.Descriptor instead.
 func (*DigestResponse) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{5}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DigestResponse) GetIndex() uint64 {
@@ -469,14 +549,19 @@ type JoinRequest struct {
 	ServerId string                 `protobuf:"bytes,2,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
 	PeerAddr string                 `protobuf:"bytes,3,opt,name=peer_addr,json=peerAddr,proto3" json:"peer_addr,omitempty"`
 	// gRPC address.
-	Addr          string `protobuf:"bytes,4,opt,name=addr,proto3" json:"addr,omitempty"`
+	Addr     string `protobuf:"bytes,4,opt,name=addr,proto3" json:"addr,omitempty"`
+	HttpAddr string `protobuf:"bytes,5,opt,name=http_addr,json=httpAddr,proto3" json:"http_addr,omitempty"`
+	Version  string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	// Of the cluster that it has the state of; empty: none.
+	ClusterId     string `protobuf:"bytes,7,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Nonce         string `protobuf:"bytes,8,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_peerpb_peer_proto_msgTypes[6]
+	mi := &file_peerpb_peer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -488,7 +573,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[6]
+	mi := &file_peerpb_peer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -501,7 +586,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{6}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *JoinRequest) GetNodeId() string {
@@ -532,6 +617,34 @@ func (x *JoinRequest) GetAddr() string {
 	return ""
 }
 
+func (x *JoinRequest) GetHttpAddr() string {
+	if x != nil {
+		return x.HttpAddr
+	}
+	return ""
+}
+
+func (x *JoinRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *JoinRequest) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *JoinRequest) GetNonce() string {
+	if x != nil {
+		return x.Nonce
+	}
+	return ""
+}
+
 type JoinResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Voter         bool                   `protobuf:"varint,1,opt,name=voter,proto3" json:"voter,omitempty"`
@@ -541,7 +654,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_peerpb_peer_proto_msgTypes[7]
+	mi := &file_peerpb_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -553,7 +666,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[7]
+	mi := &file_peerpb_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -566,7 +679,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{7}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *JoinResponse) GetVoter() bool {
@@ -581,7 +694,7 @@ var File_peerpb_peer_proto protoreflect.FileDescriptor
 const file_peerpb_peer_proto_rawDesc = "" +
 	"\n" +
 	"\x11peerpb/peer.proto\x12\frota.peer.v1\"\x11\n" +
-	"\x0fIdentifyRequest\"\x86\x04\n" +
+	"\x0fIdentifyRequest\"\xe0\x04\n" +
 	"\x10IdentifyResponse\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
 	"\tserver_id\x18\x02 \x01(\tR\bserverId\x12\x1d\n" +
@@ -601,8 +714,14 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"leaderAddr\x12&\n" +
 	"\x0flast_contact_ns\x18\x0e \x01(\x03R\rlastContactNs\x12\x19\n" +
 	"\bclock_ns\x18\x0f \x01(\x03R\aclockNs\x12\x1b\n" +
-	"\tdisk_full\x18\x10 \x01(\bR\bdiskFull\x12\x18\n" +
-	"\amembers\x18\x14 \x03(\tR\amembers\"f\n" +
+	"\tdisk_full\x18\x10 \x01(\bR\bdiskFull\x12\x14\n" +
+	"\x05nonce\x18\x11 \x01(\tR\x05nonce\x12\x18\n" +
+	"\aproblem\x18\x12 \x01(\tR\aproblem\x12(\n" +
+	"\x05notes\x18\x13 \x03(\v2\x12.rota.peer.v1.NoteR\x05notes\x12\x18\n" +
+	"\amembers\x18\x14 \x03(\tR\amembers\"9\n" +
+	"\x04Note\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x18\n" +
+	"\aproblem\x18\x02 \x01(\tR\aproblem\"f\n" +
 	"\x10ReadIndexRequest\x12\x1d\n" +
 	"\n" +
 	"running_of\x18\x01 \x01(\x04R\trunningOf\x12#\n" +
@@ -623,12 +742,17 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x06digest\x18\x02 \x01(\x06R\x06digest\x12\x1e\n" +
 	"\n" +
 	"violations\x18\x03 \x03(\tR\n" +
-	"violations\"t\n" +
+	"violations\"\xe0\x01\n" +
 	"\vJoinRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
 	"\tserver_id\x18\x02 \x01(\tR\bserverId\x12\x1b\n" +
 	"\tpeer_addr\x18\x03 \x01(\tR\bpeerAddr\x12\x12\n" +
-	"\x04addr\x18\x04 \x01(\tR\x04addr\"$\n" +
+	"\x04addr\x18\x04 \x01(\tR\x04addr\x12\x1b\n" +
+	"\thttp_addr\x18\x05 \x01(\tR\bhttpAddr\x12\x18\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\a \x01(\tR\tclusterId\x12\x14\n" +
+	"\x05nonce\x18\b \x01(\tR\x05nonce\"$\n" +
 	"\fJoinResponse\x12\x14\n" +
 	"\x05voter\x18\x01 \x01(\bR\x05voter2\xaa\x02\n" +
 	"\vPeerService\x12I\n" +
@@ -649,31 +773,33 @@ func file_peerpb_peer_proto_rawDescGZIP() []byte {
 	return file_peerpb_peer_proto_rawDescData
 }
 
-var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_peerpb_peer_proto_goTypes = []any{
 	(*IdentifyRequest)(nil),   // 0: rota.peer.v1.IdentifyRequest
 	(*IdentifyResponse)(nil),  // 1: rota.peer.v1.IdentifyResponse
-	(*ReadIndexRequest)(nil),  // 2: rota.peer.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil), // 3: rota.peer.v1.ReadIndexResponse
-	(*DigestRequest)(nil),     // 4: rota.peer.v1.DigestRequest
-	(*DigestResponse)(nil),    // 5: rota.peer.v1.DigestResponse
-	(*JoinRequest)(nil),       // 6: rota.peer.v1.JoinRequest
-	(*JoinResponse)(nil),      // 7: rota.peer.v1.JoinResponse
+	(*Note)(nil),              // 2: rota.peer.v1.Note
+	(*ReadIndexRequest)(nil),  // 3: rota.peer.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil), // 4: rota.peer.v1.ReadIndexResponse
+	(*DigestRequest)(nil),     // 5: rota.peer.v1.DigestRequest
+	(*DigestResponse)(nil),    // 6: rota.peer.v1.DigestResponse
+	(*JoinRequest)(nil),       // 7: rota.peer.v1.JoinRequest
+	(*JoinResponse)(nil),      // 8: rota.peer.v1.JoinResponse
 }
 var file_peerpb_peer_proto_depIdxs = []int32{
-	0, // 0: rota.peer.v1.PeerService.Identify:input_type -> rota.peer.v1.IdentifyRequest
-	2, // 1: rota.peer.v1.PeerService.ReadIndex:input_type -> rota.peer.v1.ReadIndexRequest
-	4, // 2: rota.peer.v1.PeerService.Digest:input_type -> rota.peer.v1.DigestRequest
-	6, // 3: rota.peer.v1.PeerService.Join:input_type -> rota.peer.v1.JoinRequest
-	1, // 4: rota.peer.v1.PeerService.Identify:output_type -> rota.peer.v1.IdentifyResponse
-	3, // 5: rota.peer.v1.PeerService.ReadIndex:output_type -> rota.peer.v1.ReadIndexResponse
-	5, // 6: rota.peer.v1.PeerService.Digest:output_type -> rota.peer.v1.DigestResponse
-	7, // 7: rota.peer.v1.PeerService.Join:output_type -> rota.peer.v1.JoinResponse
-	4, // [4:8] is the sub-list for method output_type
-	0, // [0:4] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	2, // 0: rota.peer.v1.IdentifyResponse.notes:type_name -> rota.peer.v1.Note
+	0, // 1: rota.peer.v1.PeerService.Identify:input_type -> rota.peer.v1.IdentifyRequest
+	3, // 2: rota.peer.v1.PeerService.ReadIndex:input_type -> rota.peer.v1.ReadIndexRequest
+	5, // 3: rota.peer.v1.PeerService.Digest:input_type -> rota.peer.v1.DigestRequest
+	7, // 4: rota.peer.v1.PeerService.Join:input_type -> rota.peer.v1.JoinRequest
+	1, // 5: rota.peer.v1.PeerService.Identify:output_type -> rota.peer.v1.IdentifyResponse
+	4, // 6: rota.peer.v1.PeerService.ReadIndex:output_type -> rota.peer.v1.ReadIndexResponse
+	6, // 7: rota.peer.v1.PeerService.Digest:output_type -> rota.peer.v1.DigestResponse
+	8, // 8: rota.peer.v1.PeerService.Join:output_type -> rota.peer.v1.JoinResponse
+	5, // [5:9] is the sub-list for method output_type
+	1, // [1:5] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	1, // [1:1] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_peerpb_peer_proto_init() }
@@ -681,15 +807,15 @@ func file_peerpb_peer_proto_init() {
 	if File_peerpb_peer_proto != nil {
 		return
 	}
-	file_peerpb_peer_proto_msgTypes[2].OneofWrappers = []any{}
 	file_peerpb_peer_proto_msgTypes[3].OneofWrappers = []any{}
+	file_peerpb_peer_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peerpb_peer_proto_rawDesc), len(file_peerpb_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

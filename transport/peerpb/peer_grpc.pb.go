@@ -39,8 +39,8 @@ type PeerServiceClient interface {
 	ReadIndex(ctx context.Context, in *ReadIndexRequest, opts ...grpc.CallOption) (*ReadIndexResponse, error)
 	// Digest waits until the server has applied the checkpoint and returns its digest there.
 	Digest(ctx context.Context, in *DigestRequest, opts ...grpc.CallOption) (*DigestResponse, error)
-	// Join asks the leader to take a server in: as a non-voter first, as a voter
-	// once it has caught up.
+	// Join asks the leader to take a server in, or to record where one of the cluster is
+	// now. The leader asks back at the address that it is told, and believes nothing else.
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error)
 }
 
@@ -104,8 +104,8 @@ type PeerServiceServer interface {
 	ReadIndex(context.Context, *ReadIndexRequest) (*ReadIndexResponse, error)
 	// Digest waits until the server has applied the checkpoint and returns its digest there.
 	Digest(context.Context, *DigestRequest) (*DigestResponse, error)
-	// Join asks the leader to take a server in: as a non-voter first, as a voter
-	// once it has caught up.
+	// Join asks the leader to take a server in, or to record where one of the cluster is
+	// now. The leader asks back at the address that it is told, and believes nothing else.
 	Join(context.Context, *JoinRequest) (*JoinResponse, error)
 	mustEmbedUnimplementedPeerServiceServer()
 }

@@ -95,7 +95,9 @@ type Server struct {
 	Version      string               `protobuf:"bytes,9,opt,name=version,proto3" json:"version,omitempty"`
 	Term         uint64               `protobuf:"varint,10,opt,name=term,proto3" json:"term,omitempty"`
 	// Made with its data folder.
-	ServerId      string `protobuf:"bytes,11,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
+	ServerId string `protobuf:"bytes,11,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
+	// What keeps it from doing its part, in words for people; empty: nothing is known.
+	Problem       string `protobuf:"bytes,12,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -203,6 +205,13 @@ func (x *Server) GetTerm() uint64 {
 func (x *Server) GetServerId() string {
 	if x != nil {
 		return x.ServerId
+	}
+	return ""
+}
+
+func (x *Server) GetProblem() string {
+	if x != nil {
+		return x.Problem
 	}
 	return ""
 }
@@ -714,7 +723,7 @@ var File_rota_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_rota_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x15rota/v1/cluster.proto\x12\arota.v1\x1a\x1egoogle/protobuf/duration.proto\"\xd6\x02\n" +
+	"\x15rota/v1/cluster.proto\x12\arota.v1\x1a\x1egoogle/protobuf/duration.proto\"\xf0\x02\n" +
 	"\x06Server\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x1b\n" +
@@ -727,7 +736,8 @@ const file_rota_v1_cluster_proto_rawDesc = "" +
 	"\aversion\x18\t \x01(\tR\aversion\x12\x12\n" +
 	"\x04term\x18\n" +
 	" \x01(\x04R\x04term\x12\x1b\n" +
-	"\tserver_id\x18\v \x01(\tR\bserverId\"\x0f\n" +
+	"\tserver_id\x18\v \x01(\tR\bserverId\x12\x18\n" +
+	"\aproblem\x18\f \x01(\tR\aproblem\"\x0f\n" +
 	"\rStatusRequest\"\xab\x01\n" +
 	"\x0eStatusResponse\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x12\n" +

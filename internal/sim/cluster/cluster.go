@@ -294,6 +294,11 @@ func (p *peers) Identify(ctx context.Context, addr string) (node.PeerInfo, error
 	return callPeer(ctx, p, addr, func(_ context.Context, n *node.Node) (node.PeerInfo, error) { return n.Self(), nil })
 }
 
+// Probe implements node.Peers.
+func (p *peers) Probe(ctx context.Context, addr string) (node.PeerInfo, error) {
+	return p.Identify(ctx, addr)
+}
+
 // Join implements node.Peers.
 func (p *peers) Join(ctx context.Context, addr string, self node.PeerInfo) error {
 	_, err := callPeer(ctx, p, addr, func(ctx context.Context, n *node.Node) (bool, error) { return n.AddServer(ctx, self) })

@@ -1,0 +1,141 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/internal/localcluster"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// serverStatus is a server in the answer of cluster status.
+type serverStatus struct {
+	ID      string `json:"id"`
+	Addr    string `json:"addr"`
+	State   string `json:"state"`
+	Voter   bool   `json:"voter"`
+	Problem string `json:"problem"`
+}
+
+// statusAt is cluster status as one server has it.
+func (c *cluster) statusAt(p *localcluster.Process) []serverStatus {
+	c.t.Helper()
+	var shape struct {
+		Servers []serverStatus `json:"servers"`
+	}
+	out := c.rota("cluster", "status", "-o", "json", "--addr", p.Addr)
+	if out.code == 0 {
+		require.NoError(c.t, json.Unmarshal([]byte(out.stdout), &shape))
+	}
+	return shape.Servers
+}
+
+// votesFrom waits until every server that runs says that a server votes from where it is, and
+// that it reaches all others.
+func (c *cluster) votesFrom(moved *localcluster.Process) {
+	c.t.Helper()
+	await(c.t, "a vote of "+moved.Name+" from "+moved.Addr, func() bool {
+		for _, p := range c.Servers {
+			servers := c.statusAt(p)
+			if len(servers) != len(c.Servers) || slices.ContainsFunc(servers, func(s serverStatus) bool {
+				return !s.Voter || s.Problem != "" || s.State == "unreachable" || s.ID == moved.Name && s.Addr != moved.Addr
+			}) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// served requires that each server answers a read and takes a submit, whoever leads.
+func (c *cluster) served() {
+	c.t.Helper()
+	for _, p := range c.Servers {
+		require.NoError(c.t, c.at(p, func(ctx context.Context, jobs rotav1.JobServiceClient) error {
+			_, err := jobs.ListJobs(ctx, &rotav1.ListJobsRequest{})
+			return err
+		}), "a read at %s", p.Name)
+		c.ok("submit", "--addr", p.Addr, "--", "true")
+	}
+	c.verify()
+}
+
+// move starts a server, which has ended, at other addresses.
+func (c *cluster) move(p *localcluster.Process) {
+	c.t.Helper()
+	require.NoError(c.t, c.Move(p))
+	require.NoError(c.t, p.Start())
+}
+
+func TestServerAtOtherAddressesJoinsAgainAndLeads(t *testing.T) {
+	t.Parallel()
+	c := start(t, localcluster.Config{Servers: 3})
+	moved := c.leader()
+	require.NoError(t, moved.Stop(t.Context()))
+	c.move(moved)
+	c.votesFrom(moved)
+	c.served()
+	c.ok("cluster", "transfer-leader", moved.Name)
+	c.served()
+	c.ready(moved)
+}
+
+// A server that runs elsewhere while the others elect a leader must not become it: none of
+// them would find it.
+func TestServerAtOtherAddressesDoesNotLeadBeforeItIsKnownThere(t *testing.T) {
+	t.Parallel()
+	c := start(t, localcluster.Config{Servers: 3})
+	submits := submitLoops(1, "s", submitWith(c.client(), task.Spec{Handler: noHandler}))
+	submits.more(t, 20)
+	c.requireOnce(submits.halt(t))
+	leader := c.leader()
+	moved := c.followers()[0]
+	moved.Kill()
+	leader.Kill()
+	c.move(moved)
+	await(t, "word of what is wrong", func() bool {
+		return slices.ContainsFunc(c.statusAt(moved), func(s serverStatus) bool { return s.ID == moved.Name && s.Problem != "" })
+	})
+	require.NoError(t, leader.Start())
+	c.votesFrom(moved)
+	c.served()
+}
+
+func TestServerWithoutItsDataAtOtherAddressesIsFound(t *testing.T) {
+	t.Parallel()
+	c := start(t, localcluster.Config{Servers: 3})
+	wiped := c.followers()[0]
+	wiped.Kill()
+	require.NoError(t, os.RemoveAll(c.dataDir(wiped)))
+	c.move(wiped)
+	c.votesFrom(wiped)
+	c.served()
+	c.ok("cluster", "transfer-leader", wiped.Name)
+	c.served()
+}
+
+// One address may have several names. A server that meets itself under another one than its
+// own is not its own twin, nor is another one two.
+func TestServersMeetThemselvesUnderOtherNames(t *testing.T) {
+	t.Parallel()
+	c := lay(t, localcluster.Config{Servers: 3})
+	names := ""
+	for i, p := range c.Servers {
+		port := p.Addr[len("127.0.0.1:"):]
+		if i > 0 {
+			names += ","
+		}
+		names += "localhost:" + port + "," + p.Addr
+	}
+	for _, p := range c.Servers {
+		p.SetFlag("--join", names)
+	}
+	c.startAll()
+	c.served()
+}

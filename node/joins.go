@@ -1,0 +1,100 @@
+package node
+
+import (
+	"sync"
+	"time"
+
+	"github.com/rota-scheduler/rota/task"
+)
+
+const (
+	// maxCallBacks is how many servers that ask to be taken in are asked back at a time.
+	maxCallBacks = 4
+	// joinPause is the least time between two changes for one server, and between two for
+	// servers that the cluster does not know. Each is two or three entries of the log.
+	joinPause = time.Second
+	// noteKept is how long it is kept in mind why a server was refused: it asks again sooner.
+	noteKept = 10 * time.Second
+)
+
+// Note is what a leader knows of a server that cannot do its part.
+type Note struct{ NodeID, Problem string }
+
+// joins bounds what it costs that servers ask to be taken in, or to be recorded.
+type joins struct {
+	mu      sync.Mutex
+	running int
+	// next is when the next change may be made, by change.key. There are as many keys as
+	// servers of the cluster have node ids.
+	next map[string]time.Time
+	// why is what a server of the cluster was refused for, by node id.
+	why map[string]refusedJoin
+}
+
+type refusedJoin struct {
+	text string
+	at   time.Time
+}
+
+// enter begins a change, unless there are too many.
+func (j *joins) enter(key string, now time.Time) (leave func(), err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	wait := max(0, j.next[key].Sub(now))
+	if wait == 0 && j.running == maxCallBacks {
+		wait = retryDelay
+	}
+	if wait > 0 {
+		return nil, &task.Error{Kind: task.KindExhausted, Msg: "servers join or move too often: this one has to wait", RetryAfter: wait}
+	}
+	j.running++
+	return func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.running--
+	}, nil
+}
+
+// admitted says that a change was made.
+func (j *joins) admitted(key string, now time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for k, at := range j.next {
+		if at.Before(now) {
+			delete(j.next, k)
+		}
+	}
+	if j.next == nil {
+		j.next = map[string]time.Time{}
+	}
+	j.next[key] = now.Add(joinPause)
+}
+
+// refused keeps in mind why a server of the cluster was refused, or that it was not, and
+// returns err.
+func (j *joins) refused(nodeID string, known bool, err error) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.why, nodeID)
+	if known && err != nil {
+		if j.why == nil {
+			j.why = map[string]refusedJoin{}
+		}
+		j.why[nodeID] = refusedJoin{err.Error(), time.Now()}
+	}
+	return err
+}
+
+// notes is what is kept in mind.
+func (j *joins) notes() (out []Note) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for id, r := range j.why {
+		if time.Since(r.at) > noteKept {
+			delete(j.why, id)
+			continue
+		}
+		out = append(out, Note{id, r.text})
+	}
+	return out
+}

@@ -1,0 +1,211 @@
+package transport_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/internal/testcluster"
+	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+// requireServed requires that every server answers a read, whoever leads, and that all of them know all others.
+func requireServed(t *testing.T, c *testcluster.Cluster) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), testcluster.Wait)
+	defer cancel()
+	for i, s := range c.Servers {
+		conn, err := wire.Dial(s.Addr)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+		_, err = rotav1.NewJobServiceClient(conn).ListJobs(ctx, &rotav1.ListJobsRequest{})
+		require.NoError(t, err, "a read at %s", s.Config.NodeID)
+		peers, err := s.Node.Peers(ctx)
+		require.NoError(t, err)
+		require.Len(t, peers, len(c.Servers))
+		for _, p := range peers {
+			require.NoError(t, p.Err, "%s asks %s", s.Config.NodeID, p.NodeID)
+			at := at(t, c, p.NodeID)
+			require.Equal(t, c.Servers[at].Addr, p.Info.Addr)
+			require.Equal(t, c.PeerAddr(at), p.PeerAddr)
+			require.True(t, p.Voter, p.NodeID)
+		}
+		require.ElementsMatch(t, c.Addrs(), c.Servers[i].Node.Addrs())
+	}
+	verify(t, c, c.Client())
+}
+
+// at is the place of a server in the cluster.
+func at(t *testing.T, c *testcluster.Cluster, nodeID string) int {
+	t.Helper()
+	for i, s := range c.Servers {
+		if s.Config.NodeID == nodeID {
+			return i
+		}
+	}
+	require.Fail(t, "no such server", nodeID)
+	return -1
+}
+
+// follower is a server that does not lead.
+func follower(c *testcluster.Cluster, but ...int) int {
+	leader := c.Leader()
+	for i := range c.Servers {
+		if i != leader && (len(but) == 0 || i != but[0]) {
+			return i
+		}
+	}
+	return -1
+}
+
+// voteOf waits until everybody knows that server i votes from where it is.
+func voteOf(t *testing.T, c *testcluster.Cluster, i int) {
+	t.Helper()
+	self := c.Servers[i].Node.Self()
+	c.Eventually(func() bool {
+		for _, s := range c.Servers {
+			known := false
+			peers, err := s.Node.Peers(t.Context())
+			for _, p := range peers {
+				known = known || p.NodeID == self.NodeID && p.ServerID == self.ServerID && p.Voter && p.PeerAddr == self.PeerAddr && p.Record.GetAddr() == self.Addr
+			}
+			if err != nil || !known {
+				return false
+			}
+		}
+		return c.Servers[i].Node.CaughtUp()
+	}, "a vote from the new address")
+}
+
+// lead makes server i the leader.
+func lead(t *testing.T, c *testcluster.Cluster, i int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), testcluster.Wait)
+	defer cancel()
+	cl := c.Client()
+	var err error
+	c.Eventually(func() bool {
+		_, err = cl.TransferLeader(ctx, c.Servers[i].Config.NodeID)
+		return err == nil
+	}, "leadership is handed over")
+	c.Eventually(func() bool { _, ok := c.Servers[i].Node.Ready(); return ok }, "the new leader is ready")
+}
+
+func TestAServerAtOtherAddressesIsRecordedAndLeads(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 3, nil)
+	moved := follower(c)
+	c.Stop(moved)
+	c.Move(moved)
+	c.Restart(moved)
+	voteOf(t, c, moved)
+	requireServed(t, c)
+	lead(t, c, moved)
+	requireServed(t, c)
+	// What it was is forgotten by nobody who starts anew, either.
+	for i := range c.Servers {
+		c.Stop(i)
+		c.Restart(i)
+		c.Leader()
+		voteOf(t, c, i)
+	}
+	requireServed(t, c)
+}
+
+// The leader of before is down, and one of the others cannot be reached where it was: nobody
+// is elected until the leader of before is back, rather than a leader whom nobody finds.
+func TestAServerAtOtherAddressesAsksForNoVotes(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 3, nil)
+	leader := c.Leader()
+	moved := follower(c)
+	other := follower(c, moved)
+	c.Stop(moved)
+	c.Kill(leader)
+	c.Move(moved)
+	c.Restart(moved)
+	c.Eventually(func() bool { return c.Servers[moved].Node.Self().Problem != "" }, "it says what is wrong")
+	require.Contains(t, c.Servers[moved].Node.Self().Problem, "takes no part in elections")
+	// Elections take about one timeout, and there were many by then.
+	c.Eventually(func() bool { return c.Servers[moved].Node.Leaderless() && c.Servers[other].Node.Leaderless() }, "nobody leads")
+	require.Empty(t, c.Servers[other].Node.Leader().NodeID)
+	c.Restart(leader)
+	voteOf(t, c, moved)
+	requireServed(t, c)
+	c.Eventually(func() bool { return c.Servers[moved].Node.Self().Problem == "" }, "nothing is wrong any more")
+}
+
+func TestAServerWithoutItsDataAtOtherAddressesIsFoundByAll(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 3, nil)
+	wiped := follower(c)
+	c.Kill(wiped)
+	c.Wipe(wiped)
+	c.Move(wiped)
+	c.Restart(wiped)
+	voteOf(t, c, wiped)
+	requireServed(t, c)
+	lead(t, c, wiped)
+	requireServed(t, c)
+}
+
+// A server whose gRPC port alone has changed is reached by raft all the time.
+func TestAServerAtAnotherGRPCAddressIsRecorded(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 3, nil)
+	moved := c.Leader()
+	peerAddr := c.PeerAddr(moved)
+	c.Stop(moved)
+	addr := c.Servers[moved].Addr
+	c.MoveGRPC(moved)
+	require.NotEqual(t, addr, c.Servers[moved].Addr)
+	require.Equal(t, peerAddr, c.PeerAddr(moved))
+	c.Restart(moved)
+	voteOf(t, c, moved)
+	lead(t, c, moved)
+	requireServed(t, c)
+}
+
+func TestAnOnlyServerMovesByItself(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 1, nil)
+	c.Stop(0)
+	c.Move(0)
+	c.Restart(0)
+	c.Leader()
+	voteOf(t, c, 0)
+	requireServed(t, c)
+}
+
+// Whoever runs elsewhere with a copy of a server's data is not it while it lives.
+func TestACopyOfALivingServerIsNotRecorded(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 3, nil)
+	leader, twin := c.Leader(), follower(c)
+	real := c.Servers[twin].Node.Self()
+	fake := real
+	fake.Addr, fake.PeerAddr, fake.Nonce = "127.0.0.1:9", "127.0.0.1:10", "another"
+	_, err := c.Servers[leader].Node.AddServer(t.Context(), fake)
+	require.ErrorIs(t, err, task.ErrConflict)
+	require.ErrorContains(t, err, "living server")
+	require.Equal(t, real.Addr, recorded(c, leader, real.NodeID).Info.Addr)
+	_, err = c.Client().Submit(t.Context(), client.Request{Spec: task.Spec{Handler: "none"}})
+	require.NoError(t, err)
+	requireServed(t, c)
+}
+
+// recorded is what server i says of another one.
+func recorded(c *testcluster.Cluster, i int, nodeID string) node.PeerStatus {
+	peers, _ := c.Servers[i].Node.Peers(context.Background())
+	for _, p := range peers {
+		if p.NodeID == nodeID {
+			return p
+		}
+	}
+	return node.PeerStatus{}
+}
