@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rota-scheduler/rota/jepsen-tests/clock"
 	"github.com/rota-scheduler/rota/jepsen-tests/network"
 )
@@ -165,6 +167,18 @@ func (p *Process) WaitEnd(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the end of %s: %w", p.Name, ctx.Err())
 	}
+}
+
+// LimitMemory bounds the private memory of the process, bytes. What passes it ends the process, as
+// a machine would that has no more.
+func (p *Process) LimitMemory(bytes uint64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.runningLocked() {
+		return fmt.Errorf("%s does not run", p.Name)
+	}
+	limit := unix.Rlimit{Cur: bytes, Max: bytes}
+	return unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_DATA, &limit, nil)
 }
 
 // Pause stops the process where it is.

@@ -158,6 +158,18 @@ func All() []Mutant {
 			},
 		},
 		{
+			Name: "entry-unbounded", About: "what an entry costs has nothing to do with its size: each task that a report names is an exception of its own, and nothing bounds how many share an entry",
+			Check: "S21", Workload: "queue", Nemesis: "worker-hostile", TimeLimit: 12 * time.Second, Interval: 4 * time.Second,
+			edits: []edit{
+				proposeAll,
+				{"", "transport/reports.go", "if err != nil || !sorted.Ahead {", "if err != nil || sorted != nil {"},
+				{"", "transport/reports.go", "if err := l.room.take(ctx, cost); err != nil {", "if err := error(nil); err != nil {"},
+				{"", "node/proposer.go", "weight+q[k].weight <= fsm.MaxEntryTasks", "weight >= 0"},
+				{"", "fsm/verdict.go", "\t\t\tn = max(n, 1)\n", "\t\t\tn = 1\n"},
+				{"", "fsm/verdict.go", "if n := len(list); n > 0 {", "if n := len(list); n > 0 && e.Count > 1 {"},
+			},
+		},
+		{
 			Name: "wake-up-dropped", About: "nobody looks again when a backoff is over",
 			Check: "L2", Workload: "retry-lease", Nemesis: "none", TimeLimit: 5 * time.Second,
 			edits: []edit{{"", "fsm/ready.go", "\t\t\tj.returned.add(t.index)\n\t\t}\n", "\t\t\tj.returned.add(t.index)\n\t\t\tcontinue\n\t\t}\n"}},
