@@ -3,7 +3,6 @@ package fsm
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"github.com/tidwall/btree"
@@ -78,7 +77,7 @@ type Result struct {
 // Machine is the replicated state. Apply is called by one goroutine; everything
 // else may be called by any.
 type Machine struct {
-	mu       sync.RWMutex
+	mu       machineLock
 	history  History
 	observer Observer
 	watchers *Watchers

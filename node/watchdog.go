@@ -7,8 +7,13 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// fullTicks is how many looks in a row must find a leader's disk full.
-const fullTicks = 2
+const (
+	// fullTicks is how many looks in a row must find a leader's disk full.
+	fullTicks = 2
+	// followerStalls is after how many times the StallTimeout a follower ends whose state
+	// machine stands still. Nobody waits for it as for a leader, and its disk may be slow.
+	followerStalls = 5
+)
 
 // watchDisk makes a leader whose disk stalls give its place up, be it that a write of the
 // log does not end or that the state machine does not get on. Raft does not: it goes on
@@ -16,12 +21,15 @@ const fullTicks = 2
 // a transfer; raft's main loop is likely stuck in the same write, and then only ending
 // the process helps.
 //
+// A follower whose state machine stands still answers nobody, takes no snapshot, and would be
+// the next leader: it says so, and ends in the end.
+//
 // A disk that is full is another matter: somebody may free space, so the process goes on.
 // But a leader whose disk is full refuses submits, which another one may have space for.
 func (n *Node) watchDisk() {
 	tick := time.NewTicker(n.cfg.StallTimeout / 8)
 	defer tick.Stop()
-	asked, full := false, 0
+	asked, full, behind := false, 0, false
 	handover := handover{n: n}
 	for {
 		select {
@@ -35,6 +43,7 @@ func (n *Node) watchDisk() {
 		if full >= fullTicks {
 			handover.offer("the disk is full")
 		}
+		behind = n.raft.State() != raft.Leader && n.watchFollower(behind)
 		stalled := max(n.log.writing(), n.applier.applying())
 		switch {
 		case stalled < n.cfg.StallTimeout || n.raft.State() != raft.Leader:
@@ -48,4 +57,19 @@ func (n *Node) watchDisk() {
 			return
 		}
 	}
+}
+
+// watchFollower looks at the state machine of a server that does not lead, and says whether
+// it stands still, of which said is that it was told.
+func (n *Node) watchFollower(said bool) bool {
+	stalled := n.applier.applying()
+	switch {
+	case stalled < n.cfg.StallTimeout:
+		return false
+	case stalled >= followerStalls*n.cfg.StallTimeout && !n.flusher.Full():
+		n.fatal(fmt.Errorf("the state machine of this follower has stood still for %v: its disk has stalled, or it waits for itself; start it again", stalled.Round(time.Millisecond)))
+	case !said:
+		n.cfg.Log.Warn("the state machine of this follower stands still", "applying_for", stalled)
+	}
+	return true
 }

@@ -53,6 +53,27 @@ func TestALeaderWhoseStateMachineStallsEnds(t *testing.T) {
 	crash(t, n)
 }
 
+// A follower's state machine is watched as well: nobody else would notice.
+func TestAFollowerWhoseStateMachineStallsSaysSoAndEnds(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, t.TempDir())
+	cfg.StallTimeout = 20 * time.Millisecond
+	cfg.BootstrapExpect = 0 // it never leads
+	fatal := make(chan error, 1)
+	cfg.Fatal = func(err error) { fatal <- err }
+	n, err := startErr(t, cfg)
+	require.NoError(t, err)
+	n.applier.step.start()
+	select {
+	case err := <-fatal:
+		require.ErrorContains(t, err, "the state machine of this follower has stood still")
+	case <-time.After(patience):
+		require.Fail(t, "nobody noticed")
+	}
+	n.applier.step.stop()
+	require.NoError(t, n.Kill())
+}
+
 // slow is an observer that takes a second, as an entry does that the machine has no time for.
 type slow struct{ after func() }
 

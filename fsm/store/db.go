@@ -18,10 +18,6 @@ import (
 // FileName is the name of the state's file in a server's data folder.
 const FileName = "state.db"
 
-// initialMmap is reserved address space, not memory: while the file is smaller, its
-// growth need not wait for readers.
-const initialMmap = 8 << 30
-
 // Identity is whose file it is.
 type Identity struct {
 	NodeID   string
@@ -41,7 +37,7 @@ func boltOptions() *bolt.Options {
 		Timeout:         time.Second,
 		NoFreelistSync:  true,
 		FreelistType:    bolt.FreelistMapType,
-		InitialMmapSize: initialMmap,
+		InitialMmapSize: addressSpace(),
 	}
 }
 
@@ -114,7 +110,7 @@ func openFile(path string, id Identity) (*DB, error) {
 	}
 	db := &DB{path: path, id: id}
 	err = guard(func() (err error) {
-		if db.bolt, err = bolt.Open(path, 0o600, boltOptions()); err != nil {
+		if db.bolt, err = openReserved(path); err != nil {
 			return openError(path, ErrCorrupt, err)
 		}
 		return nil
@@ -136,7 +132,7 @@ func (db *DB) upgrade(from uint32) error {
 	if from == format {
 		return nil
 	}
-	return db.bolt.Update(func(tx *bolt.Tx) error {
+	return transact(db.bolt.Update, func(tx *bolt.Tx) error {
 		if err := makeBuckets(tx); err != nil {
 			return err
 		}
@@ -180,7 +176,7 @@ func (db *DB) countKeys() error {
 	if err != nil || len(missing) == 0 {
 		return err
 	}
-	return db.bolt.Update(func(tx *bolt.Tx) error {
+	return transact(db.bolt.Update, func(tx *bolt.Tx) error {
 		for _, name := range missing {
 			n := uint64(1)
 			b := tx.Bucket(name)
@@ -204,7 +200,14 @@ func (db *DB) Meta() (*logpb.Meta, error) {
 
 // view runs f in a read transaction. Damage that bbolt panics on is an error.
 func (db *DB) view(f func(tx *bolt.Tx) error) error {
-	return guard(func() error { return db.bolt.View(f) })
+	return guard(func() error { return transact(db.bolt.View, f) })
+}
+
+// transact runs f in a transaction, in which nobody may wait for the machine, nor for another
+// transaction (see fsm.InTransaction).
+func transact(begin func(func(*bolt.Tx) error) error, f func(tx *bolt.Tx) error) error {
+	fsm.OpensTransaction()
+	return begin(func(tx *bolt.Tx) error { return fsm.InTransaction(func() error { return f(tx) }) })
 }
 
 // Load makes the machine that the file holds.
@@ -214,9 +217,9 @@ func (db *DB) Load(watchers *fsm.Watchers) (*fsm.Machine, error) {
 	if err != nil {
 		return nil, err
 	}
+	var sessions []*logpb.Session
 	err = db.view(func(tx *bolt.Tx) error {
-		var sessions []*logpb.Session
-		err := tx.Bucket(sessionsBucket).ForEach(func(k, v []byte) error {
+		return tx.Bucket(sessionsBucket).ForEach(func(k, v []byte) error {
 			value, err := unseal(sessionsBucket, k, v)
 			if err != nil {
 				return err
@@ -225,22 +228,10 @@ func (db *DB) Load(watchers *fsm.Watchers) (*fsm.Machine, error) {
 			sessions = append(sessions, s)
 			return decode(sessionsBucket, k, value, s)
 		})
-		if err != nil {
-			return err
-		}
-		return m.Load(meta, sessions, func(yield func(*fsm.SavedJob) error) error {
-			return tx.Bucket(openBucket).ForEach(func(k, v []byte) error {
-				if _, err := unseal(openBucket, k, v); err != nil {
-					return err
-				}
-				saved, err := loadJob(tx, k)
-				if err != nil {
-					return err
-				}
-				return yield(saved)
-			})
-		})
 	})
+	if err == nil {
+		err = m.Load(meta, sessions, db.eachOpenJob)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", db.path, err)
 	}
@@ -249,6 +240,22 @@ func (db *DB) Load(watchers *fsm.Watchers) (*fsm.Machine, error) {
 		return nil, fmt.Errorf("load %s: %w: %s", db.path, ErrCorrupt, strings.Join(wrong, "; "))
 	}
 	return m, nil
+}
+
+// eachOpenJob calls yield with each job that has not ended, with the machine locked.
+func (db *DB) eachOpenJob(yield func(*fsm.SavedJob) error) error {
+	return db.view(func(tx *bolt.Tx) error {
+		return tx.Bucket(openBucket).ForEach(func(k, v []byte) error {
+			if _, err := unseal(openBucket, k, v); err != nil {
+				return err
+			}
+			saved, err := loadJob(tx, k)
+			if err != nil {
+				return err
+			}
+			return yield(saved)
+		})
+	})
 }
 
 func loadJob(tx *bolt.Tx, id []byte) (*fsm.SavedJob, error) {
@@ -282,7 +289,7 @@ func (db *DB) Close() error { return db.bolt.Close() }
 // Size is the size of the file, bytes.
 func (db *DB) Size() int64 {
 	size := int64(0)
-	_ = db.bolt.View(func(tx *bolt.Tx) error { size = tx.Size(); return nil })
+	_ = transact(db.bolt.View, func(tx *bolt.Tx) error { size = tx.Size(); return nil })
 	return size
 }
 

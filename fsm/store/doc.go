@@ -16,7 +16,8 @@
 //
 // A State is a machine and its file. Readers ask the machine first and then open a
 // transaction on the file: what memory has forgotten is on disk by then. No
-// transaction is kept open while anything is sent over a network.
+// transaction is kept open while anything is sent over a network, and none asks the
+// machine: see fsm/lockorder.go.
 //
 // # Layout
 //

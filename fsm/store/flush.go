@@ -25,7 +25,7 @@ func (db *DB) Write(c *fsm.Cut) error {
 	for _, k := range c.Keys {
 		db.keys.add(k.Queue, k.Key)
 	}
-	return db.bolt.Update(func(tx *bolt.Tx) error {
+	return transact(db.bolt.Update, func(tx *bolt.Tx) error {
 		// Jobs, results and payloads mostly arrive in the order of their keys.
 		for _, name := range [][]byte{jobsBucket, appendsBucket, payloadsBucket, resultsBucket, dueBucket} {
 			tx.Bucket(name).FillPercent = 0.9

@@ -238,34 +238,6 @@ func eachOf(tx *bolt.Tx, bucket, job []byte, f func(n uint32, value []byte) erro
 	return nil
 }
 
-// Excess returns finished jobs, those first whose time comes first, without which no more
-// than room bytes of the file are in use, but for those that m has forgotten already
-// and that leave the file with the next flush; limit at most.
-func (db *DB) Excess(m *fsm.Machine, room int64, limit int) (jobs []uint64, err error) {
-	err = db.view(func(tx *bolt.Tx) error {
-		// In this order: a flush in between makes it less, never more.
-		excess := db.Used() - room
-		specs := specChanges{}
-		c := tx.Bucket(dueBucket).Cursor()
-		for k, v := c.First(); k != nil && excess > 0 && len(jobs) < limit; k, v = c.Next() {
-			if _, err := unseal(dueBucket, k, v); err != nil {
-				return err
-			}
-			id := binary.BigEndian.Uint64(k[8:])
-			size, err := sizeOf(tx, id, specs)
-			if err != nil {
-				return err
-			}
-			excess -= size
-			if !m.Collected(id) {
-				jobs = append(jobs, id)
-			}
-		}
-		return nil
-	})
-	return jobs, err
-}
-
 // sizeOf is how many bytes a finished job has in the file, keys included, and its spec where
 // no other has that but those of which this was asked before. The pages that hold them take
 // somewhat more.
@@ -294,31 +266,4 @@ func sizeOf(tx *bolt.Tx, id uint64, asked specChanges) (size int64, err error) {
 		}
 	}
 	return size, nil
-}
-
-// Due returns up to limit finished jobs, and as many request keys, that may be forgotten
-// at now, those first whose time came first, but for those that m has forgotten already.
-func (db *DB) Due(m *fsm.Machine, now int64, limit int) (jobs []uint64, keys []*logpb.KeyRef, err error) {
-	err = db.view(func(tx *bolt.Tx) error {
-		c := tx.Bucket(dueBucket).Cursor()
-		for k, v := c.First(); k != nil && len(jobs) < limit && int64(binary.BigEndian.Uint64(k)) <= now; k, v = c.Next() {
-			if _, err := unseal(dueBucket, k, v); err != nil {
-				return err
-			}
-			if id := binary.BigEndian.Uint64(k[8:]); !m.Collected(id) {
-				jobs = append(jobs, id)
-			}
-		}
-		c = tx.Bucket(keyDueBucket).Cursor()
-		for k, v := c.First(); k != nil && len(keys) < limit && int64(binary.BigEndian.Uint64(k)) <= now; k, v = c.Next() {
-			if _, err := unseal(keyDueBucket, k, v); err != nil {
-				return err
-			}
-			if queue, key, _ := bytes.Cut(k[8:], []byte{0}); !m.KeyCollected(string(queue), string(key)) {
-				keys = append(keys, &logpb.KeyRef{Queue: string(queue), Key: string(key)})
-			}
-		}
-		return nil
-	})
-	return jobs, keys, err
 }

@@ -169,7 +169,7 @@ func (s *State) Install(received string) error {
 // adopt makes a received file this server's own.
 func adopt(path string, id Identity) error {
 	return guard(func() error {
-		b, err := bolt.Open(path, 0o600, boltOptions())
+		b, err := openReserved(path)
 		if err != nil {
 			return fmt.Errorf("open the received state: %w", err)
 		}
@@ -293,25 +293,6 @@ func (s *State) SortOut(session uint64, groups []*logpb.ReportGroup) (sorted *fs
 		return err
 	})
 	return sorted, exceptions, err
-}
-
-// Due returns what may be forgotten at now, as far as it is on disk, the earliest first.
-func (s *State) Due(now int64, limit int) (jobs []uint64, keys []*logpb.KeyRef, err error) {
-	err = s.read(func(p *pair) error {
-		jobs, keys, err = p.db.Due(p.machine, now, limit)
-		return err
-	})
-	return jobs, keys, err
-}
-
-// Excess returns finished jobs that must be forgotten for no more than room bytes of the
-// file to be in use, those first whose time comes first; limit at most.
-func (s *State) Excess(room int64, limit int) (jobs []uint64, err error) {
-	err = s.read(func(p *pair) error {
-		jobs, err = p.db.Excess(p.machine, room, limit)
-		return err
-	})
-	return jobs, err
 }
 
 // Cursor returns the cursor of the outcome of a task; ok is false where it has none.

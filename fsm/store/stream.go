@@ -11,6 +11,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 )
 
@@ -45,6 +46,7 @@ func (s *stream) Close() error {
 // stream opens the live file for sending.
 func (s *State) stream() (out *stream, err error) {
 	err = s.read(func(p *pair) error {
+		fsm.OpensTransaction()
 		tx, err := p.db.bolt.Begin(false)
 		if err != nil {
 			return err

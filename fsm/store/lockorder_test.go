@@ -1,0 +1,92 @@
+package store
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// gated is an observer that holds an entry up while the machine is locked.
+type gated struct{ reached, gate chan struct{} }
+
+func (gated) Granted(fsm.Grant)                      {}
+func (gated) Stopping(uint64, uint64, uint32, int64) {}
+func (gated) Wake()                                  {}
+func (g gated) SessionClosed(uint64)                 { close(g.reached); <-g.gate }
+
+// shrinkMap opens the file again with no address space in reserve, so that it is mapped anew
+// when it grows. That waits for readers, and new readers wait behind it.
+func shrinkMap(t *testing.T, db *DB) {
+	t.Helper()
+	require.NoError(t, db.bolt.Close())
+	options := boltOptions()
+	options.InitialMmapSize = 0
+	var err error
+	db.bolt, err = bolt.Open(db.path, 0o600, options)
+	require.NoError(t, err)
+}
+
+// mapping says whether a goroutine maps a file anew, or waits to.
+func mapping() bool {
+	stacks := make([]byte, 1<<20)
+	return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "bbolt.(*DB).mmap(")
+}
+
+// A reader that asked the machine from within a transaction, an entry that asked the file with
+// the machine locked, and a flush that had to map the file anew waited for each other for good.
+func TestReadersEntriesAndFlushesDoNotWaitForEachOther(t *testing.T) { //nolint:paralleltest // it looks at all goroutines
+	for name, read := range map[string]func(s *State) error{
+		"due":    func(s *State) error { _, _, err := s.Due(1<<62, 10); return err },
+		"excess": func(s *State) error { _, err := s.Excess(1, 10); return err },
+		"list":   func(s *State) error { _, _, err := s.JobsBelow(0, 10); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newFilled(t)
+			db := b.s.pair.Load().db
+			shrinkMap(t, db)
+			session := b.openSession("another")
+			b.submit(&logpb.Submit{Tasks: packed(160, 250<<10)}, &task.Spec{Handler: "h"})
+			cut := b.s.Machine().Cut()
+
+			g := gated{make(chan struct{}), make(chan struct{})}
+			b.s.Machine().SetObserver(g)
+			spec, err := fsm.EncodeSpec(&task.Spec{Handler: "h"})
+			require.NoError(t, err)
+			data, err := fsm.EncodeEntry(b.clock, []*logpb.Op{
+				{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: session}}},
+				{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: spec, Tasks: &logpb.Tasks{Count: 1}, Key: "k", Hash: []byte("h")}}},
+			})
+			require.NoError(t, err)
+			m, index := b.s.Machine(), b.s.Machine().AppliedIndex()+1
+			done := make(chan error, 3)
+			go func() { _, err := m.Apply(index, 1, data); done <- err }()
+			<-g.reached
+			go func() { done <- read(b.s) }()
+			// It is in its transaction, or waits outside of it.
+			require.Eventually(t, func() bool {
+				stacks := make([]byte, 1<<20)
+				return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "RWMutex).RLock")
+			}, 20*time.Second, time.Millisecond)
+			go func() { done <- db.Write(cut) }()
+			require.Eventually(t, func() bool { return mapping() || len(done) > 0 }, 20*time.Second, time.Millisecond)
+			close(g.gate)
+			for range cap(done) {
+				select {
+				case err := <-done:
+					require.NoError(t, err)
+				case <-time.After(20 * time.Second):
+					t.Fatal("they wait for each other")
+				}
+			}
+			m.Flushed(cut)
+		})
+	}
+}
