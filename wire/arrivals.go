@@ -21,7 +21,7 @@ const (
 	maxHeaders = 16 << 10
 	// maxArriving is how much of messages that have begun, and not come to their end, a server
 	// holds for all its connections together, bytes. The SDK's have 256 KiB at most.
-	maxArriving = 192 << 20
+	maxArriving = 128 << 20
 	// arrivalTimeout is how long a message may take: 4 MiB over a line of 1.1 Mbit/s.
 	arrivalTimeout = 30 * time.Second
 	// streamCost and frameCost are about what a call costs that waits for its request, and a part
@@ -40,8 +40,10 @@ const (
 type arrivals struct {
 	timeout           time.Duration
 	most, mostStreams int64
-	// streams is how many are open, ended how many connections had to end.
-	streams, ended atomic.Int64
+	mostUnsent        int64
+	// streams is how many are open, unsent the bytes of answers that wait for their clients
+	// (answers.go), ended how many connections had to end.
+	streams, unsent, ended atomic.Int64
 
 	mu sync.Mutex
 	// waiting is the streams whose message has begun, or that have had none yet, oldest first.
@@ -52,7 +54,7 @@ type arrivals struct {
 }
 
 func newArrivals() *arrivals {
-	return &arrivals{timeout: arrivalTimeout, most: maxArriving, mostStreams: maxAllStreams, conns: map[*arrivingConn]struct{}{}}
+	return &arrivals{timeout: arrivalTimeout, most: maxArriving, mostStreams: maxAllStreams, mostUnsent: maxUnsent, conns: map[*arrivingConn]struct{}{}}
 }
 
 // note brings the account up to date with what has come on a stream, and returns the
@@ -117,14 +119,7 @@ func (a *arrivals) opened(c *arrivingConn) (over *arrivingConn) {
 	if a.streams.Add(1) <= a.mostStreams {
 		return nil
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for c := range a.conns {
-		if over == nil || c.open.Load() > over.open.Load() {
-			over = c
-		}
-	}
-	return over
+	return a.worst(func(c *arrivingConn) int64 { return c.open.Load() })
 }
 
 func (a *arrivals) closed(c *arrivingConn) {
@@ -157,7 +152,8 @@ func (g guarded) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, 
 	if err != nil {
 		return nil, nil, err
 	}
-	return newArrivingConn(conn, raw, g.arrivals), info, nil
+	c := newArrivingConn(conn, raw, g.arrivals)
+	return c, guardedInfo{info, c}, nil
 }
 
 // Clone implements credentials.TransportCredentials.

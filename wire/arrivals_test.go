@@ -153,3 +153,34 @@ func TestTheConnectionWithMostStreamsGoesWhereThereAreTooMany(t *testing.T) {
 	require.False(t, polite.Conn.(*wired).closed)
 	require.EqualValues(t, 1, b.streams.Load())
 }
+
+func TestTheConnectionThatReadsLeastGoesWhereTooMuchIsUnsent(t *testing.T) {
+	t.Parallel()
+	b := newArrivalsBundle(t)
+	b.mostUnsent = 100
+	reads, never := b.conn(), b.conn()
+	for _, c := range []*arrivingConn{reads, never} {
+		c.came(frame(frameHeaders, 4|flagEndStream, 1, 1))
+		c.came(frame(frameHeaders, 4|flagEndStream, 3, 1))
+	}
+	for range 10 {
+		reads.answering(45)
+		_, err := reads.Write(frame(frameData, 0, 1, make([]byte, 45)...))
+		require.NoError(t, err)
+	}
+	require.Zero(t, b.unsent.Load())
+	never.answering(70)
+	reads.answering(30)
+	require.EqualValues(t, 100, b.unsent.Load())
+	reads.answering(30)
+	require.True(t, never.Conn.(*wired).closed)
+	require.False(t, reads.Conn.(*wired).closed)
+	require.EqualValues(t, 60, b.unsent.Load())
+	never.answering(1000)
+	require.EqualValues(t, 60, b.unsent.Load(), "what comes behind the end counts no more")
+	// With nothing under way, nothing waits.
+	for _, stream := range []uint32{1, 3} {
+		reads.came(frame(frameReset, 0, stream, 0, 0, 0, 8))
+	}
+	require.Zero(t, b.unsent.Load())
+}

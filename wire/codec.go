@@ -19,6 +19,8 @@ const (
 	// smallMessage is up to which size elements are not counted, bytes: there are no more than
 	// half as many.
 	smallMessage = 64 << 10
+	// largestPooled is up to which size gRPC's pool has buffers that fit about, bytes.
+	largestPooled = 32 << 10
 	// scalarsPerElement is how many packed numbers take about as much as an element.
 	scalarsPerElement = 16
 )
@@ -28,6 +30,20 @@ const (
 type boundedCodec struct{ encoding.CodecV2 }
 
 func newBoundedCodec() encoding.CodecV2 { return boundedCodec{encoding.GetCodecV2("proto")} }
+
+// Marshal implements encoding.CodecV2. What is large gets the memory that it needs: the buffers
+// of gRPC's pool have 1 MiB then, and are held for as long as a client does not read.
+func (c boundedCodec) Marshal(v any) (mem.BufferSlice, error) {
+	m, ok := v.(proto.Message)
+	if !ok || proto.Size(m) <= largestPooled {
+		return c.CodecV2.Marshal(v)
+	}
+	data, err := proto.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	return mem.BufferSlice{mem.SliceBuffer(data)}, nil
+}
 
 // Unmarshal implements encoding.CodecV2.
 func (c boundedCodec) Unmarshal(data mem.BufferSlice, v any) error {

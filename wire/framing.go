@@ -37,9 +37,9 @@ type arrivingConn struct {
 	arrivals *arrivals
 	// busy is the door's count of what is under way on this connection.
 	busy *atomic.Int64
-	// open is how many streams it has.
-	open atomic.Int64
-	once sync.Once
+	// open is how many streams it has, unsent the bytes of answers that were not sent.
+	open, unsent atomic.Int64
+	once         sync.Once
 
 	mu      sync.Mutex
 	dead    bool
@@ -105,7 +105,7 @@ func (c *arrivingConn) Read(p []byte) (int, error) {
 // Write implements net.Conn.
 func (c *arrivingConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
-	c.out.each(p, c.sends, nil)
+	c.out.each(p, c.sends, c.sent)
 	c.mu.Unlock()
 	return c.Conn.Write(p)
 }
@@ -118,6 +118,7 @@ func (c *arrivingConn) Close() error {
 			c.drop(id)
 		}
 		c.dead = true
+		c.answered(c.unsent.Load())
 		c.mu.Unlock()
 		c.arrivals.forgotten(c)
 	})
@@ -219,6 +220,9 @@ func (c *arrivingConn) drop(id uint32) {
 	c.note(s)
 	c.arrivals.closed(c)
 	c.busy.Add(-1)
+	if len(c.streams) == 0 {
+		c.answered(c.unsent.Load())
+	}
 }
 
 // frames follows one direction of a connection.

@@ -39,9 +39,9 @@ func spreadOf(values []float64) spread {
 	return spread{Median: (values[(n-1)/2] + values[n/2]) / 2, Min: values[0], Max: values[n-1]}
 }
 
-// text is two cells of a table.
-func (s spread) text(format string) string {
-	return fmt.Sprintf(format+"\t"+format+" to "+format, s.Median, s.Min, s.Max)
+// cells are two of a table: the middle, and the ends.
+func (s spread) cells(format string) (median, ends string) {
+	return fmt.Sprintf(format, s.Median), fmt.Sprintf(format+" to "+format, s.Min, s.Max)
 }
 
 func summarize(name string, tasks int, runs []benchRun) benchShape {
@@ -78,15 +78,18 @@ func (b *bench) report(r *benchReport) error {
 	}
 	t := b.newTable("WORKLOAD", "TASKS", "RUNS", "MEASURE", "MEDIAN", "RANGE")
 	for _, w := range r.Workloads {
-		row := func(measure, text string) { t.row(w.Workload, fmt.Sprint(w.Tasks), fmt.Sprint(w.Runs), measure, text) }
+		row := func(measure string, s spread, format string) {
+			median, ends := s.cells(format)
+			t.row(w.Workload, fmt.Sprint(w.Tasks), fmt.Sprint(w.Runs), measure, median, ends)
+		}
 		if w.P50MS != nil {
-			row("latency p50, ms", w.P50MS.text("%.2f"))
-			row("latency p99, ms", w.P99MS.text("%.2f"))
+			row("latency p50, ms", *w.P50MS, "%.2f")
+			row("latency p99, ms", *w.P99MS, "%.2f")
 			continue
 		}
-		row("end to end, tasks/s", w.TasksPerSecond.text("%.0f"))
+		row("end to end, tasks/s", w.TasksPerSecond, "%.0f")
 		if w.Workload == "distinct" {
-			row("submit, tasks/s", w.SubmitPerSecond.text("%.0f"))
+			row("submit, tasks/s", w.SubmitPerSecond, "%.0f")
 		}
 	}
 	return t.end()

@@ -258,3 +258,12 @@ func TestLogLinesArePrintable(t *testing.T) {
 		require.NotContains(t, out.String(), "\x1b")
 	}
 }
+
+// TestTheTableOfABenchHasItsColumns: a cell does not make two of itself.
+func TestTheTableOfABenchHasItsColumns(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	b := &bench{app: &app{out: &out, format: formatTable}}
+	require.NoError(t, b.report(&benchReport{Workloads: []benchShape{summarize("array", 10, []benchRun{{submit: 1, total: 2}})}}))
+	require.Equal(t, "WORKLOAD  TASKS  RUNS  MEASURE              MEDIAN  RANGE\narray     10     1     end to end, tasks/s  5       5 to 5\n", out.String())
+}

@@ -1,6 +1,7 @@
 package hostile
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/client"
@@ -83,6 +85,44 @@ func TestRequestsThatDoNotArriveAreBounded(t *testing.T) {
 	cancel()
 	all.Wait()
 	transport.CloseIdleConnections()
+}
+
+// TestAnswersThatAreNotReadAreBounded: each of many calls asks for a large job, and never reads
+// the answer.
+func TestAnswersThatAreNotReadAreBounded(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	const connections, calls = 8, 500
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	job, err := h.Client().Submit(ctx, client.Request{
+		Spec: task.Spec{Handler: "rota.noop", SharedPayload: make([]byte, task.MaxPayload)}, Count: 1,
+	})
+	require.NoError(t, err)
+	request, err := proto.Marshal(&rotav1.GetJobRequest{JobId: job.ID(), Read: &rotav1.ReadOptions{Stale: true, MinIndex: 1}})
+	require.NoError(t, err)
+	body := append([]byte{0, 0, 0, 0, byte(len(request))}, request...)
+	url := "http://" + h.Addrs[h.Leader()] + rotav1.JobService_GetJob_FullMethodName
+	for range connections {
+		protocols := new(http.Protocols)
+		protocols.SetUnencryptedHTTP2(true)
+		// No more is taken than fits these, until somebody reads it.
+		small := &http.HTTP2Config{MaxReceiveBufferPerConnection: 64 << 10, MaxReceiveBufferPerStream: 64 << 10}
+		transport := &http.Transport{Protocols: protocols, HTTP2: small}
+		t.Cleanup(transport.CloseIdleConnections)
+		for range calls {
+			r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+			require.NoError(t, err)
+			r.Header.Set("Content-Type", "application/grpc")
+			r.Header.Set("Te", "trailers")
+			resp, err := transport.RoundTrip(r)
+			if err != nil {
+				break // it was cut off
+			}
+			t.Cleanup(func() { _ = resp.Body.Close() })
+		}
+	}
+	h.Served(20)
 }
 
 // TestIdleConnectionsLeaveDescriptors, for the next file of the log too, where a server may have few.

@@ -1,0 +1,101 @@
+package wire
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/protobuf/proto"
+)
+
+// maxUnsent bounds the answers that a server holds for clients who do not read them, bytes, those of
+// all connections together. gRPC keeps one message of each call, whatever its size and whatever
+// the client has room for: a page of a list, or a job, has up to 1 MiB. Beyond it the
+// connection ends that has most of them.
+const maxUnsent = 96 << 20
+
+// guardedInfo leads from a call to its connection.
+type guardedInfo struct {
+	credentials.AuthInfo
+	conn *arrivingConn
+}
+
+// answering takes a message into account that is about to be sent to the caller of ctx.
+func answering(ctx context.Context, m any) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return
+	}
+	info, ok := p.AuthInfo.(guardedInfo)
+	if !ok {
+		return
+	}
+	if m, ok := m.(proto.Message); ok {
+		info.conn.answering(int64(proto.Size(m) + messageHead))
+	}
+}
+
+func unaryAnswer(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	resp, err := handle(ctx, req)
+	if err == nil {
+		answering(ctx, resp)
+	}
+	return resp, err
+}
+
+func streamAnswers(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	return handle(srv, countedStream{stream})
+}
+
+type countedStream struct{ grpc.ServerStream }
+
+// SendMsg implements grpc.ServerStream.
+func (s countedStream) SendMsg(m any) error {
+	answering(s.Context(), m)
+	return s.ServerStream.SendMsg(m)
+}
+
+// answering takes an answer of a size into account.
+func (c *arrivingConn) answering(size int64) {
+	c.mu.Lock()
+	if c.dead {
+		c.mu.Unlock()
+		return
+	}
+	c.unsent.Add(size)
+	all := c.arrivals.unsent.Add(size)
+	c.mu.Unlock()
+	if all <= c.arrivals.mostUnsent {
+		return
+	}
+	if over := c.arrivals.worst(func(c *arrivingConn) int64 { return c.unsent.Load() }); over != nil {
+		c.arrivals.end(over)
+	}
+}
+
+// sent takes data off the account that has gone out. mu is held.
+//
+// What was to go out on a stream that ended before stays on the account, until nothing is under way
+// on the connection: at worst one is ended, some time, that was good.
+func (c *arrivingConn) sent(f *frames, data []byte) { c.answered(int64(len(data))) }
+
+// answered takes so much off the account. mu is held.
+func (c *arrivingConn) answered(size int64) {
+	size = min(size, c.unsent.Load())
+	c.unsent.Add(-size)
+	c.arrivals.unsent.Add(-size)
+}
+
+// worst is the connection of which there is most of something.
+func (a *arrivals) worst(of func(c *arrivingConn) int64) (out *arrivingConn) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	most := int64(0)
+	for c := range a.conns {
+		if n := of(c); n > most {
+			out, most = c, n
+		}
+	}
+	return out
+}
