@@ -91,6 +91,10 @@ type double struct {
 	sending  sync.Mutex
 	leaders  chan *rotav1.WatchLeaderResponse
 	watching int
+	// initial is what a watch is sent first, if anything.
+	initial *rotav1.WatchLeaderResponse
+	// true leaders refuse a worker that has heard of a higher term.
+	refuseHigher bool
 }
 
 func newDouble(t testing.TB) *double {
@@ -135,6 +139,10 @@ func (d *double) Session(stream grpc.BidiStreamingServer[rotav1.SessionRequest, 
 	if d.refuse != nil {
 		defer d.mu.Unlock()
 		return d.refuse
+	}
+	if d.refuseHigher && h.GetTerm() > d.term {
+		defer d.mu.Unlock()
+		return wire.ToStatus(task.Errorf(task.KindUnavailable, "there is a newer leader than this server"))
 	}
 	w := &rotav1.Welcome{SessionId: d.session, Lease: durationpb.New(d.lease), Term: d.term, Attached: h.GetSessionId() != 0 && h.GetSessionId() == d.session}
 	if !w.GetAttached() {
@@ -271,7 +279,13 @@ func (d *double) note(g *rotav1.ReportGroup) {
 }
 
 func (d *double) WatchLeader(_ *rotav1.WatchLeaderRequest, stream grpc.ServerStreamingServer[rotav1.WatchLeaderResponse]) error {
-	d.set(func() { d.watching++ })
+	var initial *rotav1.WatchLeaderResponse
+	d.set(func() { d.watching++; initial = d.initial })
+	if initial != nil {
+		if err := stream.Send(initial); err != nil {
+			return err
+		}
+	}
 	defer d.set(func() { d.watching-- })
 	for {
 		select {

@@ -63,6 +63,15 @@ func (l *lease) observeLocked(term uint64) bool {
 	return true
 }
 
+// refute goes back to a lower term, unless another one has come meanwhile.
+func (l *lease) refute(term, reached uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.term == term {
+		l.term = reached
+	}
+}
+
 func (l *lease) highest() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()

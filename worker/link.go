@@ -40,8 +40,12 @@ type link struct {
 	// moved has an element when a session was attached: the watch may be in its way.
 	moved chan struct{}
 
+	// configured is the addresses that this worker was given.
+	configured []string
+
 	mu sync.Mutex
-	// known is the configured addresses and those that servers named as leaders.
+	// known is those, and the ones that were learnt: the servers that one named last, and
+	// leaders that were pointed at since.
 	known []string
 	turn  int
 	// hint is where to go next; empty: the next one in turn.
@@ -57,7 +61,7 @@ type link struct {
 func newLink(addrs []string) *link {
 	return &link{
 		news: make(chan struct{}, 1), moved: make(chan struct{}, 1),
-		known: slices.Clone(addrs),
+		configured: slices.Clone(addrs), known: slices.Clone(addrs),
 		// Workers that start together must not all ask the same server first.
 		turn: rand.IntN(len(addrs)),
 	}
@@ -85,7 +89,7 @@ func (l *link) point(addr string) {
 }
 
 func (l *link) learn(addr string) {
-	if len(l.known) < maxKnown && !slices.Contains(l.known, addr) {
+	if len(l.known) < len(l.configured)+maxKnown && !slices.Contains(l.known, addr) {
 		l.known = append(l.known, addr)
 	}
 }
@@ -139,10 +143,15 @@ func (l *link) current() string {
 
 var errNewLeader = errors.New("another server has become leader")
 
-// heard takes note of servers that there are.
+// heard takes note of the servers that there are, in the place of those that there were: what
+// one has said by mistake is gone when the next one says otherwise.
 func (l *link) heard(addrs []string) {
+	if len(addrs) == 0 {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.known = slices.Clone(l.configured)
 	for _, addr := range addrs {
 		l.learn(addr)
 	}
@@ -165,6 +174,31 @@ func (l *link) announced(term uint64, addr string) {
 	notify(l.news)
 }
 
+// all is every address that is known.
+func (l *link) all() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.known)
+}
+
+// streamTerm is the term in which the open stream was welcomed.
+func (l *link) streamTerm() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.term
+}
+
+// refute ends the stream to a server that speaks for a term which is higher than what the
+// others have reached.
+func (l *link) refute(reached uint64) {
+	l.mu.Lock()
+	if l.cut != nil && l.term > reached {
+		l.cut(errRefuted)
+	}
+	l.mu.Unlock()
+	notify(l.news)
+}
+
 func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -179,6 +213,9 @@ func (w *Worker) keepAttached(ctx context.Context) error {
 	redirects, refusals, unready := 0, 0, 0
 	welcomedOnce := false
 	lastWarning := time.Duration(-1 << 62)
+	attached, doubtful := monoNow(), doubtAfter
+	var doubts sync.WaitGroup
+	defer doubts.Wait()
 	for {
 		addr := w.link.next()
 		began := monoNow()
@@ -191,11 +228,16 @@ func (w *Worker) keepAttached(ctx context.Context) error {
 		if welcomed {
 			welcomedOnce = true
 			redirects, unready = 0, 0
+			attached, doubtful = monoNow(), doubtAfter
 			if monoNow()-began > backoffMax {
 				// Streams that end as soon as they are open must not be opened in a loop.
 				back.reset()
 			}
 			w.log.Info("the session's stream ended", "addr", addr, "err", err)
+		}
+		if errors.Is(err, errOldTerm) || monoNow()-attached > doubtful {
+			attached, doubtful = monoNow(), min(2*doubtful, doubtMost)
+			doubts.Go(func() { w.doubt(ctx) })
 		}
 		// One address may be that of something else; all of them are not by accident.
 		if kind := task.KindOf(err); !welcomed && (kind == task.KindInvalid || kind == task.KindTooLarge) {

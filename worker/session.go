@@ -52,6 +52,9 @@ func (w *Worker) attach(ctx context.Context, addr string) (welcomed bool, err er
 	if !impatience.Stop() {
 		return false, errNoWelcome
 	}
+	if !w.believable(ctx, welcome.GetTerm()) {
+		return false, fmt.Errorf("%w: %d", errAbsurdTerm, welcome.GetTerm())
+	}
 	if err := w.welcomed(addr, welcome, helloSent); err != nil {
 		return false, err
 	}
@@ -278,6 +281,10 @@ func (w *Worker) reportsAnswered(m *rotav1.ReportsAnswer) {
 }
 
 func (w *Worker) beatAnswered(m *rotav1.BeatAnswer, silence *watchdog) error {
+	// A leader of another term is another leader, which welcomes first.
+	if welcomed := w.link.streamTerm(); m.GetTerm() > welcomed {
+		return fmt.Errorf("%w: it answers a beat in term %d and has welcomed in %d", errProtocol, m.GetTerm(), welcomed)
+	}
 	current, renewed := w.lease.acknowledge(m.GetSeq(), m.GetTerm())
 	if !current {
 		return fmt.Errorf("%w: %d, where %d was seen", errOldTerm, m.GetTerm(), w.lease.highest())

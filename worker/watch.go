@@ -85,7 +85,14 @@ func (w *Worker) watchAt(ctx context.Context, addr string) (heard bool) {
 // nothing here: it may come from a server that is cut off and calls elections that
 // nobody hears.
 func (w *Worker) leaderAnnounced(ctx context.Context, m *rotav1.WatchLeaderResponse) {
-	if m.GetLeaderAddr() == "" || m.GetTerm() < w.lease.highest() {
+	if m.GetLeaderAddr() == "" {
+		return
+	}
+	if m.GetTerm() < w.lease.highest() {
+		// One that is behind, most likely; or the highest term is one that there never was.
+		w.doubt(ctx)
+	}
+	if m.GetTerm() < w.lease.highest() || !w.believable(ctx, m.GetTerm()) {
 		return
 	}
 	if m.GetTerm() > w.lease.highest() && w.board.exclusivesHeld() == 0 {

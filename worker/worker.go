@@ -34,8 +34,10 @@ type Worker struct {
 	id    *identity
 	link  *link
 	lease lease
-	board *board
-	out   *outbox
+	// inquiry is about terms that are doubtful.
+	inquiry inquiry
+	board   *board
+	out     *outbox
 	// works is those of the open stream; only its reader looks at it.
 	works    works
 	guardian *guardian
