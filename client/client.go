@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,11 +54,20 @@ type Client struct {
 	servers []*server
 	// current is the server that calls go to while no leader is known.
 	current int
+	// retired is servers that are not named any more. Calls to them may be under way.
+	retired []*server
+
+	// terms is what the servers have said of their terms, and when they were asked.
+	terms      []uint64
+	termsAsked time.Time
 }
 
 // server is one server and the connection to it, which gRPC makes when it is first used.
 type server struct {
-	addr    string
+	addr string
+	// configured: it is one that the client was given.
+	configured bool
+
 	conn    *grpc.ClientConn
 	jobs    rotav1.JobServiceClient
 	cluster rotav1.ClusterServiceClient
@@ -88,9 +98,11 @@ func New(cfg Config) (*Client, error) {
 		if err := wire.CheckAddr(addr); err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
-		if _, err := c.server(addr); err != nil {
+		s, err := c.server(addr)
+		if err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
+		s.configured = true
 	}
 	// Clients with the same list should not all begin with the same server.
 	c.current = rand.IntN(len(c.servers))
@@ -109,12 +121,12 @@ func (c *Client) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var errs []error
-	for _, s := range c.servers {
+	for _, s := range append(c.servers, c.retired...) {
 		if err := s.conn.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("close the connection to %s: %w", s.addr, err))
 		}
 	}
-	c.servers = nil
+	c.servers, c.retired = nil, nil
 	return errors.Join(errs...)
 }
 
@@ -154,6 +166,40 @@ func (c *Client) server(addr string) (*server, error) {
 	s.submits = newSubmitMux(c, s)
 	c.servers = append(c.servers, s)
 	return s, nil
+}
+
+// maxRetired bounds the connections to servers that nobody names any more: what is under way
+// there may end.
+const maxRetired = 8
+
+// named takes the servers that there are, in the place of those that were named before.
+func (c *Client) named(addrs []string) {
+	if len(addrs) == 0 {
+		return
+	}
+	c.mu.Lock()
+	kept := make([]*server, 0, len(c.servers))
+	for _, s := range c.servers {
+		if s.configured || slices.Contains(addrs, s.addr) {
+			kept = append(kept, s)
+		} else {
+			c.retired = append(c.retired, s)
+		}
+	}
+	c.servers = kept
+	c.current %= max(1, len(kept))
+	var over []*server
+	if n := len(c.retired) - maxRetired; n > 0 {
+		over, c.retired = c.retired[:n:n], c.retired[n:]
+	}
+	c.mu.Unlock()
+	for _, s := range over {
+		_ = s.conn.Close() // there is nobody to tell
+	}
+	for _, addr := range addrs {
+		// One that cannot be taken in is one less to turn to.
+		_, _ = c.server(addr)
+	}
 }
 
 // pick returns the server for the next attempt: the leader where one is believed

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
@@ -375,4 +376,44 @@ func TestServersThatAreToldOfAreTurnedTo(t *testing.T) {
 	cluster.elect(2)
 	_, err = c.Submit(t.Context(), client.Request{Spec: upper, Key: "k"})
 	require.NoError(t, err)
+}
+
+// A client that was told of a term that there never was finds the real leader again.
+func TestATermThatThereNeverWasIsForgotten(t *testing.T) {
+	t.Parallel()
+	cluster, stop := newCluster(3)
+	t.Cleanup(stop)
+	lie := &rotav1.WatchLeaderResponse{Term: 50, LeaderAddr: "s2:7420", Servers: []string{"s2:7420", "nobody:1", "nobody:2"}}
+	cluster.lies = map[int]*rotav1.WatchLeaderResponse{0: lie, 1: lie, 2: lie}
+	c := newClient(t, cluster)
+	knowsLeader(t, c, "s2:7420")
+	cluster.locked(func() { cluster.lies = nil })
+	for _, s := range cluster.servers {
+		s.cut()
+	}
+	knowsLeader(t, c, "s0:7420")
+	require.Eventually(t, func() bool { return c.ServerCount() == 3 }, 10*time.Second, time.Millisecond, "what was named by mistake is forgotten")
+	_, err := c.Submit(t.Context(), client.Request{Spec: upper, Key: "k"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"s0"}, cluster.called("Submit"))
+}
+
+func TestOneServerAloneDoesNotMakeAnAbsurdTerm(t *testing.T) {
+	t.Parallel()
+	cluster, stop := newCluster(3)
+	t.Cleanup(stop)
+	lie := &rotav1.WatchLeaderResponse{Term: 1 << 60, LeaderAddr: "s2:7420", Servers: cluster.config().Addrs}
+	cluster.lies = map[int]*rotav1.WatchLeaderResponse{2: lie}
+	cfg := cluster.config()
+	c, err := client.New(cfg)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, c.Close()) }()
+	// Whoever it watches, in the end it watches the one that lies.
+	require.Eventually(t, func() bool { return len(cluster.called("WatchLeader")) > 0 }, 10*time.Second, time.Millisecond)
+	cluster.servers[0].kill()
+	cluster.elect(1)
+	cluster.servers[1].cut()
+	_, err = c.Submit(t.Context(), client.Request{Spec: upper, Key: "k"})
+	require.NoError(t, err)
+	require.NotEqual(t, "s2:7420", c.LeaderAddr())
 }

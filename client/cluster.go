@@ -114,7 +114,9 @@ func (c *Client) Status(ctx context.Context) (ClusterInfo, error) {
 	}
 	for _, s := range resp.GetServers() {
 		if s.GetId() == info.Leader && info.Leader != "" {
-			c.leader.announced(s.GetAddr(), info.Term)
+			if known := c.leader.knownTerm(); info.Term < known || info.Term-known <= wire.MaxTermLeap {
+				c.leader.announced(s.GetAddr(), info.Term)
+			}
 		}
 		info.Servers = append(info.Servers, ServerInfo{
 			ID: s.GetId(), ServerID: s.GetServerId(), Addr: s.GetAddr(), PeerAddr: s.GetPeerAddr(), HTTPAddr: s.GetHttpAddr(),

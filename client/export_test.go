@@ -26,3 +26,6 @@ func WaitAnswered(ctx context.Context, resp *rotav1.SubmitResponse) (*rotav1.Sub
 	call.answered <- muxAnswer{resp: resp}
 	return newSubmitMux(nil, nil).wait(ctx, call)
 }
+
+// ServerCount is how many servers the client turns to.
+func (c *Client) ServerCount() int { return c.serverCount() }

@@ -356,6 +356,15 @@ func (s *fakeServer) Status(context.Context, *rotav1.StatusRequest) (resp *rotav
 }
 
 func (s *fakeServer) WatchLeader(_ *rotav1.WatchLeaderRequest, stream grpc.ServerStreamingServer[rotav1.WatchLeaderResponse]) error {
+	var lie *rotav1.WatchLeaderResponse
+	s.c.locked(func() { lie = s.c.lies[s.n] })
+	if lie != nil {
+		if err := stream.Send(lie); err != nil {
+			return err
+		}
+		<-stream.Context().Done()
+		return nil
+	}
 	var told uint64
 	for {
 		var msg *rotav1.WatchLeaderResponse

@@ -40,7 +40,9 @@ type fakeCluster struct {
 	jobs   map[uint64]*fakeJob
 	keys   map[string]*fakeJob
 	faults map[string][]fault
-	calls  []string
+	// lies is what servers announce in the place of what is so.
+	lies  map[int]*rotav1.WatchLeaderResponse
+	calls []string
 }
 
 // fault is what happens to one call.

@@ -71,6 +71,22 @@ func (l *leaderCache) announced(addr string, term uint64) {
 	l.set(addr, term)
 }
 
+// knownTerm is the term of the believed leader; 0: it is not known.
+func (l *leaderCache) knownTerm() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.term
+}
+
+// refute says that nobody leads in a term, where the servers have reached another one.
+func (l *leaderCache) refute(term, reached uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.term == term {
+		l.set("", reached)
+	}
+}
+
 // hinted takes the hint of an error that from answered with. A hint has no term,
 // and the server may be behind: it counts where nothing better is known, or where
 // the believed leader itself says that it is another one.
@@ -167,12 +183,9 @@ func (c *Client) watchFrom(s *server, leaderToo bool) (told bool, err error) {
 		}
 		told = true
 		s.silent.Store(false)
-		for _, addr := range msg.GetServers() {
-			// One that cannot be taken in is one less to turn to.
-			_, _ = c.server(addr)
-		}
+		c.named(msg.GetServers())
 		c.log.Debug("a leader was announced", "server", s.addr, "leader", msg.GetLeaderAddr(), "term", msg.GetTerm())
-		c.leader.announced(msg.GetLeaderAddr(), msg.GetTerm())
+		c.heardOf(msg.GetLeaderAddr(), msg.GetTerm())
 		if leader, _ := c.leader.get(); leader == s.addr && !leaderToo {
 			return told, errMoved
 		}
