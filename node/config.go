@@ -47,6 +47,10 @@ type Config struct {
 	EntriesInFlight int
 	// SnapshotBytes of log are applied between two snapshots. Default 256 MiB.
 	SnapshotBytes int64
+	// SnapshotEntries is after how many entries of the log one is taken all the same: a server
+	// reads all behind the newest one when it starts, and barriers of reads have no bytes.
+	// Default 1,048,576.
+	SnapshotEntries uint64
 	// TrailingBytes of log are about what is kept behind a snapshot, so that a server
 	// that was away for a moment needs no stream of the state. Default 64 MiB.
 	TrailingBytes int64
@@ -120,6 +124,7 @@ const (
 	defaultCommitTimeout     = 5 * time.Millisecond
 	defaultEntriesInFlight   = 4
 	defaultSnapshotBytes     = 256 << 20
+	defaultSnapshotEntries   = 1 << 20
 	defaultTrailingBytes     = 64 << 20
 	defaultLeaseTimeout      = 10 * time.Second
 	defaultStallTimeout      = 2 * time.Second
@@ -153,6 +158,7 @@ func (c *Config) setDefaults() error {
 	setDefault(&c.CommitTimeout, defaultCommitTimeout)
 	setDefault(&c.EntriesInFlight, defaultEntriesInFlight)
 	setDefault(&c.SnapshotBytes, defaultSnapshotBytes)
+	setDefault(&c.SnapshotEntries, defaultSnapshotEntries)
 	setDefault(&c.TrailingBytes, defaultTrailingBytes)
 	setDefault(&c.LeaseTimeout, defaultLeaseTimeout)
 	setDefault(&c.StallTimeout, defaultStallTimeout)

@@ -313,11 +313,27 @@ func (n *Node) snapshotWanted() {
 	}
 }
 
+// entriesLook is how often the entries behind the newest snapshot are counted.
+const entriesLook = time.Second
+
+// manyEntries says whether so many entries are behind the newest snapshot that another is due,
+// however small they are.
+func (n *Node) manyEntries() bool {
+	newest, _ := n.snapshots.Newest()
+	return n.raft.AppliedIndex() >= newest.Index+n.cfg.SnapshotEntries
+}
+
 func (n *Node) runSnapshots() {
+	tick := time.NewTicker(entriesLook)
+	defer tick.Stop()
 	for {
 		select {
 		case <-n.ctx.Done():
 			return
+		case <-tick.C:
+			if n.manyEntries() {
+				n.snapshotWanted()
+			}
 		case <-n.snapshotCh:
 			rc, trailing := n.raft.ReloadableConfig(), n.trailing()
 			rc.TrailingLogs = trailing

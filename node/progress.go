@@ -11,6 +11,8 @@ const (
 	// maxHeldLog bounds the log that is kept because other servers need it, bytes; a quarter
 	// of the free space does too.
 	maxHeldLog = 1 << 30
+	// maxHeldEntries bounds it in entries, in SnapshotEntries.
+	maxHeldEntries = 4
 	// heldFor is how long the log is kept for a server that answers heartbeats, and has
 	// neither taken entries nor been sent the state meanwhile: it may be busy with either.
 	heldFor = 30 * time.Second
@@ -100,13 +102,13 @@ func lastOf(r *raft.AppendEntriesRequest) uint64 {
 }
 
 // trailing is how many entries are kept behind a snapshot. Bounds are in bytes, and entries
-// as large as those of late.
+// as large as those of late; and in entries, where these are small, or none has been measured.
 func (n *Node) trailing() uint64 {
 	average := max(1, n.average.Load())
-	keep := uint64(max(1, n.cfg.TrailingBytes/average))
+	keep := min(uint64(max(1, n.cfg.TrailingBytes/average)), max(1, n.cfg.SnapshotEntries/2))
 	if n.raft.State() != raft.Leader {
 		return keep
 	}
-	limit := uint64(min(maxHeldLog, freeBytes(n.cfg.DataDir)/4) / average)
+	limit := min(uint64(min(maxHeldLog, freeBytes(n.cfg.DataDir)/4)/average), maxHeldEntries*n.cfg.SnapshotEntries)
 	return n.progress.trailing(keep, n.raft.LastIndex(), limit, n.patient.away)
 }

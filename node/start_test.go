@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
@@ -253,4 +254,25 @@ func TestACrashBeforeTheRestoreOfAReceivedSnapshotIsHealed(t *testing.T) {
 	require.Equal(t, meta.Index, at.Index)
 	require.GreaterOrEqual(t, n.State().Machine().AppliedIndex(), at.StateIndex)
 	require.NoError(t, n.Kill())
+}
+
+// Before the first snapshot, and where reads alone write the log, nothing has enough bytes.
+func TestTheLogIsBoundedInEntries(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, t.TempDir())
+	cfg.SnapshotEntries = 20
+	n := start(t, cfg)
+	submit(t, n, "a")
+	for range 3 {
+		before, _ := n.snapshots.Newest()
+		for range cfg.SnapshotEntries {
+			require.NoError(t, n.Barrier(t.Context()))
+		}
+		require.Eventually(t, func() bool { at, _ := n.snapshots.Newest(); return at.Index > before.Index }, patience, time.Millisecond)
+	}
+	first, err := n.log.FirstIndex()
+	require.NoError(t, err)
+	require.Greater(t, first, uint64(1))
+	crash(t, n)
+	requireJobs(t, start(t, cfg), 1)
 }
