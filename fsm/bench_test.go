@@ -89,9 +89,9 @@ func BenchmarkSubmitJobOfManyTasks(b *testing.B) {
 // assigns grants all that waits to the first session.
 func assigns(bundle *testBundle) *logpb.Op {
 	plan := &logpb.ApplyPlan{}
-	v := bundle.m.View(bundle.clock, "")
-	for _, c := range v.Classes {
-		for _, j := range c.Jobs {
+	v := bundle.m.View(bundle.clock, "", roomy)
+	for _, q := range v.Queues {
+		for _, j := range q.Jobs {
 			for _, r := range j.Ranges {
 				plan.Assign = append(plan.Assign, &logpb.Assign{Job: j.ID, First: r.First, Count: r.Count, Session: v.Sessions[0].ID})
 			}
@@ -186,7 +186,7 @@ func BenchmarkView(b *testing.B) {
 	bundle.apply(submitOps(b, benchTasks, 1)...)
 	b.ReportAllocs()
 	for b.Loop() {
-		bundle.m.View(bundle.clock, "")
+		bundle.m.View(bundle.clock, "", roomy)
 	}
 	tellPerTask(b)
 }

@@ -113,3 +113,10 @@ func cancelOp(job uint64, index uint32) *logpb.Op {
 func cancelJobOp(job uint64) *logpb.Op {
 	return &logpb.Op{Op: &logpb.Op_Cancel{Cancel: &logpb.Cancel{Job: job, Reason: uint32(task.ReasonUser)}}}
 }
+
+// roomy has every session connected, with room for as much as it may ever hold.
+func roomy(sessions []fsm.SessionView) {
+	for i := range sessions {
+		sessions[i].Extra = task.MaxOutstanding
+	}
+}

@@ -36,7 +36,8 @@
 //
 // # Trade-offs
 //
-// Indexes that only the leader's scheduler needs (ready jobs by class, timers, what
-// sessions have in common) are kept on every server, so that a new leader need not
-// build them; they are derived and are in no digest.
+// Indexes that only the leader's scheduler needs (jobs in line by queue and class, timers, what
+// sessions have in common, who of them has a free slot) are kept on every server, so that a new
+// leader need not build them; they are derived and are in no digest. Which abilities accept a
+// class is found out by the first view that asks.
 package fsm

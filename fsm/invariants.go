@@ -170,13 +170,50 @@ func (c *checker) specs() {
 	if len(jobs) > 0 {
 		c.failf("%d specs of jobs are not among the specs", len(jobs))
 	}
+	inQueue, ready := map[*queue]int{}, 0
 	for key, cl := range c.m.classes {
-		if kept, _ := c.m.classOrder.Get(key); cl.specs != specs[cl] || kept != cl {
+		if cl.specs != specs[cl] || key != cl.key {
 			c.failf("a class counts %d specs, has %d", cl.specs, specs[cl])
 		}
+		if q := c.m.queues[cl.needs.queue]; q != cl.queue {
+			c.failf("a class stands in another queue than %s", cl.needs.queue)
+		}
+		inQueue[cl.queue]++
+		if cl.line.Len() == 0 {
+			continue
+		}
+		ready++
+		if q := cl.queue; cl.place >= len(q.ready) || q.ready[cl.place] != cl {
+			c.failf("a class of queue %s has jobs in line and is not among those that have", q.name)
+		}
+		c.knows(cl)
 	}
-	if c.m.classOrder.Len() != len(c.m.classes) || len(specs) != len(c.m.classes) {
-		c.failf("%d classes in order, %d classes, %d of specs", c.m.classOrder.Len(), len(c.m.classes), len(specs))
+	if len(specs) != len(c.m.classes) {
+		c.failf("%d classes, %d of specs", len(c.m.classes), len(specs))
+	}
+	for name, q := range c.m.queues {
+		if q.name != name || q.classes != inQueue[q] || q.classes == 0 {
+			c.failf("queue %s counts %d classes, has %d", name, q.classes, inQueue[q])
+		}
+		ready -= len(q.ready)
+		if got, in := c.m.ready.Get(name); in != (len(q.ready) > 0) || in && got != q {
+			c.failf("queue %s has %d classes with jobs in line, is in line itself: %v", name, len(q.ready), in)
+		}
+	}
+	if ready != 0 {
+		c.failf("%d classes with jobs in line are not in their queues", ready)
+	}
+}
+
+// knows checks what is known of who accepts a class.
+func (c *checker) knows(cl *class) {
+	if !cl.known {
+		return
+	}
+	for _, a := range c.m.abilities {
+		if want := a.accept(&cl.needs); cl.accepting.Has(a.at) != want {
+			c.failf("class %q: abilities %d accept it: %v, known as %v", cl.key, a.at, want, !want)
+		}
 	}
 }
 
@@ -195,13 +232,25 @@ func (c *checker) sharing() {
 	share := map[*abilities]int{}
 	for _, s := range m.sessions {
 		share[s.able]++
+		if a := s.able; s.member >= len(a.members) || a.members[s.member] != s || (s.member < a.idle) != (s.assigned < s.slots) {
+			c.failf("session %d is not in its place among those that are like it", s.pb.Id)
+		}
 	}
-	if len(share) != len(m.abilities) {
-		c.failf("%d abilities, sessions have %d", len(m.abilities), len(share))
+	places := 0
+	for at, a := range m.able {
+		if a != nil && (a.at != at || m.abilities[a.key] != a) {
+			c.failf("abilities %q are not in their place", a.key)
+		}
+		if a != nil {
+			places++
+		}
+	}
+	if len(share) != len(m.abilities) || len(share) != places || len(m.ableFree)+places != len(m.able) {
+		c.failf("%d abilities in %d places of %d, %d free, sessions have %d", len(m.abilities), places, len(m.able), len(m.ableFree), len(share))
 	}
 	for key, a := range m.abilities {
-		if share[a] != a.sessions {
-			c.failf("%q is shared by %d sessions, counts %d", key, share[a], a.sessions)
+		if share[a] != len(a.members) {
+			c.failf("%q is shared by %d sessions, has %d", key, share[a], len(a.members))
 		}
 	}
 }

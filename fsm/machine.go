@@ -101,12 +101,15 @@ type Machine struct {
 	sessions        map[uint64]*session
 	sessionOrder    btree.Map[uint64, *session]
 	abilities       map[string]*abilities
+	able            []*abilities // the same by place; nil: the place is free
+	ableFree        []int
 	byWorker        btree.Map[string, *session]
 	keys            map[string]*keyEntry
 	collected       map[uint64]struct{}
 	specs           map[SpecID]*spec
 	classes         map[string]*class
-	classOrder      btree.Map[string, *class]
+	queues          map[string]*queue
+	ready           btree.Map[string, *queue] // those with jobs in line
 	timers          *btree.BTreeG[timer]
 	deadlines       *btree.BTreeG[timer]
 	outstandingLive uint64 // tasks in slots that are not final
@@ -141,6 +144,7 @@ func New(history History, watchers *Watchers) *Machine {
 		collected:     map[uint64]struct{}{},
 		specs:         map[SpecID]*spec{},
 		classes:       map[string]*class{},
+		queues:        map[string]*queue{},
 		timers:        newTimers(),
 		deadlines:     newTimers(),
 		dirtySessions: map[uint64]struct{}{},

@@ -228,7 +228,7 @@ func TestAViewShowsSessionsInOrder(t *testing.T) {
 		b.openSession(w, 1)
 	}
 	for range 20 {
-		for i, s := range b.m.View(b.clock, "").Sessions {
+		for i, s := range b.m.View(b.clock, "", roomy).Sessions {
 			require.EqualValues(t, i+1, s.ID)
 		}
 	}
@@ -243,8 +243,8 @@ func TestAViewTellsLightTasksFromOthers(t *testing.T) {
 	shared := b.submit(&task.Spec{Handler: "h", SharedPayload: make([]byte, 2000)}, 2)
 	own := b.must(submitOp(t, &task.Spec{Handler: "h"}, &logpb.Submit{Tasks: packed(2)})).Job
 	light := map[uint64]bool{}
-	for _, c := range b.m.View(b.clock, "").Classes {
-		for _, j := range c.Jobs {
+	for _, q := range b.m.View(b.clock, "", roomy).Queues {
+		for _, j := range q.Jobs {
 			light[j.ID] = j.Light
 		}
 	}

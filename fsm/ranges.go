@@ -73,3 +73,13 @@ func (s rangeSet) count() uint32 {
 	}
 	return n
 }
+
+// each calls f for each span, in order, until it returns false, and then returns false too.
+func (s rangeSet) each(f func(lo, count uint32) bool) bool {
+	for _, sp := range s {
+		if !f(sp.lo, sp.hi-sp.lo) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,24 +1,35 @@
 package fsm
 
 import (
-	"cmp"
-
 	"github.com/tidwall/btree"
 
 	"github.com/rota-scheduler/rota/task"
 )
 
-// class is the jobs that can run in the same places. Jobs stand in line within
-// their class, so that one class that no worker can serve does not hide the others.
+// queue is the classes of one queue. Queues take turns, and within a queue strict priority
+// holds, so jobs stand in line by queue.
+type queue struct {
+	name    string
+	classes int
+	// ready is its classes with jobs in line, in no order.
+	ready []*class
+}
+
+// class is the jobs of a queue that can run in the same places. They have a line of their own,
+// so that one class that no worker has room for does not hide the others.
 type class struct {
-	key     string
-	queue   string
-	handler string // "" for commands
-	require []task.Pair
+	key   string
+	needs needs
 	// specs counts the specs of the class: with the last one it goes.
 	specs int
-	// ready is the jobs with tasks that can be granted now.
-	ready *btree.BTreeG[place]
+	queue *queue
+	// line is the jobs with tasks that can be granted now, place where the class stands in
+	// queue.ready while there are any.
+	line  *btree.BTreeG[place]
+	place int
+	// accepting is the abilities that can run it, where known: see Machine.accepts.
+	accepting Set
+	known     bool
 }
 
 // place is where a job stands in line: by priority, then in order of submit.
@@ -27,22 +38,68 @@ type place struct {
 	job      *job
 }
 
+func (p place) before(other place) bool {
+	if p.priority != other.priority {
+		return p.priority > other.priority
+	}
+	return p.job.id < other.job.id
+}
+
 func (m *Machine) classOf(s *task.Spec) *class {
 	key := classKey(s)
 	c := m.classes[key]
 	if c == nil {
-		c = &class{key: key, queue: s.Queue, handler: s.Handler, require: s.Require}
-		c.ready = btree.NewBTreeGOptions(func(a, b place) bool {
-			if a.priority != b.priority {
-				return a.priority > b.priority
-			}
-			return a.job.id < b.job.id
-		}, btree.Options{NoLocks: true})
+		c = &class{key: key, needs: needsOf(s), queue: m.queues[s.Queue]}
+		if c.queue == nil {
+			c.queue = &queue{name: s.Queue}
+			m.queues[s.Queue] = c.queue
+		}
+		c.queue.classes++
+		c.line = btree.NewBTreeGOptions(place.before, btree.Options{NoLocks: true})
 		m.classes[key] = c
-		m.classOrder.Set(key, c)
 	}
 	c.specs++
 	return c
+}
+
+// dropClass forgets a class of which there is no spec any more.
+func (m *Machine) dropClass(c *class) {
+	delete(m.classes, c.key)
+	if c.queue.classes--; c.queue.classes == 0 {
+		delete(m.queues, c.queue.name)
+	}
+}
+
+// lineUp puts j in the line of its class.
+func (m *Machine) lineUp(j *job) {
+	c := j.spec.class
+	if c.line.Len() == 0 {
+		q := c.queue
+		if len(q.ready) == 0 {
+			m.ready.Set(q.name, q)
+		}
+		c.place = len(q.ready)
+		q.ready = append(q.ready, c)
+	}
+	c.line.Set(place{j.spec.Priority, j})
+}
+
+// stepOut takes j out of it.
+func (m *Machine) stepOut(j *job) {
+	c := j.spec.class
+	c.line.Delete(place{j.spec.Priority, j})
+	if c.line.Len() > 0 {
+		return
+	}
+	q := c.queue
+	last := len(q.ready) - 1
+	q.ready[c.place] = q.ready[last]
+	q.ready[c.place].place = c.place
+	q.ready[last] = nil
+	q.ready = q.ready[:last]
+	if last == 0 {
+		m.ready.Delete(q.name)
+	}
 }
 
 // available is how many tasks of j can be granted now, as far as timers have been
@@ -76,99 +133,9 @@ func (m *Machine) updateReady(j *job) {
 		return
 	}
 	j.inReady = ready
-	if p := (place{j.spec.Priority, j}); ready {
-		j.spec.class.ready.Set(p)
+	if ready {
+		m.lineUp(j)
 	} else {
-		j.spec.class.ready.Delete(p)
+		m.stepOut(j)
 	}
-}
-
-// timer is a moment at which something of a job may change.
-type timer struct {
-	at    int64
-	job   uint64
-	index uint32
-	kind  uint8
-}
-
-const (
-	startTimer    uint8 = 1 // the earliest start of a job
-	retryTimer    uint8 = 2 // the end of a task's backoff
-	deadlineTimer uint8 = 3 // the expiry of a job, or the patience with an open one
-)
-
-func newTimers() *btree.BTreeG[timer] {
-	return btree.NewBTreeGOptions(func(a, b timer) bool {
-		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.job, b.job), cmp.Compare(a.index, b.index), cmp.Compare(a.kind, b.kind)) < 0
-	}, btree.Options{NoLocks: true})
-}
-
-// arm sets a timer. Where it is the next one of its kind, the leader must hear of it: it
-// sleeps until the one that was.
-func (m *Machine) arm(timers *btree.BTreeG[timer], t timer) {
-	timers.Set(t)
-	if first, _ := timers.Min(); first == t {
-		m.wake = true
-	}
-}
-
-// updateDeadline keeps the next moment at which the leader must look at j.
-func (m *Machine) updateDeadline(j *job) {
-	at := int64(0)
-	if !j.final() {
-		at = j.expireAt
-		if abandoned := j.lastAppend + int64(task.OpenTimeout); j.open && (at == 0 || abandoned < at) {
-			at = abandoned
-		}
-	}
-	if at == j.deadline {
-		return
-	}
-	if j.deadline != 0 {
-		m.deadlines.Delete(timer{at: j.deadline, job: j.id, kind: deadlineTimer})
-	}
-	if j.deadline = at; at != 0 {
-		m.arm(m.deadlines, timer{at: at, job: j.id, kind: deadlineTimer})
-	}
-}
-
-// fireTimers moves what is due at now in line. Nothing of it is replicated: a
-// scheduled task whose time has come is granted as it is.
-func (m *Machine) fireTimers(now int64) {
-	for {
-		t, ok := m.timers.Min()
-		if !ok || t.at > now {
-			return
-		}
-		m.timers.PopMin()
-		j := m.jobs[t.job]
-		if j == nil {
-			continue
-		}
-		if t.kind == startTimer {
-			j.due = true
-		} else {
-			j.returned.add(t.index)
-		}
-		m.updateReady(j)
-	}
-}
-
-// Due returns jobs whose expiry, or our patience with them, is over at now, and
-// the moment of the next timer of any kind (0: none).
-func (m *Machine) Due(now int64, limit int) (expired []uint64, next int64) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	m.deadlines.Scan(func(t timer) bool {
-		if t.at > now || len(expired) == limit {
-			next = t.at
-			return false
-		}
-		expired = append(expired, t.job)
-		return true
-	})
-	if t, ok := m.timers.Min(); ok && (next == 0 || t.at < next) {
-		next = t.at
-	}
-	return expired, next
 }

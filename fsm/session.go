@@ -17,6 +17,8 @@ type session struct {
 	// tasks it holds, and what it can run.
 	slots, assigned uint32
 	able            *abilities
+	// member is its place among those that share its abilities.
+	member int
 	// held counts them by page, so that a lost worker, or the answer to a beat, costs a look
 	// at its own pages only, whatever the size of their jobs.
 	held map[pageRef]*uint32
@@ -34,7 +36,8 @@ type pageRef struct {
 
 // addSession puts in a session that is open now.
 func (m *Machine) addSession(pb *logpb.Session) *session {
-	s := &session{pb: pb, slots: pb.Slots, held: map[pageRef]*uint32{}, able: m.abilitiesOf(pb)}
+	s := &session{pb: pb, slots: pb.Slots, held: map[pageRef]*uint32{}}
+	m.join(s)
 	m.sessions[pb.Id] = s
 	m.byWorker.Set(pb.Worker, s)
 	m.sessionOrder.Set(pb.Id, s)
@@ -45,7 +48,7 @@ func (m *Machine) addSession(pb *logpb.Session) *session {
 func (m *Machine) removeSession(s *session) {
 	delete(m.sessions, s.pb.Id)
 	m.sessionOrder.Delete(s.pb.Id)
-	m.shareLess(s.able)
+	m.part(s)
 	if current, _ := m.byWorker.Get(s.pb.Worker); current == s {
 		m.byWorker.Delete(s.pb.Worker)
 	}
@@ -61,13 +64,17 @@ func (s *session) name() string {
 
 // hold notes that it holds task i of a job.
 func (s *session) hold(job uint64, i uint32) {
-	s.assigned++
+	if s.assigned++; s.assigned == s.slots {
+		s.able.taken(s)
+	}
 	*s.count(pageRef{job, i / pageSize})++
 }
 
 // release notes that it does not hold task i of a job any more.
 func (s *session) release(job uint64, i uint32) {
-	s.assigned--
+	if s.assigned--; s.assigned+1 == s.slots {
+		s.able.freed(s)
+	}
 	at := pageRef{job, i / pageSize}
 	n := s.count(at)
 	if *n--; *n == 0 {

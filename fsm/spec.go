@@ -196,17 +196,20 @@ func (m *Machine) release(s *spec) {
 	if s.refs--; s.refs == 0 {
 		delete(m.specs, s.id)
 		if s.class.specs--; s.class.specs == 0 {
-			delete(m.classes, s.class.key)
-			m.classOrder.Delete(s.class.key)
+			m.dropClass(s.class)
 		}
 	}
 }
 
-// classKey names what decides where a task can run.
+// classKey names what decides where a task can run: its queue, what a worker must have, and
+// whether it needs a free slot.
 func classKey(s *task.Spec) string {
 	var b strings.Builder
 	b.WriteString(s.Queue)
 	b.WriteByte(0)
+	if s.Exclusive() {
+		b.WriteByte(1)
+	}
 	b.WriteString(s.Handler) // "" for commands
 	for _, p := range s.Require {
 		b.WriteByte(0)

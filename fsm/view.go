@@ -1,51 +1,80 @@
 package fsm
 
 import (
-	"github.com/rota-scheduler/rota/fsm/logpb"
+	"math"
+	"slices"
+
+	"github.com/tidwall/btree"
+
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Bounds of a view: enough for the largest plan, whatever the backlog.
+// Bounds of a view. What it costs must not grow with what waits, and it must have enough for the
+// largest plan.
 const (
-	maxViewClasses    = 256
-	maxViewJobs       = 2048 // a class
-	maxViewTasks      = 4096 // a class, the last of its jobs beyond it
-	maxViewTotalTasks = 16384
-	maxViewJobTasks   = 1 << 20
-	maxViewRanges     = 64 // a job
+	maxViewClasses = math.MaxUint8 + 1
+	// maxViewRanges is how many ranges of tasks are shown, of all classes together; each job has
+	// one at least.
+	maxViewRanges = 16384
+	// Of each class 2,048 ranges are shown, or fewer where that would leave no room for others:
+	// 64, which is what each of the most classes has room for.
+	mostClassRanges, leastClassRanges = 2048, maxViewRanges / maxViewClasses
+	// maxViewTasks is as many tasks as a plan can have. More of a class than that, or than its
+	// workers have room for, are of no use.
+	maxViewTasks = 16384
+	// maxPassed is how many classes without room are passed over in search of one with.
+	maxPassed = 16384
 )
+
+// Away is the room of a session that is not connected: it gets nothing.
+const Away = -1
 
 // View is what the scheduler sees: part of what can be granted, and who could
 // take it. It shares nothing that changes with the machine.
 type View struct {
 	// Now is the time it holds at, Unix ns of the state machine's clock.
-	Now     int64
+	Now int64
+	// Queues is those that have something for which there is room, in the order of their names,
+	// from the one on that was asked for and around.
+	Queues []QueueView
+	// Classes is those that the jobs shown belong to.
 	Classes []ClassView
-	// Sessions is in order of their ids.
+	// Sessions is those that are connected, in order of their ids.
 	Sessions []SessionView
-	// Next is the class at which the next view should begin; "": the first.
+	// Next is the queue at which the next view should begin to see what this one does not
+	// show; "": it has seen all of them.
 	Next string
+	// Overdue says that more timers were due than are looked at in one go.
+	Overdue bool
 }
 
-// ClassView is ready jobs that can run in the same places.
+// QueueView is jobs of a queue in the order in which they should be granted. None that is not
+// shown comes before one that is, where both could use the same room; but see ClassView.More.
+type QueueView struct {
+	Name string
+	Jobs []JobView
+}
+
+// ClassView is jobs of a queue that can run in the same places.
 type ClassView struct {
-	Key     string
-	Queue   string
-	Handler string // "" for commands
-	Require []task.Pair
-	Jobs    []JobView
+	// Accepting is the abilities of sessions that can run it.
+	Accepting Set
+	// More says that jobs of the class are not shown though there is room for them.
+	More bool
 }
 
 // JobView is a job with tasks that can be granted now.
 type JobView struct {
-	ID        uint64
+	ID uint64
+	// Budget is how many of the tasks may be granted.
+	Budget uint32
+	// Class is its place in View.Classes.
+	Class     uint8
 	Policy    task.Policy
 	Exclusive bool
 	// Light says that its tasks take next to nothing of the memory of who holds them: they
 	// have no payloads of their own, and what they share is small.
 	Light bool
-	// Budget is how many of the tasks may be granted.
-	Budget uint32
 	// Ranges is the tasks, in the order in which they should be granted.
 	Ranges []Range
 }
@@ -58,218 +87,212 @@ type SessionView struct {
 	ID       uint64
 	Slots    uint32
 	Assigned uint32
-	// Accepts, by place in View.Classes, says whether it can run the class. Sessions that are
-	// alike share it.
-	Accepts []bool
+	// Able is what it can run, as in ClassView.Accepting.
+	Able int
+	// Extra is how many tasks it may hold beyond its slots, or Away.
+	Extra int32
 }
 
-// View returns a bounded view at now, with classes from the given one on and around.
-func (m *Machine) View(now int64, from string) *View {
+// room is how many more tasks it may hold.
+func (s *SessionView) room() uint32 {
+	most := s.Slots + uint32(s.Extra)
+	return most - min(most, s.Assigned)
+}
+
+// View returns a bounded view at now, with queues from the given one on and around. extra says
+// of all sessions, in order of their ids, how many tasks each may hold beyond its slots, or
+// that it is not connected: no log knows. It is called with the machine locked.
+func (m *Machine) View(now int64, from string, extra func([]SessionView)) *View {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.fireTimers(now)
-	v := &View{Now: now}
-	total := 0
-	add := func(key string, c *class) bool {
-		if len(v.Classes) == maxViewClasses || total >= maxViewTotalTasks {
-			v.Next = key
-			return false
-		}
-		if c.ready.Len() > 0 {
-			cv, tasks := c.view()
-			v.Classes = append(v.Classes, cv)
-			total += tasks
-		}
-		return true
-	}
-	m.classOrder.Ascend(from, add)
+	v := &viewer{m: m, View: View{Now: now, Overdue: m.fireTimers(now)}}
+	v.sessions(extra)
+	v.passed = maxPassed
+	m.ready.Ascend(from, v.add)
 	if from != "" && v.Next == "" {
-		m.classOrder.Scan(func(key string, c *class) bool { return key < from && add(key, c) })
+		m.ready.Scan(func(name string, q *queue) bool { return name < from && v.add(name, q) })
 	}
-	m.viewSessions(v)
-	return v
+	return &v.View
 }
 
-// viewSessions adds all sessions to a view that has its classes. There may be thousands, and
-// a leader that is busy takes a hundred views a second.
-func (m *Machine) viewSessions(v *View) {
-	specs := make([]*task.Spec, len(v.Classes))
-	for i := range v.Classes {
-		c := &v.Classes[i]
-		specs[i] = &task.Spec{Queue: c.Queue, Handler: c.Handler, Require: c.Require}
-	}
-	v.Sessions = make([]SessionView, 0, len(m.sessions))
-	accepts := make(map[*abilities][]bool, len(m.abilities))
-	var able *abilities // of the session before: most are like their neighbours
-	var own []bool
-	m.sessionOrder.Scan(func(id uint64, s *session) bool {
-		if s.able != able {
-			able = s.able
-			if own = accepts[able]; own == nil {
-				own = able.acceptEach(specs)
-				accepts[able] = own
-			}
-		}
-		v.Sessions = append(v.Sessions, SessionView{ID: id, Slots: s.slots, Assigned: s.assigned, Accepts: own})
+// viewer makes a view.
+type viewer struct {
+	View
+	m *Machine
+	// open is the abilities of which some session has room, and rooms by these how much that is
+	// and how many slots those sessions have.
+	open  Set
+	rooms []room
+	// ranges counts those that are shown, passed how many more classes may be passed over.
+	ranges, passed int
+	// spare is where ranges are put next, those of many jobs in one piece.
+	spare []Range
+}
+
+type room struct{ tasks, slots uint64 }
+
+// sessions adds the sessions that are connected. There may be thousands, and a leader that is
+// busy takes a hundred views a second.
+func (v *viewer) sessions(extra func([]SessionView)) {
+	all := make([]SessionView, 0, len(v.m.sessions))
+	v.m.sessionOrder.Scan(func(id uint64, s *session) bool {
+		all = append(all, SessionView{ID: id, Slots: s.slots, Assigned: s.assigned, Able: s.able.at})
 		return true
 	})
+	extra(all)
+	v.Sessions = slices.DeleteFunc(all, func(s SessionView) bool { return s.Extra == Away })
+	v.rooms = make([]room, len(v.m.able))
+	for i := range v.Sessions {
+		if s := &v.Sessions[i]; s.room() > 0 {
+			v.open.put(s.Able, true)
+			r := &v.rooms[s.Able]
+			r.tasks, r.slots = r.tasks+uint64(s.room()), r.slots+uint64(s.Slots)
+		}
+	}
 }
 
-func (c *class) view() (v ClassView, tasks int) {
-	v = ClassView{Key: c.key, Queue: c.queue, Handler: c.handler, Require: c.require}
-	c.ready.Scan(func(p place) bool {
-		if len(v.Jobs) == maxViewJobs || tasks >= maxViewTasks {
+// room returns how many tasks of a class there is room for, as far as more makes a difference.
+// Exclusive ones count by slot, free or not: one that waits for a slot keeps others from taking
+// its place.
+func (v *viewer) room(c *class) int {
+	sum := uint64(0)
+	both(v.m.accepts(c), v.open, func(able int) bool {
+		if c.needs.exclusive {
+			sum += v.rooms[able].slots
+		} else {
+			sum += v.rooms[able].tasks
+		}
+		return sum < maxViewTasks
+	})
+	return int(min(sum, maxViewTasks))
+}
+
+// endOfLine is behind every place that a job can have.
+var endOfLine = place{priority: math.MinInt32, job: &job{id: math.MaxUint64}}
+
+// line is a class on its way into a view.
+type line struct {
+	c    *class
+	next btree.IterG[place]
+	head place
+	// at is its place in the view once it is shown, else -1; room how many more tasks, left how
+	// many more ranges of it may be shown.
+	at, room, left int
+}
+
+// add shows what a queue has, and says whether there is room for another one.
+func (v *viewer) add(name string, q *queue) bool {
+	if v.ranges >= maxViewRanges || len(v.Classes) == maxViewClasses || v.passed <= 0 {
+		v.Next = name
+		return false
+	}
+	var lines []*line
+	for _, c := range q.ready {
+		if room := v.room(c); room > 0 {
+			l := &line{c: c, next: c.line.Iter(), at: -1, room: room}
+			l.next.First()
+			l.head = l.next.Item()
+			lines = append(lines, l)
+		} else {
+			v.passed--
+		}
+	}
+	if len(lines) == 0 {
+		return true
+	}
+	slices.SortFunc(lines, func(a, b *line) int {
+		if a.head.before(b.head) {
+			return -1
+		}
+		return 1
+	})
+	// Where not all classes can be shown, what is behind the first job of one that is not must
+	// not be shown either.
+	behind := endOfLine
+	if most := maxViewClasses - len(v.Classes); len(lines) > most {
+		if len(v.Queues) > 0 {
+			v.Next = name
 			return false
 		}
-		jv := p.job.view(maxViewJobTasks)
-		tasks += int(jv.Budget)
-		v.Jobs = append(v.Jobs, jv)
-		return true
+		behind = lines[most].head
+		lines = lines[:most]
+	}
+	for _, l := range lines {
+		l.left = min(max((maxViewRanges-v.ranges)/len(lines), leastClassRanges), mostClassRanges)
+	}
+	v.Queues = append(v.Queues, QueueView{Name: name, Jobs: v.merge(lines, behind)})
+	return true
+}
+
+// merge takes the jobs of lines, which are in order of their heads, in the order of all of them,
+// up to those behind a place.
+func (v *viewer) merge(lines []*line, behind place) []JobView {
+	most := 0
+	for _, l := range lines {
+		most += min(l.c.line.Len(), l.left, l.room)
+	}
+	jobs := make([]JobView, 0, most)
+	for len(lines) > 0 && lines[0].head.before(behind) {
+		l := lines[0]
+		if l.at < 0 {
+			l.at = len(v.Classes)
+			v.Classes = append(v.Classes, ClassView{Accepting: slices.Clone(v.m.accepts(l.c))})
+		}
+		jv, more := v.job(l.head.job, l.left)
+		jv.Class = uint8(l.at)
+		jobs = append(jobs, jv)
+		v.ranges, l.left, l.room = v.ranges+len(jv.Ranges), l.left-len(jv.Ranges), l.room-int(jv.Budget)
+		goesOn := l.next.Next()
+		switch {
+		case !goesOn && !more, l.room <= 0:
+			lines = lines[1:]
+		case l.left <= 0 || more:
+			v.Classes[l.at].More = !l.c.needs.exclusive
+			lines = lines[1:]
+		default:
+			l.head = l.next.Item()
+			sink(lines)
+		}
+	}
+	return jobs
+}
+
+// sink moves the first of lines to its place among the others, which are in order.
+func sink(lines []*line) {
+	l := lines[0]
+	k, _ := slices.BinarySearchFunc(lines[1:], l, func(other, l *line) int {
+		if other.head.before(l.head) {
+			return -1
+		}
+		return 1
 	})
-	return v, min(tasks, maxViewTasks)
+	copy(lines, lines[1:k+1])
+	lines[k] = l
 }
 
 // maxLightSpec is how large the spec of a job may be, payload and all, whose tasks are light, bytes.
 const maxLightSpec = 1024
 
-func (j *job) view(limit int) JobView {
-	left := min(j.available(), uint32(limit))
-	v := JobView{ID: j.id, Policy: j.spec.Policy, Exclusive: j.spec.Exclusive(), Light: !j.ownPayloads && j.spec.size <= maxLightSpec}
-	for _, sp := range j.returned {
-		n := min(sp.hi-sp.lo, left-v.Budget)
-		if n == 0 || len(v.Ranges) == maxViewRanges {
-			return v
+// job shows a job, with so many ranges at most. more says that it has more of them.
+func (v *viewer) job(j *job, ranges int) (jv JobView, more bool) {
+	left := j.available()
+	from := len(v.spare)
+	show := func(first, count uint32) bool {
+		n := min(count, left)
+		if n == 0 || len(v.spare)-from == ranges {
+			more = n > 0
+			return false
 		}
-		v.Ranges = append(v.Ranges, Range{sp.lo, n})
-		v.Budget += n
-	}
-	if n := min(j.total-j.next, left-v.Budget); n > 0 {
-		v.Ranges = append(v.Ranges, Range{j.next, n})
-		v.Budget += n
-	}
-	return v
-}
-
-// Candidates returns up to limit sessions that can run tasks of a spec, in no order. There are
-// none where jobs of the same class wait in line already: a new one must not pass them.
-func (m *Machine) Candidates(spec *task.Spec, limit int) (out []SessionView) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if c := m.classes[classKey(spec)]; c != nil && c.ready.Len() > 0 {
-		return nil
-	}
-	// Any of them will do: the order of a map decides nothing that is replicated.
-	for id, s := range m.sessions {
-		if len(out) == limit {
-			break
-		}
-		if s.able.accept(spec) {
-			out = append(out, SessionView{ID: id, Slots: s.slots, Assigned: s.assigned})
-		}
-	}
-	return out
-}
-
-// Session is an open session, for those who list them.
-type Session struct {
-	*logpb.Session
-	Assigned uint32
-}
-
-// Sessions returns the open sessions, in order of their ids.
-func (m *Machine) Sessions() []Session {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	out := make([]Session, 0, len(m.sessions))
-	m.sessionOrder.Scan(func(_ uint64, s *session) bool {
-		out = append(out, Session{s.pb, s.assigned})
+		v.spare = append(v.spare, Range{first, n})
+		left -= n
 		return true
-	})
-	return out
-}
-
-// SessionsBehind returns up to limit open sessions of workers whose ids come behind after, in the
-// order of these ids: unlike a session's, that of a worker stays when it opens another session.
-func (m *Machine) SessionsBehind(after string, limit int) (out []Session) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	m.byWorker.Ascend(after, func(worker string, s *session) bool {
-		if worker != after {
-			out = append(out, Session{s.pb, s.assigned})
-		}
-		return len(out) < limit
-	})
-	return out
-}
-
-// Session returns an open session.
-func (m *Machine) Session(id uint64) (Session, bool) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	s := m.sessions[id]
-	if s == nil {
-		return Session{}, false
 	}
-	return Session{s.pb, s.assigned}, true
-}
-
-// SessionOf returns the open session of a worker.
-func (m *Machine) SessionOf(worker string) (Session, bool) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	s, _ := m.byWorker.Get(worker)
-	if s == nil {
-		return Session{}, false
+	budget := left
+	if shown := j.returned.each(show); shown {
+		show(j.next, j.total-j.next)
 	}
-	return Session{s.pb, s.assigned}, true
-}
-
-// HeldTask is a run of tasks that a session holds, as Grant would have told.
-type HeldTask struct {
-	Grant
-	Stopping bool
-}
-
-// goesOn says whether the next task is one more of the same run.
-func (h *HeldTask) goesOn(next HeldTask) bool {
-	return h.Count > 0 && h.Job == next.Job && h.First+h.Count == next.First && h.TokenOffset == next.TokenOffset &&
-		h.Attempt == next.Attempt && h.Stopping == next.Stopping
-}
-
-// Held calls f for what a session holds, with the machine locked: nothing is
-// granted or ended meanwhile. The runs are in order of job and index.
-func (m *Machine) Held(id uint64, f func(HeldTask)) (ok bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s := m.sessions[id]
-	if s == nil {
-		return false
-	}
-	var run HeldTask
-	for _, at := range s.heldPages() {
-		slots := m.jobs[at.job].pages[at.page].slots
-		for k := range slots {
-			sl := &slots[k]
-			if sl.session != id || !sl.state.Held() {
-				continue
-			}
-			i := at.page*pageSize + uint32(k)
-			next := HeldTask{
-				Grant{Session: id, Job: at.job, First: i, Count: 1, TokenOffset: int64(sl.token) - int64(i), Attempt: uint32(sl.attempt)},
-				sl.state == task.Stopping,
-			}
-			if run.goesOn(next) {
-				run.Count++
-				continue
-			}
-			if run.Count > 0 {
-				f(run)
-			}
-			run = next
-		}
-	}
-	if run.Count > 0 {
-		f(run)
-	}
-	return true
+	return JobView{
+		ID: j.id, Budget: budget - left, Policy: j.spec.Policy, Exclusive: j.spec.Exclusive(),
+		Light: !j.ownPayloads && j.spec.size <= maxLightSpec, Ranges: v.spare[from:len(v.spare):len(v.spare)],
+	}, more
 }

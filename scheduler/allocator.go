@@ -10,6 +10,7 @@ import (
 // Allocator decides what the allocation loop does next. It neither proposes nor waits,
 // so that a simulation can step it.
 type Allocator struct {
+	// around is where the next view begins: queues take turns across plans.
 	around tour
 	// seed varies what policy random does from plan to plan.
 	seed uint64
@@ -26,17 +27,17 @@ func (a *Allocator) Expire(m *fsm.Machine, now int64) (op *logpb.Op, next int64)
 }
 
 // Plan returns the op that grants what the next view has for the workers of f. Where op is
-// nil, idle says that no class has anything that anybody could take; there may be
-// more classes to look at otherwise.
+// nil, idle says that no queue has anything that anybody could take; there may be
+// more queues to look at otherwise.
 func (a *Allocator) Plan(m *fsm.Machine, f *Fleet, now int64) (op *logpb.Op, idle bool) {
 	a.seed++
-	v := m.View(now, a.around.from)
+	v := m.View(now, a.around.from, f.Extra)
 	over := a.around.saw(v.Next)
-	plan := Plan(Input{View: v, Extra: f.Extra(v.Sessions), Runs: f.Runs(), Seed: a.seed})
+	plan, next := Plan(Input{View: v, Runs: f.Runs(), Seed: a.seed})
 	if len(plan) == 0 {
-		return nil, over
+		return nil, over && !v.Overdue
 	}
-	a.around.begun = false
+	a.around = tour{from: next}
 	return &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: &logpb.ApplyPlan{Assign: plan}}}, false
 }
 
@@ -56,7 +57,7 @@ func IdleFor(now, next int64) time.Duration {
 	return max(shortest, min(idleLook, time.Duration(next-now)))
 }
 
-// tour goes around the classes of ready jobs, a view at a time.
+// tour goes around the queues with jobs in line, a view at a time.
 type tour struct {
 	// from is where the next view begins.
 	from string
@@ -65,21 +66,22 @@ type tour struct {
 	begun bool
 }
 
-// saw takes note of a view from t.from up to next, and says whether every class was
+// saw takes note of a view from t.from up to next, and says whether every queue was
 // seen since the tour began. Then the next view begins another one.
 func (t *tour) saw(next string) (over bool) {
 	at := t.from
-	t.from = next
 	switch {
-	case next == "":
-		over = true
+	case next == "": // it has seen all, and had no use for a turn: nobody loses one
+		t.begun = false
+		return true
 	case !t.begun:
 		t.start, t.begun = at, true
 	case at < next:
 		over = at < t.start && t.start <= next
-	default: // it went on at the first class behind the last one
+	default: // it went on at the first queue behind the last one
 		over = at < t.start || t.start <= next
 	}
+	t.from = next
 	if over {
 		t.begun = false
 	}

@@ -22,6 +22,38 @@ func BenchmarkPlan(b *testing.B) {
 	}
 }
 
+// BenchmarkPlace places a small job among so many idle workers, which are all alike or have a
+// label of their own each; or one that none of them can run.
+func BenchmarkPlace(b *testing.B) {
+	for _, workers := range []int{10, 500, 5000} {
+		for _, fleet := range []string{"alike", "each its own", "none can"} {
+			b.Run(fmt.Sprintf("workers=%d/%s", workers, fleet), func(b *testing.B) {
+				d := newDesk(b)
+				for i := range workers {
+					s := &logpb.Session{Slots: 4, Handlers: []string{"noop"}}
+					if fleet != "alike" {
+						s.Labels = []*logpb.Pair{{Key: "host", Value: fmt.Sprint(i)}}
+					}
+					d.worker(s)
+				}
+				spec := &task.Spec{Handler: "noop"}
+				spec.SetDefaults()
+				if fleet == "none can" {
+					spec.Require = []task.Pair{{Key: "host", Value: "another"}}
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					assigns, done := d.f.Place(d.m, spec, 1)
+					if (len(assigns) == 0) != (fleet == "none can") {
+						b.Fatal(assigns)
+					}
+					done()
+				}
+			})
+		}
+	}
+}
+
 func benchmarkPlan(b *testing.B, workers int, run time.Duration) {
 	m, f := fsm.New(noHistory{}, fsm.NewWatchers()), NewFleet(time.Minute)
 	f.Begin(nil)

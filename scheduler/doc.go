@@ -15,6 +15,17 @@
 // again: one plan in flight. Grants reach the workers not from the plan's answer but
 // from the machine, which tells the fleet of each grant that it applied.
 //
+// # Who comes next
+//
+// Queues take turns, a chunk each to one worker, and the next plan goes on behind the queue that
+// had the last turn; a queue that weighs more would have several chunks at its turn. Within a
+// queue strict priority holds, then the order of submit, across classes: jobs that ask for the same
+// of a worker. A class whose workers are full is passed over, since what comes behind it takes no
+// room that it could use. Where a class has more than is shown, or than is tried at once, its
+// workers are not for those behind it until the next plan. A small job that is placed with its
+// submit (place.go) takes no worker that a job in line waits for. Exclusive tasks need a free slot, which
+// what is fetched in advance would leave no time to come free: see planner.keepSlots.
+//
 // # How much a worker holds
 //
 // A worker that holds only as many tasks as it has slots idles for a round trip and

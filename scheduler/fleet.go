@@ -1,8 +1,8 @@
 package scheduler
 
 import (
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidwall/btree"
@@ -41,8 +41,8 @@ type Fleet struct {
 	young map[uint64]Run
 	// running counts the tasks of jobs that their workers have started, by their last beats.
 	running map[uint64]uint32
-	// placed counts what Place has given; it varies policy random.
-	placed uint64
+	// placed counts what Place has given; it varies where it begins, and policy random.
+	placed atomic.Uint64
 }
 
 // Member is one open session, as the leader knows it.
@@ -174,26 +174,30 @@ func (f *Fleet) runs(m *Member, running []Running) {
 // ahead is how much work a worker may hold beyond what it runs.
 const ahead = 200 * time.Millisecond
 
-// Away is what Extra says of a session that is not connected.
-const Away = -1
-
-// Extra returns how many tasks each of sessions, which are in order, may hold beyond its slots,
-// or Away.
-func (f *Fleet) Extra(sessions []fsm.SessionView) []int32 {
+// Extra says of each of sessions, which are in order, how many tasks it may hold beyond its
+// slots, or that it is not connected.
+func (f *Fleet) Extra(sessions []fsm.SessionView) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := slices.Repeat([]int32{Away}, len(sessions))
 	at := 0
 	f.members.Scan(func(id uint64, m *Member) bool {
-		for at < len(sessions) && sessions[at].ID < id {
+		for ; at < len(sessions) && sessions[at].ID < id; at++ {
+			sessions[at].Extra = fsm.Away
+		}
+		if at == len(sessions) {
+			return false
+		}
+		if s := &sessions[at]; s.ID == id {
+			if s.Extra = fsm.Away; m.stream != nil {
+				s.Extra = int32(f.extra(m, s.Slots))
+			}
 			at++
 		}
-		if at < len(sessions) && sessions[at].ID == id && m.stream != nil {
-			out[at] = int32(f.extra(m, sessions[at].Slots))
-		}
-		return at < len(sessions)
+		return true
 	})
-	return out
+	for ; at < len(sessions); at++ {
+		sessions[at].Extra = fsm.Away
+	}
 }
 
 // extra is how many tasks m may hold beyond its slots. Of a worker that has not reported yet

@@ -1,9 +1,6 @@
 package scheduler
 
 import (
-	"cmp"
-	"slices"
-
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
@@ -18,8 +15,8 @@ const (
 )
 
 // Place chooses workers for the tasks of a small job that is being submitted, so that
-// submit and first assignment are one entry of the log. It returns nothing where others
-// wait in line already, or nobody has room. done must be called when the entry was
+// submit and first assignment are one entry of the log. It returns nothing where nobody has room
+// but for others that wait in line already. done must be called when the entry was
 // applied or failed: until then the room counts as taken.
 func (f *Fleet) Place(m *fsm.Machine, spec *task.Spec, count uint32) (assigns []*logpb.Assign, done func()) {
 	none := func() {}
@@ -32,36 +29,29 @@ func (f *Fleet) Place(m *fsm.Machine, spec *task.Spec, count uint32) (assigns []
 	if limit := spec.MaxParallel; limit > 0 {
 		count = min(count, limit)
 	}
-	views := m.Candidates(spec, maxCandidates)
+	views := m.Candidates(spec, maxCandidates, f.placed.Load())
 	if len(views) == 0 {
 		return nil, none
 	}
-	// They come in the order of a map. Which of several alike is taken must not depend on
-	// that, or no run of a simulation could be repeated.
-	slices.SortFunc(views, func(a, b fsm.SessionView) int { return cmp.Compare(a.ID, b.ID) })
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	open := make([]*worker, 0, len(views))
+	workers, open := make([]worker, len(views)), make([]*worker, 0, len(views))
 	for i := range views {
 		s := &views[i]
 		if m := f.member(s.ID); m != nil && m.stream != nil {
-			open = append(open, &worker{SessionView: s, load: s.Assigned + m.reserved, limit: s.Slots + min(f.extra(m, s.Slots), maxHeavy)})
+			workers[i] = worker{SessionView: s, load: s.Assigned + m.reserved, limit: s.Slots + min(f.extra(m, s.Slots), maxHeavy)}
+			open = append(open, &workers[i])
 		}
-	}
-	if n := len(open); n > 0 {
-		// Each is the first of the list at times: the lowest must not get all that comes alone.
-		first := int(f.placed % uint64(n))
-		open = append(open[first:], open[:first]...)
 	}
 	among := &candidates{workers: open}
 	taken := map[*Member]uint32{}
 	for i := uint32(0); i < count; i++ {
-		w := policyOf(spec.Policy)(among, spec.Exclusive(), uint64(i), f.placed)
+		w := policyOf(spec.Policy)(among, spec.Exclusive(), uint64(i), f.placed.Load())
 		if w == nil {
 			break
 		}
 		w.load++
-		f.placed++
+		f.placed.Add(1)
 		member := f.member(w.ID)
 		member.reserved++
 		taken[member]++

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -40,4 +41,60 @@ func TestSingleTasksGoRoundIdleWorkers(t *testing.T) {
 		}
 		require.Equal(t, want, got)
 	}
+}
+
+// What is placed with its submit takes no worker that a job in line waits for: one before it in its
+// queue, or any in another.
+func TestPlacePassesNobody(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		waits  task.Spec
+		placed bool
+	}{
+		"a job of the same class":          {waits: task.Spec{Handler: "b"}},
+		"one of another class":             {waits: task.Spec{Handler: "a"}},
+		"one of a higher priority":         {waits: task.Spec{Handler: "a", Priority: 1}},
+		"one of a lower priority":          {waits: task.Spec{Handler: "a", Priority: -1}, placed: true},
+		"one of another queue":             {waits: task.Spec{Handler: "a", Queue: "another", Priority: -1}},
+		"one that needs a free slot":       {waits: task.Spec{Handler: "a", Serial: true}},
+		"one that the worker cannot run":   {waits: task.Spec{Handler: "nobody's"}, placed: true},
+		"one that another worker must run": {waits: task.Spec{Handler: "a", Require: []task.Pair{{Key: "zone", Value: "z"}}}, placed: true},
+	} {
+		d := newDesk(t)
+		w := d.worker(&logpb.Session{Slots: 1, Handlers: []string{"a", "b"}})
+		d.submit(&task.Spec{Handler: "a"}, 1)
+		d.plan()
+		c.waits.SetDefaults()
+		d.submit(&c.waits, 1)
+		d.finish(w)
+		spec := &task.Spec{Handler: "b"}
+		spec.SetDefaults()
+		assigns, done := d.f.Place(d.m, spec, 1)
+		require.Equal(t, c.placed, len(assigns) > 0, name)
+		done()
+	}
+}
+
+// Small jobs find a worker with room among thousands of others, however they differ.
+func TestPlaceFindsWhoHasRoom(t *testing.T) {
+	t.Parallel()
+	const workers = 300
+	d := newDesk(t)
+	var last uint64
+	for i := range workers {
+		last = d.worker(&logpb.Session{Slots: 1, Handlers: []string{"h"}, Labels: []*logpb.Pair{{Key: "half", Value: fmt.Sprint(i % 2)}}})
+	}
+	d.submit(&task.Spec{Handler: "h"}, workers)
+	d.plan()
+	spec := &task.Spec{Handler: "h", Require: []task.Pair{{Key: "half", Value: "1"}}}
+	spec.SetDefaults()
+	assigns, _ := d.f.Place(d.m, spec, 1)
+	require.Empty(t, assigns, "all are busy")
+	d.finish(last)
+	assigns, done := d.f.Place(d.m, spec, 3)
+	require.Len(t, assigns, 1)
+	require.Equal(t, last, assigns[0].Session)
+	none, _ := d.f.Place(d.m, spec, 1)
+	require.Empty(t, none, "its room is taken until the submit is applied")
+	done()
 }

@@ -32,37 +32,48 @@ const (
 // Input is all that a plan depends on.
 type Input struct {
 	View *fsm.View
-	// Extra is, by place in View.Sessions, how many tasks a connected worker may hold beyond
-	// its slots; Away: it is not connected, and gets nothing.
-	Extra []int32
 	// Runs is, by job, how long its tasks take, where that is known.
 	Runs map[uint64]time.Duration
 	// Seed varies what policy random does from plan to plan.
 	Seed uint64
 }
 
-// Plan returns which tasks go to which workers. It is a pure function: the same input
-// gives the same plan, whatever the order of sessions and maps.
-func Plan(in Input) []*logpb.Assign {
-	p := &planner{in: in, workers: make([]worker, 0, len(in.View.Sessions))}
+// Plan returns which tasks go to which workers, and the queue at which the next view should
+// begin; "" where it gives nothing. It is a pure function: the same input gives the same plan,
+// whatever the order of sessions and maps.
+//
+// Queues take turns, from the first of the view on: a turn is one chunk to one worker. Within a
+// queue a job gives way to another one only where it can use no room that the other one takes.
+func Plan(in Input) (assigns []*logpb.Assign, next string) {
+	p := &planner{in: in, workers: make([]worker, 0, len(in.View.Sessions)), classes: make([]class, len(in.View.Classes))}
 	most := mostAhead(in.View)
 	for i := range in.View.Sessions {
-		if s, extra := &in.View.Sessions[i], in.Extra[i]; extra != Away {
-			p.workers = append(p.workers, worker{SessionView: s, load: s.Assigned, limit: s.Slots + min(uint32(extra), most)})
-		}
+		s := &in.View.Sessions[i]
+		p.workers = append(p.workers, worker{SessionView: s, load: s.Assigned, limit: s.Slots + min(uint32(s.Extra), most)})
 	}
 	slices.SortFunc(p.workers, func(a, b worker) int { return cmp.Compare(a.ID, b.ID) })
-	queues := make([]*classQueue, 0, len(in.View.Classes))
-	for i := range in.View.Classes {
-		if q := p.newQueue(i); len(q.among.workers) > 0 {
-			queues = append(queues, q)
-		}
+	queues := make([]*queue, 0, len(in.View.Queues))
+	for i := range in.View.Queues {
+		queues = append(queues, p.newQueue(&in.View.Queues[i]))
 	}
-	// Classes take turns, so that a long one does not keep the others waiting.
-	for len(queues) > 0 && !p.full() {
-		queues = slices.DeleteFunc(queues, func(q *classQueue) bool { return p.full() || !p.step(q) })
+	p.keepSlots(queues)
+	last, rounds := "", 0
+	for ; len(queues) > 0 && !p.full(); rounds++ {
+		queues = slices.DeleteFunc(queues, func(q *queue) bool {
+			if p.full() || !p.step(q) {
+				return true
+			}
+			last = q.name
+			return false
+		})
 	}
-	return p.assigns
+	switch {
+	case len(p.assigns) == 0:
+		return nil, ""
+	case rounds > 1 && in.View.Next != "":
+		return p.assigns, in.View.Next // all that the view shows have had a turn
+	}
+	return p.assigns, last + "\x00"
 }
 
 // mostAhead bounds the tasks that workers may hold beyond their slots while these jobs wait.
@@ -72,8 +83,8 @@ func mostAhead(v *fsm.View) uint32 {
 	if v.Next != "" {
 		return maxHeavy
 	}
-	for i := range v.Classes {
-		if slices.ContainsFunc(v.Classes[i].Jobs, func(j fsm.JobView) bool { return !j.Light }) {
+	for i := range v.Queues {
+		if slices.ContainsFunc(v.Queues[i].Jobs, func(j fsm.JobView) bool { return !j.Light }) {
 			return maxHeavy
 		}
 	}
@@ -83,6 +94,7 @@ func mostAhead(v *fsm.View) uint32 {
 type planner struct {
 	in      Input
 	workers []worker
+	classes []class
 	assigns []*logpb.Assign
 	tasks   uint32
 }
@@ -104,58 +116,116 @@ func (w *worker) room(exclusive bool) uint32 {
 	return limit - min(limit, w.load)
 }
 
-// classQueue is a class on its way through a plan.
-type classQueue struct {
-	jobs  []fsm.JobView
-	among candidates
-	chunk uint32
-	// unknown is how often the first job was given while nobody knew how long its tasks take.
+// queue is a queue on its way through a plan.
+type queue struct {
+	name string
+	jobs []fsm.JobView
+	// classes is those of its jobs.
+	classes []uint8
+	// given is how many tasks of the first range of the first job were given, and unknown how
+	// often that job was given while nobody knew how long its tasks take.
+	given   uint32
 	unknown int
+	// rests is the classes that have had their share of this plan: workers that they could use
+	// are not for jobs behind them.
+	rests []uint8
 }
 
-func (p *planner) newQueue(class int) *classQueue {
-	q := &classQueue{jobs: slices.Clone(p.in.View.Classes[class].Jobs)}
-	ready, room := uint32(0), uint32(0)
+// class is a class on its way through a plan.
+type class struct {
+	// ready is how many tasks of it are shown, jobs how many of its jobs are left.
+	ready     uint32
+	jobs      int
+	exclusive bool
+	// among is who can be given tasks of it, once somebody asks.
+	among *candidates
+	chunk uint32
+	// over: nothing more of it can be given in this plan.
+	over bool
+}
+
+func (p *planner) newQueue(v *fsm.QueueView) *queue {
+	q := &queue{name: v.Name, jobs: slices.Clone(v.Jobs)}
+	for i := range q.jobs {
+		c := &p.classes[q.jobs[i].Class]
+		if c.jobs == 0 {
+			q.classes = append(q.classes, q.jobs[i].Class)
+		}
+		c.ready += q.jobs[i].Budget
+		c.exclusive = q.jobs[i].Exclusive
+		c.jobs++
+	}
+	return q
+}
+
+// among returns who can be given tasks of a class of q.
+func (p *planner) among(q *queue, class uint8) *candidates {
+	c := &p.classes[class]
+	if c.among != nil {
+		return c.among
+	}
+	accepting := p.in.View.Classes[class].Accepting
 	workers := make([]*worker, 0, len(p.workers))
+	room := uint32(0)
 	for i := range p.workers {
-		if w := &p.workers[i]; w.Accepts[class] && w.room(false) > 0 {
+		w := &p.workers[i]
+		if n := w.room(false); n > 0 && accepting.Has(w.Able) && !p.claimed(q, w) {
 			workers = append(workers, w)
-			room += w.room(false)
+			room += n
 		}
 	}
-	for i := range q.jobs {
-		ready += q.jobs[i].Budget
-	}
-	q.among.workers = workers
+	c.among = &candidates{workers: workers}
 	if len(workers) > 0 {
 		// Several chunks for each worker even them out; few tasks go one by one. Where a plan
 		// has no room for all workers, the next ones serve the rest: thousands of workers
 		// with a few tasks each would cost a message for a few tasks.
 		const rounds = 4
-		q.chunk = min(max(1, min(ready, room)/uint32(len(workers)*rounds)), maxChunk)
+		c.chunk = min(max(1, min(c.ready, room)/uint32(len(workers)*rounds)), maxChunk)
 	}
-	return q
+	return c.among
 }
 
-// step gives one chunk of the class's first job to a worker. It returns false when
-// nothing more of the class can be given.
-func (p *planner) step(q *classQueue) bool {
+// claimed says that w is not for the jobs that are left of q, but for those of a class that rests.
+func (p *planner) claimed(q *queue, w *worker) bool {
+	return slices.ContainsFunc(q.rests, func(class uint8) bool { return p.in.View.Classes[class].Accepting.Has(w.Able) })
+}
+
+// rest ends the part of a class in this plan, though there may be room for more of it.
+func (p *planner) rest(q *queue, class uint8) {
+	p.classes[class].over = true
+	q.rests = append(q.rests, class)
+	for _, other := range q.classes {
+		p.classes[other].among = nil // without those workers from now on
+	}
+}
+
+// drop goes on to the next job.
+func (p *planner) drop(q *queue) {
+	class := q.jobs[0].Class
+	q.jobs, q.given, q.unknown = q.jobs[1:], 0, 0
+	c := &p.classes[class]
+	if c.jobs--; c.jobs == 0 && p.in.View.Classes[class].More && !c.over {
+		p.rest(q, class)
+	}
+}
+
+// step gives a queue its turn: one chunk of its first job to a worker. It returns false when
+// nothing more of the queue can be given.
+func (p *planner) step(q *queue) bool {
 	for len(q.jobs) > 0 {
 		j := &q.jobs[0]
-		if j.Budget == 0 || len(j.Ranges) == 0 {
-			q.jobs, q.unknown = q.jobs[1:], 0
+		c := &p.classes[j.Class]
+		if c.over || j.Budget == 0 || len(j.Ranges) == 0 {
+			p.drop(q)
 			continue
 		}
 		if q.unknown >= maxUnknown {
-			return false // what is behind it must not overtake it
+			p.rest(q, j.Class)
+			continue
 		}
-		w := policyOf(j.Policy)(&q.among, j.Exclusive, p.in.Seed, uint64(len(p.assigns)))
+		w := policyOf(j.Policy)(p.among(q, j.Class), j.Exclusive, p.in.Seed, uint64(len(p.assigns)))
 		if w == nil {
-			if !j.Exclusive {
-				return false // nobody has room
-			}
-			// Exclusive tasks need a free slot; what follows may need less.
-			q.jobs, q.unknown = q.jobs[1:], 0
+			c.over = true // nobody has room
 			continue
 		}
 		if p.in.Runs[j.ID] <= 0 {
@@ -165,6 +235,38 @@ func (p *planner) step(q *classQueue) bool {
 		return true
 	}
 	return false
+}
+
+// keepSlots keeps slots for exclusive tasks: as many workers as have a slot for each of those of a
+// class, but half of those that could run them at most, are given nothing beyond their slots.
+// What is fetched in advance would take each slot before it is free otherwise, for as long as there
+// is anything. The least loaded are taken, which are the same again in the next plan.
+func (p *planner) keepSlots(queues []*queue) {
+	var kept []*worker
+	for _, q := range queues {
+		for _, id := range q.classes {
+			if c := &p.classes[id]; c.exclusive {
+				kept = append(kept, leastLoadedHalf(p.among(q, id).workers, c.jobs)...)
+			}
+		}
+	}
+	for _, w := range kept {
+		w.limit = min(w.limit, w.Slots)
+	}
+}
+
+// leastLoadedHalf returns the workers with the lowest share of their slots taken, with as many slots
+// as were asked for, up to half of the workers.
+func leastLoadedHalf(of []*worker, slots int) []*worker {
+	of = slices.Clone(of)
+	slices.SortStableFunc(of, func(a, b *worker) int {
+		return cmp.Compare(uint64(a.load)*uint64(b.Slots), uint64(b.load)*uint64(a.Slots))
+	})
+	n := 0
+	for ; n < (len(of)+1)/2 && slots > 0; n++ {
+		slots -= int(of[n].Slots)
+	}
+	return of[:n]
 }
 
 // worth is how many tasks of j are worth a message to w; 0: nobody knows. Thousands of
@@ -177,19 +279,15 @@ func (p *planner) worth(j *fsm.JobView, w *worker) uint32 {
 	return uint32(min(int64(worthwhile/run)*int64(w.Slots), maxChunk))
 }
 
-// give assigns one chunk of j to w.
-func (p *planner) give(q *classQueue, j *fsm.JobView, w *worker) {
-	// The view is shared with nobody, but the ranges are with the view.
+// give assigns one chunk of j, which is the first of q, to w.
+func (p *planner) give(q *queue, j *fsm.JobView, w *worker) {
 	r := j.Ranges[0]
-	n := min(r.Count, j.Budget, w.room(j.Exclusive), max(q.chunk, p.worth(j, w)), maxPlanTasks-p.tasks)
-	p.assigns = append(p.assigns, &logpb.Assign{Job: j.ID, First: r.First, Count: n, Session: w.ID})
+	n := min(r.Count-q.given, j.Budget, w.room(j.Exclusive), max(p.classes[j.Class].chunk, p.worth(j, w)), maxPlanTasks-p.tasks)
+	p.assigns = append(p.assigns, &logpb.Assign{Job: j.ID, First: r.First + q.given, Count: n, Session: w.ID})
 	p.tasks += n
 	w.load += n
 	j.Budget -= n
-	if n == r.Count {
-		j.Ranges = j.Ranges[1:]
-	} else {
-		rest := append([]fsm.Range{{First: r.First + n, Count: r.Count - n}}, j.Ranges[1:]...)
-		j.Ranges = rest
+	if q.given += n; q.given == r.Count {
+		j.Ranges, q.given = j.Ranges[1:], 0 // the job is a copy, its ranges are the view's
 	}
 }

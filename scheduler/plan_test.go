@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math/rand/v2"
 	"slices"
+	"sort"
 	"testing"
 	"time"
 
@@ -16,16 +17,22 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// anyInput draws a view of a few classes, jobs and workers, and what the workers may
+// anyInput draws a view of a few queues, classes, jobs and workers, and what the workers may
 // hold.
 func anyInput(t *rapid.T) scheduler.Input {
 	v := &fsm.View{}
 	id := uint64(1)
-	for range rapid.IntRange(0, 4).Draw(t, "classes") {
-		c := fsm.ClassView{}
-		for range rapid.IntRange(0, 5).Draw(t, "jobs") {
+	for q := range rapid.IntRange(0, 3).Draw(t, "queues") {
+		shown := fsm.QueueView{Name: string(rune('a' + q))}
+		first := len(v.Classes)
+		for range rapid.IntRange(1, 3).Draw(t, "classes") {
+			v.Classes = append(v.Classes, fsm.ClassView{More: rapid.Bool().Draw(t, "more")})
+		}
+		for range rapid.IntRange(1, 6).Draw(t, "jobs") {
 			j := fsm.JobView{ID: id, Policy: rapid.SampledFrom([]task.Policy{task.LeastLoaded, task.Random}).Draw(t, "policy")}
-			j.Exclusive = rapid.Bool().Draw(t, "exclusive")
+			class := rapid.IntRange(first, len(v.Classes)-1).Draw(t, "class")
+			j.Class, j.Exclusive = uint8(class), (class-first)%2 == 1
+			v.Classes[j.Class].More = v.Classes[j.Class].More && !j.Exclusive
 			next := uint32(0)
 			for range rapid.IntRange(1, 3).Draw(t, "ranges") {
 				next += rapid.Uint32Range(0, 10).Draw(t, "gap")
@@ -39,10 +46,10 @@ func anyInput(t *rapid.T) scheduler.Input {
 			} else if rapid.Bool().Draw(t, "limited") {
 				j.Budget = rapid.Uint32Range(1, j.Budget).Draw(t, "budget")
 			}
-			c.Jobs = append(c.Jobs, j)
+			shown.Jobs = append(shown.Jobs, j)
 			id++
 		}
-		v.Classes = append(v.Classes, c)
+		v.Queues = append(v.Queues, shown)
 	}
 	in := scheduler.Input{View: v, Runs: map[uint64]time.Duration{}, Seed: rapid.Uint64().Draw(t, "seed")}
 	for job := uint64(1); job < id; job++ {
@@ -51,19 +58,43 @@ func anyInput(t *rapid.T) scheduler.Input {
 		}
 	}
 	for i := range rapid.IntRange(0, 6).Draw(t, "workers") {
-		s := fsm.SessionView{ID: uint64(100 + i), Slots: rapid.Uint32Range(1, 8).Draw(t, "slots"), Accepts: make([]bool, len(v.Classes))}
+		s := fsm.SessionView{ID: uint64(100 + i), Slots: rapid.Uint32Range(1, 8).Draw(t, "slots"), Able: i}
 		s.Assigned = rapid.Uint32Range(0, s.Slots+4).Draw(t, "assigned")
-		for k := range s.Accepts {
-			s.Accepts[k] = rapid.Bool().Draw(t, "accepts")
+		s.Extra = rapid.Int32Range(0, 300).Draw(t, "extra")
+		for k := range v.Classes {
+			if rapid.Bool().Draw(t, "accepts") {
+				accept(v, k, i)
+			}
 		}
 		v.Sessions = append(v.Sessions, s)
-		extra := int32(scheduler.Away)
-		if rapid.IntRange(0, 4).Draw(t, "connected") > 0 {
-			extra = rapid.Int32Range(0, 100).Draw(t, "extra")
-		}
-		in.Extra = append(in.Extra, extra)
 	}
 	return in
+}
+
+// accept says that sessions with these abilities can run a class.
+func accept(v *fsm.View, class, able int) {
+	c := &v.Classes[class]
+	if c.Accepting == nil {
+		c.Accepting = make(fsm.Set, 1)
+	}
+	c.Accepting[0] |= 1 << able
+}
+
+func plan(in scheduler.Input) []*logpb.Assign {
+	assigns, _ := scheduler.Plan(in)
+	return assigns
+}
+
+// jobsIn lists the jobs of a view.
+func jobsIn(v *fsm.View) map[uint64]*fsm.JobView {
+	jobs := map[uint64]*fsm.JobView{}
+	for q := range v.Queues {
+		for k := range v.Queues[q].Jobs {
+			j := &v.Queues[q].Jobs[k]
+			jobs[j.ID] = j
+		}
+	}
+	return jobs
 }
 
 // What a plan may never do, whatever it is asked.
@@ -71,31 +102,21 @@ func TestPlanKeepsLimits(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		in := anyInput(t)
-		plan := scheduler.Plan(in)
-		jobs := map[uint64]*fsm.JobView{}
-		class := map[uint64]int{}
-		for c := range in.View.Classes {
-			for k := range in.View.Classes[c].Jobs {
-				j := &in.View.Classes[c].Jobs[k]
-				jobs[j.ID], class[j.ID] = j, c
-			}
-		}
-		sessions, extras := map[uint64]fsm.SessionView{}, map[uint64]int32{}
-		for i, s := range in.View.Sessions {
-			sessions[s.ID], extras[s.ID] = s, in.Extra[i]
+		jobs := jobsIn(in.View)
+		sessions := map[uint64]fsm.SessionView{}
+		for _, s := range in.View.Sessions {
+			sessions[s.ID] = s
 		}
 		given := map[uint64]uint32{}
 		load := map[uint64]uint32{}
 		seen := map[task.ID]bool{}
-		for _, a := range plan {
+		for _, a := range plan(in) {
 			require.Positive(t, a.Count)
 			j, s := jobs[a.Job], sessions[a.Session]
-			extra := extras[a.Session]
-			require.NotEqualValues(t, scheduler.Away, extra, "a grant to a worker without a stream")
-			require.True(t, s.Accepts[class[a.Job]], "a grant to a worker that cannot run it")
+			require.True(t, in.View.Classes[j.Class].Accepting.Has(s.Able), "a grant to a worker that cannot run it")
 			given[a.Job] += a.Count
 			load[a.Session] += a.Count
-			limit := s.Slots + uint32(extra)
+			limit := s.Slots + uint32(s.Extra)
 			if j.Exclusive {
 				limit = s.Slots
 			}
@@ -112,27 +133,112 @@ func TestPlanKeepsLimits(t *testing.T) {
 	})
 }
 
-// Work is left over only where nobody has room for it.
+// outcome is what a plan does to its input.
+type outcome struct {
+	load, given map[uint64]uint32
+	// to is who was given something of a job.
+	to map[uint64]map[uint64]bool
+	// kept: some worker may be given nothing beyond its slots, for the sake of exclusive tasks.
+	kept bool
+}
+
+func outcomeOf(in scheduler.Input) outcome {
+	o := outcome{map[uint64]uint32{}, map[uint64]uint32{}, map[uint64]map[uint64]bool{}, false}
+	for _, a := range plan(in) {
+		o.load[a.Session] += a.Count
+		o.given[a.Job] += a.Count
+		if o.to[a.Job] == nil {
+			o.to[a.Job] = map[uint64]bool{}
+		}
+		o.to[a.Job][a.Session] = true
+	}
+	for _, j := range jobsIn(in.View) {
+		o.kept = o.kept || j.Exclusive
+	}
+	return o
+}
+
+// full says that a worker has no room left for a job.
+func (o outcome) full(s fsm.SessionView, j fsm.JobView) bool {
+	limit := s.Slots
+	if !j.Exclusive && !o.kept {
+		limit += uint32(s.Extra)
+	}
+	return s.Assigned+o.load[s.ID] >= limit
+}
+
+// waiting calls f for each job of which something is left, and each worker that could run it.
+func (o outcome) waiting(v *fsm.View, f func(q fsm.QueueView, at int, s fsm.SessionView)) {
+	for _, q := range v.Queues {
+		for at, j := range q.Jobs {
+			for _, s := range v.Sessions {
+				if o.given[j.ID] < j.Budget && v.Classes[j.Class].Accepting.Has(s.Able) {
+					f(q, at, s)
+				}
+			}
+		}
+	}
+}
+
+// Work is left over only where nobody has room for it, but for what must wait for the next plan
+// behind jobs that the view does not show.
 func TestPlanLeavesNobodyIdle(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		in := anyInput(t)
-		load, given := map[uint64]uint32{}, map[uint64]uint32{}
-		for _, a := range scheduler.Plan(in) {
-			load[a.Session] += a.Count
-			given[a.Job] += a.Count
-		}
-		for c, class := range in.View.Classes {
-			for _, j := range class.Jobs {
-				if j.Exclusive || given[j.ID] == j.Budget {
-					continue
-				}
-				for i, s := range in.View.Sessions {
-					if extra := in.Extra[i]; extra != scheduler.Away && s.Accepts[c] {
-						require.GreaterOrEqual(t, s.Assigned+load[s.ID], s.Slots+uint32(extra), "worker %d idles while job %d waits", s.ID, j.ID)
-					}
+		o := outcomeOf(in)
+		o.waiting(in.View, func(q fsm.QueueView, at int, s fsm.SessionView) {
+			j := q.Jobs[at]
+			behind := slices.ContainsFunc(q.Jobs, func(other fsm.JobView) bool {
+				c := in.View.Classes[other.Class]
+				return other.Class != j.Class && c.More && c.Accepting.Has(s.Able)
+			})
+			require.True(t, behind || o.full(s, j), "worker %d idles while job %d waits", s.ID, j.ID)
+		})
+	})
+}
+
+// Where a job is left waiting, none behind it in its queue was given room that it could use.
+func TestPlanKeepsTheOrderOfAQueue(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		in := anyInput(t)
+		o := outcomeOf(in)
+		o.waiting(in.View, func(q fsm.QueueView, at int, s fsm.SessionView) {
+			for _, behind := range q.Jobs[at+1:] {
+				if o.to[behind.ID][s.ID] {
+					require.True(t, o.full(s, q.Jobs[at]), "job %d passes job %d at worker %d", behind.ID, q.Jobs[at].ID, s.ID)
 				}
 			}
+		})
+	})
+}
+
+// While queues compete for the same worker none gets a second turn before each has had its first,
+// and the next plan goes on where this one has stopped.
+func TestQueuesTakeTurnsWithinAPlanAndAcrossPlans(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		names := []string{"a", "b", "c", "d", "e"}[:rapid.IntRange(2, 5).Draw(t, "queues")]
+		v := &fsm.View{Sessions: []fsm.SessionView{{ID: 1}}}
+		for i, name := range names {
+			v.Classes = append(v.Classes, fsm.ClassView{})
+			accept(v, i, 0)
+			v.Queues = append(v.Queues, fsm.QueueView{Name: name, Jobs: []fsm.JobView{{ID: uint64(i), Class: uint8(i), Budget: 100, Ranges: []fsm.Range{{First: 0, Count: 100}}}}})
+		}
+		all := slices.Clone(v.Queues)
+		var turns []uint64
+		for range 10 {
+			v.Sessions[0].Slots = rapid.Uint32Range(1, 4).Draw(t, "slots")
+			assigns, next := scheduler.Plan(scheduler.Input{View: v})
+			for _, a := range assigns {
+				turns = append(turns, a.Job)
+			}
+			at := sort.SearchStrings(names, next) % len(names)
+			v.Queues = append(slices.Clone(all[at:]), all[:at]...)
+		}
+		for i, job := range turns {
+			require.EqualValues(t, i%len(names), job, "turns: %v", turns)
 		}
 	})
 }
@@ -143,12 +249,12 @@ func TestPlanIsPure(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		in := anyInput(t)
-		first := scheduler.Plan(in)
+		first, next := scheduler.Plan(in)
 		rand.Shuffle(len(in.View.Sessions), func(i, j int) {
 			in.View.Sessions[i], in.View.Sessions[j] = in.View.Sessions[j], in.View.Sessions[i]
-			in.Extra[i], in.Extra[j] = in.Extra[j], in.Extra[i]
 		})
-		second := scheduler.Plan(in)
+		second, nextAgain := scheduler.Plan(in)
+		require.Equal(t, next, nextAgain)
 		require.Equal(t, len(first), len(second))
 		for i := range first {
 			require.Equal(t, first[i].String(), second[i].String())
@@ -165,19 +271,20 @@ func loadOf(plan []*logpb.Assign) map[uint64]uint32 {
 }
 
 func arrayInput(tasks uint32, policy task.Policy, slots ...uint32) scheduler.Input {
-	in := scheduler.Input{Seed: 7, View: &fsm.View{Classes: []fsm.ClassView{{
-		Jobs: []fsm.JobView{{ID: 1, Policy: policy, Budget: tasks, Ranges: []fsm.Range{{First: 0, Count: tasks}}}},
-	}}}}
-	for i, n := range slots {
-		in.View.Sessions = append(in.View.Sessions, fsm.SessionView{ID: uint64(i + 1), Slots: n, Accepts: []bool{true}})
-		in.Extra = append(in.Extra, 0)
+	v := &fsm.View{
+		Classes: make([]fsm.ClassView, 1),
+		Queues:  []fsm.QueueView{{Name: "q", Jobs: []fsm.JobView{{ID: 1, Policy: policy, Budget: tasks, Ranges: []fsm.Range{{First: 0, Count: tasks}}}}}},
 	}
-	return in
+	accept(v, 0, 0)
+	for i, n := range slots {
+		v.Sessions = append(v.Sessions, fsm.SessionView{ID: uint64(i + 1), Slots: n})
+	}
+	return scheduler.Input{Seed: 7, View: v}
 }
 
 func TestLeastLoadedFillsByShareOfSlots(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, map[uint64]uint32{1: 2, 2: 4, 3: 6}, loadOf(scheduler.Plan(arrayInput(12, task.LeastLoaded, 4, 8, 12))))
+	require.Equal(t, map[uint64]uint32{1: 2, 2: 4, 3: 6}, loadOf(plan(arrayInput(12, task.LeastLoaded, 4, 8, 12))))
 }
 
 func TestRandomIsEvenInTheLongRun(t *testing.T) {
@@ -187,7 +294,7 @@ func TestRandomIsEvenInTheLongRun(t *testing.T) {
 	for seed := range uint64(plans) {
 		in := arrayInput(tasks, task.Random, 300, 300, 300)
 		in.Seed = seed
-		for worker, n := range loadOf(scheduler.Plan(in)) {
+		for worker, n := range loadOf(plan(in)) {
 			total[worker] += float64(n)
 		}
 	}
@@ -201,9 +308,10 @@ func TestRandomIsEvenInTheLongRun(t *testing.T) {
 func TestBlockedClassHidesNothing(t *testing.T) {
 	t.Parallel()
 	in := arrayInput(10, task.LeastLoaded, 4)
-	in.View.Classes = append([]fsm.ClassView{{Jobs: []fsm.JobView{{ID: 9, Budget: 5, Ranges: []fsm.Range{{First: 0, Count: 5}}}}}}, in.View.Classes...)
-	in.View.Sessions[0].Accepts = []bool{false, true}
-	require.Equal(t, map[uint64]uint32{1: 4}, loadOf(scheduler.Plan(in)))
+	in.View.Classes = append(in.View.Classes, fsm.ClassView{})
+	jobs := &in.View.Queues[0].Jobs
+	*jobs = append([]fsm.JobView{{ID: 9, Class: 1, Budget: 5, Ranges: []fsm.Range{{First: 0, Count: 5}}}}, *jobs...)
+	require.Equal(t, map[uint64]uint32{1: 4}, loadOf(plan(in)))
 }
 
 // Tasks that may have payloads are held in memory by who has them: fewer of them go to a worker
@@ -213,10 +321,10 @@ func TestFewerTasksWithPayloadsAreHeldInAdvance(t *testing.T) {
 	const tasks, slots, heavyMost = 100_000, 4, 4096
 	held := func(light bool, assigned uint32) uint32 {
 		in := arrayInput(tasks, task.LeastLoaded, slots)
-		in.Extra[0], in.View.Sessions[0].Assigned = task.MaxOutstanding, assigned
-		in.View.Classes[0].Jobs[0].Light = light
+		in.View.Sessions[0].Extra, in.View.Sessions[0].Assigned = task.MaxOutstanding, assigned
+		in.View.Queues[0].Jobs[0].Light = light
 		got := assigned
-		for _, n := range loadOf(scheduler.Plan(in)) {
+		for _, n := range loadOf(plan(in)) {
 			got += n
 		}
 		return got
@@ -227,8 +335,8 @@ func TestFewerTasksWithPayloadsAreHeldInAdvance(t *testing.T) {
 	require.EqualValues(t, slots+task.MaxOutstanding, held(true, slots))
 
 	in := arrayInput(tasks, task.LeastLoaded, slots)
-	in.Extra[0], in.View.Classes[0].Jobs[0].Light, in.View.Next = task.MaxOutstanding, true, "another class"
-	require.EqualValues(t, slots+heavyMost, loadOf(scheduler.Plan(in))[1], "tasks with payloads may wait behind those that are shown")
+	in.View.Sessions[0].Extra, in.View.Queues[0].Jobs[0].Light, in.View.Next = task.MaxOutstanding, true, "another queue"
+	require.EqualValues(t, slots+heavyMost, loadOf(plan(in))[1], "tasks with payloads may wait behind those that are shown")
 }
 
 // Thousands of workers get no message for a few no-ops each, once they are known to be such:
@@ -237,17 +345,17 @@ func TestFewerTasksWithPayloadsAreHeldInAdvance(t *testing.T) {
 func TestAMessageIsWorthItsWork(t *testing.T) {
 	t.Parallel()
 	slots := slices.Repeat([]uint32{4}, 2000)
-	plan := func(run time.Duration) []*logpb.Assign {
+	planOf := func(run time.Duration) []*logpb.Assign {
 		in := arrayInput(300_000, task.LeastLoaded, slots...)
-		for i := range in.Extra {
-			in.Extra[i] = task.MaxOutstanding
+		for i := range in.View.Sessions {
+			in.View.Sessions[i].Extra = task.MaxOutstanding
 		}
-		in.Runs = map[uint64]time.Duration{in.View.Classes[0].Jobs[0].ID: run}
-		return scheduler.Plan(in)
+		in.Runs = map[uint64]time.Duration{1: run}
+		return plan(in)
 	}
-	messages := func(run time.Duration) int { return len(loadOf(plan(run))) }
+	messages := func(run time.Duration) int { return len(loadOf(planOf(run))) }
 	share := func(run time.Duration) uint32 {
-		return slices.MaxFunc(plan(run), func(a, b *logpb.Assign) int { return cmp.Compare(a.Count, b.Count) }).Count
+		return slices.MaxFunc(planOf(run), func(a, b *logpb.Assign) int { return cmp.Compare(a.Count, b.Count) }).Count
 	}
 	long := messages(10 * time.Millisecond)
 	require.Greater(t, long, 200)
@@ -265,21 +373,21 @@ func TestAFewTryAJobFirst(t *testing.T) {
 	t.Parallel()
 	slots := slices.Repeat([]uint32{4}, 2000)
 	in := arrayInput(300_000, task.LeastLoaded, slots...)
-	class := &in.View.Classes[0]
-	class.Jobs = append(class.Jobs, fsm.JobView{ID: 2, Budget: 10, Ranges: []fsm.Range{{First: 0, Count: 10}}})
-	plan := scheduler.Plan(in)
-	require.Len(t, plan, 256)
-	for _, a := range plan {
+	jobs := &in.View.Queues[0].Jobs
+	*jobs = append(*jobs, fsm.JobView{ID: 2, Budget: 10, Ranges: []fsm.Range{{First: 0, Count: 10}}})
+	got := plan(in)
+	require.Len(t, got, 256)
+	for _, a := range got {
 		require.EqualValues(t, 1, a.Job)
 		require.EqualValues(t, 1, a.Count)
 	}
 	in.Runs = map[uint64]time.Duration{1: time.Hour}
-	require.Len(t, scheduler.Plan(in), 4096, "who is known to take its time gets all that a plan has room for")
+	require.Len(t, plan(in), 4096, "who is known to take its time gets all that a plan has room for")
 
 	in = arrayInput(1, task.LeastLoaded, slots...)
-	class = &in.View.Classes[0]
+	jobs = &in.View.Queues[0].Jobs
 	for id := uint64(2); id <= 1000; id++ {
-		class.Jobs = append(class.Jobs, fsm.JobView{ID: id, Budget: 1, Ranges: []fsm.Range{{First: 0, Count: 1}}})
+		*jobs = append(*jobs, fsm.JobView{ID: id, Budget: 1, Ranges: []fsm.Range{{First: 0, Count: 1}}})
 	}
-	require.Len(t, scheduler.Plan(in), 1000)
+	require.Len(t, plan(in), 1000)
 }

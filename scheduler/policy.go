@@ -7,7 +7,7 @@ import (
 )
 
 // candidates is workers that can run a class, and has what policies need to choose among
-// thousands of them. While it is in use, the load of workers only grows.
+// thousands of them. While it is in use, the room of workers only shrinks.
 type candidates struct {
 	workers []*worker
 	// byLoad is a heap of those with room, by load as it was when each was put in place.

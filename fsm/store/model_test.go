@@ -57,6 +57,8 @@ type world struct {
 
 	log   []logged
 	clock int64
+	// looked is the latest time for which a view was taken: the machines know what was due then.
+	looked int64
 
 	specs   [][]byte        // submitted before, to be used again
 	reports []*logpb.Report // sent before, to be sent again

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/internal/sim"
 	"github.com/rota-scheduler/rota/task"
@@ -86,18 +87,20 @@ func (w *world) opCloseSession() *logpb.Op {
 // opPlan assigns what a view shows, all of it or some.
 func (w *world) opPlan(some bool) *logpb.Op {
 	plan := &logpb.ApplyPlan{}
-	v := w.state.Machine().View(max(w.clock, w.model.Clock), "")
-	for c, class := range v.Classes {
-		var can []uint64
-		for _, s := range v.Sessions {
-			if s.Accepts[c] {
-				can = append(can, s.ID)
+	w.looked = max(w.looked, w.clock, w.model.Clock)
+	v := w.state.Machine().View(w.looked, "", func(sessions []fsm.SessionView) {
+		for i := range sessions {
+			sessions[i].Extra = task.MaxOutstanding
+		}
+	})
+	for _, q := range v.Queues {
+		for _, jv := range q.Jobs {
+			var can []uint64
+			for _, s := range v.Sessions {
+				if v.Classes[jv.Class].Accepting.Has(s.Able) {
+					can = append(can, s.ID)
+				}
 			}
-		}
-		if len(can) == 0 {
-			continue
-		}
-		for _, jv := range class.Jobs {
 			for _, r := range jv.Ranges {
 				n := r.Count
 				if some {

@@ -109,13 +109,15 @@ func same(a, b *raft.Log) bool {
 	return a != nil && b != nil && a.Term == b.Term && a.Type == b.Type && bytes.Equal(a.Data, b.Data)
 }
 
-// replay applies the log to the reference model, and checks each grant on the way.
+// replay applies the log to the reference model, and checks each grant, and the order of plans, on
+// the way.
 func (r *Run) replay(to uint64) *sim.Model {
 	log := r.wholeLog(to)
 	if log == nil {
 		return nil
 	}
 	m := sim.NewModel()
+	line := &sim.Line{}
 	lastToken := uint64(0)
 	granted := map[uint64]task.ID{}
 	for _, l := range log {
@@ -126,6 +128,9 @@ func (r *Run) replay(to uint64) *sim.Model {
 		if err != nil {
 			r.history.problem("%v", err)
 			return nil
+		}
+		for _, wrong := range line.Look(m, l.Term, e.ClockNs, e.Ops) {
+			r.history.problem("log entry %d: %s", l.Index, wrong)
 		}
 		m.Apply(l.Index, e.ClockNs, e.Ops)
 		for _, ev := range m.Events {

@@ -107,7 +107,8 @@ func atLeader(op *logpb.Op) func(context.Context, *node.Node) (fsm.Result, error
 // newSubmit makes up a job.
 func (cl *client) newSubmit() *logpb.Submit {
 	cl.next++
-	spec := &task.Spec{Name: "sim", Handler: "work", MaxAttempts: uint32(1 + cl.random.IntN(4))}
+	spec := &task.Spec{Name: "sim", Handler: "work", MaxAttempts: uint32(1 + cl.random.IntN(4)), Priority: int32(cl.random.IntN(3))}
+	spec.Queue = []string{"", "zzz", "aaa"}[cl.random.IntN(3)]
 	count := uint32(1 + cl.random.IntN(12))
 	switch cl.random.IntN(20) {
 	case 0, 1, 2, 3, 4, 5:

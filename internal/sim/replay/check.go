@@ -110,37 +110,17 @@ func (r *replica) compareAll() {
 	}
 }
 
-// compareView checks that a view shows what can be granted and nothing else, in order.
+// compareView checks that a view shows what can be granted and nothing else, in order, to workers
+// of whom some are away and some have room for more than they have slots.
 func (r *replica) compareView() {
 	now := r.stamp() // it may have looked at its timers by then
-	seen := map[uint64]bool{}
-	for _, class := range r.m.View(now, "").Classes {
-		for i, v := range class.Jobs {
-			seen[v.ID] = true
-			j := r.w.model.Jobs[v.ID]
-			if j == nil || !j.Grantable(v.Ranges[0].First, now) {
-				r.w.problem("%s: job %d stands in line with %v, and cannot be granted", r.name, v.ID, v.Ranges)
-				return
-			}
-			if i == 0 {
-				continue
-			}
-			if before := r.w.model.Jobs[class.Jobs[i-1].ID]; before.Spec.Priority < j.Spec.Priority || before.Spec.Priority == j.Spec.Priority && before.ID > j.ID {
-				r.w.problem("%s: job %d stands in line before job %d", r.name, before.ID, j.ID)
-			}
+	v := r.m.View(now, "", func(sessions []fsm.SessionView) {
+		for i := range sessions {
+			sessions[i].Extra = []int32{0, 3, fsm.Away, task.MaxOutstanding}[r.w.below(4)]
 		}
-	}
-	for _, j := range r.w.model.JobList() {
-		some := false
-		for i, t := range j.Tasks {
-			if waits := t.State == task.Pending || t.State == task.Scheduled; waits && j.Grantable(uint32(i), now) {
-				some = true
-				break
-			}
-		}
-		if some != seen[j.ID] {
-			r.w.problem("%s: job %d can be granted: %v, stands in line: %v", r.name, j.ID, some, seen[j.ID])
-		}
+	})
+	for _, wrong := range r.w.model.CheckView(v) {
+		r.w.problem("%s: a view: %s", r.name, wrong)
 	}
 }
 
@@ -240,7 +220,7 @@ func (l *ledger) settle() {
 		}
 	}
 	for _, key := range sorted(l.keys) {
-		k := l.w.model.Keys[sim.KeyName{Queue: task.DefaultQueue, Key: key}]
+		k := l.w.model.Keys[sim.KeyName{Queue: l.queues[key], Key: key}]
 		if k == nil || k.Job != l.keys[key] {
 			l.w.problem("submit %s was acknowledged as job %d, and is lost", key, l.keys[key])
 		}

@@ -16,6 +16,9 @@ import (
 // callTimeout is how long a client waits for an answer before it sends its request again.
 const callTimeout = 500 * time.Millisecond
 
+// queues is those that jobs stand in.
+var queues = []string{task.DefaultQueue, "zzz", "aaa"}
+
 // client makes requests, several at a time, and sends each again until it is answered.
 type client struct {
 	w    *world
@@ -166,6 +169,7 @@ func (c *client) newSubmit(open bool) *logpb.Submit {
 	if w.chance(40) {
 		spec.Policy = task.Random
 	}
+	spec.Queue = queues[w.below(len(queues))]
 	raw, err := fsm.EncodeSpec(spec)
 	if err != nil {
 		w.problem("encode a spec: %v", err)
@@ -214,6 +218,7 @@ func (c *client) submit(s *logpb.Submit, then func(job uint64)) {
 		release := func() {}
 		if !op.Open {
 			op.Assign, release = t.fleet.Place(t.r.m, spec, op.Tasks.GetCount())
+			t.checkPlace(spec, op.Assign)
 		}
 		return &logpb.Op{Op: &logpb.Op_Submit{Submit: op}}, release
 	}, func(r fsm.Result, err error) {
@@ -221,7 +226,7 @@ func (c *client) submit(s *logpb.Submit, then func(job uint64)) {
 			c.w.problem("%s: submit %s: %v", c.name, s.Key, err)
 			return
 		}
-		c.w.ledger.submitted(s.Key, r)
+		c.w.ledger.submitted(spec.Queue, s.Key, r)
 		if then != nil {
 			then(r.Job)
 		}

@@ -17,7 +17,8 @@ type ledger struct {
 	lastToken uint64
 	jobs      []uint64
 	keys      map[string]uint64
-	fresh     map[string]bool // acknowledged as new
+	queues    map[string]string // of request keys
+	fresh     map[string]bool   // acknowledged as new
 	// granted and recorded are attempts of which the log says so.
 	granted   map[attemptKey]bool
 	recorded  map[attemptKey]bool
@@ -42,7 +43,7 @@ const allTasks = ^uint32(0)
 
 func newLedger(w *world) *ledger {
 	return &ledger{
-		w: w, keys: map[string]uint64{}, fresh: map[string]bool{}, granted: map[attemptKey]bool{}, recorded: map[attemptKey]bool{},
+		w: w, keys: map[string]uint64{}, queues: map[string]string{}, fresh: map[string]bool{}, granted: map[attemptKey]bool{}, recorded: map[attemptKey]bool{},
 		successes: map[task.ID]uint64{}, cancelled: map[task.ID]uint64{}, outcomes: map[uint64][]outcome{}, final: map[task.ID]bool{}, ranges: map[uint64][]interval{},
 	}
 }
@@ -143,7 +144,7 @@ func (l *ledger) except(x fsm.Exception) {
 }
 
 // submitted is the answer to a submit.
-func (l *ledger) submitted(key string, r fsm.Result) {
+func (l *ledger) submitted(queue, key string, r fsm.Result) {
 	l.w.counts.Submits++
 	if r.Existed {
 		l.w.counts.Repeats++
@@ -154,7 +155,7 @@ func (l *ledger) submitted(key string, r fsm.Result) {
 	if !r.Existed && l.fresh[key] {
 		l.w.problem("request key %s was new twice", key)
 	}
-	l.keys[key], l.fresh[key] = r.Job, l.fresh[key] || !r.Existed
+	l.keys[key], l.queues[key], l.fresh[key] = r.Job, queue, l.fresh[key] || !r.Existed
 }
 
 func (l *ledger) acknowledged(key string) bool {

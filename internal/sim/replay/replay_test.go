@@ -115,6 +115,7 @@ func requireEnough(t *testing.T, n int, c Counts, reached map[string]int) {
 	require.Greater(t, c.Installs, n/10, "states installed from another server")
 	require.Greater(t, c.Collected, 5*n, "jobs forgotten")
 	require.Greater(t, c.Results, 50*n, "results read")
+	require.Greater(t, c.Passed, n, "plans in which a queue waits for its turn")
 }
 
 // TestRegressions runs what once failed.
@@ -198,6 +199,6 @@ func (c *Counts) add(o Counts) {
 func (c *Counts) fields() []*int {
 	return []*int{
 		&c.Steps, &c.Entries, &c.Terms, &c.Crashes, &c.Installs, &c.Zombies, &c.Submits, &c.Repeats, &c.Conflicts, &c.Appends, &c.Cancels,
-		&c.Grants, &c.Recorded, &c.Already, &c.Superseded, &c.Late, &c.Closed, &c.Deaths, &c.Pauses, &c.Collected, &c.Results, &c.Idle,
+		&c.Grants, &c.Recorded, &c.Already, &c.Superseded, &c.Late, &c.Closed, &c.Deaths, &c.Pauses, &c.Collected, &c.Results, &c.Idle, &c.Passed,
 	}
 }

@@ -27,7 +27,7 @@ type Counts struct {
 	Submits, Repeats, Conflicts, Appends, Cancels     int
 	Grants, Recorded, Already, Superseded             int
 	Late, Closed, Deaths, Pauses                      int
-	Collected, Results, Idle                          int
+	Collected, Results, Idle, Passed                  int
 }
 
 // Result is what became of a run.
