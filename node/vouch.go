@@ -21,7 +21,7 @@ const (
 
 // vouchers asks the servers that this one knows which servers there are, and in which term.
 //
-// They are asked at their gRPC addresses: those of Raft's configuration, and those of the
+// They are asked at their gRPC addresses: those of the voters of Raft's configuration, and those of the
 // join list, which the operator has given. A server without a configuration, which waits for
 // a cluster to take it in, knows no others than the latter. Where neither has a server left
 // that answers, as when all others were replaced while this one was away, it stays alone
@@ -120,7 +120,8 @@ func (n *Node) askTrusted(ctx context.Context) {
 	}
 	var wg sync.WaitGroup
 	for _, s := range servers {
-		if s.ID == n.id.raftID() {
+		// Anybody can become a server without a vote: its word counts for nothing.
+		if s.ID == n.id.raftID() || s.Suffrage != raft.Voter {
 			continue
 		}
 		wg.Go(func() {
