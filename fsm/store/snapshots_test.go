@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
@@ -304,6 +306,54 @@ func TestAStreamThatIsGivenUpEndsItsTransaction(t *testing.T) {
 	require.NoError(t, b.s.Close())
 	_, err = b.s.stream()
 	require.Error(t, err, "the file is closed")
+}
+
+// TestAStreamMayTakeLongAsLongAsItGetsOn: a follower behind a slow link would never catch up.
+func TestAStreamMayTakeLongAsLongAsItGetsOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newFilled(t)
+		sent, err := b.s.stream()
+		require.NoError(t, err)
+		for range 60 {
+			_, err := io.ReadFull(sent, make([]byte, 100))
+			require.NoError(t, err)
+			time.Sleep(streamIdle / 2)
+		}
+		time.Sleep(streamIdle)
+		_, err = io.ReadAll(sent)
+		require.ErrorContains(t, err, "nothing of the state was read")
+		require.NoError(t, sent.Close())
+		require.NoError(t, b.s.Close())
+	})
+}
+
+// TestAStreamEndsWhereItMakesTheFileGrowTooMuch: what it sees is not used again meanwhile.
+func TestAStreamEndsWhereItMakesTheFileGrowTooMuch(t *testing.T) {
+	t.Parallel()
+	for _, much := range []bool{false, true} {
+		b := newFilled(t)
+		b.submit(&logpb.Submit{Tasks: packed(60, 128<<10)}, &task.Spec{Handler: "h"})
+		require.NoError(t, b.s.Flush())
+		b.s.growth = 64 << 20
+		if much {
+			b.s.growth = 1 << 20
+		}
+		sent, err := b.s.stream()
+		require.NoError(t, err)
+		_, err = sent.Read(make([]byte, 10))
+		require.NoError(t, err)
+		b.submit(&logpb.Submit{Tasks: packed(60, 128<<10)}, &task.Spec{Handler: "h"})
+		require.NoError(t, b.s.Flush())
+		n, err := io.Copy(io.Discard, sent)
+		if much {
+			require.ErrorContains(t, err, "has grown to")
+		} else {
+			require.NoError(t, err)
+			require.Equal(t, sent.size-10, n)
+		}
+		require.NoError(t, sent.Close())
+	}
 }
 
 func TestADamagedSnapshotRecordIsRefused(t *testing.T) {

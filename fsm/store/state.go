@@ -31,6 +31,8 @@ type State struct {
 	flushing sync.Mutex
 	// unwritten is a cut for which there was no space.
 	unwritten *fsm.Cut
+	// growth is by how much the file may grow while it is sent, bytes; 0: see growthShare.
+	growth int64
 	// closing counts files that wait for their last readers.
 	closing sync.WaitGroup
 	// onCorrupt is told of damage that a read has found; nil: nobody is.

@@ -1,12 +1,15 @@
 package store
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -21,23 +24,36 @@ const (
 	streamMagic  = "ROTASTA1"
 	streamHeader = int64(len(streamMagic)) + 8
 	streamExtra  = streamHeader + sha256.Size
-	// streamLimit bounds how long a stream may hold its read transaction: while it
-	// does, the pages it sees cannot be used again, and the file grows.
-	streamLimit = 10 * time.Minute
+	// streamIdle bounds how long nobody may read of a stream: its read transaction is held
+	// as long.
+	streamIdle = time.Minute
+	// growthShare is by which part of the free space the file may grow while it is sent: the
+	// pages that the transaction sees cannot be used again meanwhile.
+	growthShare = 4
+	// growthEvery is after how many bytes that is looked at.
+	growthEvery = 1 << 20
 )
 
-// stream is the live file, as of one read transaction.
+// stream is the live file, as of one read transaction. It may take as long as it takes, over
+// a slow link, as long as it gets on and the disk has space for what changes meanwhile.
 type stream struct {
 	*io.PipeReader
-	meta  *logpb.Meta
-	size  int64
-	done  chan struct{}
-	timer *time.Timer
+	meta *logpb.Meta
+	size int64
+	done chan struct{}
+	idle *time.Timer
+}
+
+// Read implements io.Reader.
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.PipeReader.Read(p)
+	s.idle.Reset(streamIdle)
+	return n, err
 }
 
 // Close ends the stream and waits until its transaction has ended.
 func (s *stream) Close() error {
-	s.timer.Stop()
+	s.idle.Stop()
 	err := s.PipeReader.Close()
 	<-s.done
 	return err
@@ -57,16 +73,47 @@ func (s *State) stream() (out *stream, err error) {
 		}
 		r, w := io.Pipe()
 		out = &stream{PipeReader: r, meta: meta, size: tx.Size() + streamExtra, done: make(chan struct{})}
-		out.timer = time.AfterFunc(streamLimit, func() {
-			_ = r.CloseWithError(fmt.Errorf("the state was not read within %v", streamLimit))
+		out.idle = time.AfterFunc(streamIdle, func() {
+			_ = w.CloseWithError(fmt.Errorf("nothing of the state was read for %v", streamIdle))
 		})
+		bounded := &boundedGrowth{Writer: w, size: p.db.Size, most: tx.Size() + cmp.Or(s.growth, freeSpace(s.dir)/growthShare)}
 		go func() {
 			defer close(out.done)
-			_ = w.CloseWithError(errors.Join(writeStream(tx, w), tx.Rollback()))
+			_ = w.CloseWithError(errors.Join(writeStream(tx, bounded), tx.Rollback()))
 		}()
 		return nil
 	})
 	return out, err
+}
+
+// boundedGrowth is a writer that gives up when a file has grown too much.
+type boundedGrowth struct {
+	io.Writer
+	// size is that of the file, most how large it may be, bytes.
+	size func() int64
+	most int64
+	// unseen is how much was written since it was looked at.
+	unseen int
+}
+
+// Write implements io.Writer.
+func (b *boundedGrowth) Write(p []byte) (int, error) {
+	if b.unseen += len(p); b.unseen >= growthEvery {
+		b.unseen = 0
+		if size := b.size(); size > b.most {
+			return 0, fmt.Errorf("state.db has grown to %d bytes while it was sent, and may grow to %d: a quarter of the free space", size, b.most)
+		}
+	}
+	return b.Writer.Write(p)
+}
+
+// freeSpace is how many bytes are free on the disk of a folder; where nobody knows, there is no limit.
+func freeSpace(dir string) int64 {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil {
+		return math.MaxInt64 / 2
+	}
+	return int64(s.Bavail) * s.Bsize
 }
 
 func writeStream(tx *bolt.Tx, w io.Writer) error {
