@@ -101,6 +101,9 @@ func (s *Server) retried(rec *logpb.JobRecord, all bool) ([]fsm.Range, error) {
 	return out, nil
 }
 
+// retryStep is how many payloads are fetched at once, 4 MiB at most.
+const retryStep = task.MaxRequest / task.MaxPayload
+
 // retriedPayloads gathers the chosen tasks with the payloads that are their own.
 func (s *Server) retriedPayloads(rec *logpb.JobRecord, chosen []fsm.Range) (*logpb.Tasks, error) {
 	out := &logpb.Tasks{}
@@ -109,8 +112,10 @@ func (s *Server) retriedPayloads(rec *logpb.JobRecord, chosen []fsm.Range) (*log
 		if !rec.OwnPayloads {
 			continue
 		}
-		for i := r.First; i < r.First+r.Count; i += fsm.PageTasks {
-			packed, err := s.node.State().Payloads(rec.Id, i, min(fsm.PageTasks, r.First+r.Count-i))
+		// Of large payloads a few at a time: a page of the largest has 64 MiB.
+		for i, n := r.First, uint32(retryStep); i < r.First+r.Count; i += n {
+			n = min(n, r.First+r.Count-i)
+			packed, err := s.node.State().Payloads(rec.Id, i, n)
 			if err != nil {
 				return nil, err
 			}

@@ -3,7 +3,6 @@ package wire
 import (
 	"context"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/proto"
@@ -21,39 +20,21 @@ type guardedInfo struct {
 	conn *arrivingConn
 }
 
-// answering takes a message into account that is about to be sent to the caller of ctx.
-func answering(ctx context.Context, m any) {
+// connOf is the connection that a call came over; nil where it has none of this kind.
+func connOf(ctx context.Context) *arrivingConn {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
-		return
+		return nil
 	}
-	info, ok := p.AuthInfo.(guardedInfo)
-	if !ok {
-		return
-	}
+	info, _ := p.AuthInfo.(guardedInfo)
+	return info.conn
+}
+
+// answers takes a message into account that is about to be sent.
+func (c *arrivingConn) answers(m any) {
 	if m, ok := m.(proto.Message); ok {
-		info.conn.answering(int64(proto.Size(m) + messageHead))
+		c.answering(int64(proto.Size(m) + messageHead))
 	}
-}
-
-func unaryAnswer(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	resp, err := handle(ctx, req)
-	if err == nil {
-		answering(ctx, resp)
-	}
-	return resp, err
-}
-
-func streamAnswers(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	return handle(srv, countedStream{stream})
-}
-
-type countedStream struct{ grpc.ServerStream }
-
-// SendMsg implements grpc.ServerStream.
-func (s countedStream) SendMsg(m any) error {
-	answering(s.Context(), m)
-	return s.ServerStream.SendMsg(m)
 }
 
 // answering takes an answer of a size into account.

@@ -21,7 +21,7 @@ const (
 	maxHeaders = 16 << 10
 	// maxArriving is how much of messages that have begun, and not come to their end, a server
 	// holds for all its connections together, bytes. The SDK's have 256 KiB at most.
-	maxArriving = 128 << 20
+	maxArriving = 96 << 20
 	// arrivalTimeout is how long a message may take: 4 MiB over a line of 1.1 Mbit/s.
 	arrivalTimeout = 30 * time.Second
 	// streamCost and frameCost are about what a call costs that waits for its request, and a part
@@ -40,10 +40,14 @@ const (
 type arrivals struct {
 	timeout           time.Duration
 	most, mostStreams int64
-	mostUnsent        int64
+	// mostUnsent and mostUnread bound unsent and unread.
+	mostUnsent, mostUnread int64
 	// streams is how many are open, unsent the bytes of answers that wait for their clients
 	// (answers.go), ended how many connections had to end.
 	streams, unsent, ended atomic.Int64
+	// unread is the bytes of messages that nobody has looked at yet, underWay the memory of large
+	// calls (requests.go).
+	unread, underWay atomic.Int64
 
 	mu sync.Mutex
 	// waiting is the streams whose message has begun, or that have had none yet, oldest first.
@@ -54,7 +58,7 @@ type arrivals struct {
 }
 
 func newArrivals() *arrivals {
-	return &arrivals{timeout: arrivalTimeout, most: maxArriving, mostStreams: maxAllStreams, mostUnsent: maxUnsent, conns: map[*arrivingConn]struct{}{}}
+	return &arrivals{timeout: arrivalTimeout, most: maxArriving, mostStreams: maxAllStreams, mostUnsent: maxUnsent, mostUnread: maxUnread, conns: map[*arrivingConn]struct{}{}}
 }
 
 // note brings the account up to date with what has come on a stream, and returns the

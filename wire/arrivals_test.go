@@ -184,3 +184,27 @@ func TestTheConnectionThatReadsLeastGoesWhereTooMuchIsUnsent(t *testing.T) {
 	}
 	require.Zero(t, b.unsent.Load())
 }
+
+func TestTheConnectionOfWhichLeastIsReadGoesWhereTooMuchWaits(t *testing.T) {
+	t.Parallel()
+	b := newArrivalsBundle(t)
+	b.mostUnread = 100
+	reads, never := b.conn(), b.conn()
+	for _, c := range []*arrivingConn{reads, never} {
+		c.came(frame(frameHeaders, 4, 1, 1))
+	}
+	for range 10 {
+		reads.came(frame(frameData, 0, 1, message(40, 40)...))
+		reads.hasRead(40)
+	}
+	require.Zero(t, b.unread.Load())
+	never.came(frame(frameData, 0, 1, message(70, 70)...))
+	reads.came(frame(frameData, 0, 1, message(30, 30)...))
+	require.EqualValues(t, 100, b.unread.Load())
+	reads.came(frame(frameData, 0, 1, message(1, 1)...))
+	require.True(t, never.Conn.(*wired).closed)
+	require.False(t, reads.Conn.(*wired).closed)
+	require.EqualValues(t, 31, b.unread.Load())
+	reads.came(frame(frameReset, 0, 1, 0, 0, 0, 8))
+	require.Zero(t, b.unread.Load(), "with nothing under way, nothing waits")
+}

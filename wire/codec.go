@@ -47,6 +47,9 @@ func (c boundedCodec) Marshal(v any) (mem.BufferSlice, error) {
 
 // Unmarshal implements encoding.CodecV2.
 func (c boundedCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	if s, ok := v.(*sized); ok {
+		s.size, v = data.Len(), s.message
+	}
 	m, ok := v.(proto.Message)
 	if !ok || data.Len() <= smallMessage {
 		return c.CodecV2.Unmarshal(data, v)

@@ -119,8 +119,8 @@ func ServerOptions(opts ...grpc.ServerOption) []grpc.ServerOption {
 		// An idle connection keeps no buffers.
 		grpc.SharedWriteBuffer(true),
 		grpc.ConnectionTimeout(handshakeTimeout),
-		grpc.ChainUnaryInterceptor(unaryAnswer),
-		grpc.ChainStreamInterceptor(streamAnswers),
+		grpc.ChainUnaryInterceptor(serveCall),
+		grpc.ChainStreamInterceptor(serveStream),
 	}, opts...)
 }
 

@@ -37,9 +37,10 @@ type arrivingConn struct {
 	arrivals *arrivals
 	// busy is the door's count of what is under way on this connection.
 	busy *atomic.Int64
-	// open is how many streams it has, unsent the bytes of answers that were not sent.
-	open, unsent atomic.Int64
-	once         sync.Once
+	// open is how many streams it has, unsent the bytes of answers that were not sent, unread
+	// those of messages that were not looked at.
+	open, unsent, unread atomic.Int64
+	once                 sync.Once
 
 	mu      sync.Mutex
 	dead    bool
@@ -61,11 +62,11 @@ type arrivingConn struct {
 type arriving struct {
 	conn *arrivingConn
 	// spoken: it has had a message. head is what has come of the head of the next one,
-	// left how much of its body has not come, got what it has cost so far.
-	spoken bool
-	head   []byte
-	left   int64
-	got    int64
+	// size how large its body is, left how much of that has not come, got what it has cost so far.
+	spoken     bool
+	head       []byte
+	size, left int64
+	got        int64
 
 	counted int64
 	since   time.Time
@@ -119,6 +120,7 @@ func (c *arrivingConn) Close() error {
 		}
 		c.dead = true
 		c.answered(c.unsent.Load())
+		c.wasRead(c.unread.Load())
 		c.mu.Unlock()
 		c.arrivals.forgotten(c)
 	})
@@ -184,6 +186,7 @@ func (c *arrivingConn) takes(f *frames, data []byte) {
 				break
 			}
 			s.left = int64(binary.BigEndian.Uint32(s.head[1:]))
+			s.size = s.left
 			s.head = s.head[:0]
 			if s.left > 0 {
 				continue
@@ -191,6 +194,7 @@ func (c *arrivingConn) takes(f *frames, data []byte) {
 		}
 		if s.left == 0 { // a message is whole
 			s.spoken, s.got = true, 0
+			c.isWhole(s.size)
 		}
 	}
 	c.note(s)
@@ -222,6 +226,7 @@ func (c *arrivingConn) drop(id uint32) {
 	c.busy.Add(-1)
 	if len(c.streams) == 0 {
 		c.answered(c.unsent.Load())
+		c.wasRead(c.unread.Load())
 	}
 }
 

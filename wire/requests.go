@@ -1,0 +1,111 @@
+package wire
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/task"
+)
+
+const (
+	// maxUnread bounds the messages that have come and were not looked at yet, bytes, those of all
+	// connections together. Beyond it the connection ends that has most of them.
+	maxUnread = 64 << 20
+	// largeRequest is from which size on a call counts as large, bytes, and maxUnderWay bounds the
+	// memory of all large calls. Each takes about memoryFactor times its size: decoded, as an op, and
+	// in its log entry. Beyond it calls are refused for the moment.
+	largeRequest = 64 << 10
+	maxUnderWay  = 128 << 20
+	memoryFactor = 4
+	// busyDelay is when a call that was refused may come again.
+	busyDelay = 200 * time.Millisecond
+)
+
+// sized is a message of a stream with the size that it had on the wire, which the codec notes.
+type sized struct {
+	message any
+	size    int
+}
+
+// serveCall takes a call with one request and one answer into account, and refuses large ones
+// where there are too many.
+func serveCall(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	c := connOf(ctx)
+	if c == nil {
+		return handle(ctx, req)
+	}
+	size := int64(0)
+	if m, ok := req.(proto.Message); ok {
+		size = int64(proto.Size(m))
+	}
+	c.hasRead(size)
+	if info.FullMethod == rotav1.JobService_RetryJob_FullMethodName {
+		size = task.MaxRequest // it makes a request of what the job had
+	}
+	if size >= largeRequest {
+		took := size * memoryFactor
+		defer c.arrivals.underWay.Add(-took)
+		if c.arrivals.underWay.Add(took) > maxUnderWay {
+			return nil, ToStatus(&task.Error{Kind: task.KindExhausted, Msg: "the server has too many large requests under way; try again", RetryAfter: busyDelay})
+		}
+	}
+	resp, err := handle(ctx, req)
+	if err == nil {
+		c.answers(resp)
+	}
+	return resp, err
+}
+
+// serveStream takes what comes and goes on a stream into account.
+func serveStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	if c := connOf(stream.Context()); c != nil {
+		stream = countedStream{stream, c}
+	}
+	return handle(srv, stream)
+}
+
+type countedStream struct {
+	grpc.ServerStream
+	conn *arrivingConn
+}
+
+// RecvMsg implements grpc.ServerStream.
+func (s countedStream) RecvMsg(m any) error {
+	counted := &sized{message: m}
+	err := s.ServerStream.RecvMsg(counted)
+	s.conn.hasRead(int64(counted.size))
+	return err
+}
+
+// SendMsg implements grpc.ServerStream.
+func (s countedStream) SendMsg(m any) error {
+	s.conn.answers(m)
+	return s.ServerStream.SendMsg(m)
+}
+
+// isWhole takes a message into account that has come as a whole. mu is held.
+func (c *arrivingConn) isWhole(size int64) {
+	c.unread.Add(size)
+	if c.arrivals.unread.Add(size) > c.arrivals.mostUnread {
+		c.over = c.arrivals.worst(func(c *arrivingConn) int64 { return c.unread.Load() })
+	}
+}
+
+// hasRead takes a message off the account that was looked at.
+func (c *arrivingConn) hasRead(size int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wasRead(size)
+}
+
+// wasRead is hasRead with mu held. What came for a stream that ended before stays on the account,
+// until nothing is under way on the connection.
+func (c *arrivingConn) wasRead(size int64) {
+	size = min(size, c.unread.Load())
+	c.unread.Add(-size)
+	c.arrivals.unread.Add(-size)
+}
