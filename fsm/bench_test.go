@@ -216,3 +216,74 @@ func BenchmarkHeld(b *testing.B) {
 		})
 	}
 }
+
+// spanSizes is how many tasks come back one by one in the benchmarks of what may be a million
+// spans. What a task costs must not grow with how many there are.
+var spanSizes = []uint32{10_000, 100_000, 1_000_000}
+
+// backingOff returns a machine with a job of so many tasks that have all failed, and wait to be
+// tried again, in the order of their jitter.
+func backingOff(b *testing.B, tasks uint32) (bundle *testBundle, job uint64) {
+	b.Helper()
+	bundle = newBundle(b)
+	w := bundle.openSession("w", task.MaxSlots)
+	job = bundle.submit(&task.Spec{Handler: "h", MaxAttempts: task.MaxAttempts}, tasks)
+	const step = 10_000
+	for first := uint32(0); first < tasks; first += step {
+		n := min(step, tasks-first)
+		bundle.plan(job, first, n, w)
+		bundle.clock++
+		bundle.must(failedOp(w, job, first, n))
+	}
+	return bundle, job
+}
+
+// failedOp reports tasks as failed that were granted in order, in a machine that has granted none before.
+func failedOp(session, job uint64, first, count uint32) *logpb.Op {
+	g := &logpb.ReportGroup{
+		Job: job, TokenOffset: 1, Outcome: uint32(task.OutcomeFailed), Reason: uint32(task.ReasonError), Ranges: []*logpb.Range{{First: first, Count: count}},
+	}
+	return &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: session, Groups: []*logpb.ReportGroup{g}}}}
+}
+
+func eachSpanSize(b *testing.B, f func(b *testing.B, tasks uint32)) {
+	for _, tasks := range spanSizes {
+		b.Run(fmt.Sprintf("tasks=%d", tasks), func(b *testing.B) {
+			f(b, tasks)
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(tasks), "ns/task")
+		})
+	}
+}
+
+// BenchmarkDueTimers has the views look at tasks that are due, all at once.
+func BenchmarkDueTimers(b *testing.B) {
+	eachSpanSize(b, func(b *testing.B, tasks uint32) {
+		for b.Loop() {
+			b.StopTimer()
+			bundle, _ := backingOff(b, tasks)
+			bundle.m.Cut()
+			later := bundle.clock + int64(task.BackoffMax)
+			b.StartTimer()
+			for bundle.m.View(later, "", roomy).Overdue {
+			}
+		}
+	})
+}
+
+// BenchmarkCancelSpans cancels a job whose tasks have all failed: half of them, in runs of one or a
+// few, can be granted again, and the others wait for their time.
+func BenchmarkCancelSpans(b *testing.B) {
+	eachSpanSize(b, func(b *testing.B, tasks uint32) {
+		for b.Loop() {
+			b.StopTimer()
+			bundle, job := backingOff(b, tasks)
+			for bundle.m.View(bundle.clock+int64(task.BackoffBase), "", roomy).Overdue {
+			}
+			data := encode(b, bundle.clock, cancelJobOp(job))
+			bundle.index++
+			b.StartTimer()
+			_, err := bundle.m.Apply(bundle.index, 1, data)
+			require.NoError(b, err)
+		}
+	})
+}

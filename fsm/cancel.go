@@ -64,6 +64,8 @@ func (m *Machine) cancelJob(j *job, reason task.Reason, r *Result) {
 // ones in one go, the others one by one.
 func (m *Machine) cancelWhere(j *job, reason task.Reason, r *Result, passes func(task.State) bool) {
 	w := &segmentWriter{m: m, j: j}
+	// Whoever cancels a job cancels all that waits: nothing of it is taken out of line one by one.
+	j.returned.clear()
 	untouched := passes(j.base())
 	for n, p := range j.pages {
 		lo := uint32(n) * pageSize

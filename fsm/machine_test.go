@@ -387,3 +387,24 @@ func TestApplySkipsWhatItHas(t *testing.T) {
 	require.Equal(t, "c", string(b.m.Cut().Meta.Configuration))
 	require.Equal(t, b.index+5, b.m.AppliedIndex())
 }
+
+// However many tasks are due at once, a view looks at so many of them and says that there are more.
+func TestAViewLooksAtSoManyTimersAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	const tasks, most = 10_000, 4096
+	w := b.openSession("w", task.MaxSlots)
+	job := b.submit(&task.Spec{Handler: "h"}, tasks)
+	b.plan(job, 0, tasks, w)
+	b.must(failedOp(w, job, 0, tasks))
+	b.clock += int64(task.BackoffMax)
+	views := 1
+	for ; ; views++ {
+		v := b.m.View(b.clock, "", roomy)
+		require.LessOrEqual(t, v.Queues[0].Jobs[0].Budget, uint32(views*most))
+		if !v.Overdue {
+			break
+		}
+	}
+	require.Equal(t, (tasks+most-1)/most, views)
+}

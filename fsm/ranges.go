@@ -1,85 +1,80 @@
 package fsm
 
-import "slices"
+import "github.com/tidwall/btree"
 
 // span is the indexes lo to hi-1.
 type span struct{ lo, hi uint32 }
 
-// rangeSet is a set of indexes as sorted, disjoint, non-adjacent spans. It holds
-// tasks that were granted and came back: few, and mostly in runs.
-type rangeSet []span
-
-// find returns the place of the first span that ends behind i.
-func (s rangeSet) find(i uint32) int {
-	k, _ := slices.BinarySearchFunc(s, i, func(sp span, i uint32) int {
-		if sp.hi <= i {
-			return -1
-		}
-		return 1
-	})
-	return k
+// rangeSet is a set of indexes as disjoint, non-adjacent spans. It holds tasks that were granted and
+// came back: mostly few, and in runs. But a million of them may come back one by one, in any
+// order, so the spans stand in a tree and the indexes are counted as they come and go.
+type rangeSet struct {
+	spans btree.Map[uint32, uint32] // lo to hi
+	n     uint32
 }
 
-func (s rangeSet) has(i uint32) bool {
-	k := s.find(i)
-	return k < len(s) && s[k].lo <= i
+// at returns the last span that begins at or before i.
+func (s *rangeSet) at(i uint32) (sp span, ok bool) {
+	s.spans.Descend(i, func(lo, hi uint32) bool {
+		sp, ok = span{lo, hi}, true
+		return false
+	})
+	return sp, ok
+}
+
+func (s *rangeSet) has(i uint32) bool {
+	sp, ok := s.at(i)
+	return ok && i < sp.hi
 }
 
 func (s *rangeSet) add(i uint32) {
-	k := s.find(i)
-	set := *s
-	if k < len(set) && set[k].lo <= i {
+	left, ok := s.at(i)
+	if ok && i < left.hi {
 		return
 	}
-	joinsLeft := k > 0 && set[k-1].hi == i
-	joinsRight := k < len(set) && set[k].lo == i+1
-	switch {
-	case joinsLeft && joinsRight:
-		set[k-1].hi = set[k].hi
-		*s = slices.Delete(set, k, k+1)
-	case joinsLeft:
-		set[k-1].hi = i + 1
-	case joinsRight:
-		set[k].lo = i
-	default:
-		*s = slices.Insert(set, k, span{i, i + 1})
+	s.n++
+	joined := span{i, i + 1}
+	if ok && left.hi == i {
+		joined.lo = left.lo
 	}
+	if hi, ok := s.spans.Get(i + 1); ok {
+		s.spans.Delete(i + 1)
+		joined.hi = hi
+	}
+	s.spans.Set(joined.lo, joined.hi)
 }
 
 func (s *rangeSet) remove(i uint32) {
-	k := s.find(i)
-	set := *s
-	if k == len(set) || set[k].lo > i {
+	if s.n == 0 {
 		return
 	}
-	sp := set[k]
-	switch {
-	case sp.lo == i && sp.hi == i+1:
-		*s = slices.Delete(set, k, k+1)
-	case sp.lo == i:
-		set[k].lo++
-	case sp.hi == i+1:
-		set[k].hi--
-	default:
-		set[k].hi = i
-		*s = slices.Insert(set, k+1, span{i + 1, sp.hi})
+	sp, ok := s.at(i)
+	if !ok || i >= sp.hi {
+		return
+	}
+	s.n--
+	if sp.lo == i {
+		s.spans.Delete(i)
+	} else {
+		s.spans.Set(sp.lo, i)
+	}
+	if i+1 < sp.hi {
+		s.spans.Set(i+1, sp.hi)
 	}
 }
 
-func (s rangeSet) count() uint32 {
-	n := uint32(0)
-	for _, sp := range s {
-		n += sp.hi - sp.lo
-	}
-	return n
-}
+// clear takes everything out.
+func (s *rangeSet) clear() { *s = rangeSet{} }
+
+// count is how many indexes there are.
+func (s *rangeSet) count() uint32 { return s.n }
 
 // each calls f for each span, in order, until it returns false, and then returns false too.
-func (s rangeSet) each(f func(lo, count uint32) bool) bool {
-	for _, sp := range s {
-		if !f(sp.lo, sp.hi-sp.lo) {
-			return false
-		}
-	}
-	return true
+func (s *rangeSet) each(f func(lo, count uint32) bool) bool {
+	all := true
+	s.spans.Scan(func(lo, hi uint32) bool {
+		all = f(lo, hi-lo)
+		return all
+	})
+	return all
 }

@@ -32,17 +32,21 @@ func TestRangeSetIsASet(t *testing.T) {
 			for i := range most + 2 {
 				require.Equal(t, want[i], set.has(i), "%d in %v", i, set)
 			}
-			for k, sp := range set {
-				require.Less(t, sp.lo, sp.hi)
-				require.True(t, k == 0 || set[k-1].hi < sp.lo, "%v is not sorted, disjoint and apart", set)
-			}
+			end, first := uint32(0), true
+			set.each(func(lo, count uint32) bool {
+				require.Positive(t, count)
+				require.True(t, first || end < lo, "%v is not sorted, disjoint and apart", set)
+				end, first = lo+count, false
+				return true
+			})
 		}
 		var all []uint32
-		for _, sp := range set {
-			for i := sp.lo; i < sp.hi; i++ {
-				all = append(all, i)
+		set.each(func(lo, count uint32) bool {
+			for i := range count {
+				all = append(all, lo+i)
 			}
-		}
+			return true
+		})
 		require.Equal(t, slices.Sorted(maps.Keys(want)), all)
 	})
 }

@@ -111,7 +111,7 @@ func (j *job) available() uint32 {
 	held := j.counts.Held()
 	untouched := j.total - j.next
 	if j.spec.Serial {
-		if held == 0 && (len(j.returned) > 0 || j.live == 0 && untouched > 0) {
+		if held == 0 && (j.returned.count() > 0 || j.live == 0 && untouched > 0) {
 			return 1
 		}
 		return 0
