@@ -20,3 +20,6 @@ func (n *Node) ConfirmByVerifyLeader() error {
 
 // RaftState is what raft takes this server for.
 func (n *Node) RaftState() raft.RaftState { return n.raft.State() }
+
+// RemoveServer takes a server out of Raft's configuration.
+func (n *Node) RemoveServer(id raft.ServerID) error { return n.raft.RemoveServer(id, 0, 0).Error() }

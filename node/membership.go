@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
@@ -148,15 +149,33 @@ func (n *Node) judge(p PeerInfo) (c change, err error) {
 		err = n.checkGone(at)
 	case known:
 	case c.gone.ID != "":
-		c.record.Vote = c.gone.Suffrage == raft.Voter || n.record(c.gone.ID).GetVote()
+		c.record.Vote = c.gone.Suffrage == raft.Voter || n.record(c.gone.ID).GetVote() || old.GetVote()
+		c.put = old == nil || !proto.Equal(old, c.record)
 		if c.gone.Suffrage == raft.Voter && oneShort(servers) {
 			return c, task.Errorf(task.KindUnavailable, "another server is being replaced; this one has to wait until that one has caught up")
 		}
 		err = n.checkGone(c.gone)
+	case n.owedVote(p.NodeID, servers):
+		// A leader was lost in the midst of this.
+		c.record.Vote = true
 	default:
 		c.gone, err = n.makeRoom(servers)
 	}
 	return c, err
+}
+
+// owedVote says whether a server of a node id was to take the place of one that voted, and
+// nobody has that place.
+func (n *Node) owedVote(nodeID string, servers []raft.Server) bool {
+	if !oneShort(servers) {
+		return false
+	}
+	for _, s := range n.state.Machine().Servers() {
+		if _, known := member(servers, recordID(s)); s.NodeId == nodeID && !known {
+			return s.Vote
+		}
+	}
+	return false
 }
 
 // makeRoom returns the server that has to leave for a new one that replaces none, if one has to.
@@ -236,26 +255,29 @@ func (n *Node) change(ctx context.Context, p PeerInfo) error {
 		return err
 	}
 	id, addr := p.RaftID(), raft.ServerAddress(p.PeerAddr)
-	if gone := c.gone; gone.ID != "" {
-		if err := n.stillThere(ctx, gone, ""); err != nil {
-			return err
-		}
-		n.cfg.Log.Warn("a server gives its place to another one", "was", gone.ID, "is", id, "voted", gone.Suffrage == raft.Voter)
-		if err := n.raft.RemoveServer(gone.ID, 0, askTimeout).Error(); err != nil {
-			return n.readError(err)
-		}
-		n.patient.forget(gone.ID)
-	}
 	if c.known && c.add {
 		if err := n.stillThere(ctx, raft.Server{ID: id}, p.Nonce); err != nil {
 			return err
 		}
 	}
-	// First the record, then the configuration: who hears of a server knows where it is.
+	// First the record, then the configuration: who hears of a server knows where it is, and a
+	// leader that comes in between knows that it is owed a vote.
+	if gone := c.gone; gone.ID != "" {
+		if err := n.stillThere(ctx, gone, ""); err != nil {
+			return err
+		}
+	}
 	if c.put {
 		if err := n.put(ctx, c.record); err != nil {
 			return err
 		}
+	}
+	if gone := c.gone; gone.ID != "" {
+		n.cfg.Log.Warn("a server gives its place to another one", "was", gone.ID, "is", id, "voted", gone.Suffrage == raft.Voter)
+		if err := n.raft.RemoveServer(gone.ID, 0, askTimeout).Error(); err != nil {
+			return n.readError(err)
+		}
+		n.patient.forget(gone.ID)
 	}
 	if !c.add {
 		return nil

@@ -57,7 +57,7 @@ func (n *Node) tidy(ctx context.Context) {
 		n.cfg.Log.Info("this server has moved", "was", self.Address, "is", n.cfg.PeerAddr, "error", err)
 	}
 	for _, s := range n.state.Machine().Servers() {
-		if _, known := member(servers, recordID(s)); known {
+		if _, known := member(servers, recordID(s)); known || n.owedVote(s.NodeId, servers) {
 			continue
 		}
 		op := &logpb.DeleteServer{NodeId: s.NodeId, ServerId: s.ServerId}

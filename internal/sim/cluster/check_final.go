@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/fsm/store"
 	"github.com/rota-scheduler/rota/internal/sim"
 	"github.com/rota-scheduler/rota/node"
@@ -197,6 +200,10 @@ func (r *Run) checkDigests(index uint64) {
 
 // checkServer compares the jobs and results of a server with the model.
 func (r *Run) checkServer(name string, n *node.Node, m *sim.Model) {
+	want, got := m.ServerList(), n.State().Machine().Servers()
+	if !slices.EqualFunc(want, got, func(a, b *logpb.ServerRecord) bool { return proto.Equal(a, b) }) {
+		r.history.problem("%s has recorded the servers %v, the log makes them %v", name, got, want)
+	}
 	for _, j := range m.JobList() {
 		rec, err := n.State().Job(j.ID)
 		if err != nil {
