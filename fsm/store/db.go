@@ -29,7 +29,7 @@ type DB struct {
 	bolt *bolt.DB
 	path string
 	id   Identity
-	keys *keyFilter
+	keys keyFilters
 }
 
 func boltOptions() *bolt.Options {
@@ -101,7 +101,7 @@ func syncDir(dir string) error {
 }
 
 func openFile(path string, id Identity) (*DB, error) {
-	meta, err := verify(path)
+	meta, keys, err := verifyWith(path, true)
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +109,7 @@ func openFile(path string, id Identity) (*DB, error) {
 		return nil, fmt.Errorf("%s belongs to node %s (server %s), not to %s (server %s): it was copied here; give the server its own data folder", path, meta.NodeId, meta.ServerId, id.NodeID, id.ServerID)
 	}
 	db := &DB{path: path, id: id}
+	db.keys.current.Store(keys)
 	err = guard(func() (err error) {
 		if db.bolt, err = openReserved(path); err != nil {
 			return openError(path, ErrCorrupt, err)
@@ -119,9 +120,6 @@ func openFile(path string, id Identity) (*DB, error) {
 		return nil, err
 	}
 	if err := errors.Join(db.upgrade(meta.Format), db.countKeys()); err != nil {
-		return nil, errors.Join(err, db.bolt.Close())
-	}
-	if db.keys, err = db.buildKeyFilter(); err != nil {
 		return nil, errors.Join(err, db.bolt.Close())
 	}
 	return db, nil

@@ -23,7 +23,7 @@ func (db *DB) Write(c *fsm.Cut) error {
 	meta.Format, meta.NodeId, meta.ServerId = format, db.id.NodeID, db.id.ServerID
 	// In the filter before on disk: a reader that finds neither must be right.
 	for _, k := range c.Keys {
-		db.keys.add(k.Queue, k.Key)
+		db.keys.add([]byte(k.Queue + "\x00" + k.Key))
 	}
 	return transact(db.bolt.Update, func(tx *bolt.Tx) error {
 		// Jobs, results and payloads mostly arrive in the order of their keys.

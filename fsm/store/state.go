@@ -33,7 +33,7 @@ type State struct {
 	unwritten *fsm.Cut
 	// growth is by how much the file may grow while it is sent, bytes; 0: see growthShare.
 	growth int64
-	// closing counts files that wait for their last readers.
+	// closing counts files that wait for their last readers, and filters that are made.
 	closing sync.WaitGroup
 	// onCorrupt is told of damage that a read has found; nil: nobody is.
 	onCorrupt atomic.Pointer[func(error)]
@@ -106,10 +106,27 @@ func (s *State) Flush() error {
 		}
 		s.unwritten = nil
 		p.machine.Flushed(c)
+		if err := s.renewKeyFilter(p.db); err != nil {
+			return err
+		}
 		if !retried {
 			return nil
 		}
 	}
+}
+
+// renewKeyFilter makes the filter of request keys anew where it is full. s.flushing is held.
+func (s *State) renewKeyFilter(db *DB) error {
+	rest, err := db.renewKeyFilter()
+	if rest == nil || err != nil {
+		return err
+	}
+	s.closing.Go(func() {
+		if err := rest(); errors.Is(err, ErrCorrupt) {
+			_ = s.corrupt(err)
+		}
+	})
+	return nil
 }
 
 // IsDiskFull says that err is for want of space. Nothing was written then, and the

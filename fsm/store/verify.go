@@ -35,8 +35,15 @@ func guardAs(corrupt error, f func() error) (err error) {
 // verify looks at a file before bbolt opens it for writing, and returns its meta record.
 // Large values are checked when they are read.
 func verify(path string) (*logpb.Meta, error) {
-	meta := &logpb.Meta{}
-	err := inspect(path, ErrCorrupt, func(tx *bolt.Tx) error {
+	meta, _, err := verifyWith(path, false)
+	return meta, err
+}
+
+// verifyWith is verify, and makes the filter of the request keys on the way where that is
+// wanted: the file may be larger than memory, and each walk over it reads all of it.
+func verifyWith(path string, filter bool) (meta *logpb.Meta, keys *keyFilter, err error) {
+	meta = &logpb.Meta{}
+	err = inspect(path, ErrCorrupt, func(tx *bolt.Tx) error {
 		if err := getMeta(tx, meta); err != nil {
 			return err
 		}
@@ -47,15 +54,19 @@ func verify(path string) (*logpb.Meta, error) {
 		if err := checkNames(tx, buckets); err != nil {
 			return err
 		}
-		if err := walk(tx, ErrCorrupt, buckets); err != nil {
+		if filter {
+			keys = newKeyFilter(keysIn(tx))
+		}
+		counts, err := walk(tx, ErrCorrupt, buckets, checkValue(keys))
+		if err != nil {
 			return err
 		}
-		if err := checkKeys(tx, buckets); err != nil || tx.Bucket(specsBucket) == nil {
+		if err := checkCounts(tx, buckets, counts); err != nil || tx.Bucket(specsBucket) == nil {
 			return err
 		}
 		return checkSpecs(tx)
 	})
-	return meta, err
+	return meta, keys, err
 }
 
 // checkNames checks that there are the buckets that there should be and no others: bbolt
@@ -79,25 +90,28 @@ func checkNames(tx *bolt.Tx, buckets [][]byte) error {
 // is checked when the file is opened, bytes. Larger ones are checked when they are read.
 const smallValue = 4 << 10
 
-// checkKeys checks that every key is there that was written, and under its own name: one
-// that damage hides would be taken for something that never was, and a moment that it has
-// put into the far future would never be looked at.
-func checkKeys(tx *bolt.Tx, buckets [][]byte) error {
-	for _, name := range buckets {
-		b, n := tx.Bucket(name), uint64(0)
-		err := b.ForEach(func(k, v []byte) error {
-			n++
-			if len(v) > smallValue {
-				return nil
-			}
-			_, err := unseal(name, k, v)
-			return err
-		})
-		if err != nil {
-			return err
+// checkValue returns what checks each key and its value: that they stand under their own name,
+// so that no moment was put into the far future, where nobody would look. Request keys are added
+// to a filter, unless that is nil.
+func checkValue(keys *keyFilter) func(bucket, k, v []byte) error {
+	return func(bucket, k, v []byte) error {
+		if keys != nil && bytes.Equal(bucket, keysBucket) {
+			keys.add(k)
 		}
-		if counted := b.Sequence(); counted > 0 && n != counted-1 {
-			return fmt.Errorf("%w: bucket %s has %d keys of %d", ErrCorrupt, name, n, counted-1)
+		if len(v) > smallValue {
+			return nil
+		}
+		_, err := unseal(bucket, k, v)
+		return err
+	}
+}
+
+// checkCounts checks that every key is there that was written: one that damage hides would be
+// taken for something that never was.
+func checkCounts(tx *bolt.Tx, buckets [][]byte, counts []uint64) error {
+	for i, name := range buckets {
+		if counted := tx.Bucket(name).Sequence(); counted > 0 && counts[i] != counted-1 {
+			return fmt.Errorf("%w: bucket %s has %d keys of %d", ErrCorrupt, name, counts[i], counted-1)
 		}
 	}
 	return nil
@@ -117,7 +131,8 @@ func CheckFile(path string, corrupt error) error {
 		if err != nil {
 			return err
 		}
-		return walk(tx, corrupt, names)
+		_, err = walk(tx, corrupt, names, func(_, _, _ []byte) error { return nil })
+		return err
 	})
 }
 
@@ -154,9 +169,11 @@ func inspect(path string, corrupt error, look func(*bolt.Tx) error) error {
 	})
 }
 
-// walk goes over all keys of some buckets.
-func walk(tx *bolt.Tx, corrupt error, buckets [][]byte) error {
-	for _, name := range buckets {
+// walk goes over all keys of some buckets, in their order, calls each, and returns how many
+// there are.
+func walk(tx *bolt.Tx, corrupt error, buckets [][]byte, each func(bucket, k, v []byte) error) ([]uint64, error) {
+	counts := make([]uint64, len(buckets))
+	for i, name := range buckets {
 		var last []byte
 		err := tx.Bucket(name).ForEach(func(k, v []byte) error {
 			if v == nil { // what bbolt takes for a bucket within; there are none
@@ -166,13 +183,14 @@ func walk(tx *bolt.Tx, corrupt error, buckets [][]byte) error {
 				return fmt.Errorf("%w: key %x of bucket %s is out of order", corrupt, k, name)
 			}
 			last = k
-			return nil
+			counts[i]++
+			return each(name, k, v)
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return counts, nil
 }
 
 // openError says what is wrong with a file that bbolt does not open.
