@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,10 +14,10 @@ import (
 // wired is a connection without a network: what a client has sent is read in parts.
 type wired struct {
 	net.Conn
-	closed bool
+	closed atomic.Bool
 }
 
-func (c *wired) Close() error                { c.closed = true; return nil }
+func (c *wired) Close() error                { c.closed.Store(true); return nil }
 func (c *wired) Write(p []byte) (int, error) { return len(p), nil }
 
 // arrivalsBundle is an account, and connections of it.
@@ -113,11 +114,11 @@ func TestWhatTakesTooLongEndsItsConnection(t *testing.T) {
 			idle.came(frame(frameHeaders, 4, 1, 1))
 			idle.came(frame(frameData, 0, 1, message(1, 1)...))
 			time.Sleep(arrivalTimeout - time.Second)
-			require.False(t, slow.Conn.(*wired).closed, name)
+			require.False(t, slow.Conn.(*wired).closed.Load(), name)
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
-			require.True(t, slow.Conn.(*wired).closed, name)
-			require.False(t, idle.Conn.(*wired).closed, name)
+			require.True(t, slow.Conn.(*wired).closed.Load(), name)
+			require.False(t, idle.Conn.(*wired).closed.Load(), name)
 			require.Zero(t, b.held())
 			require.EqualValues(t, 1, b.ended.Load())
 		})
@@ -135,7 +136,7 @@ func TestTheOldestGoesWhereTooMuchIsOnItsWay(t *testing.T) {
 		all = append(all, c)
 	}
 	for i, c := range all {
-		require.Equal(t, i == 0, c.Conn.(*wired).closed, i)
+		require.Equal(t, i == 0, c.Conn.(*wired).closed.Load(), i)
 	}
 	require.EqualValues(t, 3*streamCost, b.held())
 }
@@ -149,8 +150,8 @@ func TestTheConnectionWithMostStreamsGoesWhereThereAreTooMany(t *testing.T) {
 	for i := range uint32(4) {
 		greedy.came(frame(frameHeaders, 4|flagEndStream, 2*i+1, 1))
 	}
-	require.True(t, greedy.Conn.(*wired).closed)
-	require.False(t, polite.Conn.(*wired).closed)
+	require.True(t, greedy.Conn.(*wired).closed.Load())
+	require.False(t, polite.Conn.(*wired).closed.Load())
 	require.EqualValues(t, 1, b.streams.Load())
 }
 
@@ -173,8 +174,8 @@ func TestTheConnectionThatReadsLeastGoesWhereTooMuchIsUnsent(t *testing.T) {
 	reads.answering(30)
 	require.EqualValues(t, 100, b.unsent.Load())
 	reads.answering(30)
-	require.True(t, never.Conn.(*wired).closed)
-	require.False(t, reads.Conn.(*wired).closed)
+	require.True(t, never.Conn.(*wired).closed.Load())
+	require.False(t, reads.Conn.(*wired).closed.Load())
 	require.EqualValues(t, 60, b.unsent.Load())
 	never.answering(1000)
 	require.EqualValues(t, 60, b.unsent.Load(), "what comes behind the end counts no more")
@@ -202,8 +203,8 @@ func TestTheConnectionOfWhichLeastIsReadGoesWhereTooMuchWaits(t *testing.T) {
 	reads.came(frame(frameData, 0, 1, message(30, 30)...))
 	require.EqualValues(t, 100, b.unread.Load())
 	reads.came(frame(frameData, 0, 1, message(1, 1)...))
-	require.True(t, never.Conn.(*wired).closed)
-	require.False(t, reads.Conn.(*wired).closed)
+	require.True(t, never.Conn.(*wired).closed.Load())
+	require.False(t, reads.Conn.(*wired).closed.Load())
 	require.EqualValues(t, 31, b.unread.Load())
 	reads.came(frame(frameReset, 0, 1, 0, 0, 0, 8))
 	require.Zero(t, b.unread.Load(), "with nothing under way, nothing waits")
