@@ -27,6 +27,8 @@ type serialized struct {
 	screen func(raft.RPC) error
 	rpcs   chan raft.RPC
 	raft   atomic.Pointer[raft.Raft]
+	// vigil looks at pre-votes first.
+	vigil  atomic.Pointer[vigil]
 	id     raft.ServerID
 	once   sync.Once
 	closed chan struct{}
@@ -45,6 +47,14 @@ func (s *serialized) forward() {
 			if err := s.screen(rpc); err != nil {
 				refuseRPC(rpc, err)
 				continue
+			}
+			if r, ok := rpc.Command.(*raft.RequestPreVoteRequest); ok {
+				if v := s.vigil.Load(); v != nil {
+					if err := v.preVote(r); err != nil {
+						refuseRPC(rpc, err)
+						continue
+					}
+				}
 			}
 			s.pass(rpc, nil)
 		case <-s.closed:

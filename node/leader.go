@@ -190,7 +190,7 @@ func (n *Node) LeaderAddr() string { return n.Leader().Addr }
 // leaderlessFactor times the election timeout is how long there may be no leader while one
 // is elected, with room for elections that fail. For longer, it is that this server does
 // not hear of one, or that there can be none.
-const leaderlessFactor = 8
+const leaderlessFactor = 5
 
 // Leaderless says that no leader has been known here for longer than elections take. What
 // waits for one had better be tried elsewhere.

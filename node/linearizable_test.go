@@ -138,9 +138,10 @@ func readAtResumedLeader(t *testing.T, c *cluster.Cluster, confirm confirm) (r r
 			r.read(old.Node(), job)
 		}
 	}()
-	// The leader's lease is 125 ms.
-	for time.Sleep(115 * time.Millisecond); h.release(); {
-		time.Sleep(120 * time.Millisecond)
+	// The leader's lease is 400 ms, and an answer that is held for a second is lost.
+	const slowly = 300 * time.Millisecond
+	for time.Sleep(slowly); h.release(); {
+		time.Sleep(slowly)
 	}
 	r = <-read
 	c.Net.SetIntercept(nil)

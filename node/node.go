@@ -62,7 +62,9 @@ type Node struct {
 	patient    *patient
 	gate       *gate
 	vouchers   *vouchers
-	notify     chan bool
+	// reloading is held while raft's configuration is changed.
+	reloading sync.Mutex
+	notify    chan bool
 
 	// nonce was made with the process, by which it knows itself.
 	nonce string
@@ -112,6 +114,9 @@ func Start(cfg Config) (started *Node, err error) {
 	n.proposer = newProposer(n)
 	n.wg.Go(n.runFlusher)
 	n.wg.Go(n.runSnapshots)
+	v := newVigil(n)
+	n.transport.vigil.Store(v)
+	n.wg.Go(v.run)
 	n.wg.Go(n.watchDisk)
 	n.wg.Go(n.watchSpace)
 	n.wg.Go(n.followLeadership)
@@ -335,9 +340,8 @@ func (n *Node) runSnapshots() {
 				n.snapshotWanted()
 			}
 		case <-n.snapshotCh:
-			rc, trailing := n.raft.ReloadableConfig(), n.trailing()
-			rc.TrailingLogs = trailing
-			if err := n.raft.ReloadConfig(rc); err != nil {
+			trailing := n.trailing()
+			if err := n.reload(func(rc *raft.ReloadableConfig) { rc.TrailingLogs = trailing }); err != nil {
 				n.cfg.Log.Warn("cannot set how much log to keep", "error", err)
 			}
 			start := time.Now()

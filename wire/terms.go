@@ -17,7 +17,7 @@ import (
 
 const (
 	// MaxTermLeap is how far a term may be ahead of the highest that is known to be taken at a
-	// server's word: an election every 250 ms for 40 minutes.
+	// server's word: an election every 400 ms for an hour.
 	MaxTermLeap = 10_000
 	// termTimeout bounds the question for a server's term.
 	termTimeout = time.Second

@@ -65,7 +65,7 @@ func (a *app) serverCmd() *cobra.Command {
 	f.IntVar(&s.bootstrapExpect, "bootstrap-expect", 0, "how many new servers make a cluster together: 1, 3 or 5")
 	f.StringSliceVar(&s.join, "join", nil, "gRPC addresses of the servers of the cluster, host:port,host:port")
 	f.StringVar(&s.logStore, "log-store", "", "what keeps the log: wal or boltdb, chosen once for a data folder; empty: what it has, wal for a new one")
-	f.DurationVar(&s.electionTimeout, "election-timeout", 0, "how soon a silent leader is replaced (default 250ms)")
+	f.DurationVar(&s.electionTimeout, "election-timeout", 0, "how soon a silent leader is replaced (default 400ms)")
 	f.DurationVar(&s.commitTimeout, "commit-timeout", 0, "how soon an idle follower learns of the last commit (default 5ms)")
 	f.DurationVar(&s.leaseTimeout, "lease-timeout", 0, "how long a worker may be silent (default 10s)")
 	f.DurationVar(&s.stallTimeout, "stall-timeout", 0, "how long the disk may stall before a leader gives its place up (default 2s)")
