@@ -56,7 +56,7 @@ func hostileOps() []*logpb.Op {
 	} {
 		ops = append(ops, &logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: s}})
 	}
-	for _, g := range [][]*logpb.ReportGroup{group(0, 0, one), group(5, 0, one), group(257, 0, one), group(2, 9, one), group(2, 256, one), group(1, 0, wide)} {
+	for _, g := range [][]*logpb.ReportGroup{group(0, 0, one), group(6, 0, one), group(257, 0, one), group(2, 9, one), group(2, 256, one), group(1, 0, wide)} {
 		ops = append(ops, &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Groups: g}}})
 	}
 	for _, a := range []*logpb.Assign{{Job: 1, Session: 1, Count: math.MaxUint32}, {Job: 1, Session: 1, First: math.MaxUint32, Count: math.MaxUint32}} {

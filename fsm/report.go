@@ -66,15 +66,25 @@ func (m *Machine) endAttempt(j *job, i uint32, outcome task.Outcome, g *logpb.Re
 		m.requeue(j, i, s, func() { s.attempt-- })
 	case outcome == task.OutcomeStopped:
 		m.requeue(j, i, s, nil)
+	case outcome == task.OutcomeLost && s.lost+1 >= task.MaxLost:
+		m.end(j, i, s, task.Failed, task.ReasonWorkerLost, nil, w, worker)
+	case outcome == task.OutcomeLost:
+		// A task that kills what watches over it must not do so at once again.
+		m.postpone(j, i, s, task.ReasonWorkerLost, &s.lost)
 	case g.Permanent || uint32(s.failures)+1 >= j.spec.MaxAttempts:
 		m.end(j, i, s, task.Failed, reason, output, w, worker)
 	default:
-		m.leave(j, i, s, task.Scheduled)
-		s.failures++
-		s.at = m.clock + int64(task.Backoff(j.id, i, uint32(s.failures)))
-		s.session, s.reason = 0, reason
-		m.enter(j, i, s, task.Scheduled)
+		m.postpone(j, i, s, reason, &s.failures)
 	}
+}
+
+// postpone lets a task that was held wait for its next attempt. wrong counts those that went wrong.
+func (m *Machine) postpone(j *job, i uint32, s *slot, why task.Reason, wrong *uint8) {
+	m.leave(j, i, s, task.Scheduled)
+	*wrong++
+	s.at = m.clock + int64(task.Backoff(j.id, i, uint32(*wrong)))
+	s.session, s.reason = 0, why
+	m.enter(j, i, s, task.Scheduled)
 }
 
 // letGo takes task i, whose slot is s, off the session that holds it, and returns the

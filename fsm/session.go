@@ -150,7 +150,7 @@ func (m *Machine) openSession(o *logpb.OpenSession, r *Result) {
 		m.move(old, s, o.Held)
 		// What it held and holds no more was lost with its process: a task that kills
 		// its agent must not do so for ever.
-		m.endSession(old, true)
+		m.endSession(old, lost)
 	}
 	m.sessionsSum += sessionHash(fresh)
 	m.dirtySessions[fresh.Id] = struct{}{}
@@ -187,18 +187,36 @@ func (m *Machine) closeSession(o *logpb.CloseSession, r *Result) {
 		return
 	}
 	r.Session = o.Id
-	m.endSession(s, !o.Graceful)
+	switch {
+	case !o.Graceful:
+		m.endSession(s, lost)
+	case o.Unstarted:
+		m.endSession(s, unstarted)
+	default:
+		m.endSession(s, ended)
+	}
 }
 
-// endSession takes everything off a session and forgets it. lost says that its
-// worker was lost, which counts against its tasks.
-func (m *Machine) endSession(s *session, lost bool) {
+// parting is what the end of a session means for the tasks that it held.
+type parting uint8
+
+const (
+	// lost: its worker was lost, which counts against them.
+	lost parting = iota
+	// ended: its worker has ended in good order.
+	ended
+	// unstarted: the same, and it had not started them, so they count as never granted.
+	unstarted
+)
+
+// endSession takes everything off a session and forgets it.
+func (m *Machine) endSession(s *session, how parting) {
 	for refs := s.heldPages(); len(refs) > 0; {
 		n := 1
 		for n < len(refs) && refs[n].job == refs[0].job {
 			n++
 		}
-		m.takeBack(m.jobs[refs[0].job], s, refs[:n], lost)
+		m.takeBack(m.jobs[refs[0].job], s, refs[:n], how)
 		refs = refs[n:]
 	}
 	m.removeSession(s)
@@ -211,7 +229,7 @@ func (m *Machine) endSession(s *session, lost bool) {
 }
 
 // takeBack ends the attempts of j that s holds, which are on these pages.
-func (m *Machine) takeBack(j *job, s *session, on []pageRef, lost bool) {
+func (m *Machine) takeBack(j *job, s *session, on []pageRef, how parting) {
 	w := &segmentWriter{m: m, j: j}
 	for _, at := range on {
 		p := j.pages[at.page]
@@ -225,10 +243,12 @@ func (m *Machine) takeBack(j *job, s *session, on []pageRef, lost bool) {
 			switch {
 			case sl.state == task.Stopping:
 				m.end(j, i, sl, task.Cancelled, sl.reason, nil, w, s.name())
-			case lost && sl.lost+1 >= task.MaxLost:
+			case how == lost && sl.lost+1 >= task.MaxLost:
 				m.end(j, i, sl, task.Failed, task.ReasonWorkerLost, nil, w, s.name())
-			case lost:
+			case how == lost:
 				m.requeue(j, i, sl, func() { sl.lost++ })
+			case how == unstarted:
+				m.requeue(j, i, sl, func() { sl.attempt-- })
 			default:
 				m.requeue(j, i, sl, nil)
 			}

@@ -26,7 +26,7 @@ const (
 	maxPassed = 16384
 )
 
-// Away is the room of a session that is not connected: it gets nothing.
+// Away is the room of a session that is not connected, or takes nothing now: it gets nothing.
 const Away = -1
 
 // View is what the scheduler sees: part of what can be granted, and who could

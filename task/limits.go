@@ -27,6 +27,8 @@ const (
 	// MaxError and MaxStderrTail bound what a failed attempt leaves behind, bytes.
 	MaxError      = 4 << 10
 	MaxStderrTail = 8 << 10
+	// MaxHealth bounds what an unhealthy worker says of itself, bytes.
+	MaxHealth = 256
 	// MaxPriority bounds a priority on both sides.
 	MaxPriority = 1000
 

@@ -106,10 +106,12 @@ const (
 	// OutcomeStopped: it was stopped on request, for its lease, or because its
 	// worker ends in good order.
 	OutcomeStopped Outcome = 4
+	// OutcomeLost: what watched over it has ended while it ran. It counts as a lost worker does.
+	OutcomeLost Outcome = 5
 )
 
 // Valid says whether o is a known outcome.
-func (o Outcome) Valid() bool { return o >= OutcomeSucceeded && o <= OutcomeStopped }
+func (o Outcome) Valid() bool { return o >= OutcomeSucceeded && o <= OutcomeLost }
 
 // JobState is derived from the states of a job's tasks.
 type JobState uint8

@@ -65,7 +65,7 @@ func TestReasonsAndOutcomesAreValidOnlyWhereTheyAreKnown(t *testing.T) {
 	t.Parallel()
 	for n := range math.MaxUint8 + 1 {
 		require.Equal(t, n <= 8, task.Reason(n).Valid())
-		require.Equal(t, n >= 1 && n <= 4, task.Outcome(n).Valid())
+		require.Equal(t, n >= 1 && n <= 5, task.Outcome(n).Valid())
 	}
 }
 

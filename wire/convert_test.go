@@ -147,6 +147,7 @@ func TestEnumNumbersAreEqual(t *testing.T) {
 	for want, got := range map[task.Outcome]rotav1.Outcome{
 		task.OutcomeSucceeded: rotav1.Outcome_OUTCOME_SUCCEEDED, task.OutcomeFailed: rotav1.Outcome_OUTCOME_FAILED,
 		task.OutcomeReturned: rotav1.Outcome_OUTCOME_RETURNED, task.OutcomeStopped: rotav1.Outcome_OUTCOME_STOPPED,
+		task.OutcomeLost: rotav1.Outcome_OUTCOME_LOST,
 	} {
 		require.Equal(t, got, wire.OutcomeToProto(want))
 		back, err := wire.OutcomeFromProto(got)

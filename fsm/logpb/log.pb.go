@@ -1372,7 +1372,9 @@ type CloseSession struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Its worker ended in good order: what it held counts as no loss.
-	Graceful      bool `protobuf:"varint,2,opt,name=graceful,proto3" json:"graceful,omitempty"`
+	Graceful bool `protobuf:"varint,2,opt,name=graceful,proto3" json:"graceful,omitempty"`
+	// Graceful, and nothing of what it holds was started: it counts as no attempt.
+	Unstarted     bool `protobuf:"varint,3,opt,name=unstarted,proto3" json:"unstarted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1417,6 +1419,13 @@ func (x *CloseSession) GetId() uint64 {
 func (x *CloseSession) GetGraceful() bool {
 	if x != nil {
 		return x.Graceful
+	}
+	return false
+}
+
+func (x *CloseSession) GetUnstarted() bool {
+	if x != nil {
+		return x.Unstarted
 	}
 	return false
 }
@@ -3039,10 +3048,11 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\breplaces\x18\x02 \x01(\x04R\breplaces\x122\n" +
 	"\areports\x18\x03 \x03(\v2\x18.rota.log.v1.ReportGroupR\areports\x12%\n" +
 	"\x04held\x18\x04 \x03(\v2\x11.rota.log.v1.HeldR\x04held\x12%\n" +
-	"\x0ereplaces_nonce\x18\x05 \x01(\fR\rreplacesNonce\":\n" +
+	"\x0ereplaces_nonce\x18\x05 \x01(\fR\rreplacesNonce\"X\n" +
 	"\fCloseSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
-	"\bgraceful\x18\x02 \x01(\bR\bgraceful\"`\n" +
+	"\bgraceful\x18\x02 \x01(\bR\bgraceful\x12\x1c\n" +
+	"\tunstarted\x18\x03 \x01(\bR\tunstarted\"`\n" +
 	"\x06Assign\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\rR\x05first\x12\x14\n" +

@@ -81,7 +81,7 @@ func (w *world) sessionID() uint64 {
 }
 
 func (w *world) opCloseSession() *logpb.Op {
-	return &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: w.sessionID(), Graceful: w.chance("graceful", 40)}}}
+	return &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: w.sessionID(), Graceful: w.chance("graceful", 40), Unstarted: w.chance("unstarted", 50)}}}
 }
 
 // opPlan assigns what a view shows, all of it or some.
@@ -228,7 +228,7 @@ func (w *world) reportOn(held []sim.Event) []*logpb.ReportGroup {
 		g := proto.CloneOf(groups[0])
 		switch int(w.between("how", uint64(0), uint64(2))) {
 		case 0:
-			g.Outcome = of[uint32](w, "outcome", 0, 5, 256+1)
+			g.Outcome = of[uint32](w, "outcome", 0, 6, 256+1)
 		case 1:
 			g.Reason = of[uint32](w, "reason", 9, 256)
 		case 2:
@@ -241,7 +241,7 @@ func (w *world) reportOn(held []sim.Event) []*logpb.ReportGroup {
 
 func (w *world) group() *logpb.ReportGroup {
 	g := &logpb.ReportGroup{Outcome: uint32(pick(w, "outcome", weighted[task.Outcome]{
-		{5, task.OutcomeSucceeded}, {4, task.OutcomeFailed}, {1, task.OutcomeReturned}, {1, task.OutcomeStopped},
+		{5, task.OutcomeSucceeded}, {4, task.OutcomeFailed}, {1, task.OutcomeReturned}, {1, task.OutcomeStopped}, {1, task.OutcomeLost},
 	}))}
 	if g.Outcome == uint32(task.OutcomeFailed) {
 		g.Reason = uint32(of(w, "reason", task.ReasonError, task.ReasonExitCode, task.ReasonTimeout))

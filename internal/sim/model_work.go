@@ -23,7 +23,7 @@ func badRanges(limit uint64, each func(check func(first, count uint32))) bool {
 
 func badReport(groups []*logpb.ReportGroup) bool {
 	for _, g := range groups {
-		if g.Outcome < 1 || g.Outcome > 4 || g.Reason > uint32(task.ReasonAbandoned) {
+		if g.Outcome < 1 || g.Outcome > uint32(task.OutcomeLost) || g.Reason > uint32(task.ReasonAbandoned) {
 			return true
 		}
 	}
@@ -117,7 +117,7 @@ func (m *Model) openSession(o *logpb.OpenSession, r *fsm.Result) {
 			}
 		}
 	}
-	m.endSession(old, true)
+	m.endSession(old, true, false)
 }
 
 func (m *Model) closeSession(o *logpb.CloseSession, r *fsm.Result) {
@@ -127,10 +127,10 @@ func (m *Model) closeSession(o *logpb.CloseSession, r *fsm.Result) {
 		return
 	}
 	r.Session = o.Id
-	m.endSession(s, !o.Graceful)
+	m.endSession(s, !o.Graceful, o.Graceful && o.Unstarted)
 }
 
-func (m *Model) endSession(s *Session, lost bool) {
+func (m *Model) endSession(s *Session, lost, unstarted bool) {
 	for _, held := range m.Held(s.Id) {
 		j, i := m.Jobs[held.Job], held.Index
 		t := j.Tasks[i]
@@ -144,6 +144,10 @@ func (m *Model) endSession(s *Session, lost bool) {
 		default:
 			if lost {
 				t.Lost++
+			}
+			if unstarted {
+				m.saw("given back by the end of a session")
+				t.Attempt--
 			}
 			m.saw("requeued by the end of a session")
 			t.State, t.Session = task.Pending, 0
@@ -358,6 +362,13 @@ func (m *Model) endAttempt(j *Job, i uint32, g *logpb.ReportGroup, output []byte
 			m.saw("returned")
 			t.Attempt--
 		}
+	case outcome == task.OutcomeLost && t.Lost+1 >= task.MaxLost:
+		m.saw("lost too often")
+		m.end(j, i, task.Failed, task.ReasonWorkerLost, worker, g)
+	case outcome == task.OutcomeLost:
+		m.saw("lost")
+		t.Lost++
+		m.postpone(j, i, task.ReasonWorkerLost, t.Lost)
 	case g.Permanent || t.Failures+1 >= j.Spec.MaxAttempts:
 		m.saw("failed")
 		t.Output = output
@@ -365,7 +376,13 @@ func (m *Model) endAttempt(j *Job, i uint32, g *logpb.ReportGroup, output []byte
 	default:
 		m.saw("retry")
 		t.Failures++
-		t.State, t.Session, t.Reason = task.Scheduled, 0, task.Reason(g.Reason)
-		t.NotBefore = m.Clock + int64(task.Backoff(j.ID, i, t.Failures))
+		m.postpone(j, i, task.Reason(g.Reason), t.Failures)
 	}
+}
+
+// postpone lets a task wait for its next attempt, after so many that went wrong.
+func (m *Model) postpone(j *Job, i uint32, why task.Reason, wrong uint32) {
+	t := j.Tasks[i]
+	t.State, t.Session, t.Reason = task.Scheduled, 0, why
+	t.NotBefore = m.Clock + int64(task.Backoff(j.ID, i, wrong))
 }

@@ -103,7 +103,7 @@ func All() []Mutant {
 		{
 			Name: "backoff-forgotten", About: "a failed task is tried again at once",
 			Check: "S8", Workload: "retry-lease", Nemesis: "none", TimeLimit: 10 * time.Second,
-			edits: []edit{{"", "fsm/report.go", "s.at = m.clock + int64(task.Backoff(j.id, i, uint32(s.failures)))", "s.at = m.clock"}},
+			edits: []edit{{"", "fsm/report.go", "s.at = m.clock + int64(task.Backoff(j.id, i, uint32(*wrong)))", "s.at = m.clock"}},
 		},
 		{
 			Name: "unconfirmed-reads", About: "a read is answered without asking whether this server still leads",

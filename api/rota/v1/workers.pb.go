@@ -36,6 +36,8 @@ const (
 	// OUTCOME_STOPPED: it was stopped, by a Stop, a lease that ran out, or a graceful
 	// end of the worker.
 	Outcome_OUTCOME_STOPPED Outcome = 4
+	// OUTCOME_LOST: what watched over it has ended while it ran, as if its worker had been lost.
+	Outcome_OUTCOME_LOST Outcome = 5
 )
 
 // Enum value maps for Outcome.
@@ -46,6 +48,7 @@ var (
 		2: "OUTCOME_FAILED",
 		3: "OUTCOME_RETURNED",
 		4: "OUTCOME_STOPPED",
+		5: "OUTCOME_LOST",
 	}
 	Outcome_value = map[string]int32{
 		"OUTCOME_UNSPECIFIED": 0,
@@ -53,6 +56,7 @@ var (
 		"OUTCOME_FAILED":      2,
 		"OUTCOME_RETURNED":    3,
 		"OUTCOME_STOPPED":     4,
+		"OUTCOME_LOST":        5,
 	}
 )
 
@@ -436,8 +440,9 @@ type Hello struct {
 	ReplacesNonce []byte `protobuf:"bytes,14,opt,name=replaces_nonce,json=replacesNonce,proto3" json:"replaces_nonce,omitempty"`
 	// How many works it keeps of a stream, under numbers from 1 on, and how many bytes of them
 	// in all, as they are encoded; 0: none.
-	WorkSlots     uint32 `protobuf:"varint,16,opt,name=work_slots,json=workSlots,proto3" json:"work_slots,omitempty"`
-	WorkBytes     uint64 `protobuf:"varint,17,opt,name=work_bytes,json=workBytes,proto3" json:"work_bytes,omitempty"`
+	WorkSlots     uint32       `protobuf:"varint,16,opt,name=work_slots,json=workSlots,proto3" json:"work_slots,omitempty"`
+	WorkBytes     uint64       `protobuf:"varint,17,opt,name=work_bytes,json=workBytes,proto3" json:"work_bytes,omitempty"`
+	State         *WorkerState `protobuf:"bytes,15,opt,name=state,proto3" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -584,6 +589,68 @@ func (x *Hello) GetWorkBytes() uint64 {
 	return 0
 }
 
+func (x *Hello) GetState() *WorkerState {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+// WorkerState is whether a worker takes tasks. While it does not, it is granted none.
+type WorkerState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why it cannot start any task, 256 bytes at most; empty: it can.
+	Unhealthy string `protobuf:"bytes,1,opt,name=unhealthy,proto3" json:"unhealthy,omitempty"`
+	// It is about to end: tasks that it has not started are given back.
+	Draining      bool `protobuf:"varint,2,opt,name=draining,proto3" json:"draining,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkerState) Reset() {
+	*x = WorkerState{}
+	mi := &file_rota_v1_workers_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkerState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkerState) ProtoMessage() {}
+
+func (x *WorkerState) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_workers_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkerState.ProtoReflect.Descriptor instead.
+func (*WorkerState) Descriptor() ([]byte, []int) {
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *WorkerState) GetUnhealthy() string {
+	if x != nil {
+		return x.Unhealthy
+	}
+	return ""
+}
+
+func (x *WorkerState) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
 // HeldTasks is tasks of one job under tokens of one offset.
 type HeldTasks struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -596,7 +663,7 @@ type HeldTasks struct {
 
 func (x *HeldTasks) Reset() {
 	*x = HeldTasks{}
-	mi := &file_rota_v1_workers_proto_msgTypes[3]
+	mi := &file_rota_v1_workers_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -608,7 +675,7 @@ func (x *HeldTasks) String() string {
 func (*HeldTasks) ProtoMessage() {}
 
 func (x *HeldTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[3]
+	mi := &file_rota_v1_workers_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -621,7 +688,7 @@ func (x *HeldTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeldTasks.ProtoReflect.Descriptor instead.
 func (*HeldTasks) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{3}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HeldTasks) GetJobId() uint64 {
@@ -662,7 +729,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_rota_v1_workers_proto_msgTypes[4]
+	mi := &file_rota_v1_workers_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -674,7 +741,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[4]
+	mi := &file_rota_v1_workers_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -687,7 +754,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{4}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Welcome) GetSessionId() uint64 {
@@ -757,7 +824,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_rota_v1_workers_proto_msgTypes[5]
+	mi := &file_rota_v1_workers_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -769,7 +836,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[5]
+	mi := &file_rota_v1_workers_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -782,7 +849,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{5}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Assignment) GetJobId() uint64 {
@@ -872,7 +939,7 @@ type WorkSpec struct {
 
 func (x *WorkSpec) Reset() {
 	*x = WorkSpec{}
-	mi := &file_rota_v1_workers_proto_msgTypes[6]
+	mi := &file_rota_v1_workers_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -884,7 +951,7 @@ func (x *WorkSpec) String() string {
 func (*WorkSpec) ProtoMessage() {}
 
 func (x *WorkSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[6]
+	mi := &file_rota_v1_workers_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -897,7 +964,7 @@ func (x *WorkSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkSpec.ProtoReflect.Descriptor instead.
 func (*WorkSpec) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{6}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WorkSpec) GetWork() isWorkSpec_Work {
@@ -1001,7 +1068,7 @@ type Assignments struct {
 
 func (x *Assignments) Reset() {
 	*x = Assignments{}
-	mi := &file_rota_v1_workers_proto_msgTypes[7]
+	mi := &file_rota_v1_workers_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1080,7 @@ func (x *Assignments) String() string {
 func (*Assignments) ProtoMessage() {}
 
 func (x *Assignments) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[7]
+	mi := &file_rota_v1_workers_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1093,7 @@ func (x *Assignments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignments.ProtoReflect.Descriptor instead.
 func (*Assignments) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{7}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Assignments) GetAssignments() []*Assignment {
@@ -1068,7 +1135,7 @@ type ReportGroup struct {
 
 func (x *ReportGroup) Reset() {
 	*x = ReportGroup{}
-	mi := &file_rota_v1_workers_proto_msgTypes[8]
+	mi := &file_rota_v1_workers_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1080,7 +1147,7 @@ func (x *ReportGroup) String() string {
 func (*ReportGroup) ProtoMessage() {}
 
 func (x *ReportGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[8]
+	mi := &file_rota_v1_workers_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1093,7 +1160,7 @@ func (x *ReportGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportGroup.ProtoReflect.Descriptor instead.
 func (*ReportGroup) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{8}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReportGroup) GetJobId() uint64 {
@@ -1184,7 +1251,7 @@ type Reports struct {
 
 func (x *Reports) Reset() {
 	*x = Reports{}
-	mi := &file_rota_v1_workers_proto_msgTypes[9]
+	mi := &file_rota_v1_workers_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1196,7 +1263,7 @@ func (x *Reports) String() string {
 func (*Reports) ProtoMessage() {}
 
 func (x *Reports) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[9]
+	mi := &file_rota_v1_workers_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1209,7 +1276,7 @@ func (x *Reports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reports.ProtoReflect.Descriptor instead.
 func (*Reports) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{9}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Reports) GetSeq() uint64 {
@@ -1242,7 +1309,7 @@ type ReportException struct {
 
 func (x *ReportException) Reset() {
 	*x = ReportException{}
-	mi := &file_rota_v1_workers_proto_msgTypes[10]
+	mi := &file_rota_v1_workers_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +1321,7 @@ func (x *ReportException) String() string {
 func (*ReportException) ProtoMessage() {}
 
 func (x *ReportException) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[10]
+	mi := &file_rota_v1_workers_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1267,7 +1334,7 @@ func (x *ReportException) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportException.ProtoReflect.Descriptor instead.
 func (*ReportException) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{10}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReportException) GetJobId() uint64 {
@@ -1316,7 +1383,7 @@ type ReportsAnswer struct {
 
 func (x *ReportsAnswer) Reset() {
 	*x = ReportsAnswer{}
-	mi := &file_rota_v1_workers_proto_msgTypes[11]
+	mi := &file_rota_v1_workers_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1328,7 +1395,7 @@ func (x *ReportsAnswer) String() string {
 func (*ReportsAnswer) ProtoMessage() {}
 
 func (x *ReportsAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[11]
+	mi := &file_rota_v1_workers_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1341,7 +1408,7 @@ func (x *ReportsAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportsAnswer.ProtoReflect.Descriptor instead.
 func (*ReportsAnswer) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{11}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReportsAnswer) GetSeq() uint64 {
@@ -1370,7 +1437,7 @@ type RunningTask struct {
 
 func (x *RunningTask) Reset() {
 	*x = RunningTask{}
-	mi := &file_rota_v1_workers_proto_msgTypes[12]
+	mi := &file_rota_v1_workers_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1449,7 @@ func (x *RunningTask) String() string {
 func (*RunningTask) ProtoMessage() {}
 
 func (x *RunningTask) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[12]
+	mi := &file_rota_v1_workers_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1462,7 @@ func (x *RunningTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunningTask.ProtoReflect.Descriptor instead.
 func (*RunningTask) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{12}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RunningTask) GetJobId() uint64 {
@@ -1426,13 +1493,14 @@ type Beat struct {
 	Exclusive bool `protobuf:"varint,2,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
 	// At most as many as it has slots.
 	Running       []*RunningTask `protobuf:"bytes,3,rep,name=running,proto3" json:"running,omitempty"`
+	State         *WorkerState   `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Beat) Reset() {
 	*x = Beat{}
-	mi := &file_rota_v1_workers_proto_msgTypes[13]
+	mi := &file_rota_v1_workers_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1444,7 +1512,7 @@ func (x *Beat) String() string {
 func (*Beat) ProtoMessage() {}
 
 func (x *Beat) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[13]
+	mi := &file_rota_v1_workers_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1457,7 +1525,7 @@ func (x *Beat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beat.ProtoReflect.Descriptor instead.
 func (*Beat) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{13}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Beat) GetSeq() uint64 {
@@ -1481,6 +1549,13 @@ func (x *Beat) GetRunning() []*RunningTask {
 	return nil
 }
 
+func (x *Beat) GetState() *WorkerState {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
 type BeatAnswer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Seq   uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
@@ -1493,7 +1568,7 @@ type BeatAnswer struct {
 
 func (x *BeatAnswer) Reset() {
 	*x = BeatAnswer{}
-	mi := &file_rota_v1_workers_proto_msgTypes[14]
+	mi := &file_rota_v1_workers_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1580,7 @@ func (x *BeatAnswer) String() string {
 func (*BeatAnswer) ProtoMessage() {}
 
 func (x *BeatAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[14]
+	mi := &file_rota_v1_workers_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1593,7 @@ func (x *BeatAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeatAnswer.ProtoReflect.Descriptor instead.
 func (*BeatAnswer) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{14}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *BeatAnswer) GetSeq() uint64 {
@@ -1552,7 +1627,7 @@ type Stop struct {
 
 func (x *Stop) Reset() {
 	*x = Stop{}
-	mi := &file_rota_v1_workers_proto_msgTypes[15]
+	mi := &file_rota_v1_workers_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1564,7 +1639,7 @@ func (x *Stop) String() string {
 func (*Stop) ProtoMessage() {}
 
 func (x *Stop) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[15]
+	mi := &file_rota_v1_workers_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1577,7 +1652,7 @@ func (x *Stop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stop.ProtoReflect.Descriptor instead.
 func (*Stop) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{15}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Stop) GetTasks() []*HeldTasks {
@@ -1590,14 +1665,16 @@ func (x *Stop) GetTasks() []*HeldTasks {
 // Goodbye ends the session in good order: what is still held goes elsewhere at
 // once, and counts as no loss.
 type Goodbye struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All that was started has been reported: what is still held is no attempt.
+	Unstarted     bool `protobuf:"varint,1,opt,name=unstarted,proto3" json:"unstarted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Goodbye) Reset() {
 	*x = Goodbye{}
-	mi := &file_rota_v1_workers_proto_msgTypes[16]
+	mi := &file_rota_v1_workers_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +1686,7 @@ func (x *Goodbye) String() string {
 func (*Goodbye) ProtoMessage() {}
 
 func (x *Goodbye) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[16]
+	mi := &file_rota_v1_workers_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +1699,14 @@ func (x *Goodbye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
 func (*Goodbye) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{16}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Goodbye) GetUnstarted() bool {
+	if x != nil {
+		return x.Unstarted
+	}
+	return false
 }
 
 type GoodbyeAnswer struct {
@@ -1633,7 +1717,7 @@ type GoodbyeAnswer struct {
 
 func (x *GoodbyeAnswer) Reset() {
 	*x = GoodbyeAnswer{}
-	mi := &file_rota_v1_workers_proto_msgTypes[17]
+	mi := &file_rota_v1_workers_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1645,7 +1729,7 @@ func (x *GoodbyeAnswer) String() string {
 func (*GoodbyeAnswer) ProtoMessage() {}
 
 func (x *GoodbyeAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[17]
+	mi := &file_rota_v1_workers_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1658,7 +1742,7 @@ func (x *GoodbyeAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GoodbyeAnswer.ProtoReflect.Descriptor instead.
 func (*GoodbyeAnswer) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{17}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{18}
 }
 
 type Worker struct {
@@ -1680,15 +1764,17 @@ type Worker struct {
 	// Since its last beat. Known to the leader only.
 	LastBeat *durationpb.Duration `protobuf:"bytes,13,opt,name=last_beat,json=lastBeat,proto3" json:"last_beat,omitempty"`
 	// A stream is open. Known to the leader only.
-	Connected     bool           `protobuf:"varint,14,opt,name=connected,proto3" json:"connected,omitempty"`
-	RunningTasks  []*RunningTask `protobuf:"bytes,15,rep,name=running_tasks,json=runningTasks,proto3" json:"running_tasks,omitempty"`
+	Connected    bool           `protobuf:"varint,14,opt,name=connected,proto3" json:"connected,omitempty"`
+	RunningTasks []*RunningTask `protobuf:"bytes,15,rep,name=running_tasks,json=runningTasks,proto3" json:"running_tasks,omitempty"`
+	// As of its last beat. Known to the leader only.
+	State         *WorkerState `protobuf:"bytes,16,opt,name=state,proto3" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_rota_v1_workers_proto_msgTypes[18]
+	mi := &file_rota_v1_workers_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +1786,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[18]
+	mi := &file_rota_v1_workers_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +1799,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{18}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Worker) GetId() string {
@@ -1821,6 +1907,13 @@ func (x *Worker) GetRunningTasks() []*RunningTask {
 	return nil
 }
 
+func (x *Worker) GetState() *WorkerState {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
 type ListWorkersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only the worker with this id or name; empty: all.
@@ -1835,7 +1928,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_rota_v1_workers_proto_msgTypes[19]
+	mi := &file_rota_v1_workers_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1847,7 +1940,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[19]
+	mi := &file_rota_v1_workers_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1860,7 +1953,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{19}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListWorkersRequest) GetWorker() string {
@@ -1897,7 +1990,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_rota_v1_workers_proto_msgTypes[20]
+	mi := &file_rota_v1_workers_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +2002,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[20]
+	mi := &file_rota_v1_workers_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2015,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{20}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*Worker {
@@ -1965,7 +2058,7 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"beatAnswer\x12#\n" +
 	"\x04stop\x18\x05 \x01(\v2\r.rota.v1.StopH\x00R\x04stop\x12?\n" +
 	"\x0egoodbye_answer\x18\x06 \x01(\v2\x16.rota.v1.GoodbyeAnswerH\x00R\rgoodbyeAnswerB\t\n" +
-	"\amessage\"\xa2\x04\n" +
+	"\amessage\"\xce\x04\n" +
 	"\x05Hello\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
@@ -1987,10 +2080,14 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\n" +
 	"work_slots\x18\x10 \x01(\rR\tworkSlots\x12\x1d\n" +
 	"\n" +
-	"work_bytes\x18\x11 \x01(\x04R\tworkBytes\x1a9\n" +
+	"work_bytes\x18\x11 \x01(\x04R\tworkBytes\x12*\n" +
+	"\x05state\x18\x0f \x01(\v2\x14.rota.v1.WorkerStateR\x05state\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"r\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"G\n" +
+	"\vWorkerState\x12\x1c\n" +
+	"\tunhealthy\x18\x01 \x01(\tR\tunhealthy\x12\x1a\n" +
+	"\bdraining\x18\x02 \x01(\bR\bdraining\"r\n" +
 	"\tHeldTasks\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12!\n" +
 	"\ftoken_offset\x18\x02 \x01(\x12R\vtokenOffset\x12+\n" +
@@ -2066,20 +2163,22 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\vRunningTask\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x124\n" +
-	"\brun_time\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\arunTime\"f\n" +
+	"\brun_time\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\arunTime\"\x92\x01\n" +
 	"\x04Beat\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1c\n" +
 	"\texclusive\x18\x02 \x01(\bR\texclusive\x12.\n" +
-	"\arunning\x18\x03 \x03(\v2\x14.rota.v1.RunningTaskR\arunning\"Z\n" +
+	"\arunning\x18\x03 \x03(\v2\x14.rota.v1.RunningTaskR\arunning\x12*\n" +
+	"\x05state\x18\x04 \x01(\v2\x14.rota.v1.WorkerStateR\x05state\"Z\n" +
 	"\n" +
 	"BeatAnswer\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12&\n" +
 	"\x04stop\x18\x03 \x03(\v2\x12.rota.v1.HeldTasksR\x04stop\"0\n" +
 	"\x04Stop\x12(\n" +
-	"\x05tasks\x18\x01 \x03(\v2\x12.rota.v1.HeldTasksR\x05tasks\"\t\n" +
-	"\aGoodbye\"\x0f\n" +
-	"\rGoodbyeAnswer\"\xbb\x04\n" +
+	"\x05tasks\x18\x01 \x03(\v2\x12.rota.v1.HeldTasksR\x05tasks\"'\n" +
+	"\aGoodbye\x12\x1c\n" +
+	"\tunstarted\x18\x01 \x01(\bR\tunstarted\"\x0f\n" +
+	"\rGoodbyeAnswer\"\xe7\x04\n" +
 	"\x06Worker\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
@@ -2097,7 +2196,8 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\topened_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\bopenedAt\x126\n" +
 	"\tlast_beat\x18\r \x01(\v2\x19.google.protobuf.DurationR\blastBeat\x12\x1c\n" +
 	"\tconnected\x18\x0e \x01(\bR\tconnected\x129\n" +
-	"\rrunning_tasks\x18\x0f \x03(\v2\x14.rota.v1.RunningTaskR\frunningTasks\x1a9\n" +
+	"\rrunning_tasks\x18\x0f \x03(\v2\x14.rota.v1.RunningTaskR\frunningTasks\x12*\n" +
+	"\x05state\x18\x10 \x01(\v2\x14.rota.v1.WorkerStateR\x05state\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"h\n" +
@@ -2109,13 +2209,14 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\x13ListWorkersResponse\x12)\n" +
 	"\aworkers\x18\x01 \x03(\v2\x0f.rota.v1.WorkerR\aworkers\x12#\n" +
 	"\rapplied_index\x18\x02 \x01(\x04R\fappliedIndex\x12&\n" +
-	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken*x\n" +
+	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken*\x8a\x01\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11OUTCOME_SUCCEEDED\x10\x01\x12\x12\n" +
 	"\x0eOUTCOME_FAILED\x10\x02\x12\x14\n" +
 	"\x10OUTCOME_RETURNED\x10\x03\x12\x13\n" +
-	"\x0fOUTCOME_STOPPED\x10\x04*\xa3\x01\n" +
+	"\x0fOUTCOME_STOPPED\x10\x04\x12\x10\n" +
+	"\fOUTCOME_LOST\x10\x05*\xa3\x01\n" +
 	"\rReportVerdict\x12\x1e\n" +
 	"\x1aREPORT_VERDICT_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17REPORT_VERDICT_RECORDED\x10\x01\x12\x1a\n" +
@@ -2139,86 +2240,90 @@ func file_rota_v1_workers_proto_rawDescGZIP() []byte {
 }
 
 var file_rota_v1_workers_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_rota_v1_workers_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_rota_v1_workers_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_rota_v1_workers_proto_goTypes = []any{
 	(Outcome)(0),                  // 0: rota.v1.Outcome
 	(ReportVerdict)(0),            // 1: rota.v1.ReportVerdict
 	(*SessionRequest)(nil),        // 2: rota.v1.SessionRequest
 	(*SessionResponse)(nil),       // 3: rota.v1.SessionResponse
 	(*Hello)(nil),                 // 4: rota.v1.Hello
-	(*HeldTasks)(nil),             // 5: rota.v1.HeldTasks
-	(*Welcome)(nil),               // 6: rota.v1.Welcome
-	(*Assignment)(nil),            // 7: rota.v1.Assignment
-	(*WorkSpec)(nil),              // 8: rota.v1.WorkSpec
-	(*Assignments)(nil),           // 9: rota.v1.Assignments
-	(*ReportGroup)(nil),           // 10: rota.v1.ReportGroup
-	(*Reports)(nil),               // 11: rota.v1.Reports
-	(*ReportException)(nil),       // 12: rota.v1.ReportException
-	(*ReportsAnswer)(nil),         // 13: rota.v1.ReportsAnswer
-	(*RunningTask)(nil),           // 14: rota.v1.RunningTask
-	(*Beat)(nil),                  // 15: rota.v1.Beat
-	(*BeatAnswer)(nil),            // 16: rota.v1.BeatAnswer
-	(*Stop)(nil),                  // 17: rota.v1.Stop
-	(*Goodbye)(nil),               // 18: rota.v1.Goodbye
-	(*GoodbyeAnswer)(nil),         // 19: rota.v1.GoodbyeAnswer
-	(*Worker)(nil),                // 20: rota.v1.Worker
-	(*ListWorkersRequest)(nil),    // 21: rota.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),   // 22: rota.v1.ListWorkersResponse
-	nil,                           // 23: rota.v1.Hello.LabelsEntry
-	nil,                           // 24: rota.v1.Worker.LabelsEntry
-	(*IndexRange)(nil),            // 25: rota.v1.IndexRange
-	(*durationpb.Duration)(nil),   // 26: google.protobuf.Duration
-	(*HandlerWork)(nil),           // 27: rota.v1.HandlerWork
-	(*CommandWork)(nil),           // 28: rota.v1.CommandWork
-	(Reason)(0),                   // 29: rota.v1.Reason
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(*WorkerState)(nil),           // 5: rota.v1.WorkerState
+	(*HeldTasks)(nil),             // 6: rota.v1.HeldTasks
+	(*Welcome)(nil),               // 7: rota.v1.Welcome
+	(*Assignment)(nil),            // 8: rota.v1.Assignment
+	(*WorkSpec)(nil),              // 9: rota.v1.WorkSpec
+	(*Assignments)(nil),           // 10: rota.v1.Assignments
+	(*ReportGroup)(nil),           // 11: rota.v1.ReportGroup
+	(*Reports)(nil),               // 12: rota.v1.Reports
+	(*ReportException)(nil),       // 13: rota.v1.ReportException
+	(*ReportsAnswer)(nil),         // 14: rota.v1.ReportsAnswer
+	(*RunningTask)(nil),           // 15: rota.v1.RunningTask
+	(*Beat)(nil),                  // 16: rota.v1.Beat
+	(*BeatAnswer)(nil),            // 17: rota.v1.BeatAnswer
+	(*Stop)(nil),                  // 18: rota.v1.Stop
+	(*Goodbye)(nil),               // 19: rota.v1.Goodbye
+	(*GoodbyeAnswer)(nil),         // 20: rota.v1.GoodbyeAnswer
+	(*Worker)(nil),                // 21: rota.v1.Worker
+	(*ListWorkersRequest)(nil),    // 22: rota.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),   // 23: rota.v1.ListWorkersResponse
+	nil,                           // 24: rota.v1.Hello.LabelsEntry
+	nil,                           // 25: rota.v1.Worker.LabelsEntry
+	(*IndexRange)(nil),            // 26: rota.v1.IndexRange
+	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
+	(*HandlerWork)(nil),           // 28: rota.v1.HandlerWork
+	(*CommandWork)(nil),           // 29: rota.v1.CommandWork
+	(Reason)(0),                   // 30: rota.v1.Reason
+	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
 }
 var file_rota_v1_workers_proto_depIdxs = []int32{
 	4,  // 0: rota.v1.SessionRequest.hello:type_name -> rota.v1.Hello
-	15, // 1: rota.v1.SessionRequest.beat:type_name -> rota.v1.Beat
-	11, // 2: rota.v1.SessionRequest.reports:type_name -> rota.v1.Reports
-	18, // 3: rota.v1.SessionRequest.goodbye:type_name -> rota.v1.Goodbye
-	6,  // 4: rota.v1.SessionResponse.welcome:type_name -> rota.v1.Welcome
-	9,  // 5: rota.v1.SessionResponse.assignments:type_name -> rota.v1.Assignments
-	13, // 6: rota.v1.SessionResponse.reports_answer:type_name -> rota.v1.ReportsAnswer
-	16, // 7: rota.v1.SessionResponse.beat_answer:type_name -> rota.v1.BeatAnswer
-	17, // 8: rota.v1.SessionResponse.stop:type_name -> rota.v1.Stop
-	19, // 9: rota.v1.SessionResponse.goodbye_answer:type_name -> rota.v1.GoodbyeAnswer
-	23, // 10: rota.v1.Hello.labels:type_name -> rota.v1.Hello.LabelsEntry
-	5,  // 11: rota.v1.Hello.held:type_name -> rota.v1.HeldTasks
-	25, // 12: rota.v1.HeldTasks.ranges:type_name -> rota.v1.IndexRange
-	26, // 13: rota.v1.Welcome.lease:type_name -> google.protobuf.Duration
-	5,  // 14: rota.v1.Welcome.drop:type_name -> rota.v1.HeldTasks
-	25, // 15: rota.v1.Assignment.range:type_name -> rota.v1.IndexRange
-	8,  // 16: rota.v1.Assignment.work:type_name -> rota.v1.WorkSpec
-	27, // 17: rota.v1.WorkSpec.handler:type_name -> rota.v1.HandlerWork
-	28, // 18: rota.v1.WorkSpec.command:type_name -> rota.v1.CommandWork
-	26, // 19: rota.v1.WorkSpec.timeout:type_name -> google.protobuf.Duration
-	7,  // 20: rota.v1.Assignments.assignments:type_name -> rota.v1.Assignment
-	25, // 21: rota.v1.ReportGroup.ranges:type_name -> rota.v1.IndexRange
-	0,  // 22: rota.v1.ReportGroup.outcome:type_name -> rota.v1.Outcome
-	29, // 23: rota.v1.ReportGroup.reason:type_name -> rota.v1.Reason
-	10, // 24: rota.v1.Reports.groups:type_name -> rota.v1.ReportGroup
-	1,  // 25: rota.v1.ReportException.verdict:type_name -> rota.v1.ReportVerdict
-	12, // 26: rota.v1.ReportsAnswer.exceptions:type_name -> rota.v1.ReportException
-	26, // 27: rota.v1.RunningTask.run_time:type_name -> google.protobuf.Duration
-	14, // 28: rota.v1.Beat.running:type_name -> rota.v1.RunningTask
-	5,  // 29: rota.v1.BeatAnswer.stop:type_name -> rota.v1.HeldTasks
-	5,  // 30: rota.v1.Stop.tasks:type_name -> rota.v1.HeldTasks
-	24, // 31: rota.v1.Worker.labels:type_name -> rota.v1.Worker.LabelsEntry
-	30, // 32: rota.v1.Worker.opened_at:type_name -> google.protobuf.Timestamp
-	26, // 33: rota.v1.Worker.last_beat:type_name -> google.protobuf.Duration
-	14, // 34: rota.v1.Worker.running_tasks:type_name -> rota.v1.RunningTask
-	20, // 35: rota.v1.ListWorkersResponse.workers:type_name -> rota.v1.Worker
-	2,  // 36: rota.v1.WorkerService.Session:input_type -> rota.v1.SessionRequest
-	21, // 37: rota.v1.WorkerService.ListWorkers:input_type -> rota.v1.ListWorkersRequest
-	3,  // 38: rota.v1.WorkerService.Session:output_type -> rota.v1.SessionResponse
-	22, // 39: rota.v1.WorkerService.ListWorkers:output_type -> rota.v1.ListWorkersResponse
-	38, // [38:40] is the sub-list for method output_type
-	36, // [36:38] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	16, // 1: rota.v1.SessionRequest.beat:type_name -> rota.v1.Beat
+	12, // 2: rota.v1.SessionRequest.reports:type_name -> rota.v1.Reports
+	19, // 3: rota.v1.SessionRequest.goodbye:type_name -> rota.v1.Goodbye
+	7,  // 4: rota.v1.SessionResponse.welcome:type_name -> rota.v1.Welcome
+	10, // 5: rota.v1.SessionResponse.assignments:type_name -> rota.v1.Assignments
+	14, // 6: rota.v1.SessionResponse.reports_answer:type_name -> rota.v1.ReportsAnswer
+	17, // 7: rota.v1.SessionResponse.beat_answer:type_name -> rota.v1.BeatAnswer
+	18, // 8: rota.v1.SessionResponse.stop:type_name -> rota.v1.Stop
+	20, // 9: rota.v1.SessionResponse.goodbye_answer:type_name -> rota.v1.GoodbyeAnswer
+	24, // 10: rota.v1.Hello.labels:type_name -> rota.v1.Hello.LabelsEntry
+	6,  // 11: rota.v1.Hello.held:type_name -> rota.v1.HeldTasks
+	5,  // 12: rota.v1.Hello.state:type_name -> rota.v1.WorkerState
+	26, // 13: rota.v1.HeldTasks.ranges:type_name -> rota.v1.IndexRange
+	27, // 14: rota.v1.Welcome.lease:type_name -> google.protobuf.Duration
+	6,  // 15: rota.v1.Welcome.drop:type_name -> rota.v1.HeldTasks
+	26, // 16: rota.v1.Assignment.range:type_name -> rota.v1.IndexRange
+	9,  // 17: rota.v1.Assignment.work:type_name -> rota.v1.WorkSpec
+	28, // 18: rota.v1.WorkSpec.handler:type_name -> rota.v1.HandlerWork
+	29, // 19: rota.v1.WorkSpec.command:type_name -> rota.v1.CommandWork
+	27, // 20: rota.v1.WorkSpec.timeout:type_name -> google.protobuf.Duration
+	8,  // 21: rota.v1.Assignments.assignments:type_name -> rota.v1.Assignment
+	26, // 22: rota.v1.ReportGroup.ranges:type_name -> rota.v1.IndexRange
+	0,  // 23: rota.v1.ReportGroup.outcome:type_name -> rota.v1.Outcome
+	30, // 24: rota.v1.ReportGroup.reason:type_name -> rota.v1.Reason
+	11, // 25: rota.v1.Reports.groups:type_name -> rota.v1.ReportGroup
+	1,  // 26: rota.v1.ReportException.verdict:type_name -> rota.v1.ReportVerdict
+	13, // 27: rota.v1.ReportsAnswer.exceptions:type_name -> rota.v1.ReportException
+	27, // 28: rota.v1.RunningTask.run_time:type_name -> google.protobuf.Duration
+	15, // 29: rota.v1.Beat.running:type_name -> rota.v1.RunningTask
+	5,  // 30: rota.v1.Beat.state:type_name -> rota.v1.WorkerState
+	6,  // 31: rota.v1.BeatAnswer.stop:type_name -> rota.v1.HeldTasks
+	6,  // 32: rota.v1.Stop.tasks:type_name -> rota.v1.HeldTasks
+	25, // 33: rota.v1.Worker.labels:type_name -> rota.v1.Worker.LabelsEntry
+	31, // 34: rota.v1.Worker.opened_at:type_name -> google.protobuf.Timestamp
+	27, // 35: rota.v1.Worker.last_beat:type_name -> google.protobuf.Duration
+	15, // 36: rota.v1.Worker.running_tasks:type_name -> rota.v1.RunningTask
+	5,  // 37: rota.v1.Worker.state:type_name -> rota.v1.WorkerState
+	21, // 38: rota.v1.ListWorkersResponse.workers:type_name -> rota.v1.Worker
+	2,  // 39: rota.v1.WorkerService.Session:input_type -> rota.v1.SessionRequest
+	22, // 40: rota.v1.WorkerService.ListWorkers:input_type -> rota.v1.ListWorkersRequest
+	3,  // 41: rota.v1.WorkerService.Session:output_type -> rota.v1.SessionResponse
+	23, // 42: rota.v1.WorkerService.ListWorkers:output_type -> rota.v1.ListWorkersResponse
+	41, // [41:43] is the sub-list for method output_type
+	39, // [39:41] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_rota_v1_workers_proto_init() }
@@ -2241,18 +2346,18 @@ func file_rota_v1_workers_proto_init() {
 		(*SessionResponse_Stop)(nil),
 		(*SessionResponse_GoodbyeAnswer)(nil),
 	}
-	file_rota_v1_workers_proto_msgTypes[6].OneofWrappers = []any{
+	file_rota_v1_workers_proto_msgTypes[7].OneofWrappers = []any{
 		(*WorkSpec_Handler)(nil),
 		(*WorkSpec_Command)(nil),
 	}
-	file_rota_v1_workers_proto_msgTypes[8].OneofWrappers = []any{}
+	file_rota_v1_workers_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rota_v1_workers_proto_rawDesc), len(file_rota_v1_workers_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -73,6 +73,8 @@ func (p *process) outcome(a *attempt) task.Outcome {
 		return task.OutcomeFailed
 	case n < 13:
 		return task.OutcomeReturned
+	case n < 15:
+		return task.OutcomeLost
 	}
 	return task.OutcomeSucceeded
 }

@@ -243,7 +243,9 @@ func (l *link) lastWords() {
 	}
 }
 
-// goodbye is a worker's wish to end its session.
+// goodbye is a worker's wish to end its session, when it has reported all that it had.
 func (l *link) goodbye() {
-	l.t.propose(closeOp(l.session, true), func(fsm.Result, error) { l.snap() })
+	op := closeOp(l.session, true)
+	op.GetCloseSession().Unstarted = true
+	l.t.propose(op, func(fsm.Result, error) { l.snap() })
 }

@@ -89,7 +89,7 @@ var mustReach = []string{
 	"retry", "retry granted", "failed", "returned", "stopping to cancelled by a report", "stopping to cancelled by the end of a session",
 	"requeued by the end of a session", "task kept over a new session", "task cancelled by itself", "verdict already",
 	"verdict superseded", "verdict unknown", "range cancelled", "append repeated", "granted with the submit", "key conflict", "key repeated",
-	"abandoned", "expired", "job collected", "close repeated after the end", "worker lost too often",
+	"abandoned", "expired", "job collected", "close repeated after the end", "worker lost too often", "lost", "given back by the end of a session",
 }
 
 // requireEnough fails where too little happened: such runs prove nothing.

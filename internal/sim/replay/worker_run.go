@@ -158,6 +158,8 @@ func (p *process) start(a *attempt) {
 		outcome, reason = task.OutcomeFailed, task.ReasonError
 	case n < 15 && !p.w.healed:
 		outcome = task.OutcomeStopped
+	case n < 17 && !p.w.healed:
+		outcome = task.OutcomeLost
 	}
 	p.w.tracef("%s runs %v under %d", p.wk.id, a.ID, a.token)
 	if a.endless = !p.w.healed && p.w.chance(1); !a.endless {
