@@ -87,6 +87,10 @@ type WorkerInfo struct {
 	LastBeat time.Duration
 	// Connected: it has a stream to the leader.
 	Connected bool
+	// Unhealthy is why it cannot start any task; "": it can. Draining: it is about to end. It gets
+	// no tasks in either case.
+	Unhealthy string
+	Draining  bool
 	Tasks     []RunningTask
 }
 
@@ -139,6 +143,7 @@ func workerInfo(p *rotav1.Worker) WorkerInfo {
 		Running: p.GetRunning(), Labels: p.GetLabels(), Handlers: p.GetHandlers(), Commands: p.GetCommands(),
 		Queues: p.GetQueues(), Version: p.GetVersion(), OpenedAt: moment(p.GetOpenedAt()),
 		LastBeat: p.GetLastBeat().AsDuration(), Connected: p.GetConnected(),
+		Unhealthy: p.GetState().GetUnhealthy(), Draining: p.GetState().GetDraining(),
 	}
 	for _, t := range p.GetRunningTasks() {
 		w.Tasks = append(w.Tasks, RunningTask{ID: task.ID{Job: t.GetJobId(), Index: t.GetIndex()}, RunTime: t.GetRunTime().AsDuration()})

@@ -52,7 +52,12 @@ type Member struct {
 	beat time.Time
 	// closing: the lease has ended and the session is being closed. Nothing renews the lease
 	// any more: a worker that was told so would run what others are given.
-	closing bool
+	closing   bool
+	condition Condition
+	// pausedUntil is when it is granted tasks again after it gave some back, and pause how long
+	// that takes this time.
+	pausedUntil time.Time
+	pause       time.Duration
 	// run is the smoothed run time of its tasks; 0: nothing is known.
 	run     time.Duration
 	running []Running
@@ -175,11 +180,11 @@ func (f *Fleet) runs(m *Member, running []Running) {
 const ahead = 200 * time.Millisecond
 
 // Extra says of each of sessions, which are in order, how many tasks it may hold beyond its
-// slots, or that it is not connected.
+// slots, or that it is granted nothing now.
 func (f *Fleet) Extra(sessions []fsm.SessionView) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	at := 0
+	now, at := time.Now(), 0
 	f.members.Scan(func(id uint64, m *Member) bool {
 		for ; at < len(sessions) && sessions[at].ID < id; at++ {
 			sessions[at].Extra = fsm.Away
@@ -188,7 +193,7 @@ func (f *Fleet) Extra(sessions []fsm.SessionView) {
 			return false
 		}
 		if s := &sessions[at]; s.ID == id {
-			if s.Extra = fsm.Away; m.stream != nil {
+			if s.Extra = fsm.Away; m.takes(now) {
 				s.Extra = int32(f.extra(m, s.Slots))
 			}
 			at++
@@ -308,6 +313,7 @@ type Status struct {
 	Connected bool
 	LastBeat  time.Duration
 	Running   []Running
+	Condition
 }
 
 // Status returns that of a session; ok is false where nothing is known.
@@ -318,7 +324,7 @@ func (f *Fleet) Status(session uint64) (Status, bool) {
 	if m == nil {
 		return Status{}, false
 	}
-	return Status{Connected: m.stream != nil, LastBeat: time.Since(m.beat), Running: m.running}, true
+	return Status{Connected: m.stream != nil, LastBeat: time.Since(m.beat), Running: m.running, Condition: m.condition}, true
 }
 
 // Running returns how many tasks of a job run, by the last beats of their workers.

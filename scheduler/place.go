@@ -1,6 +1,8 @@
 package scheduler
 
 import (
+	"time"
+
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
@@ -35,10 +37,11 @@ func (f *Fleet) Place(m *fsm.Machine, spec *task.Spec, count uint32) (assigns []
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	now := time.Now()
 	workers, open := make([]worker, len(views)), make([]*worker, 0, len(views))
 	for i := range views {
 		s := &views[i]
-		if m := f.member(s.ID); m != nil && m.stream != nil {
+		if m := f.member(s.ID); m != nil && m.takes(now) {
 			workers[i] = worker{SessionView: s, load: s.Assigned + m.reserved, limit: s.Slots + min(f.extra(m, s.Slots), maxHeavy)}
 			open = append(open, &workers[i])
 		}

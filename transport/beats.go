@@ -30,12 +30,19 @@ func (s *Server) beat(ctx context.Context, l *link, b *rotav1.Beat) error {
 	for _, r := range b.Running {
 		h.running = append(h.running, scheduler.Running{Job: r.GetJobId(), Index: r.GetIndex(), For: r.GetRunTime().AsDuration()})
 	}
+	// A worker that takes no more tasks must not wait for a Barrier to be believed.
+	s.node.Fleet().Heard(l.session, l, conditionOf(b.State))
 	if !b.Exclusive {
 		s.renew(l, h)
 	} else if l.await(h) {
 		go s.confirm(ctx, l)
 	}
 	return nil
+}
+
+// conditionOf is what a worker says of itself, within bounds.
+func conditionOf(s *rotav1.WorkerState) scheduler.Condition {
+	return scheduler.Condition{Unhealthy: cutString(s.GetUnhealthy(), task.MaxHealth), Draining: s.GetDraining()}
 }
 
 // confirm renews the lease for the beats that wait for a Barrier, until none does.

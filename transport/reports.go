@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,6 +59,9 @@ func (s *Server) reports(ctx context.Context, l *link, r *rotav1.Reports) error 
 		}
 	}
 	s.node.Fleet().Ran(l.session, runs...)
+	if slices.ContainsFunc(sorted.Held, func(g *logpb.ReportGroup) bool { return g.Outcome == uint32(task.OutcomeReturned) }) {
+		s.node.Fleet().GaveBack(l.session)
+	}
 	op := &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: l.session, Groups: sorted.Held}}}
 	s.proposeWhenRoom(ctx, op, func(res fsm.Result, err error) {
 		if err != nil {

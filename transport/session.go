@@ -60,6 +60,7 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 		return s.notLeader()
 	}
 	defer s.node.Fleet().Detach(id, link)
+	s.node.Fleet().Heard(id, link, conditionOf(hello.State))
 	drop, open := s.resend(id, hello, link)
 	if !open {
 		return task.Errorf(task.KindUnavailable, "the session has ended meanwhile; open a new one")
@@ -221,7 +222,7 @@ func (s *Server) receive(ctx context.Context, l *link) error {
 			}
 		case *rotav1.SessionRequest_Goodbye:
 			l.leaving.Store(true)
-			if err := s.goodbye(ctx, l.session); err != nil {
+			if err := s.goodbye(ctx, l.session, b.Goodbye); err != nil {
 				return err
 			}
 			l.answer(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_GoodbyeAnswer{GoodbyeAnswer: &rotav1.GoodbyeAnswer{}}}, cost{})
@@ -233,8 +234,8 @@ func (s *Server) receive(ctx context.Context, l *link) error {
 }
 
 // goodbye closes a session whose worker wants to go, and returns when it is closed.
-func (s *Server) goodbye(ctx context.Context, session uint64) error {
-	op := &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: session, Graceful: true}}}
+func (s *Server) goodbye(ctx context.Context, session uint64, b *rotav1.Goodbye) error {
+	op := &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: session, Graceful: true, Unstarted: b.GetUnstarted()}}}
 	closed := make(chan error, 1)
 	s.proposeWhenRoom(ctx, op, func(_ fsm.Result, err error) { closed <- err })
 	select {

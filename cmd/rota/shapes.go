@@ -206,6 +206,8 @@ type workerShape struct {
 	Name       string             `json:"name"`
 	Session    uint64             `json:"session"`
 	Connected  bool               `json:"connected"`
+	Unhealthy  string             `json:"unhealthy"`
+	Draining   bool               `json:"draining"`
 	Slots      uint32             `json:"slots"`
 	Assigned   uint32             `json:"assigned"`
 	Running    uint32             `json:"running"`
@@ -227,7 +229,8 @@ type runningTaskShape struct {
 
 func shapeWorker(w client.WorkerInfo) workerShape {
 	s := workerShape{
-		ID: w.ID, Name: w.Name, Session: w.SessionID, Connected: w.Connected, Slots: w.Slots, Assigned: w.Assigned,
+		ID: w.ID, Name: w.Name, Session: w.SessionID, Connected: w.Connected,
+		Unhealthy: w.Unhealthy, Draining: w.Draining, Slots: w.Slots, Assigned: w.Assigned,
 		Running: w.Running, Labels: w.Labels, Queues: orEmpty(w.Queues), Handlers: orEmpty(w.Handlers), Commands: w.Commands,
 		Version: w.Version, OpenedAt: momentShape(w.OpenedAt), LastBeatMS: w.LastBeat.Milliseconds(), Tasks: []runningTaskShape{},
 	}

@@ -65,10 +65,10 @@ func TestShapeOfAStatus(t *testing.T) {
 
 func TestShapeOfAWorker(t *testing.T) {
 	t.Parallel()
-	requireJSON(t, `{"id":"i","name":"w1","session":3,"connected":true,"slots":4,"assigned":2,"running":1,"labels":{},"queues":[],
+	requireJSON(t, `{"id":"i","name":"w1","session":3,"connected":true,"unhealthy":"no space left","draining":true,"slots":4,"assigned":2,"running":1,"labels":{},"queues":[],
 		"handlers":["h"],"commands":true,"version":"dev","opened_at":null,"last_beat_ms":5,"tasks":[{"job":42,"task":7,"run_ms":1000}]}`,
 		shapeWorker(client.WorkerInfo{
-			ID: "i", Name: "w1", SessionID: 3, Connected: true, Slots: 4, Assigned: 2, Running: 1, Handlers: []string{"h"}, Commands: true,
+			ID: "i", Name: "w1", SessionID: 3, Connected: true, Unhealthy: "no space left", Draining: true, Slots: 4, Assigned: 2, Running: 1, Handlers: []string{"h"}, Commands: true,
 			Version: "dev", LastBeat: 5 * time.Millisecond,
 			Tasks: []client.RunningTask{{ID: task.ID{Job: 42, Index: 7}, RunTime: time.Second}},
 		}))

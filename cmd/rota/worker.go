@@ -53,10 +53,10 @@ func (a *app) listWorkers(ctx context.Context, c *client.Client) error {
 		}
 		return list.end()
 	}
-	t := a.newTable("NAME", "ID", "STATE", "SLOTS", "ASSIGNED", "RUNNING", "QUEUES", "LABELS", "LAST BEAT", "VERSION")
+	t := a.newTable("NAME", "ID", "STATE", "SLOTS", "ASSIGNED", "RUNNING", "QUEUES", "LABELS", "LAST BEAT", "VERSION", "HEALTH")
 	for _, w := range workers {
 		t.row(w.Name, w.ID, workerState(w), count(w.Slots), count(w.Assigned), count(w.Running), queuesOf(w), labelsOf(w.Labels),
-			short(w.LastBeat)+" ago", w.Version)
+			short(w.LastBeat)+" ago", w.Version, workerHealth(w))
 	}
 	return t.end()
 }
@@ -80,7 +80,7 @@ func (a *app) getWorker(ctx context.Context, c *client.Client, name string) erro
 		return a.printOne(shapeWorker(w))
 	}
 	fields := [][2]string{
-		{"Name", w.Name}, {"Id", w.ID}, {"State", workerState(w)},
+		{"Name", w.Name}, {"Id", w.ID}, {"State", workerState(w)}, {"Health", workerHealth(w)},
 		{"Slots", fmt.Sprintf("%d, %d assigned, %d running", w.Slots, w.Assigned, w.Running)},
 		{"Queues", queuesOf(w)}, {"Labels", labelsOf(w.Labels)}, {"Commands", strconv.FormatBool(w.Commands)},
 		{"Handlers", strings.Join(w.Handlers, ", ")}, {"Session", strconv.FormatUint(w.SessionID, 10)},
@@ -93,10 +93,22 @@ func (a *app) getWorker(ctx context.Context, c *client.Client, name string) erro
 }
 
 func workerState(w client.WorkerInfo) string {
-	if w.Connected {
-		return "connected"
+	switch {
+	case !w.Connected:
+		return "silent"
+	case w.Draining:
+		return "draining"
+	case w.Unhealthy != "":
+		return "unhealthy"
 	}
-	return "silent"
+	return "connected"
+}
+
+func workerHealth(w client.WorkerInfo) string {
+	if w.Unhealthy == "" {
+		return "ok"
+	}
+	return w.Unhealthy
 }
 
 func queuesOf(w client.WorkerInfo) string {
