@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -33,6 +34,24 @@ func testAgent(addr string) {
 				_ = os.WriteFile(filepath.Join(string(t.Payload), fmt.Sprint("ended", t.Index)), []byte(context.Cause(ctx).Error()), 0o600)
 				return nil, ctx.Err()
 			},
+			// "hoards" takes all files that this process may open until it is told to let go of them.
+			"hoards": func(_ context.Context, t *Task) ([]byte, error) {
+				var files []*os.File
+				for {
+					f, err := os.Open(os.DevNull)
+					if err != nil {
+						break
+					}
+					files = append(files, f)
+				}
+				for unix.Access(filepath.Join(string(t.Payload), "enough"), unix.F_OK) != nil {
+					time.Sleep(5 * time.Millisecond)
+				}
+				for _, f := range files {
+					_ = f.Close()
+				}
+				return fmt.Append(nil, len(files)), nil
+			},
 			"hangs": func(_ context.Context, t *Task) ([]byte, error) {
 				_ = os.WriteFile(filepath.Join(string(t.Payload), fmt.Sprint("started", t.Index)), []byte("yes\n"), 0o600)
 				select {}
@@ -52,7 +71,7 @@ type agent struct {
 	ended chan struct{}
 }
 
-func startAgent(t testing.TB, d *double, dataDir string) *agent {
+func startAgent(t testing.TB, d *double, dataDir string, prepare ...func(*exec.Cmd)) *agent {
 	t.Helper()
 	a := &agent{cmd: exec.Command("/proc/self/exe"), ended: make(chan struct{})}
 	a.cmd.Env = append(os.Environ(), testAgentEnv+"="+d.addr, testAgentDataEnv+"="+dataDir, "TMPDIR="+t.TempDir())
@@ -61,6 +80,9 @@ func startAgent(t testing.TB, d *double, dataDir string) *agent {
 	require.NoError(t, err)
 	defer func() { _ = stderr.Close() }()
 	a.cmd.Stderr = stderr
+	for _, f := range prepare {
+		f(a.cmd)
+	}
 	require.NoError(t, a.cmd.Start())
 	go func() {
 		defer close(a.ended)

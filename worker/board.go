@@ -40,8 +40,9 @@ type board struct {
 	// that run were given up, so that no other exclusive task may start before they
 	// have ended.
 	exclusives, ending int
-	// draining says that nothing new is started; closed, that the slots end.
-	draining, closed bool
+	// draining says that nothing new is started, paused, that nothing is for now, closed, that the
+	// slots end.
+	draining, paused, closed bool
 	// taken is how many tasks slots have ever taken, and looks what it was at the last looks of
 	// relieve, the oldest of which is at look.
 	taken uint64
@@ -95,8 +96,8 @@ func (b *board) assign(spans []*span) {
 			}
 		})
 		b.keep(held, whole)
-		if b.draining {
-			b.out.addRanges(s.key, fresh, &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_RETURNED}})
+		if b.draining || b.paused {
+			b.out.addRanges(s.key, fresh, &result{kind: returned})
 			continue
 		}
 		for _, r := range fresh {
@@ -371,6 +372,20 @@ func (b *board) drain() {
 	b.giveBack(func(*span) bool { return true })
 }
 
+// pause gives back what waits, and what arrives until resume is called.
+func (b *board) pause() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.paused = true
+	b.giveBack(func(*span) bool { return true })
+}
+
+func (b *board) resume() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.paused = false
+}
+
 // waiting is how many tasks wait for a slot.
 func (b *board) waiting() int64 { return b.plain.tasks.Load() + b.exclusive.tasks.Load() }
 
@@ -418,7 +433,7 @@ func (b *board) giveBack(which func(*span) bool) {
 
 // sendBack reports that the tasks of a span, which waits no longer, were never started.
 func (b *board) sendBack(s *span) {
-	b.out.addRanges(s.key, []indexRange{{s.next, s.end}}, &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_RETURNED}})
+	b.out.addRanges(s.key, []indexRange{{s.next, s.end}}, &result{kind: returned})
 }
 
 // close ends the slots as they become free.

@@ -3,21 +3,11 @@ package worker
 import (
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/rota-scheduler/rota/worker/guard"
 )
 
-// bootNow is the time since the machine was booted, with the time it was suspended.
-// Leases are counted on it: the servers' clocks do not stop when a worker's lid is
-// closed. The guard reads the same clock, so its deadlines need no translation.
-func bootNow() time.Duration {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		// The clock exists since Linux 2.6.39. Without it no lease can be kept, and
-		// going on would break the promise that exclusive tasks rest on.
-		panic("worker: CLOCK_BOOTTIME cannot be read: " + err.Error())
-	}
-	return time.Duration(ts.Nano())
-}
+// bootNow is the clock of leases, which guard and keepers read too.
+func bootNow() time.Duration { return guard.BootNow() }
 
 var processStart = time.Now()
 

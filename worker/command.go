@@ -14,11 +14,16 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/worker/guard"
 )
 
 // maxArguments is the most that arguments may have once payloads stand in them,
 // bytes. The kernel allows a quarter of the stack, as a rule 2 MiB.
 const maxArguments = 2 << 20
+
+// startTries is how often a command is started that was not, as its working directory, which this
+// agent has made, was removed in the moment before, or the process that was to start it has ended.
+const startTries = 3
 
 // runCommand runs a task as a program: in a process group of its own, with the
 // payload on its standard input, and its standard output as the result.
@@ -27,44 +32,65 @@ func (w *Worker) runCommand(ctx context.Context, s *slot, r *run) result {
 	if err != nil {
 		return result{kind: failedForGood, err: errorText(err.Error())}
 	}
-	if request.dir == "" {
-		if request.dir, err = w.slotDir(s); err != nil {
-			return result{kind: failed, err: errorText(err.Error())}
-		}
+	own := request.Dir == ""
+	if own {
 		defer w.emptySlotDir(s)
 	}
+	for range startTries {
+		if own {
+			if request.Dir, err = w.slotDir(s); err != nil {
+				break
+			}
+		}
+		var res result
+		if res, err = w.tryCommand(ctx, s, r, request, stdin); err == nil {
+			return res
+		}
+	}
+	return w.giveBack(err)
+}
+
+// tryCommand starts a command, and returns how it ended. An error means that it was not started,
+// for a reason that may have passed.
+func (w *Worker) tryCommand(ctx context.Context, s *slot, r *run, request *guard.StartRequest, stdin []byte) (result, error) {
 	io, err := newPipes(stdin, request)
 	if err != nil {
-		return result{kind: failed, err: errorText("make pipes for the command: " + err.Error())}
+		return w.giveBack(fmt.Errorf("make pipes for a command: %w", err)), nil
 	}
 	p := &proc{}
 	err = w.guardian.run(request, p)
 	io.started(request)
 	if err != nil {
 		io.close()
-		return result{kind: failed, err: errorText("start the command: " + err.Error())}
+		return result{}, fmt.Errorf("start a command: %w", err)
 	}
 	// The context may end at any time from here on, and may have ended before.
-	unhook := context.AfterFunc(ctx, func() { terminate(ctx, r, p) })
+	unhook := context.AfterFunc(ctx, func() { w.terminate(ctx, r, p) })
 	output, tooMuch, tail := io.read(s, p)
 	stopped := !unhook()
 
 	switch err := p.err; {
-	case errors.Is(err, errGuardLost):
-		return result{kind: kind{outcome: rotav1.Outcome_OUTCOME_STOPPED}, err: errGuardLost.Error()}
-	case err != nil && !stopped && !errors.Is(err, unix.ECANCELED):
-		return startFailure(request, err)
-	case p.ending.byLease, errors.Is(err, unix.ECANCELED) && !stopped:
-		return result{kind: kind{outcome: rotav1.Outcome_OUTCOME_STOPPED}, err: ErrLease.Error()}
-	case stopped:
+	case stopped && (err == nil || errors.Is(err, errKeeperLost) || errors.Is(err, unix.ECANCELED)):
 		res := endedBy(ctx)
 		res.stderr = tail
-		return res
+		return res, nil
+	case p.ending.byLease, errors.Is(err, unix.ECANCELED):
+		return result{kind: kind{outcome: rotav1.Outcome_OUTCOME_STOPPED}, err: ErrLease.Error()}, nil
+	case errors.Is(err, errKeeperLost):
+		return result{kind: kind{outcome: rotav1.Outcome_OUTCOME_LOST}, err: err.Error(), stderr: tail}, nil
+	case ownFault(err):
+		return w.giveBack(fmt.Errorf("start a command: %w", err)), nil
+	case errors.Is(err, errNotStarted):
+		return result{}, fmt.Errorf("start a command: %w", err)
+	case err != nil && request.Dir == s.dir.path && !s.dir.intact():
+		return result{}, fmt.Errorf("start a command in %s: %w", request.Dir, err)
+	case err != nil:
+		return startFailure(request, err), nil
 	case tooMuch:
 		return result{kind: failedForGood, stderr: tail, err: fmt.Sprintf(
-			"the standard output has more than %d bytes; put larger results where others can read them", task.MaxPayload)}
+			"the standard output has more than %d bytes; put larger results where others can read them", task.MaxPayload)}, nil
 	}
-	return exitResult(p.ending, output, tail)
+	return exitResult(p.ending, output, tail), nil
 }
 
 // exitResult judges a command that ended by itself.
@@ -86,39 +112,75 @@ func exitResult(e ending, output, tail []byte) result {
 	return res
 }
 
-// startFailure explains why a command did not start. A lack of memory or processes
-// passes; a program that is not there, or is none, stays so.
-func startFailure(r *startRequest, err error) result {
-	if info, statErr := os.Stat(r.dir); statErr != nil || !info.IsDir() {
-		return result{kind: failed, err: errorText(fmt.Sprintf("the working directory %q is not there on this worker", r.dir))}
+// ownFault says whether an error is the agent's, or its machine's, and would be the same for any
+// command.
+func ownFault(err error) bool {
+	for _, own := range []error{unix.EAGAIN, unix.ENOMEM, unix.ENFILE, unix.EMFILE, unix.ENOBUFS} {
+		if errors.Is(err, own) {
+			return true
+		}
 	}
-	k := failedForGood
-	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ETXTBSY) {
-		k = failed
-	}
-	return result{kind: k, err: errorText(fmt.Sprintf("start %q: %v", r.path, err))}
+	return false
 }
 
-// terminate asks a command to end, and kills it when it does not.
-func terminate(ctx context.Context, r *run, p *proc) {
+// startFailure explains why a command did not start. A program that is being written, or a folder
+// that others may have, passes; a program that is not there, or is none, stays so.
+func startFailure(r *guard.StartRequest, err error) result {
+	if info, statErr := os.Stat(r.Dir); statErr != nil || !info.IsDir() {
+		return result{kind: failed, err: errorText(fmt.Sprintf("the working directory %q is not there on this worker", r.Dir))}
+	}
+	k := failedForGood
+	if errors.Is(err, unix.ETXTBSY) {
+		k = failed
+	}
+	return result{kind: k, err: errorText(fmt.Sprintf("start %q: %v", r.Path, err))}
+}
+
+const (
+	// killPatience is how long a keeper may take to end a command that it was told to kill.
+	killPatience = 2 * time.Second
+	// lastLine is how long after the moment at which exclusive work must be dead this agent ends it
+	// itself, where neither its keeper nor the guard has. The lease ends a fifth of its length
+	// behind that moment.
+	lastLine = 250 * time.Millisecond
+	// terminateTick is how often it is looked whether that has come.
+	terminateTick = 50 * time.Millisecond
+)
+
+// terminate asks a command to end, kills it when it does not, and sees to it itself when those do
+// not whose business that is.
+func (w *Worker) terminate(ctx context.Context, r *run, p *proc) {
+	grace := stopGrace
 	if r.work.exclusive && errors.Is(context.Cause(ctx), ErrDropped) {
 		// Its next attempt may be under way: there is no time to ask.
-		p.signal(unix.SIGKILL)
-		return
+		grace = 0
+	} else {
+		// Without the second one a stopped process would not notice the first.
+		p.signal(unix.SIGTERM, unix.SIGCONT)
 	}
-	// Without the second one a stopped process would not notice the first.
-	p.signal(unix.SIGTERM, unix.SIGCONT)
-	grace := time.NewTimer(stopGrace)
-	defer grace.Stop()
-	select {
-	case <-p.done:
-	case <-grace.C:
-		p.signal(unix.SIGKILL)
+	tick := time.NewTicker(terminateTick)
+	defer tick.Stop()
+	for asked, killed := monoNow(), false; ; {
+		waited := monoNow() - asked
+		if !killed && waited >= grace {
+			p.signal(unix.SIGKILL)
+			killed = true
+		}
+		if waited >= grace+killPatience || r.work.exclusive && bootNow() >= w.lease.after(killShare)+lastLine {
+			w.log.Error("a command does not end: its processes are killed one by one", "task", task.ID{Job: r.task.Job, Index: r.task.Index})
+			p.keeper.destroy()
+			return
+		}
+		select {
+		case <-p.done:
+			return
+		case <-tick.C:
+		}
 	}
 }
 
 // commandRequest is what to start for a task, and what to put on its standard input.
-func commandRequest(r *run) (*startRequest, []byte, error) {
+func commandRequest(r *run) (*guard.StartRequest, []byte, error) {
 	c := r.work.command
 	argv, stdin := c.GetArgv(), r.task.Payload
 	if len(argv) == 0 {
@@ -147,9 +209,9 @@ func commandRequest(r *run) (*startRequest, []byte, error) {
 			return nil, nil, fmt.Errorf("find the working directory: %w", err)
 		}
 	}
-	return &startRequest{
-		exclusive: r.work.exclusive, path: path, dir: dir, argv: argv, env: env,
-		stdin: -1, stdout: -1, stderr: -1,
+	return &guard.StartRequest{
+		Exclusive: r.work.exclusive, Path: path, Dir: dir, Argv: argv, Env: env,
+		Stdin: -1, Stdout: -1, Stderr: -1,
 	}, stdin, nil
 }
 

@@ -11,10 +11,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/types/known/durationpb"
-	"pgregory.net/rapid"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/worker/guard"
 )
 
 func shell(job uint64, script string) *rotav1.Assignment { return commandWork(job, "sh", "-c", script) }
@@ -128,7 +128,7 @@ func TestEnvironmentLeaksNothing(t *testing.T) {
 	a := commandWork(5, "env")
 	a.TokenOffset, a.Attempt = 77, 3
 	a.Work.ArrayFirst, a.Work.ArrayStep = 9, 1
-	a.Work.GetCommand().Env = map[string]string{"MINE": "1", "ROTA_ADDR": "x:1", "ROTA_FENCE": "0", guardEnv: "1"}
+	a.Work.GetCommand().Env = map[string]string{"MINE": "1", "ROTA_ADDR": "x:1", "ROTA_FENCE": "0", guard.Env: "1"}
 	b.assign(t, a)
 	got := map[string]string{}
 	for line := range strings.Lines(b.await(t, 5, 0).output) {
@@ -257,39 +257,6 @@ func TestGracefulStopEndsCommands(t *testing.T) {
 	require.Equal(t, rotav1.Outcome_OUTCOME_STOPPED, b.await(t, 1, 0).outcome)
 	require.FileExists(t, dir+"/asked")
 	require.False(t, alive(pid))
-}
-
-func TestStartRequestsCrossTheWire(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		want := &startRequest{
-			id: rapid.Uint64().Draw(t, "id"), exclusive: rapid.Bool().Draw(t, "exclusive"),
-			path: rapid.String().Draw(t, "path"), dir: rapid.String().Draw(t, "dir"),
-			argv: rapid.SliceOfN(rapid.String(), 1, 5).Draw(t, "argv"), env: rapid.SliceOfN(rapid.String(), 1, 5).Draw(t, "env"),
-			stdin: rapid.SampledFrom([]int{-1, 7}).Draw(t, "stdin"), stdout: 8, stderr: 9,
-		}
-		sent := append(want.frame(), frame(frameHold)...)
-		files := append(want.files(), 10)
-		var in frames
-		for len(sent) > 0 {
-			n := rapid.IntRange(1, len(sent)).Draw(t, "arrives")
-			in.feed(sent[:n])
-			sent = sent[n:]
-			kind, body, ok, err := in.next()
-			require.NoError(t, err)
-			if !ok {
-				continue
-			}
-			require.Equal(t, byte(frameStart), kind)
-			got, err := parseStart(body, &files)
-			require.NoError(t, err)
-			require.Equal(t, want, got)
-			require.Equal(t, []int{10}, files)
-			_, err = parseStart(body[:len(body)-1], &files)
-			require.Error(t, err)
-			return
-		}
-	})
 }
 
 func TestCommandsAreRefusedWhereTheyAreNotAllowed(t *testing.T) {

@@ -38,7 +38,10 @@ type Config struct {
 	DataDir string
 	// Handlers is the Go functions that tasks can name.
 	Handlers map[string]Handler
-	// Commands says that tasks may run programs here.
+	// Commands says that tasks may run programs here. Run then keeps those from reading what this
+	// process knows: it overwrites the environment that /proc shows of it, though not what
+	// os.Getenv returns, and makes it not dumpable, so that there are no core dumps and no
+	// debugger of the same user can attach.
 	Commands bool
 	// Logger gets what people need to know; nil: slog.Default().
 	Logger *slog.Logger

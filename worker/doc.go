@@ -7,7 +7,7 @@
 //	board.go     what is not held already is queued, as ranges, not as tasks (span.go)
 //	slot.go      a slot takes the next task and runs it
 //	handler.go   ... as a Go function
-//	command.go   ... as a program, which the guard starts
+//	command.go   ... as a program, which a keeper starts
 //	outbox.go    the result joins a group of results that ended alike (group.go)
 //	session.go   groups go out as Reports, and are kept until they are answered
 //	board.go     what is answered is no longer held
@@ -34,16 +34,23 @@
 // by a leader that has made sure of its leadership after they arrived. The clock
 // is CLOCK_BOOTTIME, which runs while the machine is suspended.
 //
-// # The guard
+// # Guard and keepers
 //
-// An agent that was killed or paused can stop nothing, so a second process, the
-// guard, does: the same binary, executed again. It is the parent of all commands:
-// the agent sends it what to start together with the pipes to use, and the guard
-// knows a process group from the moment it exists. There is no instant at which
-// the agent could die and leave a group that nobody knows, as there would be if
-// the agent started commands itself and registered them afterwards. See guard.go
-// for the alternatives that were weighed; guardmain.go, guardproc.go and
-// guardenforce.go are the guard itself, guardwire.go what it is told.
+// An agent that was killed or paused can stop nothing, so other processes do: this binary,
+// executed again. A keeper is the parent of each command, and a guard that of the keepers; package
+// guard says what they do, and why. guardian.go keeps them for the agent, guard.go and keeper.go
+// are what the agent sees of them.
+//
+// # Health
+//
+// What keeps the agent from starting any command (no file left, no memory, a full disk, no place
+// for working directories) fails no task: tasks are given back, and the leader is told why this
+// worker takes none until it can again (health.go).
+//
+// # Secrets
+//
+// environ.go says what commands get of the environment, and what they can find out about the rest
+// (secrets.go).
 //
 // # Trade-offs
 //
@@ -58,10 +65,6 @@
 //     are as many as those tasks (outbox.go). Short commands then cost the servers one
 //     log entry for dozens instead of one each; nobody waits for what is held up,
 //     because what others do wait for goes at once.
-//   - The guard's main thread reads and forks in turns: handing each start from one
-//     thread to another cost as much as all else that the guard does. A program on a
-//     file system that hangs holds up what the agent says meanwhile, a longer lease
-//     too; deadlines are kept by another thread, so exclusive work ends early then.
 //   - A Go handler that ignores its context keeps its slot. If its task is
 //     exclusive, the guard kills the whole agent when the lease demands it.
 //   - The lease, the guard and the reaping of groups rest on Linux: CLOCK_BOOTTIME,

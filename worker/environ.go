@@ -8,11 +8,29 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/rota-scheduler/rota/worker/guard"
 )
 
-// inherited is what a command gets of the agent's environment. All else stays with
-// the agent: it may hold secrets, and a task must not depend on who started the
-// agent from which shell.
+// What commands get of the agent's environment, and what they can find out about the rest.
+//
+// A command gets the variables below, and those of its job. All else stays with the agent: it may
+// hold secrets, and a task must not depend on who started the agent from which shell.
+//
+// A process can read the environment, as it was at the start, of every other one of its user, in
+// /proc/PID/environ. Those of guard and keepers hold nothing (package guard). The agent overwrites
+// its own there before it runs its first command, so that nobody finds anything else in it than
+// commands get (secrets.go). Besides, none of them is dumpable: other processes of the same user
+// cannot trace it, nor read its memory or open its files.
+//
+// That does not hold against root. A task that runs as root, which it does where the agent does,
+// can read the agent's memory, and with it all that the agent knows, as it can read everything
+// else on the machine. Nor does it hold for what has started the agent, such as a shell or rota
+// dev, whose environment may have the same variables: that is not ours to change. A worker that
+// runs tasks which must not know its secrets runs as a user of its own, started by a service
+// manager.
+
+// inherited is what a command gets of the agent's environment.
 var inherited = []string{"PATH", "HOME", "LANG", "TMPDIR", "USER"}
 
 // defaultPath is for an agent that has no PATH.
@@ -28,7 +46,7 @@ const (
 )
 
 // reserved are the names that a job cannot set.
-var reserved = []string{envJob, envIndex, envValue, envAttempt, envFence, guardEnv}
+var reserved = []string{envJob, envIndex, envValue, envAttempt, envFence, guard.Env}
 
 // prepare finds out what all tasks of a work share.
 func (w *work) prepare() {

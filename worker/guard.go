@@ -8,237 +8,215 @@ import (
 	"os/exec"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rota-scheduler/rota/worker/guard"
 )
 
-// Why the guard starts the commands, and not the agent.
-//
-// The guard must know a process group before the first instruction of its first
-// process, or an agent that is killed at the wrong moment, or paused for a minute
-// and then killed, leaves processes that nobody knows. When the agent forks, it
-// learns the group's number only when the process runs already. What could close
-// that window has a price:
-//
-//   - PR_SET_PDEATHSIG reaches the direct child only, not what it has forked.
-//   - A child that waits for a byte before it executes the command is another
-//     program to load; this binary alone takes milliseconds.
-//   - A child that is traced until it is registered loses the rights of setuid
-//     programs, and tracing is often forbidden.
-//   - A group made in advance, with a placeholder for its leader, is left by every
-//     program that makes itself a leader, such as timeout(1).
-//
-// As the parent, the guard knows the group from the fork on, reaps it, and sees the
-// end of everything in it. The price is a message each way, about 0.1 ms of CPU where
-// starting and ending the smallest program takes 1 ms (BenchmarkCommands and
-// BenchmarkDirectCommands). If the guard is killed, the direct children
-// die with it (PR_SET_PDEATHSIG), and the agent kills the rest: all that the guard has
-// started is in the guard's session.
+// guardWriteTimeout is how long a guard or a keeper may leave messages unread once the
+// socket is full of them. Between two reads it does no more than start a program.
+const guardWriteTimeout = 2 * time.Second
 
-const (
-	// guardWriteTimeout is how long the guard may leave messages unread once the
-	// socket is full of them. Between two reads it does no more than start a program.
-	guardWriteTimeout = 2 * time.Second
-	// drainTimeout is how long output is waited for once a command's processes have
-	// ended: what holds it open then has left the group.
-	drainTimeout = 500 * time.Millisecond
-)
+// guardPatience is how long a guard may take to end its keepers, and itself, when it is told to.
+const guardPatience = 10 * time.Second
 
-// errGuardLost: the guard ended before the agent. Its commands have ended as well.
+// errGuardLost: there is no guard, and so nothing was started.
 var errGuardLost = errors.New("the guard process has ended")
 
-// guard is one guard process, as the agent sees it.
-type guard struct {
-	cmd  *exec.Cmd
-	conn *net.UnixConn
-
-	writing sync.Mutex
-
+// guardProcess is one guard, as the agent sees it.
+type guardProcess struct {
+	cmd *exec.Cmd
+	peer
 	// told says that it was told to end.
 	told atomic.Bool
 	// since is when it was started, on monoNow.
 	since time.Duration
+	// over is closed when it has ended.
+	over chan struct{}
 
-	mu    sync.Mutex
-	procs map[uint64]*proc
-	last  uint64
-	gone  bool
+	mu      sync.Mutex
+	keepers map[uint64]*keeper
+	last    uint64
+	ended   bool
 }
 
-// proc is one command, as the agent sees it.
-type proc struct {
-	guard *guard
-	id    uint64
-	// done is closed when it has ended with its whole group, or did not start; the
-	// fields below are set then.
-	done   chan struct{}
-	ending ending
-	err    error
-}
-
-func startGuard(scratch string, lock *os.File) (*guard, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+func startGuard(lock *os.File) (*guardProcess, error) {
+	conn, theirs, err := socketPair("guard")
 	if err != nil {
-		return nil, fmt.Errorf("make a socket to the guard: %w", err)
+		return nil, err
 	}
-	ours, theirs := os.NewFile(uintptr(fds[0]), "guard"), os.NewFile(uintptr(fds[1]), "agent")
-	defer func() { _ = ours.Close() }()
 	defer func() { _ = theirs.Close() }()
-	conn, err := net.FileConn(ours)
-	if err != nil {
-		return nil, fmt.Errorf("make a socket to the guard: %w", err)
+	if lock == nil {
+		if lock, err = os.Open(os.DevNull); err != nil {
+			_ = conn.Close()
+			return nil, fmt.Errorf("start the guard process: %w", err)
+		}
+		defer func() { _ = lock.Close() }()
 	}
-	cmd := &exec.Cmd{
-		// Not the name it was started by: the file may have been replaced by a newer
-		// one, which would speak another language.
-		Path: "/proc/self/exe",
-		Args: []string{"rota-guard", scratch},
-		Env:  append(os.Environ(), guardEnv+"=1"),
-		Dir:  "/", Stderr: os.Stderr,
-		ExtraFiles: []*os.File{theirs},
-		// A session of its own: what is typed at the agent's terminal is not for it.
-		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
-	}
-	if lock != nil {
-		cmd.ExtraFiles = append(cmd.ExtraFiles, lock)
-	}
-	if err := cmd.Start(); err != nil {
-		conn.Close()
+	g := &guardProcess{cmd: guard.Command(theirs, lock), peer: peer{conn: conn}, since: monoNow(), over: make(chan struct{}), keepers: map[uint64]*keeper{}}
+	if err := g.cmd.Start(); err != nil {
+		_ = conn.Close()
 		return nil, fmt.Errorf("start the guard process: %w", err)
 	}
-	return &guard{cmd: cmd, conn: conn.(*net.UnixConn), procs: map[uint64]*proc{}, since: monoNow()}, nil
+	return g, nil
 }
 
-func (g *guard) send(b []byte, files []int) error {
-	g.writing.Lock()
-	defer g.writing.Unlock()
+// socketPair makes a socket: this process's end, and the file of the other one.
+func socketPair(to string) (*net.UnixConn, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a socket to the %s: %w", to, err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), to), os.NewFile(uintptr(fds[1]), "agent")
+	defer func() { _ = ours.Close() }()
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		_ = theirs.Close()
+		return nil, nil, fmt.Errorf("make a socket to the %s: %w", to, err)
+	}
+	return conn.(*net.UnixConn), theirs, nil
+}
+
+// peer is the way to a guard or a keeper.
+type peer struct {
+	conn    *net.UnixConn
+	writing sync.Mutex
+	// unanswered is how many pings were sent since it last answered one.
+	unanswered atomic.Int32
+}
+
+// send sends frames, with files. After an error nothing of them has been acted on.
+func (p *peer) send(b []byte, files []int) error {
+	p.writing.Lock()
+	defer p.writing.Unlock()
 	var oob []byte
 	if len(files) > 0 {
 		oob = unix.UnixRights(files...)
 	}
-	_ = g.conn.SetWriteDeadline(time.Now().Add(guardWriteTimeout))
-	n, _, err := g.conn.WriteMsgUnix(b, oob, nil)
+	_ = p.conn.SetWriteDeadline(time.Now().Add(guardWriteTimeout))
+	n, _, err := p.conn.WriteMsgUnix(b, oob, nil)
 	if err == nil && n < len(b) {
-		_, err = g.conn.Write(b[n:])
+		_, err = p.conn.Write(b[n:])
 	}
-	if err != nil {
+	return err
+}
+
+// silent asks for an answer, and says whether too many before were not answered.
+func (p *peer) silent() bool {
+	if p.unanswered.Add(1) > maxPings {
+		return true
+	}
+	// One that cannot take it does not answer.
+	_ = p.send(guard.Frame(guard.FramePing), nil)
+	return false
+}
+
+// receive calls handle for each frame until the connection ends, which it then closes.
+func (p *peer) receive(handle func(kind byte, f *guard.Fields)) {
+	var in guard.Frames
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := p.conn.Read(buf)
+		if err != nil {
+			break
+		}
+		in.Feed(buf[:n])
+		for err == nil {
+			var kind byte
+			var f guard.Fields
+			var ok bool
+			if kind, f, ok, err = in.Next(); !ok {
+				break
+			}
+			if kind == guard.FramePong {
+				p.unanswered.Store(0)
+			} else {
+				handle(kind, &f)
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	_ = p.conn.Close()
+}
+
+// send sends frames, with files.
+func (g *guardProcess) send(b []byte, files ...int) error {
+	if err := g.peer.send(b, files); err != nil {
 		// A guard that got half a message is of no use any more. The reader sees it end.
-		_ = g.cmd.Process.Kill()
+		g.kill()
 		return fmt.Errorf("%w: %w", errGuardLost, err)
 	}
 	return nil
 }
 
-func (g *guard) run(r *startRequest, p *proc) error {
-	p.guard, p.done = g, make(chan struct{})
-	g.mu.Lock()
-	if g.gone {
-		g.mu.Unlock()
-		return errGuardLost
-	}
-	g.last++
-	r.id, p.id = g.last, g.last
-	g.procs[p.id] = p
-	g.mu.Unlock()
-	if err := g.send(r.frame(), r.files()); err != nil {
+func (g *guardProcess) kill() { _ = g.cmd.Process.Kill() }
+
+// read takes what the guard says until it has ended. A guard that was told to end, or killed,
+// ends with its connection, and one that closes it for another reason is broken.
+func (g *guardProcess) read() {
+	g.receive(func(kind byte, f *guard.Fields) {
+		if kind != guard.FrameGone {
+			return
+		}
+		id := f.Number()
 		g.mu.Lock()
-		delete(g.procs, p.id)
+		k := g.keepers[id]
+		delete(g.keepers, id)
 		g.mu.Unlock()
-		return err
-	}
-	return nil
-}
-
-// signal signals a command's group, if it has not ended.
-func (p *proc) signal(signals ...unix.Signal) {
-	var b []byte
-	for _, s := range signals {
-		b = append(b, frame(frameSignal, p.id, uint64(s))...)
-	}
-	// If the guard is gone, the command is as well.
-	_ = p.guard.send(b, nil)
-}
-
-// read takes what the guard says until it has ended.
-func (g *guard) read() {
-	var in frames
-	buf := make([]byte, 16<<10)
-	for {
-		n, err := g.conn.Read(buf)
-		if err != nil {
-			break
+		if k == nil {
+			return
 		}
-		in.feed(buf[:n])
-		for err == nil {
-			var kind byte
-			var body []byte
-			var ok bool
-			if kind, body, ok, err = in.next(); !ok {
-				break
-			}
-			g.handle(kind, fields{rest: body})
+		if errno := unix.Errno(f.Number()); errno != 0 {
+			k.whyNot = fmt.Errorf("start a keeper: %w", errno)
+			_ = k.conn.Close()
 		}
-		if err != nil {
-			break
-		}
-	}
-	g.end()
-}
-
-func (g *guard) handle(kind byte, f fields) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	p := g.procs[f.number()]
-	if p == nil {
-		return
-	}
-	switch kind {
-	case frameFailed:
-		p.err = unix.Errno(f.number())
-	case frameEnded:
-		p.ending = ending{status: syscall.WaitStatus(f.number()), byLease: f.number() == 1}
-	}
-	delete(g.procs, p.id)
-	close(p.done)
-}
-
-// wait reaps the guard. Closing the connection has told it to end.
-func (g *guard) wait() { _ = g.cmd.Wait() }
-
-// end waits for the end of a guard, and of its commands: a slot must not be free
-// while its command runs. A guard that was told to end sees to that itself. One that
-// was killed cannot, but all that it has started is in its session.
-func (g *guard) end() {
-	told := g.told.Load()
-	_ = g.conn.Close()
-	if !told {
-		_ = g.cmd.Process.Kill()
-		for g.killSession() {
-			time.Sleep(dyingTick)
-		}
-	}
+		close(k.gone)
+	})
 	g.wait()
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.gone = true
-	for id, p := range g.procs {
-		p.err = errGuardLost
-		delete(g.procs, id)
-		close(p.done)
-	}
+	g.ended = true
+	g.mu.Unlock()
+	close(g.over)
 }
 
-// killSession kills what runs in the guard's session, and says whether there was
-// anything. The guard is not reaped, so its number is not another's.
-func (g *guard) killSession() (found bool) {
-	guard := g.cmd.Process.Pid
-	eachProcess(func(p process) {
-		if p.session == guard {
-			found = true
-			_ = unix.Kill(p.pid, unix.SIGKILL)
-		}
-	})
-	return found
+// wait waits for the end of a guard whose connection has ended.
+func (g *guardProcess) wait() {
+	patience := time.Duration(0)
+	if g.told.Load() {
+		// It ends its keepers first, and it may have been stopped.
+		_ = g.cmd.Process.Signal(unix.SIGCONT)
+		patience = guardPatience
+	}
+	timer := time.AfterFunc(patience, g.kill)
+	defer timer.Stop()
+	_ = g.cmd.Wait()
+}
+
+// newKeeper asks for a keeper. It need not be there yet to be sent a command.
+func (g *guardProcess) newKeeper() (*keeper, error) {
+	conn, theirs, err := socketPair("keeper")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = theirs.Close() }()
+	k := &keeper{guard: g, peer: peer{conn: conn}, gone: make(chan struct{})}
+	g.mu.Lock()
+	if g.ended {
+		g.mu.Unlock()
+		_ = conn.Close()
+		return nil, errGuardLost
+	}
+	g.last++
+	k.id = g.last
+	g.keepers[k.id] = k
+	g.mu.Unlock()
+	if err := g.send(guard.Frame(guard.FrameKeeper, k.id), int(theirs.Fd())); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return k, nil
 }

@@ -98,23 +98,6 @@ func TestAnAgentThatIsPausedInAnExclusiveHandlerIsKilled(t *testing.T) {
 	}
 }
 
-func TestALostGuardTakesItsCommandsAlongAndIsReplaced(t *testing.T) {
-	t.Parallel()
-	b := setupCommands(t)
-	dir, mark := t.TempDir(), fmt.Sprintf("guardless-%d", os.Getpid())
-	b.assign(t, familyWork(1, dir, mark))
-	pidIn(t, dir+"/pid")
-	b.worker.guardian.mu.Lock()
-	guard := b.worker.guardian.guard
-	b.worker.guardian.mu.Unlock()
-	require.NoError(t, guard.cmd.Process.Kill())
-	got := b.await(t, 1, 0)
-	require.Equal(t, rotav1.Outcome_OUTCOME_STOPPED, got.outcome)
-	require.Empty(t, marked(t, mark))
-	b.assign(t, shell(2, "echo again"))
-	require.Equal(t, "again\n", b.await(t, 2, 0).output)
-}
-
 func TestASecondWorkerInADataFolderIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

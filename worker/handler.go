@@ -19,7 +19,7 @@ func (w *Worker) runHandler(ctx context.Context, r *run) result {
 	if r.work.exclusive {
 		release, err := w.guardian.holdAgent()
 		if err != nil {
-			return result{kind: failed, err: errorText("an exclusive task needs the guard: " + err.Error())}
+			return w.giveBack(fmt.Errorf("an exclusive task needs the guard: %w", err))
 		}
 		defer release()
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/worker/guard"
 )
 
 const (
@@ -21,6 +22,9 @@ const (
 	// What a command writes within that time stands in the pipes (64 KiB each); one
 	// that writes more waits for the rest of it.
 	quickEnd = 5 * time.Millisecond
+	// drainTimeout is how long output is waited for once a command's processes have
+	// ended: what holds it open then has left the group.
+	drainTimeout = 500 * time.Millisecond
 )
 
 // pipes are the agent's ends of a command's standard files. Following a pipe costs
@@ -37,7 +41,7 @@ type pipes struct {
 }
 
 // newPipes makes pipes and puts the command's ends into the request.
-func newPipes(stdin []byte, r *startRequest) (*pipes, error) {
+func newPipes(stdin []byte, r *guard.StartRequest) (*pipes, error) {
 	p := &pipes{stdout: -1, stderr: -1, stdin: -1}
 	err := p.open(stdin, r)
 	if err != nil {
@@ -48,15 +52,15 @@ func newPipes(stdin []byte, r *startRequest) (*pipes, error) {
 	return p, nil
 }
 
-func (p *pipes) open(stdin []byte, r *startRequest) (err error) {
+func (p *pipes) open(stdin []byte, r *guard.StartRequest) (err error) {
 	// Only these ends are non-blocking: programs do not expect that of theirs.
-	if p.stdout, r.stdout, err = newPipe(); err != nil {
+	if p.stdout, r.Stdout, err = newPipe(); err != nil {
 		return err
 	}
 	if err := unblock(p.stdout); err != nil {
 		return err
 	}
-	if p.stderr, r.stderr, err = newPipe(); err != nil {
+	if p.stderr, r.Stderr, err = newPipe(); err != nil {
 		return err
 	}
 	if err := unblock(p.stderr); err != nil {
@@ -65,7 +69,7 @@ func (p *pipes) open(stdin []byte, r *startRequest) (err error) {
 	if len(stdin) == 0 {
 		return nil
 	}
-	if r.stdin, p.stdin, err = newPipe(); err != nil {
+	if r.Stdin, p.stdin, err = newPipe(); err != nil {
 		return err
 	}
 	if err := unblock(p.stdin); err != nil {
@@ -100,8 +104,8 @@ func unblock(fd int) error {
 }
 
 // started closes the command's ends here: the guard has got them, or nobody will.
-func (p *pipes) started(r *startRequest) {
-	closeFiles(r.stdin, r.stdout, r.stderr)
+func (p *pipes) started(r *guard.StartRequest) {
+	closeFiles(r.Stdin, r.Stdout, r.Stderr)
 }
 
 // closeFiles closes what there is. Pipes have nothing to say about it.

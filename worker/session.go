@@ -92,6 +92,7 @@ func (w *Worker) greet(stream sessionStream) (*rotav1.Welcome, error) {
 		Version: w.cfg.Version,
 		// What is kept is kept for a stream: it begins anew with each.
 		WorkSlots: workSlots, WorkBytes: workBytes,
+		State: w.state(),
 	}
 	// When Send fails, Recv has the server's reason.
 	sendErr := stream.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Hello{Hello: hello}})
@@ -181,7 +182,7 @@ func (w *Worker) write(ctx context.Context, stream sessionStream, silence *watch
 		case <-w.beatSoon:
 		case <-goodbye:
 			goodbye = nil
-			if err := stream.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Goodbye{Goodbye: &rotav1.Goodbye{}}}); err != nil {
+			if err := stream.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Goodbye{Goodbye: &rotav1.Goodbye{Unstarted: w.settled.Load()}}}); err != nil {
 				return err
 			}
 			w.said.Store(true)
@@ -194,12 +195,16 @@ func (w *Worker) nextBeat() time.Duration {
 	if w.lapse.Load() {
 		return time.Hour
 	}
+	if w.state() != w.told {
+		return 0
+	}
 	return w.lease.due(w.board.exclusivesHeld() > 0)
 }
 
 func (w *Worker) sendBeat(stream sessionStream, silence *watchdog) error {
 	exclusive := w.board.exclusivesHeld() > 0
-	beat := &rotav1.Beat{Seq: w.lease.beat(exclusive), Exclusive: exclusive, Running: w.board.runningTasks()}
+	w.told = w.state()
+	beat := &rotav1.Beat{Seq: w.lease.beat(exclusive), Exclusive: exclusive, Running: w.board.runningTasks(), State: w.told}
 	// A Send that blocks is silence as well, so the watchdog is armed before it.
 	silence.arm(w.lease.silence())
 	return stream.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Beat{Beat: beat}})

@@ -16,8 +16,8 @@ type slot struct {
 	current *run
 	// stdout is where outputs of commands are read to, from task to task.
 	stdout []byte
-	// dir is its working directory for commands; empty: none was made yet.
-	dir string
+	// dir is its working directory for commands.
+	dir folder
 }
 
 // serveSlot runs tasks until the board is closed.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -41,7 +42,14 @@ type Worker struct {
 	// works is those of the open stream; only its reader looks at it.
 	works    works
 	guardian *guardian
-	slotDone chan *slot
+	health   health
+	// condition is what the leader is to know of this worker's health, and told, which the
+	// stream's writer alone uses, what was said last.
+	condition atomic.Pointer[rotav1.WorkerState]
+	telling   sync.Mutex
+	draining  atomic.Bool
+	told      *rotav1.WorkerState
+	slotDone  chan *slot
 	// beatSoon asks the stream's writer to look whether a beat is due, fenceSoon the fence
 	// whether exclusive tasks came, and relieveSoon relieve whether any did. flushed has an
 	// element when the outbox has become empty.
@@ -51,6 +59,8 @@ type Worker struct {
 	goodbye, left chan struct{}
 	leaveOnce     sync.Once
 	said          atomic.Bool
+	// settled says that all that was started has ended and was reported.
+	settled atomic.Bool
 	// lapse says that no more beats are sent, so that the lease runs out.
 	lapse atomic.Bool
 	ran   atomic.Bool
@@ -65,7 +75,7 @@ func New(cfg Config) (*Worker, error) {
 		cfg: cfg, log: cfg.Logger, link: newLink(cfg.Addrs), out: newOutbox(),
 		slotDone: make(chan *slot, cfg.Slots),
 		beatSoon: make(chan struct{}, 1), fenceSoon: make(chan struct{}, 1), relieveSoon: make(chan struct{}, 1), flushed: make(chan struct{}, 1),
-		goodbye: make(chan struct{}), left: make(chan struct{}),
+		goodbye: make(chan struct{}), left: make(chan struct{}), health: health{fell: make(chan struct{}, 1)},
 	}
 	w.board = newBoard(cfg.Slots, w.out)
 	w.board.mayStart = w.lease.startable
@@ -91,6 +101,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.guardian.unguarded = w.board.fence
 	defer w.guardian.close()
 	if w.cfg.Commands {
+		if err := keepSecrets(); err != nil {
+			return err
+		}
 		if err := w.guardian.start(); err != nil {
 			return err
 		}
@@ -111,6 +124,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	parts.Go(func() { w.watchLeader(life) })
 	parts.Go(func() { w.fence(life) })
 	parts.Go(func() { w.relieve(life) })
+	parts.Go(func() { w.recover(life) })
+	parts.Go(func() { w.guardian.tend(life) })
 	for _, s := range w.board.slots {
 		go w.serveSlot(context.WithoutCancel(ctx), s)
 	}
@@ -122,19 +137,22 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.stopTasks()
 		return sessionErr
 	}
-	w.stopTasks()
-	w.takeLeave(sessionEnded)
+	left := w.stopTasks()
+	w.takeLeave(sessionEnded, left)
 	return nil
 }
 
-// stopTasks gives back what waits, and ends what runs.
-func (w *Worker) stopTasks() {
+// stopTasks gives back what waits, ends what runs, and returns how many tasks do not end.
+func (w *Worker) stopTasks() (running int) {
 	w.log.Info("stopping: tasks that wait are given back, those that run may finish", "for", w.cfg.StopTimeout)
+	// The leader hears of it before it hears of the first task that is given back.
+	w.draining.Store(true)
+	w.tellState()
 	w.board.drain()
 	w.board.close()
 	// Slots that wait for room have nothing to do any more.
 	w.out.close()
-	running := w.awaitSlots(w.cfg.Slots, time.After(w.cfg.StopTimeout))
+	running = w.awaitSlots(w.cfg.Slots, time.After(w.cfg.StopTimeout))
 	if running > 0 {
 		w.board.cancelAll(ErrShutdown)
 		// What was asked to end may need the grace, and then a moment to die.
@@ -152,11 +170,13 @@ func (w *Worker) stopTasks() {
 	if running > 0 {
 		w.log.Error("tasks do not end, and are left behind", "tasks", all)
 	}
+	return running
 }
 
-// takeLeave delivers the results and ends the session.
-func (w *Worker) takeLeave(sessionEnded <-chan struct{}) {
-	w.awaitFlush(sessionEnded)
+// takeLeave delivers the results and ends the session. So many tasks are left behind.
+func (w *Worker) takeLeave(sessionEnded <-chan struct{}, left int) {
+	delivered := w.awaitFlush(sessionEnded)
+	w.settled.Store(delivered && left == 0)
 	close(w.goodbye)
 	select {
 	case <-w.left:
@@ -183,20 +203,21 @@ func (w *Worker) awaitSlots(running int, timeout <-chan time.Time) int {
 	return 0
 }
 
-// awaitFlush waits until every report was answered, within reason.
-func (w *Worker) awaitFlush(sessionEnded <-chan struct{}) {
+// awaitFlush waits until every report was answered, within reason, and says whether all were.
+func (w *Worker) awaitFlush(sessionEnded <-chan struct{}) bool {
 	timeout := time.NewTimer(flushTimeout)
 	defer timeout.Stop()
 	for !w.out.empty() {
 		select {
 		case <-w.flushed:
 		case <-sessionEnded:
-			return
+			return false
 		case <-timeout.C:
 			w.log.Warn("results could not be delivered: their tasks will run again elsewhere")
-			return
+			return false
 		}
 	}
+	return true
 }
 
 // leave takes note that the leader has answered the goodbye.

@@ -100,6 +100,8 @@ var layers = []layer{
 	{dir: "web", own: []string{"task", "fsm", "scheduler", "node", "transport", "api", "wire"}},
 
 	{dir: "worker", own: []string{"api", "task", "wire", "internal/sealedfile"}, unlinked: raft},
+	// It is a process of its own, and starts the faster the less comes with it.
+	{dir: "worker/guard", own: []string{"task"}, refused: network, unlinked: join(network, raft)},
 	{dir: "client", own: []string{"api", "task", "wire"}, unlinked: raft},
 	{dir: "examples", own: []string{"api", "task", "wire", "client", "worker"}},
 

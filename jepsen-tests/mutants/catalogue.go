@@ -81,8 +81,7 @@ func All() []Mutant {
 			Name: "guard-asleep", About: "nobody ends the serial commands of an agent that is paused",
 			Check: "S6", Workload: "serial", Nemesis: "worker-pause", Rate: 40, Interval: 5 * time.Second, TimeLimit: 40 * time.Second,
 			edits: []edit{{
-				"", "worker/guardenforce.go", "case p.request.exclusive && left <= 0:\n",
-				"case p.request.exclusive && left <= 0:\n\t\t\twait = enforceTick\n\t\tcase p.request.exclusive && left <= -time.Hour:\n",
+				"", "worker/guard/clock.go", "return deadline - BootNow() }", "return time.Hour }",
 			}},
 		},
 		{

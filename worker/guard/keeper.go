@@ -1,0 +1,318 @@
+package guard
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// keeper is all of a keeper: the process that starts commands, one at a time, and outlives each
+// of them until all that it was to take along has ended.
+type keeper struct {
+	socket
+	null int
+	exit func(code int)
+	// forked has an element when there is a child to wait for; look, when there is something
+	// to look after.
+	forked, look chan struct{}
+
+	// forking is held from before a fork until its child is the command's, and while processes
+	// are killed by what they descend from.
+	forking sync.Mutex
+
+	mu sync.Mutex
+	// command is the one that runs, or that has ended and was not reported; nil: none.
+	command *command
+	// deadline is when exclusive work must be dead, on BootNow.
+	deadline time.Duration
+	// retired: there are no more commands to come.
+	retired bool
+}
+
+// command is a program with all that it has started. leader is the process that was started,
+// and the number of its group.
+type command struct {
+	request *StartRequest
+	leader  int
+	// stopped says that it was asked to end, killed, that it must, and byLease, that this
+	// is because the deadline has passed.
+	stopped, killed, byLease bool
+	// exited says that leader has ended with status, and others may be dying.
+	exited bool
+	status syscall.WaitStatus
+}
+
+// whole says that what has left the command's group ends with it, as it may not run on: what
+// comes next must not overlap with it, or somebody wants it to stop.
+func (c *command) whole() bool { return c.request.Exclusive || c.stopped }
+
+func runKeeper(null int) int {
+	k := &keeper{
+		socket: newSocket(), null: null, exit: os.Exit,
+		forked: make(chan struct{}, 1), look: make(chan struct{}, 1),
+	}
+	k.tell(Frame(FrameUp, uint64(os.Getpid())))
+	go k.reap()
+	go k.enforce()
+	if err := k.receive(k.handle); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	k.shutDown()
+	return 0
+}
+
+func (k *keeper) handle(kind byte, f Fields, files *[]int) error {
+	if kind == FrameStart {
+		r, err := parseStart(f.rest, files)
+		if err == nil {
+			err = k.start(r)
+		}
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch kind {
+	case FrameSignal:
+		id, sig := f.Number(), unix.Signal(f.Number())
+		if c := k.command; c != nil && c.request.ID == id {
+			c.stopped = true
+			c.killed = c.killed || sig == unix.SIGKILL
+			c.signal(sig)
+			notify(k.look)
+		}
+	case FrameLease:
+		k.deadline = time.Duration(f.Number())
+	case FrameRetire:
+		k.retired = true
+		k.leave()
+	case FramePing:
+		k.tell(Frame(FramePong))
+	default:
+		return errFrame
+	}
+	if f.failed {
+		return errFrame
+	}
+	return nil
+}
+
+// signal signals the group. The caller has the lock, under which leaders are reaped,
+// so the number is not another's: the leader runs, or is dead and not reaped.
+func (c *command) signal(sig unix.Signal) {
+	if c.exited {
+		// All that was left got SIGKILL then, which reaches also what is just forked.
+		return
+	}
+	_ = unix.Kill(-c.leader, sig)
+}
+
+// start starts a command.
+func (k *keeper) start(r *StartRequest) error {
+	k.forking.Lock()
+	k.mu.Lock()
+	busy := k.command != nil || k.retired
+	refused := r.Exclusive && left(k.deadline) <= 0
+	k.mu.Unlock()
+	pid, err := 0, error(unix.ECANCELED)
+	if !busy && !refused {
+		pid, err = k.fork(r)
+	}
+	if err == nil {
+		k.mu.Lock()
+		k.command = &command{request: r, leader: pid}
+		k.mu.Unlock()
+	}
+	k.forking.Unlock()
+	closeFiles(r.Files()...)
+	if busy {
+		return errFrame
+	}
+	if err != nil {
+		k.tell(Frame(FrameFailed, r.ID, uint64(errnoOf(err))))
+		return nil
+	}
+	notify(k.forked)
+	if r.Exclusive {
+		notify(k.look)
+	}
+	return nil
+}
+
+func (k *keeper) fork(r *StartRequest) (int, error) {
+	stdin := k.null
+	if r.Stdin >= 0 {
+		stdin = r.Stdin
+	}
+	return syscall.ForkExec(r.Path, r.Argv, &syscall.ProcAttr{
+		Dir: r.Dir, Env: r.Env,
+		Files: []uintptr{uintptr(stdin), uintptr(r.Stdout), uintptr(r.Stderr)},
+		// The signal is for the day on which the keeper itself is killed.
+		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+	})
+}
+
+func errnoOf(err error) unix.Errno {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return unix.EINVAL
+}
+
+// reap waits for children, whichever ends.
+func (k *keeper) reap() {
+	for {
+		pid, _, err := waitAny(0)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			k.mu.Lock()
+			k.leave()
+			k.mu.Unlock()
+			<-k.forked
+		default:
+			k.ended(pid)
+		}
+	}
+}
+
+// ended is called for a child that has ended and is not reaped.
+func (k *keeper) ended(pid int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c := k.command
+	if c == nil || c.leader != pid {
+		// Either it has ended so quickly that its start is not noted yet...
+		k.mu.Unlock()
+		k.forking.Lock()
+		k.mu.Lock()
+		k.forking.Unlock()
+		c = k.command
+	}
+	mine := c != nil && c.leader == pid && !c.exited
+	if mine {
+		// What it leaves behind is killed while its number is still its own.
+		c.signal(unix.SIGKILL)
+	}
+	status := reapOne(pid)
+	if mine {
+		c.exited, c.status = true, status
+	}
+	// ... or it is an orphan, perhaps the last one of a command.
+	k.bury(false)
+	if k.command != nil {
+		notify(k.look)
+	}
+}
+
+// bury tells the agent of a command of which nothing lives any more that it is to take along.
+func (k *keeper) bury(thorough bool) {
+	c := k.command
+	if c == nil || !c.exited {
+		return
+	}
+	leaves := hasChildren()
+	switch {
+	case !leaves:
+	case c.whole():
+		return
+	case groupExists(c.leader) && (!thorough || groupRuns(c.leader)):
+		return
+	}
+	k.command = nil
+	k.tell(Frame(FrameEnded, c.request.ID, uint64(c.status), flag(c.byLease), flag(leaves)))
+}
+
+func flag(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// leave ends a retired keeper of whose commands nothing is left. The caller has the lock.
+func (k *keeper) leave() {
+	if k.retired && k.command == nil && !hasChildren() {
+		k.exit(0)
+	}
+}
+
+// enforce kills what has to end, and sees to what is dying.
+func (k *keeper) enforce() {
+	for looks := 0; ; looks++ {
+		wait, sweep := k.lookAfter(looks%thoroughEvery == thoroughEvery-1)
+		if sweep != nil {
+			k.sweep(sweep)
+		}
+		switch wait {
+		case 0:
+			<-k.look
+			looks = 0
+		default:
+			time.Sleep(wait)
+		}
+	}
+}
+
+// lookAfter does it once. It says how long to wait, 0: until there is more to do, and which
+// command, with all that descends from it, is to be killed.
+func (k *keeper) lookAfter(thorough bool) (wait time.Duration, sweep *command) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.bury(thorough)
+	c := k.command
+	if c == nil {
+		return 0, nil
+	}
+	if !c.exited && c.request.Exclusive && left(k.deadline) <= 0 {
+		// Also when it was signalled before: nothing may be left to chance here.
+		c.byLease, c.killed = true, true
+	}
+	switch {
+	case c.killed, c.exited && c.whole():
+		c.signal(unix.SIGKILL)
+		return dyingTick, c
+	case c.exited:
+		return dyingTick, nil
+	case c.request.Exclusive:
+		return min(left(k.deadline), enforceTick), nil
+	}
+	return 0, nil
+}
+
+// sweep kills all that has ever come of a command. It is the keeper's only one: what descends
+// from the keeper descends from it.
+func (k *keeper) sweep(c *command) {
+	k.forking.Lock()
+	defer k.forking.Unlock()
+	k.mu.Lock()
+	still := k.command == c
+	k.mu.Unlock()
+	if still {
+		KillTree(os.Getpid())
+	}
+}
+
+// shutDown ends the command that runs, when the agent is gone, and all that came of it. What
+// earlier ones have left running goes on.
+func (k *keeper) shutDown() {
+	for {
+		k.mu.Lock()
+		c := k.command
+		if c != nil {
+			c.stopped, c.killed = true, true
+			c.signal(unix.SIGKILL)
+		}
+		k.mu.Unlock()
+		if c == nil {
+			return
+		}
+		notify(k.look)
+		time.Sleep(dyingTick)
+	}
+}
