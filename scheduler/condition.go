@@ -5,7 +5,7 @@ import "time"
 const (
 	// givebackPause is for how long a worker is granted nothing that has given tasks back without
 	// having started them: they would come back to it, as often as an entry can be written. It
-	// doubles while it does so, up to givebackMost.
+	// doubles while it does so and nothing else, up to givebackMost.
 	givebackPause = 100 * time.Millisecond
 	givebackMost  = 5 * time.Second
 	// givebackMemory is how long after the end of a pause the next one is longer.
@@ -53,7 +53,7 @@ func (f *Fleet) GaveBack(session uint64) {
 	case now.Sub(m.pausedUntil) > givebackMemory:
 		m.pause = givebackPause
 	default:
-		m.pause = min(2*m.pause, givebackMost)
+		m.pause = min(max(2*m.pause, givebackPause), givebackMost)
 	}
 	m.pausedUntil = now.Add(m.pause)
 	time.AfterFunc(m.pause, f.Wake)

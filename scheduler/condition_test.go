@@ -75,6 +75,26 @@ func TestWhoeverGivesBackWaitsEverLonger(t *testing.T) {
 	})
 }
 
+// A worker gives back what its queue will not reach while it runs other tasks: that is no
+// reason to leave it idle.
+func TestAWorkerThatGetsOnWaitsAMomentOnly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		views := []fsm.SessionView{{ID: 1, Slots: 4}}
+		f := NewFleet(10 * time.Second)
+		f.Begin(nil)
+		require.True(t, f.Attach(1, &quiet{}))
+		for range 10 {
+			f.GaveBack(1)
+			require.EqualValues(t, fsm.Away, extra(f, views))
+			time.Sleep(givebackPause)
+			synctest.Wait()
+			require.NotEqual(t, int32(fsm.Away), extra(f, views))
+			f.Ran(1, Run{Job: 1, Count: 1, Total: time.Second})
+		}
+	})
+}
+
 // A worker that gives everything back costs a few entries, not as many as can be written, and
 // others get what it does not take.
 func TestATaskThatIsGivenBackDoesNotComeBackAtOnce(t *testing.T) {

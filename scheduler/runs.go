@@ -66,6 +66,7 @@ func (f *Fleet) Ran(session uint64, runs ...Run) {
 		return
 	}
 	m.run, f.run = smooth(m.run, all.each()), smooth(f.run, all.each())
+	m.pause = 0 // what it gives back it would not have reached, and it gets on
 	for _, r := range runs {
 		if r.Count <= 0 {
 			continue
