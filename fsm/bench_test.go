@@ -287,3 +287,33 @@ func BenchmarkCancelSpans(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkOpenJobAppends sends appends again that an open job has had, of so many.
+func BenchmarkOpenJobAppends(b *testing.B) {
+	for _, appends := range spanSizes {
+		b.Run(fmt.Sprintf("appends=%d", appends), func(b *testing.B) {
+			bundle := newBundle(b)
+			job := bundle.must(submitOp(b, &task.Spec{Handler: "h"}, &logpb.Submit{Open: true})).Job
+			some := func(first uint32) []*logpb.Op {
+				ops := make([]*logpb.Op, benchTasks)
+				for i := range ops {
+					ops[i] = &logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: job, FirstIndex: first + uint32(i), Tasks: &logpb.Tasks{Count: 1}}}}
+				}
+				return ops
+			}
+			for first := uint32(0); first < appends; first += benchTasks {
+				bundle.apply(some(first)...)
+			}
+			again := encode(b, bundle.clock, some(appends-benchTasks)...)
+			b.ReportAllocs()
+			for b.Loop() {
+				bundle.index++
+				r, err := bundle.m.Apply(bundle.index, 1, again)
+				if err != nil || !r[0].Existed {
+					b.Fatal(err, r[0])
+				}
+			}
+			tellPerTask(b)
+		})
+	}
+}
