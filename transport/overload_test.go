@@ -6,7 +6,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
@@ -18,27 +20,29 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// flood keeps the lane of reports full until stop is called. refused counts how often there was
-// no room.
-func flood(n *node.Node) (refused *atomic.Int64, stop func()) {
-	refused = &atomic.Int64{}
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
+// heldLog is a log in memory whose writes wait while it is held.
+type heldLog struct {
+	*raft.InmemStore
+	mu sync.Mutex
+}
+
+// StoreLogs implements raft.LogStore.
+func (l *heldLog) StoreLogs(logs []*raft.Log) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.InmemStore.StoreLogs(logs)
+}
+
+// fill proposes until there is no room for reports in front of the log, which is held.
+func fill(n *node.Node) {
+	var full atomic.Bool
 	op := &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: 1 << 40}}}
-	for range 2 {
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				n.ProposeAsync(op, func(_ fsm.Result, err error) {
-					if errors.Is(err, task.ErrExhausted) {
-						refused.Add(1)
-					}
-				})
+	for !full.Load() {
+		n.ProposeAsync(op, func(_ fsm.Result, err error) {
+			if errors.Is(err, task.ErrExhausted) {
+				full.Store(true)
 			}
 		})
-	}
-	return refused, func() {
-		cancel()
-		wg.Wait()
 	}
 }
 
@@ -46,7 +50,10 @@ func flood(n *node.Node) (refused *atomic.Int64, stop func()) {
 // which everything that it holds would be sent again.
 func TestReportsWaitForRoomInTheLog(t *testing.T) {
 	t.Parallel()
-	c := testcluster.Start(t, 1, nil)
+	log := &heldLog{InmemStore: raft.NewInmemStore()}
+	c := testcluster.Start(t, 1, func(cfg *node.Config) {
+		cfg.Stores, cfg.StallTimeout = log, time.Hour
+	})
 	conn, err := wire.Dial(c.Addrs()[0])
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
@@ -72,9 +79,10 @@ func TestReportsWaitForRoomInTheLog(t *testing.T) {
 		}
 	}
 
-	refused, stop := flood(c.Servers[0].Node)
-	defer stop()
-	c.Eventually(func() bool { return refused.Load() > 0 }, "a log without room")
+	log.mu.Lock()
+	release := sync.OnceFunc(log.mu.Unlock)
+	defer release()
+	fill(c.Servers[0].Node)
 	seq := uint64(0)
 	for _, a := range given {
 		for i := range a.GetRange().GetCount() {
@@ -87,7 +95,12 @@ func TestReportsWaitForRoomInTheLog(t *testing.T) {
 			require.NoError(t, stream.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Reports{Reports: reports}}))
 		}
 	}
-	stop()
+	// Messages are taken in their order: the answer to this one says that the reports were.
+	require.NoError(t, stream.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Beat{Beat: &rotav1.Beat{Seq: 1}}}))
+	m, err := stream.Recv()
+	require.NoError(t, err)
+	require.NotNil(t, m.GetBeatAnswer(), "%v", m)
+	release()
 	answered := map[uint64]bool{}
 	for len(answered) < tasks {
 		m, err := stream.Recv()
