@@ -129,23 +129,65 @@ const (
 	closeAtOnce = 256
 )
 
-// expireLeases closes the sessions of workers that fell silent.
+// expireLeases closes the sessions of workers that fell silent. It goes on looking while some
+// are being closed: a log that is slow holds up no others, and a time in which this server
+// stood still is seen whatever it did then.
 func (l *Loops) expireLeases(ctx context.Context) {
 	tick := time.NewTicker(max(l.Fleet.Lease()/leaseLooks, 10*time.Millisecond))
 	defer tick.Stop()
-	for last := time.Now(); ; last = time.Now() {
+	closing := &closing{sessions: map[uint64]struct{}{}}
+	defer closing.wg.Wait()
+	for last := time.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		expired, stoodStill := l.Fleet.Lapsed(l.State.Machine().Sessions, time.Since(last))
+		since := time.Since(last)
+		last = time.Now()
+		expired, stoodStill := l.Fleet.Lapsed(l.State.Machine().Sessions, since)
 		if stoodStill {
-			l.Log.Warn("this server stood still: every worker gets a new lease", "for", time.Since(last))
+			l.Log.Warn("this server stood still: every worker gets a new lease", "for", since)
 		}
-		for some := range slices.Chunk(expired, closeAtOnce) {
-			l.closeExpired(ctx, some)
+		if expired = closing.begin(expired); len(expired) == 0 {
+			continue
 		}
+		closing.wg.Go(func() {
+			for some := range slices.Chunk(expired, closeAtOnce) {
+				l.closeExpired(ctx, some)
+				closing.end(some)
+			}
+		})
+	}
+}
+
+// closing is the sessions that are being closed.
+type closing struct {
+	wg sync.WaitGroup
+
+	mu       sync.Mutex
+	sessions map[uint64]struct{}
+}
+
+// begin returns those of sessions that are not being closed yet, and notes that they are.
+func (c *closing) begin(sessions []uint64) (fresh []uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range sessions {
+		if _, already := c.sessions[id]; !already {
+			c.sessions[id] = struct{}{}
+			fresh = append(fresh, id)
+		}
+	}
+	return fresh
+}
+
+// end notes that the attempt to close sessions is over.
+func (c *closing) end(sessions []uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range sessions {
+		delete(c.sessions, id)
 	}
 }
 

@@ -34,6 +34,8 @@ type leader struct {
 	due []uint64
 	// refuse, where set, answers instead of the machine.
 	refuse func(*logpb.Op) (fsm.Result, bool)
+	// hold, where set, lets an op wait before it is applied.
+	hold func(*logpb.Op)
 }
 
 type noHistory struct{}
@@ -88,6 +90,9 @@ func (l *leader) count(of string) int {
 
 func (l *leader) Propose(_ context.Context, op *logpb.Op) (fsm.Result, error) {
 	time.Sleep(time.Millisecond) // a commit takes a moment
+	if l.hold != nil {
+		l.hold(op)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.proposed[fmt.Sprintf("%T", op.Op)]++
@@ -112,20 +117,28 @@ func (l *leader) Propose(_ context.Context, op *logpb.Op) (fsm.Result, error) {
 func onLeader(t *testing.T, f func(t *testing.T, l *leader)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := &leader{machine: fsm.New(noHistory{}, fsm.NewWatchers()), fleet: NewFleet(10 * time.Second), proposed: map[string]int{}}
-		l.fleet.Begin(nil)
-		l.machine.SetObserver(l.fleet)
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		loops := &Loops{
-			Proposer: l, State: l, Fleet: l.fleet, Log: slog.New(slog.DiscardHandler), RetentionInterval: time.Hour, RetentionBytes: roomForJobs,
-			Settled: func() bool { return !l.leapt.Load() },
-		}
-		wg.Go(func() { loops.Run(ctx) })
+		l, stop := startLeader(t, nil)
 		f(t, l)
+		stop()
+	})
+}
+
+// startLeader starts the loops of a leader. hold, which may be nil, lets ops wait.
+func startLeader(t *testing.T, hold func(*logpb.Op)) (l *leader, stop func()) {
+	l = &leader{machine: fsm.New(noHistory{}, fsm.NewWatchers()), fleet: NewFleet(10 * time.Second), proposed: map[string]int{}, hold: hold}
+	l.fleet.Begin(nil)
+	l.machine.SetObserver(l.fleet)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	loops := &Loops{
+		Proposer: l, State: l, Fleet: l.fleet, Log: slog.New(slog.DiscardHandler), RetentionInterval: time.Hour, RetentionBytes: roomForJobs,
+		Settled: func() bool { return !l.leapt.Load() },
+	}
+	wg.Go(func() { loops.Run(ctx) })
+	return l, func() {
 		cancel()
 		wg.Wait()
-	})
+	}
 }
 
 func (l *leader) submit(t *testing.T, spec *task.Spec, count uint32) uint64 {
@@ -272,6 +285,35 @@ func TestABeatThatMeetsTheEndOfItsSessionRenewsNothing(t *testing.T) {
 		require.Empty(t, l.machine.Sessions())
 		require.True(t, q.ended)
 		require.False(t, renewed)
+	})
+}
+
+// The leader looks for what else has expired, and whether it stood still itself, whatever the
+// log is busy with.
+func TestASessionThatIsSlowToCloseHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var first uint64
+		release := make(chan struct{})
+		hold := func(op *logpb.Op) {
+			if c := op.GetCloseSession(); c != nil && c.Id == first {
+				<-release
+			}
+		}
+		l, stop := startLeader(t, hold)
+		defer stop()
+		first = l.open(t, "w1", 1, "h")
+		time.Sleep(5 * time.Second)
+		second := l.open(t, "w2", 1, "h")
+		time.Sleep(12 * time.Second)
+		_, open := l.machine.Session(first)
+		require.True(t, open)
+		_, open = l.machine.Session(second)
+		require.False(t, open)
+		close(release)
+		time.Sleep(time.Second)
+		require.Empty(t, l.machine.Sessions())
+		require.Equal(t, 2, l.count(closes), "none is closed twice")
 	})
 }
 
