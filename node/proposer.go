@@ -80,6 +80,8 @@ type proposer struct {
 	bytes    [numLanes]int
 	inFlight int
 	closed   bool
+	// alarm wakes the sender for submits that have waited for too long; nil: there was none.
+	alarm *time.Timer
 
 	flights chan flight
 	// flight is the entry that is waited for, since it was sent.
@@ -161,8 +163,30 @@ func (p *proposer) next() (batch, late []proposal) {
 			p.inFlight++
 			return p.batch(), nil
 		}
+		p.wakeForLate()
 		p.changed.Wait()
 	}
+}
+
+// wakeForLate sees to it that next looks again when the oldest submit has waited for too long.
+// While nothing is committed and nothing comes, nobody else would wake it, and its caller
+// would give up without knowing what became of it. mu is held.
+func (p *proposer) wakeForLate() {
+	q := p.lanes[submitLane]
+	if len(q) == 0 {
+		return
+	}
+	wait := time.Until(q[0].since.Add(maxSubmitWait)) + time.Millisecond
+	if p.alarm == nil {
+		p.alarm = time.AfterFunc(wait, func() {
+			// Taken, so that it does not come between the look and the wait.
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.changed.Signal()
+		})
+		return
+	}
+	p.alarm.Reset(wait)
 }
 
 // late takes the submits from their lane that have waited for too long. mu is held.

@@ -68,6 +68,33 @@ func TestWhatFreesSlotsGoesFirst(t *testing.T) {
 	require.Empty(t, p.batch())
 }
 
+// While the log stands still and nothing comes, a submit that waits is refused in time: its
+// caller would otherwise give up and not know what became of it.
+func TestASubmitIsRefusedWhileNothingHappens(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := idle() // no entry may be in flight
+		p.changed = sync.NewCond(&p.mu)
+		var sender sync.WaitGroup
+		sender.Go(func() { require.Empty(t, p.take()) })
+		refused := make(chan error, 2)
+		for range 2 {
+			p.propose(aSubmit(), func(_ fsm.Result, err error) { refused <- err })
+			time.Sleep(time.Second)
+		}
+		for range 2 {
+			select {
+			case err := <-refused:
+				require.ErrorIs(t, err, task.ErrExhausted)
+			case <-time.After(maxSubmitWait + time.Second):
+				t.Fatal("it waits for ever")
+			}
+		}
+		p.close()
+		sender.Wait()
+	})
+}
+
 func TestLanesAreOrdered(t *testing.T) {
 	t.Parallel()
 	for op, want := range map[*logpb.Op]lane{
