@@ -52,6 +52,13 @@ func (w *Watchers) WatchFunc(job uint64, wake func()) (stop func()) {
 	}
 }
 
+// Watched is how many jobs somebody watches.
+func (w *Watchers) Watched() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.jobs)
+}
+
 // WakeAll wakes every watcher.
 func (w *Watchers) WakeAll() {
 	w.mu.Lock()

@@ -75,6 +75,11 @@ func serverOf(p node.PeerStatus, note string) *rotav1.Server {
 func (s *Server) WatchLeader(_ *rotav1.WatchLeaderRequest, stream grpc.ServerStreamingServer[rotav1.WatchLeaderResponse]) error {
 	ctx, cancel := s.streamContext(stream.Context())
 	defer cancel()
+	return wire.ToStatus(within(ctx, func() error { return s.watchLeader(ctx, stream) }))
+}
+
+// watchLeader sends who leads, and which servers there are, whenever that changes.
+func (s *Server) watchLeader(ctx context.Context, stream grpc.ServerStreamingServer[rotav1.WatchLeaderResponse]) error {
 	var last node.Leader
 	var servers []string
 	for first := true; ; first = false {
@@ -94,7 +99,7 @@ func (s *Server) WatchLeader(_ *rotav1.WatchLeaderRequest, stream grpc.ServerStr
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return wire.ToStatus(s.ended(ctx))
+			return s.ended(ctx)
 		}
 	}
 }

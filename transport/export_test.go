@@ -2,8 +2,10 @@ package transport
 
 import (
 	"context"
+	"sync"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/node"
 )
 
@@ -25,6 +27,14 @@ func SendAll(n *node.Node, hello *rotav1.Hello, put func(*Link)) ([]*rotav1.Sess
 	return sent.messages, err
 }
 
+// AnswerWhoIsGone answers a submit whose client has gone meanwhile, and wants to follow its job.
+func AnswerWhoIsGone(n *node.Node, job uint64) {
+	w := &submitStream{s: &Server{node: n}, wake: make(chan struct{}, 1), followed: map[*followed]struct{}{}}
+	w.room = sync.NewCond(&w.mu)
+	w.unfollowAll()
+	w.answer(&rotav1.SubmitItem{Follow: true}, fsm.Result{Job: job}, nil)
+}
+
 type sentMessages struct {
 	sessionStream
 	messages []*rotav1.SessionResponse
@@ -34,3 +44,6 @@ func (s *sentMessages) Send(m *rotav1.SessionResponse) error {
 	s.messages = append(s.messages, m)
 	return nil
 }
+
+// Within is within.
+func Within(ctx context.Context, f func() error) error { return within(ctx, f) }

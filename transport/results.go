@@ -55,7 +55,7 @@ func (s *Server) StreamResults(r *rotav1.StreamResultsRequest, stream grpc.Serve
 		return wire.ToStatus(err)
 	}
 	w := &resultWriter{s: s, job: r.GetJobId(), order: order, next: next, stream: stream}
-	return wire.ToStatus(w.run(ctx, r.GetNoWait()))
+	return wire.ToStatus(within(ctx, func() error { return w.run(ctx, r.GetNoWait()) }))
 }
 
 // resultWriter is one stream of results.

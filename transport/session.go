@@ -34,15 +34,9 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 	if err := s.node.CheckLeader(); err != nil {
 		return err
 	}
-	timer := time.AfterFunc(helloTimeout, cancel)
-	first, err := stream.Recv()
-	timer.Stop()
+	hello, err := firstHello(ctx, stream)
 	if err != nil {
 		return err
-	}
-	hello := first.GetHello()
-	if hello == nil {
-		return task.Errorf(task.KindInvalid, "the first message of a session must be hello")
 	}
 	term, ok := s.node.Ready()
 	if !ok || hello.GetTerm() > term {
@@ -68,9 +62,6 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 	welcome := &rotav1.Welcome{
 		SessionId: id, Lease: durationpb.New(s.node.Fleet().Lease()), Term: term, LeaderId: s.node.NodeID(), Attached: attached, Drop: drop,
 	}
-	if err := stream.Send(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_Welcome{Welcome: welcome}}); err != nil {
-		return err
-	}
 	received := make(chan error, 1)
 	// Recv ends with the stream, which ends when this function returns.
 	go func() {
@@ -78,7 +69,12 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 		// What was put out before, such as the answer to goodbye, goes out first.
 		link.finish()
 	}()
-	sendErr := link.send(ctx)
+	sendErr := within(ctx, func() error {
+		if err := stream.Send(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_Welcome{Welcome: welcome}}); err != nil {
+			return err
+		}
+		return link.send(ctx)
+	})
 	cancel()
 	select {
 	case err = <-received:
@@ -89,6 +85,27 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 		return nil
 	}
 	return err
+}
+
+// firstHello waits for a worker's first message, which must be a hello.
+func firstHello(ctx context.Context, stream sessionStream) (*rotav1.Hello, error) {
+	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
+	defer cancel()
+	var first *rotav1.SessionRequest
+	err := within(ctx, func() error {
+		m, err := stream.Recv()
+		if err == nil {
+			first = m
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case first.GetHello() == nil:
+		return nil, task.Errorf(task.KindInvalid, "the first message of a session must be hello")
+	}
+	return first.GetHello(), nil
 }
 
 // notLeader is the error where this server cannot be the one that the worker looks for.

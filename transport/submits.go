@@ -42,7 +42,7 @@ func (s *Server) SubmitStream(stream grpc.BidiStreamingServer[rotav1.SubmitStrea
 	// The reader ends with the stream, at the latest when this function has returned.
 	go w.read()
 	defer w.unfollowAll()
-	return wire.ToStatus(w.write(ctx))
+	return wire.ToStatus(within(ctx, func() error { return w.write(ctx) }))
 }
 
 // submitStream is one client's stream of submits.
@@ -58,8 +58,10 @@ type submitStream struct {
 	answers    []*rotav1.SubmitAnswer
 	followed   map[*followed]struct{}
 	dirty      []*followed
-	// refusing: nothing more is taken. readErr is why nothing more comes.
+	// refusing: nothing more is taken. readErr is why nothing more comes. gone: its client is,
+	// and nobody follows anything for it.
 	refusing bool
+	gone     bool
 	readErr  error
 }
 
@@ -158,12 +160,16 @@ func (w *submitStream) answer(item *rotav1.SubmitItem, r fsm.Result, err error) 
 	}
 	w.mu.Lock()
 	w.answers = append(w.answers, a)
-	if f != nil {
+	gone := w.gone
+	if f != nil && !gone {
 		f.lost = len(w.followed) >= maxFollowed
 		w.followed[f] = struct{}{}
 		w.dirty = append(w.dirty, f)
 	}
 	w.mu.Unlock()
+	if f != nil && gone {
+		f.stop() // its submit was under way when the client went
+	}
 	w.signal()
 }
 
@@ -343,7 +349,7 @@ func (s *Server) progress(job uint64) (received uint32, final bool, err error) {
 
 func (w *submitStream) unfollowAll() {
 	w.mu.Lock()
-	w.refusing = true
+	w.refusing, w.gone = true, true
 	all := w.followed
 	w.followed = map[*followed]struct{}{}
 	w.mu.Unlock()
