@@ -67,11 +67,11 @@ func (m *Machine) cancelWhere(j *job, reason task.Reason, r *Result, passes func
 	// Whoever cancels a job cancels all that waits: nothing of it is taken out of line one by one.
 	j.returned.clear()
 	untouched := passes(j.base())
-	for n, p := range j.pages {
-		lo := uint32(n) * pageSize
+	for n := range j.pageCount() {
+		p, lo := j.page(n), n*pageSize
 		hi := min(lo+pageSize, j.total)
 		switch {
-		case p == donePage:
+		case p == donePage || p != nil && p.alike != nil:
 		case p == nil && untouched:
 			m.endUntouched(j, span{lo, hi}, reason, w, r)
 		case p != nil:
@@ -87,21 +87,22 @@ func (m *Machine) cancelWhere(j *job, reason task.Reason, r *Result, passes func
 	j.advance()
 }
 
+// endedPageBytes is what a page of tasks that were ended together counts for until it is on disk. It
+// takes less, but writing it takes as long as a KiB: with all that may wait, about a second.
+const endedPageBytes = 1 << 10
+
 // endUntouched cancels a whole page of untouched tasks. It needs no slots: the page
-// is done as soon as its segment is on disk, and until then a page of final slots.
+// is done as soon as its segment is on disk.
 func (m *Machine) endUntouched(j *job, sp span, reason task.Reason, w *segmentWriter, r *Result) {
 	n := sp.hi - sp.lo
 	j.counts[j.base()] -= n
 	j.counts[task.Cancelled] += n
 	w.addUntouched(sp, task.Cancelled, reason)
 	j.sum += rangeHash(sp, j.received, task.Cancelled, reason)
-	p := &page{slots: make([]slot, n), final: int(n)}
-	for k := range p.slots {
-		p.slots[k] = slot{state: task.Cancelled, reason: reason, at: int64(j.received)}
-		j.received++
-	}
-	p.dirty = true
-	j.pages[sp.lo/pageSize] = p
+	p := &page{alike: &slot{state: task.Cancelled, reason: reason, at: int64(j.received)}, final: int(n), dirty: true}
+	j.received += n
+	j.setPage(sp.lo/pageSize, p)
+	m.dirtyBytes += endedPageBytes
 	j.dirtyPages = append(j.dirtyPages, sp.lo/pageSize)
 	if j.reason == 0 {
 		j.reason = reason

@@ -2,7 +2,9 @@ package fsm
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
+	"slices"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
@@ -105,6 +107,9 @@ func (m *Machine) Cut() *Cut {
 	}
 	c := &Cut{Meta: m.meta(), Jobs: make([]JobCut, 0, len(m.dirtyJobs)), Deleted: m.deletedJobs, Bytes: m.dirtyBytes}
 	var scratch []byte
+	// In the order of their keys: bbolt keeps what a transaction puts into a bucket in sorted arrays,
+	// and moves all that is behind it.
+	slices.SortFunc(m.dirtyJobs, func(a, b *job) int { return cmp.Compare(a.id, b.id) })
 	for _, j := range m.dirtyJobs {
 		c.Jobs = append(c.Jobs, j.cut(&scratch))
 	}
@@ -272,6 +277,9 @@ func (m *Machine) retirePages(j *job) {
 
 // lastCursor is the highest cursor of a page whose tasks are all final.
 func (p *page) lastCursor() uint32 {
+	if p.alike != nil {
+		return uint32(p.alike.at) + uint32(p.final) - 1
+	}
 	last := uint32(0)
 	for k := range p.slots {
 		last = max(last, uint32(p.slots[k].at))

@@ -53,19 +53,28 @@ func (c *checker) job(j *job) {
 	sum := uint64(0)
 	live, done := uint32(0), uint32(0)
 	serialHeld := 0
-	for n, p := range j.pages {
-		size := min(pageSize, j.total-uint32(n)*pageSize)
-		if p == donePage {
+	for n := range j.pageCount() {
+		p, lo := j.page(n), n*pageSize
+		size := min(pageSize, j.total-lo)
+		// Whole pages at once: a job of a million tasks may have nothing else.
+		switch {
+		case p == donePage:
 			done += size
+			continue
+		case p == nil && lo >= j.next:
+			seen[j.base()] += size
+			continue
+		case p != nil && p.alike != nil:
+			seen[p.alike.state] += size
+			if p.final != int(size) || !p.alike.state.Final() {
+				c.failf("job %d: page %d counts %d final tasks of %d, all %v", j.id, n, p.final, size, p.alike.state)
+			}
 			continue
 		}
 		final := 0
 		for k := range size {
-			i := uint32(n)*pageSize + k
-			var s *slot
-			if p != nil && int(k) < len(p.slots) {
-				s = &p.slots[k]
-			}
+			i := lo + k
+			s, _ := j.slot(i)
 			state := j.stateOf(s)
 			seen[state]++
 			switch {

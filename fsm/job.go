@@ -41,6 +41,9 @@ type page struct {
 	slots []slot
 	// final counts slots with an outcome.
 	final int
+	// alike: all its tasks were ended together and have no slots of their own. It is the slot of
+	// the first; the cursors of the others count up from its.
+	alike *slot
 	// dirty: changed since the last cut. stored: live slots of it are on disk.
 	dirty, stored bool
 }
@@ -156,11 +159,34 @@ func (j *job) final() bool { return j.finished != 0 }
 // once the entry that ended it is settled.
 func (j *job) ended() bool { return !j.open && j.counts.Final() == j.total }
 
+// page returns a page; nil where none of its tasks was ever touched. A job of a million tasks
+// takes a few bytes to submit, and no page.
+func (j *job) page(n uint32) *page {
+	if int(n) >= len(j.pages) {
+		return nil
+	}
+	return j.pages[n]
+}
+
+func (j *job) setPage(n uint32, p *page) {
+	if missing := int(n) + 1 - len(j.pages); missing > 0 {
+		j.pages = append(j.pages, make([]*page, missing)...)
+	}
+	j.pages[n] = p
+}
+
+// pageCount is how many pages the tasks of j make.
+func (j *job) pageCount() uint32 { return (j.total + pageSize - 1) / pageSize }
+
 // slot returns the slot of task i, or nil where its page has none: it is
 // untouched, or on disk (done).
 func (j *job) slot(i uint32) (s *slot, done bool) {
-	p := j.pages[i/pageSize]
+	p := j.page(i / pageSize)
 	switch {
+	case p != nil && p.alike != nil:
+		s := *p.alike
+		s.at += int64(i % pageSize)
+		return &s, false
 	case p == nil || p != donePage && int(i%pageSize) >= len(p.slots):
 		return nil, false
 	case p == donePage:
@@ -172,14 +198,14 @@ func (j *job) slot(i uint32) (s *slot, done bool) {
 // touchSlot returns the slot of task i, which must not be done, and makes its page.
 func (j *job) touchSlot(i uint32) *slot {
 	n := i / pageSize
-	p := j.pages[n]
+	p := j.page(n)
 	want := min(pageSize, int(j.total-n*pageSize))
 	switch {
-	case p == donePage:
+	case p == donePage || p != nil && p.alike != nil:
 		panic(fmt.Sprintf("fsm: job %d: task %d is touched but its page is done", j.id, i))
 	case p == nil:
 		p = newPage(want)
-		j.pages[n] = p
+		j.setPage(n, p)
 	case len(p.slots) < want: // an open job has grown
 		p.slots = append(make([]slot, 0, want), p.slots...)[:want]
 	}
@@ -254,8 +280,12 @@ func (m *Machine) enterFinal(j *job, i uint32, s *slot, to task.State, reason ta
 // advance moves the frontier past tasks that were ended before they were granted.
 func (j *job) advance() {
 	for j.next < j.total {
-		s, done := j.slot(j.next)
-		if !done && (s == nil || s.state == 0) {
+		if p := j.page(j.next / pageSize); p != nil && (p == donePage || p.alike != nil) {
+			j.next = min(j.total, (j.next/pageSize+1)*pageSize)
+			continue
+		}
+		s, _ := j.slot(j.next)
+		if s == nil || s.state == 0 {
 			return
 		}
 		j.next++
@@ -264,7 +294,7 @@ func (j *job) advance() {
 
 // complete says whether page n has an outcome for each of its tasks, and none can be added.
 func (j *job) complete(n uint32) bool {
-	p := j.pages[n]
+	p := j.page(n)
 	if p == nil || p == donePage {
 		return p == donePage
 	}

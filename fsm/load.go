@@ -66,7 +66,7 @@ func (m *Machine) loadJob(saved *SavedJob) error {
 		id: r.Id, spec: s, key: r.Key, keyHash: string(r.KeyHash), total: r.Total, open: r.Open, hold: r.Hold, retryOf: r.RetryOf,
 		submitted: r.SubmittedNs, started: r.StartedNs, finished: r.FinishedNs, lastAppend: r.LastAppendNs, notBefore: r.NotBeforeNs,
 		refersToSpec: len(r.SpecId) > 0, expireAt: r.ExpireAtNs, cancelReason: task.Reason(r.CancelReason), reason: task.Reason(r.Reason), next: r.Frontier,
-		received: r.Received, appends: r.Appends, sum: r.Sum, ownPayloads: r.OwnPayloads, pages: make([]*page, (r.Total+pageSize-1)/pageSize),
+		received: r.Received, appends: r.Appends, sum: r.Sum, ownPayloads: r.OwnPayloads,
 	}
 	copy(j.counts[:], r.Counts)
 	for n, index := range saved.Index {
@@ -176,11 +176,11 @@ func (m *Machine) loadLive(j *job, n uint32, live []byte) error {
 }
 
 func (j *job) loadPage(n uint32) (*page, error) {
-	if int(n) >= len(j.pages) {
+	if n >= j.pageCount() {
 		return nil, fmt.Errorf("job %d has %d tasks, but a page %d", j.id, j.total, n)
 	}
-	if j.pages[n] == nil {
-		j.pages[n] = &page{slots: make([]slot, min(pageSize, j.total-n*pageSize))}
+	if j.page(n) == nil {
+		j.setPage(n, &page{slots: make([]slot, min(pageSize, j.total-n*pageSize))})
 	}
 	return j.pages[n], nil
 }

@@ -148,10 +148,6 @@ func (m *Machine) grow(j *job, t *logpb.Tasks) {
 	j.total += count
 	j.ownPayloads = len(t.Packed) > 0
 	j.counts[j.base()] += count
-	pages := int((j.total + pageSize - 1) / pageSize)
-	for len(j.pages) < pages {
-		j.pages = append(j.pages, nil)
-	}
 	if packed := t.Packed; len(packed) > 0 {
 		m.dirtyBytes += int64(len(packed)) + 32
 		// Cut to a page's worth, so that finding one payload never walks far.

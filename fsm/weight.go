@@ -83,7 +83,7 @@ func (j *job) weight() int {
 	if j == nil {
 		return 0
 	}
-	return int(j.live) + int((j.total+pageSize-1)/pageSize)
+	return int(j.live) + int(j.pageCount())
 }
 
 // weight is how many tasks there are to take off s.

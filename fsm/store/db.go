@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -266,19 +267,18 @@ func loadJob(tx *bolt.Tx, id []byte) (*fsm.SavedJob, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, part := range []struct {
-		bucket []byte
-		into   map[uint32][]byte
-	}{{liveBucket, saved.Live}, {indexBucket, saved.Index}} {
-		err := eachOf(tx, part.bucket, id, func(n uint32, value []byte) error {
-			part.into[n] = append([]byte(nil), value...)
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
+	err = eachOf(tx, liveBucket, id, func(n uint32, value []byte) error {
+		saved.Live[n] = bytes.Clone(value)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return saved, nil
+	err = eachOf(tx, indexBucket, id, func(n uint32, value []byte) error {
+		saved.Index[n] = unpackIndex(value)
+		return nil
+	})
+	return saved, err
 }
 
 // Close waits for open transactions and closes the file.

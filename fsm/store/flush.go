@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	bolt "go.etcd.io/bbolt"
 	"google.golang.org/protobuf/proto"
@@ -181,8 +183,9 @@ func writeSegments(tx *bolt.Tx, job uint64, segments []fsm.SegmentCut) error {
 		}
 		segments = segments[n:]
 	}
-	for page, value := range index {
-		if err := put(tx, indexBucket, key6432(job, page), value); err != nil {
+	for _, page := range slices.Sorted(maps.Keys(index)) { // in the order of their keys
+		value := index[page]
+		if err := put(tx, indexBucket, key6432(job, page), packIndex(value)); err != nil {
 			return err
 		}
 	}
@@ -194,20 +197,29 @@ func writeSegments(tx *bolt.Tx, job uint64, segments []fsm.SegmentCut) error {
 func addToIndex(tx *bolt.Tx, index map[uint32][]byte, job uint64, s fsm.SegmentCut) error {
 	cursor := s.First
 	for _, r := range s.Segment.Ranges {
-		for i := r.First; i < r.First+r.Count; i++ {
+		for i, end := r.First, r.First+r.Count; i < end; {
 			n := i / fsm.PageTasks
+			in := min(end, (n+1)*fsm.PageTasks) - i // of this page
 			page := index[n]
 			if page == nil {
 				old, err := get(tx, indexBucket, key6432(job, n))
 				if err != nil {
 					return err
 				}
-				page = append(make([]byte, 0, 4*fsm.PageTasks+4), old...)
-				page = page[:4*fsm.PageTasks]
-				index[n] = page
+				if in == fsm.PageTasks && old == nil {
+					index[n] = indexRun(cursor, in)
+					i, cursor = i+in, cursor+in
+					continue
+				}
+				page = unpackIndex(old)
+			} else if len(page) == runBytes {
+				page = unpackIndex(page)
 			}
-			binary.BigEndian.PutUint32(page[4*(i%fsm.PageTasks):], cursor+1)
-			cursor++
+			index[n] = page
+			for range in {
+				binary.BigEndian.PutUint32(page[4*(i%fsm.PageTasks):], cursor+1)
+				i, cursor = i+1, cursor+1
+			}
 		}
 	}
 	return nil

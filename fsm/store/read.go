@@ -83,18 +83,6 @@ func readIndex(tx *bolt.Tx, job uint64, i uint32) ([]byte, error) {
 	return get(tx, indexBucket, key6432(job, i/fsm.PageTasks))
 }
 
-// cursorIn finds the cursor of task i in its index page.
-func cursorIn(page []byte, job uint64, i uint32) (cursor uint32, ok bool, err error) {
-	if at := 4 * int(i%fsm.PageTasks); at+4 <= len(page) {
-		if c := binary.BigEndian.Uint32(page[at:]); c > 0 {
-			return c - 1, true, nil
-		}
-	} else if page != nil {
-		return 0, false, fmt.Errorf("%w: index page of task %d.%d is too short", ErrCorrupt, job, i)
-	}
-	return 0, false, nil
-}
-
 // inlineCursor finds the cursor of a task that is in no index page, in the record of its job.
 func inlineCursor(rec *logpb.JobRecord, i uint32) (cursor uint32, ok bool, err error) {
 	for _, s := range rec.InlineSegments {
