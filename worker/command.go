@@ -57,8 +57,7 @@ func (w *Worker) tryCommand(ctx context.Context, s *slot, r *run, request *guard
 	if err != nil {
 		return w.giveBack(fmt.Errorf("make pipes for a command: %w", err)), nil
 	}
-	p := &proc{}
-	err = w.guardian.run(request, p)
+	p, err := w.guardian.run(request)
 	io.started(request)
 	if err != nil {
 		io.close()

@@ -219,18 +219,18 @@ func (g *guardian) holdAgent() (release func(), err error) {
 
 // run starts a command. The files of the request are still the caller's. After an error it was
 // not started.
-func (g *guardian) run(r *guard.StartRequest, p *proc) (err error) {
+func (g *guardian) run(r *guard.StartRequest) (p *proc, err error) {
 	for range freshTries {
 		var k *keeper
 		var prefix []byte
 		if k, prefix, err = g.take(r.Exclusive); err != nil {
-			return err
+			return nil, err
 		}
-		if err = k.run(prefix, r, p); err == nil {
-			return nil
+		if p, err = k.run(prefix, r); err == nil {
+			return p, nil
 		}
 	}
-	return err
+	return nil, err
 }
 
 // take returns a keeper for one command, and what it must be told before.

@@ -135,8 +135,7 @@ func (w *Worker) probe() error {
 		return fmt.Errorf("make pipes for a command: %w", err)
 	}
 	defer io.close()
-	p := &proc{}
-	err = w.guardian.run(r, p)
+	p, err := w.guardian.run(r)
 	io.started(r)
 	if err != nil {
 		return fmt.Errorf("start a command: %w", err)

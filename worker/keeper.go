@@ -61,15 +61,16 @@ type ending struct {
 }
 
 // run starts a command, whose frames prefix precede. After an error it was not started.
-func (k *keeper) run(prefix []byte, r *guard.StartRequest, p *proc) error {
+func (k *keeper) run(prefix []byte, r *guard.StartRequest) (*proc, error) {
 	k.mu.Lock()
 	if k.ended {
 		k.mu.Unlock()
-		return errNotStarted
+		return nil, errNotStarted
 	}
 	k.last++
-	p.keeper, p.id, r.ID = k, k.last, k.last
-	p.done = make(chan struct{})
+	// One for each try: the reader of a keeper that has just ended tells of its own, later.
+	p := &proc{keeper: k, id: k.last, done: make(chan struct{})}
+	r.ID = p.id
 	k.proc, k.since = p, monoNow()
 	k.mu.Unlock()
 	if err := k.send(append(prefix, r.Frame()...), r.Files()); err != nil {
@@ -80,9 +81,9 @@ func (k *keeper) run(prefix []byte, r *guard.StartRequest, p *proc) error {
 		if k.proc == p {
 			k.proc = nil
 		}
-		return errNotStarted
+		return nil, errNotStarted
 	}
-	return nil
+	return p, nil
 }
 
 // signal signals the command's group, if it has not ended.
