@@ -159,8 +159,8 @@ func (k *keeper) awaitGone(pid int) {
 	if k.guard.told.Load() || pid == 0 {
 		return
 	}
-	for guard.KillSession(pid) {
-		time.Sleep(dyingTick)
+	for looks := 0; guard.KillSession(pid); looks++ {
+		time.Sleep(guard.DyingPause(looks))
 	}
 }
 

@@ -215,10 +215,15 @@ func (g *guardProcess) ended(pid int) {
 // enforce keeps deadlines that keepers and agent have not kept, and ends what killed keepers
 // have left.
 func (g *guardProcess) enforce() {
+	sweeps, last := 0, time.Duration(0)
 	for {
 		wait, orphans := g.lookAfter()
-		if orphans {
+		switch {
+		case !orphans:
+			sweeps = 0
+		case BootNow()-last >= DyingPause(sweeps):
 			g.sweep()
+			sweeps, last = sweeps+1, BootNow()
 		}
 		if wait == 0 {
 			<-g.look

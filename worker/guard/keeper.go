@@ -244,10 +244,17 @@ func (k *keeper) leave() {
 
 // enforce kills what has to end, and sees to what is dying.
 func (k *keeper) enforce() {
+	dying := 0
 	for looks := 0; ; looks++ {
 		wait, sweep := k.lookAfter(looks%thoroughEvery == thoroughEvery-1)
 		if sweep != nil {
 			k.sweep(sweep)
+		}
+		if wait == dyingTick {
+			wait = DyingPause(dying)
+			dying++
+		} else {
+			dying = 0
 		}
 		switch wait {
 		case 0:
@@ -269,7 +276,8 @@ func (k *keeper) lookAfter(thorough bool) (wait time.Duration, sweep *command) {
 	if c == nil {
 		return 0, nil
 	}
-	if !c.exited && c.request.Exclusive && left(k.deadline) <= 0 {
+	rest := left(k.deadline)
+	if !c.exited && c.request.Exclusive && rest <= 0 {
 		// Also when it was signalled before: nothing may be left to chance here.
 		c.byLease, c.killed = true, true
 	}
@@ -280,7 +288,7 @@ func (k *keeper) lookAfter(thorough bool) (wait time.Duration, sweep *command) {
 	case c.exited:
 		return dyingTick, nil
 	case c.request.Exclusive:
-		return min(left(k.deadline), enforceTick), nil
+		return min(rest, enforceTick), nil
 	}
 	return 0, nil
 }

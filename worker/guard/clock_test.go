@@ -1,0 +1,19 @@
+package guard
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A process that cannot be killed, as it hangs on a file system that does not answer, was looked
+// for in all processes of the machine two hundred times a second.
+func TestWhatCannotBeKilledIsLookedAtSeldom(t *testing.T) {
+	t.Parallel()
+	looks := 0
+	for waited := DyingPause(0); waited < 60*manyLooks*dyingTick; looks++ {
+		waited += DyingPause(looks)
+	}
+	require.Equal(t, dyingTick, DyingPause(0), "most ends are a matter of milliseconds")
+	require.Less(t, looks, 3*manyLooks, "in a minute")
+}
