@@ -30,11 +30,13 @@ func connOf(ctx context.Context) *arrivingConn {
 	return info.conn
 }
 
-// answers takes a message into account that is about to be sent.
-func (c *arrivingConn) answers(m any) {
+// answers takes a message into account that is about to be sent, and returns its size.
+func (c *arrivingConn) answers(m any) (size int64) {
 	if m, ok := m.(proto.Message); ok {
-		c.answering(int64(proto.Size(m) + messageHead))
+		size = int64(proto.Size(m) + messageHead)
+		c.answering(size)
 	}
+	return size
 }
 
 // answering takes an answer of a size into account.

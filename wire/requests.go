@@ -54,7 +54,7 @@ func serveCall(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle 
 		}
 	}
 	resp, err := handle(ctx, req)
-	if err == nil {
+	if err == nil && ctx.Err() == nil { // nobody sends it to who is gone
 		c.answers(resp)
 	}
 	return resp, err
@@ -83,8 +83,14 @@ func (s countedStream) RecvMsg(m any) error {
 
 // SendMsg implements grpc.ServerStream.
 func (s countedStream) SendMsg(m any) error {
-	s.conn.answers(m)
-	return s.ServerStream.SendMsg(m)
+	size := s.conn.answers(m)
+	err := s.ServerStream.SendMsg(m)
+	if err != nil { // it was not put out
+		s.conn.mu.Lock()
+		s.conn.answered(size)
+		s.conn.mu.Unlock()
+	}
+	return err
 }
 
 // isWhole takes a message into account that has come as a whole. mu is held.
