@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rota-scheduler/rota/internal/localcluster"
+	loopback "github.com/rota-scheduler/rota/internal/ports"
 )
 
 // TestMain makes the test binary be rota where it is started under that name, so
@@ -36,6 +37,7 @@ func startCluster(t *testing.T, cfg localcluster.Config) *localcluster.Cluster {
 	cfg.Binary, cfg.Dir = binary, t.TempDir()
 	c, err := localcluster.New(cfg)
 	require.NoError(t, err)
+	t.Cleanup(c.ReleasePorts)
 	t.Cleanup(c.Kill)
 	require.NoError(t, c.Start(t.Context()))
 	return c
@@ -114,12 +116,9 @@ func makeBytes(ts *testscript.TestScript, _ bool, args []string) {
 // freePorts sets variables to free ports: ports A B C.
 func freePorts(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := loopback.Take(1)
 		ts.Check(err)
-		defer l.Close()
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		ts.Check(err)
-		ts.Setenv(name, port)
+		ts.Setenv(name, strconv.Itoa(port))
 	}
 }
 

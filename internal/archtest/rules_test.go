@@ -117,10 +117,11 @@ var layers = []layer{
 		"task", "fsm", "scheduler", "node", "transport", "web", "api", "wire", "worker", "client",
 	}},
 	{dir: "internal/testcluster", own: []string{
-		"task", "fsm", "scheduler", "node", "transport", "web", "api", "wire", "worker", "client",
+		"task", "fsm", "scheduler", "node", "transport", "web", "api", "wire", "worker", "client", "internal/ports",
 	}},
 	// It starts processes of the binary, and speaks to them as any client does.
-	{dir: "internal/localcluster", own: []string{"task", "wire", "client"}},
+	{dir: "internal/localcluster", own: []string{"task", "wire", "client", "internal/ports"}},
+	{dir: "internal/ports", stdlibOnly: true},
 	{dir: "internal/archtest", stdlibOnly: true},
 	{dir: "internal/sealedfile", stdlibOnly: true},
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/internal/ports"
 )
 
 const (
@@ -113,13 +115,13 @@ func loadLayout(cfg Config) (layout, error) {
 
 func makeLayout(cfg Config, path string) (layout, error) {
 	var l layout
-	ports, err := choosePorts(cfg.FirstPort, cfg.Servers)
+	chosen, err := choosePorts(cfg.FirstPort, cfg.Servers)
 	if err != nil {
 		return l, err
 	}
-	for i, p := range ports {
+	for i, p := range chosen {
 		l.Servers = append(l.Servers, serverLayout{
-			Name: "n" + strconv.Itoa(i+1), Addr: loopback(p), PeerAddr: loopback(p + 1), HTTPAddr: loopback(p + 2),
+			Name: "n" + strconv.Itoa(i+1), Addr: ports.Loopback(p), PeerAddr: ports.Loopback(p + 1), HTTPAddr: ports.Loopback(p + 2),
 		})
 	}
 	data, err := json.MarshalIndent(l, "", "  ")
@@ -165,15 +167,25 @@ func (c *Cluster) process(name string, args ...string) *Process {
 // Move gives a server, which must not run, other ports for its next start. The others are
 // not told.
 func (c *Cluster) Move(p *Process) error {
-	ports, err := choosePorts(0, 1)
+	port, err := ports.Take(serverPorts)
 	if err != nil {
 		return err
 	}
-	p.Addr, p.PeerAddr, p.HTTPAddr = loopback(ports[0]), loopback(ports[0]+1), loopback(ports[0]+2)
+	p.Addr, p.PeerAddr, p.HTTPAddr = ports.Loopback(port), ports.Loopback(port+1), ports.Loopback(port+2)
 	p.SetFlag("--addr", p.Addr)
 	p.SetFlag("--peer-addr", p.PeerAddr)
 	p.SetFlag("--http-addr", p.HTTPAddr)
 	return nil
+}
+
+// ReleasePorts lets other clusters of this machine have the ports of this one, all of whose processes
+// have ended. The end of this process does so, too.
+func (c *Cluster) ReleasePorts() {
+	for _, s := range c.Servers {
+		if addr, err := netip.ParseAddrPort(s.Addr); err == nil {
+			ports.Release(int(addr.Port()))
+		}
+	}
 }
 
 // Addrs is the gRPC addresses of the servers.

@@ -13,8 +13,9 @@
 //
 // Ports are chosen below the range from which the system takes those of outgoing
 // connections, so that a server that was killed finds its ports free when it comes
-// back. Two clusters that are laid out at the same moment can still choose the same
-// ones; Start tells, and a new layout helps.
+// back. Those that New chooses are given to no other cluster while this process runs
+// (package ports). A layout that is taken up again may find its ports taken; Start
+// tells, and a new layout helps.
 //
 // Children die with this process, however it ends: the kernel kills them
 // (PR_SET_PDEATHSIG). They are in process groups of their own, so that what is typed

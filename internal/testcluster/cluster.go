@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/internal/ports"
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/transport"
 	"github.com/rota-scheduler/rota/wire"
@@ -64,31 +64,13 @@ func Start(t testing.TB, n int, edit func(*node.Config)) *Cluster {
 	return c
 }
 
-// Ports of tests lie below those that the system gives to connections: one of these
-// could take a port while its server is down.
-const (
-	firstPort = 10_000
-	lastPort  = 32_000
-)
-
-// nextPort is where the search for a free port goes on; other processes begin elsewhere.
-var nextPort atomic.Int64
-
-func init() { nextPort.Store(int64(os.Getpid()) * 97) }
-
-// freeAddr returns a loopback address whose port was free a moment ago, and that no
-// other test of this process was given.
+// freeAddr returns a loopback address that nobody else is given.
 func freeAddr(t testing.TB) string {
-	for range lastPort - firstPort {
-		port := firstPort + nextPort.Add(1)%(lastPort-firstPort)
-		addr := fmt.Sprintf("127.0.0.1:%d", port)
-		if l, err := net.Listen("tcp", addr); err == nil {
-			require.NoError(t, l.Close())
-			return addr
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
+	t.Helper()
+	port, err := ports.Take(1)
+	require.NoError(t, err)
+	t.Cleanup(func() { ports.Release(port) })
+	return ports.Loopback(port)
 }
 
 // Addrs is the gRPC addresses of all servers.

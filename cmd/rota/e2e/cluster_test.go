@@ -95,6 +95,7 @@ func (c *cluster) end() {
 			poll(time.Second, func() bool { return !slices.ContainsFunc(c.Servers, (*localcluster.Process).Running) })
 		}
 		killAtOnce(c.Processes()...)
+		defer c.ReleasePorts()
 	}
 	var left []string
 	gone := poll(within, func() bool { left = processes(c.mark()); return len(left) == 0 })

@@ -63,6 +63,7 @@ func startAs(t *testing.T, path string) *harness {
 		Binary: path, Dir: dir, Servers: servers, Workers: 1, Slots: slots,
 	})
 	require.NoError(t, err)
+	t.Cleanup(h.cluster.ReleasePorts)
 	t.Cleanup(h.cluster.Kill)
 	for i, p := range h.cluster.Servers {
 		h.Addrs, h.PeerAddrs, h.HTTPAddrs = append(h.Addrs, p.Addr), append(h.PeerAddrs, p.PeerAddr), append(h.HTTPAddrs, p.HTTPAddr)
