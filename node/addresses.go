@@ -116,7 +116,7 @@ func (n *Node) votes(id raft.ServerID) bool {
 // identify asks a server of the cluster who it is.
 func (n *Node) identify(ctx context.Context, id raft.ServerID) (PeerInfo, error) {
 	addr := n.addrOf(id)
-	if addr == "" || n.cfg.Peers == nil {
+	if addr == "" {
 		return PeerInfo{}, task.Errorf(task.KindUnavailable, "the gRPC address of %s is not known", nodeIDOf(id))
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)

@@ -100,6 +100,8 @@ func (n *Node) announce(what string, urgent bool) string {
 		leader = leaderAmong(n.askAll(n.ctx))
 	}
 	switch {
+	case leader == n.cfg.Addr:
+		return "" // this server has been elected meanwhile, and records itself
 	case leader == "" && !urgent:
 		return "" // nobody has one, which is another matter
 	case leader == "":

@@ -131,7 +131,7 @@ func (n *Node) askAt(ctx context.Context, addrs []string) []PeerInfo {
 	out := map[string]PeerInfo{}
 	var wg sync.WaitGroup
 	for _, addr := range addrs {
-		if addr == n.cfg.Addr || n.cfg.Peers == nil {
+		if addr == n.cfg.Addr {
 			continue
 		}
 		wg.Go(func() {

@@ -26,7 +26,8 @@ type Config struct {
 	// Join is the gRPC addresses of the servers of the cluster, or of those to be.
 	Join []string
 
-	// Peers asks other servers over their gRPC port.
+	// Peers asks other servers over their gRPC port. nil: none of them answers, as for a server
+	// that is a cluster of its own.
 	Peers Peers
 	// RaftListener is the open Raft port. Nil: RaftTransport is set.
 	RaftListener net.Listener
@@ -86,6 +87,15 @@ type Peers interface {
 	Probe(ctx context.Context, addr string) (PeerInfo, error)
 	Join(ctx context.Context, addr string, self PeerInfo) error
 }
+
+// nobody is Peers that do not answer.
+type nobody struct{}
+
+var errNobody = task.Errorf(task.KindUnavailable, "this server was not told how to ask others")
+
+func (nobody) Identify(context.Context, string) (PeerInfo, error) { return PeerInfo{}, errNobody }
+func (nobody) Probe(context.Context, string) (PeerInfo, error)    { return PeerInfo{}, errNobody }
+func (nobody) Join(context.Context, string, PeerInfo) error       { return errNobody }
 
 // PeerInfo is what a server says of itself.
 type PeerInfo struct {
@@ -153,6 +163,9 @@ func (c *Config) setDefaults() error {
 	}
 	if c.LogStore != "" && logNames[c.LogStore] == "" {
 		return fmt.Errorf("--log-store %q is not known: use %s or %s", c.LogStore, LogStoreWAL, LogStoreBolt)
+	}
+	if c.Peers == nil {
+		c.Peers = nobody{}
 	}
 	setDefault(&c.ElectionTimeout, defaultElectionTimeout)
 	setDefault(&c.CommitTimeout, defaultCommitTimeout)
