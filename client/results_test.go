@@ -149,7 +149,7 @@ func TestStreamMovesToTheNewLeader(t *testing.T) {
 		}
 		done <- got
 	}()
-	require.Eventually(t, func() bool { return len(cluster.called("StreamResults")) == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(cluster.called("StreamResults")) == 1 }, time.Minute, time.Millisecond)
 	cluster.elect(2)
 	cluster.complete(job.ID(), 1)
 	cluster.complete(job.ID(), 0)

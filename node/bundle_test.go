@@ -23,7 +23,7 @@ import (
 )
 
 // patience is how long a condition may take to come true.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // config is that of a server that is a cluster of its own.
 func config(t *testing.T, dir string) Config {

@@ -56,7 +56,7 @@ func TestPipelineEndsAtARefusal(t *testing.T) {
 		case f := <-p.Consumer():
 			require.NoError(t, f.Error())
 			return f.Response().Success
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			require.Fail(t, "no answer came")
 			return false
 		}
@@ -77,7 +77,7 @@ func TestPipelineEndsAtARefusal(t *testing.T) {
 	select {
 	case err := <-ended:
 		require.Error(t, err)
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		require.Fail(t, "the sender hangs")
 	}
 	require.NoError(t, p.Close())
@@ -123,7 +123,7 @@ func TestPipelineDoesNotRepeatItself(t *testing.T) {
 		select {
 		case req := <-arrived:
 			return req
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			require.Fail(t, "nothing arrived")
 			return nil
 		}

@@ -24,9 +24,11 @@ import (
 func TestAWorkerThatEndsGetsNoTasks(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 1, nil)
-	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*testcluster.Wait)
 	defer cancel()
-	const slots, tasks, drains = 4, 3000, 2 * time.Second
+	// The backlog takes 25 s, and the end 10: a machine on which the test takes longer to look at either
+	// has no time for anything.
+	const slots, tasks, drains = 4, 10_000, 10 * time.Second
 	var ran atomic.Int64
 	handler := func(ctx context.Context, t *worker.Task) ([]byte, error) {
 		ran.Add(1)

@@ -57,7 +57,7 @@ func TestAListOfTheLargestJobsFitsItsMessages(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 1, nil)
 	cl, jobs := c.Client(), rotav1.NewJobServiceClient(dialFirst(t, c))
-	ctx, cancel := context.WithTimeout(context.Background(), 2*testcluster.Wait)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*testcluster.Wait)
 	defer cancel()
 	const count = 45 // 10 MB
 	spec := largestSpec()
@@ -94,7 +94,7 @@ func TestAListHasEachJobOnce(t *testing.T) {
 	c := testcluster.Start(t, 1, nil)
 	c.Worker(worker.Config{Name: "w", Slots: 8, Handlers: map[string]worker.Handler{"square": square}})
 	cl := c.Client()
-	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*testcluster.Wait)
 	defer cancel()
 	const total = 400
 	submitted := make(chan uint64, total)
@@ -148,7 +148,7 @@ func TestResultsWithLongErrorsFitTheirMessages(t *testing.T) {
 		},
 	}})
 	cl := c.Client()
-	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*testcluster.Wait)
 	defer cancel()
 	const count = 4000
 	job, err := cl.Submit(ctx, client.Request{Spec: task.Spec{Handler: "fails", MaxAttempts: 1}, Count: count})
@@ -206,10 +206,10 @@ func hello(ctx context.Context, conn *grpc.ClientConn, h *rotav1.Hello) error {
 // session meanwhile.
 func TestAListOfWorkersIsPaged(t *testing.T) {
 	t.Parallel()
-	// These workers do not beat.
-	c := testcluster.Start(t, 1, func(cfg *node.Config) { cfg.LeaseTimeout = 4 * testcluster.Wait })
+	// These workers do not beat: within a lease all of them must have come and be listed.
+	c := testcluster.Start(t, 1, func(cfg *node.Config) { cfg.LeaseTimeout = 10 * testcluster.Wait })
 	conn := dialFirst(t, c)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*testcluster.Wait)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*testcluster.Wait)
 	defer cancel()
 	const count = 100
 	opened := func(i int) *rotav1.Hello { return largestHello(fmt.Sprintf("w%03d", i)) }

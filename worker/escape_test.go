@@ -51,7 +51,7 @@ func TestWhatLeftItsGroupEndsWithAStoppedTask(t *testing.T) {
 	b := setupCommands(t)
 	cancelled, late := t.TempDir(), t.TempDir()
 	timed := escapeWork(2, late, "sleep 1000")
-	timed.Work.Timeout = durationpb.New(time.Second)
+	timed.Work.Timeout = durationpb.New(10 * time.Second) // by then it has left its group
 	b.assign(t, escapeWork(1, cancelled, "sleep 1000"), timed)
 	pids := append(escaped(t, cancelled), escaped(t, late)...)
 	b.stop(t, held(1, 0, 1))
@@ -76,7 +76,7 @@ func TestWhatLeftItsGroupEndsWithItsAgent(t *testing.T) {
 func TestWhatLeftItsGroupEndsWhenTheLeaseDoes(t *testing.T) {
 	t.Parallel()
 	d := newDouble(t)
-	d.lease = 4 * time.Second
+	d.lease = roomyLease
 	a := startAgent(t, d, "")
 	dir := t.TempDir()
 	work := escapeWork(1, dir, "sleep 1000")

@@ -60,7 +60,7 @@ func TestAnAgentKilledWhileItStartsCommandsLeavesNoProcess(t *testing.T) {
 func TestAnAgentThatIsPausedLosesItsExclusiveCommandsBeforeTheLeaseEnds(t *testing.T) {
 	t.Parallel()
 	d := newDouble(t)
-	d.lease = 4 * time.Second
+	d.lease = roomyLease
 	a := startAgent(t, d, "")
 	dir, mark := t.TempDir(), fmt.Sprintf("paused-%d", os.Getpid())
 	work := familyWork(1, dir, mark+"-exclusive")
@@ -85,7 +85,7 @@ func TestAnAgentThatIsPausedLosesItsExclusiveCommandsBeforeTheLeaseEnds(t *testi
 func TestAnAgentThatIsPausedInAnExclusiveHandlerIsKilled(t *testing.T) {
 	t.Parallel()
 	d := newDouble(t)
-	d.lease = 4 * time.Second
+	d.lease = roomyLease
 	a := startAgent(t, d, "")
 	work := handlerWork(1, 0, 1, "waits")
 	work.Work.Exclusive, work.Work.SharedPayload = true, []byte(t.TempDir())

@@ -32,7 +32,7 @@ func exclusiveHandler(t testing.TB, job uint64, handler string) (*rotav1.Assignm
 func TestExclusiveTasksEndWhenTheLeaseIsNotRenewed(t *testing.T) {
 	t.Parallel()
 	d := newDouble(t)
-	d.lease = 6 * time.Second
+	d.lease = roomyLease
 	startAgent(t, d, "")
 	work, dir := exclusiveHandler(t, 1, "waits")
 	plain, plainDir := exclusiveHandler(t, 2, "waits")
@@ -61,7 +61,7 @@ func TestExclusiveTasksEndWhenTheLeaseIsNotRenewed(t *testing.T) {
 func TestAnExclusiveHandlerThatDoesNotEndTakesTheAgentAlong(t *testing.T) {
 	t.Parallel()
 	d := newDouble(t)
-	d.lease = 4 * time.Second
+	d.lease = roomyLease
 	a := startAgent(t, d, "")
 	work, dir := exclusiveHandler(t, 1, "hangs")
 	d.assign(t, work)
@@ -76,8 +76,8 @@ func TestAnExclusiveHandlerThatDoesNotEndTakesTheAgentAlong(t *testing.T) {
 
 func TestAnExclusiveCommandRunsOnWhileTheLeaseIsRenewed(t *testing.T) {
 	t.Parallel()
-	b := setupCommands(t, func(d *double) { d.lease = 3 * time.Second })
-	a := shell(1, "sleep 4; echo done")
+	b := setupCommands(t, func(d *double) { d.lease = 6 * time.Second })
+	a := shell(1, "sleep 7; echo done")
 	a.Work.Exclusive = true
 	b.assign(t, a)
 	require.Equal(t, "done\n", b.await(t, 1, 0).output)

@@ -55,7 +55,7 @@ func TestATaskThatStopsItsGuardsIsEndedAllTheSame(t *testing.T) {
 func TestAnExclusiveTaskThatStopsItsGuardsDoesNotOutliveItsLease(t *testing.T) {
 	t.Parallel()
 	d := newDouble(t)
-	d.lease = 4 * time.Second
+	d.lease = roomyLease
 	a := startAgent(t, d, "")
 	dir, mark := t.TempDir(), fmt.Sprintf("stops-%d", os.Getpid())
 	work := sabotage(1, a.cmd.Process.Pid, `while :; do kill -STOP $UP; [ -e "$DIR/pid" ] || echo $$ > "$DIR/pid"; sleep 0.01; done & trap '' TERM; sleep 1000`)

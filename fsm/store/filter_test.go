@@ -27,7 +27,7 @@ func TestAFullFilterOfKeysIsMadeAnew(t *testing.T) {
 		}
 	}
 	require.NoError(t, b.s.Flush())
-	require.Eventually(t, func() bool { return db.keys.current.Load() != small && db.keys.next.Load() == nil }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return db.keys.current.Load() != small && db.keys.next.Load() == nil }, time.Minute, time.Millisecond)
 	wrong := 0
 	for i := range keys {
 		require.True(t, db.keys.mayHave(fmt.Append(nil, "\x00used ", i)) || db.keys.mayHave(fmt.Append(nil, "default\x00used ", i)), i)

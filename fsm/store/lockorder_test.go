@@ -74,15 +74,15 @@ func TestReadersEntriesAndFlushesDoNotWaitForEachOther(t *testing.T) { //nolint:
 			require.Eventually(t, func() bool {
 				stacks := make([]byte, 1<<20)
 				return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "RWMutex).RLock")
-			}, 20*time.Second, time.Millisecond)
+			}, time.Minute, time.Millisecond)
 			go func() { done <- db.Write(cut) }()
-			require.Eventually(t, func() bool { return mapping() || len(done) > 0 }, 20*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return mapping() || len(done) > 0 }, time.Minute, time.Millisecond)
 			close(g.gate)
 			for range cap(done) {
 				select {
 				case err := <-done:
 					require.NoError(t, err)
-				case <-time.After(20 * time.Second):
+				case <-time.After(time.Minute):
 					t.Fatal("they wait for each other")
 				}
 			}

@@ -28,7 +28,7 @@ import (
 const (
 	// within is how long a condition may take to come true. It is for machines that
 	// do other things as well; none of these takes long by itself.
-	within = 30 * time.Second
+	within = 60 * time.Second
 	// verbTimeout bounds one run of the command line.
 	verbTimeout = 60 * time.Second
 	// pollEvery is how often conditions are looked at.

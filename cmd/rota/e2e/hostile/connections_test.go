@@ -93,7 +93,7 @@ func TestAnswersThatAreNotReadAreBounded(t *testing.T) {
 	t.Parallel()
 	h := start(t)
 	const connections, calls = 8, 500
-	ctx, cancel := context.WithTimeout(t.Context(), within)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*within)
 	defer cancel()
 	job, err := h.Client().Submit(ctx, client.Request{
 		Spec: task.Spec{Handler: "rota.noop", SharedPayload: make([]byte, task.MaxPayload)}, Count: 1,
@@ -130,7 +130,7 @@ func TestIdleConnectionsLeaveDescriptors(t *testing.T) {
 	t.Parallel()
 	h := startAs(t, limited(t, 400))
 	const connections = 600
-	ctx, cancel := context.WithTimeout(t.Context(), within)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*within)
 	defer cancel()
 	cl := h.Client() // which is connected before it becomes crowded
 	_, err := cl.Workers(ctx, client.WorkersOptions{})

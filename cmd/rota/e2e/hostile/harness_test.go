@@ -61,6 +61,8 @@ func startAs(t *testing.T, path string) *harness {
 	t.Cleanup(h.removeDir)
 	h.cluster, err = localcluster.New(localcluster.Config{
 		Binary: path, Dir: dir, Servers: servers, Workers: 1, Slots: slots,
+		// Workers of these tests do not beat, and elections on a busy machine are not what is looked for.
+		ServerFlags: []string{"--lease-timeout", (5 * within).String(), "--election-timeout", "1s"},
 	})
 	require.NoError(t, err)
 	t.Cleanup(h.cluster.ReleasePorts)
@@ -186,16 +188,19 @@ func (h *harness) verify() {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	info, err := h.Client().Verify(ctx)
-	require.NoError(h.t, err)
-	require.True(h.t, info.OK, "the servers differ: %+v", info)
-	compared := 0
-	for _, s := range info.Servers {
-		if s.Error == "" { // a hostile one may have joined
-			compared++
+	cl := h.Client()
+	h.Await("the digests of all servers", func() bool {
+		info, err := cl.Verify(ctx)
+		require.NoError(h.t, err)
+		compared := 0
+		for _, s := range info.Servers {
+			if s.Error == "" { // a hostile one may have joined, and one of ours be slow
+				compared++
+			}
 		}
-	}
-	require.Equal(h.t, servers, compared)
+		require.True(h.t, info.OK || compared < servers, "the servers differ: %+v", info)
+		return compared == servers
+	})
 }
 
 var peakLine = regexp.MustCompile(`VmHWM:\s*(.*)`)

@@ -123,10 +123,13 @@ func TestServersAnnounceNoLeaderThatHasNoVote(t *testing.T) {
 			require.Less(t, m.GetTerm(), uint64(fakeTerm))
 		}
 	}
-	workers, err := h.Client().Workers(t.Context(), client.WorkersOptions{})
-	require.NoError(t, err)
-	require.Len(t, workers, 1)
-	require.True(t, workers[0].Connected)
+	cl := h.Client()
+	h.Await("the worker is connected", func() bool {
+		workers, err := cl.Workers(t.Context(), client.WorkersOptions{})
+		require.NoError(t, err)
+		require.Len(t, workers, 1)
+		return workers[0].Connected
+	})
 	require.Zero(t, f.hellos.Load(), "a worker said hello to it")
 }
 

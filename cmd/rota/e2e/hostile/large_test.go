@@ -18,7 +18,7 @@ func TestLargeRequestsAllAtOnceAreBounded(t *testing.T) {
 	t.Parallel()
 	h := start(t)
 	const calls, tasks = 300, 15
-	ctx, cancel := context.WithTimeout(t.Context(), within)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*within)
 	defer cancel()
 	payload := make([]byte, task.MaxPayload)
 	set := &rotav1.TaskSet{Count: tasks}

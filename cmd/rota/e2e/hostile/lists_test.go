@@ -21,7 +21,7 @@ func TestListsCostWhatTheyShow(t *testing.T) {
 	h := start(t)
 	const jobs, lists, rounds = 600, 24, 10
 	cl := h.Client()
-	ctx, cancel := context.WithTimeout(t.Context(), within)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*within)
 	defer cancel()
 	payload := make([]byte, task.MaxPayload)
 	for i := range jobs {
@@ -52,7 +52,7 @@ func TestLargeJobsAndWorkersCanBeListed(t *testing.T) {
 	h := start(t)
 	const jobs, workers, queues = 60, 100, 30_000
 	cl := h.Client()
-	ctx, cancel := context.WithTimeout(t.Context(), within)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*within)
 	defer cancel()
 	spec := task.Spec{Queue: "nobody's", Command: []string{"c", strings.Repeat("a", task.MaxArgBytes-1)}}
 	for i := range task.MaxPairs {
