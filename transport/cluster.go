@@ -132,14 +132,14 @@ func (s *Server) transferLeader(ctx context.Context, r *rotav1.TransferLeaderReq
 	}
 }
 
-// verifyTimeout bounds how long one server may take to reach the checkpoint.
+// verifyTimeout bounds how long the checkpoint may take to be written, and one server to reach it.
 const verifyTimeout = 10 * time.Second
 
 // Verify implements the cluster service.
 func (s *Server) Verify(ctx context.Context, r *rotav1.VerifyRequest) (*rotav1.VerifyResponse, error) {
 	return atLeader(ctx, s, r,
 		func(ctx context.Context, _ *rotav1.VerifyRequest) (*rotav1.VerifyResponse, error) {
-			return s.verify(ctx)
+			return s.verifies.do(ctx)
 		},
 		func(c grpc.ClientConnInterface, ctx context.Context, r *rotav1.VerifyRequest) (*rotav1.VerifyResponse, error) {
 			return rotav1.NewClusterServiceClient(c).Verify(ctx, r)
@@ -148,7 +148,9 @@ func (s *Server) Verify(ctx context.Context, r *rotav1.VerifyRequest) (*rotav1.V
 
 // verify puts a checkpoint into the log, at which every server notes its digest, and
 // asks each for it.
-func (s *Server) verify(ctx context.Context) (*rotav1.VerifyResponse, error) {
+func (s *Server) verify() (*rotav1.VerifyResponse, error) {
+	ctx, cancel := context.WithTimeout(s.stopping, verifyTimeout)
+	defer cancel()
 	id := rand.Uint64()
 	res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_Checkpoint{Checkpoint: &logpb.Checkpoint{Id: id}}})
 	if err != nil {
@@ -158,7 +160,7 @@ func (s *Server) verify(ctx context.Context) (*rotav1.VerifyResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
+	ctx, cancel = context.WithTimeout(s.stopping, verifyTimeout)
 	defer cancel()
 	resp := &rotav1.VerifyResponse{Index: res.Index, Servers: make([]*rotav1.ServerDigest, len(peers))}
 	var wg sync.WaitGroup

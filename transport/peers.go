@@ -216,5 +216,9 @@ func (s *Server) Digest(ctx context.Context, r *peerpb.DigestRequest) (*peerpb.D
 	if !ok {
 		return nil, wire.ToStatus(task.Errorf(task.KindNotFound, "checkpoint %d is not known here any more; verify again", r.Checkpoint))
 	}
-	return &peerpb.DigestResponse{Index: index, Digest: digest, Violations: m.CheckInvariants()}, nil
+	violations, err := s.walks.do(ctx)
+	if err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	return &peerpb.DigestResponse{Index: index, Digest: digest, Violations: violations}, nil
 }

@@ -37,6 +37,10 @@ type Server struct {
 	log     *slog.Logger
 	version string
 	health  *health.Server
+	// verifies are questions whether all servers are the same, and walks are looks at all of this server's
+	// state. Whoever reaches a port may ask for them.
+	verifies *rounds[*rotav1.VerifyResponse]
+	walks    *rounds[[]string]
 	// refused counts reported tasks that were not recorded: late, or sent again.
 	refused atomic.Int64
 
@@ -50,6 +54,8 @@ type Server struct {
 func New(cfg Config) *Server {
 	s := &Server{node: cfg.Node, peers: cfg.Peers, log: cfg.Log, version: cfg.Version, health: health.NewServer()}
 	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.verifies = newRounds(s.verify)
+	s.walks = newRounds(func() ([]string, error) { return s.node.State().Machine().CheckInvariants(), nil })
 	return s
 }
 

@@ -1,0 +1,73 @@
+package transport
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// However many ask, and whenever they come, a costly question is asked once at a time, and half
+// of the time; nobody gets an answer that is older than the question.
+func TestACostlyQuestionIsSharedByAllWhoAsk(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const takes = 100 * time.Millisecond
+		asked, at := 0, 0
+		var began []time.Time
+		r := newRounds(func() (time.Time, error) {
+			at++
+			require.Equal(t, 1, at, "at once")
+			defer func() { at-- }()
+			asked++
+			now := time.Now()
+			began = append(began, now)
+			time.Sleep(takes)
+			return now, nil
+		})
+		var all sync.WaitGroup
+		for range 1000 {
+			all.Go(func() {
+				came := time.Now()
+				got, err := r.do(t.Context())
+				require.NoError(t, err)
+				require.False(t, got.Before(came), "it is older than the question")
+				require.LessOrEqual(t, time.Since(came), 4*takes)
+			})
+			time.Sleep(time.Millisecond)
+		}
+		all.Wait()
+		require.LessOrEqual(t, asked, int(time.Second/takes)/2+2)
+		for i := 1; i < len(began); i++ {
+			require.GreaterOrEqual(t, began[i].Sub(began[i-1]), 2*takes, "it rests")
+		}
+	})
+}
+
+func TestWhoGoesIsNotMissedByTheOthersOfItsRound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRounds(func() (int, error) {
+			time.Sleep(time.Minute)
+			return 7, nil
+		})
+		var all sync.WaitGroup
+		all.Go(func() { _, _ = r.do(t.Context()) })
+		synctest.Wait()
+		impatient, cancel := context.WithCancel(t.Context())
+		all.Go(func() { _, _ = r.do(impatient) })
+		synctest.Wait()
+		cancel()
+		short, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		_, err := r.do(short)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		got, err := r.do(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 7, got)
+		all.Wait()
+	})
+}
