@@ -60,16 +60,17 @@ func (n *Node) watchDisk() {
 }
 
 // watchFollower looks at the state machine of a server that does not lead, and says whether
-// it stands still, of which said is that it was told.
+// it stands still, of which said is that it was told. One look is not enough to end it: a process
+// that was paused finds all that time in the entry under way.
 func (n *Node) watchFollower(said bool) bool {
 	stalled := n.applier.applying()
 	switch {
 	case stalled < n.cfg.StallTimeout:
 		return false
-	case stalled >= followerStalls*n.cfg.StallTimeout && !n.flusher.Full():
-		n.fatal(fmt.Errorf("the state machine of this follower has stood still for %v: its disk has stalled, or it waits for itself; start it again", stalled.Round(time.Millisecond)))
 	case !said:
 		n.cfg.Log.Warn("the state machine of this follower stands still", "applying_for", stalled)
+	case stalled >= followerStalls*n.cfg.StallTimeout && !n.flusher.Full():
+		n.fatal(fmt.Errorf("the state machine of this follower has stood still for %v: its disk has stalled, or it waits for itself; start it again", stalled.Round(time.Millisecond)))
 	}
 	return true
 }

@@ -74,6 +74,28 @@ func TestAFollowerWhoseStateMachineStallsSaysSoAndEnds(t *testing.T) {
 	require.NoError(t, n.Kill())
 }
 
+// A process that was paused, with its machine or by a signal, finds that the entry under way has
+// taken all that time: it is not to end for that before it was run.
+func TestAFollowerThatWasPausedGoesOn(t *testing.T) {
+	t.Parallel()
+	state, err := store.OpenState(t.TempDir(), store.Identity{NodeID: "n1", ServerID: "s1"}, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	n := &Node{state: state, cfg: Config{StallTimeout: time.Second, Log: slog.New(slog.DiscardHandler)}, flusher: store.NewFlusher(state)}
+	n.applier = &applier{n: n, waiters: map[chan struct{}]uint64{}}
+	ended := false
+	n.fatal = func(error) { ended = true }
+
+	n.applier.step.startedAt(time.Now().Add(-time.Hour))
+	require.True(t, n.watchFollower(false), "it is told")
+	require.False(t, ended)
+	n.applier.step.stop()
+	require.False(t, n.watchFollower(true), "it has gone on")
+	n.applier.step.startedAt(time.Now().Add(-time.Hour))
+	require.True(t, n.watchFollower(true))
+	require.True(t, ended, "it was told, and stands still all the same")
+	require.NoError(t, state.Abandon())
+}
+
 // slow is an observer that takes a second, as an entry does that the machine has no time for.
 type slow struct{ after func() }
 
