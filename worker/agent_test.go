@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/rota-scheduler/rota/worker/guard"
 )
 
 // Tests that kill or stop an agent run it in a process of its own: this very test
@@ -19,10 +21,15 @@ import (
 const (
 	testAgentEnv     = "ROTA_TEST_AGENT"
 	testAgentDataEnv = "ROTA_TEST_AGENT_DATA"
+	// testAgentSealedEnv has it start as programs do that have capabilities, or cannot be read.
+	testAgentSealedEnv = "ROTA_TEST_AGENT_SEALED"
 )
 
 // testAgent is the main function of such a process.
 func testAgent(addr string) {
+	if os.Getenv(testAgentSealedEnv) != "" {
+		_ = guard.Seal()
+	}
 	w, err := New(Config{
 		Addrs: []string{addr}, Slots: 4, Commands: true, DataDir: os.Getenv(testAgentDataEnv),
 		Handlers: map[string]Handler{

@@ -65,6 +65,24 @@ done
 	require.Equal(t, fmt.Sprintf("%d\nown\n", uid), got.output)
 }
 
+// A program that has capabilities, or that its user may execute and not read, may not write to its own
+// memory by way of /proc. Its environment is closed to others from the beginning.
+func TestAnAgentThatStartsSealedRunsCommands(t *testing.T) {
+	t.Parallel()
+	d := newDouble(t)
+	a := startAgent(t, d, "", func(cmd *exec.Cmd) {
+		if os.Geteuid() == 0 {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+			cmd.Env = append(cmd.Env, "TMPDIR=/tmp")
+		}
+		cmd.Env = append(cmd.Env, testAgentSealedEnv+"=yes", secret)
+	})
+	d.assign(t, sabotage(1, a.cmd.Process.Pid, `for p in $UP $AGENT; do (: < /proc/$p/environ) 2>/dev/null && echo "$p is readable"; done; echo ran`))
+	got := d.await(t, 1, 0)
+	require.Equal(t, rotav1.Outcome_OUTCOME_SUCCEEDED, got.outcome, "%+v", got)
+	require.Equal(t, "ran\n", got.output)
+}
+
 func TestTheEnvironmentIsBlankedButForWhatCommandsGet(t *testing.T) {
 	t.Parallel()
 	in := "A=secret\x00PATH=/bin\x00PATHS=x\x00\x00HOME=/root\x00B=2"

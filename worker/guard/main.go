@@ -118,6 +118,14 @@ func Seal() error {
 	return nil
 }
 
+// Sealed says whether this process is closed to others of its user. The kernel seals programs that have
+// capabilities, or that their user may execute and not read.
+func Sealed() bool {
+	dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+	const byItsUser = 1
+	return err == nil && dumpable != byItsUser
+}
+
 // closeOnExec marks all files but the standard ones.
 func closeOnExec() {
 	if unix.CloseRange(socketFile, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC) == nil {
