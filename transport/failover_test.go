@@ -250,8 +250,8 @@ func TestCatchUpBySnapshot(t *testing.T) {
 // ten seconds more.
 func TestAServerThatIsBackCountsAtOnce(t *testing.T) {
 	t.Parallel()
-	// Nobody but raft's own pause is to be late: elections on a busy machine are not what is looked for.
-	c := testcluster.Start(t, 3, func(cfg *node.Config) { cfg.ElectionTimeout = time.Second })
+	// Only raft's own pause is to be late.
+	c := testcluster.Start(t, 3, calm)
 	cl := c.Client()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*testcluster.Wait)
 	defer cancel()

@@ -44,6 +44,8 @@ type grantWriter struct {
 	spec *task.Spec
 	work *rotav1.WorkSpec
 	id   fsm.SpecID
+	// workSize is how large work is, bytes: its command and environment may be as large as a payload.
+	workSize int
 }
 
 func (w *grantWriter) flush() error {
@@ -85,7 +87,10 @@ func (w *grantWriter) add(g fsm.Grant) error {
 		a.Range = &rotav1.IndexRange{First: g.First, Count: n}
 		g.First, g.Count = g.First+n, g.Count-n
 		w.batch = append(w.batch, a)
-		if w.size += len(a.PackedPayloads) + len(a.Work.GetSharedPayload()) + assignmentBytes; w.size >= assignBytes {
+		if a.Work != nil {
+			w.size += w.workSize
+		}
+		if w.size += len(a.PackedPayloads) + assignmentBytes; w.size >= assignBytes {
 			if err := w.flush(); err != nil {
 				return err
 			}
@@ -106,7 +111,7 @@ func (w *grantWriter) setWork(a *rotav1.Assignment, job uint64, ref fsm.JobSpec)
 	if ref.Whole {
 		return nil
 	}
-	number, forget := w.l.works.keep(ref.ID, proto.Size(a.Work))
+	number, forget := w.l.works.keep(ref.ID, w.workSize)
 	a.WorkNumber = number
 	if len(forget) > 0 {
 		// What is in the batch may need what is forgotten.
@@ -126,6 +131,7 @@ func (w *grantWriter) whole(job uint64, ref fsm.JobSpec) (*task.Spec, error) {
 			return nil, err
 		}
 		w.spec, w.work, w.id = spec, workSpecOf(spec), ref.ID
+		w.workSize = proto.Size(w.work)
 	}
 	return w.spec, nil
 }

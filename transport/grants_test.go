@@ -3,9 +3,11 @@ package transport_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/client"
@@ -46,6 +48,40 @@ func TestASharedPayloadIsSentOnceOnAStream(t *testing.T) {
 			require.Zero(t, a.WorkNumber)
 			require.Len(t, a.Work.GetSharedPayload(), task.MaxPayload)
 			require.Equal(t, []uint32{100, 10}, []uint32{a.Work.ArrayFirst, a.Work.ArrayStep})
+		}
+	}
+}
+
+// TestAssignmentsOfTheLargestSpecsFitTheirMessages, whatever of a spec it is that is large, and whether
+// the worker keeps it or not.
+func TestAssignmentsOfTheLargestSpecsFitTheirMessages(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 1, nil)
+	command := largestSpec()
+	command.SharedPayload, command.Values = nil, nil
+	for name, spec := range map[string]task.Spec{"command and environment": command, "all of it": largestSpec()} {
+		const jobs = 60
+		var ids []uint64
+		for i := range jobs {
+			spec.Name = fmt.Sprint(i)
+			spec.Command = []string{spec.Name, strings.Repeat("a", task.MaxArgBytes-len(spec.Name))}
+			job, err := c.Client().Submit(context.Background(), client.Request{Spec: spec, Count: 2 * task.MaxValueRuns})
+			require.NoError(t, err)
+			ids = append(ids, job.ID())
+		}
+		for _, hello := range []*rotav1.Hello{{}, {WorkSlots: 64, WorkBytes: 64 << 20}} {
+			sent, err := transport.SendAll(c.Servers[0].Node, hello, func(l *transport.Link) {
+				for i, id := range ids {
+					l.Grant(fsm.Grant{Job: id, Count: 1, TokenOffset: int64(i), Attempt: 1})
+				}
+			})
+			require.NoError(t, err)
+			got := 0
+			for _, m := range sent {
+				require.Less(t, proto.Size(m), listedMost, name)
+				got += len(m.GetAssignments().GetAssignments())
+			}
+			require.Equal(t, jobs, got, name)
 		}
 	}
 }

@@ -184,7 +184,7 @@ func TestAnOnlyServerMovesByItself(t *testing.T) {
 // Whoever runs elsewhere with a copy of a server's data is not it while it lives.
 func TestACopyOfALivingServerIsNotRecorded(t *testing.T) {
 	t.Parallel()
-	c := testcluster.Start(t, 3, nil)
+	c := testcluster.Start(t, 3, calm)
 	for i := range c.Servers {
 		voteOf(t, c, i) // before that nobody knows who lives
 	}
