@@ -4,6 +4,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/rota-scheduler/rota/wire"
 )
 
 // Names of metrics. They are part of what operators build upon: they are added to,
@@ -27,6 +29,7 @@ const (
 	metricReportsRefused = "rota_reports_refused_total"
 	metricStateBytes     = "rota_state_db_bytes"
 	metricRaftRefused    = "rota_raft_refused_total"
+	metricTurnedAway     = "rota_connections_turned_away_total"
 )
 
 // collector reads the node when it is scraped.
@@ -35,22 +38,26 @@ type collector struct {
 	notReady func() string
 	version  string
 	refused  func() int64
+	turned   func() map[string]wire.Turned
 
 	buildInfo, ready, leader, raftState, raftTerm, raftContact    *prometheus.Desc
 	appliedIndex, commitIndex, jobs, liveTasks, sessions, classes *prometheus.Desc
 	requestKeys, dirtyBytes, flushingBytes, stateBytes            *prometheus.Desc
-	reportsRefused, raftRefused                                   *prometheus.Desc
+	reportsRefused, raftRefused, turnedAway                       *prometheus.Desc
 }
 
-func newCollector(n Node, notReady func() string, version string, refused func() int64) *collector {
+func newCollector(n Node, notReady func() string, version string, refused func() int64, turned func() map[string]wire.Turned) *collector {
 	if refused == nil {
 		refused = func() int64 { return 0 }
+	}
+	if turned == nil {
+		turned = func() map[string]wire.Turned { return nil }
 	}
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	return &collector{
-		node: n, notReady: notReady, version: version, refused: refused,
+		node: n, notReady: notReady, version: version, refused: refused, turned: turned,
 		buildInfo:     desc(metricBuildInfo, "Always 1; the labels say which build this is.", "version", "node"),
 		ready:         desc(metricReady, "1 while this server can serve requests."),
 		leader:        desc(metricLeader, "1 while this server leads and serves."),
@@ -70,6 +77,7 @@ func newCollector(n Node, notReady func() string, version string, refused func()
 
 		reportsRefused: desc(metricReportsRefused, "Reported tasks that were not recorded: late, or sent again."),
 		raftRefused:    desc(metricRaftRefused, "Connections and messages that were refused on the Raft port: the log says whose."),
+		turnedAway:     desc(metricTurnedAway, "Connections that found no place (refused), gave theirs to others (displaced), or had to end for what they took (ended).", "port", "how"),
 	}
 }
 
@@ -77,7 +85,7 @@ func newCollector(n Node, notReady func() string, version string, refused func()
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.buildInfo, c.ready, c.leader, c.raftState, c.raftTerm, c.raftContact, c.appliedIndex, c.commitIndex, c.jobs, c.liveTasks,
-		c.sessions, c.classes, c.requestKeys, c.dirtyBytes, c.flushingBytes, c.stateBytes, c.reportsRefused, c.raftRefused,
+		c.sessions, c.classes, c.requestKeys, c.dirtyBytes, c.flushingBytes, c.stateBytes, c.reportsRefused, c.raftRefused, c.turnedAway,
 	} {
 		ch <- d
 	}
@@ -117,6 +125,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.stateBytes, float64(state.FileSize()))
 	ch <- prometheus.MustNewConstMetric(c.reportsRefused, prometheus.CounterValue, float64(c.refused()))
 	ch <- prometheus.MustNewConstMetric(c.raftRefused, prometheus.CounterValue, float64(c.node.RaftRefused()))
+	for port, n := range c.turned() {
+		for how, count := range map[string]int64{"refused": n.Refused, "displaced": n.Displaced, "ended": n.Ended} {
+			ch <- prometheus.MustNewConstMetric(c.turnedAway, prometheus.CounterValue, float64(count), port, how)
+		}
+	}
 }
 
 func truth(v bool) float64 {

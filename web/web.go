@@ -13,6 +13,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm/store"
 	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/wire"
 )
 
 // recentContact is how long a follower may not have heard from its leader and still
@@ -41,6 +42,8 @@ type Config struct {
 	Version string
 	// Refused is how many reported tasks were not recorded since the start; nil: none.
 	Refused func() int64
+	// Turned is which connections were turned away since the start, by port; nil: none.
+	Turned func() map[string]wire.Turned
 	// Profiles serves what this process does below /debug/pprof/. It tells more of the
 	// machine than whoever may read the metrics should know.
 	Profiles bool
@@ -60,7 +63,7 @@ func New(cfg Config) *Server {
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newCollector(cfg.Node, s.reasonNotReady, cfg.Version, cfg.Refused),
+		newCollector(cfg.Node, s.reasonNotReady, cfg.Version, cfg.Refused, cfg.Turned),
 	)
 	s.mux.HandleFunc("GET /livez", s.livez)
 	s.mux.HandleFunc("GET /readyz", s.readyz)

@@ -15,6 +15,7 @@ import (
 	"github.com/rota-scheduler/rota/fsm/store"
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/web"
+	"github.com/rota-scheduler/rota/wire"
 )
 
 // fakeNode is a node that says what a test wants.
@@ -51,7 +52,10 @@ func follower(t testing.TB) *fakeNode {
 }
 
 func newServer(n *fakeNode) *web.Server {
-	return web.New(web.Config{Node: n, Log: slog.New(slog.DiscardHandler), Version: "v1"})
+	turned := func() map[string]wire.Turned {
+		return map[string]wire.Turned{"grpc": {Refused: 1, Displaced: 2, Ended: 3}, "http": {}}
+	}
+	return web.New(web.Config{Node: n, Log: slog.New(slog.DiscardHandler), Version: "v1", Turned: turned})
 }
 
 func get(t *testing.T, s http.Handler, path string) (int, string) {
@@ -115,6 +119,8 @@ func TestMetrics(t *testing.T) {
 		`rota_build_info{node="n1",version="v1"} 1`, "rota_ready 1", "rota_leader 0", `rota_raft_state{state="Follower"} 1`,
 		`rota_raft_state{state="Leader"} 0`, "rota_raft_term 3", "rota_raft_last_contact_seconds 0.01", "rota_applied_index 0", "rota_commit_index 0",
 		"rota_live_tasks 0", "rota_sessions 0", "rota_state_dirty_bytes 0", "go_goroutines",
+		`rota_raft_refused_total 7`, `rota_connections_turned_away_total{how="refused",port="grpc"} 1`, `rota_connections_turned_away_total{how="displaced",port="grpc"} 2`,
+		`rota_connections_turned_away_total{how="ended",port="grpc"} 3`, `rota_connections_turned_away_total{how="refused",port="http"} 0`,
 	} {
 		require.Contains(t, body, want)
 	}

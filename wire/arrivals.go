@@ -113,6 +113,7 @@ func (a *arrivals) expire() {
 // end ends a connection, and takes what it held off the account. No mu is held.
 func (a *arrivals) end(c *arrivingConn) {
 	a.ended.Add(1)
+	c.counted()
 	_ = c.Close() // its reader hears of it
 }
 

@@ -55,8 +55,8 @@ type Door struct {
 	count int
 	// open is the connections by source.
 	open map[string]map[*doorConn]struct{}
-	// refused and ended count the connections that found no place, and that gave theirs.
-	refused, ended atomic.Int64
+	// refused, displaced and ended count what Turned does.
+	refused, displaced, ended atomic.Int64
 }
 
 // NewDoor returns a listener that lets in at most so many of another's connections.
@@ -64,8 +64,18 @@ func NewDoor(l net.Listener, most int) *Door {
 	return &Door{Listener: l, max: most, now: time.Now, open: map[string]map[*doorConn]struct{}{}}
 }
 
-// Turned is how many connections found no place so far, and how many gave theirs to others.
-func (d *Door) Turned() (refused, ended int64) { return d.refused.Load(), d.ended.Load() }
+// Turned counts connections, since a door was opened.
+type Turned struct {
+	// Refused found no place, and Displaced gave theirs to others.
+	Refused, Displaced int64
+	// Ended had to end for what they took: requests that did not arrive, answers that they did not read.
+	Ended int64
+}
+
+// Turned is how many connections were turned away so far.
+func (d *Door) Turned() Turned {
+	return Turned{d.refused.Load(), d.displaced.Load(), d.ended.Load()}
+}
 
 // doorConn is a connection that has come through a door.
 type doorConn struct {
@@ -122,7 +132,7 @@ func (d *Door) admit(c *doorConn) bool {
 	d.count++
 	d.mu.Unlock()
 	if out != nil {
-		d.ended.Add(1)
+		d.displaced.Add(1)
 		_ = out.Close() // its reader hears of it
 	}
 	return true

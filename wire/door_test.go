@@ -123,3 +123,23 @@ func TestOneSourceDoesNotKeepOthersOut(t *testing.T) {
 	require.False(t, in, "all have one")
 	require.False(t, polite.isClosed())
 }
+
+func TestConnectionsThatAreTurnedAwayAreCounted(t *testing.T) {
+	t.Parallel()
+	b := newDoorBundle()
+	a := newArrivals()
+	a.most = 3 * streamCost
+	first, _ := b.come("10.0.0.1")
+	c := newArrivingConn(first, first, a)
+	b.come("10.0.0.1")
+	b.come("10.0.0.1")
+	_, in := b.come("10.0.0.1")
+	require.False(t, in)
+	require.Equal(t, Turned{}, b.Turned(), "who accepts counts what is refused")
+	b.clock = b.clock.Add(2 * quiet)
+	_, in = b.come("10.0.0.1")
+	require.True(t, in)
+	require.Equal(t, Turned{Displaced: 1}, b.Turned())
+	a.end(c)
+	require.Equal(t, Turned{Displaced: 1, Ended: 1}, b.Turned())
+}

@@ -55,6 +55,8 @@ type arrivingConn struct {
 	isReady func(fd uintptr) bool
 	// heard tells the door that something was read.
 	heard func()
+	// counted tells the door that the connection had to end.
+	counted func()
 }
 
 // arriving is a stream. The mu of its connection is held for it, but for counted, since and at,
@@ -82,10 +84,11 @@ func (s *arriving) cost() int64 {
 }
 
 func newArrivingConn(conn, raw net.Conn, a *arrivals) *arrivingConn {
-	c := &arrivingConn{Conn: conn, arrivals: a, streams: map[uint32]*arriving{}, busy: new(atomic.Int64), heard: func() {}}
+	c := &arrivingConn{Conn: conn, arrivals: a, streams: map[uint32]*arriving{}, busy: new(atomic.Int64), heard: func() {}, counted: func() {}}
 	c.in.skip, c.isReady = prefaceSize, c.ready.read
 	if d, ok := raw.(*doorConn); ok {
 		c.busy, c.heard = &d.busy, d.hear
+		c.counted = func() { d.door.ended.Add(1) }
 	}
 	if s, ok := conn.(syscall.Conn); ok && conn == raw {
 		if rc, err := s.SyscallConn(); err == nil {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -35,7 +36,12 @@ const (
 )
 
 // ports are the three open ports of a server.
-type ports struct{ grpc, peer, http net.Listener }
+type ports struct{ grpc, peer, http *wire.Door }
+
+// turned is which connections were turned away, by port.
+func (p ports) turned() map[string]wire.Turned {
+	return map[string]wire.Turned{"grpc": p.grpc.Turned(), "raft": p.peer.Turned(), "http": p.http.Turned()}
+}
 
 // openPorts opens all ports before anything else is touched: a second server that
 // was started by mistake must not get as far as a data folder.
@@ -70,7 +76,7 @@ func connectionRoom() (wire.Room, error) {
 }
 
 // listen opens a port for at most so many connections.
-func listen(flag, addr string, most int) (net.Listener, error) {
+func listen(flag, addr string, most int) (*wire.Door, error) {
 	l, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("port %s of %s is taken: another server may be running; stop it, or choose another %s", portOf(addr), flag, flag)
@@ -90,7 +96,7 @@ func portOf(addr string) string {
 }
 
 func (p ports) close() {
-	for _, l := range []net.Listener{p.grpc, p.peer, p.http} {
+	for _, l := range []*wire.Door{p.grpc, p.peer, p.http} {
 		if l != nil {
 			l.Close()
 		}
@@ -126,6 +132,11 @@ func (a *app) serve(ctx context.Context, s *serverFlags) error {
 		open.close()
 		return err
 	}
+	telling, stopTelling := context.WithCancel(ctx)
+	var told sync.WaitGroup
+	told.Go(func() { newTurnedAway(log, open.turned).run(telling) })
+	defer told.Wait()
+	defer stopTelling()
 	log.Info("serving", "version", version, "addr", s.addr, "peer_addr", s.peerAddr, "http_addr", s.httpAddr, "data_dir", s.dataDir)
 	select {
 	case <-ctx.Done():
@@ -159,7 +170,7 @@ func startServer(s *serverFlags, open ports, log *slog.Logger) (*server, error) 
 		transport: transport.New(transport.Config{Node: n, Peers: peers, Log: log, Version: version}),
 		grpc:      grpc.NewServer(wire.ServerOptions()...),
 	}
-	srv.web = web.New(web.Config{Node: n, Log: log, Version: version, Refused: srv.transport.Refused, Profiles: s.pprof})
+	srv.web = web.New(web.Config{Node: n, Log: log, Version: version, Refused: srv.transport.Refused, Turned: open.turned, Profiles: s.pprof})
 	srv.transport.Register(srv.grpc)
 	srv.http = &http.Server{
 		Handler: srv.web, ReadHeaderTimeout: httpHeaderTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout,
