@@ -50,10 +50,15 @@ func Retention(rec *logpb.JobRecord) (d int64) {
 	} else if s, err := DecodeSpecHead(rec.Spec); err == nil {
 		d = int64(s.Retention)
 	}
-	if d > 0 {
-		return d
-	}
-	if rec.Counts[task.Succeeded] == rec.Total {
+	return retention(d, rec.Counts[task.Succeeded] == rec.Total)
+}
+
+// retention is how long a finished job is kept that asked for so long; 0: it did not ask.
+func retention(asked int64, succeeded bool) int64 {
+	switch {
+	case asked > 0:
+		return asked
+	case succeeded:
 		return int64(task.RetainSucceeded)
 	}
 	return int64(task.RetainOther)

@@ -27,8 +27,10 @@ type Cut struct {
 // JobCut is what changed of one job.
 type JobCut struct {
 	Record *logpb.JobRecord
-	// Finished says that the job is final: nothing of it will change again.
+	// Finished says that the job is final: nothing of it will change again. DueNs is when it may be
+	// forgotten then.
 	Finished bool
+	DueNs    int64
 	// Spec is the spec that stands apart; nil: the record had a reference to it before, or
 	// has it within.
 	Spec     *SpecCut
@@ -153,6 +155,9 @@ func cutKey(id string, e *keyEntry) KeyCut {
 // cut is the job's part of a Cut. Pages are encoded in scratch, which may grow.
 func (j *job) cut(scratch *[]byte) JobCut {
 	c := JobCut{Record: j.toRecord(), Finished: j.final(), job: j, whole: j.isNew && j.final(), Appends: j.appends[:len(j.appends):len(j.appends)]}
+	if c.Finished {
+		c.DueNs = j.finished + retention(int64(j.spec.Retention), j.counts[task.Succeeded] == j.total)
+	}
 	j.cutSpec(&c)
 	for _, ch := range j.chunks {
 		c.Chunks = append(c.Chunks, ChunkCut{ch.first, ch.count, ch.packed})

@@ -43,13 +43,18 @@ func (f *keyFilter) hash(id []byte) (h, step uint64) {
 	return h, h>>33 | 1
 }
 
-func (f *keyFilter) add(id []byte) {
+// add adds a key. isNew is true only where the key was never added before.
+func (f *keyFilter) add(id []byte) (isNew bool) {
 	f.added.Add(1)
 	h, step := f.hash(id)
 	for range filterProbes {
-		f.bits[h/64%uint64(len(f.bits))].Or(1 << (h % 64))
+		bit := uint64(1) << (h % 64)
+		if f.bits[h/64%uint64(len(f.bits))].Or(bit)&bit == 0 {
+			isNew = true
+		}
 		h += step
 	}
+	return isNew
 }
 
 // mayHave is false only where the key was never added.
@@ -72,11 +77,12 @@ func (f *keyFilters) mayHave(id []byte) bool { return f.current.Load().mayHave(i
 
 // add adds a key that is about to be written. The next filter is asked for first: where it
 // takes the place of the current one meanwhile, it is the current one that has the key then.
-func (f *keyFilters) add(id []byte) {
+// isNew is true only where the file does not have the key, nor anything of it.
+func (f *keyFilters) add(id []byte) (isNew bool) {
 	if next := f.next.Load(); next != nil {
 		next.add(id)
 	}
-	f.current.Load().add(id)
+	return f.current.Load().add(id)
 }
 
 // fillKeyFilter adds all keys on disk.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,8 +25,10 @@ func (db *DB) Write(c *fsm.Cut) error {
 	meta := proto.CloneOf(c.Meta)
 	meta.Format, meta.NodeId, meta.ServerId = format, db.id.NodeID, db.id.ServerID
 	// In the filter before on disk: a reader that finds neither must be right.
-	for _, k := range c.Keys {
-		db.keys.add([]byte(k.Queue + "\x00" + k.Key))
+	keys := make([]keyWrite, len(c.Keys))
+	for i, k := range c.Keys {
+		id := []byte(k.Queue + "\x00" + k.Key)
+		keys[i] = keyWrite{id: id, record: k.Record, isNew: db.keys.add(id)}
 	}
 	return transact(db.bolt.Update, func(tx *bolt.Tx) error {
 		// Jobs, results and payloads mostly arrive in the order of their keys.
@@ -33,10 +36,10 @@ func (db *DB) Write(c *fsm.Cut) error {
 			tx.Bucket(name).FillPercent = 0.9
 		}
 		specs := specChanges{}
+		if err := writeJobs(tx, c.Jobs); err != nil {
+			return err
+		}
 		for i := range c.Jobs {
-			if err := writeJob(tx, &c.Jobs[i]); err != nil {
-				return fmt.Errorf("job %d: %w", c.Jobs[i].Record.Id, err)
-			}
 			specs.add(c.Jobs[i].Spec)
 		}
 		for _, id := range c.Deleted {
@@ -47,10 +50,8 @@ func (db *DB) Write(c *fsm.Cut) error {
 		if err := specs.write(tx); err != nil {
 			return err
 		}
-		for i := range c.Keys {
-			if err := writeKey(tx, &c.Keys[i]); err != nil {
-				return err
-			}
+		if err := writeKeys(tx, keys); err != nil {
+			return err
 		}
 		for _, s := range c.Sessions {
 			if err := writeSession(tx, s); err != nil {
@@ -68,39 +69,81 @@ func writeSession(tx *bolt.Tx, s fsm.SessionCut) error {
 	return putProto(tx, sessionsBucket, key64(s.ID), s.Record)
 }
 
-func writeKey(tx *bolt.Tx, k *fsm.KeyCut) error {
-	id := []byte(k.Queue + "\x00" + k.Key)
-	old := &logpb.KeyRecord{}
-	if _, err := getProto(tx, keysBucket, id, old); err != nil {
-		return err
-	}
-	if old.ExpiresNs > 0 {
-		if err := remove(tx, keyDueBucket, append(key64(uint64(old.ExpiresNs)), id...)); err != nil {
-			return err
-		}
-	}
-	if k.Record == nil {
-		return remove(tx, keysBucket, id)
-	}
-	if k.Record.ExpiresNs > 0 {
-		due := append(key64(uint64(k.Record.ExpiresNs)), id...)
-		if err := put(tx, keyDueBucket, due, nil); err != nil {
-			return err
-		}
-	}
-	return putProto(tx, keysBucket, id, k.Record)
+// keyWrite is a request key on its way to the file; record nil: it is deleted.
+type keyWrite struct {
+	id     []byte
+	record *logpb.KeyRecord
+	// isNew: nothing of it is in the file.
+	isNew bool
 }
 
-func writeJob(tx *bolt.Tx, c *fsm.JobCut) error {
-	rec, id := c.Record, key64(c.Record.Id)
-	if c.Finished {
-		due := rec.FinishedNs + fsm.Retention(rec)
-		if err := put(tx, dueBucket, key6464(uint64(due), rec.Id), nil); err != nil {
+func writeKeys(tx *bolt.Tx, keys []keyWrite) error {
+	records, due := openTable(tx, keysBucket), openTable(tx, keyDueBucket)
+	for i := range keys {
+		if err := keys[i].write(records, due); err != nil {
 			return err
 		}
 	}
+	return errors.Join(records.count(), due.count())
+}
+
+func (k *keyWrite) write(records, due *table) error {
+	old := &logpb.KeyRecord{}
+	if !k.isNew {
+		if _, err := records.getProto(k.id, old); err != nil {
+			return err
+		}
+	}
+	if old.ExpiresNs > 0 {
+		if err := due.remove(append(key64(uint64(old.ExpiresNs)), k.id...)); err != nil {
+			return err
+		}
+	}
+	if k.record == nil {
+		return records.remove(k.id)
+	}
+	put := (*table).put
+	if k.isNew {
+		put = (*table).add
+	}
+	if k.record.ExpiresNs > 0 {
+		if err := put(due, append(key64(uint64(k.record.ExpiresNs)), k.id...), nil); err != nil {
+			return err
+		}
+	}
+	value, err := encode(k.record)
+	if err != nil {
+		return err
+	}
+	return put(records, k.id, value)
+}
+
+// writeJobs writes jobs, which are in the order of their ids.
+func writeJobs(tx *bolt.Tx, cuts []fsm.JobCut) error {
+	jobs, due := openTable(tx, jobsBucket), openTable(tx, dueBucket)
+	var ends [][]byte
+	for i := range cuts {
+		c := &cuts[i]
+		if c.Finished {
+			ends = append(ends, key6464(uint64(c.DueNs), c.Record.Id))
+		}
+		if err := writeJob(tx, jobs, c); err != nil {
+			return fmt.Errorf("job %d: %w", c.Record.Id, err)
+		}
+	}
+	slices.SortFunc(ends, bytes.Compare)
+	for _, end := range ends {
+		if err := due.put(end, nil); err != nil {
+			return err
+		}
+	}
+	return errors.Join(jobs.count(), due.count())
+}
+
+func writeJob(tx *bolt.Tx, jobs *table, c *fsm.JobCut) error {
+	rec, id := c.Record, key64(c.Record.Id)
 	if c.Whole() && inline(c) {
-		return putProto(tx, jobsBucket, id, rec)
+		return jobs.putProto(id, rec)
 	}
 	open := tx.Bucket(openBucket)
 	if c.Finished {
@@ -135,7 +178,7 @@ func writeJob(tx *bolt.Tx, c *fsm.JobCut) error {
 			return err
 		}
 	}
-	return putProto(tx, jobsBucket, id, rec)
+	return jobs.putProto(id, rec)
 }
 
 // inline puts marks, payloads and results of a small job into its record, in the place of what an

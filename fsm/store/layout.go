@@ -151,9 +151,15 @@ func decode(bucket, key, value []byte, m proto.Message) error {
 }
 
 func putProto(tx *bolt.Tx, bucket, key []byte, m proto.Message) error {
-	value, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, 0, proto.Size(m)+sealBytes), m)
+	value, err := encode(m)
 	if err != nil {
 		return err
 	}
 	return put(tx, bucket, key, value)
+}
+
+// encode returns a message as a value, with spare capacity for the checksum.
+func encode(m proto.Message) ([]byte, error) {
+	size := proto.Size(m)
+	return proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(make([]byte, 0, size+sealBytes), m)
 }
