@@ -5,7 +5,6 @@ import (
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
-	"google.golang.org/protobuf/proto"
 )
 
 // maxUnsent bounds the answers that a server holds for clients who do not read them, bytes, those of
@@ -30,13 +29,16 @@ func connOf(ctx context.Context) *arrivingConn {
 	return info.conn
 }
 
-// answers takes a message into account that is about to be sent, and returns its size.
-func (c *arrivingConn) answers(m any) (size int64) {
-	if m, ok := m.(proto.Message); ok {
-		size = int64(proto.Size(m) + messageHead)
-		c.answering(size)
+// answers takes a message into account that is about to be sent, and returns what is to be sent
+// for it, and how much it counts.
+func (c *arrivingConn) answers(m any) (out any, counted int64) {
+	s, ok := measured(m)
+	if !ok {
+		return m, 0
 	}
-	return size
+	counted = int64(s.size + messageHead)
+	c.answering(counted)
+	return s, counted
 }
 
 // answering takes an answer of a size into account.

@@ -31,18 +31,49 @@ type boundedCodec struct{ encoding.CodecV2 }
 
 func newBoundedCodec() encoding.CodecV2 { return boundedCodec{encoding.GetCodecV2("proto")} }
 
+// sized is a message with its size. The codec notes the size of one that comes, and is told that of
+// one that goes: whoever sends it has measured it already.
+type sized struct {
+	message any
+	size    int
+}
+
 // Marshal implements encoding.CodecV2. What is large gets the memory that it needs: the buffers
 // of gRPC's pool have 1 MiB then, and are held for as long as a client does not read.
 func (c boundedCodec) Marshal(v any) (mem.BufferSlice, error) {
-	m, ok := v.(proto.Message)
-	if !ok || proto.Size(m) <= largestPooled {
-		return c.CodecV2.Marshal(v)
+	s, ok := v.(*sized)
+	if !ok {
+		if s, ok = measured(v); !ok {
+			return c.CodecV2.Marshal(v)
+		}
 	}
-	data, err := proto.Marshal(m)
+	// Measured just now, by the same goroutine, so the sizes of all that is within are known.
+	options, m := proto.MarshalOptions{UseCachedSize: true}, s.message.(proto.Message)
+	if s.size > largestPooled || mem.IsBelowBufferPoolingThreshold(s.size) {
+		data, err := options.Marshal(m)
+		if err != nil {
+			return nil, err
+		}
+		return mem.BufferSlice{mem.SliceBuffer(data)}, nil
+	}
+	pool := mem.DefaultBufferPool()
+	buf := pool.Get(s.size)
+	data, err := options.MarshalAppend((*buf)[:0], m)
 	if err != nil {
+		pool.Put(buf)
 		return nil, err
 	}
-	return mem.BufferSlice{mem.SliceBuffer(data)}, nil
+	*buf = data
+	return mem.BufferSlice{mem.NewBuffer(buf, pool)}, nil
+}
+
+// measured returns a message with its size; false: it is none that can be measured.
+func measured(v any) (*sized, bool) {
+	m, ok := v.(proto.Message)
+	if !ok {
+		return nil, false
+	}
+	return &sized{m, proto.Size(m)}, true
 }
 
 // Unmarshal implements encoding.CodecV2.

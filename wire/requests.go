@@ -25,12 +25,6 @@ const (
 	busyDelay = 200 * time.Millisecond
 )
 
-// sized is a message of a stream with the size that it had on the wire, which the codec notes.
-type sized struct {
-	message any
-	size    int
-}
-
 // serveCall takes a call with one request and one answer into account, and refuses large ones
 // where there are too many.
 func serveCall(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
@@ -55,7 +49,7 @@ func serveCall(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle 
 	}
 	resp, err := handle(ctx, req)
 	if err == nil && ctx.Err() == nil { // nobody sends it to who is gone
-		c.answers(resp)
+		resp, _ = c.answers(resp)
 	}
 	return resp, err
 }
@@ -83,11 +77,11 @@ func (s countedStream) RecvMsg(m any) error {
 
 // SendMsg implements grpc.ServerStream.
 func (s countedStream) SendMsg(m any) error {
-	size := s.conn.answers(m)
+	m, counted := s.conn.answers(m)
 	err := s.ServerStream.SendMsg(m)
 	if err != nil { // it was not put out
 		s.conn.mu.Lock()
-		s.conn.answered(size)
+		s.conn.answered(counted)
 		s.conn.mu.Unlock()
 	}
 	return err
