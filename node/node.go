@@ -137,6 +137,9 @@ func (n *Node) openFiles() (err error) {
 	stores := n.cfg.Stores
 	if stores == nil {
 		file, err := openLog(n.cfg.DataDir, n.cfg.LogStore, &n.id, n.cfg.Log)
+		if segmented, ok := file.(*segments); ok {
+			segmented.lost = n.fatal
+		}
 		if err != nil {
 			return err
 		}

@@ -32,6 +32,9 @@ type segments struct {
 	// size is that of a file, bytes.
 	size int64
 
+	// lost is told that the log was closed and could not be opened again; nil: nobody is.
+	lost func(error)
+
 	// mu is held for writing while the log is opened again.
 	mu   sync.RWMutex
 	file *wal.WAL
@@ -67,10 +70,20 @@ func (s *segments) reopen() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.file.Close(); err != nil {
-		return err
+	err := s.file.Close()
+	if err == nil {
+		err = s.open()
 	}
-	return s.open()
+	if err == nil {
+		return nil
+	}
+	// Not for want of space, or one would wait for some: there is no log any more. Raft panics where it
+	// cannot read an entry, so this server ends before anybody gets at the lock.
+	err = fmt.Errorf("the log was closed to go on in another file, and could not be opened again: %v; start the server again", err)
+	if s.lost != nil {
+		s.lost(err)
+	}
+	return err
 }
 
 // roomFor tries to take so many bytes on the disk of a folder, and gives them back.

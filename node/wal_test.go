@@ -129,3 +129,27 @@ func TestDamagedKnowledgeOfTheFilesOfTheLogIsRefused(t *testing.T) {
 	require.EqualValues(t, 20, last)
 	require.NoError(t, s.Close())
 }
+
+// A log that was closed for its next file and cannot be opened again ends the server, with the reason,
+// before raft meets a log that is closed.
+func TestALogThatCannotBeOpenedAgainEndsTheServer(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := smallSegments(t, dir)
+	_, err := fill(t, s, 1, 4)
+	require.NoError(t, err)
+	var lost error
+	s.lost = func(err error) {
+		lost = err
+		require.False(t, s.mu.TryRLock(), "raft could read meanwhile")
+	}
+	require.NoError(t, os.Remove(filepath.Join(dir, walMetaFile)))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, walMetaFile), []byte("no database"), 0o600))
+	err = s.reopen()
+	require.Equal(t, lost, err)
+	requireWords(t, err, "could not be opened again", "start the server again")
+	require.False(t, store.IsScarce(err), "it is not waited for")
+	require.Error(t, s.GetLog(1, &raft.Log{}))
+	_, err = fill(t, s, 5, 1)
+	require.Error(t, err)
+}

@@ -2,12 +2,12 @@ package main
 
 import (
 	"net"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
 )
 
@@ -78,16 +78,13 @@ func (a *app) serverCmd() *cobra.Command {
 	return group("server", "Start servers", start)
 }
 
-// maxNodeID bounds a node id, bytes. It stands in log lines and tables.
-const maxNodeID = 64
-
 // check finds mistakes in the flags before anything is opened.
 func (s *serverFlags) check() error {
 	switch {
 	case s.nodeID == "":
 		return usagef("a server needs a name: set --node-id")
-	case len(s.nodeID) > maxNodeID || strings.Trim(s.nodeID, nameChars) != "":
-		return usagef("malformed --node-id %q: use up to %d letters, digits, dots, dashes and underscores", s.nodeID, maxNodeID)
+	case task.ValidNodeID("--node-id", s.nodeID) != nil:
+		return usagef("%v", task.ValidNodeID("--node-id", s.nodeID))
 	case s.dataDir == "":
 		return usagef("a server needs a folder of its own: set --data-dir")
 	case s.bootstrapExpect < 0 || s.bootstrapExpect > 9 || s.bootstrapExpect > 0 && s.bootstrapExpect%2 == 0:
@@ -129,8 +126,6 @@ func (s *serverFlags) check() error {
 	}
 	return nil
 }
-
-const nameChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
 
 // checkListen allows loopback addresses only: connections are in plain text.
 func checkListen(flag, addr string) error {

@@ -24,7 +24,7 @@ const (
 	// pollEvery is how often a process is asked whether it is ready.
 	pollEvery = 20 * time.Millisecond
 	// DefaultStopTimeout is how long Stop lets a process end in good order.
-	DefaultStopTimeout = 15 * time.Second
+	DefaultStopTimeout = 30 * time.Second
 )
 
 // Config is what a cluster is made of.
