@@ -51,7 +51,7 @@
 //
 // # Trade-offs
 //
-//   - A keeper is 2 MiB of memory and takes 7 ms to start. It is kept for the next command, and let
+//   - A keeper is 2 MiB of memory and ten threads, and takes 7 ms to start. It is kept for the next command, and let
 //     go of when it has had none for a minute. An idle worker has none.
 //   - The main thread of a keeper reads and forks in turns: handing each start from one
 //     thread to another cost as much as all else that it does. A program on a file system
