@@ -8,7 +8,9 @@ import (
 )
 
 const (
-	// maxCallBacks is how many servers that ask to be taken in are asked back at a time.
+	// maxCallBacks is how many servers that the cluster does not know, and that ask to be taken in,
+	// are asked back at a time. Each that it knows is so besides: strangers who do not answer
+	// must not keep one that has moved from being recorded.
 	maxCallBacks = 4
 	// joinPause is the least time between two changes for one server, and between two for
 	// servers that the cluster does not know. Each is two or three entries of the log.
@@ -22,11 +24,11 @@ type Note struct{ NodeID, Problem string }
 
 // joins bounds what it costs that servers ask to be taken in, or to be recorded.
 type joins struct {
-	mu      sync.Mutex
-	running int
-	// next is when the next change may be made, by change.key. There are as many keys as
-	// servers of the cluster have node ids.
-	next map[string]time.Time
+	mu sync.Mutex
+	// running is how many are being asked back, and next when the next change may be made, by
+	// change.key. There are as many keys as servers of the cluster have node ids.
+	running map[string]int
+	next    map[string]time.Time
 	// why is what a server of the cluster was refused for, by node id.
 	why map[string]refusedJoin
 }
@@ -41,17 +43,26 @@ func (j *joins) enter(key string, now time.Time) (leave func(), err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	wait := max(0, j.next[key].Sub(now))
-	if wait == 0 && j.running == maxCallBacks {
+	most := 1
+	if key == "" {
+		most = maxCallBacks
+	}
+	if wait == 0 && j.running[key] == most {
 		wait = retryDelay
 	}
 	if wait > 0 {
 		return nil, &task.Error{Kind: task.KindExhausted, Msg: "servers join or move too often: this one has to wait", RetryAfter: wait}
 	}
-	j.running++
+	if j.running == nil {
+		j.running = map[string]int{}
+	}
+	j.running[key]++
 	return func() {
 		j.mu.Lock()
 		defer j.mu.Unlock()
-		j.running--
+		if j.running[key]--; j.running[key] == 0 {
+			delete(j.running, key)
+		}
 	}, nil
 }
 

@@ -101,10 +101,10 @@ type change struct {
 
 func (c *change) nothing() bool { return !c.put && !c.add }
 
-// key is what bounds how often changes come: each known server for itself, and all others
-// together.
+// key is what bounds how often changes come: each known server, or what takes the place of a
+// voter, for itself, and all others together.
 func (c *change) key(p PeerInfo) string {
-	if c.known {
+	if c.known || c.record.GetVote() {
 		return p.NodeID
 	}
 	return ""
