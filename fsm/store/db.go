@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -31,6 +32,9 @@ type DB struct {
 	path string
 	id   Identity
 	keys keyFilters
+	// size is that of the file as of the last write, bytes: who sends the file asks from within a
+	// transaction.
+	size atomic.Int64
 }
 
 func boltOptions() *bolt.Options {
@@ -120,7 +124,7 @@ func openFile(path string, id Identity) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(db.upgrade(meta.Format), db.countKeys()); err != nil {
+	if err := errors.Join(db.upgrade(meta.Format), db.countKeys(), db.measure()); err != nil {
 		return nil, errors.Join(err, db.bolt.Close())
 	}
 	return db, nil
@@ -285,10 +289,11 @@ func loadJob(tx *bolt.Tx, id []byte) (*fsm.SavedJob, error) {
 func (db *DB) Close() error { return db.bolt.Close() }
 
 // Size is the size of the file, bytes.
-func (db *DB) Size() int64 {
-	size := int64(0)
-	_ = transact(db.bolt.View, func(tx *bolt.Tx) error { size = tx.Size(); return nil })
-	return size
+func (db *DB) Size() int64 { return db.size.Load() }
+
+// measure finds it out anew.
+func (db *DB) measure() error {
+	return db.view(func(tx *bolt.Tx) error { db.size.Store(tx.Size()); return nil })
 }
 
 // Used is the size of the file but for its free pages, bytes.

@@ -30,7 +30,7 @@ func (db *DB) Write(c *fsm.Cut) error {
 		id := []byte(k.Queue + "\x00" + k.Key)
 		keys[i] = keyWrite{id: id, record: k.Record, isNew: db.keys.add(id)}
 	}
-	return transact(db.bolt.Update, func(tx *bolt.Tx) error {
+	err := transact(db.bolt.Update, func(tx *bolt.Tx) error {
 		// Jobs, results and payloads mostly arrive in the order of their keys.
 		for _, name := range [][]byte{jobsBucket, appendsBucket, payloadsBucket, resultsBucket, dueBucket} {
 			tx.Bucket(name).FillPercent = 0.9
@@ -60,6 +60,10 @@ func (db *DB) Write(c *fsm.Cut) error {
 		}
 		return putProto(tx, metaBucket, metaKey, meta)
 	})
+	if err != nil {
+		return err
+	}
+	return db.measure()
 }
 
 func writeSession(tx *bolt.Tx, s fsm.SessionCut) error {

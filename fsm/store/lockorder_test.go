@@ -1,6 +1,8 @@
 package store
 
 import (
+	"errors"
+	"io"
 	"runtime"
 	"strings"
 	"testing"
@@ -88,5 +90,32 @@ func TestReadersEntriesAndFlushesDoNotWaitForEachOther(t *testing.T) { //nolint:
 			}
 			m.Flushed(cut)
 		})
+	}
+}
+
+// A sender that looked at the file from within its transaction, by opening another one, waited
+// behind a flush that had to map the file anew, and that waited for the sender.
+func TestASenderOfTheStateAndAFlushDoNotWaitForEachOther(t *testing.T) { //nolint:paralleltest // it looks at all goroutines
+	b := newFilled(t)
+	b.submit(&logpb.Submit{Tasks: packed(100, 100<<10)}, &task.Spec{Handler: "h"})
+	require.NoError(t, b.s.Flush())
+	shrinkMap(t, b.s.pair.Load().db)
+	sent, err := b.s.stream()
+	require.NoError(t, err)
+	b.submit(&logpb.Submit{Tasks: packed(160, 250<<10)}, &task.Spec{Handler: "h"})
+	done := make(chan error, 2)
+	go func() { done <- b.s.Flush() }()
+	require.Eventually(t, func() bool { return mapping() || len(done) > 0 }, 30*time.Second, time.Millisecond)
+	go func() {
+		_, err := io.Copy(io.Discard, sent)
+		done <- errors.Join(err, sent.Close())
+	}()
+	for range cap(done) {
+		select {
+		case err := <-done:
+			require.NoError(t, err)
+		case <-time.After(30 * time.Second):
+			t.Fatal("they wait for each other")
+		}
 	}
 }

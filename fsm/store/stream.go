@@ -79,7 +79,7 @@ func (s *State) stream() (out *stream, err error) {
 		bounded := &boundedGrowth{Writer: w, size: p.db.Size, most: tx.Size() + cmp.Or(s.growth, freeSpace(s.dir)/growthShare)}
 		go func() {
 			defer close(out.done)
-			_ = w.CloseWithError(errors.Join(writeStream(tx, bounded), tx.Rollback()))
+			_ = w.CloseWithError(errors.Join(fsm.InTransaction(func() error { return writeStream(tx, bounded) }), tx.Rollback()))
 		}()
 		return nil
 	})
