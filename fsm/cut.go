@@ -237,7 +237,7 @@ func (m *Machine) flushedJob(c *JobCut) {
 	if m.jobs[j.id] != j {
 		return // it was collected while it was written, and its spec may have gone with it
 	}
-	if c.Spec != nil {
+	if c.Spec != nil && !c.Spec.spec.within {
 		c.Spec.spec.raw = nil
 	}
 	// Fresh slices: the old arrays would keep alive what they held.

@@ -100,7 +100,11 @@ func (m *Machine) loadJob(saved *SavedJob) error {
 func (m *Machine) internSaved(saved *SavedJob) (*spec, error) {
 	r := saved.Record
 	if len(r.SpecId) == 0 {
-		return m.intern(r.Spec, nil)
+		s, err := m.intern(r.Spec, nil)
+		if err == nil && s.apart() {
+			s.raw, s.within = r.Spec, true
+		}
+		return s, err
 	}
 	if len(r.SpecId) != len(SpecID{}) {
 		return nil, fmt.Errorf("malformed record")

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"io"
 	"log/slog"
 	"maps"
@@ -10,8 +11,10 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
@@ -97,4 +100,76 @@ func TestAFileOfFormat2IsReadAndWritten(t *testing.T) {
 	}}})
 	require.NoError(t, b.s.Flush())
 	requireNothingLeft(t, b.s)
+}
+
+// asFormat2 puts the specs of a closed file into the records of their jobs, where a build before
+// format 3 had them.
+func asFormat2(t *testing.T, dir string) {
+	t.Helper()
+	db, err := bolt.Open(filepath.Join(dir, FileName), 0o600, &bolt.Options{Timeout: time.Second})
+	require.NoError(t, err)
+	require.NoError(t, db.Update(func(tx *bolt.Tx) error {
+		var records []*logpb.JobRecord
+		err := tx.Bucket(jobsBucket).ForEach(func(k, _ []byte) error {
+			rec, err := readJob(tx, binary.BigEndian.Uint64(k))
+			require.NoError(t, err)
+			raw, err := getSpec(tx, rec)
+			require.NoError(t, err)
+			rec.Spec, rec.SpecId, rec.SpecSum, rec.RetentionNs = bytes.Clone(raw), nil, 0, 0
+			records = append(records, rec)
+			return nil
+		})
+		require.NoError(t, err)
+		for _, rec := range records {
+			require.NoError(t, putProto(tx, jobsBucket, key64(rec.Id), rec))
+		}
+		for _, name := range [][]byte{specsBucket, specRefsBucket, appendsBucket} {
+			require.NoError(t, tx.DeleteBucket(name))
+		}
+		meta := &logpb.Meta{}
+		_, err = getProto(tx, metaBucket, metaKey, meta)
+		require.NoError(t, err)
+		meta.Format = 2
+		return putProto(tx, metaBucket, metaKey, meta)
+	}))
+	require.NoError(t, db.Close())
+}
+
+// Two jobs of format 2 share a spec. One is written anew, with the spec apart, and is forgotten
+// while the other one has it in its own record still.
+func TestJobsOfFormat2ShareASpecWhateverBecomesOfOneOfThem(t *testing.T) {
+	t.Parallel()
+	for _, reopen := range []bool{false, true} {
+		b := newBundle(t)
+		w := b.openSession("w")
+		first := b.submit(&logpb.Submit{Tasks: &logpb.Tasks{Count: 1}}, sharing(smallValue))
+		second := b.submit(&logpb.Submit{Tasks: &logpb.Tasks{Count: 1}}, sharing(smallValue))
+		require.NoError(t, b.s.Flush())
+		require.NoError(t, b.s.Abandon())
+		asFormat2(t, b.s.dir)
+		b.open(b.s.dir)
+		b.apply(&logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: &logpb.ApplyPlan{Assign: []*logpb.Assign{{Job: first, Count: 1, Session: w}}}}})
+		require.NoError(t, b.s.Flush())
+		if reopen {
+			b.reopen() // one of them has the spec apart by now
+		}
+		held, known := b.s.Machine().Task(first, 0)
+		require.True(t, known)
+		b.apply(&logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: w, Groups: []*logpb.ReportGroup{{
+			Job: first, TokenOffset: int64(held.Token), Outcome: uint32(task.OutcomeSucceeded), Ranges: []*logpb.Range{{Count: 1}},
+		}}}}})
+		require.NoError(t, b.s.Flush())
+		b.clock += int64(task.RetainOther)
+		b.apply(&logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{Jobs: []uint64{first}}}})
+		require.NoError(t, b.s.Flush())
+		b.work(second, 0, 1, 1, w)
+		require.NoError(t, b.s.Flush())
+		b.reopen()
+		rec, err := b.s.Job(second)
+		require.NoError(t, err)
+		spec, err := b.s.Spec(rec)
+		require.NoError(t, err)
+		require.Len(t, spec.SharedPayload, smallValue)
+		require.Empty(t, b.s.Machine().CheckInvariants())
+	}
 }
