@@ -61,7 +61,7 @@ type framing struct {
 	text int64
 	kept []byte
 	keep bool
-	// field is the field of the message whose value comes next.
+	// field is the field of the message whose value comes next; "": one that is not looked at.
 	field string
 	// state is how many bytes of the state follow the message, and come; size is what it said.
 	state, size int64
@@ -133,7 +133,7 @@ func (f *framing) begin(p []byte) (rest []byte, err error) {
 
 // looked says whether the next value is that of a field which is looked at here.
 func (f *framing) looked() bool {
-	return len(f.open) == 1 && !f.atKey() && (f.field == "ID" || f.field == "Term" || f.field == "Size")
+	return f.field != "" && len(f.open) == 1 && !f.atKey()
 }
 
 // atKey says whether the next value is the name of a field of the message.
@@ -263,6 +263,19 @@ func (f *framing) beginText(length uint64) error {
 	return nil
 }
 
+// fieldOf is the name of a field that is looked at. It takes no memory: each message has a dozen.
+func fieldOf(name []byte) string {
+	switch string(name) {
+	case "ID":
+		return "ID"
+	case "Term":
+		return "Term"
+	case "Size":
+		return "Size"
+	}
+	return ""
+}
+
 // endText is called behind the last byte of a string.
 func (f *framing) endText() error {
 	kept := f.keep
@@ -272,7 +285,7 @@ func (f *framing) endText() error {
 		if !kept {
 			return fmt.Errorf("%w: a field without a name", errNoMessage)
 		}
-		f.field = string(f.kept)
+		f.field = fieldOf(f.kept)
 	case kept && f.seen.id != nil:
 		if err := f.seen.id(string(f.kept)); err != nil {
 			return err
