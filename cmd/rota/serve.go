@@ -216,7 +216,19 @@ func (s *server) stop(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
-	err := errors.Join(s.node.Shutdown(ctx), s.peers.Close(), s.http.Shutdown(ctx))
+	err := errors.Join(s.node.Shutdown(ctx), s.peers.Close(), s.stopHTTP(context.WithoutCancel(ctx)))
 	s.log.Info("ended")
+	return err
+}
+
+// stopHTTP comes last, so that /readyz says until the end that this server goes. Who has not ended
+// its request by then is not waited for: it is no fault of this server's.
+func (s *server) stopHTTP(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	err := s.http.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return s.http.Close()
+	}
 	return err
 }
