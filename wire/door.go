@@ -176,6 +176,22 @@ func (d *Door) forget(c *doorConn) {
 	})
 }
 
+// CloseAll ends all connections that are open. gRPC's end would wait ten seconds for one that has yet to
+// say the first word.
+func (d *Door) CloseAll() {
+	d.mu.Lock()
+	var all []*doorConn
+	for _, conns := range d.open {
+		for c := range conns {
+			all = append(all, c)
+		}
+	}
+	d.mu.Unlock()
+	for _, c := range all {
+		_ = c.Close() // its reader hears of it
+	}
+}
+
 // Read implements net.Conn.
 func (c *doorConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)

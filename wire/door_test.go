@@ -143,3 +143,14 @@ func TestConnectionsThatAreTurnedAwayAreCounted(t *testing.T) {
 	a.end(c)
 	require.Equal(t, Turned{Displaced: 1, Ended: 1}, b.Turned())
 }
+
+func TestADoorEndsAllItsConnections(t *testing.T) {
+	t.Parallel()
+	b := newDoorBundle()
+	one, _ := b.come("10.0.0.1")
+	two, _ := b.come("10.0.0.2")
+	b.CloseAll()
+	require.True(t, one.isClosed())
+	require.True(t, two.isClosed())
+	require.Zero(t, b.count)
+}

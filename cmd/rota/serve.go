@@ -112,6 +112,7 @@ type server struct {
 	grpc      *grpc.Server
 	web       *web.Server
 	http      *http.Server
+	ports     ports
 	// failed gets an error when a port is served no more though nobody asked for it.
 	failed chan error
 }
@@ -166,7 +167,7 @@ func startServer(s *serverFlags, open ports, log *slog.Logger) (*server, error) 
 		return nil, errors.Join(err, peers.Close())
 	}
 	srv := &server{
-		log: log, node: n, peers: peers, failed: make(chan error, 2),
+		log: log, node: n, peers: peers, ports: open, failed: make(chan error, 2),
 		transport: transport.New(transport.Config{Node: n, Peers: peers, Log: log, Version: version}),
 		grpc:      grpc.NewServer(wire.ServerOptions()...),
 	}
@@ -212,6 +213,7 @@ func (s *server) stop(ctx context.Context) error {
 	case <-drained:
 	case <-timer.C:
 		s.log.Info("some requests did not end in time and are cut off")
+		s.ports.grpc.CloseAll()
 		s.grpc.Stop()
 	}
 	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
