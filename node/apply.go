@@ -26,6 +26,8 @@ type applier struct {
 	// step is the entry under way, or the wait for the disk behind a batch of them. A batch
 	// may take long where there is much to do, and is no disk that stalls.
 	step stopwatch
+	// took is how long batches have taken.
+	took latency
 
 	// at is the last entry that was applied.
 	at atomic.Pointer[fsm.Place]
@@ -55,6 +57,8 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 		return out
 	}
 	defer a.step.stop()
+	began := time.Now()
+	defer func() { a.took.add(time.Since(began)) }()
 	m := a.n.state.Machine()
 	configured := false
 	for i, l := range logs {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/wire"
 )
 
@@ -30,6 +31,7 @@ const (
 	metricStateBytes     = "rota_state_db_bytes"
 	metricRaftRefused    = "rota_raft_refused_total"
 	metricTurnedAway     = "rota_connections_turned_away_total"
+	metricApply          = "rota_apply_seconds"
 )
 
 // collector reads the node when it is scraped.
@@ -43,7 +45,7 @@ type collector struct {
 	buildInfo, ready, leader, raftState, raftTerm, raftContact    *prometheus.Desc
 	appliedIndex, commitIndex, jobs, liveTasks, sessions, classes *prometheus.Desc
 	requestKeys, dirtyBytes, flushingBytes, stateBytes            *prometheus.Desc
-	reportsRefused, raftRefused, turnedAway                       *prometheus.Desc
+	reportsRefused, raftRefused, turnedAway, apply                *prometheus.Desc
 }
 
 func newCollector(n Node, notReady func() string, version string, refused func() int64, turned func() map[string]wire.Turned) *collector {
@@ -78,6 +80,7 @@ func newCollector(n Node, notReady func() string, version string, refused func()
 		reportsRefused: desc(metricReportsRefused, "Reported tasks that were not recorded: late, or sent again."),
 		raftRefused:    desc(metricRaftRefused, "Connections and messages that were refused on the Raft port: the log says whose."),
 		turnedAway:     desc(metricTurnedAway, "Connections that found no place (refused), gave theirs to others (displaced), or had to end for what they took (ended).", "port", "how"),
+		apply:          desc(metricApply, "How long the state machine took for batches of log entries, with the wait for state.db where too much has yet to be written."),
 	}
 }
 
@@ -85,7 +88,7 @@ func newCollector(n Node, notReady func() string, version string, refused func()
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.buildInfo, c.ready, c.leader, c.raftState, c.raftTerm, c.raftContact, c.appliedIndex, c.commitIndex, c.jobs, c.liveTasks,
-		c.sessions, c.classes, c.requestKeys, c.dirtyBytes, c.flushingBytes, c.stateBytes, c.reportsRefused, c.raftRefused, c.turnedAway,
+		c.sessions, c.classes, c.requestKeys, c.dirtyBytes, c.flushingBytes, c.stateBytes, c.reportsRefused, c.raftRefused, c.turnedAway, c.apply,
 	} {
 		ch <- d
 	}
@@ -130,6 +133,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(c.turnedAway, prometheus.CounterValue, float64(count), port, how)
 		}
 	}
+	ch <- latency(c.apply, c.node.ApplyLatency())
 }
 
 func truth(v bool) float64 {
@@ -137,4 +141,13 @@ func truth(v bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// latency is a histogram of how long something took.
+func latency(d *prometheus.Desc, l node.Latency) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(l.UpTo))
+	for bound, n := range l.UpTo {
+		buckets[bound.Seconds()] = n
+	}
+	return prometheus.MustNewConstHistogram(d, l.Count, l.Sum.Seconds(), buckets)
 }

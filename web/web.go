@@ -31,6 +31,7 @@ type Node interface {
 	CaughtUp() bool
 	// RaftRefused counts what was refused on the Raft port.
 	RaftRefused() int64
+	ApplyLatency() node.Latency
 	State() *store.State
 }
 

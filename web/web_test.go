@@ -29,6 +29,9 @@ type fakeNode struct {
 
 func (n *fakeNode) Self() node.PeerInfo { return n.self }
 func (n *fakeNode) RaftRefused() int64  { return 7 }
+func (n *fakeNode) ApplyLatency() node.Latency {
+	return node.Latency{Count: 3, Sum: 2500 * time.Millisecond, UpTo: map[time.Duration]uint64{time.Millisecond: 1, time.Second: 2}}
+}
 func (n *fakeNode) Ready() (uint64, bool) {
 	return n.self.Term, n.ready
 }
@@ -121,6 +124,8 @@ func TestMetrics(t *testing.T) {
 		"rota_live_tasks 0", "rota_sessions 0", "rota_state_dirty_bytes 0", "go_goroutines",
 		`rota_raft_refused_total 7`, `rota_connections_turned_away_total{how="refused",port="grpc"} 1`, `rota_connections_turned_away_total{how="displaced",port="grpc"} 2`,
 		`rota_connections_turned_away_total{how="ended",port="grpc"} 3`, `rota_connections_turned_away_total{how="refused",port="http"} 0`,
+		`rota_apply_seconds_bucket{le="0.001"} 1`, `rota_apply_seconds_bucket{le="1"} 2`, `rota_apply_seconds_bucket{le="+Inf"} 3`,
+		"rota_apply_seconds_sum 2.5", "rota_apply_seconds_count 3",
 	} {
 		require.Contains(t, body, want)
 	}
