@@ -8,6 +8,7 @@
 //	rotacluster/  a cluster of real Rota processes
 //	child/        child processes that end with this one
 //	growth/       throughput and memory against backlog, history, workers, servers
+//	catchup/      Apply while a large state is sent to a server that has lost its own
 //	stats/        medians, percentiles, ratios
 //	report/       the table, the JSON and the charts
 //

@@ -39,7 +39,7 @@ func root() *cobra.Command {
 		Short:         "Measure Rota and its peers side by side",
 		SilenceErrors: true, SilenceUsage: true,
 	}
-	cmd.AddCommand(runCmd(), turnsCmd(), growthCmd(), depsCmd(), childCmd())
+	cmd.AddCommand(runCmd(), turnsCmd(), growthCmd(), catchupCmd(), depsCmd(), childCmd())
 	return cmd
 }
 

@@ -186,7 +186,7 @@ func (f *runFlags) check() ([]harness.Workload, error) {
 		return nil, fmt.Errorf("--slots %d is out of range: use 1 to 4096", f.slots)
 	}
 	if f.how == harness.Network && slices.Contains(workloads, harness.Failover) {
-		if err := needNetwork(); err != nil {
+		if err := needNetwork("--how network", ": use --how kill or pause"); err != nil {
 			return nil, err
 		}
 	}
@@ -217,13 +217,14 @@ func needDisk() error {
 	return nil
 }
 
-// needNetwork says what is missing here for hosts whose network can be cut.
-func needNetwork() error {
+// needNetwork says what is missing here for hosts with a network of their own, which what
+// needs, and what may be done without them.
+func needNetwork(what, without string) error {
 	if os.Geteuid() != 0 {
-		return errors.New("--how network needs root, to make network namespaces: run it as root, or use --how kill or pause")
+		return fmt.Errorf("%s needs root, to make network namespaces%s", what, without)
 	}
 	if err := network.Available(); err != nil {
-		return fmt.Errorf("--how network needs network namespaces and TUN devices, and this machine lacks them: %w; use --how kill or pause", err)
+		return fmt.Errorf("%s needs network namespaces and TUN devices, and this machine lacks them: %w%s", what, err, without)
 	}
 	return nil
 }

@@ -107,9 +107,15 @@ func (s *Server) get(ctx context.Context, path string) (status int, body string,
 	return resp.StatusCode, string(data), err
 }
 
+// Metrics is what the server measures of itself, in the text format of Prometheus.
+func (s *Server) Metrics(ctx context.Context) (string, error) {
+	_, body, err := s.get(ctx, "/metrics")
+	return body, err
+}
+
 // Counter reads one of the server's metrics that has no labels.
 func (s *Server) Counter(ctx context.Context, name string) (int64, error) {
-	_, body, err := s.get(ctx, "/metrics")
+	body, err := s.Metrics(ctx)
 	if err != nil {
 		return 0, err
 	}
