@@ -4,13 +4,13 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/rota-scheduler/rota/internal/localcluster"
+	"github.com/rota-scheduler/rota/internal/ports"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -22,8 +22,10 @@ func TestServerThatReplacesNobodyGetsNoVote(t *testing.T) {
 	lost := c.followers()[0]
 	lost.Kill()
 	dir := filepath.Join(c.dir, "stray")
-	// Servers have three ports each, from a round number on: the next three are nobody's.
-	at := func(i int) string { return strings.TrimSuffix(lost.Addr, "0") + strconv.Itoa(3+i) }
+	port, err := ports.Take(3)
+	require.NoError(t, err)
+	t.Cleanup(func() { ports.Release(port) })
+	at := func(i int) string { return ports.Loopback(port + i) }
 	ctx, cancel := context.WithTimeout(context.Background(), 2*within)
 	defer cancel()
 	stray := c.command(ctx, "server", "start", "--node-id", "stray", "--data-dir", dir, "--addr", at(0), "--peer-addr", at(1), "--http-addr", at(2),
