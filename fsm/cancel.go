@@ -118,7 +118,7 @@ func (m *Machine) cancelTask(j *job, i uint32, reason task.Reason, w *segmentWri
 		r.Stopping++
 	case task.Assigned:
 		m.leave(j, i, s, task.Stopping)
-		s.reason = reason
+		s.reason, s.at = reason, m.clock
 		m.enter(j, i, s, task.Stopping)
 		if m.observer != nil {
 			m.observer.Stopping(s.session, j.id, i, int64(s.token)-int64(i))

@@ -84,12 +84,16 @@ func checkHello(o *logpb.OpenSession) error {
 	if s.Slots < 1 || s.Slots > task.MaxSlots {
 		return task.Errorf(task.KindInvalid, "worker %s has %d slots: use 1 to %d", s.Worker, s.Slots, task.MaxSlots)
 	}
-	c := rangeCheck{limit: MaxReported}
-	for _, h := range o.Held {
-		c.ranges(h.Ranges)
-	}
-	if err := c.err("the hello"); err != nil {
+	if err := checkHeld("the hello", o.Held); err != nil {
 		return err
 	}
 	return checkReport(o.Reports)
+}
+
+func checkHeld(what string, held []*logpb.Held) error {
+	c := rangeCheck{limit: MaxReported}
+	for _, h := range held {
+		c.ranges(h.Ranges)
+	}
+	return c.err(what)
 }

@@ -82,6 +82,8 @@ func unknownInside(op *logpb.Op) bool {
 		return hasUnknown(o.ApplyPlan) || hasUnknown(o.ApplyPlan.Assign...)
 	case *logpb.Op_Report:
 		return hasUnknown(o.Report) || unknownInReport(o.Report.Groups)
+	case *logpb.Op_Overdue:
+		return hasUnknown(o.Overdue) || unknownInHeld(o.Overdue.Held)
 	case *logpb.Op_Expire:
 		return hasUnknown(o.Expire)
 	case *logpb.Op_Collect:

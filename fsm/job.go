@@ -23,8 +23,8 @@ const appendMarkBytes = 48
 type slot struct {
 	// token of the current attempt; of the last one when none is under way.
 	token uint64
-	// at: earliest start (scheduled), time of the grant (assigned, stopping), or
-	// cursor of the outcome (final).
+	// at: earliest start (scheduled), time of the grant (assigned), time when it was asked to
+	// stop (stopping), or cursor of the outcome (final).
 	at int64
 	// session that holds it, while assigned or stopping.
 	session uint64

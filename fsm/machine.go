@@ -238,6 +238,8 @@ func (m *Machine) apply(op *logpb.Op, r *Result) {
 		if r.Err = checkReport(o.Report.Groups); r.Err == nil {
 			m.report(o.Report.Session, o.Report.Groups, r)
 		}
+	case *logpb.Op_Overdue:
+		m.overdue(o.Overdue, r)
 	case *logpb.Op_Expire:
 		m.expire(o.Expire, r)
 	case *logpb.Op_Collect:

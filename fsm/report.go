@@ -118,7 +118,9 @@ type segmentWriter struct {
 	m *Machine
 	j *job
 	// g is the report they came in; nil: they were ended by the servers.
-	g        *logpb.ReportGroup
+	g *logpb.ReportGroup
+	// note is the error of those that end without a report.
+	note     string
 	seg      *logpb.Segment
 	first    uint32
 	count    uint32
@@ -143,6 +145,9 @@ func (w *segmentWriter) add(i uint32, s *slot, to task.State, reason task.Reason
 		if w.g != nil && to != task.Cancelled {
 			w.seg.ExitCodePlusOne, w.seg.Error, w.seg.StderrTail = w.g.ExitCodePlusOne, w.g.Error, w.g.StderrTail
 			w.seg.PackedOutputs = make([]byte, 0, len(w.g.PackedOutputs))
+		}
+		if w.note != "" {
+			w.seg.Error = w.note
 		}
 	}
 	addIndex(&w.seg.Ranges, i, 1)

@@ -17,10 +17,9 @@ func Named(op *logpb.Op) int {
 	case *logpb.Op_Report:
 		n += reported(o.Report.Groups)
 	case *logpb.Op_OpenSession:
-		n += reported(o.OpenSession.Reports)
-		for _, h := range o.OpenSession.Held {
-			n += counted(h.Ranges)
-		}
+		n += reported(o.OpenSession.Reports) + held(o.OpenSession.Held)
+	case *logpb.Op_Overdue:
+		n += held(o.Overdue.Held)
 	case *logpb.Op_Collect:
 		n += len(o.Collect.Jobs) + len(o.Collect.Keys)
 	}
@@ -37,6 +36,13 @@ func assigned(assign []*logpb.Assign) (n int) {
 func reported(groups []*logpb.ReportGroup) (n int) {
 	for _, g := range groups {
 		n += counted(g.Ranges)
+	}
+	return n
+}
+
+func held(held []*logpb.Held) (n int) {
+	for _, h := range held {
+		n += counted(h.Ranges)
 	}
 	return n
 }

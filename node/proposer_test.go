@@ -103,7 +103,7 @@ func TestLanesAreOrdered(t *testing.T) {
 		aPlan():                       planLane,
 		aReport():                     controlLane,
 		{Op: &logpb.Op_CloseTasks{}}:  controlLane, {Op: &logpb.Op_Cancel{}}: controlLane, {Op: &logpb.Op_OpenSession{}}: controlLane,
-		{Op: &logpb.Op_CloseSession{}}: controlLane, {Op: &logpb.Op_Expire{}}: controlLane, {Op: &logpb.Op_Collect{}}: controlLane,
+		{Op: &logpb.Op_CloseSession{}}: controlLane, {Op: &logpb.Op_Overdue{}}: controlLane, {Op: &logpb.Op_Expire{}}: controlLane, {Op: &logpb.Op_Collect{}}: controlLane,
 	} {
 		require.Equal(t, want, laneOf(op), "%T", op.Op)
 	}

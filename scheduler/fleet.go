@@ -52,7 +52,9 @@ type Member struct {
 	beat time.Time
 	// closing: the lease has ended and the session is being closed. Nothing renews the lease
 	// any more: a worker that was told so would run what others are given.
-	closing   bool
+	closing bool
+	// shunned: its lease is not renewed any more, though it beats.
+	shunned   bool
 	condition Condition
 	// pausedUntil is when it is granted tasks again after it gave some back, and pause how long
 	// that takes this time.
@@ -129,7 +131,7 @@ func (f *Fleet) Attach(session uint64, stream Stream) (ok bool) {
 		m = &Member{}
 		f.members.Set(session, m)
 	}
-	if m.closing {
+	if m.closing || m.shunned {
 		return false
 	}
 	if m.stream != nil {
@@ -155,7 +157,7 @@ func (f *Fleet) Beat(session uint64, stream Stream, running []Running) (ok bool)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m := f.member(session)
-	if m == nil || m.stream != stream || m.closing {
+	if m == nil || m.stream != stream || m.closing || m.shunned {
 		return false
 	}
 	m.beat = time.Now()
@@ -297,6 +299,20 @@ func (f *Fleet) Close(session uint64) (expired bool) {
 	return true
 }
 
+// Shun lets the lease of a session end, whether its worker beats or not: the worker stops what
+// is exclusive before, as it does when it hears of no leader. fresh is false where it was shunned
+// already.
+func (f *Fleet) Shun(session uint64) (fresh bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.member(session)
+	if m == nil || m.shunned {
+		return false
+	}
+	m.shunned = true
+	return true
+}
+
 // Keep says that a session was not closed after all, for certain.
 func (f *Fleet) Keep(session uint64) {
 	f.mu.Lock()
@@ -312,7 +328,9 @@ func (f *Fleet) hasExpired(m *Member) bool { return time.Since(m.beat) > f.lease
 type Status struct {
 	Connected bool
 	LastBeat  time.Duration
-	Running   []Running
+	// Takes says that it is granted tasks now.
+	Takes   bool
+	Running []Running
 	Condition
 }
 
@@ -324,7 +342,8 @@ func (f *Fleet) Status(session uint64) (Status, bool) {
 	if m == nil {
 		return Status{}, false
 	}
-	return Status{Connected: m.stream != nil, LastBeat: time.Since(m.beat), Running: m.running, Condition: m.condition}, true
+	now := time.Now()
+	return Status{Connected: m.stream != nil, LastBeat: now.Sub(m.beat), Takes: m.takes(now), Running: m.running, Condition: m.condition}, true
 }
 
 // Running returns how many tasks of a job run, by the last beats of their workers.

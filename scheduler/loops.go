@@ -51,6 +51,7 @@ func (l *Loops) Run(ctx context.Context) {
 	wg.Go(func() { l.allocate(ctx) })
 	wg.Go(func() { l.expireLeases(ctx) })
 	wg.Go(func() { l.collect(ctx) })
+	wg.Go(func() { l.reclaim(ctx) })
 	wg.Wait()
 }
 

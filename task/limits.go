@@ -39,6 +39,10 @@ const (
 	// MaxLost is how many workers a task may lose before it fails. It is counted
 	// apart from attempts: a lost worker says little about the task.
 	MaxLost = 5
+	// ReportMargin is how long after a task's timeout, or after it was asked to stop, its worker
+	// may say nothing of it, though it beats, before the task is taken from it. A worker gives a
+	// task 5 s to end before it kills it; the rest is for reports that wait for room.
+	ReportMargin = 15 * time.Second
 
 	// MaxDelay bounds delays, timeouts, expiries and retentions.
 	MaxDelay = 10 * 365 * 24 * time.Hour

@@ -105,6 +105,7 @@ type Op struct {
 	//	*Op_Checkpoint
 	//	*Op_PutServer
 	//	*Op_DeleteServer
+	//	*Op_Overdue
 	Op            isOp_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -273,6 +274,15 @@ func (x *Op) GetDeleteServer() *DeleteServer {
 	return nil
 }
 
+func (x *Op) GetOverdue() *Overdue {
+	if x != nil {
+		if x, ok := x.Op.(*Op_Overdue); ok {
+			return x.Overdue
+		}
+	}
+	return nil
+}
+
 type isOp_Op interface {
 	isOp_Op()
 }
@@ -333,6 +343,10 @@ type Op_DeleteServer struct {
 	DeleteServer *DeleteServer `protobuf:"bytes,14,opt,name=delete_server,json=deleteServer,proto3,oneof"`
 }
 
+type Op_Overdue struct {
+	Overdue *Overdue `protobuf:"bytes,15,opt,name=overdue,proto3,oneof"`
+}
+
 func (*Op_InitCluster) isOp_Op() {}
 
 func (*Op_Submit) isOp_Op() {}
@@ -360,6 +374,8 @@ func (*Op_Checkpoint) isOp_Op() {}
 func (*Op_PutServer) isOp_Op() {}
 
 func (*Op_DeleteServer) isOp_Op() {}
+
+func (*Op_Overdue) isOp_Op() {}
 
 // InitCluster gives the cluster its id; the first one wins.
 type InitCluster struct {
@@ -1713,6 +1729,69 @@ func (x *Report) GetGroups() []*ReportGroup {
 	return nil
 }
 
+// Overdue takes tasks off a session whose worker beats and says nothing of them, long after
+// their timeouts, or after it was asked to stop them.
+type Overdue struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Session uint64                 `protobuf:"varint,1,opt,name=session,proto3" json:"session,omitempty"`
+	Held    []*Held                `protobuf:"bytes,2,rep,name=held,proto3" json:"held,omitempty"`
+	// Their worker has not started them: they wait behind others there, and count as never granted.
+	Unstarted     bool `protobuf:"varint,3,opt,name=unstarted,proto3" json:"unstarted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Overdue) Reset() {
+	*x = Overdue{}
+	mi := &file_logpb_log_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Overdue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Overdue) ProtoMessage() {}
+
+func (x *Overdue) ProtoReflect() protoreflect.Message {
+	mi := &file_logpb_log_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Overdue.ProtoReflect.Descriptor instead.
+func (*Overdue) Descriptor() ([]byte, []int) {
+	return file_logpb_log_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Overdue) GetSession() uint64 {
+	if x != nil {
+		return x.Session
+	}
+	return 0
+}
+
+func (x *Overdue) GetHeld() []*Held {
+	if x != nil {
+		return x.Held
+	}
+	return nil
+}
+
+func (x *Overdue) GetUnstarted() bool {
+	if x != nil {
+		return x.Unstarted
+	}
+	return false
+}
+
 // Expire ends what was not started in time: of jobs past their expiry, and open
 // jobs that got no tasks for too long.
 type Expire struct {
@@ -1724,7 +1803,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_logpb_log_proto_msgTypes[20]
+	mi := &file_logpb_log_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1736,7 +1815,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[20]
+	mi := &file_logpb_log_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1749,7 +1828,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{20}
+	return file_logpb_log_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Expire) GetJobs() []uint64 {
@@ -1772,7 +1851,7 @@ type Collect struct {
 
 func (x *Collect) Reset() {
 	*x = Collect{}
-	mi := &file_logpb_log_proto_msgTypes[21]
+	mi := &file_logpb_log_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1784,7 +1863,7 @@ func (x *Collect) String() string {
 func (*Collect) ProtoMessage() {}
 
 func (x *Collect) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[21]
+	mi := &file_logpb_log_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1797,7 +1876,7 @@ func (x *Collect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collect.ProtoReflect.Descriptor instead.
 func (*Collect) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{21}
+	return file_logpb_log_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Collect) GetJobs() []uint64 {
@@ -1831,7 +1910,7 @@ type KeyRef struct {
 
 func (x *KeyRef) Reset() {
 	*x = KeyRef{}
-	mi := &file_logpb_log_proto_msgTypes[22]
+	mi := &file_logpb_log_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1843,7 +1922,7 @@ func (x *KeyRef) String() string {
 func (*KeyRef) ProtoMessage() {}
 
 func (x *KeyRef) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[22]
+	mi := &file_logpb_log_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1856,7 +1935,7 @@ func (x *KeyRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyRef.ProtoReflect.Descriptor instead.
 func (*KeyRef) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{22}
+	return file_logpb_log_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *KeyRef) GetQueue() string {
@@ -1883,7 +1962,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_logpb_log_proto_msgTypes[23]
+	mi := &file_logpb_log_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +1974,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[23]
+	mi := &file_logpb_log_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +1987,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{23}
+	return file_logpb_log_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Checkpoint) GetId() uint64 {
@@ -1939,7 +2018,7 @@ type ServerRecord struct {
 
 func (x *ServerRecord) Reset() {
 	*x = ServerRecord{}
-	mi := &file_logpb_log_proto_msgTypes[24]
+	mi := &file_logpb_log_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1951,7 +2030,7 @@ func (x *ServerRecord) String() string {
 func (*ServerRecord) ProtoMessage() {}
 
 func (x *ServerRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[24]
+	mi := &file_logpb_log_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1964,7 +2043,7 @@ func (x *ServerRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerRecord.ProtoReflect.Descriptor instead.
 func (*ServerRecord) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{24}
+	return file_logpb_log_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ServerRecord) GetNodeId() string {
@@ -2026,7 +2105,7 @@ type PutServer struct {
 
 func (x *PutServer) Reset() {
 	*x = PutServer{}
-	mi := &file_logpb_log_proto_msgTypes[25]
+	mi := &file_logpb_log_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2038,7 +2117,7 @@ func (x *PutServer) String() string {
 func (*PutServer) ProtoMessage() {}
 
 func (x *PutServer) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[25]
+	mi := &file_logpb_log_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2051,7 +2130,7 @@ func (x *PutServer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutServer.ProtoReflect.Descriptor instead.
 func (*PutServer) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{25}
+	return file_logpb_log_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PutServer) GetServer() *ServerRecord {
@@ -2073,7 +2152,7 @@ type DeleteServer struct {
 
 func (x *DeleteServer) Reset() {
 	*x = DeleteServer{}
-	mi := &file_logpb_log_proto_msgTypes[26]
+	mi := &file_logpb_log_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2085,7 +2164,7 @@ func (x *DeleteServer) String() string {
 func (*DeleteServer) ProtoMessage() {}
 
 func (x *DeleteServer) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[26]
+	mi := &file_logpb_log_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2098,7 +2177,7 @@ func (x *DeleteServer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServer.ProtoReflect.Descriptor instead.
 func (*DeleteServer) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{26}
+	return file_logpb_log_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DeleteServer) GetNodeId() string {
@@ -2162,7 +2241,7 @@ type JobRecord struct {
 
 func (x *JobRecord) Reset() {
 	*x = JobRecord{}
-	mi := &file_logpb_log_proto_msgTypes[27]
+	mi := &file_logpb_log_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2174,7 +2253,7 @@ func (x *JobRecord) String() string {
 func (*JobRecord) ProtoMessage() {}
 
 func (x *JobRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[27]
+	mi := &file_logpb_log_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2187,7 +2266,7 @@ func (x *JobRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRecord.ProtoReflect.Descriptor instead.
 func (*JobRecord) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{27}
+	return file_logpb_log_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *JobRecord) GetId() uint64 {
@@ -2391,7 +2470,7 @@ type AppendMark struct {
 
 func (x *AppendMark) Reset() {
 	*x = AppendMark{}
-	mi := &file_logpb_log_proto_msgTypes[28]
+	mi := &file_logpb_log_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2403,7 +2482,7 @@ func (x *AppendMark) String() string {
 func (*AppendMark) ProtoMessage() {}
 
 func (x *AppendMark) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[28]
+	mi := &file_logpb_log_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2416,7 +2495,7 @@ func (x *AppendMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendMark.ProtoReflect.Descriptor instead.
 func (*AppendMark) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{28}
+	return file_logpb_log_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AppendMark) GetFirst() uint32 {
@@ -2461,7 +2540,7 @@ type Segment struct {
 
 func (x *Segment) Reset() {
 	*x = Segment{}
-	mi := &file_logpb_log_proto_msgTypes[29]
+	mi := &file_logpb_log_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2473,7 +2552,7 @@ func (x *Segment) String() string {
 func (*Segment) ProtoMessage() {}
 
 func (x *Segment) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[29]
+	mi := &file_logpb_log_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2486,7 +2565,7 @@ func (x *Segment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segment.ProtoReflect.Descriptor instead.
 func (*Segment) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{29}
+	return file_logpb_log_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Segment) GetRanges() []*Range {
@@ -2583,7 +2662,7 @@ type Segments struct {
 
 func (x *Segments) Reset() {
 	*x = Segments{}
-	mi := &file_logpb_log_proto_msgTypes[30]
+	mi := &file_logpb_log_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2595,7 +2674,7 @@ func (x *Segments) String() string {
 func (*Segments) ProtoMessage() {}
 
 func (x *Segments) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[30]
+	mi := &file_logpb_log_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2608,7 +2687,7 @@ func (x *Segments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segments.ProtoReflect.Descriptor instead.
 func (*Segments) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{30}
+	return file_logpb_log_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Segments) GetSegments() []*Segment {
@@ -2630,7 +2709,7 @@ type KeyRecord struct {
 
 func (x *KeyRecord) Reset() {
 	*x = KeyRecord{}
-	mi := &file_logpb_log_proto_msgTypes[31]
+	mi := &file_logpb_log_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2642,7 +2721,7 @@ func (x *KeyRecord) String() string {
 func (*KeyRecord) ProtoMessage() {}
 
 func (x *KeyRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[31]
+	mi := &file_logpb_log_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2655,7 +2734,7 @@ func (x *KeyRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyRecord.ProtoReflect.Descriptor instead.
 func (*KeyRecord) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{31}
+	return file_logpb_log_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *KeyRecord) GetHash() []byte {
@@ -2710,7 +2789,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_logpb_log_proto_msgTypes[32]
+	mi := &file_logpb_log_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2722,7 +2801,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[32]
+	mi := &file_logpb_log_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2735,7 +2814,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{32}
+	return file_logpb_log_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Meta) GetFormat() uint32 {
@@ -2883,7 +2962,7 @@ type DigestMark struct {
 
 func (x *DigestMark) Reset() {
 	*x = DigestMark{}
-	mi := &file_logpb_log_proto_msgTypes[33]
+	mi := &file_logpb_log_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2895,7 +2974,7 @@ func (x *DigestMark) String() string {
 func (*DigestMark) ProtoMessage() {}
 
 func (x *DigestMark) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[33]
+	mi := &file_logpb_log_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2908,7 +2987,7 @@ func (x *DigestMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestMark.ProtoReflect.Descriptor instead.
 func (*DigestMark) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{33}
+	return file_logpb_log_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DigestMark) GetId() uint64 {
@@ -2940,7 +3019,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x05Entry\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x19\n" +
 	"\bclock_ns\x18\x02 \x01(\x03R\aclockNs\x12!\n" +
-	"\x03ops\x18\x03 \x03(\v2\x0f.rota.log.v1.OpR\x03ops\"\xa2\x06\n" +
+	"\x03ops\x18\x03 \x03(\v2\x0f.rota.log.v1.OpR\x03ops\"\xd4\x06\n" +
 	"\x02Op\x12=\n" +
 	"\finit_cluster\x18\x01 \x01(\v2\x18.rota.log.v1.InitClusterH\x00R\vinitCluster\x12-\n" +
 	"\x06submit\x18\x02 \x01(\v2\x13.rota.log.v1.SubmitH\x00R\x06submit\x12=\n" +
@@ -2961,7 +3040,8 @@ const file_logpb_log_proto_rawDesc = "" +
 	"checkpoint\x127\n" +
 	"\n" +
 	"put_server\x18\r \x01(\v2\x16.rota.log.v1.PutServerH\x00R\tputServer\x12@\n" +
-	"\rdelete_server\x18\x0e \x01(\v2\x19.rota.log.v1.DeleteServerH\x00R\fdeleteServerB\x04\n" +
+	"\rdelete_server\x18\x0e \x01(\v2\x19.rota.log.v1.DeleteServerH\x00R\fdeleteServer\x120\n" +
+	"\aoverdue\x18\x0f \x01(\v2\x14.rota.log.v1.OverdueH\x00R\aoverdueB\x04\n" +
 	"\x02op\",\n" +
 	"\vInitCluster\x12\x1d\n" +
 	"\n" +
@@ -3075,7 +3155,11 @@ const file_logpb_log_proto_rawDesc = "" +
 	" \x01(\bR\tpermanent\"T\n" +
 	"\x06Report\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x120\n" +
-	"\x06groups\x18\x02 \x03(\v2\x18.rota.log.v1.ReportGroupR\x06groups\"\x1c\n" +
+	"\x06groups\x18\x02 \x03(\v2\x18.rota.log.v1.ReportGroupR\x06groups\"h\n" +
+	"\aOverdue\x12\x18\n" +
+	"\asession\x18\x01 \x01(\x04R\asession\x12%\n" +
+	"\x04held\x18\x02 \x03(\v2\x11.rota.log.v1.HeldR\x04held\x12\x1c\n" +
+	"\tunstarted\x18\x03 \x01(\bR\tunstarted\"\x1c\n" +
 	"\x06Expire\x12\x12\n" +
 	"\x04jobs\x18\x01 \x03(\x04R\x04jobs\"g\n" +
 	"\aCollect\x12\x12\n" +
@@ -3203,7 +3287,7 @@ func file_logpb_log_proto_rawDescGZIP() []byte {
 	return file_logpb_log_proto_rawDescData
 }
 
-var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_logpb_log_proto_goTypes = []any{
 	(*Entry)(nil),        // 0: rota.log.v1.Entry
 	(*Op)(nil),           // 1: rota.log.v1.Op
@@ -3225,20 +3309,21 @@ var file_logpb_log_proto_goTypes = []any{
 	(*ApplyPlan)(nil),    // 17: rota.log.v1.ApplyPlan
 	(*ReportGroup)(nil),  // 18: rota.log.v1.ReportGroup
 	(*Report)(nil),       // 19: rota.log.v1.Report
-	(*Expire)(nil),       // 20: rota.log.v1.Expire
-	(*Collect)(nil),      // 21: rota.log.v1.Collect
-	(*KeyRef)(nil),       // 22: rota.log.v1.KeyRef
-	(*Checkpoint)(nil),   // 23: rota.log.v1.Checkpoint
-	(*ServerRecord)(nil), // 24: rota.log.v1.ServerRecord
-	(*PutServer)(nil),    // 25: rota.log.v1.PutServer
-	(*DeleteServer)(nil), // 26: rota.log.v1.DeleteServer
-	(*JobRecord)(nil),    // 27: rota.log.v1.JobRecord
-	(*AppendMark)(nil),   // 28: rota.log.v1.AppendMark
-	(*Segment)(nil),      // 29: rota.log.v1.Segment
-	(*Segments)(nil),     // 30: rota.log.v1.Segments
-	(*KeyRecord)(nil),    // 31: rota.log.v1.KeyRecord
-	(*Meta)(nil),         // 32: rota.log.v1.Meta
-	(*DigestMark)(nil),   // 33: rota.log.v1.DigestMark
+	(*Overdue)(nil),      // 20: rota.log.v1.Overdue
+	(*Expire)(nil),       // 21: rota.log.v1.Expire
+	(*Collect)(nil),      // 22: rota.log.v1.Collect
+	(*KeyRef)(nil),       // 23: rota.log.v1.KeyRef
+	(*Checkpoint)(nil),   // 24: rota.log.v1.Checkpoint
+	(*ServerRecord)(nil), // 25: rota.log.v1.ServerRecord
+	(*PutServer)(nil),    // 26: rota.log.v1.PutServer
+	(*DeleteServer)(nil), // 27: rota.log.v1.DeleteServer
+	(*JobRecord)(nil),    // 28: rota.log.v1.JobRecord
+	(*AppendMark)(nil),   // 29: rota.log.v1.AppendMark
+	(*Segment)(nil),      // 30: rota.log.v1.Segment
+	(*Segments)(nil),     // 31: rota.log.v1.Segments
+	(*KeyRecord)(nil),    // 32: rota.log.v1.KeyRecord
+	(*Meta)(nil),         // 33: rota.log.v1.Meta
+	(*DigestMark)(nil),   // 34: rota.log.v1.DigestMark
 }
 var file_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: rota.log.v1.Entry.ops:type_name -> rota.log.v1.Op
@@ -3251,40 +3336,42 @@ var file_logpb_log_proto_depIdxs = []int32{
 	15, // 7: rota.log.v1.Op.close_session:type_name -> rota.log.v1.CloseSession
 	17, // 8: rota.log.v1.Op.apply_plan:type_name -> rota.log.v1.ApplyPlan
 	19, // 9: rota.log.v1.Op.report:type_name -> rota.log.v1.Report
-	20, // 10: rota.log.v1.Op.expire:type_name -> rota.log.v1.Expire
-	21, // 11: rota.log.v1.Op.collect:type_name -> rota.log.v1.Collect
-	23, // 12: rota.log.v1.Op.checkpoint:type_name -> rota.log.v1.Checkpoint
-	25, // 13: rota.log.v1.Op.put_server:type_name -> rota.log.v1.PutServer
-	26, // 14: rota.log.v1.Op.delete_server:type_name -> rota.log.v1.DeleteServer
-	3,  // 15: rota.log.v1.Spec.env:type_name -> rota.log.v1.Pair
-	3,  // 16: rota.log.v1.Spec.require:type_name -> rota.log.v1.Pair
-	3,  // 17: rota.log.v1.Spec.meta:type_name -> rota.log.v1.Pair
-	5,  // 18: rota.log.v1.Spec.values:type_name -> rota.log.v1.ValueRun
-	6,  // 19: rota.log.v1.Submit.tasks:type_name -> rota.log.v1.Tasks
-	16, // 20: rota.log.v1.Submit.assign:type_name -> rota.log.v1.Assign
-	6,  // 21: rota.log.v1.AppendTasks.tasks:type_name -> rota.log.v1.Tasks
-	11, // 22: rota.log.v1.Held.ranges:type_name -> rota.log.v1.Range
-	3,  // 23: rota.log.v1.Session.labels:type_name -> rota.log.v1.Pair
-	13, // 24: rota.log.v1.OpenSession.session:type_name -> rota.log.v1.Session
-	18, // 25: rota.log.v1.OpenSession.reports:type_name -> rota.log.v1.ReportGroup
-	12, // 26: rota.log.v1.OpenSession.held:type_name -> rota.log.v1.Held
-	16, // 27: rota.log.v1.ApplyPlan.assign:type_name -> rota.log.v1.Assign
-	11, // 28: rota.log.v1.ReportGroup.ranges:type_name -> rota.log.v1.Range
-	18, // 29: rota.log.v1.Report.groups:type_name -> rota.log.v1.ReportGroup
-	22, // 30: rota.log.v1.Collect.keys:type_name -> rota.log.v1.KeyRef
-	24, // 31: rota.log.v1.PutServer.server:type_name -> rota.log.v1.ServerRecord
-	28, // 32: rota.log.v1.JobRecord.appends:type_name -> rota.log.v1.AppendMark
-	6,  // 33: rota.log.v1.JobRecord.inline_tasks:type_name -> rota.log.v1.Tasks
-	29, // 34: rota.log.v1.JobRecord.inline_segments:type_name -> rota.log.v1.Segment
-	11, // 35: rota.log.v1.Segment.ranges:type_name -> rota.log.v1.Range
-	29, // 36: rota.log.v1.Segments.segments:type_name -> rota.log.v1.Segment
-	33, // 37: rota.log.v1.Meta.digests:type_name -> rota.log.v1.DigestMark
-	24, // 38: rota.log.v1.Meta.servers:type_name -> rota.log.v1.ServerRecord
-	39, // [39:39] is the sub-list for method output_type
-	39, // [39:39] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	21, // 10: rota.log.v1.Op.expire:type_name -> rota.log.v1.Expire
+	22, // 11: rota.log.v1.Op.collect:type_name -> rota.log.v1.Collect
+	24, // 12: rota.log.v1.Op.checkpoint:type_name -> rota.log.v1.Checkpoint
+	26, // 13: rota.log.v1.Op.put_server:type_name -> rota.log.v1.PutServer
+	27, // 14: rota.log.v1.Op.delete_server:type_name -> rota.log.v1.DeleteServer
+	20, // 15: rota.log.v1.Op.overdue:type_name -> rota.log.v1.Overdue
+	3,  // 16: rota.log.v1.Spec.env:type_name -> rota.log.v1.Pair
+	3,  // 17: rota.log.v1.Spec.require:type_name -> rota.log.v1.Pair
+	3,  // 18: rota.log.v1.Spec.meta:type_name -> rota.log.v1.Pair
+	5,  // 19: rota.log.v1.Spec.values:type_name -> rota.log.v1.ValueRun
+	6,  // 20: rota.log.v1.Submit.tasks:type_name -> rota.log.v1.Tasks
+	16, // 21: rota.log.v1.Submit.assign:type_name -> rota.log.v1.Assign
+	6,  // 22: rota.log.v1.AppendTasks.tasks:type_name -> rota.log.v1.Tasks
+	11, // 23: rota.log.v1.Held.ranges:type_name -> rota.log.v1.Range
+	3,  // 24: rota.log.v1.Session.labels:type_name -> rota.log.v1.Pair
+	13, // 25: rota.log.v1.OpenSession.session:type_name -> rota.log.v1.Session
+	18, // 26: rota.log.v1.OpenSession.reports:type_name -> rota.log.v1.ReportGroup
+	12, // 27: rota.log.v1.OpenSession.held:type_name -> rota.log.v1.Held
+	16, // 28: rota.log.v1.ApplyPlan.assign:type_name -> rota.log.v1.Assign
+	11, // 29: rota.log.v1.ReportGroup.ranges:type_name -> rota.log.v1.Range
+	18, // 30: rota.log.v1.Report.groups:type_name -> rota.log.v1.ReportGroup
+	12, // 31: rota.log.v1.Overdue.held:type_name -> rota.log.v1.Held
+	23, // 32: rota.log.v1.Collect.keys:type_name -> rota.log.v1.KeyRef
+	25, // 33: rota.log.v1.PutServer.server:type_name -> rota.log.v1.ServerRecord
+	29, // 34: rota.log.v1.JobRecord.appends:type_name -> rota.log.v1.AppendMark
+	6,  // 35: rota.log.v1.JobRecord.inline_tasks:type_name -> rota.log.v1.Tasks
+	30, // 36: rota.log.v1.JobRecord.inline_segments:type_name -> rota.log.v1.Segment
+	11, // 37: rota.log.v1.Segment.ranges:type_name -> rota.log.v1.Range
+	30, // 38: rota.log.v1.Segments.segments:type_name -> rota.log.v1.Segment
+	34, // 39: rota.log.v1.Meta.digests:type_name -> rota.log.v1.DigestMark
+	25, // 40: rota.log.v1.Meta.servers:type_name -> rota.log.v1.ServerRecord
+	41, // [41:41] is the sub-list for method output_type
+	41, // [41:41] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_logpb_log_proto_init() }
@@ -3307,6 +3394,7 @@ func file_logpb_log_proto_init() {
 		(*Op_Checkpoint)(nil),
 		(*Op_PutServer)(nil),
 		(*Op_DeleteServer)(nil),
+		(*Op_Overdue)(nil),
 	}
 	file_logpb_log_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
@@ -3315,7 +3403,7 @@ func file_logpb_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_logpb_log_proto_rawDesc), len(file_logpb_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

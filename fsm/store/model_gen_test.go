@@ -82,7 +82,7 @@ func (w *world) moveClock() {
 func (w *world) op() *logpb.Op {
 	return pick(w, "op", weighted[func() *logpb.Op]{
 		{8, w.opSubmit}, {4, w.opAppend}, {2, w.opClose}, {3, w.opCancel}, {3, w.opOpenSession}, {2, w.opCloseSession},
-		{8, func() *logpb.Op { return w.opPlan(true) }}, {5, w.opHostilePlan}, {10, w.opReport}, {3, w.opRepeat}, {4, w.opExpire}, {3, w.opCollect}, {1, w.opRare}, {2, w.opServer},
+		{8, func() *logpb.Op { return w.opPlan(true) }}, {5, w.opHostilePlan}, {10, w.opReport}, {3, w.opRepeat}, {6, w.opOverdue}, {4, w.opExpire}, {3, w.opCollect}, {1, w.opRare}, {2, w.opServer},
 	})()
 }
 
@@ -165,6 +165,9 @@ func (w *world) opSubmit() *logpb.Op {
 	open := w.chance("open", 30)
 	if w.chance("expire", 25) || open && w.chance("expire while open", 40) {
 		s.Expire = of(w, "expire by", time.Second, 20*time.Second, 20*time.Minute)
+	}
+	if w.chance("timeout", 60) {
+		s.Timeout = of(w, "timeout after", time.Nanosecond, time.Second, time.Second, time.Hour)
 	}
 	if w.chance("retention", 30) {
 		s.Retention = of(w, "retention for", time.Nanosecond, time.Second, 48*time.Hour)

@@ -33,6 +33,7 @@ var mustReach = []string{
 	"range cancelled", "append leaves a gap", "append repeated", "close repeated after the end",
 	"granted with the submit", "key conflict", "key repeated", "serial task waits for the one before it", "no free slot", "abandoned", "expired", "expired while open", "job collected", "key collected",
 	"job collected before its flush", "hostile plan",
+	"overdue to cancelled", "overdue to failed", "overdue to scheduled", "overdue and not started", "overdue too early",
 	"page done", "page done and reloaded", "inline job", "crash before the write", "crash behind the write", "installed",
 	"cut in flight over an entry", "payloads from disk and memory",
 	"large spec within a record", "spec apart, in memory", "spec apart, on disk",

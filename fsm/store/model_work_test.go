@@ -7,7 +7,9 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"time"
 
+	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rota-scheduler/rota/fsm"
@@ -257,4 +259,56 @@ func (w *world) opRepeat() *logpb.Op {
 		return w.opReport()
 	}
 	return &logpb.Op{Op: &logpb.Op_Report{Report: of(w, "old report", w.reports...)}}
+}
+
+// opOverdue takes tasks off a session whose worker is silent, also some whose time has not come,
+// or that others hold.
+func (w *world) opOverdue() *logpb.Op {
+	o := &logpb.Overdue{Session: w.sessionID(), Unstarted: w.chance("unstarted", 30)}
+	all := w.overdueNow()
+	if len(all) == 0 && w.chance("let time pass", 85) {
+		w.clock = max(w.clock, w.model.Clock) + int64(task.ReportMargin+time.Second)
+		all = w.overdueNow()
+	}
+	for _, found := range all {
+		if found.Exclusive && w.chance("pass over", 50) {
+			continue
+		}
+		o.Session = found.Session
+		for _, t := range found.Tasks {
+			o.Held = append(o.Held, &logpb.Held{Job: t.Job, TokenOffset: t.TokenOffset, Ranges: []*logpb.Range{{First: t.Index, Count: of[uint32](w, "run", 1, 1, 1, 2)}}})
+		}
+		break
+	}
+	if len(o.Held) == 0 {
+		for _, e := range w.model.Held(o.Session) {
+			o.Held = append(o.Held, &logpb.Held{Job: e.Job, TokenOffset: int64(e.Token) - int64(e.Index), Ranges: []*logpb.Range{{First: e.Index, Count: 1}}})
+		}
+	}
+	return &logpb.Op{Op: &logpb.Op_Overdue{Overdue: o}}
+}
+
+// overdueNow is what the machine finds overdue, which is what the model does.
+func (w *world) overdueNow() (all []fsm.Overdue) {
+	now := max(w.clock, w.model.Clock)
+	for after := uint64(0); ; {
+		found, next := w.state.Machine().Overdue(now, after, 1+w.below(3, "pages"))
+		all = append(all, found...)
+		if after = next; next == 0 {
+			break
+		}
+	}
+	want := 0
+	for _, j := range w.model.JobList() {
+		for _, t := range j.Tasks {
+			if j.Late(t, now) {
+				want++
+			}
+		}
+	}
+	for _, o := range all {
+		want -= len(o.Tasks)
+	}
+	require.Zero(w, want, "overdue tasks that are not found, or not overdue")
+	return all
 }

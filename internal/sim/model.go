@@ -65,6 +65,7 @@ type Task struct {
 	Token     uint64
 	Session   uint64
 	NotBefore int64 // of a retry
+	Since     int64 // of the grant, or of the wish that it stops
 	Reason    task.Reason
 
 	// Of the outcome.
@@ -158,6 +159,8 @@ func (m *Model) apply(op *logpb.Op, r *fsm.Result) {
 		m.applyPlan(o.ApplyPlan, r)
 	case *logpb.Op_Report:
 		m.report(o.Report.Session, o.Report.Groups, r)
+	case *logpb.Op_Overdue:
+		m.overdue(o.Overdue, r)
 	case *logpb.Op_Expire:
 		m.expire(o.Expire, r)
 	case *logpb.Op_Collect:

@@ -220,7 +220,7 @@ func (m *Model) cancelTask(j *Job, i uint32, reason task.Reason, r *fsm.Result) 
 	case task.Stopping:
 		r.Stopping++
 	case task.Assigned:
-		t.State, t.Reason = task.Stopping, reason
+		t.State, t.Reason, t.Since = task.Stopping, reason, m.Clock
 		m.Events = append(m.Events, Event{Kind: StoppingEvent, Session: t.Session, Job: j.ID, Index: i, Token: t.Token})
 		r.Stopping++
 	default:

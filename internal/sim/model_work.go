@@ -198,7 +198,7 @@ func (m *Model) assign(session, job uint64, a *logpb.Assign) (granted uint32) {
 			m.saw("retry granted")
 		}
 		t.Attempt++
-		t.State, t.Touched, t.Session, t.Token, t.NotBefore = task.Assigned, true, session, m.NextToken, 0
+		t.State, t.Touched, t.Session, t.Token, t.NotBefore, t.Since = task.Assigned, true, session, m.NextToken, 0, m.Clock
 		m.NextToken++
 		if j.Started == 0 {
 			j.Started = m.Clock

@@ -119,6 +119,8 @@ func (cl *client) newSubmit() *logpb.Submit {
 		spec.Delay = time.Duration(cl.random.Int64N(int64(3 * time.Second)))
 	case 10, 11:
 		spec.Expire = time.Duration(1 + cl.random.Int64N(int64(20*time.Second)))
+	case 12, 13:
+		spec.Timeout = 2 * lease
 	}
 	if !spec.Serial && cl.random.IntN(60) == 0 {
 		count = 300 // more than a page of slots

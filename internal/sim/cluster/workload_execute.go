@@ -29,7 +29,11 @@ func (p *process) execute(a *attempt) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running--
-	p.finish(a, outcome)
+	if a.timed && p.dice(a, 3)%16 == 0 {
+		a.state = mute // as a worker with a fault would be
+	} else {
+		p.finish(a, outcome)
+	}
 	p.startMore()
 }
 

@@ -35,7 +35,9 @@ type message struct {
 	attemptKey
 	attempt   uint32
 	exclusive bool
-	stop      bool
+	// timed: the job has a timeout, so its servers do not rely on a report.
+	timed bool
+	stop  bool
 }
 
 // stream is a worker's session stream, as the server holds it. What is put in reaches the
@@ -201,7 +203,7 @@ func (s *stream) expand(out []message, t fsm.HeldTask) []message {
 		return out // the job has ended meanwhile
 	}
 	for i := t.First; i < t.First+t.Count; i++ {
-		m := message{attemptKey: keyOf(t.Grant, i), attempt: t.Attempt, exclusive: ref.Spec.Exclusive()}
+		m := message{attemptKey: keyOf(t.Grant, i), attempt: t.Attempt, exclusive: ref.Spec.Exclusive(), timed: ref.Spec.Timeout > 0}
 		if t.Attempt > 0 {
 			out = append(out, m)
 		}

@@ -169,6 +169,8 @@ const (
 	waiting attemptState = iota
 	runs
 	done
+	// mute is over, and never spoken of.
+	mute
 )
 
 // run attaches to one leader after the other.

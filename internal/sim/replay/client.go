@@ -146,6 +146,9 @@ func (c *client) newSubmit(open bool) *logpb.Submit {
 	c.next++
 	spec := &task.Spec{Handler: "work", MaxAttempts: uint32(1 + w.below(4)), Retention: w.between(100*time.Millisecond, 10*time.Second), Priority: int32(w.below(3))}
 	count := uint32(1 + w.below(10))
+	if w.chance(30) {
+		spec.Timeout = w.between(100*time.Millisecond, 3*time.Second)
+	}
 	switch n := w.below(100); {
 	case n < 30:
 		spec.Serial, count = true, min(count, 4)

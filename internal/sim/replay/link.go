@@ -168,9 +168,9 @@ func (t *tenure) attach(p *process, h hello, session uint64, attached bool) {
 }
 
 // beat is a beat at its leader. One for exclusive tasks is answered behind a barrier only.
-func (l *link) beat(exclusive bool, sent time.Duration) {
+func (l *link) beat(exclusive bool, sent time.Duration, running []scheduler.Running) {
 	renew := func() {
-		if !l.t.fleet.Beat(l.session, l, nil) {
+		if !l.t.fleet.Beat(l.session, l, running) {
 			l.snap()
 			return
 		}

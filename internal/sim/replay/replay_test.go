@@ -90,6 +90,7 @@ var mustReach = []string{
 	"requeued by the end of a session", "task kept over a new session", "task cancelled by itself", "verdict already",
 	"verdict superseded", "verdict unknown", "range cancelled", "append repeated", "granted with the submit", "key conflict", "key repeated",
 	"abandoned", "expired", "job collected", "close repeated after the end", "worker lost too often", "lost", "given back by the end of a session",
+	"overdue to cancelled", "overdue to failed", "overdue to scheduled", "overdue and not started",
 }
 
 // requireEnough fails where too little happened: such runs prove nothing.
@@ -115,6 +116,8 @@ func requireEnough(t *testing.T, n int, c Counts, reached map[string]int) {
 	require.Greater(t, c.Installs, n/10, "states installed from another server")
 	require.Greater(t, c.Collected, 5*n, "jobs forgotten")
 	require.Greater(t, c.Results, 50*n, "results read")
+	require.Greater(t, c.Overdue, n/4, "tasks that were taken off workers which were silent about them")
+	require.NotZero(t, c.Shunned, "workers that were silent about exclusive tasks")
 	require.Greater(t, c.Passed, n, "plans in which a queue waits for its turn")
 }
 
@@ -200,5 +203,6 @@ func (c *Counts) fields() []*int {
 	return []*int{
 		&c.Steps, &c.Entries, &c.Terms, &c.Crashes, &c.Installs, &c.Zombies, &c.Submits, &c.Repeats, &c.Conflicts, &c.Appends, &c.Cancels,
 		&c.Grants, &c.Recorded, &c.Already, &c.Superseded, &c.Late, &c.Closed, &c.Deaths, &c.Pauses, &c.Collected, &c.Results, &c.Idle, &c.Passed,
+		&c.Overdue, &c.Shunned,
 	}
 }

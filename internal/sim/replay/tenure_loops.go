@@ -48,6 +48,7 @@ type looks struct {
 	passed map[string]int
 
 	lastLease time.Duration
+	overdue   scheduler.Backstop
 }
 
 // begin starts the loops.
@@ -56,6 +57,26 @@ func (t *tenure) begin() {
 	t.looks.lastLease = t.w.now
 	t.w.after(leaseLook, t.expireLeases)
 	t.w.after(t.w.between(0, retentionLook), t.retain)
+	t.w.after(task.ReportMargin, t.reclaim)
+}
+
+// overdueLook is how often it is looked for tasks whose workers are silent about them.
+const overdueLook = time.Second / 2
+
+// reclaim is a look for them.
+func (t *tenure) reclaim() {
+	if t.ended {
+		return
+	}
+	ops, shunned := t.looks.overdue.Look(t.r.m, t.fleet, t.r.stamp())
+	for _, id := range shunned {
+		t.w.tracef("session %d is shunned", id)
+		t.w.counts.Shunned++
+	}
+	for _, op := range ops {
+		t.propose(op, func(r fsm.Result, _ error) { t.w.counts.Overdue += int(r.Total) })
+	}
+	t.w.after(overdueLook, t.reclaim)
 }
 
 // woken has the allocation loop look where it was woken.
@@ -254,7 +275,7 @@ func (w *world) checkIdle(t *tenure, now int64) {
 	free := map[uint64]bool{}
 	for _, s := range t.r.m.Sessions() {
 		status, known := t.fleet.Status(s.Id)
-		free[s.Id] = known && status.Connected && len(w.model.Held(s.Id)) < int(s.Slots)
+		free[s.Id] = known && status.Takes && len(w.model.Held(s.Id)) < int(s.Slots)
 	}
 	for _, j := range w.model.JobList() {
 		if j.Finished != 0 {

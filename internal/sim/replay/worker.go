@@ -7,6 +7,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/scheduler"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -53,7 +54,7 @@ func (wk *worker) start() {
 		return
 	}
 	wk.lives++
-	p := &process{wk: wk, w: wk.w, nonce: nonceOf(wk.lives), attempts: map[attemptKey]*attempt{}}
+	p := &process{wk: wk, w: wk.w, nonce: nonceOf(wk.lives), attempts: map[attemptKey]*attempt{}, mute: map[attemptKey]bool{}}
 	wk.proc = p
 	wk.w.tracef("%s starts its life %d", wk.id, wk.lives)
 	p.attach()
@@ -125,6 +126,8 @@ type process struct {
 	answered  int
 	attempts  map[attemptKey]*attempt
 	order     []*attempt
+	// mute is what it has forgotten to report, and answers nothing about.
+	mute      map[attemptKey]bool
 	running   uint32
 	ending    int // exclusive tasks that run and were given up
 	reporting bool
@@ -246,7 +249,8 @@ func (p *process) beatNow(l *link) {
 	exclusive, sent := p.holdsExclusive(), p.w.now
 	p.beats++
 	n := p.beats
-	l.up(func() { l.beat(exclusive, sent) })
+	running := p.runningNow()
+	l.up(func() { l.beat(exclusive, sent, running) })
 	p.later(silence, func() {
 		if p.link == l && p.answered < n {
 			l.snap()
@@ -274,6 +278,16 @@ func (p *process) beaten(exclusive bool, sent time.Duration, stops []attemptKey)
 		p.stop(k)
 	}
 	p.startMore()
+}
+
+// runningNow is what a beat says of what runs.
+func (p *process) runningNow() (running []scheduler.Running) {
+	for _, a := range p.order {
+		if a.state == runs {
+			running = append(running, scheduler.Running{Job: a.Job, Index: a.Index, For: p.w.now - a.began})
+		}
+	}
+	return running
 }
 
 func (p *process) holdsExclusive() bool {

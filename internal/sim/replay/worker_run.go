@@ -42,7 +42,7 @@ func (k attemptKey) output() string { return fmt.Sprintf("%d.%d under %d", k.Job
 
 // granted takes a task, unless it has it: after a new attach everything is sent again.
 func (p *process) granted(a *attempt) {
-	if p.attempts[a.attemptKey] != nil {
+	if p.attempts[a.attemptKey] != nil || p.mute[a.attemptKey] {
 		return
 	}
 	p.attempts[a.attemptKey] = a
@@ -61,6 +61,7 @@ func (p *process) granted(a *attempt) {
 func (p *process) stop(k attemptKey) {
 	a := p.attempts[k]
 	switch {
+	case p.mute[k]:
 	case a == nil:
 		a = &attempt{attemptKey: k}
 		p.attempts[k] = a
@@ -186,9 +187,20 @@ func (p *process) end(a *attempt, outcome task.Outcome, reason task.Reason) {
 		return
 	}
 	p.agent(func() {
-		p.finish(a, outcome, reason)
+		if job := p.w.model.Jobs[a.Job]; job != nil && job.Spec.Timeout > 0 && !p.w.healed && p.w.chance(2) {
+			p.forget(a)
+		} else {
+			p.finish(a, outcome, reason)
+		}
 		p.startMore()
 	})
+}
+
+// forget is what a broken worker does with an attempt: it never says anything of it.
+func (p *process) forget(a *attempt) {
+	p.w.tracef("%s forgets %v under %d", p.wk.id, a.ID, a.token)
+	p.mute[a.attemptKey], a.silent = true, true
+	p.finish(a, task.OutcomeLost, 0)
 }
 
 // guard kills an exclusive attempt when the lease that its agent knows of is about to end,

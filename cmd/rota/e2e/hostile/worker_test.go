@@ -3,6 +3,7 @@ package hostile
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -17,6 +18,7 @@ type line struct {
 	h       *harness
 	welcome *rotav1.Welcome
 	end     context.CancelFunc
+	mu      sync.Mutex // of what is sent
 }
 
 var workers atomic.Int64
@@ -68,6 +70,8 @@ func (l *line) say(m any) error {
 	default:
 		panic(fmt.Sprintf("%T is none of a worker's messages", m))
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	return l.Send(r)
 }
 
