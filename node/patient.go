@@ -13,6 +13,9 @@ import (
 // patienceCheck is how often it is looked whether a server that is away is still waited for.
 const patienceCheck = 50 * time.Millisecond
 
+// wantedCheck is after how many bytes of a state it is looked whether it is still to be sent.
+const wantedCheck = 1 << 20
+
 // errReturned is what raft is told of entries that waited for a server: that it is to
 // read anew what that server lacks.
 var errReturned = errors.New("the server was away and answers again")
@@ -93,7 +96,30 @@ func (p *patient) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, r
 		return p.wait(back, r.Term, id)
 	}
 	defer p.progress.installing(id, r.LastLogIndex)()
-	return p.raftTransport.InstallSnapshot(id, target, r, out, data)
+	return p.raftTransport.InstallSnapshot(id, target, r, out, &wantedReader{Reader: data, wanted: func() bool { return p.wanted(r.Term, id) }})
+}
+
+// wantedReader is a state that ends with an error once it is not to be sent any more. Raft
+// would send it to its end, which takes hours through a slow link, and meanwhile the other
+// server hears of no new leader.
+type wantedReader struct {
+	io.Reader
+	wanted func() bool
+	// unseen is how much was read since it was looked at.
+	unseen int
+}
+
+// Read implements io.Reader.
+func (w *wantedReader) Read(p []byte) (int, error) {
+	if w.unseen >= wantedCheck {
+		w.unseen = 0
+		if !w.wanted() {
+			return 0, errNotAwaited
+		}
+	}
+	n, err := w.Reader.Read(p)
+	w.unseen += n
+	return n, err
 }
 
 // heard notes whether a server has answered a heartbeat of a term.

@@ -158,6 +158,31 @@ func TestASnapshotWaitsForAServerThatIsAwayAndIsNotKeptOpen(t *testing.T) {
 	require.Len(t, p.taken, 1)
 }
 
+// TestADeposedLeaderStopsSendingItsState: until its end the other server would hear of no other leader.
+func TestADeposedLeaderStopsSendingItsState(t *testing.T) {
+	t.Parallel()
+	p := newPatientPair(t)
+	p.come()
+	defer func() { p.end() }()
+	const size = 8 * wantedCheck
+	read := 0
+	data := readerFunc(func(b []byte) (int, error) {
+		p.wanted.Store(read < size/4)
+		read += len(b)
+		return len(b), nil
+	})
+	err := p.InstallSnapshot("b", p.addr, &raft.InstallSnapshotRequest{Term: 7, Size: size}, &raft.InstallSnapshotResponse{}, io.LimitReader(data, size))
+	require.ErrorIs(t, err, errNotAwaited)
+	require.Less(t, read, size/2)
+	p.wanted.Store(true)
+	require.NoError(t, p.beat(), "others are heard again")
+}
+
+// readerFunc is an io.Reader.
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
 // Raft's goroutine for a server ends when this one does not lead any more, when the other
 // one is removed, and when this one ends: none of them waits for ever.
 func TestNobodyWaitsForAServerThatIsNotWantedAnyMore(t *testing.T) {
