@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"io"
 	"os"
@@ -269,6 +270,28 @@ func TestADamagedStreamIsRefused(t *testing.T) {
 	}
 	_, got := follower.s.Machine().Digest()
 	require.Equal(t, want, got)
+}
+
+// unsyncedFile counts what was written and not synced.
+type unsyncedFile struct{ unsynced, most int }
+
+func (f *unsyncedFile) Write(p []byte) (int, error) {
+	f.unsynced += len(p)
+	f.most = max(f.most, f.unsynced)
+	return len(p), nil
+}
+
+func (f *unsyncedFile) Sync() error { f.unsynced = 0; return nil }
+
+// TestWhatIsReceivedIsSyncedAsItComes: all at once it would hold up every other sync on the disk.
+func TestWhatIsReceivedIsSyncedAsItComes(t *testing.T) {
+	t.Parallel()
+	content := make([]byte, 3*receivedUnsynced)
+	sum := sha256.Sum256(content)
+	f := &unsyncedFile{}
+	require.NoError(t, receiveInto(f, io.MultiReader(bytes.NewReader(content), bytes.NewReader(sum[:])), int64(len(content))))
+	require.Zero(t, f.unsynced)
+	require.Less(t, f.most, receivedUnsynced+receivedUnsynced/8)
 }
 
 // TestAStreamOfAnUnknownFormatIsRefused before it has taken the place of anything.

@@ -32,6 +32,10 @@ const (
 	growthShare = 4
 	// growthEvery is after how many bytes that is looked at.
 	growthEvery = 1 << 20
+	// receivedUnsynced bounds what of a state that comes in is not on the disk yet, bytes. The
+	// kernel would gather a fifth of the memory and write it at once, before which whatever else is
+	// to be synced on that disk waits: the log of another server, or of another program.
+	receivedUnsynced = 8 << 20
 )
 
 // stream is the live file, as of one read transaction. It may take as long as it takes, over
@@ -165,9 +169,31 @@ func Receive(dir string, r io.Reader) (path string, meta *logpb.Meta, err error)
 	return path, meta, nil
 }
 
-func receiveInto(f *os.File, r io.Reader, size int64) error {
+// syncable is a file that is written.
+type syncable interface {
+	io.Writer
+	Sync() error
+}
+
+// syncing is a writer that syncs its file after each receivedUnsynced bytes.
+type syncing struct {
+	syncable
+	unsynced int
+}
+
+// Write implements io.Writer.
+func (s *syncing) Write(p []byte) (n int, err error) {
+	n, err = s.syncable.Write(p)
+	if s.unsynced += n; err == nil && s.unsynced >= receivedUnsynced {
+		s.unsynced = 0
+		err = s.Sync()
+	}
+	return n, err
+}
+
+func receiveInto(f syncable, r io.Reader, size int64) error {
 	sum := sha256.New()
-	if n, err := io.CopyN(io.MultiWriter(f, sum), r, size); err != nil {
+	if n, err := io.CopyN(io.MultiWriter(&syncing{syncable: f}, sum), r, size); err != nil {
 		return fmt.Errorf("%d of %d bytes: %w", n, size, err)
 	}
 	want := make([]byte, sha256.Size)
