@@ -84,16 +84,23 @@ func Run(ctx context.Context, o Options) (out *report.Catchup, err error) {
 }
 
 func (r *run) measure(ctx context.Context) error {
-	before, err := r.client.Status(ctx)
+	first, err := r.client.Status(ctx)
 	if err != nil {
 		return err
 	}
-	if err := r.choose(before.Leader); err != nil {
+	if err := r.choose(first.Leader); err != nil {
 		return err
 	}
 	r.away.Kill()
 	if err := r.fill(ctx); err != nil {
 		return fmt.Errorf("fill the state: %w", err)
+	}
+	before, err := r.client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if before.Leader != r.leader.Name {
+		return fmt.Errorf("%s lost its place to %s while the state was filled: the machine is too busy for a measurement", r.leader.Name, before.Leader)
 	}
 	for _, p := range r.cluster.Processes() {
 		if p.Host != r.away.Host {
@@ -209,6 +216,9 @@ func (r *run) watch(ctx context.Context, name string, last sample, ended <-chan 
 		now, err := r.sample(ctx)
 		if err != nil {
 			return err
+		}
+		if now.term != last.term || !now.leads {
+			return fmt.Errorf("%s led in term %.0f and does not any more: the term is %.0f", r.leader.Name, last.term, now.term)
 		}
 		applied := now.since(last)
 		r.Progress("%s, %.0f s: Apply p50 %.2f ms, p99 %.2f ms, state.db %.2f GiB", name, time.Since(began).Seconds(), applied.quantile(50), applied.quantile(99), now.state/gib)

@@ -12,6 +12,8 @@ import (
 const (
 	applyBucket = `rota_apply_seconds_bucket{le="`
 	stateBytes  = "rota_state_db_bytes "
+	leads       = "rota_leader "
+	term        = "rota_raft_term "
 )
 
 // sample is what a server's metrics say at one time.
@@ -20,7 +22,9 @@ type sample struct {
 	// slower than each.
 	bounds []float64
 	counts []uint64
-	state  float64
+	// state is the size of state.db, bytes; leads says that the server leads, in term.
+	state, term float64
+	leads       bool
 }
 
 // parse reads what a server says.
@@ -28,12 +32,15 @@ func parse(metrics string) (sample, error) {
 	var s sample
 	for line := range strings.Lines(metrics) {
 		line = strings.TrimSpace(line)
-		if rest, ok := strings.CutPrefix(line, stateBytes); ok {
-			var err error
-			if s.state, err = strconv.ParseFloat(rest, 64); err != nil {
-				return s, fmt.Errorf("the size of the state: %w", err)
+		for name, into := range map[string]*float64{stateBytes: &s.state, term: &s.term} {
+			if rest, ok := strings.CutPrefix(line, name); ok {
+				var err error
+				if *into, err = strconv.ParseFloat(rest, 64); err != nil {
+					return s, fmt.Errorf("%s: %w", name, err)
+				}
 			}
 		}
+		s.leads = s.leads || line == leads+"1"
 		rest, ok := strings.CutPrefix(line, applyBucket)
 		bound, count, whole := strings.Cut(rest, `"} `)
 		if !ok || !whole {
@@ -54,7 +61,7 @@ func parse(metrics string) (sample, error) {
 
 // since is what was applied between two samples.
 func (s sample) since(before sample) sample {
-	out := sample{bounds: s.bounds, counts: slices.Clone(s.counts), state: s.state}
+	out := sample{bounds: s.bounds, counts: slices.Clone(s.counts), state: s.state, term: s.term, leads: s.leads}
 	for i := range out.counts {
 		if i < len(before.counts) {
 			out.counts[i] -= before.counts[i]
