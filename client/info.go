@@ -63,7 +63,8 @@ type TaskInfo struct {
 // CancelInfo is what a cancel did. Sent again after an answer that was lost, it
 // counts what was left to do then.
 type CancelInfo struct {
-	// Cancelled tasks ended at once; Stopping ones run and were asked to stop.
+	// Cancelled tasks are those that nobody had: they have ended, or do so within seconds where a job has
+	// thousands. Stopping ones run and are asked to stop.
 	Cancelled, Stopping uint32
 }
 

@@ -6,7 +6,8 @@ import (
 )
 
 // cancel ends what waits of a job, or one task of it, at once, and asks for the
-// end of what is assigned. A job or task that is final already is a conflict.
+// end of what is assigned. A job or task that is final already is a conflict. Of a job with more tasks
+// than an entry goes through, the rest follows: see sweep.
 func (m *Machine) cancel(o *logpb.Cancel, r *Result) {
 	if r.Err = checkReason(o.Reason); r.Err != nil {
 		return
@@ -27,7 +28,9 @@ func (m *Machine) cancel(o *logpb.Cancel, r *Result) {
 	r.Job = j.id
 	reason := task.Reason(o.Reason)
 	if o.Index == nil {
+		budget := sweepBudget(o.Step)
 		m.cancelJob(j, reason, r)
+		m.sweep(j, &budget)
 		return
 	}
 	i := *o.Index
@@ -40,82 +43,39 @@ func (m *Machine) cancel(o *logpb.Cancel, r *Result) {
 		r.Err = task.Errorf(task.KindConflict, "task %d.%d has ended already", j.id, i)
 		return
 	}
+	if j.stateOf(s).Held() {
+		r.Stopping = 1
+	} else {
+		r.Cancelled = 1
+	}
 	w := &segmentWriter{m: m, j: j}
 	m.touch(j)
-	m.cancelTask(j, i, reason, w, r)
+	m.cancelTask(j, i, reason, w)
 	w.close()
 	j.advance()
 }
 
-// cancelJob cancels every task of j that is not final, and lets none be added.
+// cancelJob has every task of j that is not final cancelled, and lets none be added. To cancel it
+// again changes nothing.
 func (m *Machine) cancelJob(j *job, reason task.Reason, r *Result) {
-	m.touch(j)
-	if j.cancelReason == 0 {
-		j.cancelReason = reason
+	r.Cancelled += j.counts.Waiting()
+	r.Stopping += j.counts.Held()
+	if j.cancelReason != 0 {
+		return
 	}
+	m.beginSweep(j)
+	j.cancelReason = reason
 	j.open, j.hold = false, false
-	m.cancelWhere(j, reason, r, func(task.State) bool { return true })
 	if j.total == 0 && j.reason == 0 {
 		j.reason = reason
 	}
 }
 
-// cancelWhere cancels the tasks of j whose state passes: whole runs of untouched
-// ones in one go, the others one by one.
-func (m *Machine) cancelWhere(j *job, reason task.Reason, r *Result, passes func(task.State) bool) {
-	w := &segmentWriter{m: m, j: j}
-	// Whoever cancels a job cancels all that waits: nothing of it is taken out of line one by one.
-	j.returned.clear()
-	untouched := passes(j.base())
-	for n := range j.pageCount() {
-		p, lo := j.page(n), n*pageSize
-		hi := min(lo+pageSize, j.total)
-		switch {
-		case p == donePage || p != nil && p.alike != nil:
-		case p == nil && untouched:
-			m.endUntouched(j, span{lo, hi}, reason, w, r)
-		case p != nil:
-			for i := lo; i < hi; i++ {
-				s, _ := j.slot(i)
-				if state := j.stateOf(s); !state.Final() && passes(state) {
-					m.cancelTask(j, i, reason, w, r)
-				}
-			}
-		}
-	}
-	w.close()
-	j.advance()
-}
-
-// endedPageBytes is what a page of tasks that were ended together counts for until it is on disk. It
-// takes less, but writing it takes as long as a KiB: with all that may wait, about a second.
-const endedPageBytes = 1 << 10
-
-// endUntouched cancels a whole page of untouched tasks. It needs no slots: the page
-// is done as soon as its segment is on disk.
-func (m *Machine) endUntouched(j *job, sp span, reason task.Reason, w *segmentWriter, r *Result) {
-	n := sp.hi - sp.lo
-	j.counts[j.base()] -= n
-	j.counts[task.Cancelled] += n
-	w.addUntouched(sp, task.Cancelled, reason)
-	j.sum += rangeHash(sp, j.received, task.Cancelled, reason)
-	p := &page{alike: &slot{state: task.Cancelled, reason: reason, at: int64(j.received)}, final: int(n), dirty: true}
-	j.received += n
-	j.setPage(sp.lo/pageSize, p)
-	m.dirtyBytes += endedPageBytes
-	j.dirtyPages = append(j.dirtyPages, sp.lo/pageSize)
-	if j.reason == 0 {
-		j.reason = reason
-	}
-	r.Cancelled += n
-}
-
 // cancelTask ends task i, or asks its worker to. Asking again changes nothing.
-func (m *Machine) cancelTask(j *job, i uint32, reason task.Reason, w *segmentWriter, r *Result) {
+func (m *Machine) cancelTask(j *job, i uint32, reason task.Reason, w *segmentWriter) {
 	s := j.touchSlot(i)
 	switch j.stateOf(s) {
 	case task.Stopping:
-		r.Stopping++
 	case task.Assigned:
 		m.leave(j, i, s, task.Stopping)
 		s.reason, s.at = reason, m.clock
@@ -123,39 +83,52 @@ func (m *Machine) cancelTask(j *job, i uint32, reason task.Reason, w *segmentWri
 		if m.observer != nil {
 			m.observer.Stopping(s.session, j.id, i, int64(s.token)-int64(i))
 		}
-		r.Stopping++
 	default:
 		m.end(j, i, s, task.Cancelled, reason, nil, w, "")
-		r.Cancelled++
 	}
 }
 
-// expire ends what was not started in time, and open jobs that were abandoned. The
-// leader names the jobs; whether their time has come is decided here. Jobs of a million tasks
-// take a few bytes each to name: what is beyond the bound of an entry is due still, and the
-// leader names it again.
+// stopped says whether a task that is held was asked to end, and why. Once its job is cancelled it was,
+// also where the sweep has not come to it.
+func (j *job) stopped(s *slot) (bool, task.Reason) {
+	if s.state == task.Stopping {
+		return true, s.reason
+	}
+	return j.cancelReason != 0, j.cancelReason
+}
+
+// expire ends what was not started in time, and open jobs that were abandoned, and goes on with sweeps. The
+// leader names the jobs; whether their time has come is decided here. What an entry does not come to is
+// due still, and the leader names it again.
 func (m *Machine) expire(o *logpb.Expire, r *Result) {
-	weight := 0
+	budget := sweepBudget(o.Step)
 	for _, id := range o.Jobs {
-		j := m.jobs[id]
-		if j == nil || j.ended() {
-			continue
-		}
-		if weight += j.weight(); weight > MaxEntryTasks && weight > j.weight() {
+		if budget <= 0 {
 			return
 		}
-		if j.open && j.lastAppend+int64(task.OpenTimeout) <= m.clock {
-			m.cancelJob(j, task.ReasonAbandoned, r)
+		if j := m.jobs[id]; j != nil && !j.ended() {
+			m.expireJob(j, r)
+			m.sweep(j, &budget)
 		}
-		if j.expireAt > 0 && j.expireAt <= m.clock {
-			m.touch(j)
-			// A growing job takes no more tasks: they would expire on arrival.
-			if j.open {
-				m.cancelJob(j, task.ReasonExpired, r)
-				continue
-			}
-			m.cancelWhere(j, task.ReasonExpired, r, func(s task.State) bool { return !s.Held() })
-			j.expireAt = 0
+	}
+}
+
+// expireJob begins what the time of j asks for.
+func (m *Machine) expireJob(j *job, r *Result) {
+	if j.open && j.lastAppend+int64(task.OpenTimeout) <= m.clock {
+		m.cancelJob(j, task.ReasonAbandoned, r)
+	}
+	switch {
+	case j.expireAt == 0 || j.expireAt > m.clock:
+	case j.open:
+		// A growing job takes no more tasks: they would expire on arrival.
+		m.cancelJob(j, task.ReasonExpired, r)
+	default:
+		if j.cancelReason == 0 {
+			r.Cancelled += j.counts.Waiting()
+			m.beginSweep(j)
 		}
+		m.touch(j)
+		j.expireAt = 0
 	}
 }

@@ -47,15 +47,19 @@ func jobHash(r jobHeader) uint64 {
 	if r.hold {
 		flags |= 2
 	}
-	return task.Mix(r.id, r.specHash, r.sum, uint64(r.total)<<32|uint64(r.received), uint64(r.submitted), uint64(r.started),
+	d := task.Mix(r.id, r.specHash, r.sum, uint64(r.total)<<32|uint64(r.received), uint64(r.submitted), uint64(r.started),
 		uint64(r.finished), uint64(r.notBefore), uint64(r.expireAt), uint64(r.lastAppend), r.retryOf,
 		flags<<16|uint64(r.cancelReason)<<8|uint64(r.reason))
+	if r.sweep != 0 {
+		d = task.Mix(d, uint64(r.sweep))
+	}
+	return d
 }
 
 // jobHeader is what a job's digest is made of, from memory or from its record.
 type jobHeader struct {
 	id, specHash, sum               uint64
-	total, received                 uint32
+	total, received, sweep          uint32
 	submitted, started, finished    int64
 	notBefore, expireAt, lastAppend int64
 	retryOf                         uint64
@@ -65,7 +69,7 @@ type jobHeader struct {
 
 func (j *job) record() jobHeader {
 	return jobHeader{
-		id: j.id, specHash: j.spec.sum, sum: j.sum, total: j.total, received: j.received, submitted: j.submitted,
+		id: j.id, specHash: j.spec.sum, sum: j.sum, total: j.total, received: j.received, sweep: j.sweep, submitted: j.submitted,
 		started: j.started, finished: j.finished, notBefore: j.notBefore, expireAt: j.expireAt, lastAppend: j.lastAppend,
 		retryOf: j.retryOf, open: j.open, hold: j.hold, cancelReason: j.cancelReason, reason: j.reason,
 	}
@@ -78,7 +82,7 @@ func recordHash(r *logpb.JobRecord) uint64 {
 		specHash = hashBytes(r.Spec)
 	}
 	return jobHash(jobHeader{
-		id: r.Id, specHash: specHash, sum: r.Sum, total: r.Total, received: r.Received, submitted: r.SubmittedNs,
+		id: r.Id, specHash: specHash, sum: r.Sum, total: r.Total, received: r.Received, sweep: r.Sweep, submitted: r.SubmittedNs,
 		started: r.StartedNs, finished: r.FinishedNs, notBefore: r.NotBeforeNs, expireAt: r.ExpireAtNs, lastAppend: r.LastAppendNs,
 		retryOf: r.RetryOf, open: r.Open, hold: r.Hold, cancelReason: task.Reason(r.CancelReason), reason: task.Reason(r.Reason),
 	})

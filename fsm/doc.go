@@ -10,7 +10,8 @@
 // # Flow
 //
 // Apply decodes an Entry and applies its ops one by one (submit.go, plan.go,
-// report.go, cancel.go, overdue.go, session.go, collect.go, server.go). An op first finds out what it
+// report.go, cancel.go, overdue.go, session.go, collect.go, server.go). What one of them has to do
+// for all tasks of a large job is spread over entries (sweep.go). An op first finds out what it
 // would change, then changes it; an item that does not fit gets an error of its
 // own in the Result and leaves its neighbours alone. Every change of a task goes
 // through job.set, which asks task.Legal and keeps counts, digest and dirty

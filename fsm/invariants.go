@@ -63,6 +63,9 @@ func (c *checker) job(j *job) {
 			continue
 		case p == nil && lo >= j.next:
 			seen[j.base()] += size
+			if j.cancelReason != 0 && !j.sweepsOver(lo) {
+				c.failf("job %d was cancelled, its page %d is untouched", j.id, n)
+			}
 			continue
 		case p != nil && p.alike != nil:
 			seen[p.alike.state] += size
@@ -119,6 +122,9 @@ func (c *checker) job(j *job) {
 	if live != j.live {
 		c.failf("job %d counts %d live tasks, has %d", j.id, j.live, live)
 	}
+	if j.sweep > j.pageCount() || j.sweep != 0 && j.final() {
+		c.failf("job %d is swept from page %d of %d on, final is %v", j.id, j.sweep, j.pageCount(), j.final())
+	}
 	if j.spec.Serial && serialHeld > 1 {
 		c.failf("serial job %d has %d tasks under way", j.id, serialHeld)
 	}
@@ -145,11 +151,17 @@ func (c *checker) liveTask(j *job, i uint32, s *slot) {
 			c.held[s.session] = map[pageRef]uint32{}
 		}
 		c.held[s.session][pageRef{j.id, i / pageSize}]++
+		if s.state == task.Assigned && j.cancelReason != 0 && !j.sweepsOver(i) {
+			c.failf("task %s runs on, its job was cancelled", name)
+		}
 		if c.m.sessions[s.session] == nil {
 			c.failf("task %s is held by session %d, which is not open", name, s.session)
 		}
 	case s.session != 0:
 		c.failf("task %s is %v but names session %d", name, s.state, s.session)
+	case j.sweepsOver(i): // it stands in no line any more
+	case j.cancelReason != 0:
+		c.failf("task %s is %v, its job was cancelled", name, s.state)
 	case s.state == task.Pending && !j.returned.has(i):
 		c.failf("task %s is pending but not in line", name)
 	case s.state == task.Scheduled && !j.returned.has(i):

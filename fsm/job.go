@@ -118,6 +118,8 @@ type job struct {
 	received uint32
 	// sum is the digest of the tasks.
 	sum uint64
+	// sweep is the page with which a cancel or an expiry goes on, plus 1; 0: none is under way.
+	sweep uint32
 
 	// due: the earliest start has come, as far as the scheduler has looked.
 	due      bool
@@ -178,6 +180,9 @@ func (j *job) setPage(n uint32, p *page) {
 // pageCount is how many pages the tasks of j make.
 func (j *job) pageCount() uint32 { return (j.total + pageSize - 1) / pageSize }
 
+// pageTasks is how many tasks page n has.
+func (j *job) pageTasks(n uint32) int { return int(min(pageSize, j.total-n*pageSize)) }
+
 // slot returns the slot of task i, or nil where its page has none: it is
 // untouched, or on disk (done).
 func (j *job) slot(i uint32) (s *slot, done bool) {
@@ -199,7 +204,7 @@ func (j *job) slot(i uint32) (s *slot, done bool) {
 func (j *job) touchSlot(i uint32) *slot {
 	n := i / pageSize
 	p := j.page(n)
-	want := min(pageSize, int(j.total-n*pageSize))
+	want := j.pageTasks(n)
 	switch {
 	case p == donePage || p != nil && p.alike != nil:
 		panic(fmt.Sprintf("fsm: job %d: task %d is touched but its page is done", j.id, i))
@@ -280,8 +285,9 @@ func (m *Machine) enterFinal(j *job, i uint32, s *slot, to task.State, reason ta
 // advance moves the frontier past tasks that were ended before they were granted.
 func (j *job) advance() {
 	for j.next < j.total {
-		if p := j.page(j.next / pageSize); p != nil && (p == donePage || p.alike != nil) {
-			j.next = min(j.total, (j.next/pageSize+1)*pageSize)
+		n := j.next / pageSize
+		if p := j.page(n); p != nil && (p == donePage || p.final == j.pageTasks(n)) {
+			j.next = min(j.total, (n+1)*pageSize)
 			continue
 		}
 		s, _ := j.slot(j.next)
@@ -298,7 +304,7 @@ func (j *job) complete(n uint32) bool {
 	if p == nil || p == donePage {
 		return p == donePage
 	}
-	size := min(pageSize, int(j.total-n*pageSize))
+	size := j.pageTasks(n)
 	return p.final == size && (size == pageSize || !j.open)
 }
 

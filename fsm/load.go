@@ -66,7 +66,10 @@ func (m *Machine) loadJob(saved *SavedJob) error {
 		id: r.Id, spec: s, key: r.Key, keyHash: string(r.KeyHash), total: r.Total, open: r.Open, hold: r.Hold, retryOf: r.RetryOf,
 		submitted: r.SubmittedNs, started: r.StartedNs, finished: r.FinishedNs, lastAppend: r.LastAppendNs, notBefore: r.NotBeforeNs,
 		refersToSpec: len(r.SpecId) > 0, expireAt: r.ExpireAtNs, cancelReason: task.Reason(r.CancelReason), reason: task.Reason(r.Reason), next: r.Frontier,
-		received: r.Received, appends: r.Appends, sum: r.Sum, ownPayloads: r.OwnPayloads,
+		received: r.Received, appends: r.Appends, sum: r.Sum, ownPayloads: r.OwnPayloads, sweep: r.Sweep,
+	}
+	if j.sweep > j.pageCount() {
+		return fmt.Errorf("job %d: malformed record", r.Id)
 	}
 	copy(j.counts[:], r.Counts)
 	for n, index := range saved.Index {

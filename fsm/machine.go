@@ -327,6 +327,7 @@ func (m *Machine) settleJob(j *job) {
 // finish does what the end of a job asks for, once.
 func (m *Machine) finish(j *job) {
 	j.finished = m.clock
+	j.sweep = 0 // whatever it would still have come to has ended
 	// Its start may lie years ahead: nobody waits for that any more.
 	m.timers.Delete(timer{at: j.notBefore, job: j.id, kind: startTimer})
 	if j.key != "" {

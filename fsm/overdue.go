@@ -126,7 +126,7 @@ func (m *Machine) overdue(o *logpb.Overdue, r *Result) {
 // takeOverdue ends the attempt of a task that its worker is silent about.
 func (m *Machine) takeOverdue(j *job, i uint32, holder *session, unstarted bool, w *segmentWriter) {
 	s := j.touchSlot(i)
-	stopping := s.state == task.Stopping
+	stopping, why := j.stopped(s)
 	m.letGo(j, i, s)
 	note := SilentNote(holder.name(), stopping, j.spec.Timeout)
 	if note != w.note {
@@ -135,7 +135,7 @@ func (m *Machine) takeOverdue(j *job, i uint32, holder *session, unstarted bool,
 	}
 	switch {
 	case stopping:
-		m.end(j, i, s, task.Cancelled, s.reason, nil, w, holder.name())
+		m.end(j, i, s, task.Cancelled, why, nil, w, holder.name())
 		return
 	case unstarted:
 		m.requeue(j, i, s, func() { s.attempt-- })

@@ -158,8 +158,11 @@ func (m *Machine) Task(id uint64, i uint32) (t Task, known bool) {
 		return Task{}, false // loaded from disk, or never granted: the disk knows more
 	}
 	t.Reason, t.Attempt, t.Token, t.Session = s.reason, uint32(s.attempt), s.token, s.session
-	if s.state == task.Scheduled {
+	switch stopped, why := j.stopped(s); {
+	case s.state == task.Scheduled:
 		t.NotBefore = s.at
+	case s.state.Held() && stopped:
+		t.State, t.Reason = task.Stopping, why
 	}
 	if holder := m.sessions[s.session]; holder != nil {
 		t.Worker = holder.name()

@@ -105,7 +105,7 @@ func (m *Machine) stepOut(j *job) {
 // available is how many tasks of j can be granted now, as far as timers have been
 // looked at.
 func (j *job) available() uint32 {
-	if !j.due || j.open && j.hold {
+	if !j.due || j.open && j.hold || j.sweep != 0 {
 		return 0
 	}
 	held := j.counts.Held()

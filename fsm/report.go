@@ -55,11 +55,11 @@ func (m *Machine) endAttempt(j *job, i uint32, outcome task.Outcome, g *logpb.Re
 	s := j.touchSlot(i)
 	worker := m.letGo(j, i, s)
 	reason := task.Reason(g.Reason)
-	switch {
-	case s.state == task.Stopping:
+	switch stopped, why := j.stopped(s); {
+	case stopped:
 		// The cancel was acknowledged before this report came: the task ends
 		// cancelled, whatever it did meanwhile.
-		m.end(j, i, s, task.Cancelled, s.reason, nil, w, worker)
+		m.end(j, i, s, task.Cancelled, why, nil, w, worker)
 	case outcome == task.OutcomeSucceeded:
 		m.end(j, i, s, task.Succeeded, task.NoReason, output, w, worker)
 	case outcome == task.OutcomeReturned:

@@ -240,9 +240,9 @@ func (m *Machine) takeBack(j *job, s *session, on []pageRef, how parting) {
 			i := at.page*pageSize + uint32(k)
 			sl := j.touchSlot(i)
 			m.letGo(j, i, sl)
-			switch {
-			case sl.state == task.Stopping:
-				m.end(j, i, sl, task.Cancelled, sl.reason, nil, w, s.name())
+			switch stopped, why := j.stopped(sl); {
+			case stopped:
+				m.end(j, i, sl, task.Cancelled, why, nil, w, s.name())
 			case how == lost && sl.lost+1 >= task.MaxLost:
 				m.end(j, i, sl, task.Failed, task.ReasonWorkerLost, nil, w, s.name())
 			case how == lost:

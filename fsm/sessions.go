@@ -1,9 +1,6 @@
 package fsm
 
-import (
-	"github.com/rota-scheduler/rota/fsm/logpb"
-	"github.com/rota-scheduler/rota/task"
-)
+import "github.com/rota-scheduler/rota/fsm/logpb"
 
 // Session is an open session, for those who list them.
 type Session struct {
@@ -82,16 +79,18 @@ func (m *Machine) Held(id uint64, f func(HeldTask)) (ok bool) {
 	}
 	var run HeldTask
 	for _, at := range s.heldPages() {
-		slots := m.jobs[at.job].pages[at.page].slots
+		j := m.jobs[at.job]
+		slots := j.pages[at.page].slots
 		for k := range slots {
 			sl := &slots[k]
 			if sl.session != id || !sl.state.Held() {
 				continue
 			}
 			i := at.page*pageSize + uint32(k)
+			stopped, _ := j.stopped(sl)
 			next := HeldTask{
 				Grant{Session: id, Job: at.job, First: i, Count: 1, TokenOffset: int64(sl.token) - int64(i), Attempt: uint32(sl.attempt)},
-				sl.state == task.Stopping,
+				stopped,
 			}
 			if run.goesOn(next) {
 				run.Count++

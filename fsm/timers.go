@@ -19,7 +19,7 @@ type timer struct {
 const (
 	startTimer    uint8 = 1 // the earliest start of a job
 	retryTimer    uint8 = 2 // the end of a task's backoff
-	deadlineTimer uint8 = 3 // the expiry of a job, or the patience with an open one
+	deadlineTimer uint8 = 3 // the expiry of a job, the patience with an open one, or a sweep that goes on
 )
 
 func newTimers() *btree.BTreeG[timer] {
@@ -37,10 +37,17 @@ func (m *Machine) arm(timers *btree.BTreeG[timer], t timer) {
 	}
 }
 
+// atOnce is a moment that has come already.
+const atOnce = 1
+
 // updateDeadline keeps the next moment at which the leader must look at j.
 func (m *Machine) updateDeadline(j *job) {
 	at := int64(0)
-	if !j.final() {
+	switch {
+	case j.final():
+	case j.sweep != 0:
+		at = atOnce
+	default:
 		at = j.expireAt
 		if abandoned := j.lastAppend + int64(task.OpenTimeout); j.open && (at == 0 || abandoned < at) {
 			at = abandoned
@@ -85,8 +92,8 @@ func (m *Machine) fireTimers(now int64) (more bool) {
 	return ok && t.at <= now
 }
 
-// Due returns jobs whose expiry, or our patience with them, is over at now, and
-// the moment of the next timer of any kind (0: none).
+// Due returns jobs whose expiry, or our patience with them, is over at now, and those whose
+// sweep goes on, and the moment of the next timer of any kind (0: none).
 func (m *Machine) Due(now int64, limit int) (expired []uint64, next int64) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

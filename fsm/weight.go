@@ -63,7 +63,7 @@ func (m *Machine) Weight(op *logpb.Op) int {
 		if o.Cancel.Index == nil {
 			m.mu.RLock()
 			defer m.mu.RUnlock()
-			n += m.jobs[o.Cancel.Job].weight()
+			n += min(m.jobs[o.Cancel.Job].weight(), maxSwept) // the rest has entries of its own
 		}
 	case *logpb.Op_Expire:
 		m.mu.RLock()
@@ -71,7 +71,7 @@ func (m *Machine) Weight(op *logpb.Op) int {
 		for _, id := range o.Expire.Jobs {
 			n += m.jobs[id].weight()
 		}
-		n = min(n, MaxEntryTasks) // the rest waits for the next one
+		n = min(n, len(o.Expire.Jobs)+maxSwept) // the same
 	case *logpb.Op_OpenSession:
 		m.mu.RLock()
 		defer m.mu.RUnlock()

@@ -17,13 +17,14 @@ type Allocator struct {
 }
 
 // Expire returns the op that ends what is due at now; nil: nothing is. next is the moment
-// of the next timer; 0: there is none.
+// of the next timer; 0: there is none. It is now where there is an op: more may be due than one
+// entry goes through.
 func (a *Allocator) Expire(m *fsm.Machine, now int64) (op *logpb.Op, next int64) {
 	due, next := m.Due(now, expireBatch)
 	if len(due) == 0 {
 		return nil, next
 	}
-	return &logpb.Op{Op: &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: due}}}, next
+	return &logpb.Op{Op: &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: due}}}, now
 }
 
 // Plan returns the op that grants what the next view has for the workers of f. Where op is

@@ -167,8 +167,9 @@ func (q *quiet) Stop(uint64, uint32, int64) {}
 func (q *quiet) End(bool)                   { q.ended = true }
 
 const (
-	plans  = "*logpb.Op_ApplyPlan"
-	closes = "*logpb.Op_CloseSession"
+	plans   = "*logpb.Op_ApplyPlan"
+	closes  = "*logpb.Op_CloseSession"
+	expires = "*logpb.Op_Expire"
 
 	collects = "*logpb.Op_Collect"
 )
@@ -238,6 +239,25 @@ func TestWhatIsDueSoonIsNotSleptThrough(t *testing.T) {
 		time.Sleep(110 * time.Millisecond)
 		_, final, _ := l.machine.Progress(expiring)
 		require.True(t, final)
+	})
+}
+
+// An entry ends so many tasks of a job. Nobody but the leader goes on with the others.
+func TestALargeJobThatIsCancelledIsGoneThroughWithoutPause(t *testing.T) {
+	onLeader(t, func(t *testing.T, l *leader) {
+		const tasks = 18_000
+		job := l.submit(t, &task.Spec{Handler: "h", Expire: time.Hour}, tasks)
+		session := l.open(t, "w", task.MaxSlots, "h")
+		_, err := l.Propose(t.Context(), &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: &logpb.ApplyPlan{Assign: []*logpb.Assign{{Job: job, Count: tasks, Session: session}}}}})
+		require.NoError(t, err)
+		time.Sleep(3 * time.Second)
+		r, err := l.Propose(t.Context(), &logpb.Op{Op: &logpb.Op_Cancel{Cancel: &logpb.Cancel{Job: job, Reason: uint32(task.ReasonUser)}}})
+		require.NoError(t, err)
+		require.EqualValues(t, tasks, r.Stopping)
+		time.Sleep(100 * time.Millisecond)
+		rec, _ := l.machine.Job(job)
+		require.EqualValues(t, tasks, rec.Counts[task.Stopping])
+		require.LessOrEqual(t, l.count(expires), tasks/1000, "an entry for some thousands of them")
 	})
 }
 

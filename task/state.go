@@ -157,6 +157,9 @@ func (c *Counts) Final() uint32 { return c[Succeeded] + c[Failed] + c[Cancelled]
 // Held is the number of tasks that occupy a slot.
 func (c *Counts) Held() uint32 { return c[Assigned] + c[Stopping] }
 
+// Waiting is the number of tasks that nobody has.
+func (c *Counts) Waiting() uint32 { return c[Blocked] + c[Scheduled] + c[Pending] }
+
 // JobState derives the state of a job of total tasks, of which none will be added
 // unless open. started says that some task was ever assigned.
 func (c *Counts) JobState(total uint32, open, started bool) JobState {

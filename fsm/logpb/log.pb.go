@@ -1010,10 +1010,13 @@ func (x *CloseTasks) GetTotal() uint32 {
 }
 
 type Cancel struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Job           uint64                 `protobuf:"varint,1,opt,name=job,proto3" json:"job,omitempty"`
-	Index         *uint32                `protobuf:"varint,2,opt,name=index,proto3,oneof" json:"index,omitempty"`
-	Reason        uint32                 `protobuf:"varint,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Job    uint64                 `protobuf:"varint,1,opt,name=job,proto3" json:"job,omitempty"`
+	Index  *uint32                `protobuf:"varint,2,opt,name=index,proto3,oneof" json:"index,omitempty"`
+	Reason uint32                 `protobuf:"varint,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How many tasks and pages of them it goes through at most, of a whole job; 0: as many
+	// as an entry may. Expire goes on with the rest.
+	Step          uint32 `protobuf:"varint,4,opt,name=step,proto3" json:"step,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1065,6 +1068,13 @@ func (x *Cancel) GetIndex() uint32 {
 func (x *Cancel) GetReason() uint32 {
 	if x != nil {
 		return x.Reason
+	}
+	return 0
+}
+
+func (x *Cancel) GetStep() uint32 {
+	if x != nil {
+		return x.Step
 	}
 	return 0
 }
@@ -1793,10 +1803,13 @@ func (x *Overdue) GetUnstarted() bool {
 }
 
 // Expire ends what was not started in time: of jobs past their expiry, and open
-// jobs that got no tasks for too long.
+// jobs that got no tasks for too long. It also goes on with jobs that were cancelled, or have
+// expired, and have more tasks than one entry goes through.
 type Expire struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Jobs          []uint64               `protobuf:"varint,1,rep,packed,name=jobs,proto3" json:"jobs,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Jobs  []uint64               `protobuf:"varint,1,rep,packed,name=jobs,proto3" json:"jobs,omitempty"`
+	// As in Cancel, for all the jobs together.
+	Step          uint32 `protobuf:"varint,2,opt,name=step,proto3" json:"step,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1836,6 +1849,13 @@ func (x *Expire) GetJobs() []uint64 {
 		return x.Jobs
 	}
 	return nil
+}
+
+func (x *Expire) GetStep() uint32 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
 }
 
 // Collect forgets finished jobs and request keys whose time is over.
@@ -2232,9 +2252,11 @@ type JobRecord struct {
 	OwnPayloads bool `protobuf:"varint,24,opt,name=own_payloads,json=ownPayloads,proto3" json:"own_payloads,omitempty"`
 	// Of a spec that stands apart: its name, which is its SHA-256, its share of the digest,
 	// and its retention.
-	SpecId        []byte `protobuf:"bytes,25,opt,name=spec_id,json=specId,proto3" json:"spec_id,omitempty"`
-	SpecSum       uint64 `protobuf:"fixed64,26,opt,name=spec_sum,json=specSum,proto3" json:"spec_sum,omitempty"`
-	RetentionNs   int64  `protobuf:"varint,27,opt,name=retention_ns,json=retentionNs,proto3" json:"retention_ns,omitempty"`
+	SpecId      []byte `protobuf:"bytes,25,opt,name=spec_id,json=specId,proto3" json:"spec_id,omitempty"`
+	SpecSum     uint64 `protobuf:"fixed64,26,opt,name=spec_sum,json=specSum,proto3" json:"spec_sum,omitempty"`
+	RetentionNs int64  `protobuf:"varint,27,opt,name=retention_ns,json=retentionNs,proto3" json:"retention_ns,omitempty"`
+	// The page of tasks with which a cancel or an expiry goes on, plus 1; 0: none is under way.
+	Sweep         uint32 `protobuf:"varint,28,opt,name=sweep,proto3" json:"sweep,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2454,6 +2476,13 @@ func (x *JobRecord) GetSpecSum() uint64 {
 func (x *JobRecord) GetRetentionNs() int64 {
 	if x != nil {
 		return x.RetentionNs
+	}
+	return 0
+}
+
+func (x *JobRecord) GetSweep() uint32 {
+	if x != nil {
+		return x.Sweep
 	}
 	return 0
 }
@@ -3097,11 +3126,12 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\n" +
 	"CloseTasks\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x14\n" +
-	"\x05total\x18\x02 \x01(\rR\x05total\"W\n" +
+	"\x05total\x18\x02 \x01(\rR\x05total\"k\n" +
 	"\x06Cancel\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x19\n" +
 	"\x05index\x18\x02 \x01(\rH\x00R\x05index\x88\x01\x01\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\rR\x06reasonB\b\n" +
+	"\x06reason\x18\x03 \x01(\rR\x06reason\x12\x12\n" +
+	"\x04step\x18\x04 \x01(\rR\x04stepB\b\n" +
 	"\x06_index\"3\n" +
 	"\x05Range\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +
@@ -3159,9 +3189,10 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\aOverdue\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12%\n" +
 	"\x04held\x18\x02 \x03(\v2\x11.rota.log.v1.HeldR\x04held\x12\x1c\n" +
-	"\tunstarted\x18\x03 \x01(\bR\tunstarted\"\x1c\n" +
+	"\tunstarted\x18\x03 \x01(\bR\tunstarted\"0\n" +
 	"\x06Expire\x12\x12\n" +
-	"\x04jobs\x18\x01 \x03(\x04R\x04jobs\"g\n" +
+	"\x04jobs\x18\x01 \x03(\x04R\x04jobs\x12\x12\n" +
+	"\x04step\x18\x02 \x01(\rR\x04step\"g\n" +
 	"\aCollect\x12\x12\n" +
 	"\x04jobs\x18\x01 \x03(\x04R\x04jobs\x12'\n" +
 	"\x04keys\x18\x02 \x03(\v2\x13.rota.log.v1.KeyRefR\x04keys\x12\x1f\n" +
@@ -3185,7 +3216,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x06server\x18\x01 \x01(\v2\x19.rota.log.v1.ServerRecordR\x06server\"D\n" +
 	"\fDeleteServer\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
-	"\tserver_id\x18\x02 \x01(\tR\bserverId\"\xc6\x06\n" +
+	"\tserver_id\x18\x02 \x01(\tR\bserverId\"\xdc\x06\n" +
 	"\tJobRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12\x10\n" +
@@ -3217,7 +3248,8 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\fown_payloads\x18\x18 \x01(\bR\vownPayloads\x12\x17\n" +
 	"\aspec_id\x18\x19 \x01(\fR\x06specId\x12\x19\n" +
 	"\bspec_sum\x18\x1a \x01(\x06R\aspecSum\x12!\n" +
-	"\fretention_ns\x18\x1b \x01(\x03R\vretentionNs\"L\n" +
+	"\fretention_ns\x18\x1b \x01(\x03R\vretentionNs\x12\x14\n" +
+	"\x05sweep\x18\x1c \x01(\rR\x05sweep\"L\n" +
 	"\n" +
 	"AppendMark\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +

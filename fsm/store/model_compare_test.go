@@ -62,7 +62,7 @@ func (w *world) compareRecord(j *sim.Job) {
 		Id: j.ID, Key: j.Key, KeyHash: []byte(j.Hash), Total: j.Total(), Open: j.Open, Hold: j.Hold, SubmittedNs: j.Submitted, StartedNs: j.Started,
 		FinishedNs: j.Finished, LastAppendNs: j.LastAppend, NotBeforeNs: j.NotBefore, ExpireAtNs: j.ExpireAt, Counts: counts[:],
 		Frontier: j.Frontier(), Received: uint32(len(j.Outcomes)), RetryOf: j.RetryOf, CancelReason: uint32(j.CancelReason),
-		Reason: uint32(j.Reason), OwnPayloads: j.Own,
+		Reason: uint32(j.Reason), OwnPayloads: j.Own, Sweep: j.Sweep,
 	}
 	got := proto.CloneOf(rec)
 	got.Spec, got.SpecId, got.SpecSum, got.RetentionNs, got.Sum, got.Appends, got.InlineTasks, got.InlineSegments = nil, nil, 0, 0, 0, nil, nil, nil
@@ -119,6 +119,9 @@ func (w *world) compareTasks(j *sim.Job) {
 			expected := fsm.Task{State: want.State, Reason: want.Reason, Attempt: want.Attempt, Token: want.Token, Session: want.Session, NotBefore: want.NotBefore}
 			if want.State == task.Scheduled && !want.Touched {
 				expected.NotBefore = j.NotBefore
+			}
+			if want.State == task.Assigned && j.CancelReason != 0 { // the sweep has not come to it
+				expected.State, expected.Reason = task.Stopping, j.CancelReason
 			}
 			if s := w.model.Sessions[want.Session]; s != nil {
 				expected.Worker = workerName(s)
@@ -265,8 +268,8 @@ func (w *world) compareSessions(m *fsm.Machine) {
 		var got []sim.Event
 		require.True(w, m.Held(s.Id, func(h fsm.HeldTask) {
 			for i := h.First; i < h.First+h.Count; i++ {
-				t := w.model.Jobs[h.Job].Tasks[i]
-				require.Equal(w, t.State == task.Stopping, h.Stopping)
+				j := w.model.Jobs[h.Job]
+				require.Equal(w, j.Tasks[i].State == task.Stopping || j.CancelReason != 0, h.Stopping)
 				got = append(got, sim.Event{Session: h.Session, Job: h.Job, Index: i, Token: uint64(int64(i) + h.TokenOffset), Attempt: h.Attempt})
 			}
 		}))
@@ -287,7 +290,7 @@ func (w *world) compareView(m *fsm.Machine) {
 	require.Empty(w, w.model.CheckView(v))
 	var due []uint64
 	for _, j := range w.model.JobList() {
-		if j.Finished == 0 && (j.ExpireAt > 0 && j.ExpireAt <= v.Now || j.Open && j.LastAppend+int64(task.OpenTimeout) <= v.Now) {
+		if j.Finished == 0 && (j.Sweep != 0 || j.ExpireAt > 0 && j.ExpireAt <= v.Now || j.Open && j.LastAppend+int64(task.OpenTimeout) <= v.Now) {
 			due = append(due, j.ID)
 		}
 	}

@@ -291,7 +291,7 @@ func (w *world) opClose() *logpb.Op {
 }
 
 func (w *world) opCancel() *logpb.Op {
-	o := &logpb.Cancel{Job: w.jobID(), Reason: of[uint32](w, "reason", 7, 7, 7, 7, 7, 7, 7, 0, 9, 256+7)}
+	o := &logpb.Cancel{Job: w.jobID(), Reason: of[uint32](w, "reason", 7, 7, 7, 7, 7, 7, 7, 0, 9, 256+7), Step: w.step()}
 	if j := w.model.Jobs[o.Job]; j != nil && w.chance("one task", 60) {
 		o.Index = proto.Uint32(uint32(w.between("index", uint64(0), uint64(j.Total()))))
 	}
@@ -300,8 +300,50 @@ func (w *world) opCancel() *logpb.Op {
 
 func (w *world) opExpire() *logpb.Op {
 	jobs, _ := w.state.Machine().Due(max(w.clock, w.model.Clock), 100)
-	return &logpb.Op{Op: &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: append(jobs, w.jobID())}}}
+	return &logpb.Op{Op: &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: append(jobs, w.jobID()), Step: w.step()}}}
 }
+
+// sweepSlowly has a job of some pages cancelled, or expire, a page or two at a time, and workers go on
+// with it meanwhile. Whatever comes next may find it half way.
+func (w *world) sweepSlowly() {
+	spec := &task.Spec{Handler: "h1", MaxAttempts: 3, Expire: of(w, "expires in", 0, time.Second)}
+	raw, err := fsm.EncodeSpec(spec)
+	require.NoError(w, err)
+	total := of[uint32](w, "tasks", 513, 700, 1024)
+	job := w.apply(&logpb.Op{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: raw, Tasks: &logpb.Tasks{Count: total}}}})[0].Job
+	w.apply(w.opEverySession())
+	session := w.model.NextSession - 1
+	some := func() *logpb.Op {
+		a := &logpb.Assign{Job: job, First: uint32(w.below(int(total), "first")), Count: uint32(w.below(int(total), "count")), Session: session}
+		return &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: &logpb.ApplyPlan{Assign: []*logpb.Assign{{Job: job, Count: uint32(w.below(int(total), "granted")), Session: session}, a}}}}
+	}
+	cancel := func(index *uint32) *logpb.Op {
+		return &logpb.Op{Op: &logpb.Op_Cancel{Cancel: &logpb.Cancel{Job: job, Index: index, Reason: uint32(task.ReasonUser), Step: w.step()}}}
+	}
+	begin := func() *logpb.Op {
+		if spec.Expire > 0 {
+			return &logpb.Op{Op: &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: []uint64{job}, Step: 1}}}
+		}
+		return &logpb.Op{Op: &logpb.Op_Cancel{Cancel: &logpb.Cancel{Job: job, Reason: uint32(task.ReasonUser), Step: 1}}}
+	}
+	ops := weighted[func() *logpb.Op]{
+		{3, some}, {4, w.opReport}, {4, w.opExpire}, {1, w.opOpenSession}, {3, func() *logpb.Op { return cancel(nil) }},
+		{1, func() *logpb.Op { return cancel(proto.Uint32(uint32(w.below(int(total), "index")))) }},
+		{3, func() *logpb.Op {
+			return &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: session}}}
+		}},
+	}
+	w.apply(some())
+	w.apply(w.opReport())
+	w.clock = max(w.clock, w.model.Clock) + int64(time.Second)
+	w.apply(begin())
+	for range w.between("steps", 1, 8) {
+		w.apply(pick(w, "while it is swept", ops)())
+	}
+}
+
+// step draws how much of a job an entry goes through: all, or a page or two.
+func (w *world) step() uint32 { return of[uint32](w, "step", 0, 1, 1, 2, 100, 300, math.MaxUint32) }
 
 // opCollectAll names also what is not on disk here: on the leader it may be.
 func (w *world) opCollectAll() *logpb.Op {

@@ -30,7 +30,8 @@ var mustReach = []string{
 	"stopping to cancelled by a report", "stopping to cancelled by the end of a session",
 	"requeued by the end of a session", "task kept over a new session", "task cancelled by itself",
 	"verdict already", "verdict superseded", "verdict unknown", "report of another session's task", "session replaced without its nonce", "mixed verdicts in one group",
-	"range cancelled", "append leaves a gap", "append repeated", "close repeated after the end",
+	"range cancelled", "sweep goes on", "cancelled again in a sweep", "cancelled while it expires", "ended by a report before the sweep",
+	"ended by the end of a session before the sweep", "sweep reloaded", "append leaves a gap", "append repeated", "close repeated after the end",
 	"granted with the submit", "key conflict", "key repeated", "serial task waits for the one before it", "no free slot", "abandoned", "expired", "expired while open", "job collected", "key collected",
 	"job collected before its flush", "hostile plan",
 	"overdue to cancelled", "overdue to failed", "overdue to scheduled", "overdue and not started", "overdue too early",
@@ -152,6 +153,11 @@ func (w *world) adopted() {
 	}
 	m.SetObserver(&w.events)
 	w.events.seen = nil
+	for _, j := range w.model.JobList() {
+		if j.Sweep > 0 {
+			w.paths["sweep reloaded"]++
+		}
+	}
 	w.compareAll()
 }
 
@@ -165,7 +171,7 @@ func (w *world) run() {
 	w.apply(w.opOpenSession(), w.opOpenSession())
 	for range w.between("steps", 10, 60) {
 		pick(w, "action", weighted[func()]{
-			{30, w.entry}, {3, w.workOff}, {4, w.takeAll}, {3, w.flush}, {3, w.beginCut}, {3, w.endCut}, {2, w.crash}, {1, w.install}, {1, w.loseWorkers}, {1, w.configure},
+			{30, w.entry}, {3, w.workOff}, {4, w.takeAll}, {3, w.flush}, {3, w.beginCut}, {3, w.endCut}, {2, w.crash}, {1, w.install}, {1, w.loseWorkers}, {2, w.sweepSlowly}, {1, w.configure},
 			{1, func() { w.apply(w.opServers()...) }},
 		})()
 	}

@@ -42,7 +42,9 @@ type Job struct {
 	ExpireAt     int64
 	CancelReason task.Reason
 	Reason       task.Reason
-	Tasks        []*Task
+	// Sweep is the page with which a cancel or an expiry goes on, plus 1; 0: none is under way.
+	Sweep uint32
+	Tasks []*Task
 	// Outcomes is the indexes of final tasks in the order in which they ended.
 	Outcomes []uint32
 	Appends  []Append
@@ -207,7 +209,7 @@ func (m *Model) finish(j *Job) {
 	if j.Finished != 0 || j.Open || len(j.Outcomes) < len(j.Tasks) {
 		return
 	}
-	j.Finished = m.Clock
+	j.Finished, j.Sweep = m.Clock, 0
 	if j.Key != "" {
 		m.Keys[KeyName{j.Spec.Queue, j.Key}].Expires = m.Clock + int64(task.KeyRetention)
 	}

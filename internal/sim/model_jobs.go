@@ -182,7 +182,9 @@ func (m *Model) cancel(o *logpb.Cancel, r *fsm.Result) {
 		refuse(r, task.KindConflict)
 	case o.Index == nil:
 		r.Job = j.ID
+		budget := sweepBudget(o.Step)
 		m.cancelJob(j, reason, r)
+		m.sweep(j, &budget)
 	case *o.Index >= j.Total():
 		r.Job = j.ID
 		refuse(r, task.KindNotFound)
@@ -191,89 +193,134 @@ func (m *Model) cancel(o *logpb.Cancel, r *fsm.Result) {
 		refuse(r, task.KindConflict)
 	default:
 		r.Job = j.ID
-		m.cancelTask(j, *o.Index, reason, r)
+		if j.Tasks[*o.Index].State.Held() {
+			r.Stopping = 1
+		} else {
+			r.Cancelled = 1
+		}
+		m.cancelTask(j, *o.Index, reason)
 		m.saw("task cancelled by itself")
 	}
 }
 
 func (m *Model) cancelJob(j *Job, reason task.Reason, r *fsm.Result) {
-	if j.CancelReason == 0 {
-		j.CancelReason = reason
+	c := j.Counts()
+	r.Cancelled += c.Waiting()
+	r.Stopping += c.Held()
+	if j.CancelReason != 0 {
+		if j.Sweep != 0 {
+			m.saw("cancelled again in a sweep")
+		}
+		return
 	}
+	if j.Sweep != 0 {
+		m.saw("cancelled while it expires")
+	}
+	j.CancelReason, j.Sweep = reason, 1
 	j.Open, j.Hold = false, false
 	if len(j.Tasks)-int(j.Frontier()) > 1 {
 		m.saw("range cancelled")
-	}
-	for i, t := range j.Tasks {
-		if !t.State.Final() {
-			m.cancelTask(j, uint32(i), reason, r)
-		}
 	}
 	if len(j.Tasks) == 0 && j.Reason == 0 {
 		j.Reason = reason
 	}
 }
 
-func (m *Model) cancelTask(j *Job, i uint32, reason task.Reason, r *fsm.Result) {
+func (m *Model) cancelTask(j *Job, i uint32, reason task.Reason) {
 	t := j.Tasks[i]
 	switch t.State {
 	case task.Stopping:
-		r.Stopping++
 	case task.Assigned:
 		t.State, t.Reason, t.Since = task.Stopping, reason, m.Clock
 		m.Events = append(m.Events, Event{Kind: StoppingEvent, Session: t.Session, Job: j.ID, Index: i, Token: t.Token})
-		r.Stopping++
 	default:
 		m.end(j, i, task.Cancelled, reason, "", nil)
-		r.Cancelled++
 	}
 }
 
-// weight is how many tasks and pages Apply has to look at for all of j.
-func (j *Job) weight() int {
-	n := (len(j.Tasks) + fsm.PageTasks - 1) / fsm.PageTasks
-	for _, t := range j.Tasks {
-		if t.Touched && !t.State.Final() {
-			n++
+// maxSwept is how many tasks and pages of them an entry sweeps.
+const maxSwept = 4096
+
+func sweepBudget(step uint32) int {
+	if step == 0 {
+		return maxSwept
+	}
+	return int(min(step, maxSwept))
+}
+
+// sweep ends what waits of j, and stops what runs if the job is cancelled, page by page until the
+// budget is used up.
+func (m *Model) sweep(j *Job, budget *int) {
+	if j.Sweep == 0 {
+		return
+	}
+	reason := j.CancelReason
+	if reason == 0 {
+		reason = task.ReasonExpired
+	}
+	for ; *budget > 0; j.Sweep++ {
+		first := int(j.Sweep-1) * fsm.PageTasks
+		if first >= len(j.Tasks) {
+			j.Sweep = 0
+			return
+		}
+		*budget--
+		page := j.Tasks[first:min(first+fsm.PageTasks, len(j.Tasks))]
+		whole := !slices.ContainsFunc(page, func(t *Task) bool { return t.Touched })
+		for k, t := range page {
+			if t.State.Final() || t.State == task.Stopping || t.State == task.Assigned && j.CancelReason == 0 {
+				continue
+			}
+			if !whole {
+				*budget--
+			}
+			m.cancelTask(j, uint32(first+k), reason)
 		}
 	}
-	return n
+	if int(j.Sweep-1)*fsm.PageTasks >= len(j.Tasks) {
+		j.Sweep = 0
+	} else {
+		m.saw("sweep goes on")
+	}
 }
 
 func (m *Model) expire(o *logpb.Expire, r *fsm.Result) {
-	weight := 0
+	budget := sweepBudget(o.Step)
 	for _, id := range o.Jobs {
 		j := m.Jobs[id]
-		if j == nil {
+		if j == nil || budget <= 0 {
 			continue
 		}
 		m.finish(j)
-		if j.Finished != 0 {
-			continue
+		if j.Finished == 0 {
+			m.expireJob(j, r)
+			m.sweep(j, &budget)
 		}
-		if weight += j.weight(); weight > fsm.MaxEntryTasks && weight > j.weight() {
-			return
-		}
-		if j.Open && j.LastAppend+int64(task.OpenTimeout) <= m.Clock {
-			m.saw("abandoned")
-			m.cancelJob(j, task.ReasonAbandoned, r)
-		}
-		if j.ExpireAt == 0 || j.ExpireAt > m.Clock {
-			continue
-		}
-		if j.Open {
-			m.saw("expired while open")
-			m.cancelJob(j, task.ReasonExpired, r)
-			continue
-		}
-		for i, t := range j.Tasks {
-			if !t.State.Final() && !t.State.Held() {
-				m.saw("expired")
-				m.cancelTask(j, uint32(i), task.ReasonExpired, r)
-			}
-		}
-		j.ExpireAt = 0
 	}
+}
+
+func (m *Model) expireJob(j *Job, r *fsm.Result) {
+	if j.Open && j.LastAppend+int64(task.OpenTimeout) <= m.Clock {
+		m.saw("abandoned")
+		m.cancelJob(j, task.ReasonAbandoned, r)
+	}
+	if j.ExpireAt == 0 || j.ExpireAt > m.Clock {
+		return
+	}
+	if j.Open {
+		m.saw("expired while open")
+		m.cancelJob(j, task.ReasonExpired, r)
+		return
+	}
+	j.ExpireAt = 0
+	if j.CancelReason != 0 {
+		return
+	}
+	c := j.Counts()
+	if r.Cancelled += c.Waiting(); c.Waiting() > 0 {
+		m.saw("expired")
+	}
+	j.Sweep = 1
 }
 
 // end records the outcome of a task. g is the report that it came in, or nil.

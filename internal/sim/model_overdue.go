@@ -49,12 +49,15 @@ func (m *Model) overdue(o *logpb.Overdue, r *fsm.Result) {
 func (m *Model) takeOverdue(j *Job, i uint32, s *Session, unstarted bool) {
 	t := j.Tasks[i]
 	token := t.Token
-	stopping := t.State == task.Stopping
+	stopping, why := t.State == task.Stopping, t.Reason
+	if !stopping && j.CancelReason != 0 {
+		stopping, why = true, j.CancelReason
+	}
 	note := fsm.SilentNote(s.workerName(), stopping, j.Spec.Timeout)
 	switch {
 	case stopping:
 		m.saw("overdue to cancelled")
-		m.end(j, i, task.Cancelled, t.Reason, s.workerName(), nil)
+		m.end(j, i, task.Cancelled, why, s.workerName(), nil)
 		t.Error = note
 		return
 	case unstarted:

@@ -138,6 +138,9 @@ func (m *Model) endSession(s *Session, lost, unstarted bool) {
 		case t.State == task.Stopping:
 			m.saw("stopping to cancelled by the end of a session")
 			m.end(j, i, task.Cancelled, t.Reason, s.workerName(), nil)
+		case j.CancelReason != 0:
+			m.saw("ended by the end of a session before the sweep")
+			m.end(j, i, task.Cancelled, j.CancelReason, s.workerName(), nil)
 		case lost && t.Lost+1 >= task.MaxLost:
 			m.saw("worker lost too often")
 			m.end(j, i, task.Failed, task.ReasonWorkerLost, s.workerName(), nil)
@@ -211,7 +214,7 @@ func (m *Model) assign(session, job uint64, a *logpb.Assign) (granted uint32) {
 // Grantable says whether some session could be given task i of j at a time, all
 // sessions being empty.
 func (j *Job) Grantable(i uint32, now int64) bool {
-	if i >= j.Total() || j.Open && j.Hold || j.NotBefore > now {
+	if i >= j.Total() || j.Open && j.Hold || j.NotBefore > now || j.Sweep != 0 {
 		return false
 	}
 	t, c := j.Tasks[i], j.Counts()
@@ -353,6 +356,9 @@ func (m *Model) endAttempt(j *Job, i uint32, g *logpb.ReportGroup, output []byte
 	case t.State == task.Stopping:
 		m.saw("stopping to cancelled by a report")
 		m.end(j, i, task.Cancelled, t.Reason, worker, g)
+	case j.CancelReason != 0:
+		m.saw("ended by a report before the sweep")
+		m.end(j, i, task.Cancelled, j.CancelReason, worker, g)
 	case outcome == task.OutcomeSucceeded:
 		t.Output = output
 		m.end(j, i, task.Succeeded, 0, worker, g)

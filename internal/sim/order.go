@@ -21,7 +21,7 @@ func (j *Job) Before(other *Job) bool {
 
 // Waits counts the tasks of j that could be granted at now.
 func (j *Job) Waits(now int64) int {
-	if j.Finished != 0 || j.Open && j.Hold || j.NotBefore > now {
+	if j.Finished != 0 || j.Open && j.Hold || j.NotBefore > now || j.Sweep != 0 {
 		return 0
 	}
 	if j.Spec.Serial {

@@ -88,16 +88,17 @@ func All() []Mutant {
 			Name: "cancel-ignored", About: "a cancel is acknowledged and forgotten",
 			Check: "S7", Workload: "cancel-race", Nemesis: "none", TimeLimit: 5 * time.Second,
 			edits: []edit{{
-				"", "fsm/cancel.go", "m.cancelWhere(j, reason, r, func(task.State) bool { return true })",
-				"m.cancelWhere(j, reason, r, func(task.State) bool { return false })",
+				"", "fsm/cancel.go", "\t\tbudget := sweepBudget(o.Step)\n\t\tm.cancelJob(j, reason, r)\n\t\tm.sweep(j, &budget)\n\t\treturn\n",
+				"\t\treturn\n",
 			}},
 		},
 		{
 			Name: "cancel-ignored-in-flight", About: "a cancel does not stop what runs",
 			Check: "S7", Workload: "cancel-race", Nemesis: "none", TimeLimit: 5 * time.Second,
-			edits: []edit{{
-				"", "fsm/cancel.go", "case task.Stopping:\n\t\tr.Stopping++\n\tcase task.Assigned:", "case task.Stopping, task.Assigned:\n\t\tr.Stopping++\n\tcase task.Blocked:",
-			}},
+			edits: []edit{
+				{"", "fsm/cancel.go", "case task.Stopping:\n\tcase task.Assigned:", "case task.Stopping, task.Assigned:\n\tcase task.Blocked:"},
+				{"", "fsm/cancel.go", "return j.cancelReason != 0, j.cancelReason", "return false, j.cancelReason"},
+			},
 		},
 		{
 			Name: "backoff-forgotten", About: "a failed task is tried again at once",

@@ -2737,9 +2737,10 @@ func (x *CancelJobRequest) GetTaskIndex() uint32 {
 
 type CancelJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Tasks that ended at once.
+	// Tasks that nobody has, and nobody gets any more. They end at once; those of a job with thousands
+	// of them one after another within the next seconds.
 	Cancelled uint32 `protobuf:"varint,1,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
-	// Tasks that run and were asked to stop.
+	// Tasks that run and are asked to stop.
 	Stopping      uint32 `protobuf:"varint,2,opt,name=stopping,proto3" json:"stopping,omitempty"`
 	AppliedIndex  uint64 `protobuf:"varint,3,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -136,7 +136,7 @@ func (r *replica) compareJob(j *sim.Job) {
 	counts := j.Counts()
 	if !slices.Equal(rec.Counts, counts[:]) || rec.Total != j.Total() || rec.Received != uint32(len(j.Outcomes)) || rec.FinishedNs != j.Finished ||
 		rec.StartedNs != j.Started || rec.Open != j.Open || rec.Hold != j.Hold || rec.Frontier != j.Frontier() || rec.Reason != uint32(j.Reason) ||
-		rec.CancelReason != uint32(j.CancelReason) || rec.ExpireAtNs != j.ExpireAt || rec.NotBeforeNs != j.NotBefore {
+		rec.CancelReason != uint32(j.CancelReason) || rec.Sweep != j.Sweep || rec.ExpireAtNs != j.ExpireAt || rec.NotBeforeNs != j.NotBefore {
 		r.w.problem("%s: job %d is %v, the model says %v, %+v", r.name, j.ID, rec, counts, j)
 	}
 	if !live {

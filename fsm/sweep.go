@@ -1,0 +1,100 @@
+package fsm
+
+import "github.com/rota-scheduler/rota/task"
+
+// A job that is cancelled, or expires, may have a million tasks that wait, and others run. What an entry makes
+// Apply do is bounded, so its tasks are swept page by page, from the first on, over as many entries as it takes. That
+// it is cancelled, and that nothing of it is granted any more, is so from the first of them on. Each of
+// the others is an Expire, because a job that is swept is due: whoever leads proposes it, one after
+// another, and what all others ask for comes between. How far the sweep is, is a part of the state like all else.
+
+// maxSwept bounds what one entry sweeps: the pages, and the tasks that are ended or stopped by
+// themselves. That takes about 2 ms of Apply.
+const maxSwept = 4096
+
+// sweepBudget is how much an op with a step may sweep.
+func sweepBudget(step uint32) int {
+	if step == 0 || step > maxSwept {
+		return maxSwept
+	}
+	return int(step)
+}
+
+// beginSweep has all of j ended that waits, and stopped what is held if the job is cancelled.
+func (m *Machine) beginSweep(j *job) {
+	m.touch(j)
+	// All that waits is to end: nothing of it is taken out of line one by one.
+	j.returned.clear()
+	j.sweep = 1
+}
+
+// sweepsOver says whether a sweep of j has yet to come to task i.
+func (j *job) sweepsOver(i uint32) bool { return j.sweep != 0 && i/pageSize >= j.sweep-1 }
+
+// sweep goes on with the sweep of j, where there is one, as far as budget reaches. It must not depend on what of j
+// is in memory, which is not the same on all servers.
+func (m *Machine) sweep(j *job, budget *int) {
+	if j.sweep == 0 {
+		return
+	}
+	m.touch(j)
+	w := &segmentWriter{m: m, j: j}
+	for ; j.sweep <= j.pageCount() && *budget > 0; j.sweep++ {
+		*budget -= 1 + m.sweepPage(j, j.sweep-1, w)
+	}
+	if j.sweep > j.pageCount() {
+		j.sweep = 0
+	}
+	w.close()
+	j.advance()
+}
+
+// sweepPage sweeps page n, and returns how many of its tasks it changed by themselves.
+func (m *Machine) sweepPage(j *job, n uint32, w *segmentWriter) (changed int) {
+	reason := j.cancelReason
+	if reason == 0 {
+		reason = task.ReasonExpired
+	}
+	p, lo := j.page(n), n*pageSize
+	hi := min(lo+pageSize, j.total)
+	switch {
+	case p == nil:
+		m.endUntouched(j, span{lo, hi}, reason, w)
+		return 0
+	case p == donePage || p.final == j.pageTasks(n):
+		return 0
+	}
+	for i := lo; i < hi; i++ {
+		s, _ := j.slot(i)
+		switch state := j.stateOf(s); {
+		case state.Final(), state == task.Stopping:
+		case state == task.Assigned && j.cancelReason == 0: // it has started in time
+		default:
+			m.cancelTask(j, i, reason, w)
+			changed++
+		}
+	}
+	return changed
+}
+
+// endedPageBytes is what a page of tasks that were ended together counts for until it is on disk. It
+// takes less, but writing it takes as long as a KiB: with all that may wait, about a second.
+const endedPageBytes = 1 << 10
+
+// endUntouched cancels a whole page of untouched tasks. It needs no slots: the page
+// is done as soon as its segment is on disk.
+func (m *Machine) endUntouched(j *job, sp span, reason task.Reason, w *segmentWriter) {
+	n := sp.hi - sp.lo
+	j.counts[j.base()] -= n
+	j.counts[task.Cancelled] += n
+	w.addUntouched(sp, task.Cancelled, reason)
+	j.sum += rangeHash(sp, j.received, task.Cancelled, reason)
+	p := &page{alike: &slot{state: task.Cancelled, reason: reason, at: int64(j.received)}, final: int(n), dirty: true}
+	j.received += n
+	j.setPage(sp.lo/pageSize, p)
+	m.dirtyBytes += endedPageBytes
+	j.dirtyPages = append(j.dirtyPages, sp.lo/pageSize)
+	if j.reason == 0 {
+		j.reason = reason
+	}
+}
