@@ -13,11 +13,11 @@ func TestTheWrongOrderOfLocksIsFound(t *testing.T) {
 	t.Parallel()
 	b := newFilled(t)
 	p := b.s.pair.Load()
-	for name, f := range map[string]func(){
-		"the machine is locked within a transaction":         func() { p.machine.AppliedIndex() },
-		"a transaction of the file is opened within another": func() { p.db.Size() },
+	for name, f := range map[string]func() error{
+		"the machine is locked within a transaction":         func() error { p.machine.AppliedIndex(); return nil },
+		"a transaction of the file is opened within another": func() error { _, err := p.db.Meta(); return err },
 	} {
-		err := p.db.view(func(*bolt.Tx) error { f(); return nil })
+		err := p.db.view(func(*bolt.Tx) error { return f() })
 		require.ErrorContains(t, err, name)
 		require.NoError(t, p.db.view(func(*bolt.Tx) error { return nil }))
 	}
