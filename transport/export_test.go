@@ -7,6 +7,7 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/wire"
 )
 
 // Link is the way to a worker.
@@ -29,7 +30,7 @@ func SendAll(n *node.Node, hello *rotav1.Hello, put func(*Link)) ([]*rotav1.Sess
 
 // AnswerWhoIsGone answers a submit whose client has gone meanwhile, and wants to follow its job.
 func AnswerWhoIsGone(n *node.Node, job uint64) {
-	w := &submitStream{s: &Server{node: n}, wake: make(chan struct{}, 1), followed: map[*followed]struct{}{}}
+	w := &submitStream{s: &Server{node: n}, wake: make(chan struct{}, 1), followed: map[*followed]struct{}{}, holding: &wire.Holding{}}
 	w.room = sync.NewCond(&w.mu)
 	w.unfollowAll()
 	w.answer(&rotav1.SubmitItem{Follow: true}, fsm.Result{Job: job}, nil)

@@ -8,6 +8,7 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
 )
 
 // link is the way to a connected worker: what is to be sent waits here, so that the
@@ -20,8 +21,9 @@ type link struct {
 	// leaving: its worker has said goodbye.
 	leaving atomic.Bool
 
-	// room is what of its reports may be unanswered.
-	room *room
+	// room is what of its reports may be unanswered, holding what they take meanwhile.
+	room    *room
+	holding *wire.Holding
 
 	mu sync.Mutex
 	// renewed: beat, the newest, is to be answered. It goes first, answers last: see send.
@@ -49,7 +51,7 @@ type queuedAnswer struct {
 func newLink(s *Server, session, term uint64, hello *rotav1.Hello, stream sessionStream, cancel context.CancelFunc) *link {
 	return &link{
 		s: s, session: session, term: term, stream: stream, cancel: cancel, wake: make(chan struct{}, 1), works: newWorks(hello),
-		room: newRoom(cost{maxUnansweredReports, maxUnansweredTasks, maxUnansweredBytes}),
+		room: newRoom(cost{maxUnansweredReports, maxUnansweredTasks, maxUnansweredBytes}), holding: &wire.Holding{},
 	}
 }
 
@@ -166,6 +168,7 @@ func (l *link) sendAll(answers []queuedAnswer) error {
 			return err
 		}
 		l.room.free(a.frees)
+		l.holding.Give(int64(a.frees.bytes))
 	}
 	return nil
 }

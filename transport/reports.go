@@ -22,8 +22,9 @@ const (
 	maxUnansweredReports = 64
 	// maxUnansweredTasks is two of the largest reports.
 	maxUnansweredTasks = 2 * fsm.MaxReported
-	// maxUnansweredBytes is two of the largest messages.
-	maxUnansweredBytes = 2 * wire.MaxMessage
+	// maxUnansweredBytes has room for several of the largest messages of workers, or for one of the
+	// largest that is taken.
+	maxUnansweredBytes = 4 << 20
 )
 
 // reportGroupBytes and reportRangeBytes are about what a group and a range take in memory.
@@ -40,6 +41,7 @@ func (s *Server) reports(ctx context.Context, l *link, r *rotav1.Reports) error 
 	if err := l.room.take(ctx, cost); err != nil {
 		return err
 	}
+	l.holding.Take(int64(cost.bytes))
 	sorted, exceptions, err := s.sortOut(ctx, l.session, groups)
 	if err != nil {
 		return err

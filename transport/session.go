@@ -47,6 +47,8 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 		return err
 	}
 	link := newLink(s, id, term, hello, stream, cancel)
+	link.holding = wire.HoldingOf(ctx)
+	defer link.holding.End()
 	if !s.node.Fleet().Attach(id, link) {
 		if _, leads := s.node.Ready(); leads {
 			return task.Errorf(task.KindUnavailable, "the lease of the session has ended; open a new one")

@@ -28,6 +28,8 @@ const (
 	maxFollowed = 64 << 10
 	// answerBatch bounds the answers in one message.
 	answerBatch = 1024
+	// answerBytes is about what an answer takes until it is sent, apart from its message.
+	answerBytes = 384
 )
 
 // SubmitStream implements the job service.
@@ -37,7 +39,8 @@ func (s *Server) SubmitStream(stream grpc.BidiStreamingServer[rotav1.SubmitStrea
 	}
 	ctx, cancel := s.streamContext(stream.Context())
 	defer cancel()
-	w := &submitStream{s: s, stream: stream, wake: make(chan struct{}, 1), followed: map[*followed]struct{}{}}
+	w := &submitStream{s: s, stream: stream, wake: make(chan struct{}, 1), followed: map[*followed]struct{}{}, holding: wire.HoldingOf(ctx)}
+	defer w.holding.End()
 	w.room = sync.NewCond(&w.mu)
 	// The reader ends with the stream, at the latest when this function has returned.
 	go w.read()
@@ -50,6 +53,8 @@ type submitStream struct {
 	s      *Server
 	stream grpc.BidiStreamingServer[rotav1.SubmitStreamRequest, rotav1.SubmitStreamResponse]
 	wake   chan struct{}
+	// holding is what the answers take that were not sent yet.
+	holding *wire.Holding
 
 	mu   sync.Mutex
 	room *sync.Cond
@@ -158,6 +163,7 @@ func (w *submitStream) answer(item *rotav1.SubmitItem, r fsm.Result, err error) 
 		// Without w.mu: the watchers call changed under a lock of their own.
 		f.stop = w.s.node.State().Watchers().WatchFunc(r.Job, func() { w.changed(f) })
 	}
+	w.holding.Take(heldBytes(a))
 	w.mu.Lock()
 	w.answers = append(w.answers, a)
 	gone := w.gone
@@ -173,10 +179,18 @@ func (w *submitStream) answer(item *rotav1.SubmitItem, r fsm.Result, err error) 
 	w.signal()
 }
 
-// sent notes that n answers were sent: there is room for as many submits.
-func (w *submitStream) sent(n int) {
+// heldBytes is about what an answer takes until it is sent.
+func heldBytes(a *rotav1.SubmitAnswer) int64 { return int64(answerBytes + len(a.Message)) }
+
+// sent notes that answers were sent: there is room for as many submits.
+func (w *submitStream) sent(answers []*rotav1.SubmitAnswer) {
+	bytes := int64(0)
+	for _, a := range answers {
+		bytes += heldBytes(a)
+	}
+	w.holding.Give(bytes)
 	w.mu.Lock()
-	w.unanswered -= n
+	w.unanswered -= len(answers)
 	w.mu.Unlock()
 	w.room.Broadcast()
 }
@@ -290,7 +304,7 @@ func (w *submitStream) flush() error {
 				if err := w.stream.Send(m); err != nil {
 					return err
 				}
-				w.sent(len(m.Answers))
+				w.sent(m.Answers)
 				m, size = &rotav1.SubmitStreamResponse{}, 0
 			}
 		}
@@ -300,7 +314,7 @@ func (w *submitStream) flush() error {
 		if err := w.stream.Send(m); err != nil {
 			return err
 		}
-		w.sent(len(m.Answers))
+		w.sent(m.Answers)
 	}
 }
 

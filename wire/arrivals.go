@@ -40,14 +40,18 @@ const (
 type arrivals struct {
 	timeout           time.Duration
 	most, mostStreams int64
-	// mostUnsent and mostUnread bound unsent and unread.
-	mostUnsent, mostUnread int64
+	// mostUnsent, mostUnread and mostHeld bound unsent, unread and held.
+	mostUnsent, mostUnread, mostHeld int64
 	// streams is how many are open, unsent the bytes of answers that wait for their clients
 	// (answers.go), ended how many connections had to end.
 	streams, unsent, ended atomic.Int64
 	// unread is the bytes of messages that nobody has looked at yet, underWay the memory of large
 	// calls (requests.go).
 	unread, underWay atomic.Int64
+	// held is the memory that streams hold (holdings.go), decoding has a place for each message of
+	// theirs that is being decoded.
+	held     atomic.Int64
+	decoding chan struct{}
 
 	mu sync.Mutex
 	// waiting is the streams whose message has begun, or that have had none yet, oldest first.
@@ -58,7 +62,10 @@ type arrivals struct {
 }
 
 func newArrivals() *arrivals {
-	return &arrivals{timeout: arrivalTimeout, most: maxArriving, mostStreams: maxAllStreams, mostUnsent: maxUnsent, mostUnread: maxUnread, conns: map[*arrivingConn]struct{}{}}
+	return &arrivals{
+		timeout: arrivalTimeout, most: maxArriving, mostStreams: maxAllStreams, mostUnsent: maxUnsent, mostUnread: maxUnread, mostHeld: maxHeld,
+		decoding: make(chan struct{}, decodedAtOnce), conns: map[*arrivingConn]struct{}{},
+	}
 }
 
 // note brings the account up to date with what has come on a stream, and returns the

@@ -31,8 +31,7 @@ type boundedCodec struct{ encoding.CodecV2 }
 
 func newBoundedCodec() encoding.CodecV2 { return boundedCodec{encoding.GetCodecV2("proto")} }
 
-// sized is a message with its size. The codec notes the size of one that comes, and is told that of
-// one that goes: whoever sends it has measured it already.
+// sized is a message that goes, with its size: whoever sends it has measured it already.
 type sized struct {
 	message any
 	size    int
@@ -78,8 +77,8 @@ func measured(v any) (*sized, bool) {
 
 // Unmarshal implements encoding.CodecV2.
 func (c boundedCodec) Unmarshal(data mem.BufferSlice, v any) error {
-	if s, ok := v.(*sized); ok {
-		s.size, v = data.Len(), s.message
+	if in, ok := v.(*incoming); ok {
+		return in.decode(data.Len(), func() error { return c.Unmarshal(data, in.message) })
 	}
 	m, ok := v.(proto.Message)
 	if !ok || data.Len() <= smallMessage {

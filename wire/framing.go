@@ -38,9 +38,9 @@ type arrivingConn struct {
 	// busy is the door's count of what is under way on this connection.
 	busy *atomic.Int64
 	// open is how many streams it has, unsent the bytes of answers that were not sent, unread
-	// those of messages that were not looked at.
-	open, unsent, unread atomic.Int64
-	once                 sync.Once
+	// those of messages that were not looked at, held those of what its streams hold.
+	open, unsent, unread, held atomic.Int64
+	once                       sync.Once
 
 	mu      sync.Mutex
 	dead    bool
@@ -124,6 +124,7 @@ func (c *arrivingConn) Close() error {
 		c.dead = true
 		c.answered(c.unsent.Load())
 		c.wasRead(c.unread.Load())
+		c.holds(-c.held.Load())
 		c.mu.Unlock()
 		c.arrivals.forgotten(c)
 	})

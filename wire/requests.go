@@ -57,7 +57,9 @@ func serveCall(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle 
 // serveStream takes what comes and goes on a stream into account.
 func serveStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 	if c := connOf(stream.Context()); c != nil {
-		stream = countedStream{stream, c}
+		counted := &countedStream{ServerStream: stream, conn: c, holding: &Holding{conn: c}}
+		defer counted.holding.End()
+		stream = counted
 	}
 	return handle(srv, stream)
 }
@@ -65,18 +67,23 @@ func serveStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, ha
 type countedStream struct {
 	grpc.ServerStream
 	conn *arrivingConn
+	// holding is what the message takes that was received last, current how much that is.
+	holding *Holding
+	current int64
 }
 
-// RecvMsg implements grpc.ServerStream.
-func (s countedStream) RecvMsg(m any) error {
-	counted := &sized{message: m}
-	err := s.ServerStream.RecvMsg(counted)
-	s.conn.hasRead(int64(counted.size))
+// RecvMsg implements grpc.ServerStream. Whoever receives the next message has done with this one.
+func (s *countedStream) RecvMsg(m any) error {
+	s.holding.Give(s.current)
+	s.current = 0
+	in := &incoming{message: m, stream: s}
+	err := s.ServerStream.RecvMsg(in)
+	s.conn.hasRead(int64(in.size))
 	return err
 }
 
 // SendMsg implements grpc.ServerStream.
-func (s countedStream) SendMsg(m any) error {
+func (s *countedStream) SendMsg(m any) error {
 	m, counted := s.conn.answers(m)
 	err := s.ServerStream.SendMsg(m)
 	if err != nil { // it was not put out

@@ -1,0 +1,133 @@
+package wire
+
+import (
+	"context"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+)
+
+const (
+	// maxHeld bounds what streams hold for their clients: requests that were decoded and wait, and
+	// answers that were not sent yet; bytes, those of all connections together. Beyond it the
+	// connection ends that has most of them.
+	maxHeld = 128 << 20
+	// tinyMessage is up to which size a message of a stream is decoded whenever it comes, bytes.
+	tinyMessage = 8 << 10
+	// decodedAtOnce is how many of the larger ones are decoded at once: each may take a hundred
+	// times its size, and counts only when it is decoded.
+	decodedAtOnce = 4
+	// decodedFactor is about how much a decoded message takes of its size, and decodedItem what each
+	// of its items takes beyond that, bytes.
+	decodedFactor, decodedItem = 2, 512
+)
+
+// Holding is the memory that a call holds for its client, apart from messages that come and go
+// just now. It is safe for concurrent use. The zero Holding counts nothing.
+type Holding struct {
+	conn *arrivingConn
+	// size and ended have the mu of the connection.
+	size  int64
+	ended bool
+}
+
+// HoldingOf returns that of a call, by its context.
+func HoldingOf(ctx context.Context) *Holding { return &Holding{conn: connOf(ctx)} }
+
+// Take adds bytes. It may end the connection of whoever holds most, this one's not excepted.
+func (h *Holding) Take(bytes int64) {
+	c := h.conn
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	if c.dead || h.ended {
+		c.mu.Unlock()
+		return
+	}
+	h.size += bytes
+	c.held.Add(bytes)
+	all := c.arrivals.held.Add(bytes)
+	c.mu.Unlock()
+	if all <= c.arrivals.mostHeld {
+		return
+	}
+	if over := c.arrivals.worst(func(c *arrivingConn) int64 { return c.held.Load() }); over != nil {
+		c.arrivals.end(over)
+	}
+}
+
+// Give takes bytes off again.
+func (h *Holding) Give(bytes int64) {
+	if c := h.conn; c != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		h.give(bytes)
+	}
+}
+
+// End takes off all that is left. Nothing is added any more.
+func (h *Holding) End() {
+	if c := h.conn; c != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		h.give(h.size)
+		h.ended = true
+	}
+}
+
+// give is Give with the mu of the connection held. What a dead connection held was taken off when
+// it died.
+func (h *Holding) give(bytes int64) {
+	bytes = min(bytes, h.size)
+	h.size -= bytes
+	if !h.conn.dead {
+		h.conn.holds(-bytes)
+	}
+}
+
+// holds adds to what the connection holds. mu is held.
+func (c *arrivingConn) holds(bytes int64) {
+	c.held.Add(bytes)
+	c.arrivals.held.Add(bytes)
+}
+
+// incoming is a message of a stream that is about to be decoded, and the size that it had on the
+// wire, which the codec notes.
+type incoming struct {
+	message any
+	size    int
+	stream  *countedStream
+}
+
+// decode decodes the message and takes it into account.
+func (in *incoming) decode(size int, decode func() error) error {
+	in.size = size
+	if size <= tinyMessage {
+		return decode()
+	}
+	slots := in.stream.conn.arrivals.decoding
+	slots <- struct{}{}
+	defer func() { <-slots }()
+	err := decode()
+	if err == nil {
+		in.stream.current = int64(size)*decodedFactor + itemsOf(in.message)*decodedItem
+		in.stream.holding.Take(in.stream.current)
+	}
+	return err
+}
+
+// itemsOf is how many items a message has, of those that may take far more than their bytes.
+func itemsOf(m any) (n int64) {
+	switch m := m.(type) {
+	case *rotav1.SubmitStreamRequest:
+		n = int64(len(m.Submits))
+	case *rotav1.SessionRequest:
+		for _, g := range m.GetReports().GetGroups() {
+			n += 1 + int64(len(g.GetRanges()))
+		}
+		for _, held := range m.GetHello().GetHeld() {
+			n += 1 + int64(len(held.GetRanges()))
+		}
+	}
+	return n
+}
