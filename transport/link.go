@@ -38,6 +38,9 @@ type link struct {
 	confirming bool
 	wake       chan struct{}
 
+	// handling is locked while a message of the worker is being handled.
+	handling sync.Mutex
+
 	// works is what of jobs' works the worker has. Only send looks at it.
 	works works
 }

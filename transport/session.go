@@ -78,6 +78,9 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 		return link.send(ctx)
 	})
 	cancel()
+	// What is being handled is in memory yet, and counts until this function returns.
+	link.handling.Lock()
+	defer link.handling.Unlock()
 	select {
 	case err = <-received:
 	default:
@@ -230,26 +233,33 @@ func (s *Server) receive(ctx context.Context, l *link) error {
 		if err != nil {
 			return err
 		}
-		switch b := m.Message.(type) {
-		case *rotav1.SessionRequest_Beat:
-			if err := s.beat(ctx, l, b.Beat); err != nil {
-				return err
-			}
-		case *rotav1.SessionRequest_Reports:
-			if err := s.reports(ctx, l, b.Reports); err != nil {
-				return err
-			}
-		case *rotav1.SessionRequest_Goodbye:
-			l.leaving.Store(true)
-			if err := s.goodbye(ctx, l.session, b.Goodbye); err != nil {
-				return err
-			}
-			l.answer(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_GoodbyeAnswer{GoodbyeAnswer: &rotav1.GoodbyeAnswer{}}}, cost{})
-			return nil
-		default:
-			return task.Errorf(task.KindInvalid, "unexpected message in a session")
+		if last, err := s.handle(ctx, l, m); last || err != nil {
+			return err
 		}
 	}
+}
+
+// handle takes one message of a worker. last says that it was a goodbye.
+func (s *Server) handle(ctx context.Context, l *link, m *rotav1.SessionRequest) (last bool, err error) {
+	l.handling.Lock()
+	defer l.handling.Unlock()
+	if ctx.Err() != nil {
+		return false, s.sessionEnded(ctx)
+	}
+	switch b := m.Message.(type) {
+	case *rotav1.SessionRequest_Beat:
+		return false, s.beat(ctx, l, b.Beat)
+	case *rotav1.SessionRequest_Reports:
+		return false, s.reports(ctx, l, b.Reports)
+	case *rotav1.SessionRequest_Goodbye:
+		l.leaving.Store(true)
+		if err := s.goodbye(ctx, l.session, b.Goodbye); err != nil {
+			return false, err
+		}
+		l.answer(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_GoodbyeAnswer{GoodbyeAnswer: &rotav1.GoodbyeAnswer{}}}, cost{})
+		return true, nil
+	}
+	return false, task.Errorf(task.KindInvalid, "unexpected message in a session")
 }
 
 // goodbye closes a session whose worker wants to go, and returns when it is closed.

@@ -48,9 +48,10 @@ type arrivals struct {
 	// unread is the bytes of messages that nobody has looked at yet, underWay the memory of large
 	// calls (requests.go).
 	unread, underWay atomic.Int64
-	// held is the memory that streams hold (holdings.go), decoding has a place for each message of
-	// theirs that is being decoded.
+	// held is the memory that streams hold (holdings.go), inMemory that with those of connections
+	// that have ended. decoding has a place for each message that is being decoded.
 	held     atomic.Int64
+	inMemory *inMemory
 	decoding chan struct{}
 
 	mu sync.Mutex
@@ -64,7 +65,7 @@ type arrivals struct {
 func newArrivals() *arrivals {
 	return &arrivals{
 		timeout: arrivalTimeout, most: maxArriving, mostStreams: maxAllStreams, mostUnsent: maxUnsent, mostUnread: maxUnread, mostHeld: maxHeld,
-		decoding: make(chan struct{}, decodedAtOnce), conns: map[*arrivingConn]struct{}{},
+		inMemory: newInMemory(), decoding: make(chan struct{}, decodedAtOnce), conns: map[*arrivingConn]struct{}{},
 	}
 }
 

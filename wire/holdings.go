@@ -2,8 +2,10 @@ package wire
 
 import (
 	"context"
+	"sync"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/task"
 )
 
 const (
@@ -33,25 +35,28 @@ type Holding struct {
 // HoldingOf returns that of a call, by its context.
 func HoldingOf(ctx context.Context) *Holding { return &Holding{conn: connOf(ctx)} }
 
-// Take adds bytes. It may end the connection of whoever holds most, this one's not excepted.
+// Take adds bytes. It may end connections, those who hold most first, this one not excepted.
 func (h *Holding) Take(bytes int64) {
 	c := h.conn
 	if c == nil {
 		return
 	}
 	c.mu.Lock()
-	if c.dead || h.ended {
+	if h.ended {
 		c.mu.Unlock()
 		return
 	}
 	h.size += bytes
-	c.held.Add(bytes)
-	all := c.arrivals.held.Add(bytes)
-	c.mu.Unlock()
-	if all <= c.arrivals.mostHeld {
-		return
+	c.arrivals.inMemory.add(bytes)
+	if !c.dead {
+		c.holds(bytes)
 	}
-	if over := c.arrivals.worst(func(c *arrivingConn) int64 { return c.held.Load() }); over != nil {
+	c.mu.Unlock()
+	for c.arrivals.held.Load() > c.arrivals.mostHeld {
+		over := c.arrivals.worst(func(c *arrivingConn) int64 { return c.held.Load() })
+		if over == nil {
+			return
+		}
 		c.arrivals.end(over)
 	}
 }
@@ -75,12 +80,12 @@ func (h *Holding) End() {
 	}
 }
 
-// give is Give with the mu of the connection held. What a dead connection held was taken off when
-// it died.
+// give is Give with the mu of the connection held.
 func (h *Holding) give(bytes int64) {
 	bytes = min(bytes, h.size)
 	h.size -= bytes
-	if !h.conn.dead {
+	h.conn.arrivals.inMemory.add(-bytes)
+	if !h.conn.dead { // what it held was taken off when it died
 		h.conn.holds(-bytes)
 	}
 }
@@ -89,6 +94,46 @@ func (h *Holding) give(bytes int64) {
 func (c *arrivingConn) holds(bytes int64) {
 	c.held.Add(bytes)
 	c.arrivals.held.Add(bytes)
+}
+
+// inMemory is what all streams hold, those of connections too that have just been ended: their
+// calls take a moment to end.
+type inMemory struct {
+	mu      sync.Mutex
+	changed *sync.Cond
+	bytes   int64
+}
+
+func newInMemory() *inMemory {
+	m := &inMemory{}
+	m.changed = sync.NewCond(&m.mu)
+	return m
+}
+
+func (m *inMemory) add(bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.bytes += bytes; bytes < 0 {
+		m.changed.Broadcast()
+	}
+}
+
+// atMost waits until no more than so many bytes are held, or ctx ends.
+func (m *inMemory) atMost(ctx context.Context, bytes int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.bytes > bytes {
+		// The lock is taken, or one that is about to wait would miss it.
+		stop := context.AfterFunc(ctx, func() { m.add(0); m.changed.Broadcast() })
+		defer stop()
+	}
+	for m.bytes > bytes {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		m.changed.Wait()
+	}
+	return nil
 }
 
 // incoming is a message of a stream that is about to be decoded, and the size that it had on the
@@ -105,15 +150,30 @@ func (in *incoming) decode(size int, decode func() error) error {
 	if size <= tinyMessage {
 		return decode()
 	}
-	slots := in.stream.conn.arrivals.decoding
-	slots <- struct{}{}
-	defer func() { <-slots }()
-	err := decode()
-	if err == nil {
-		in.stream.current = int64(size)*decodedFactor + itemsOf(in.message)*decodedItem
-		in.stream.holding.Take(in.stream.current)
+	a, ctx := in.stream.conn.arrivals, in.stream.Context()
+	a.decoding <- struct{}{}
+	defer func() { <-a.decoding }()
+	// Connections that held too much have been ended: this waits for their calls only.
+	if err := a.inMemory.atMost(ctx, a.mostHeld); err != nil {
+		return err
 	}
-	return err
+	if err := decode(); err != nil {
+		return err
+	}
+	in.stream.current = int64(size)*decodedFactor + itemsOf(in.message)*decodedItem
+	in.stream.holding.Take(in.stream.current)
+	if in.stream.conn.isDead() { // for this, perhaps: nobody is to begin with it
+		return errTooMuchHeld
+	}
+	return nil
+}
+
+var errTooMuchHeld = task.Errorf(task.KindExhausted, "the server has ended the connection: it holds too much for those who do not read")
+
+func (c *arrivingConn) isDead() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dead
 }
 
 // itemsOf is how many items a message has, of those that may take far more than their bytes.

@@ -34,12 +34,18 @@ func TestTheConnectionThatHoldsMostIsEnded(t *testing.T) {
 	require.True(t, conns[1].dead)
 	require.False(t, conns[0].dead)
 	require.EqualValues(t, 31, a.held.Load())
-	// Calls of a connection that has ended may go on for a moment.
+	// Calls of a connection that has ended may go on for a moment, and what they hold is there.
 	greedy.Take(1000)
 	greedy.Give(5)
+	require.EqualValues(t, 31, a.held.Load())
+	require.EqualValues(t, 31+35+1000+30, a.inMemory.bytes)
+	waited := make(chan error)
+	go func() { waited <- a.inMemory.atMost(t.Context(), 100) }()
 	greedy.End()
+	require.NoError(t, <-waited)
 	other.End()
 	require.EqualValues(t, 31, a.held.Load())
+	require.EqualValues(t, 31, a.inMemory.bytes)
 	modest.End()
 	require.Zero(t, a.held.Load())
 }
@@ -56,5 +62,6 @@ func TestACallThatHasEndedHoldsNothing(t *testing.T) {
 	h.Give(20)
 	h.Take(10)
 	require.Zero(t, a.held.Load())
+	require.Zero(t, a.inMemory.bytes)
 	require.Zero(t, conns[0].held.Load())
 }
