@@ -11,7 +11,7 @@ import (
 func TestReportsThatManyWorkersHaveUnansweredAreBounded(t *testing.T) {
 	t.Parallel()
 	h := start(t)
-	const sessions, groups, messages = 50, 30_000, 5
+	const sessions, groups, messages = 50, 30_000, 2
 	r := &rotav1.Reports{Seq: 1}
 	for i := range uint64(groups) {
 		r.Groups = append(r.Groups, reportOf(1<<40+i, 0, tasks(0, 1)))
