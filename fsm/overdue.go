@@ -24,6 +24,9 @@ type OverdueTask struct {
 	Job         uint64
 	Index       uint32
 	TokenOffset int64
+	Exclusive   bool
+	// At is when it was granted, or asked to stop.
+	At int64
 	// Timeout is that of one attempt; Stopping says that it was asked to stop.
 	Timeout  time.Duration
 	Stopping bool
@@ -85,7 +88,8 @@ func (m *Machine) overdueOf(s *session, now int64) Overdue {
 			i := at.page*pageSize + uint32(k)
 			o.Exclusive = o.Exclusive || j.spec.Exclusive()
 			o.Tasks = append(o.Tasks, OverdueTask{
-				Job: j.id, Index: i, TokenOffset: int64(sl.token) - int64(i), Timeout: j.spec.Timeout, Stopping: sl.state == task.Stopping,
+				Job: j.id, Index: i, TokenOffset: int64(sl.token) - int64(i), Exclusive: j.spec.Exclusive(), At: sl.at,
+				Timeout: j.spec.Timeout, Stopping: sl.state == task.Stopping,
 			})
 		}
 	}

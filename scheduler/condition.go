@@ -22,7 +22,7 @@ type Condition struct {
 
 // takes says whether a member is granted tasks now.
 func (m *Member) takes(now time.Time) bool {
-	return m.stream != nil && !m.closing && !m.shunned && m.condition == Condition{} && !now.Before(m.pausedUntil)
+	return m.stream != nil && !m.closing && !m.shunned && m.rests.IsZero() && m.condition == Condition{} && !now.Before(m.pausedUntil)
 }
 
 // Heard takes note of a worker's condition. It holds from now on, whatever becomes of the beat

@@ -30,6 +30,8 @@ type Fleet struct {
 
 	mu      sync.Mutex
 	leading bool
+	// began is since when.
+	began time.Time
 	// members is by session, in order as everything that others can see: runs of a simulation
 	// must be alike.
 	members btree.Map[uint64, *Member]
@@ -54,7 +56,14 @@ type Member struct {
 	// any more: a worker that was told so would run what others are given.
 	closing bool
 	// shunned: its lease is not renewed any more, though it beats.
-	shunned   bool
+	shunned bool
+	// contact is since when its beats have come without a gap. reports counts its reports that are
+	// not answered, and reported is when the last one came or was.
+	contact  time.Time
+	reports  int
+	reported time.Time
+	// rests is until when it is granted nothing because it was silent about tasks, if it is not zero.
+	rests     time.Time
 	condition Condition
 	// pausedUntil is when it is granted tasks again after it gave some back, and pause how long
 	// that takes this time.
@@ -87,10 +96,10 @@ func (f *Fleet) Lease() time.Duration { return f.lease }
 func (f *Fleet) Begin(sessions []fsm.Session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.leading = true
 	now := time.Now()
+	f.leading, f.began = true, now
 	for _, s := range sessions {
-		f.members.Set(s.Id, &Member{beat: now})
+		f.members.Set(s.Id, &Member{beat: now, contact: now})
 	}
 	f.Wake()
 }
@@ -137,7 +146,8 @@ func (f *Fleet) Attach(session uint64, stream Stream) (ok bool) {
 	if m.stream != nil {
 		m.stream.End(false)
 	}
-	m.stream, m.beat = stream, time.Now()
+	now := time.Now()
+	m.stream, m.beat, m.contact, m.reports = stream, now, now, 0
 	f.Wake()
 	return true
 }
@@ -160,7 +170,11 @@ func (f *Fleet) Beat(session uint64, stream Stream, running []Running) (ok bool)
 	if m == nil || m.stream != stream || m.closing || m.shunned {
 		return false
 	}
-	m.beat = time.Now()
+	now := time.Now()
+	if now.Sub(m.beat) > f.lease/2 {
+		m.contact = now // it has missed one
+	}
+	m.beat = now
 	f.runs(m, running)
 	return true
 }
@@ -245,7 +259,7 @@ func (f *Fleet) Follow(open func() []fsm.Session) {
 	now := time.Now()
 	for id := range isOpen {
 		if f.member(id) == nil {
-			f.members.Set(id, &Member{beat: now})
+			f.members.Set(id, &Member{beat: now, contact: now})
 		}
 	}
 }
@@ -256,7 +270,7 @@ func (f *Fleet) Renew() {
 	defer f.mu.Unlock()
 	now := time.Now()
 	f.members.Scan(func(_ uint64, m *Member) bool {
-		m.beat = now
+		m.beat, m.contact = now, now
 		return true
 	})
 }

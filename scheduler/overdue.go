@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/rota-scheduler/rota/fsm"
@@ -15,6 +16,15 @@ const (
 	// overduePages bounds the pages of tasks of one look, about a millisecond's worth; the next
 	// look goes on behind them. Five thousand workers are looked at every ten seconds.
 	overduePages = 512
+	// quietTime is how long a worker has not reported anything that is taken to have nothing more to
+	// report. One whose reports wait, for the leader is busy, sends the next with each answer.
+	quietTime = time.Second
+	// overduePatience is how long overdue tasks are waited for whose worker does report others, or is
+	// now here and now away.
+	overduePatience = 5 * time.Minute
+	// overduePause is for how long a worker is granted nothing that was silent: others are to have
+	// the next attempt.
+	overduePause = 30 * time.Second
 )
 
 // reclaim takes tasks off workers that beat and say nothing of them: a worker ends a task at its
@@ -69,6 +79,7 @@ func (b *Backstop) Look(m *fsm.Machine, f *Fleet, now int64) (ops []*logpb.Op, s
 	if b.after == 0 {
 		b.before, b.seen = b.seen, map[heldTask]int64{}
 	}
+	f.rouse()
 	found, next := m.Overdue(now, b.after, overduePages)
 	b.after = next
 	for _, o := range found {
@@ -76,19 +87,26 @@ func (b *Backstop) Look(m *fsm.Machine, f *Fleet, now int64) (ops []*logpb.Op, s
 		if !ok || !status.Connected {
 			continue // its lease ends, or it has just come back
 		}
+		heard := f.attends(o.Session) || f.outOfPatience(&o, now)
 		if o.Exclusive {
-			if f.Shun(o.Session) {
+			if heard && f.Shun(o.Session) {
 				shunned = append(shunned, o.Session)
 			}
 			continue
 		}
 		silent, unstarted := b.sort(o, status.Running, now)
+		if !heard {
+			silent.Held = nil // it may be about to report them; what it has not started can go back
+		}
 		for _, op := range []*logpb.Overdue{silent, unstarted} {
 			if len(op.Held) > 0 {
 				ops = append(ops, &logpb.Op{Op: &logpb.Op_Overdue{Overdue: op}})
 			}
 		}
-		if len(silent.Held)+len(unstarted.Held) > 0 {
+		switch {
+		case len(silent.Held) > 0:
+			f.rest(o.Session)
+		case len(unstarted.Held) > 0:
 			f.GaveBack(o.Session)
 		}
 	}
@@ -148,4 +166,76 @@ func addHeld(o *logpb.Overdue, t fsm.OverdueTask) {
 		return
 	}
 	o.Held = append(o.Held, &logpb.Held{Job: t.Job, TokenOffset: t.TokenOffset, Ranges: []*logpb.Range{{First: t.Index, Count: 1}}})
+}
+
+// attends says that a worker has been there for so long, and without a word, that it would have
+// reported by now what it means to report.
+func (f *Fleet) attends(session uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.member(session)
+	return m != nil && time.Since(m.contact) >= task.ReportMargin && time.Since(m.beat) <= f.lease/2 &&
+		m.reports == 0 && time.Since(m.reported) >= quietTime
+}
+
+// outOfPatience says whether o has tasks that are not waited for any more, whatever else their worker
+// does, and leaves only those then.
+func (f *Fleet) outOfPatience(o *fsm.Overdue, now int64) bool {
+	f.mu.Lock()
+	led := time.Since(f.began)
+	f.mu.Unlock()
+	if led < overduePatience {
+		return false
+	}
+	late := slices.DeleteFunc(slices.Clone(o.Tasks), func(t fsm.OverdueTask) bool {
+		waited := time.Duration(now-t.At) - task.ReportMargin
+		if !t.Stopping {
+			waited -= t.Timeout
+		}
+		return waited < overduePatience
+	})
+	if len(late) == 0 {
+		return false
+	}
+	o.Tasks = late
+	o.Exclusive = slices.ContainsFunc(late, func(t fsm.OverdueTask) bool { return t.Exclusive })
+	return true
+}
+
+// rest has a worker granted nothing for a while.
+func (f *Fleet) rest(session uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m := f.member(session); m != nil {
+		m.rests = time.Now().Add(overduePause)
+	}
+}
+
+// rouse ends the rests that are over.
+func (f *Fleet) rouse() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	f.members.Scan(func(_ uint64, m *Member) bool {
+		if !m.rests.IsZero() && !now.Before(m.rests) {
+			m.rests = time.Time{}
+			f.Wake()
+		}
+		return true
+	})
+}
+
+// Reporting takes note of a report that has come and is to be answered.
+func (f *Fleet) Reporting(session uint64, stream Stream) { f.countReports(session, stream, 1) }
+
+// Reported takes note of the answer.
+func (f *Fleet) Reported(session uint64, stream Stream) { f.countReports(session, stream, -1) }
+
+func (f *Fleet) countReports(session uint64, stream Stream, by int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m := f.member(session); m != nil && m.stream == stream {
+		m.reports += by
+		m.reported = time.Now()
+	}
 }

@@ -42,6 +42,7 @@ func (s *Server) reports(ctx context.Context, l *link, r *rotav1.Reports) error 
 		return err
 	}
 	l.holding.Take(int64(cost.bytes))
+	s.node.Fleet().Reporting(l.session, l)
 	sorted, exceptions, err := s.sortOut(ctx, l.session, groups)
 	if err != nil {
 		return err
@@ -49,6 +50,7 @@ func (s *Server) reports(ctx context.Context, l *link, r *rotav1.Reports) error 
 	answer := func(exceptions []fsm.Exception) {
 		s.refused.Add(int64(fsm.Excepted(exceptions)))
 		l.answer(reportsAnswer(r.Seq, exceptions), cost)
+		s.node.Fleet().Reported(l.session, l)
 	}
 	if len(sorted.Held) == 0 {
 		answer(exceptions)

@@ -197,6 +197,12 @@ func (l *link) beat(exclusive bool, sent time.Duration, running []scheduler.Runn
 
 // report is a worker's report at its leader.
 func (l *link) report(groups []*logpb.ReportGroup, run time.Duration, answer func(exceptions []fsm.Exception)) {
+	l.t.fleet.Reporting(l.session, l)
+	tell := answer
+	answer = func(exceptions []fsm.Exception) {
+		l.t.fleet.Reported(l.session, l)
+		l.down(func() { tell(exceptions) })
+	}
 	sorted := l.t.r.m.SortOut(l.session, groups)
 	if sorted.Ahead {
 		l.w.problem("%s reports to %s what nobody was granted", l.p.wk.id, l.t.r.name)
@@ -207,7 +213,7 @@ func (l *link) report(groups []*logpb.ReportGroup, run time.Duration, answer fun
 	}
 	if groups = sorted.Held; len(groups) == 0 {
 		// The log has nothing to say about it.
-		l.down(func() { answer(known) })
+		answer(known)
 		return
 	}
 	var runs []scheduler.Run
@@ -228,7 +234,7 @@ func (l *link) report(groups []*logpb.ReportGroup, run time.Duration, answer fun
 			l.snap()
 			return
 		}
-		l.down(func() { answer(append(known, res.Exceptions...)) })
+		answer(append(known, res.Exceptions...))
 	})
 }
 

@@ -184,6 +184,10 @@ func (w *world) unfinished() string {
 	for _, wk := range w.workers {
 		if p := wk.proc; p == nil || p.link == nil || len(p.order) > 0 {
 			out = append(out, wk.describe())
+		} else if w.tenure != nil {
+			if s, known := w.tenure.fleet.Status(p.session); known && !s.Takes {
+				out = append(out, wk.id+" is granted nothing")
+			}
 		}
 	}
 	return strings.Join(out, "; ")
