@@ -130,17 +130,17 @@ func (m *Machine) overdue(o *logpb.Overdue, r *Result) {
 // takeOverdue ends the attempt of a task that its worker is silent about.
 func (m *Machine) takeOverdue(j *job, i uint32, holder *session, unstarted bool, w *segmentWriter) {
 	s := j.touchSlot(i)
-	stopping, why := j.stopped(s)
+	asked := s.state == task.Stopping
+	stopped, why := j.stopped(s)
 	m.letGo(j, i, s)
-	note := SilentNote(holder.name(), stopping, j.spec.Timeout)
+	note := SilentNote(holder.name(), asked, j.spec.Timeout)
 	if note != w.note {
 		w.close()
 		w.note = note
 	}
 	switch {
-	case stopping:
+	case stopped:
 		m.end(j, i, s, task.Cancelled, why, nil, w, holder.name())
-		return
 	case unstarted:
 		m.requeue(j, i, s, func() { s.attempt-- })
 	case uint32(s.failures)+1 >= j.spec.MaxAttempts:
@@ -148,7 +148,7 @@ func (m *Machine) takeOverdue(j *job, i uint32, holder *session, unstarted bool,
 	default:
 		m.postpone(j, i, s, task.ReasonTimeout, &s.failures)
 	}
-	if m.observer != nil {
+	if !asked && m.observer != nil {
 		m.observer.Stopping(holder.pb.Id, j.id, i, int64(s.token)-int64(i))
 	}
 }

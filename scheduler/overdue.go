@@ -41,7 +41,7 @@ func (l *Loops) reclaim(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if time.Now().Before(patience) {
+		if time.Now().Before(patience) || l.Settled != nil && !l.Settled() {
 			continue
 		}
 		ops, shunned := overdue.Look(l.State.Machine(), l.Fleet, l.Proposer.Now())

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -59,4 +60,61 @@ func TestASessionThatIsShunnedIsRenewedByNothing(t *testing.T) {
 	require.False(t, f.Beat(1, s, nil))
 	require.False(t, f.Attach(1, &quiet{}))
 	require.EqualValues(t, fsm.Away, extra(f, []fsm.SessionView{{ID: 1, Slots: 4}}))
+}
+
+func TestWhoeverReportsOrWasAwayIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := NewFleet(10 * time.Second)
+		f.Begin(nil)
+		s := &quiet{}
+		require.True(t, f.Attach(1, s))
+		beat := func(d time.Duration) {
+			for ; d > 0; d -= time.Second {
+				time.Sleep(time.Second)
+				require.True(t, f.Beat(1, s, nil))
+			}
+		}
+		require.False(t, f.attends(1), "it has just come")
+		beat(task.ReportMargin)
+		require.True(t, f.attends(1))
+		f.Reporting(1, s)
+		beat(time.Minute)
+		require.False(t, f.attends(1), "its report is not answered")
+		f.Reported(1, s)
+		require.False(t, f.attends(1), "it may send the next one")
+		beat(2 * quietTime)
+		require.True(t, f.attends(1))
+		time.Sleep(6 * time.Second)
+		require.True(t, f.Beat(1, s, nil))
+		require.False(t, f.attends(1), "it has missed beats")
+		beat(task.ReportMargin)
+		require.True(t, f.attends(1))
+
+		views := []fsm.SessionView{{ID: 1, Slots: 4}}
+		f.rest(1)
+		require.EqualValues(t, fsm.Away, extra(f, views))
+		beat(overduePause)
+		f.Woken()
+		f.rouse()
+		require.True(t, f.Woken())
+		require.EqualValues(t, 0, extra(f, views))
+	})
+}
+
+func TestWhatIsOverdueIsNotWaitedForForEver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := NewFleet(10 * time.Second)
+		f.Begin(nil)
+		due := int64(time.Second + task.ReportMargin)
+		o := fsm.Overdue{Session: 1, Tasks: []fsm.OverdueTask{{Job: 1, Timeout: time.Second}, {Job: 2, Timeout: time.Hour, Exclusive: true}}, Exclusive: true}
+		late := o
+		require.False(t, f.outOfPatience(&late, due+int64(overduePatience)), "a leader that is new waits")
+		time.Sleep(overduePatience)
+		require.False(t, f.outOfPatience(&late, due))
+		require.True(t, f.outOfPatience(&late, due+int64(overduePatience)))
+		require.Len(t, late.Tasks, 1)
+		require.False(t, late.Exclusive)
+	})
 }

@@ -49,17 +49,18 @@ func (m *Model) overdue(o *logpb.Overdue, r *fsm.Result) {
 func (m *Model) takeOverdue(j *Job, i uint32, s *Session, unstarted bool) {
 	t := j.Tasks[i]
 	token := t.Token
-	stopping, why := t.State == task.Stopping, t.Reason
-	if !stopping && j.CancelReason != 0 {
-		stopping, why = true, j.CancelReason
+	asked := t.State == task.Stopping
+	stopped, why := asked, t.Reason
+	if !asked && j.CancelReason != 0 {
+		m.saw("overdue before the sweep")
+		stopped, why = true, j.CancelReason
 	}
-	note := fsm.SilentNote(s.workerName(), stopping, j.Spec.Timeout)
+	note := fsm.SilentNote(s.workerName(), asked, j.Spec.Timeout)
 	switch {
-	case stopping:
+	case stopped:
 		m.saw("overdue to cancelled")
 		m.end(j, i, task.Cancelled, why, s.workerName(), nil)
 		t.Error = note
-		return
 	case unstarted:
 		m.saw("overdue and not started")
 		t.State, t.Session = task.Pending, 0
@@ -72,6 +73,9 @@ func (m *Model) takeOverdue(j *Job, i uint32, s *Session, unstarted bool) {
 		m.saw("overdue to scheduled")
 		t.Failures++
 		m.postpone(j, i, task.ReasonTimeout, t.Failures)
+	}
+	if asked {
+		return
 	}
 	m.Events = append(m.Events, Event{Kind: StoppingEvent, Session: s.Id, Job: j.ID, Index: i, Token: token})
 }
