@@ -3,7 +3,7 @@
 GO       ?= go
 PKG      ?= ./...
 RUN      ?= .
-TIMEOUT  ?= 5m
+TIMEOUT  ?= 10m
 FUZZTIME ?= 10s
 # Where goroutines decide what is covered, Go would spend all its time on making inputs smaller.
 FUZZMIN  ?= 20x

@@ -15,6 +15,9 @@ const (
 	MaxReported = 1 << 16
 	// MaxPlanned is how many tasks one plan may name: several times what a leader plans at once.
 	MaxPlanned = 1 << 16
+	// MaxSessionBytes bounds what all workers offer together, as it is encoded: labels, handlers and
+	// queues. A cluster of as many workers as there may be has 3 KiB for each.
+	MaxSessionBytes = 64 << 20
 	// MaxClock is where the clock of the state machine stands still, in the year 2116:
 	// every deadline that is computed from it fits an int64.
 	MaxClock = 1 << 62

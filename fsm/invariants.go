@@ -3,6 +3,8 @@ package fsm
 import (
 	"fmt"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -241,6 +243,13 @@ func (c *checker) knows(cl *class) {
 // sharing checks what is derived from the sessions.
 func (c *checker) sharing() {
 	m := c.m
+	bytes := 0
+	for _, s := range m.sessions {
+		bytes += proto.Size(s.pb)
+	}
+	if bytes != m.sessionBytes {
+		c.failf("sessions take %d bytes, counted are %d", bytes, m.sessionBytes)
+	}
 	if m.sessionOrder.Len() != len(m.sessions) {
 		c.failf("%d sessions in order, %d sessions", m.sessionOrder.Len(), len(m.sessions))
 	}

@@ -100,6 +100,7 @@ type Machine struct {
 	jobOrder        btree.Map[uint64, *job]
 	sessions        map[uint64]*session
 	sessionOrder    btree.Map[uint64, *session]
+	sessionBytes    int // what they offer, encoded
 	abilities       map[string]*abilities
 	able            []*abilities // the same by place; nil: the place is free
 	ableFree        []int

@@ -37,6 +37,7 @@ type pageRef struct {
 // addSession puts in a session that is open now.
 func (m *Machine) addSession(pb *logpb.Session) *session {
 	s := &session{pb: pb, slots: pb.Slots, held: map[pageRef]*uint32{}}
+	m.sessionBytes += proto.Size(pb)
 	m.join(s)
 	m.sessions[pb.Id] = s
 	m.byWorker.Set(pb.Worker, s)
@@ -47,6 +48,7 @@ func (m *Machine) addSession(pb *logpb.Session) *session {
 // removeSession takes one out that is over.
 func (m *Machine) removeSession(s *session) {
 	delete(m.sessions, s.pb.Id)
+	m.sessionBytes -= proto.Size(s.pb)
 	m.sessionOrder.Delete(s.pb.Id)
 	m.part(s)
 	if current, _ := m.byWorker.Get(s.pb.Worker); current == s {
@@ -136,6 +138,9 @@ func (m *Machine) openSession(o *logpb.OpenSession, r *Result) {
 	case old == nil && len(m.sessions) >= task.MaxWorkers:
 		r.Err = task.Errorf(task.KindExhausted, "the cluster has %d workers, the limit", task.MaxWorkers)
 		return
+	case m.offersTooMuch(old, pb):
+		r.Err = task.Errorf(task.KindExhausted, "the cluster's workers offer more than it holds, %d MiB: let worker %s offer fewer labels, handlers and queues", MaxSessionBytes>>20, pb.Worker)
+		return
 	}
 	holder := uint64(0) // nobody
 	if old != nil {
@@ -156,6 +161,16 @@ func (m *Machine) openSession(o *logpb.OpenSession, r *Result) {
 	m.dirtySessions[fresh.Id] = struct{}{}
 	m.wake = true
 	r.Session = fresh.Id
+}
+
+// offersTooMuch says whether there is no room for what a worker offers, in the place of what it
+// offered before. As much as before is never too much.
+func (m *Machine) offersTooMuch(old *session, pb *logpb.Session) bool {
+	before, now := 0, proto.Size(pb)
+	if old != nil {
+		before = proto.Size(old.pb)
+	}
+	return now > before && m.sessionBytes-before+now > MaxSessionBytes
 }
 
 // move gives what the worker still holds of its old session to the new one.

@@ -21,6 +21,10 @@ import (
 // take every server out of a load balancer at once.
 const recentContact = 2 * time.Second
 
+// maxScrapes bounds the answers to /metrics that are made at once; others are told to come again (503).
+// Each looks at the whole state's counters, and there are few who collect them.
+const maxScrapes = 4
+
 // Node is what this package asks of a server.
 type Node interface {
 	Self() node.PeerInfo
@@ -68,9 +72,8 @@ func New(cfg Config) *Server {
 	)
 	s.mux.HandleFunc("GET /livez", s.livez)
 	s.mux.HandleFunc("GET /readyz", s.readyz)
-	s.mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
-	}))
+	// Without a log of errors: who asks is told, and whoever breaks off, over and over, must not fill the disk.
+	s.mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
 	if cfg.Profiles {
 		HandleProfiles(s.mux)
 	}

@@ -1,0 +1,53 @@
+package fsm_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// 4,275 workers that offered as much as they may took a server 1 GiB.
+func TestWhatAllWorkersOfferIsBounded(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	large := func(name string, handlers int) *logpb.OpenSession {
+		s := &logpb.Session{Worker: name, Nonce: []byte(name), Slots: 1}
+		for i := range handlers {
+			s.Handlers = append(s.Handlers, fmt.Sprintf("%04d%s", i, strings.Repeat("h", task.MaxName-4)))
+		}
+		return &logpb.OpenSession{Session: s}
+	}
+	open := func(o *logpb.OpenSession) fsm.Result {
+		return b.apply(&logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: o}})[0]
+	}
+	const handlers = 4096
+	fits := fsm.MaxSessionBytes / proto.Size(large("w0000", handlers).Session)
+	n := 0
+	var r fsm.Result
+	for ; n <= fits; n++ {
+		if r = open(large(fmt.Sprintf("w%04d", n), handlers)); r.Err != nil {
+			break
+		}
+	}
+	require.ErrorIs(t, r.Err, task.ErrExhausted)
+	require.ErrorContains(t, r.Err, "fewer labels")
+	require.Greater(t, n, fits*9/10)
+	require.Empty(t, b.m.CheckInvariants())
+
+	again := large("w0000", handlers)
+	again.Session.Nonce, again.Replaces, again.ReplacesNonce = []byte("again"), 1, []byte("w0000")
+	require.NoError(t, open(again).Err, "as much as it offered before")
+	more := large("w0001", 2*handlers)
+	more.Session.Nonce, more.Replaces, more.ReplacesNonce = []byte("again"), 2, []byte("w0001")
+	require.ErrorIs(t, open(more).Err, task.ErrExhausted, "a worker may not grow beyond the bound")
+	b.closeSession(3)
+	require.NoError(t, open(large("new", handlers)).Err, "there is room again")
+	require.Empty(t, b.m.CheckInvariants())
+}
