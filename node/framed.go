@@ -30,8 +30,8 @@ func newHeard(conn net.Conn, from raft.ServerID, g *gate) *heard {
 }
 
 // speaks refuses a message that another server than that of the greeting is said to have sent.
-func (c *heard) speaks(id string) error {
-	if raft.ServerID(id) != c.from {
+func (c *heard) speaks(id []byte) error {
+	if string(id) != string(c.from) {
 		return errOtherSender
 	}
 	return nil

@@ -69,7 +69,8 @@ type framing struct {
 
 // fieldSeen is told of fields as they go by. An error refuses the message.
 type fieldSeen struct {
-	id   func(id string) error
+	// id must not keep the bytes.
+	id   func(id []byte) error
 	term func(term uint64) error
 }
 
@@ -287,7 +288,7 @@ func (f *framing) endText() error {
 		}
 		f.field = fieldOf(f.kept)
 	case kept && f.seen.id != nil:
-		if err := f.seen.id(string(f.kept)); err != nil {
+		if err := f.seen.id(f.kept); err != nil {
 			return err
 		}
 	}

@@ -22,7 +22,7 @@ type noted struct {
 func newFraming(answers bool) (*framing, *noted) {
 	n := &noted{}
 	return &framing{answers: answers, seen: fieldSeen{
-		id:   func(id string) error { n.ids = append(n.ids, id); return nil },
+		id:   func(id []byte) error { n.ids = append(n.ids, string(id)); return nil },
 		term: func(term uint64) error { n.terms = append(n.terms, term); return nil },
 	}}, n
 }
@@ -201,7 +201,7 @@ func FuzzFramingAgreesWithTheDecoder(f *testing.F) {
 // BenchmarkFraming follows the messages that a follower is sent, one after the other.
 func BenchmarkFraming(b *testing.B) {
 	messages := messagesOf(b, "n1", 7)
-	f := &framing{seen: fieldSeen{id: func(string) error { return nil }, term: func(uint64) error { return nil }}}
+	f := &framing{seen: fieldSeen{id: func([]byte) error { return nil }, term: func(uint64) error { return nil }}}
 	b.ReportAllocs()
 	for b.Loop() {
 		for _, m := range messages {

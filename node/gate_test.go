@@ -215,3 +215,17 @@ func TestARefusedPeerHasALineAMinute(t *testing.T) {
 		require.LessOrEqual(t, len(r.peers), maxRefused+1)
 	})
 }
+
+// The leader sends nearly all messages: to let them in takes no memory.
+func BenchmarkScreen(b *testing.B) {
+	g := newGate("n1/a", func() string { return "" }, newVouchers(b.Context(), nil, func(func()) {}), newRefusals(slog.New(slog.DiscardHandler)))
+	defer g.refusals.close()
+	g.open(&fakeStanding{ids: []raft.ServerID{"n1/a", "n2/b", "n3/c"}, follows: "n2/b"})
+	rpc := raft.RPC{Command: &raft.AppendEntriesRequest{RPCHeader: headerOf("n2/b"), Term: 1}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := g.screen(rpc); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
