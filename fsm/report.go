@@ -46,8 +46,13 @@ func (m *Machine) current(session uint64, j *job, i uint32, token int64) bool {
 	if i >= j.total {
 		return false
 	}
-	s, done := j.slot(i)
-	return !done && s != nil && s.state.Held() && s.session == session && int64(s.token) == token
+	s, _ := j.slot(i)
+	return s != nil && s.heldBy(session, token)
+}
+
+// heldBy says whether a session holds the task under token.
+func (s *slot) heldBy(session uint64, token int64) bool {
+	return s.state.Held() && s.session == session && int64(s.token) == token
 }
 
 // endAttempt ends the attempt under way of task i as its worker says.

@@ -53,13 +53,12 @@ func (m *Machine) newVerdicts(session uint64, g *logpb.ReportGroup) *verdicts {
 func (v *verdicts) sort(held func(i uint32), other func(first, count uint32)) {
 	for _, rg := range v.g.Ranges {
 		for i, end := rg.First, rg.First+rg.Count; i < end; {
-			n := v.alike(i, end)
-			if n == 0 && v.m.current(v.session, v.j, i, int64(i)+v.g.TokenOffset) {
+			s, n := v.look(i, end)
+			if s != nil && s.heldBy(v.session, int64(i)+v.g.TokenOffset) {
 				held(i)
 				i++
 				continue
 			}
-			n = max(n, 1)
 			v.note(i, n)
 			other(i, n)
 			i += n
@@ -67,19 +66,16 @@ func (v *verdicts) sort(held func(i uint32), other func(first, count uint32)) {
 	}
 }
 
-// alike is how many tasks from i on, before end, nobody holds for one reason: they have no
-// slots. 0: task i has one.
-func (v *verdicts) alike(i, end uint32) uint32 {
-	switch {
-	case v.j == nil || i >= v.j.total:
-		return end - i
-	default:
-		end = min(end, v.j.total, (i/pageSize+1)*pageSize)
-		if s, _ := v.j.slot(i); s != nil {
-			return 0
-		}
-		return end - i
+// look returns the slot of task i. nil: n tasks from i on, before end, have none, for one reason, so
+// nobody holds them.
+func (v *verdicts) look(i, end uint32) (s *slot, n uint32) {
+	if v.j == nil || i >= v.j.total {
+		return nil, end - i
 	}
+	if s, _ = v.j.slot(i); s != nil {
+		return s, 1
+	}
+	return nil, min(end, v.j.total, (i/pageSize+1)*pageSize) - i
 }
 
 // note notes count tasks from i on, which are alike.

@@ -46,13 +46,13 @@ type harness struct {
 
 // start starts three servers, a worker and polite clients. The servers are checked
 // when the test has ended.
-func start(t *testing.T) *harness {
+func start(t *testing.T, flags ...string) *harness {
 	t.Helper()
-	return startAs(t, binary)
+	return startAs(t, binary, flags...)
 }
 
 // startAs is start with another program than the one under test, or one that starts it.
-func startAs(t *testing.T, path string) *harness {
+func startAs(t *testing.T, path string, flags ...string) *harness {
 	t.Helper()
 	program.DependOnSources(t)
 	dir, err := os.MkdirTemp("", "rota-hostile-"+strings.ReplaceAll(t.Name(), "/", "-")+"-")
@@ -62,7 +62,7 @@ func startAs(t *testing.T, path string) *harness {
 	h.cluster, err = localcluster.New(localcluster.Config{
 		Binary: path, Dir: dir, Servers: servers, Workers: 1, Slots: slots,
 		// Workers of these tests do not beat, and elections on a busy machine are not what is looked for.
-		ServerFlags: []string{"--lease-timeout", (5 * within).String(), "--election-timeout", "1s"},
+		ServerFlags: append([]string{"--lease-timeout", (5 * within).String(), "--election-timeout", "1s"}, flags...),
 	})
 	require.NoError(t, err)
 	t.Cleanup(h.cluster.ReleasePorts)

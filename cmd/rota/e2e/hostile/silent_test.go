@@ -83,7 +83,7 @@ func (h *harness) only(job *client.Job) client.Result {
 // What must not run twice at once is taken from nobody who may run it: the worker's lease ends.
 func TestAWorkerThatIsSilentAboutAnExclusiveTaskLosesItsLease(t *testing.T) {
 	t.Parallel()
-	h := start(t)
+	h := start(t, "--lease-timeout", "10s")
 	cl := h.Client()
 	silent := h.attach(helloOf())
 	silent.beats()
