@@ -159,7 +159,7 @@ func All() []Mutant {
 		},
 		{
 			Name: "entry-unbounded", About: "what an entry costs has nothing to do with its size: each task that a report names is an exception of its own, and nothing bounds how many share an entry",
-			Check: "S21", Workload: "queue", Nemesis: "worker-hostile", TimeLimit: 12 * time.Second, Interval: 4 * time.Second,
+			Check: "L7", Workload: "queue", Nemesis: "worker-hostile", TimeLimit: 12 * time.Second, Interval: 4 * time.Second,
 			edits: []edit{
 				proposeAll,
 				{"", "transport/reports.go", "if err != nil || !sorted.Ahead {", "if err != nil || sorted != nil {"},
