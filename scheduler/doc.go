@@ -6,7 +6,8 @@
 // leader knows of its workers (plan.go, policy.go). Fleet is that knowledge, which is
 // in no log: who is connected, when each last beat, how long its tasks take
 // (fleet.go). Loops turn both into proposals while this server leads (loops.go); what they
-// decide is in Allocator and Fleet.Lapsed, which neither wait nor propose (allocator.go).
+// decide is in Allocator, Fleet.Lapsed and Backstop, which neither wait nor propose (allocator.go,
+// fleet.go, overdue.go).
 //
 // # Flow
 //
@@ -37,6 +38,13 @@
 // least where the tasks of a job are known to be short (runs.go): each share costs a message and a
 // report. Where tasks turn long after that, the worker gives back what it would not reach (worker:
 // board.relieve). While nobody knows, a few hundred workers try the job first.
+//
+// # Who is not relied on
+//
+// Workers keep timeouts and stop what they are asked to. Backstop finds tasks of workers that beat
+// and say nothing of them, long after they should have. A look is bounded, and goes round all
+// sessions. Whether a task is late is decided by the machine; whether its worker is silent, busy with
+// others, or about to report is known here only.
 //
 // # Trade-offs
 //
