@@ -101,6 +101,7 @@ var checks = []check{
 	{"L5", "what a silent worker held runs elsewhere soon", checkReassignment},
 	{"L6", "a full disk is refused and recovered from", checkFullDisks},
 	{"L7", "what servers use comes back to what it was", checkUsage},
+	{"L8", "what a worker never reports ends soon", checkOverdue},
 }
 
 // Check checks a history. An error says that it is no history of a run.

@@ -35,6 +35,8 @@
 //	L5  what a silent worker held runs elsewhere within its lease and 2 s
 //	L6  a full disk ends no server that does not say so, and each serves again afterwards
 //	L7  goroutines, descriptors, heap and log come back to what they were
+//	L8  what a worker beats for and never reports ends 15 s after its timeout, or after it was asked
+//	    to stop, and 5 s; what is exclusive, when the worker's lease is over as well
 //
 // When they are built: S9 (dependencies), S10 (cron), S6 of concurrency keys, S16 of
 // removed servers, and S20 of limits of queues.

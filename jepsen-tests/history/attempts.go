@@ -13,6 +13,8 @@ const (
 	FBeat F = "beat"
 	// FSilent is a worker that stops beating on purpose: Silent.
 	FSilent F = "silent"
+	// FMute is a worker that goes on beating and reports nothing from now on: Silent.
+	FMute F = "mute"
 )
 
 // Fence begins an output that says under which fencing token it was made: the number that
@@ -76,7 +78,7 @@ type Beat struct {
 	Sent int64 `json:"sent"`
 }
 
-// Silent is a worker that beats no more from now on.
+// Silent is a worker that beats no more from now on, or one that beats and reports no more.
 type Silent struct {
 	Worker  string `json:"worker"`
 	Session uint64 `json:"session"`

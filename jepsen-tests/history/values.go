@@ -100,6 +100,8 @@ type Submit struct {
 	Attempts uint32 `json:"attempts,omitempty"`
 	// BackoffNs is the shortest wait behind the first failure, which doubles with each.
 	BackoffNs int64 `json:"backoff_ns,omitempty"`
+	// TimeoutNs is the longest run of an attempt; 0: there is none.
+	TimeoutNs int64 `json:"timeout_ns,omitempty"`
 }
 
 // Submitted is an acknowledged submit.

@@ -106,6 +106,14 @@ func All() []Mutant {
 			edits: []edit{{"", "fsm/report.go", "s.at = m.clock + int64(task.Backoff(j.id, i, uint32(*wrong)))", "s.at = m.clock"}},
 		},
 		{
+			Name: "exclusive-taken", About: "an exclusive task that its worker does not report is taken off it as any other, and runs elsewhere within the lease",
+			Check: "S8", Workload: "queue", Nemesis: "worker-silent", TimeLimit: 3 * time.Second, Interval: time.Second,
+			edits: []edit{
+				{"", "scheduler/overdue.go", "\t\tif o.Exclusive {\n", "\t\tif o.Exclusive && now < 0 {\n"},
+				{"", "fsm/overdue.go", "if j == nil || j.spec.Exclusive() {", "if j == nil {"},
+			},
+		},
+		{
 			Name: "unconfirmed-reads", About: "a read is answered without asking whether this server still leads",
 			Check: "S11", Workload: "register", Nemesis: "pause:primaries", Rate: 150, Interval: 2 * time.Second,
 			edits: []edit{{"", "node/reads.go", "\tf := n.raft.Barrier(timeout)\n", "\tif timeout > 0 {\n\t\treturn n.applier.failure()\n\t}\n\tf := n.raft.Barrier(timeout)\n"}},
@@ -173,6 +181,11 @@ func All() []Mutant {
 			Name: "wake-up-dropped", About: "nobody looks again when a backoff is over",
 			Check: "L2", Workload: "retry-lease", Nemesis: "none", TimeLimit: 5 * time.Second,
 			edits: []edit{{"", "fsm/timers.go", "\t\t\tj.returned.add(t.index)\n\t\t}\n", "\t\t\tj.returned.add(t.index)\n\t\t\tcontinue\n\t\t}\n"}},
+		},
+		{
+			Name: "overdue-ignored", About: "nobody looks for tasks that their workers beat for and never report",
+			Check: "L8", Workload: "queue", Nemesis: "worker-silent", TimeLimit: 3 * time.Second, Interval: time.Second,
+			edits: []edit{{"", "scheduler/overdue.go", "if time.Now().Before(patience) ||", "if ctx.Err() == nil || time.Now().Before(patience) ||"}},
 		},
 	}
 }

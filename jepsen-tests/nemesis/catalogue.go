@@ -65,6 +65,7 @@ var catalogue = []Fault{
 	{"worker-kill", "kill -9 of workers", NeedsNothing, false, workerKill},
 	{"worker-pause", "SIGSTOP of workers, for longer than their lease or not", NeedsNothing, false, workerPause},
 	{"worker-hostile", "a worker that reports what it was never given, tens of thousands of tasks in a few bytes, while servers have 1 GiB", NeedsNothing, false, workerHostile},
+	{"worker-silent", "workers that take tasks, beat, and never say what became of them, whatever their timeout and whoever cancels them", NeedsNothing, false, workerSilent},
 	{"client-hostile", "a client that asks for what costs much, reads no answers, and holds connections, on every port", NeedsNothing, false, clientHostile},
 	{"partition:one", "one server alone", NeedsNetwork, false, partitionOne},
 	{"partition:majority", "a minority with the leader, cut off from a majority", NeedsNetwork, true, partitionMajority},

@@ -16,6 +16,10 @@
 // server. What does not come in its time is noted as an exit that nothing excuses, which
 // S21 reports.
 //
+// Two faults are workers of this package's own, which speak the protocol: one that reports what it does not
+// hold, and some that hold what they do not report (puppet.go). Those have jobs of their own, which are in the
+// history as those of clients are.
+//
 // # Repeating
 //
 // All choices come from one seed. What they meet does not: processes and the kernel keep

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
@@ -38,6 +39,9 @@ type Nemesis struct {
 
 	// lasting is a fault that goes on until End; nil: there is none.
 	lasting *harm
+
+	// calls counts those that faults have made as clients and workers.
+	calls atomic.Int64
 }
 
 // New returns a nemesis that has done nothing yet.
@@ -78,7 +82,7 @@ func (n *Nemesis) pause(ctx context.Context) bool {
 // once is one fault, from its start to its heal, or to its start only where it lasts.
 func (n *Nemesis) once(ctx context.Context, f Fault) error {
 	n.excuseNobody()
-	h := &harm{kind: f.Kind, cluster: n.cfg.Cluster, random: n.random, leader: n.cfg.Leader, recorder: n.cfg.Recorder, excuse: n.excuse, blame: n.blame, late: n.late}
+	h := &harm{kind: f.Kind, cluster: n.cfg.Cluster, random: n.random, leader: n.cfg.Leader, recorder: n.cfg.Recorder, excuse: n.excuse, blame: n.blame, late: n.late, calls: &n.calls}
 	// Some take a while to do what they do, and what happens meanwhile is due to them. Whom
 	// they hit is told with the heal.
 	n.cfg.Recorder.Note(history.Nemesis, history.FFault, "", history.Fault{Kind: f.Kind})
@@ -184,6 +188,8 @@ type harm struct {
 	recorder      *history.Recorder
 	// late tells of a process that did not do in time what it was asked for.
 	late func(name string, err error)
+	// calls counts the calls of all faults.
+	calls *atomic.Int64
 
 	targets []string
 	// effect counts what the fault has done.

@@ -20,9 +20,9 @@ func TestAVerdictIsThatOfTheVeryAttempt(t *testing.T) {
 	answer := &rotav1.ReportsAnswer{Exceptions: []*rotav1.ReportException{
 		{JobId: 1, Index: 2, Token: 9, Verdict: rotav1.ReportVerdict_REPORT_VERDICT_SUPERSEDED},
 	}}
-	require.Equal(t, "superseded", verdictOf(answer, history.Report{Job: 1, Index: 2, Token: 9}))
+	require.Equal(t, "superseded", VerdictOf(answer, history.Report{Job: 1, Index: 2, Token: 9}))
 	for _, other := range []history.Report{{Job: 1, Index: 2, Token: 10}, {Job: 1, Index: 3, Token: 9}, {Job: 2, Index: 2, Token: 9}} {
-		require.Equal(t, "recorded", verdictOf(answer, other))
+		require.Equal(t, "recorded", VerdictOf(answer, other))
 	}
 	require.Len(t, verdicts, len(rotav1.ReportVerdict_name)-1, "every verdict but none has a name")
 }

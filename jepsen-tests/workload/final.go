@@ -218,7 +218,7 @@ func groupOutcomes(g *rotav1.ResultGroup) ([]history.Outcome, error) {
 	return out, nil
 }
 
-func resultOutcome(r *client.Result) history.Outcome {
+func OutcomeOf(r *client.Result) history.Outcome {
 	return history.Outcome{
 		Index: r.Index, State: r.State.String(), Reason: r.Reason.String(), Attempt: r.Attempt, Token: r.Token, Worker: r.Worker, Output: text(r.Output),
 	}

@@ -209,7 +209,7 @@ func (l *line) report(r history.Report) (verdict string, known bool) {
 	op.Type = history.OK
 	select {
 	case m := <-answer:
-		verdict = verdictOf(m, r)
+		verdict = VerdictOf(m, r)
 	case <-l.done:
 		op.Type = history.Info
 	}
@@ -220,7 +220,7 @@ func (l *line) report(r history.Report) (verdict string, known bool) {
 // fence is the output of an attempt: under which token it was made.
 func fence(token uint64) []byte { return fmt.Appendf(nil, "%s%d", history.Fence, token) }
 
-func verdictOf(m *rotav1.ReportsAnswer, r history.Report) string {
+func VerdictOf(m *rotav1.ReportsAnswer, r history.Report) string {
 	for _, e := range m.GetExceptions() {
 		if e.GetJobId() == r.Job && e.GetIndex() == r.Index && e.GetToken() == r.Token {
 			return verdicts[e.GetVerdict()]

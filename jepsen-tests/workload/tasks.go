@@ -136,7 +136,7 @@ func (c *Client) follow(ctx context.Context, r reader) (reader, bool) {
 			if err != nil {
 				return s, err
 			}
-			s.Outcomes = append(s.Outcomes, resultOutcome(&res))
+			s.Outcomes = append(s.Outcomes, OutcomeOf(&res))
 			r.cursor = res.Cursor()
 			if len(s.Outcomes) == most {
 				return s, fmt.Errorf("%w after %d results", errBrokenOff, most)
