@@ -16,7 +16,7 @@ import (
 )
 
 // lane orders what waits to be proposed: what frees and keeps slots goes before what
-// fills them, and that before new work.
+// fills them, and that before new work, unless it has waited for too long.
 type lane int
 
 const (
@@ -36,6 +36,12 @@ func laneOf(op *logpb.Op) lane {
 	return controlLane
 }
 
+// isReport says that an op is a worker's report of tasks.
+func isReport(op *logpb.Op) bool {
+	_, ok := op.Op.(*logpb.Op_Report)
+	return ok
+}
+
 const (
 	// maxEntryBytes bounds what one entry takes of what waits. A write of 1 MiB costs
 	// the disk 10 to 20 times as much as one of 256 KiB. A single larger op still is
@@ -46,6 +52,14 @@ const (
 	// again later.
 	laneOps   = 32 << 10
 	laneBytes = 64 << 20
+	// reportOps and reportBytes bound what the reports of all sessions take of the control lane: the
+	// rest is for what opens, keeps and ends sessions and jobs, which workers cannot keep out.
+	reportOps   = laneOps / 2
+	reportBytes = 32 << 20
+	// lanePatience is how long the head of a lane waits for those before it. Then its lane goes first
+	// in every other entry: workers that send large results without a pause would keep everybody
+	// else's submits, and the plans for their tasks, out of the log.
+	lanePatience = 500 * time.Millisecond
 	// enqueueTimeout bounds how long an entry waits for raft's own queue.
 	enqueueTimeout = time.Second
 	retryDelay     = 50 * time.Millisecond
@@ -74,10 +88,14 @@ type proposer struct {
 	// weigh is the weight of an op.
 	weigh func(*logpb.Op) int
 
-	mu       sync.Mutex
-	changed  *sync.Cond
-	lanes    [numLanes][]proposal
-	bytes    [numLanes]int
+	mu      sync.Mutex
+	changed *sync.Cond
+	lanes   [numLanes][]proposal
+	bytes   [numLanes]int
+	// reports is what the reports in the control lane take.
+	reports load
+	// favoured: a lane whose head had waited went first in the last entry.
+	favoured bool
 	inFlight int
 	closed   bool
 	// alarm wakes the sender for submits that have waited for too long; nil: there was none.
@@ -88,6 +106,9 @@ type proposer struct {
 	flight stopwatch
 	wg     sync.WaitGroup
 }
+
+// load is what some of the ops that wait take.
+type load struct{ ops, bytes int }
 
 type flight struct {
 	future    raft.ApplyFuture
@@ -112,11 +133,15 @@ func (p *proposer) propose(op *logpb.Op, done func(fsm.Result, error)) {
 	switch {
 	case p.closed:
 		err = errClosing()
-	case len(p.lanes[l]) >= laneOps || p.bytes[l]+size > laneBytes && len(p.lanes[l]) > 0:
+	case len(p.lanes[l]) >= laneOps || p.bytes[l]+size > laneBytes && len(p.lanes[l]) > 0,
+		isReport(op) && (p.reports.ops >= reportOps || p.reports.bytes+size > reportBytes && p.reports.ops > 0):
 		err = &task.Error{Kind: task.KindExhausted, Msg: "too many requests wait for the log; try again", RetryAfter: retryDelay}
 	default:
 		p.lanes[l] = append(p.lanes[l], proposal{op, size, weight, time.Now(), done})
 		p.bytes[l] += size
+		if isReport(op) {
+			p.reports = load{p.reports.ops + 1, p.reports.bytes + size}
+		}
 	}
 	p.mu.Unlock()
 	if err != nil {
@@ -161,7 +186,7 @@ func (p *proposer) next() (batch, late []proposal) {
 			return nil, nil
 		case waiting > 0 && p.inFlight < p.n.cfg.EntriesInFlight:
 			p.inFlight++
-			return p.batch(), nil
+			return p.batch(time.Now()), nil
 		}
 		p.wakeForLate()
 		p.changed.Wait()
@@ -202,18 +227,18 @@ func (p *proposer) late(now time.Time) []proposal {
 }
 
 // batch takes from the lanes in their order, up to the size of an entry. A few bytes can name
-// tens of thousands of tasks, so it is bounded by these too.
-func (p *proposer) batch() []proposal {
+// tens of thousands of tasks, so it is bounded by these too. mu is held.
+func (p *proposer) batch(now time.Time) []proposal {
 	var batch []proposal
 	size, weight := 0, 0
-	for l := range p.lanes {
+	for _, l := range p.order(now) {
 		q := p.lanes[l]
 		k := 0
 		for k < len(q) && len(batch) < maxEntryOps && (len(batch) == 0 || size+q[k].size <= maxEntryBytes && weight+q[k].weight <= fsm.MaxEntryTasks) {
 			batch = append(batch, q[k])
 			size += q[k].size
 			weight += q[k].weight
-			p.bytes[l] -= q[k].size
+			p.leaves(l, &q[k])
 			k++
 		}
 		clear(q[:k])
@@ -225,6 +250,29 @@ func (p *proposer) batch() []proposal {
 		}
 	}
 	return batch
+}
+
+// order is the one in which the lanes fill the next entry. In every other one at most, those go first
+// whose heads have waited for too long: the lanes before them have half of the log at least.
+func (p *proposer) order(now time.Time) []lane {
+	first, rest := make([]lane, 0, numLanes), make([]lane, 0, numLanes)
+	for l := range numLanes {
+		if q := p.lanes[l]; l > controlLane && !p.favoured && len(q) > 0 && now.Sub(q[0].since) >= lanePatience {
+			first = append(first, l)
+		} else {
+			rest = append(rest, l)
+		}
+	}
+	p.favoured = len(first) > 0
+	return append(first, rest...)
+}
+
+// leaves notes that an op is no longer in its lane. mu is held.
+func (p *proposer) leaves(l lane, pr *proposal) {
+	p.bytes[l] -= pr.size
+	if isReport(pr.op) {
+		p.reports = load{p.reports.ops - 1, p.reports.bytes - pr.size}
+	}
 }
 
 func (p *proposer) send() {
@@ -292,6 +340,7 @@ func (p *proposer) abort() {
 		dropped = append(dropped, p.lanes[l]...)
 		p.lanes[l], p.bytes[l] = nil, 0
 	}
+	p.reports = load{}
 	p.mu.Unlock()
 	p.changed.Signal()
 	for _, d := range dropped {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -37,6 +38,10 @@ func aSubmit() *logpb.Op { return &logpb.Op{Op: &logpb.Op_Submit{Submit: &logpb.
 func aPlan() *logpb.Op   { return &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: &logpb.ApplyPlan{}}} }
 func aReport() *logpb.Op { return &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{}}} }
 
+func aClose() *logpb.Op {
+	return &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{}}}
+}
+
 // naming is a report of so many tasks, in a few bytes.
 func naming(tasks uint32) *logpb.Op {
 	op := aReport()
@@ -51,6 +56,9 @@ func queue(t *testing.T, p *proposer, ops ...*logpb.Op) {
 	}
 }
 
+// atOnce is a time at which nothing has waited for long.
+var atOnce time.Time
+
 func kinds(batch []proposal) (out []string) {
 	for _, b := range batch {
 		out = append(out, fmt.Sprintf("%T", b.op.Op))
@@ -64,8 +72,67 @@ func TestWhatFreesSlotsGoesFirst(t *testing.T) {
 	queue(t, p, aSubmit(), aPlan(), aSubmit(), aReport(), aPlan(), aReport())
 	require.Equal(t, []string{
 		"*logpb.Op_Report", "*logpb.Op_Report", "*logpb.Op_ApplyPlan", "*logpb.Op_ApplyPlan", "*logpb.Op_Submit", "*logpb.Op_Submit",
-	}, kinds(p.batch()))
-	require.Empty(t, p.batch())
+	}, kinds(p.batch(atOnce)))
+	require.Empty(t, p.batch(atOnce))
+}
+
+// Workers that send results as fast as the log takes them must not keep out everybody else.
+func TestALaneThatHasWaitedGoesFirstInEveryOtherEntry(t *testing.T) {
+	t.Parallel()
+	const report, plan, submit = "*logpb.Op_Report", "*logpb.Op_ApplyPlan", "*logpb.Op_Submit"
+	synctest.Test(t, func(t *testing.T) {
+		p := idle()
+		for range 6 {
+			queue(t, p, sized(aReport(), maxEntryBytes/2+1))
+		}
+		queue(t, p, aSubmit(), sized(aSubmit(), maxEntryBytes/2), aSubmit())
+		time.Sleep(lanePatience - time.Nanosecond)
+		queue(t, p, aPlan())
+		require.Equal(t, []string{report}, kinds(p.batch(time.Now())))
+		time.Sleep(time.Nanosecond)
+		require.Equal(t, []string{submit, submit, submit}, kinds(p.batch(time.Now())), "and no report that does not fit, nor a plan before it")
+		queue(t, p, aSubmit())
+		time.Sleep(lanePatience)
+		require.Equal(t, []string{report}, kinds(p.batch(time.Now())), "every other one")
+		require.Equal(t, []string{plan, submit, report}, kinds(p.batch(time.Now())))
+		require.Equal(t, []string{report}, kinds(p.batch(time.Now())))
+		require.Equal(t, []string{report}, kinds(p.batch(time.Now())))
+		require.Equal(t, []string{report}, kinds(p.batch(time.Now())))
+		require.Empty(t, p.batch(time.Now()))
+	})
+}
+
+// The same, with a log.
+func TestSubmitsGoOnWhileReportsFillTheLog(t *testing.T) {
+	t.Parallel()
+	n := start(t, config(t, t.TempDir()))
+	op := &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: 1 << 40, Groups: []*logpb.ReportGroup{{
+		Job: 1 << 40, Outcome: uint32(task.OutcomeSucceeded), Ranges: []*logpb.Range{{Count: 1}}, PackedOutputs: task.PackAppend(nil, make([]byte, task.MaxPayload)),
+	}}}}}
+	const workers = 32
+	var flood sync.WaitGroup
+	var enough atomic.Bool
+	defer flood.Wait()
+	defer enough.Store(true)
+	for range workers {
+		flood.Add(1)
+		var again func(fsm.Result, error)
+		again = func(_ fsm.Result, err error) {
+			if err != nil || enough.Load() {
+				flood.Done()
+				return
+			}
+			n.ProposeAsync(op, again)
+		}
+		n.ProposeAsync(op, again)
+	}
+	for i := range 5 {
+		submitted := func() bool {
+			_, err := n.Propose(t.Context(), submitOp(t, fmt.Sprint(i)))
+			return err == nil
+		}
+		require.Eventually(t, submitted, patience, time.Millisecond, "submit %d", i)
+	}
 }
 
 // While the log stands still and nothing comes, a submit that waits is refused in time: its
@@ -118,7 +185,7 @@ func TestEntriesAreBounded(t *testing.T) {
 			queue(t, p, sized(aSubmit(), maxEntryBytes/4))
 		}
 		for left := 10; left > 0; {
-			batch := p.batch()
+			batch := p.batch(atOnce)
 			size := 0
 			for _, b := range batch {
 				size += b.size
@@ -133,16 +200,16 @@ func TestEntriesAreBounded(t *testing.T) {
 		t.Parallel()
 		p := idle()
 		queue(t, p, sized(aSubmit(), 4*maxEntryBytes), aSubmit())
-		require.Len(t, p.batch(), 1)
-		require.Len(t, p.batch(), 1)
+		require.Len(t, p.batch(atOnce), 1)
+		require.Len(t, p.batch(atOnce), 1)
 	})
 	t.Run("and a later lane does not pass an op that waits", func(t *testing.T) {
 		t.Parallel()
 		p := idle()
 		queue(t, p, aReport(), sized(aReport(), maxEntryBytes), aSubmit())
-		require.Equal(t, []string{"*logpb.Op_Report"}, kinds(p.batch()))
-		require.Equal(t, []string{"*logpb.Op_Report"}, kinds(p.batch()))
-		require.Equal(t, []string{"*logpb.Op_Submit"}, kinds(p.batch()))
+		require.Equal(t, []string{"*logpb.Op_Report"}, kinds(p.batch(atOnce)))
+		require.Equal(t, []string{"*logpb.Op_Report"}, kinds(p.batch(atOnce)))
+		require.Equal(t, []string{"*logpb.Op_Submit"}, kinds(p.batch(atOnce)))
 	})
 	t.Run("in tasks", func(t *testing.T) {
 		t.Parallel()
@@ -151,7 +218,7 @@ func TestEntriesAreBounded(t *testing.T) {
 			queue(t, p, naming(fsm.MaxReported/4), naming(1))
 		}
 		for left := 20; left > 0; {
-			batch := p.batch()
+			batch := p.batch(atOnce)
 			weight := 0
 			for _, b := range batch {
 				weight += b.weight
@@ -161,9 +228,9 @@ func TestEntriesAreBounded(t *testing.T) {
 			left -= len(batch)
 		}
 		queue(t, p, naming(1), naming(fsm.MaxReported), naming(1))
-		require.Len(t, p.batch(), 1)
-		require.Len(t, p.batch(), 1, "one op alone may name as many as an op may")
-		require.Len(t, p.batch(), 1)
+		require.Len(t, p.batch(atOnce), 1)
+		require.Len(t, p.batch(atOnce), 1, "one op alone may name as many as an op may")
+		require.Len(t, p.batch(atOnce), 1)
 	})
 	t.Run("in ops", func(t *testing.T) {
 		t.Parallel()
@@ -171,8 +238,8 @@ func TestEntriesAreBounded(t *testing.T) {
 		for range maxEntryOps + 1 {
 			queue(t, p, aPlan())
 		}
-		require.Len(t, p.batch(), maxEntryOps)
-		require.Len(t, p.batch(), 1)
+		require.Len(t, p.batch(atOnce), maxEntryOps)
+		require.Len(t, p.batch(atOnce), 1)
 	})
 }
 
@@ -200,9 +267,34 @@ func TestLanesAreBounded(t *testing.T) {
 		requireExhausted(t, p, op)
 		queue(t, p, aReport()) // the other lanes have room
 		for range laneOps / maxEntryOps {
-			p.batch()
+			p.batch(atOnce)
 		}
 		queue(t, p, op)
+	})
+	t.Run("reports in ops", func(t *testing.T) {
+		t.Parallel()
+		p := idle()
+		for range reportOps {
+			queue(t, p, aReport())
+		}
+		requireExhausted(t, p, aReport())
+		queue(t, p, aClose()) // what keeps and ends sessions has room
+		p.batch(atOnce)
+		queue(t, p, aReport())
+	})
+	t.Run("reports in bytes", func(t *testing.T) {
+		t.Parallel()
+		p := idle()
+		large := sized(aReport(), reportBytes/2-100)
+		queue(t, p, large, large)
+		requireExhausted(t, p, large)
+		queue(t, p, aClose(), sized(aReport(), 1))
+		p.batch(atOnce)
+		queue(t, p, large)
+		for len(p.batch(atOnce)) > 0 {
+			continue
+		}
+		require.Zero(t, p.reports)
 	})
 	t.Run("in bytes", func(t *testing.T) {
 		t.Parallel()
@@ -210,7 +302,7 @@ func TestLanesAreBounded(t *testing.T) {
 		op := sized(aSubmit(), laneBytes/2-100)
 		queue(t, p, op, op)
 		requireExhausted(t, p, op)
-		p.batch()
+		p.batch(atOnce)
 		queue(t, p, op)
 	})
 }
