@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,8 +71,11 @@ type Member struct {
 	pausedUntil time.Time
 	pause       time.Duration
 	// run is the smoothed run time of its tasks; 0: nothing is known.
-	run     time.Duration
+	run time.Duration
+	// running is the tasks that it says it runs, or as many of them as are kept; started is how
+	// many it says there are.
 	running []Running
+	started int
 	// reserved is tasks that Place has given it and the state machine has not yet.
 	reserved uint32
 }
@@ -179,8 +183,17 @@ func (f *Fleet) Beat(session uint64, stream Stream, running []Running) (ok bool)
 	return true
 }
 
+// maxRunning bounds the tasks that are kept of what workers say they run, those of all together: 64
+// bytes each. As many workers as a cluster may have, with 50 slots each, run so many; where workers say
+// more, some of each are kept. They may say what they like.
+const maxRunning = 1 << 20
+
 // runs notes what a member runs.
 func (f *Fleet) runs(m *Member, running []Running) {
+	m.started = len(running)
+	if most := maxRunning / max(1, f.members.Len()); len(running) > most {
+		running = slices.Clone(running[:most])
+	}
 	for _, r := range m.running {
 		if f.running[r.Job]--; f.running[r.Job] == 0 {
 			delete(f.running, r.Job)
@@ -327,6 +340,15 @@ func (f *Fleet) Shun(session uint64) (fresh bool) {
 	return true
 }
 
+// Shunned says whether the lease of a session is let end. Until it has, no other session takes over
+// what it holds: its worker would keep that for ever.
+func (f *Fleet) Shunned(session uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.member(session)
+	return m != nil && m.shunned
+}
+
 // Keep says that a session was not closed after all, for certain.
 func (f *Fleet) Keep(session uint64) {
 	f.mu.Lock()
@@ -343,7 +365,9 @@ type Status struct {
 	Connected bool
 	LastBeat  time.Duration
 	// Takes says that it is granted tasks now.
-	Takes   bool
+	Takes bool
+	// Started is how many tasks it says that it runs, and Running those of them that are known.
+	Started int
 	Running []Running
 	Condition
 }
@@ -357,7 +381,9 @@ func (f *Fleet) Status(session uint64) (Status, bool) {
 		return Status{}, false
 	}
 	now := time.Now()
-	return Status{Connected: m.stream != nil, LastBeat: now.Sub(m.beat), Takes: m.takes(now), Running: m.running, Condition: m.condition}, true
+	return Status{
+		Connected: m.stream != nil, LastBeat: now.Sub(m.beat), Takes: m.takes(now), Started: m.started, Running: m.running, Condition: m.condition,
+	}, true
 }
 
 // Running returns how many tasks of a job run, by the last beats of their workers.

@@ -436,3 +436,23 @@ func TestNothingIsCleanedUpWhileTheClockIsNotSettled(t *testing.T) {
 		require.Empty(t, l.kept())
 	})
 }
+
+// While the clock is not settled, for an hour, nothing is taken off anybody; who rests is granted tasks
+// again all the same.
+func TestAWorkerThatWasSilentRestsNoLongerThoughTheClockHasLeapt(t *testing.T) {
+	onLeader(t, func(t *testing.T, l *leader) {
+		session := l.open(t, "w", 1, "h")
+		s := &quiet{}
+		require.True(t, l.fleet.Attach(session, s))
+		l.fleet.rest(session)
+		l.leapt.Store(true)
+		job := l.submit(t, &task.Spec{Handler: "h"}, 1)
+		for range overduePause / time.Second {
+			time.Sleep(time.Second)
+			require.True(t, l.fleet.Beat(session, s, nil))
+		}
+		time.Sleep(time.Second)
+		got, _ := l.machine.Task(job, 0)
+		require.Equal(t, task.Assigned, got.State)
+	})
+}

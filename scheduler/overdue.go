@@ -41,6 +41,7 @@ func (l *Loops) reclaim(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		l.Fleet.Rouse()
 		if time.Now().Before(patience) || l.Settled != nil && !l.Settled() {
 			continue
 		}
@@ -79,7 +80,6 @@ func (b *Backstop) Look(m *fsm.Machine, f *Fleet, now int64) (ops []*logpb.Op, s
 	if b.after == 0 {
 		b.before, b.seen = b.seen, map[heldTask]int64{}
 	}
-	f.rouse()
 	found, next := m.Overdue(now, b.after, overduePages)
 	b.after = next
 	for _, o := range found {
@@ -88,13 +88,13 @@ func (b *Backstop) Look(m *fsm.Machine, f *Fleet, now int64) (ops []*logpb.Op, s
 			continue // its lease ends, or it has just come back
 		}
 		heard := f.attends(o.Session) || f.outOfPatience(&o, now)
-		if o.Exclusive {
+		silent, unstarted, exclusive := b.sort(o, status, now)
+		if exclusive {
 			if heard && f.Shun(o.Session) {
 				shunned = append(shunned, o.Session)
 			}
 			continue
 		}
-		silent, unstarted := b.sort(o, status.Running, now)
 		if !heard {
 			silent.Held = nil // it may be about to report them; what it has not started can go back
 		}
@@ -114,31 +114,32 @@ func (b *Backstop) Look(m *fsm.Machine, f *Fleet, now int64) (ops []*logpb.Op, s
 }
 
 // sort says which tasks their worker is silent about and which it has not started, since all its
-// slots are taken. A third kind is left alone: what it started late.
-func (b *Backstop) sort(o fsm.Overdue, running []Running, now int64) (silent, unstarted *logpb.Overdue) {
+// slots are taken. A third kind is left alone: what it started late. exclusive says that there
+// are exclusive ones of the first two kinds, which the ops do not name.
+func (b *Backstop) sort(o fsm.Overdue, s Status, now int64) (silent, unstarted *logpb.Overdue, exclusive bool) {
 	silent = &logpb.Overdue{Session: o.Session}
 	unstarted = &logpb.Overdue{Session: o.Session, Unstarted: true}
 	type ref struct {
 		job   uint64
 		index uint32
 	}
-	runs := make(map[ref]time.Duration, len(running))
-	for _, r := range running {
+	runs := make(map[ref]time.Duration, len(s.Running))
+	for _, r := range s.Running {
 		runs[ref{r.Job, r.Index}] = r.For
 	}
 	for _, t := range o.Tasks {
 		ran, started := runs[ref{t.Job, t.Index}]
 		switch {
-		case t.Stopping:
-			addHeld(silent, t)
-		case started && max(ran, b.since(o.Session, t, now)) < t.Timeout+task.ReportMargin:
-		case !started && len(running) >= int(o.Slots):
+		case !t.Stopping && started && max(ran, b.since(o.Session, t, now)) < t.Timeout+task.ReportMargin:
+		case t.Exclusive:
+			exclusive = true
+		case !t.Stopping && !started && s.Started >= int(o.Slots):
 			addHeld(unstarted, t)
 		default:
 			addHeld(silent, t)
 		}
 	}
-	return silent, unstarted
+	return silent, unstarted, exclusive
 }
 
 // since is for how long a task is known to be overdue and to run. No worker makes that shorter by
@@ -211,8 +212,8 @@ func (f *Fleet) rest(session uint64) {
 	}
 }
 
-// rouse ends the rests that are over.
-func (f *Fleet) rouse() {
+// Rouse ends the rests that are over.
+func (f *Fleet) Rouse() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,17 +33,18 @@ func TestWhatWaitsAtItsWorkerOrHasJustBegunIsNotTakenForSilent(t *testing.T) {
 	}
 	young := []Running{{Job: 7, Index: 0, For: 500 * time.Millisecond}}
 	b := Backstop{seen: map[heldTask]int64{}}
-	silent, unstarted := b.sort(o, young, 0)
+	silent, unstarted, exclusive := b.sort(o, Status{Running: young, Started: 1}, 0)
+	require.False(t, exclusive)
 	require.Equal(t, []uint32{2}, indexes(silent), "it was asked to stop, whether it runs or not")
 	require.Equal(t, []uint32{1}, indexes(unstarted), "it waits for the slot")
 	require.True(t, unstarted.Unstarted)
 
 	// A worker that says for ever that it has just begun is not believed.
 	b.before, b.seen = b.seen, map[heldTask]int64{}
-	silent, _ = b.sort(o, young, int64(time.Second+task.ReportMargin))
+	silent, _, _ = b.sort(o, Status{Running: young, Started: 1}, int64(time.Second+task.ReportMargin))
 	require.Equal(t, []uint32{0, 2}, indexes(silent))
 
-	silent, unstarted = b.sort(o, nil, 0)
+	silent, unstarted, _ = b.sort(o, Status{}, 0)
 	require.Equal(t, []uint32{0, 1, 2}, indexes(silent), "it has a free slot and does not run them")
 	require.Empty(t, unstarted.Held)
 	require.Len(t, silent.Held, 1, "tasks of one job and one grant are one list of ranges")
@@ -59,6 +61,8 @@ func TestASessionThatIsShunnedIsRenewedByNothing(t *testing.T) {
 	require.False(t, f.Shun(1))
 	require.False(t, f.Beat(1, s, nil))
 	require.False(t, f.Attach(1, &quiet{}))
+	require.True(t, f.Shunned(1))
+	require.False(t, f.Shunned(2))
 	require.EqualValues(t, fsm.Away, extra(f, []fsm.SessionView{{ID: 1, Slots: 4}}))
 }
 
@@ -96,7 +100,7 @@ func TestWhoeverReportsOrWasAwayIsWaitedFor(t *testing.T) {
 		require.EqualValues(t, fsm.Away, extra(f, views))
 		beat(overduePause)
 		f.Woken()
-		f.rouse()
+		f.Rouse()
 		require.True(t, f.Woken())
 		require.EqualValues(t, 0, extra(f, views))
 	})
@@ -117,4 +121,52 @@ func TestWhatIsOverdueIsNotWaitedForForEver(t *testing.T) {
 		require.Len(t, late.Tasks, 1)
 		require.False(t, late.Exclusive)
 	})
+}
+
+// An exclusive task may begin late as any other, and its session has others, too.
+func TestAnExclusiveTaskThatBeganLateCostsNoLease(t *testing.T) {
+	t.Parallel()
+	o := fsm.Overdue{Session: 1, Slots: 2, Tasks: []fsm.OverdueTask{
+		{Job: 7, Timeout: time.Minute, Exclusive: true}, {Job: 8, Timeout: time.Second},
+	}}
+	late := []Running{{Job: 7, For: 50 * time.Second}}
+	b := Backstop{seen: map[heldTask]int64{}}
+	silent, _, exclusive := b.sort(o, Status{Running: late, Started: 1}, 0)
+	require.False(t, exclusive, "it runs, for less than it may")
+	require.Len(t, silent.Held, 1)
+	require.EqualValues(t, 8, silent.Held[0].Job, "an exclusive task is named by no op")
+	b.before, b.seen = b.seen, map[heldTask]int64{}
+	_, _, exclusive = b.sort(o, Status{Running: late, Started: 1}, int64(time.Minute+task.ReportMargin))
+	require.True(t, exclusive, "nobody is believed for ever")
+	_, _, exclusive = b.sort(o, Status{}, 0)
+	require.True(t, exclusive, "it does not run")
+	o.Tasks[0].Stopping = true
+	_, _, exclusive = b.sort(o, Status{Running: late, Started: 1}, 0)
+	require.True(t, exclusive, "it was asked to stop")
+}
+
+// What workers say that they run is kept in memory, whatever they say.
+func TestWhatAllWorkersSayTheyRunIsBounded(t *testing.T) {
+	t.Parallel()
+	f := NewFleet(10 * time.Second)
+	f.Begin(nil)
+	const workers = maxRunning/task.MaxSlots + 100
+	all := func() (n int) {
+		f.members.Scan(func(_ uint64, m *Member) bool { n += len(m.running); return true })
+		return n
+	}
+	for range 2 { // the first ones had more of it than their share
+		for id := range uint64(workers) {
+			s := &quiet{}
+			require.True(t, f.Attach(id+1, s))
+			require.True(t, f.Beat(id+1, s, slices.Repeat([]Running{{Job: id}}, task.MaxSlots)))
+		}
+	}
+	require.LessOrEqual(t, all(), maxRunning)
+	status, _ := f.Status(1)
+	require.Equal(t, task.MaxSlots, status.Started, "how many it has said is known")
+	for id := range uint64(workers) {
+		f.SessionClosed(id + 1)
+	}
+	require.Empty(t, f.running)
 }

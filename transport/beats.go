@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"time"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/fsm"
@@ -89,11 +90,20 @@ func (l *link) awaited() (h *heartbeat) {
 }
 
 // beaten has a beat answered, before all else. Of those that nobody has read the answer to,
-// only the newest gets one.
+// only the newest gets one. Who reads none for a whole lease is given up: what is to be sent gathers
+// here, for as long as tasks are granted and taken off again. A worker has done so before.
 func (l *link) beaten(seq uint64) {
 	l.mu.Lock()
+	if !l.renewed {
+		l.waits = time.Now()
+	}
 	l.renewed, l.beat = true, max(l.beat, seq)
+	unread := time.Since(l.waits) > l.s.node.Fleet().Lease()
 	l.mu.Unlock()
+	if unread {
+		l.cancel()
+		return
+	}
 	l.signal()
 }
 

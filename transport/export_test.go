@@ -28,6 +28,11 @@ func SendAll(n *node.Node, hello *rotav1.Hello, put func(*Link)) ([]*rotav1.Sess
 	return sent.messages, err
 }
 
+// Unread is a link whose worker reads nothing. ended is called when it is given up.
+func Unread(n *node.Node, ended func()) *Link {
+	return newLink(&Server{node: n}, 1, 1, &rotav1.Hello{}, &sentMessages{}, ended)
+}
+
 // AnswerWhoIsGone answers a submit whose client has gone meanwhile, and wants to follow its job.
 func AnswerWhoIsGone(n *node.Node, job uint64) {
 	w := &submitStream{s: &Server{node: n}, wake: make(chan struct{}, 1), followed: map[*followed]struct{}{}, holding: &wire.Holding{}}

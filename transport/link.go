@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/fsm"
@@ -26,9 +27,11 @@ type link struct {
 	holding *wire.Holding
 
 	mu sync.Mutex
-	// renewed: beat, the newest, is to be answered. It goes first, answers last: see send.
+	// renewed: beat, the newest, is to be answered, the oldest of those that are since waits. It goes
+	// first, answers last: see send.
 	renewed  bool
 	beat     uint64
+	waits    time.Time
 	grants   []fsm.Grant
 	stops    []*rotav1.HeldTasks
 	answers  []queuedAnswer

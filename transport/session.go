@@ -127,8 +127,13 @@ func (s *Server) openSession(ctx context.Context, h *rotav1.Hello) (id uint64, a
 	if err != nil {
 		return 0, false, err
 	}
-	if open, ok := s.node.State().Machine().SessionOf(h.WorkerId); ok && subtle.ConstantTimeCompare(open.Nonce, h.BootNonce) == 1 {
-		return open.Id, true, nil
+	if open, ok := s.node.State().Machine().SessionOf(h.WorkerId); ok {
+		switch {
+		case subtle.ConstantTimeCompare(open.Nonce, h.BootNonce) == 1:
+			return open.Id, true, nil
+		case s.node.Fleet().Shunned(open.Id):
+			return 0, false, task.Errorf(task.KindUnavailable, "the worker's last session does not say what became of an exclusive task: wait until its lease has ended")
+		}
 	}
 	res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: op}})
 	s.refused.Add(int64(fsm.Excepted(res.Exceptions)))

@@ -3,12 +3,15 @@ package transport_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/internal/testcluster"
+	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/transport"
 	"github.com/rota-scheduler/rota/wire"
@@ -37,6 +40,60 @@ func TestNobodyFollowsForAClientThatIsGone(t *testing.T) {
 	watchers := c.Servers[0].Node.State().Watchers()
 	transport.AnswerWhoIsGone(c.Servers[0].Node, 42)
 	require.Zero(t, watchers.Watched())
+}
+
+// A worker that beats and reads nothing would be sent, some time, all that it was ever granted.
+func TestAWorkerThatReadsNothingIsGivenUp(t *testing.T) {
+	t.Parallel()
+	n := testcluster.Start(t, 1, nil).Servers[0].Node
+	synctest.Test(t, func(t *testing.T) {
+		ended := false
+		l := transport.Unread(n, func() { ended = true })
+		for seq := range uint64(11) {
+			require.False(t, ended, "beat %d", seq)
+			l.Beat(seq)
+			time.Sleep(n.Fleet().Lease() / 10)
+		}
+		l.Beat(11)
+		require.True(t, ended)
+	})
+}
+
+// Its worker could keep an exclusive task for ever: each session in the place of the last has a lease of
+// its own.
+func TestNobodyTakesThePlaceOfASessionWhoseLeaseIsLetEnd(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 1, func(cfg *node.Config) { cfg.LeaseTimeout = 10 * testcluster.Wait })
+	conn, err := wire.Dial(c.Addrs()[0])
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
+	defer cancel()
+	first := openSession(ctx, t, conn)
+	job, err := c.Client().Submit(ctx, client.Request{Spec: task.Spec{Handler: "h", Serial: true}, Count: 1})
+	require.NoError(t, err)
+	var given []*rotav1.Assignment
+	for len(given) == 0 {
+		m, err := first.Recv()
+		require.NoError(t, err)
+		given = m.GetAssignments().GetAssignments()
+	}
+	n := c.Servers[0].Node
+	session, open := n.State().Machine().SessionOf("w")
+	require.True(t, open)
+	require.True(t, n.Fleet().Shun(session.Id))
+	second, err := rotav1.NewWorkerServiceClient(conn).Session(ctx)
+	require.NoError(t, err)
+	hello := &rotav1.Hello{
+		WorkerId: "w", BootNonce: []byte("2"), Replaces: session.Id, ReplacesNonce: []byte("1"), Slots: 4, Handlers: []string{"h"},
+		Held: []*rotav1.HeldTasks{{JobId: job.ID(), TokenOffset: given[0].GetTokenOffset(), Ranges: []*rotav1.IndexRange{{Count: 1}}}},
+	}
+	require.NoError(t, second.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Hello{Hello: hello}}))
+	_, err = second.Recv()
+	require.ErrorIs(t, wire.FromStatus(err), task.ErrUnavailable)
+	require.NoError(t, ctx.Err())
+	held, _ := n.State().Machine().Task(job.ID(), 0)
+	require.Equal(t, session.Id, held.Session, "no other session has it")
 }
 
 // A client that does not read its results does not keep a stream alive that has to end.

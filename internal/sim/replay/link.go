@@ -123,9 +123,14 @@ func (r *replica) serveHello(p *process, h hello) {
 	if r.m == nil || t == nil || t.ended || h.term > t.term {
 		return // the worker tries elsewhere
 	}
-	if open, ok := r.m.SessionOf(p.wk.id); ok && string(open.Nonce) == string(h.op.Session.Nonce) {
-		t.attach(p, h, open.Id, true)
-		return
+	if open, ok := r.m.SessionOf(p.wk.id); ok {
+		switch {
+		case string(open.Nonce) == string(h.op.Session.Nonce):
+			t.attach(p, h, open.Id, true)
+			return
+		case t.fleet.Shunned(open.Id):
+			return
+		}
 	}
 	t.propose(&logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: h.op}}, func(res fsm.Result, err error) {
 		if err == nil {

@@ -68,6 +68,7 @@ func (t *tenure) reclaim() {
 	if t.ended {
 		return
 	}
+	t.fleet.Rouse()
 	ops, shunned := t.looks.overdue.Look(t.r.m, t.fleet, t.r.stamp())
 	for _, id := range shunned {
 		t.w.tracef("session %d is shunned", id)
