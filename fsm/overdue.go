@@ -13,10 +13,7 @@ type Overdue struct {
 	Session uint64
 	// Slots is how many tasks its worker runs at a time.
 	Slots uint32
-	// Exclusive: one of them is exclusive. It must not be given to another while its worker may
-	// run it, so no op takes it off the session: only the end of the lease does.
-	Exclusive bool
-	Tasks     []OverdueTask
+	Tasks []OverdueTask
 }
 
 // OverdueTask is one task of them.
@@ -24,7 +21,9 @@ type OverdueTask struct {
 	Job         uint64
 	Index       uint32
 	TokenOffset int64
-	Exclusive   bool
+	// Exclusive: it must not be given to another while its worker may run it, so no op takes it off the
+	// session: only the end of the lease does.
+	Exclusive bool
 	// At is when it was granted, or asked to stop.
 	At int64
 	// Timeout is that of one attempt; Stopping says that it was asked to stop.
@@ -86,7 +85,6 @@ func (m *Machine) overdueOf(s *session, now int64) Overdue {
 				return o
 			}
 			i := at.page*pageSize + uint32(k)
-			o.Exclusive = o.Exclusive || j.spec.Exclusive()
 			o.Tasks = append(o.Tasks, OverdueTask{
 				Job: j.id, Index: i, TokenOffset: int64(sl.token) - int64(i), Exclusive: j.spec.Exclusive(), At: sl.at,
 				Timeout: j.spec.Timeout, Stopping: sl.state == task.Stopping,

@@ -199,7 +199,6 @@ func (f *Fleet) outOfPatience(o *fsm.Overdue, now int64) bool {
 		return false
 	}
 	o.Tasks = late
-	o.Exclusive = slices.ContainsFunc(late, func(t fsm.OverdueTask) bool { return t.Exclusive })
 	return true
 }
 

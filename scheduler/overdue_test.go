@@ -112,14 +112,14 @@ func TestWhatIsOverdueIsNotWaitedForForEver(t *testing.T) {
 		f := NewFleet(10 * time.Second)
 		f.Begin(nil)
 		due := int64(time.Second + task.ReportMargin)
-		o := fsm.Overdue{Session: 1, Tasks: []fsm.OverdueTask{{Job: 1, Timeout: time.Second}, {Job: 2, Timeout: time.Hour, Exclusive: true}}, Exclusive: true}
+		o := fsm.Overdue{Session: 1, Tasks: []fsm.OverdueTask{{Job: 1, Timeout: time.Second}, {Job: 2, Timeout: time.Hour, Exclusive: true}}}
 		late := o
 		require.False(t, f.outOfPatience(&late, due+int64(overduePatience)), "a leader that is new waits")
 		time.Sleep(overduePatience)
 		require.False(t, f.outOfPatience(&late, due))
 		require.True(t, f.outOfPatience(&late, due+int64(overduePatience)))
 		require.Len(t, late.Tasks, 1)
-		require.False(t, late.Exclusive)
+		require.False(t, late.Tasks[0].Exclusive)
 	})
 }
 

@@ -271,7 +271,8 @@ func (w *world) opOverdue() *logpb.Op {
 		all = w.overdueNow()
 	}
 	for _, found := range all {
-		if found.Exclusive && w.chance("pass over", 50) {
+		isExclusive := func(t fsm.OverdueTask) bool { return t.Exclusive }
+		if slices.ContainsFunc(found.Tasks, isExclusive) && w.chance("pass over", 50) {
 			continue
 		}
 		o.Session = found.Session

@@ -109,7 +109,7 @@ func All() []Mutant {
 			Name: "exclusive-taken", About: "an exclusive task that its worker does not report is taken off it as any other, and runs elsewhere within the lease",
 			Check: "S8", Workload: "queue", Nemesis: "worker-silent", TimeLimit: 3 * time.Second, Interval: time.Second,
 			edits: []edit{
-				{"", "scheduler/overdue.go", "\t\tif o.Exclusive {\n", "\t\tif o.Exclusive && now < 0 {\n"},
+				{"", "scheduler/overdue.go", "\t\tcase t.Exclusive:\n", "\t\tcase t.Exclusive && now < 0:\n"},
 				{"", "fsm/overdue.go", "if j == nil || j.spec.Exclusive() {", "if j == nil {"},
 			},
 		},
