@@ -1,6 +1,9 @@
 package fsm
 
 import (
+	"bytes"
+	"strings"
+
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -125,7 +128,11 @@ type segmentWriter struct {
 	// g is the report they came in; nil: they were ended by the servers.
 	g *logpb.ReportGroup
 	// note is the error of those that end without a report.
-	note     string
+	note string
+	// broken: the report has come to segments before this one, whose errors and standard errors
+	// take so many bytes.
+	broken   bool
+	notes    int
 	seg      *logpb.Segment
 	first    uint32
 	count    uint32
@@ -148,8 +155,7 @@ func (w *segmentWriter) add(i uint32, s *slot, to task.State, reason task.Reason
 			Worker: worker, FinishedNs: w.m.clock,
 		}
 		if w.g != nil && to != task.Cancelled {
-			w.seg.ExitCodePlusOne, w.seg.Error, w.seg.StderrTail = w.g.ExitCodePlusOne, w.g.Error, w.g.StderrTail
-			w.seg.PackedOutputs = make([]byte, 0, len(w.g.PackedOutputs))
+			w.describe()
 		}
 		if w.note != "" {
 			w.seg.Error = w.note
@@ -159,6 +165,28 @@ func (w *segmentWriter) add(i uint32, s *slot, to task.State, reason task.Reason
 	w.seg.PackedOutputs = task.PackAppend(w.seg.PackedOutputs, output)
 	w.nonEmpty = w.nonEmpty || len(output) > 0
 	w.count++
+}
+
+const (
+	// maxNotes is how many bytes of errors and standard errors one group of a report makes. It has
+	// them once, for tens of thousands of tasks, each of which may come to a segment of its own:
+	// kilobytes would be hundreds of megabytes, on every server.
+	maxNotes = 256 << 10
+	// shortError is how much of the error segments have beyond that, bytes.
+	shortError = 128
+)
+
+// describe puts what the report says of an attempt into a new segment.
+func (w *segmentWriter) describe() {
+	w.seg.ExitCodePlusOne = w.g.ExitCodePlusOne
+	if w.notes += len(w.g.Error) + len(w.g.StderrTail); w.notes <= maxNotes {
+		w.seg.Error, w.seg.StderrTail = w.g.Error, w.g.StderrTail
+	} else {
+		w.seg.Error = strings.ToValidUTF8(w.g.Error[:min(len(w.g.Error), shortError)], "")
+	}
+	if !w.broken {
+		w.seg.PackedOutputs = make([]byte, 0, len(w.g.PackedOutputs))
+	}
 }
 
 // addUntouched appends the end of a run of untouched tasks.
@@ -177,11 +205,14 @@ func (w *segmentWriter) close() {
 	if w.seg == nil {
 		return
 	}
-	if !w.nonEmpty {
+	switch out := w.seg.PackedOutputs; {
+	case !w.nonEmpty:
 		w.seg.PackedOutputs = nil
+	case cap(out) > 2*len(out):
+		w.seg.PackedOutputs = bytes.Clone(out) // the others of its report have the rest
 	}
 	w.m.addSegment(w.j, w.first, w.count, w.seg)
-	w.seg, w.count, w.nonEmpty = nil, 0, false
+	w.seg, w.count, w.nonEmpty, w.broken = nil, 0, false, true
 }
 
 // addIndex appends count indexes from first on to ranges.

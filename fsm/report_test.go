@@ -1,6 +1,8 @@
 package fsm_test
 
 import (
+	"math"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -78,4 +80,47 @@ func TestWhatASessionDoesNotHoldIsSortedOut(t *testing.T) {
 
 	none.TokenOffset = 1 << 40
 	require.True(t, b.m.SortOut(session, []*logpb.ReportGroup{none}).Ahead, "nobody was granted that yet")
+}
+
+// Neighbours that were granted a different number of times have results of their own each. What
+// one report says of all of them must not be kept as often.
+func TestResultsOfOneReportTakeNoMoreThanItSays(t *testing.T) {
+	t.Parallel()
+	const tasks = 4096
+	b := newBundle(t)
+	job := b.submit(&task.Spec{Handler: "h"}, tasks)
+	session := b.openSession("w", tasks)
+	b.plan(job, 0, tasks, session)
+	stopped := &logpb.ReportGroup{Job: job, TokenOffset: 1, Outcome: uint32(task.OutcomeStopped)}
+	returned := &logpb.ReportGroup{Job: job, TokenOffset: 1, Outcome: uint32(task.OutcomeReturned)}
+	for i := uint32(0); i < tasks; i += 2 {
+		stopped.Ranges = append(stopped.Ranges, &logpb.Range{First: i, Count: 1})
+		returned.Ranges = append(returned.Ranges, &logpb.Range{First: i + 1, Count: 1})
+	}
+	report := func(groups ...*logpb.ReportGroup) {
+		b.must(&logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: session, Groups: groups}}})
+	}
+	report(stopped, returned)
+	require.EqualValues(t, tasks, b.plan(job, 0, tasks, session).Granted)
+	outputs := task.PackAppend(nil, make([]byte, 128<<10))
+	for range tasks - 1 {
+		outputs = task.PackAppend(outputs, []byte("x"))
+	}
+	report(&logpb.ReportGroup{
+		Job: job, TokenOffset: 1 + tasks, Outcome: uint32(task.OutcomeFailed), Reason: uint32(task.ReasonError), Permanent: true,
+		Ranges: []*logpb.Range{{First: 0, Count: tasks}}, Error: strings.Repeat("é", task.MaxError/2), StderrTail: make([]byte, task.MaxStderrTail),
+		PackedOutputs: outputs,
+	})
+	segments, ok := b.m.Segments(job, 0, math.MaxInt)
+	require.True(t, ok)
+	require.Len(t, segments, tasks, "each has another attempt than its neighbours")
+	size, taken := 0, 0
+	for _, s := range segments {
+		size += fsm.SegmentBytes(s.Segment)
+		taken += cap(s.Segment.PackedOutputs)
+		require.NotEmpty(t, s.Segment.Error)
+	}
+	require.Len(t, segments[0].Segment.StderrTail, task.MaxStderrTail)
+	require.Less(t, size, 2<<20)
+	require.Less(t, taken, 4*len(outputs))
 }
