@@ -56,6 +56,20 @@ func (m *Machine) SessionOf(worker string) (Session, bool) {
 	return Session{s.pb, s.assigned}, true
 }
 
+// Holds calls f with what says whether a session holds a task now. Nothing changes meanwhile.
+func (m *Machine) Holds(id uint64, f func(holds func(job uint64, i uint32) bool)) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	f(func(job uint64, i uint32) bool {
+		j := m.jobs[job]
+		if j == nil || i >= j.total {
+			return false
+		}
+		s, _ := j.slot(i)
+		return s != nil && s.state.Held() && s.session == id
+	})
+}
+
 // HeldTask is a run of tasks that a session holds, as Grant would have told.
 type HeldTask struct {
 	Grant

@@ -27,10 +27,15 @@ func (s *Server) beat(ctx context.Context, l *link, b *rotav1.Beat) error {
 	if len(b.Running) > maxRunningTasks {
 		return task.Errorf(task.KindTooLarge, "a beat tells of %d running tasks, a worker has at most %d slots", len(b.Running), maxRunningTasks)
 	}
-	h := &heartbeat{seq: b.Seq, running: make([]scheduler.Running, 0, len(b.Running))}
-	for _, r := range b.Running {
-		h.running = append(h.running, scheduler.Running{Job: r.GetJobId(), Index: r.GetIndex(), For: r.GetRunTime().AsDuration()})
-	}
+	h := &heartbeat{seq: b.Seq}
+	// What others hold, or nobody, is not kept: thousands of workers may say thousands of such.
+	s.node.State().Machine().Holds(l.session, func(holds func(job uint64, i uint32) bool) {
+		for _, r := range b.Running {
+			if holds(r.GetJobId(), r.GetIndex()) {
+				h.running = append(h.running, scheduler.Running{Job: r.GetJobId(), Index: r.GetIndex(), For: r.GetRunTime().AsDuration()})
+			}
+		}
+	})
 	// A worker that takes no more tasks must not wait for a Barrier to be believed.
 	s.node.Fleet().Heard(l.session, l, conditionOf(b.State))
 	if !b.Exclusive {

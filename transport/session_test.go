@@ -145,3 +145,49 @@ func TestAWorkerThatComesBackIsSentWhatItLacksOnly(t *testing.T) {
 	}
 	require.Equal(t, []uint32{1, 3}, sent)
 }
+
+// A worker can say of any task that it runs. A leader keeps that of those which the worker holds:
+// thousands of workers could say thousands of others each.
+func TestOnlyWhatAWorkerHoldsIsSaidToRun(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 1, nil)
+	conn, err := wire.Dial(c.Addrs()[0])
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
+	defer cancel()
+	stream := openSession(ctx, t, conn)
+	spec := &rotav1.JobSpec{Work: &rotav1.JobSpec_Handler{Handler: &rotav1.HandlerWork{Name: "h"}}}
+	job, err := rotav1.NewJobServiceClient(conn).Submit(ctx, &rotav1.SubmitRequest{Spec: spec, Tasks: &rotav1.TaskSet{Count: 1000}})
+	require.NoError(t, err)
+	given := map[uint32]bool{}
+	for len(given) < 4 {
+		m, err := stream.Recv()
+		require.NoError(t, err)
+		for _, a := range m.GetAssignments().GetAssignments() {
+			for i := range a.GetRange().GetCount() {
+				given[a.GetRange().GetFirst()+i] = true
+			}
+		}
+	}
+	beat := &rotav1.Beat{Seq: 1}
+	for i := range uint32(1000) {
+		beat.Running = append(beat.Running, &rotav1.RunningTask{JobId: job.GetJobId(), Index: i}, &rotav1.RunningTask{JobId: 1<<40 + uint64(i)})
+	}
+	require.NoError(t, stream.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Beat{Beat: beat}}))
+	for {
+		m, err := stream.Recv()
+		require.NoError(t, err)
+		if m.GetBeatAnswer() != nil {
+			break
+		}
+	}
+	list, err := rotav1.NewWorkerServiceClient(conn).ListWorkers(ctx, &rotav1.ListWorkersRequest{})
+	require.NoError(t, err)
+	require.Len(t, list.GetWorkers(), 1)
+	require.Len(t, list.GetWorkers()[0].GetRunningTasks(), len(given))
+	for _, r := range list.GetWorkers()[0].GetRunningTasks() {
+		require.Equal(t, job.GetJobId(), r.GetJobId())
+		require.True(t, given[r.GetIndex()])
+	}
+}
