@@ -57,6 +57,10 @@ func (s *Server) ListJobs(ctx context.Context, r *rotav1.ListJobsRequest) (*rota
 	if err != nil {
 		return nil, wire.ToStatus(err)
 	}
+	// Each job that is looked at is compared with all of them.
+	if n := len(r.GetStates()); n > len(rotav1.JobState_name) {
+		return nil, wire.ToStatus(task.Errorf(task.KindInvalid, "%d states are too many: name each once, there are %d", n, len(rotav1.JobState_name)))
+	}
 	if err := s.fresh(ctx, r.GetRead()); err != nil {
 		return nil, wire.ToStatus(err)
 	}

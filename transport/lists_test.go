@@ -284,3 +284,16 @@ func TestARequestThatIsTooLargeIsRefused(t *testing.T) {
 		require.ErrorIs(t, submit(size), task.ErrTooLarge, "%d bytes", size)
 	}
 }
+
+// A list compares each of thousands of jobs with all states that are asked for.
+func TestAListOfFarTooManyStatesIsRefused(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 1, nil)
+	jobs := rotav1.NewJobServiceClient(dialFirst(t, c))
+	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
+	defer cancel()
+	_, err := jobs.ListJobs(ctx, &rotav1.ListJobsRequest{States: make([]rotav1.JobState, 500_000)})
+	require.ErrorIs(t, wire.FromStatus(err), task.ErrInvalid)
+	_, err = jobs.ListJobs(ctx, &rotav1.ListJobsRequest{States: []rotav1.JobState{1, 2, 3, 4, 5}})
+	require.NoError(t, err)
+}
