@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -168,7 +169,7 @@ func reportOf(g *rotav1.ReportGroup) (*logpb.ReportGroup, int, error) {
 		Error: cutString(g.GetError(), task.MaxError), StderrTail: g.GetStderrTail(), PackedOutputs: g.GetPackedOutputs(), Permanent: g.GetPermanent(),
 	}
 	if n := len(out.StderrTail); n > task.MaxStderrTail {
-		out.StderrTail = out.StderrTail[n-task.MaxStderrTail:]
+		out.StderrTail = bytes.Clone(out.StderrTail[n-task.MaxStderrTail:])
 	}
 	if g.ExitCode != nil {
 		out.ExitCodePlusOne = *g.ExitCode + 1
@@ -177,10 +178,10 @@ func reportOf(g *rotav1.ReportGroup) (*logpb.ReportGroup, int, error) {
 }
 
 // cutString cuts a text that is too long, and not through a character: what is no UTF-8
-// cannot be written to the log.
+// cannot be written to the log. It is a copy, since whoever keeps a part of a text keeps all of it.
 func cutString(s string, limit int) string {
 	if len(s) > limit {
-		return strings.ToValidUTF8(s[:limit], "")
+		return strings.Clone(strings.ToValidUTF8(s[:limit], ""))
 	}
 	return s
 }
