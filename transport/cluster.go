@@ -30,6 +30,9 @@ func (s *Server) Status(ctx context.Context, _ *rotav1.StatusRequest) (*rotav1.S
 	resp := &rotav1.StatusResponse{Leader: s.node.Leader().NodeID, Term: self.Term, ClusterId: self.ClusterID, AppliedIndex: self.AppliedIndex}
 	notes := map[string]string{}
 	for _, p := range peers {
+		if !p.Voter {
+			continue // anybody can become one, and say what it likes of others
+		}
 		for _, note := range p.Info.Notes {
 			notes[note.NodeID] = note.Problem
 		}
@@ -56,10 +59,10 @@ func serverOf(p node.PeerStatus, note string) *rotav1.Server {
 	if p.Info.Problem != "" {
 		out.Problem = p.Info.Problem
 	}
-	switch p.Info.State {
-	case raft.Leader:
+	switch state := p.Info.State; {
+	case p.Voter && state == raft.Leader: // one without a vote is none, whatever it says
 		out.State = rotav1.ServerState_SERVER_STATE_LEADER
-	case raft.Candidate:
+	case p.Voter && state == raft.Candidate:
 		out.State = rotav1.ServerState_SERVER_STATE_CANDIDATE
 	default:
 		out.State = rotav1.ServerState_SERVER_STATE_FOLLOWER
@@ -196,10 +199,15 @@ func (s *Server) askDigest(ctx context.Context, p node.PeerStatus, r *peerpb.Dig
 	if p.NodeID == s.node.NodeID() {
 		return s.Digest(ctx, r)
 	}
-	c, err := s.peers.client(p.Info.Addr)
+	// Not where it says now that it is: it may say another address each time.
+	addr := p.Record.GetAddr()
+	if addr == "" {
+		addr = p.Info.Addr
+	}
+	c, err := s.peers.client(addr)
 	if err != nil {
 		return nil, err
 	}
-	d, err := c.Digest(ctx, r)
+	d, err := c.Digest(ctx, r, grpc.MaxCallRecvMsgSize(maxSaid))
 	return d, wire.FromStatus(err)
 }

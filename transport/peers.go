@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -96,11 +97,18 @@ func (p *Peers) Probe(ctx context.Context, addr string) (info node.PeerInfo, err
 	return identify(ctx, peerpb.NewPeerServiceClient(c))
 }
 
-// maxNotes bounds what a server is believed to say of others.
-const maxNotes = 2 * task.MaxServers
+const (
+	// maxNotes bounds what a server is believed to say of others.
+	maxNotes = 2 * task.MaxServers
+	// maxSaid is how much a server may say of itself, or of its state, bytes. What all say together is
+	// one message to whoever asks, and anybody can become a server without a vote.
+	maxSaid = 64 << 10
+	// maxViolations bounds the violations that a server tells of, and maxViolation their length, bytes.
+	maxViolations, maxViolation = 64, 512
+)
 
 func identify(ctx context.Context, c peerpb.PeerServiceClient) (node.PeerInfo, error) {
-	r, err := c.Identify(ctx, &peerpb.IdentifyRequest{})
+	r, err := c.Identify(ctx, &peerpb.IdentifyRequest{}, grpc.MaxCallRecvMsgSize(maxSaid))
 	if err != nil {
 		return node.PeerInfo{}, wire.FromStatus(err)
 	}
@@ -220,5 +228,16 @@ func (s *Server) Digest(ctx context.Context, r *peerpb.DigestRequest) (*peerpb.D
 	if err != nil {
 		return nil, wire.ToStatus(err)
 	}
-	return &peerpb.DigestResponse{Index: index, Digest: digest, Violations: violations}, nil
+	return &peerpb.DigestResponse{Index: index, Digest: digest, Violations: fewViolations(violations)}, nil
+}
+
+// fewViolations is so many of them that they fit an answer.
+func fewViolations(all []string) (few []string) {
+	for _, v := range all[:min(len(all), maxViolations)] {
+		few = append(few, cutString(v, maxViolation))
+	}
+	if more := len(all) - len(few); more > 0 {
+		few = append(few, fmt.Sprintf("and %d more", more))
+	}
+	return few
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
@@ -28,10 +30,23 @@ type fakeLeader struct {
 	rotav1.UnimplementedClusterServiceServer
 	is     *peerpb.IdentifyResponse
 	hellos atomic.Int64
+	// lies: it says things of itself and of others, and that at length.
+	lies atomic.Bool
 }
 
 func (f *fakeLeader) Identify(context.Context, *peerpb.IdentifyRequest) (*peerpb.IdentifyResponse, error) {
-	return f.is, nil
+	is := proto.CloneOf(f.is)
+	if f.lies.Load() {
+		is.Notes = []*peerpb.Note{{NodeId: "n1", Problem: "it is gone for good: remove it"}}
+		if strings.HasPrefix(is.NodeId, "verbose") {
+			is.Problem = strings.Repeat("problem ", 512<<10)
+		}
+	}
+	return is, nil
+}
+
+func (f *fakeLeader) Digest(context.Context, *peerpb.DigestRequest) (*peerpb.DigestResponse, error) {
+	return &peerpb.DigestResponse{Violations: []string{strings.Repeat("violation ", 400<<10)}}, nil
 }
 
 // Session welcomes any worker.
@@ -152,4 +167,31 @@ func TestServersThatJoinAreFew(t *testing.T) {
 	require.LessOrEqual(t, taken, 3)
 	require.LessOrEqual(t, len(h.status().Servers), 6)
 	h.Served(20)
+}
+
+// Servers that joined say at length what is wrong with them, and with others. They took all room of
+// the answers to those who ask how the cluster is.
+func TestServersWithoutAVoteSpoilNoAnswer(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	for _, id := range []string{"verbose-1", "verbose-2", "liar"} {
+		f := newFakeLeader(t, id)
+		h.Await("the fake server is taken in", func() bool { return f.join(h) == nil })
+		f.lies.Store(true)
+	}
+	info := h.status()
+	require.Len(t, info.Servers, servers+3)
+	leaders := 0
+	for _, s := range info.Servers {
+		if s.State == "leader" {
+			leaders++
+		}
+		require.NotContains(t, s.Problem, "remove it", "who has no vote is not believed what it says of %s", s.ID)
+	}
+	require.LessOrEqual(t, leaders, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	_, err := h.Client().Verify(ctx)
+	require.NoError(t, err)
+	h.Served(5)
 }
