@@ -3,10 +3,12 @@ package store
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -497,4 +499,15 @@ func TestTheSameStateUpToALowerIndexIsOneThatIsThere(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(to.dir, "*rece*"))
 	require.NoError(t, err)
 	require.Empty(t, left)
+}
+
+// It would fill the disk, which the log needs, and come again.
+func TestAStateThatTheDiskHasNoRoomForIsNotWritten(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	header := binary.BigEndian.AppendUint64([]byte(streamMagic), uint64(freeSpace(dir)+1<<40))
+	content := bytes.NewReader(make([]byte, 1<<20))
+	_, _, err := Receive(dir, io.MultiReader(bytes.NewReader(header), content))
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.EqualValues(t, 1<<20, content.Len(), "nothing of it was taken")
 }

@@ -36,6 +36,10 @@ const (
 	// kernel would gather a fifth of the memory and write it at once, before which whatever else is
 	// to be synced on that disk waits: the log of another server, or of another program.
 	receivedUnsynced = 8 << 20
+	// receivedSpare is what must be left on the disk behind a state that comes in, bytes: a file of the
+	// log, which goes on meanwhile. A state that does not fit would fill the disk, be deleted,
+	// and come again.
+	receivedSpare = 64 << 20
 )
 
 // stream is the live file, as of one read transaction. It may take as long as it takes, over
@@ -146,6 +150,9 @@ func Receive(dir string, r io.Reader) (path string, meta *logpb.Meta, err error)
 	size := int64(binary.BigEndian.Uint64(header[len(streamMagic):]))
 	if size <= 0 {
 		return "", nil, fmt.Errorf("receive the state: %w: its length is %d", ErrCorrupt, size)
+	}
+	if free := freeSpace(dir); size > free-receivedSpare {
+		return "", nil, fmt.Errorf("receive the state: it has %d bytes, the disk of %s has %d left, of which %d are for the log: free some space: %w", size, dir, free, receivedSpare, syscall.ENOSPC)
 	}
 	f, err := os.CreateTemp(dir, receivingFile)
 	if err != nil {
