@@ -511,3 +511,8 @@ func TestAStateThatTheDiskHasNoRoomForIsNotWritten(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ENOSPC)
 	require.EqualValues(t, 1<<20, content.Len(), "nothing of it was taken")
 }
+
+func TestAFileSystemThatDoesNotSayHowLargeItIsHasRoom(t *testing.T) {
+	t.Parallel()
+	require.Greater(t, freeSpace("/proc"), int64(1)<<60)
+}

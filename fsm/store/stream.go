@@ -115,10 +115,11 @@ func (b *boundedGrowth) Write(p []byte) (int, error) {
 	return b.Writer.Write(p)
 }
 
-// freeSpace is how many bytes are free on the disk of a folder; where nobody knows, there is no limit.
+// freeSpace is how many bytes are free on the disk of a folder; where nobody knows, as with a file system
+// that does not say how large it is, there is no limit.
 func freeSpace(dir string) int64 {
 	var s syscall.Statfs_t
-	if err := syscall.Statfs(dir, &s); err != nil {
+	if err := syscall.Statfs(dir, &s); err != nil || s.Blocks == 0 {
 		return math.MaxInt64 / 2
 	}
 	return int64(s.Bavail) * s.Bsize
