@@ -107,7 +107,7 @@ func (v *vigil) look() {
 		v.led = term
 		v.tighten()
 	case state != raft.Follower || leader == "":
-		if led == term && state == raft.Follower && v.starved.within(now, v.timeout) {
+		if led != 0 && led == term && state == raft.Follower && v.starved.within(now, v.timeout) {
 			// It gave up for want of answers that it was not run to read. Who still follows it
 			// elects it again, and anybody else refuses.
 			v.n.cfg.Log.Info("leadership was lost while this server was not run: asking for it again")
