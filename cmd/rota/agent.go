@@ -78,8 +78,8 @@ func (a *app) workerStartCmd() *cobra.Command {
 	f.IntVar(&slots, "slots", 0, "how many tasks run at once; 0: one for each CPU")
 	f.StringArrayVar(&labels, "label", nil, "k=v that jobs can require; may be repeated")
 	f.StringSliceVar(&queues, "queues", nil, "queues that are served, q,q; empty: all")
-	f.StringVar(&dataDir, "data-dir", "", "folder that keeps the worker's identity across restarts; empty: a new identity each time")
-	f.DurationVar(&stopTimeout, "stop-timeout", worker.DefaultStopTimeout, "how long running tasks may take to finish when the worker is asked to end")
+	f.StringVar(&dataDir, "data-dir", "", "folder that keeps the worker's identity across restarts, and the working directories of commands; empty: a new identity each time, and directories below TMPDIR")
+	f.DurationVar(&stopTimeout, "stop-timeout", worker.DefaultStopTimeout, "how long running tasks may take to finish when the worker is asked to end; 0: the default, less: no time at all")
 	f.StringVar(&profiles, "pprof", "", "loopback address on which profiles of this process are served, below /debug/pprof/; empty: none")
 	log.add(f)
 	return cmd

@@ -73,12 +73,15 @@ func (a *app) clusterStatus(ctx context.Context, c *client.Client) error {
 	}
 	t := a.newTable("ID", "STATE", "VOTER", "ADDR", "PEER ADDR", "HTTP ADDR", "APPLIED", "LAST CONTACT", "VERSION")
 	for _, s := range info.Servers {
-		contact := short(s.LastContact)
-		if s.State == "leader" || s.State == "unreachable" {
+		applied, contact := fmt.Sprint(s.AppliedIndex), short(s.LastContact)
+		switch s.State {
+		case "leader":
 			contact = ""
+		case "unreachable":
+			applied, contact = "", "" // nobody knows
 		}
 		t.row(s.ID, s.State, map[bool]string{true: "yes", false: "no"}[s.Voter], s.Addr, s.PeerAddr, s.HTTPAddr,
-			fmt.Sprint(s.AppliedIndex), contact, s.Version)
+			applied, contact, s.Version)
 	}
 	if err := t.end(); err != nil {
 		return err
@@ -133,7 +136,7 @@ func (a *app) clusterVerify(ctx context.Context, c *client.Client) error {
 	} else {
 		t := a.newTable("ID", "INDEX", "DIGEST", "PROBLEM")
 		for _, s := range info.Servers {
-			t.row(s.ID, fmt.Sprint(s.Index), digestText(s), oneLine(strings.Join(problems(s), "; "), 100))
+			t.row(s.ID, indexText(s), digestText(s), oneLine(strings.Join(problems(s), "; "), maxProblem))
 		}
 		err = t.end()
 	}
@@ -148,6 +151,14 @@ func problems(d client.DigestInfo) []string {
 		return d.Violations
 	}
 	return append([]string{d.Error}, d.Violations...)
+}
+
+// indexText is empty where a server did not answer: nobody knows where it is then.
+func indexText(d client.DigestInfo) string {
+	if d.Error != "" {
+		return ""
+	}
+	return fmt.Sprint(d.Index)
 }
 
 func digestText(d client.DigestInfo) string {

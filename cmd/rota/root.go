@@ -29,6 +29,9 @@ func (a *app) root() *cobra.Command {
 			if !slices.Contains(formats, a.format) {
 				return usagef("unknown output format %q: use %s", a.format, strings.Join(formats, ", "))
 			}
+			if f := cmd.Flags().Lookup("request-timeout"); f != nil && a.requestTimeout <= 0 {
+				return usagef("--request-timeout %v is out of range: use more than 0, such as %v", a.requestTimeout, defaultRequestTimeout)
+			}
 			return nil
 		},
 	}

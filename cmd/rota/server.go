@@ -11,6 +11,12 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
+// Raft refuses to start with less than these.
+const (
+	minElectionTimeout = 5 * time.Millisecond
+	minCommitTimeout   = time.Millisecond
+)
+
 // serverFlags are the flags of server start.
 type serverFlags struct {
 	log                      logFlags
@@ -120,6 +126,12 @@ func (s *serverFlags) check() error {
 		if d.value < 0 {
 			return usagef("%s %v is negative", d.flag, d.value)
 		}
+	}
+	if s.electionTimeout > 0 && s.electionTimeout < minElectionTimeout {
+		return usagef("--election-timeout %v is out of range: use %v or more", s.electionTimeout, minElectionTimeout)
+	}
+	if s.commitTimeout > 0 && s.commitTimeout < minCommitTimeout {
+		return usagef("--commit-timeout %v is out of range: use %v or more", s.commitTimeout, minCommitTimeout)
 	}
 	if s.snapshotBytes < 0 || s.trailingBytes < 0 || s.retentionBytes < 0 {
 		return usagef("--snapshot-bytes, --trailing-bytes and --retention-bytes must not be negative")
