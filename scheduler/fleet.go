@@ -56,7 +56,7 @@ type Member struct {
 	// closing: the lease has ended and the session is being closed. Nothing renews the lease
 	// any more: a worker that was told so would run what others are given.
 	closing bool
-	// shunned: its lease is not renewed any more, though it beats.
+	// shunned: its lease is not renewed, though it beats, until it has reported what it is silent about.
 	shunned bool
 	// contact is since when its beats have come without a gap. reports counts its reports that are
 	// not answered, and reported is when the last one came or was.
@@ -132,7 +132,8 @@ func (f *Fleet) member(session uint64) *Member {
 }
 
 // Attach makes stream the way to a session, in the place of an earlier one. ok is false
-// where this server does not lead, or the session is being closed.
+// where this server does not lead, or the session is being closed. One that is shunned may
+// attach, to report, and has no more of its lease for it.
 func (f *Fleet) Attach(session uint64, stream Stream) (ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -144,14 +145,17 @@ func (f *Fleet) Attach(session uint64, stream Stream) (ok bool) {
 		m = &Member{}
 		f.members.Set(session, m)
 	}
-	if m.closing || m.shunned {
+	if m.closing {
 		return false
 	}
 	if m.stream != nil {
 		m.stream.End(false)
 	}
 	now := time.Now()
-	m.stream, m.beat, m.contact, m.reports = stream, now, now, 0
+	m.stream, m.contact, m.reports = stream, now, 0
+	if !m.shunned {
+		m.beat = now
+	}
 	f.Wake()
 	return true
 }
@@ -327,8 +331,8 @@ func (f *Fleet) Close(session uint64) (expired bool) {
 }
 
 // Shun lets the lease of a session end, whether its worker beats or not: the worker stops what
-// is exclusive before, as it does when it hears of no leader. fresh is false where it was shunned
-// already.
+// is exclusive before, as it does when it hears of no leader, and may report it until then. fresh is
+// false where it was shunned already.
 func (f *Fleet) Shun(session uint64) (fresh bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -341,12 +345,32 @@ func (f *Fleet) Shun(session uint64) (fresh bool) {
 }
 
 // Shunned says whether the lease of a session is let end. Until it has, no other session takes over
-// what it holds: its worker would keep that for ever.
+// what it holds: its worker would keep that for ever. Its stream stays, though no beat is answered: what
+// it was shunned for is to be reported on it.
 func (f *Fleet) Shunned(session uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m := f.member(session)
 	return m != nil && m.shunned
+}
+
+// absolve ends the shunning of those sessions behind after, up to last, that are not among still: they
+// hold nothing any more that they were shunned for. Their next beats renew their leases.
+func (f *Fleet) absolve(after, last uint64, still map[uint64]bool) (absolved []uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.members.Ascend(after+1, func(id uint64, m *Member) bool {
+		if id > last {
+			return false
+		}
+		if m.shunned && !still[id] {
+			m.shunned = false
+			absolved = append(absolved, id)
+			f.Wake()
+		}
+		return true
+	})
+	return absolved
 }
 
 // Keep says that a session was not closed after all, for certain.

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -45,9 +46,12 @@ func (l *Loops) reclaim(ctx context.Context) {
 		if time.Now().Before(patience) || l.Settled != nil && !l.Settled() {
 			continue
 		}
-		ops, shunned := overdue.Look(l.State.Machine(), l.Fleet, l.Proposer.Now())
+		ops, shunned, absolved := overdue.Look(l.State.Machine(), l.Fleet, l.Proposer.Now())
 		for _, session := range shunned {
 			l.Log.Warn("a worker does not say what became of an exclusive task, long after it should have ended: its lease is not renewed", "session", session)
+		}
+		for _, session := range absolved {
+			l.Log.Info("a worker has said what became of its exclusive tasks: its lease is renewed again", "session", session)
 		}
 		for _, op := range ops {
 			l.Log.Warn("tasks are taken off a worker that does not say what became of them", "session", op.GetOverdue().Session)
@@ -74,13 +78,18 @@ type heldTask struct {
 	tokenOffset  int64
 }
 
-// Look looks at some sessions. It returns the ops that take what is overdue off them, and those
-// that it has shunned, since they hold something exclusive.
-func (b *Backstop) Look(m *fsm.Machine, f *Fleet, now int64) (ops []*logpb.Op, shunned []uint64) {
+// Look looks at some sessions. It returns the ops that take what is overdue off them, those that it
+// has shunned, since they hold something exclusive, and those that are not shunned any more.
+func (b *Backstop) Look(m *fsm.Machine, f *Fleet, now int64) (ops []*logpb.Op, shunned, absolved []uint64) {
 	if b.after == 0 {
 		b.before, b.seen = b.seen, map[heldTask]int64{}
 	}
 	found, next := m.Overdue(now, b.after, overduePages)
+	last := next
+	if next == 0 {
+		last = math.MaxUint64
+	}
+	absolved = f.absolve(b.after, last, silentAboutExclusive(found))
 	b.after = next
 	for _, o := range found {
 		status, ok := f.Status(o.Session)
@@ -110,7 +119,17 @@ func (b *Backstop) Look(m *fsm.Machine, f *Fleet, now int64) (ops []*logpb.Op, s
 			f.GaveBack(o.Session)
 		}
 	}
-	return ops, shunned
+	return ops, shunned, absolved
+}
+
+// silentAboutExclusive is the sessions that hold something exclusive that is overdue, or so much else
+// that nobody knows.
+func silentAboutExclusive(found []fsm.Overdue) map[uint64]bool {
+	out := make(map[uint64]bool, len(found))
+	for _, o := range found {
+		out[o.Session] = len(o.Tasks) == fsm.MaxReported || slices.ContainsFunc(o.Tasks, func(t fsm.OverdueTask) bool { return t.Exclusive })
+	}
+	return out
 }
 
 // sort says which tasks their worker is silent about and which it has not started, since all its

@@ -52,18 +52,29 @@ func TestWhatWaitsAtItsWorkerOrHasJustBegunIsNotTakenForSilent(t *testing.T) {
 
 func TestASessionThatIsShunnedIsRenewedByNothing(t *testing.T) {
 	t.Parallel()
-	f := NewFleet(10 * time.Second)
-	f.Begin(nil)
-	s := &quiet{}
-	require.True(t, f.Attach(1, s))
-	require.True(t, f.Beat(1, s, nil))
-	require.True(t, f.Shun(1))
-	require.False(t, f.Shun(1))
-	require.False(t, f.Beat(1, s, nil))
-	require.False(t, f.Attach(1, &quiet{}))
-	require.True(t, f.Shunned(1))
-	require.False(t, f.Shunned(2))
-	require.EqualValues(t, fsm.Away, extra(f, []fsm.SessionView{{ID: 1, Slots: 4}}))
+	synctest.Test(t, func(t *testing.T) {
+		f := NewFleet(10 * time.Second)
+		f.Begin(nil)
+		s := &quiet{}
+		require.True(t, f.Attach(1, s))
+		require.True(t, f.Beat(1, s, nil))
+		require.True(t, f.Shun(1))
+		require.False(t, f.Shun(1))
+		time.Sleep(6 * time.Second)
+		require.False(t, f.Beat(1, s, nil))
+		require.False(t, s.ended, "it may report still")
+		s = &quiet{}
+		require.True(t, f.Attach(1, s))
+		require.False(t, f.Beat(1, s, nil))
+		require.EqualValues(t, fsm.Away, extra(f, []fsm.SessionView{{ID: 1, Slots: 4}}))
+		require.Empty(t, f.Expired())
+		time.Sleep(5 * time.Second)
+		require.Equal(t, []uint64{1}, f.Expired())
+		require.True(t, f.Close(1))
+		require.True(t, f.Shunned(1))
+		require.False(t, f.Shunned(2))
+		require.False(t, f.Attach(1, &quiet{}))
+	})
 }
 
 func TestWhoeverReportsOrWasAwayIsWaitedFor(t *testing.T) {
@@ -169,4 +180,39 @@ func TestWhatAllWorkersSayTheyRunIsBounded(t *testing.T) {
 		f.SessionClosed(id + 1)
 	}
 	require.Empty(t, f.running)
+}
+
+// A worker that reports after all, before its lease is over, goes on with all else that it holds.
+func TestAWorkerThatReportsWhatItWasShunnedForIsShunnedNoMore(t *testing.T) {
+	onLeader(t, func(t *testing.T, l *leader) {
+		session, s := l.open(t, "w", 1, "h"), &quiet{}
+		require.True(t, l.fleet.Attach(session, s))
+		l.submit(t, &task.Spec{Handler: "h", Serial: true, Timeout: time.Second}, 1)
+		for range 2 * task.ReportMargin / time.Second {
+			if !l.fleet.Beat(session, s, nil) {
+				break
+			}
+			time.Sleep(time.Second)
+		}
+		require.True(t, l.fleet.Shunned(session))
+
+		s = &quiet{}
+		require.True(t, l.fleet.Attach(session, s), "it has something to report")
+		require.False(t, l.fleet.Beat(session, s, nil))
+		report := &logpb.Report{Session: session}
+		l.machine.Held(session, func(h fsm.HeldTask) {
+			report.Groups = append(report.Groups, &logpb.ReportGroup{
+				Job: h.Job, TokenOffset: h.TokenOffset, Ranges: []*logpb.Range{{First: h.First, Count: h.Count}}, Outcome: uint32(task.OutcomeStopped),
+			})
+		})
+		r, err := l.Propose(t.Context(), &logpb.Op{Op: &logpb.Op_Report{Report: report}})
+		require.NoError(t, err)
+		require.Empty(t, r.Exceptions)
+		time.Sleep(2 * overdueLook)
+		require.False(t, l.fleet.Shunned(session))
+		require.True(t, l.fleet.Beat(session, s, nil))
+		require.False(t, s.ended)
+		time.Sleep(time.Second)
+		require.Equal(t, uint32(1), l.machine.Sessions()[0].Assigned, "it is granted tasks again")
+	})
 }

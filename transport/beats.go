@@ -68,9 +68,12 @@ func (s *Server) confirm(ctx context.Context, l *link) {
 
 // renew renews the lease of a link's session, and has the beat answered.
 func (s *Server) renew(l *link, h *heartbeat) {
-	if s.node.Fleet().Beat(l.session, l, h.running) {
+	switch fleet := s.node.Fleet(); {
+	case fleet.Beat(l.session, l, h.running):
 		l.beaten(h.seq)
-	} else {
+	case fleet.Shunned(l.session):
+		// It is not answered. The stream is there for the report of what the session is shunned for.
+	default:
 		l.outlived()
 	}
 }

@@ -176,7 +176,9 @@ func (t *tenure) attach(p *process, h hello, session uint64, attached bool) {
 func (l *link) beat(exclusive bool, sent time.Duration, running []scheduler.Running) {
 	renew := func() {
 		if !l.t.fleet.Beat(l.session, l, running) {
-			l.snap()
+			if !l.t.fleet.Shunned(l.session) {
+				l.snap()
+			}
 			return
 		}
 		var stops []attemptKey

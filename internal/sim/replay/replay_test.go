@@ -203,6 +203,6 @@ func (c *Counts) fields() []*int {
 	return []*int{
 		&c.Steps, &c.Entries, &c.Terms, &c.Crashes, &c.Installs, &c.Zombies, &c.Submits, &c.Repeats, &c.Conflicts, &c.Appends, &c.Cancels,
 		&c.Grants, &c.Recorded, &c.Already, &c.Superseded, &c.Late, &c.Closed, &c.Deaths, &c.Pauses, &c.Collected, &c.Results, &c.Idle, &c.Passed,
-		&c.Overdue, &c.Shunned,
+		&c.Overdue, &c.Shunned, &c.Absolved,
 	}
 }

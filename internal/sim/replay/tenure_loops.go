@@ -69,10 +69,14 @@ func (t *tenure) reclaim() {
 		return
 	}
 	t.fleet.Rouse()
-	ops, shunned := t.looks.overdue.Look(t.r.m, t.fleet, t.r.stamp())
+	ops, shunned, absolved := t.looks.overdue.Look(t.r.m, t.fleet, t.r.stamp())
 	for _, id := range shunned {
 		t.w.tracef("session %d is shunned", id)
 		t.w.counts.Shunned++
+	}
+	for _, id := range absolved {
+		t.w.tracef("session %d is not shunned any more", id)
+		t.w.counts.Absolved++
 	}
 	for _, op := range ops {
 		t.propose(op, func(r fsm.Result, _ error) { t.w.counts.Overdue += int(r.Total) })

@@ -28,7 +28,7 @@ type Counts struct {
 	Grants, Recorded, Already, Superseded             int
 	Late, Closed, Deaths, Pauses                      int
 	Collected, Results, Idle, Passed                  int
-	Overdue, Shunned                                  int
+	Overdue, Shunned, Absolved                        int
 }
 
 // Result is what became of a run.
