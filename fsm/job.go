@@ -34,6 +34,8 @@ type slot struct {
 	lost     uint8
 	state    task.State
 	reason   task.Reason
+	// unreported: it was the servers that gave it its outcome, and no report of its worker.
+	unreported bool
 }
 
 // page is the slots of pageSize neighbouring tasks, or fewer at a job's end.

@@ -31,6 +31,8 @@ type LastToken struct {
 	TokenOffset int64
 	// Granted is false where they never had one, Known where they have no outcome on disk.
 	Granted, Known bool
+	// Unreported: the servers have ended them, under that token.
+	Unreported bool
 }
 
 // Observer is told, on the leader, what Apply did. It is called with the machine

@@ -116,6 +116,7 @@ func (m *Machine) requeue(j *job, i uint32, s *slot, change func()) {
 // end records the outcome of task i.
 func (m *Machine) end(j *job, i uint32, s *slot, to task.State, reason task.Reason, output []byte, w *segmentWriter, worker string) {
 	m.leave(j, i, s, to)
+	s.unreported = w.g == nil
 	w.add(i, s, to, reason, output, worker)
 	m.enterFinal(j, i, s, to, reason, hashBytes(output))
 }
@@ -152,7 +153,7 @@ func (w *segmentWriter) add(i uint32, s *slot, to task.State, reason task.Reason
 		w.first = w.j.received
 		w.seg = &logpb.Segment{
 			State: uint32(to), Reason: uint32(reason), Attempt: uint32(s.attempt), TokenOffset: offset, Granted: granted,
-			Worker: worker, FinishedNs: w.m.clock,
+			Worker: worker, FinishedNs: w.m.clock, Unreported: granted && s.unreported,
 		}
 		if w.g != nil && to != task.Cancelled {
 			w.describe()

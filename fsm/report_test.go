@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -41,6 +42,29 @@ func TestOnlyItsSessionEndsATask(t *testing.T) {
 	op.GetReport().Session = mine
 	require.Empty(t, b.must(op).Exceptions)
 	require.EqualValues(t, 1, b.plan(job, 1, 1, others).Granted)
+}
+
+// A worker whose task the servers have ended must not believe that its result was taken, though nobody was
+// granted the task after it. What it sends again, it has been told of before.
+func TestAReportOnWhatTheServersHaveEndedIsNotSaidToBeTaken(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	job := b.submit(&task.Spec{Handler: "h", Timeout: time.Second, MaxAttempts: 1}, 4)
+	session := b.openSession("w", 4)
+	b.plan(job, 0, 4, session)
+	b.must(cancelOp(job, 1))
+	b.must(cancelOp(job, 2))
+	require.Empty(t, b.report(job, 0, 2, 0, task.OutcomeSucceeded).Exceptions)
+	b.clock += int64(2*time.Second + task.ReportMargin)
+	r := b.must(&logpb.Op{Op: &logpb.Op_Overdue{Overdue: &logpb.Overdue{
+		Session: session, Held: []*logpb.Held{{Job: job, TokenOffset: 1, Ranges: []*logpb.Range{{First: 0, Count: 4}}}},
+	}}})
+	require.EqualValues(t, 2, r.Total)
+	late := reportOp(job, 0, 4, 0, task.OutcomeSucceeded)
+	late.GetReport().Session = session
+	require.Equal(t, []fsm.Exception{
+		{Job: job, First: 0, Count: 2, TokenOffset: 1, Verdict: fsm.Already}, {Job: job, First: 2, Count: 2, TokenOffset: 1, Verdict: fsm.Superseded},
+	}, b.must(late).Exceptions)
 }
 
 // What is sorted out before it is proposed gives the same verdicts as Apply.

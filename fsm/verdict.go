@@ -17,8 +17,8 @@ type Verdict uint8
 // The verdicts. Every one is final for the worker.
 const (
 	Recorded   Verdict = 1
-	Already    Verdict = 2 // this very report was recorded before
-	Superseded Verdict = 3 // another attempt has taken its place, or another session has this one
+	Already    Verdict = 2 // a report of this attempt was recorded before, and ended the task
+	Superseded Verdict = 3 // another attempt has taken its place, another session has this one, or the servers have ended it
 	Unknown    Verdict = 4 // there is no such task
 )
 
@@ -105,14 +105,15 @@ func (v *verdicts) on(i uint32) Verdict {
 		// It was loaded from there, without its token, or never had one.
 		return onDisk
 	default:
-		return verdictOn(int64(i)+v.g.TokenOffset, int64(s.token), s.token != 0)
+		return verdictOn(int64(i)+v.g.TokenOffset, int64(s.token), s.token != 0 && !s.unreported)
 	}
 }
 
-// verdictOn is that on an attempt under token at a task that got its outcome under last, or
-// by the servers, where it was not granted to anybody.
-func verdictOn(token, last int64, granted bool) Verdict {
-	if granted && last == token {
+// verdictOn is that on an attempt under token at a task whose last one was under last. reported says
+// that its worker ended it: what the servers have ended takes no report, and nobody must believe that
+// his was taken.
+func verdictOn(token, last int64, reported bool) Verdict {
+	if reported && last == token {
 		return Already
 	}
 	return Superseded
@@ -136,7 +137,7 @@ func (v *verdicts) settle(exceptions []Exception, ask asker) ([]Exception, error
 		err := ask(v.g.Job, asked, func(of Range, last LastToken) {
 			verdict := Unknown
 			if last.Known {
-				verdict = verdictOn(v.g.TokenOffset, last.TokenOffset, last.Granted)
+				verdict = verdictOn(v.g.TokenOffset, last.TokenOffset, last.Granted && !last.Unreported)
 			}
 			told = append(told, Exception{Job: v.g.Job, First: of.First, Count: of.Count, TokenOffset: v.g.TokenOffset, Verdict: verdict})
 		})

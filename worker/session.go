@@ -277,7 +277,7 @@ func (w *Worker) assigned(m *rotav1.Assignments) error {
 func (w *Worker) reportsAnswered(m *rotav1.ReportsAnswer) {
 	for _, e := range m.GetExceptions() {
 		w.log.Debug("a report was not recorded", "task", task.ID{Job: e.GetJobId(), Index: e.GetIndex()},
-			"token", e.GetToken(), "verdict", e.GetVerdict())
+			"count", max(1, e.GetCount()), "token", e.GetToken(), "verdict", e.GetVerdict())
 	}
 	w.board.answered(w.out.settle(m.GetSeq()))
 	if w.out.empty() {

@@ -2563,8 +2563,10 @@ type Segment struct {
 	StderrTail      []byte                 `protobuf:"bytes,10,opt,name=stderr_tail,json=stderrTail,proto3" json:"stderr_tail,omitempty"`
 	PackedOutputs   []byte                 `protobuf:"bytes,11,opt,name=packed_outputs,json=packedOutputs,proto3" json:"packed_outputs,omitempty"`
 	FinishedNs      int64                  `protobuf:"varint,12,opt,name=finished_ns,json=finishedNs,proto3" json:"finished_ns,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// No report of their worker ended them under their tokens: the servers did.
+	Unreported    bool `protobuf:"varint,13,opt,name=unreported,proto3" json:"unreported,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Segment) Reset() {
@@ -2679,6 +2681,13 @@ func (x *Segment) GetFinishedNs() int64 {
 		return x.FinishedNs
 	}
 	return 0
+}
+
+func (x *Segment) GetUnreported() bool {
+	if x != nil {
+		return x.Unreported
+	}
+	return false
 }
 
 // Segments is consecutive segments under one key.
@@ -3254,7 +3263,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"AppendMark\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x12\x12\n" +
-	"\x04hash\x18\x03 \x01(\x06R\x04hash\"\xfe\x02\n" +
+	"\x04hash\x18\x03 \x01(\x06R\x04hash\"\x9e\x03\n" +
 	"\aSegment\x12*\n" +
 	"\x06ranges\x18\x01 \x03(\v2\x12.rota.log.v1.RangeR\x06ranges\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x16\n" +
@@ -3270,7 +3279,10 @@ const file_logpb_log_proto_rawDesc = "" +
 	"stderrTail\x12%\n" +
 	"\x0epacked_outputs\x18\v \x01(\fR\rpackedOutputs\x12\x1f\n" +
 	"\vfinished_ns\x18\f \x01(\x03R\n" +
-	"finishedNs\"<\n" +
+	"finishedNs\x12\x1e\n" +
+	"\n" +
+	"unreported\x18\r \x01(\bR\n" +
+	"unreported\"<\n" +
 	"\bSegments\x120\n" +
 	"\bsegments\x18\x01 \x03(\v2\x14.rota.log.v1.SegmentR\bsegments\"P\n" +
 	"\tKeyRecord\x12\x12\n" +

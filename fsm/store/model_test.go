@@ -29,7 +29,7 @@ var mustReach = []string{
 	"retry", "retry granted", "worker lost too often", "failed", "returned",
 	"stopping to cancelled by a report", "stopping to cancelled by the end of a session",
 	"requeued by the end of a session", "task kept over a new session", "task cancelled by itself",
-	"verdict already", "verdict superseded", "verdict unknown", "report of another session's task", "session replaced without its nonce", "mixed verdicts in one group",
+	"verdict already", "verdict superseded", "verdict on what the servers have ended", "verdict unknown", "report of another session's task", "session replaced without its nonce", "mixed verdicts in one group",
 	"range cancelled", "sweep goes on", "cancelled again in a sweep", "cancelled while it expires", "ended by a report before the sweep",
 	"ended by the end of a session before the sweep", "sweep reloaded", "append leaves a gap", "append repeated", "close repeated after the end",
 	"granted with the submit", "key conflict", "key repeated", "serial task waits for the one before it", "no free slot", "abandoned", "expired", "expired while open", "job collected", "key collected",

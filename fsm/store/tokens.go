@@ -81,7 +81,7 @@ func (l *tokenLookup) tell(r fsm.Range, f func(fsm.Range, fsm.LastToken)) error 
 			return err
 		}
 		if s != nil {
-			l.tokens[c.n] = fsm.LastToken{TokenOffset: s.TokenOffset, Granted: s.Granted, Known: true}
+			l.tokens[c.n] = fsm.LastToken{TokenOffset: s.TokenOffset, Granted: s.Granted, Known: true, Unreported: s.Unreported}
 		}
 	}
 	for n := 0; n < len(l.tokens); {

@@ -79,6 +79,7 @@ type Task struct {
 	Stderr           []byte
 	FinishedAt       int64
 	GrantedWhenEnded bool
+	Reported         bool // a report ended it, not the servers
 }
 
 // Session is a worker's registration.

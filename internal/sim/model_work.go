@@ -341,8 +341,11 @@ func (m *Model) verdict(job uint64, i uint32, token uint64) fsm.Verdict {
 		return fsm.Unknown
 	}
 	if t := j.Tasks[i]; t.State.Final() && t.Token != 0 && t.Token == token {
-		m.saw("verdict already")
-		return fsm.Already
+		if t.Reported {
+			m.saw("verdict already")
+			return fsm.Already
+		}
+		m.saw("verdict on what the servers have ended")
 	}
 	m.saw("verdict superseded")
 	return fsm.Superseded

@@ -63,6 +63,8 @@ func workerSilent(ctx context.Context, h *harm) error {
 	s.parts.Go(func() { s.heir(ctx, plain.handler, exclusive.handler) })
 	s.stop(ctx, cancelled)
 	s.watch(ctx, timed, cancelled, serial)
+	// Too late, and under the tokens that their tasks have ended with: nobody is to be told that it was taken.
+	plain.reportAll()
 	return nil
 }
 

@@ -93,9 +93,10 @@ type ReportVerdict int32
 const (
 	ReportVerdict_REPORT_VERDICT_UNSPECIFIED ReportVerdict = 0
 	ReportVerdict_REPORT_VERDICT_RECORDED    ReportVerdict = 1
-	// REPORT_VERDICT_ALREADY: this very report was recorded before.
+	// REPORT_VERDICT_ALREADY: a report of this attempt was recorded before, and the task ended with it.
 	ReportVerdict_REPORT_VERDICT_ALREADY ReportVerdict = 2
-	// REPORT_VERDICT_SUPERSEDED: another attempt has taken its place.
+	// REPORT_VERDICT_SUPERSEDED: it was not taken. Another attempt has taken its place, another session
+	// has this one, or the servers have ended the task.
 	ReportVerdict_REPORT_VERDICT_SUPERSEDED ReportVerdict = 3
 	// REPORT_VERDICT_UNKNOWN: there is no such task (any more).
 	ReportVerdict_REPORT_VERDICT_UNKNOWN ReportVerdict = 4

@@ -218,7 +218,7 @@ func (d *disk) token(job uint64, i uint32) fsm.LastToken {
 		return fsm.LastToken{}
 	}
 	s := from[0].Segment
-	return fsm.LastToken{TokenOffset: s.TokenOffset, Granted: s.Granted, Known: true}
+	return fsm.LastToken{TokenOffset: s.TokenOffset, Granted: s.Granted, Known: true, Unreported: s.Unreported}
 }
 
 // from returns the segments from the one with a cursor on.
