@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -18,18 +17,7 @@ import (
 // the one that is to be the third. The next leader takes it in, and gives it its vote.
 func TestALeaderThatIsLostInAReplacementLeavesNoVoterMissing(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		c := cluster.New(cluster.Config{Servers: 3, Dir: dir, Seed: 1})
-		require.NoError(t, c.StartAll())
-		leader, err := c.WaitLeader(ctx)
-		require.NoError(t, err)
-		wiped := c.Servers[0]
-		if wiped == leader {
-			wiped = c.Servers[1]
-		}
+	onThree(t, func(ctx context.Context, t *testing.T, c *cluster.Cluster, leader, wiped *cluster.Server) {
 		was := wiped.Node().Self().RaftID()
 		require.NoError(t, wiped.Crash())
 		wiped.Wipe()
@@ -37,7 +25,7 @@ func TestALeaderThatIsLostInAReplacementLeavesNoVoterMissing(t *testing.T) {
 		c.Net.CutOff([]string{wiped.Name}, c.Names())
 		require.NoError(t, wiped.Start())
 		self := wiped.Node().Self()
-		_, err = leader.Node().Propose(ctx, &logpb.Op{Op: &logpb.Op_PutServer{PutServer: &logpb.PutServer{Server: &logpb.ServerRecord{
+		_, err := leader.Node().Propose(ctx, &logpb.Op{Op: &logpb.Op_PutServer{PutServer: &logpb.PutServer{Server: &logpb.ServerRecord{
 			NodeId: self.NodeID, ServerId: self.ServerID, Addr: self.Addr, PeerAddr: self.PeerAddr, Vote: true,
 		}}}})
 		require.NoError(t, err)
@@ -60,7 +48,5 @@ func TestALeaderThatIsLostInAReplacementLeavesNoVoterMissing(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		require.NoError(t, c.Close())
-		require.NoError(t, c.Fatal())
 	})
 }

@@ -76,12 +76,7 @@ func TestAWorkerThatEndsGetsNoTasks(t *testing.T) {
 // healthy again.
 func TestAnUnhealthyWorkerGetsNoTasks(t *testing.T) {
 	t.Parallel()
-	c := testcluster.Start(t, 1, nil)
-	conn, err := wire.Dial(c.Addrs()[0])
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
-	defer cancel()
+	ctx, c, conn := dialServer(t)
 	stream := openSession(ctx, t, conn)
 	beat := func(seq uint64, s *rotav1.WorkerState) {
 		t.Helper()

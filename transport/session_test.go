@@ -17,6 +17,18 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
+// dialServer starts a server, and returns a connection to it, for those who speak to it by hand.
+func dialServer(t *testing.T) (context.Context, *testcluster.Cluster, *grpc.ClientConn) {
+	t.Helper()
+	c := testcluster.Start(t, 1, nil)
+	conn, err := wire.Dial(c.Addrs()[0])
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
+	t.Cleanup(cancel)
+	return ctx, c, conn
+}
+
 // openSession says hello to the only server of a cluster, by hand.
 func openSession(ctx context.Context, t *testing.T, conn *grpc.ClientConn) grpc.BidiStreamingClient[rotav1.SessionRequest, rotav1.SessionResponse] {
 	t.Helper()
@@ -33,12 +45,7 @@ func openSession(ctx context.Context, t *testing.T, conn *grpc.ClientConn) grpc.
 // The goodbye closes the session, which must not end the stream before it is answered.
 func TestAGoodbyeIsAnswered(t *testing.T) {
 	t.Parallel()
-	c := testcluster.Start(t, 1, nil)
-	conn, err := wire.Dial(c.Addrs()[0])
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
-	defer cancel()
+	ctx, _, conn := dialServer(t)
 	for i := range 200 {
 		stream := openSession(ctx, t, conn)
 		if i%2 == 1 { // its answer waits for a barrier, and may find the session closed by then
@@ -64,12 +71,7 @@ func TestAGoodbyeIsAnswered(t *testing.T) {
 // written, and would be sent again for ever.
 func TestALongErrorIsRecorded(t *testing.T) {
 	t.Parallel()
-	c := testcluster.Start(t, 1, nil)
-	conn, err := wire.Dial(c.Addrs()[0])
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
-	defer cancel()
+	ctx, _, conn := dialServer(t)
 	stream := openSession(ctx, t, conn)
 	jobs := rotav1.NewJobServiceClient(conn)
 	spec := &rotav1.JobSpec{Work: &rotav1.JobSpec_Handler{Handler: &rotav1.HandlerWork{Name: "h"}}, MaxAttempts: 1}
@@ -102,12 +104,7 @@ func TestALongErrorIsRecorded(t *testing.T) {
 // still: with payloads that would be most of what an overloaded leader sends.
 func TestAWorkerThatComesBackIsSentWhatItLacksOnly(t *testing.T) {
 	t.Parallel()
-	c := testcluster.Start(t, 1, nil)
-	conn, err := wire.Dial(c.Addrs()[0])
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
-	defer cancel()
+	ctx, _, conn := dialServer(t)
 	spec := &rotav1.JobSpec{Work: &rotav1.JobSpec_Handler{Handler: &rotav1.HandlerWork{Name: "h"}}, MaxAttempts: 1}
 	first, leave := context.WithCancel(ctx)
 	stream := openSession(first, t, conn)

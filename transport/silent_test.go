@@ -20,12 +20,7 @@ import (
 // A worker that says nothing holds its stream for a time only.
 func TestASilentWorkerIsNotWaitedForForEver(t *testing.T) {
 	t.Parallel()
-	c := testcluster.Start(t, 1, nil)
-	conn, err := wire.Dial(c.Addrs()[0])
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
-	defer cancel()
+	ctx, _, conn := dialServer(t)
 	stream, err := rotav1.NewWorkerServiceClient(conn).Session(ctx)
 	require.NoError(t, err)
 	_, err = stream.Recv()

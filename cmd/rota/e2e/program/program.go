@@ -13,9 +13,9 @@ import (
 // buildTimeout bounds the build of the binary, on a machine that has built nothing yet.
 const buildTimeout = 5 * time.Minute
 
-// Build returns the path of the binary to test: the one that ROTA_E2E_BINARY names, or
+// build returns the path of the binary to test: the one that ROTA_E2E_BINARY names, or
 // one that is built in a folder, as releases are made: without cgo.
-func Build(dir string) (string, error) {
+func build(dir string) (string, error) {
 	if path := os.Getenv("ROTA_E2E_BINARY"); path != "" {
 		return path, nil
 	}
@@ -30,9 +30,26 @@ func Build(dir string) (string, error) {
 	return path, nil
 }
 
-// ForgetOtherClusters removes from the environment what is set there for those who use
+// Test builds the binary to test, sets path to where it is, and runs the tests of a package. It returns the
+// exit code.
+func Test(tests interface{ Run() int }, path *string) int {
+	forgetOtherClusters()
+	dir, err := os.MkdirTemp("", "rota-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "make a folder for the binary:", err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if *path, err = build(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return tests.Run()
+}
+
+// forgetOtherClusters removes from the environment what is set there for those who use
 // other clusters.
-func ForgetOtherClusters() {
+func forgetOtherClusters() {
 	for _, e := range os.Environ() {
 		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "ROTA_") && !strings.HasPrefix(name, "ROTA_E2E_") {
 			_ = os.Unsetenv(name)
