@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/internal/smalldisk"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -149,12 +150,11 @@ func TestAnAgentWithoutFilesGivesTasksBack(t *testing.T) {
 func TestAnAgentThatMayNotForkGivesTasksBack(t *testing.T) {
 	t.Parallel()
 	const user = 65533 // nobody else's processes count against its limit
-	if os.Geteuid() != 0 {
-		t.Skip("the limit of processes is a user's, and this test needs a user of its own")
-	}
 	d := newDouble(t)
 	a := startAgent(t, d, "", func(cmd *exec.Cmd) {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+		if os.Geteuid() == 0 { // for whom there is no such limit
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+		}
 		cmd.Env = append(cmd.Env, "TMPDIR=/tmp")
 	})
 	// Some keepers are idle, and one is not there yet.
@@ -191,11 +191,11 @@ for p in $all; do prlimit --pid $p --nproc=$old: || exit 1; done`)
 
 func TestAFullDiskFailsNoTask(t *testing.T) {
 	t.Parallel()
-	place := t.TempDir()
-	if err := syscall.Mount("tmpfs", place, "tmpfs", 0, "size=64k,nr_inodes=12"); err != nil {
-		t.Skipf("a small file system cannot be mounted here: %v", err)
+	if smalldisk.Elsewhere(t) {
+		return
 	}
-	t.Cleanup(func() { _ = syscall.Unmount(place, syscall.MNT_DETACH) })
+	place := t.TempDir()
+	smalldisk.Mount(t, place, "size=64k,nr_inodes=12")
 	d := newDouble(t)
 	startAgent(t, d, "", func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "TMPDIR="+place) })
 	d.assign(t, shell(1, "true"))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/internal/localcluster"
+	"github.com/rota-scheduler/rota/internal/smalldisk"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -32,7 +33,7 @@ func startOnSmallDisks(t *testing.T, flags ...string) *cluster {
 		dir := c.dataDir(s)
 		require.NoError(t, os.MkdirAll(dir, 0o700))
 		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, diskSize); err != nil {
-			t.Skipf("a small file system cannot be mounted here: %v", err)
+			t.Fatalf("mount a small file system: %v", err)
 		}
 		c.atEnd = append(c.atEnd, func() error { return syscall.Unmount(dir, syscall.MNT_DETACH) })
 	}
@@ -81,6 +82,9 @@ func heavySubmits(cl *client.Client, prefix string) *submitter {
 // on with the majority. The server comes to the state of the others once it has space.
 func TestFullDiskOfOneServerStopsNobody(t *testing.T) {
 	t.Parallel()
+	if smalldisk.Elsewhere(t) {
+		return
+	}
 	c := startOnSmallDisks(t)
 	cl := c.client()
 	acknowledged := map[string]uint64{}
@@ -115,6 +119,9 @@ func TestFullDiskOfOneServerStopsNobody(t *testing.T) {
 func TestFullDisksOfAMajorityRefuseSubmits(t *testing.T) { onEachLog(t, fullDisksOfAMajority) }
 
 func fullDisksOfAMajority(t *testing.T, flags []string) {
+	if smalldisk.Elsewhere(t) {
+		return
+	}
 	c := startOnSmallDisks(t, flags...)
 	submits := heavySubmits(c.client(), "many")
 	submits.more(t, 50)
