@@ -77,7 +77,7 @@ func checkAttempts(v *view, r *Result) {
 	jobs := v.submitsByJob()
 	sessions := v.workerSessions()
 	// Who turns clocks makes waits shorter or longer.
-	steady := !slices.ContainsFunc(v.faults, func(f history.Note[history.Fault]) bool { return strings.HasPrefix(f.Value.Kind, "clock") })
+	steady := v.steady()
 	ends := v.outcomes()
 	for id, list := range v.attempts() {
 		s, known := jobs[id.job]
@@ -101,6 +101,11 @@ func checkAttempts(v *view, r *Result) {
 		}
 	}
 	checkNumbers(v, r, jobs, ends)
+}
+
+// steady says that nobody has turned clocks.
+func (v *view) steady() bool {
+	return !slices.ContainsFunc(v.faults, func(f history.Note[history.Fault]) bool { return strings.HasPrefix(f.Value.Kind, "clock") })
 }
 
 // submitsByJob is what the acknowledged jobs were submitted as.

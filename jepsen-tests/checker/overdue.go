@@ -17,6 +17,9 @@ const (
 // checkOverdue is L8. Only quiet times count, as for L5: a new leader waits anew, and so does one whose
 // worker has come back. That what is exclusive is not run elsewhere before the lease is over is for S8.
 func checkOverdue(v *view, r *Result) {
+	if !v.steady() {
+		return // servers whose clocks have leapt take nothing off anybody for an hour
+	}
 	jobs, sessions := v.submitsByJob(), v.workerSessions()
 	mute := map[uint64]bool{}
 	for _, m := range v.mutes {
