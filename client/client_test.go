@@ -400,6 +400,28 @@ func TestATermThatThereNeverWasIsForgotten(t *testing.T) {
 	require.Equal(t, []string{"s0"}, cluster.called("Submit"))
 }
 
+// A moment in which too few servers answer the question for their terms does not decide it for good.
+func TestTermsThatNobodyCouldTellAreAskedForAgain(t *testing.T) {
+	t.Parallel()
+	cluster, stop := newCluster(3)
+	t.Cleanup(stop)
+	lie := &rotav1.WatchLeaderResponse{Term: 50, LeaderAddr: "s2:7420", Servers: cluster.config().Addrs}
+	cluster.lies = map[int]*rotav1.WatchLeaderResponse{0: lie, 1: lie, 2: lie}
+	c := newClient(t, cluster)
+	knowsLeader(t, c, "s2:7420")
+	cluster.locked(func() { cluster.lies = nil })
+	// The watch, and then the questions.
+	silent := fault{err: task.Errorf(task.KindUnavailable, "too busy")}
+	cluster.inject("WatchLeader", fault{}, silent, silent, silent)
+	watched := cluster.called("WatchLeader")
+	for _, s := range cluster.servers {
+		if fmt.Sprintf("s%d", s.n) == watched[len(watched)-1] {
+			s.cut()
+		}
+	}
+	knowsLeader(t, c, "s0:7420")
+}
+
 func TestOneServerAloneDoesNotMakeAnAbsurdTerm(t *testing.T) {
 	t.Parallel()
 	cluster, stop := newCluster(3)

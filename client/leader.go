@@ -23,6 +23,10 @@ var errNewLeader = errors.New("another server has become leader")
 // errMoved ends a watch at a server that has become leader itself.
 var errMoved = errors.New("the watched server became leader")
 
+// errDoubtful ends a watch that told of a lower term than is believed in, or of one far ahead, while too few
+// servers said how far they are. The next one tells of it again: this one may say nothing more.
+var errDoubtful = errors.New("it is not known whether there is a leader of the highest term")
+
 // leaderCache is who is believed to lead. A wrong belief costs a detour, no more:
 // servers forward what they cannot do themselves.
 type leaderCache struct {
@@ -156,6 +160,9 @@ func (c *Client) watchLeader() {
 		if told {
 			failures = 0
 		}
+		if errors.Is(err, errDoubtful) && !c.pause(c.ctx, termPause) {
+			return
+		}
 		c.log.Debug("watch of the leader broke", "server", s.addr, "error", err)
 		if !c.pause(c.ctx, backoff(failures)) {
 			return
@@ -185,7 +192,9 @@ func (c *Client) watchFrom(s *server, leaderToo bool) (told bool, err error) {
 		s.silent.Store(false)
 		c.named(msg.GetServers())
 		c.log.Debug("a leader was announced", "server", s.addr, "leader", msg.GetLeaderAddr(), "term", msg.GetTerm())
-		c.heardOf(msg.GetLeaderAddr(), msg.GetTerm())
+		if !c.heardOf(msg.GetLeaderAddr(), msg.GetTerm()) {
+			return told, errDoubtful
+		}
 		if leader, _ := c.leader.get(); leader == s.addr && !leaderToo {
 			return told, errMoved
 		}

@@ -13,21 +13,25 @@ const termPause = time.Second
 // heardOf takes what s says of the leader of a term. Where the term is far ahead of what is
 // known, or behind it, the others are asked how far they are: one server that is wrong must
 // not keep this client from every leader that there is. It is for the goroutine that
-// watches.
-func (c *Client) heardOf(addr string, term uint64) {
+// watches. settled is false where too few have answered to tell.
+func (c *Client) heardOf(addr string, term uint64) (settled bool) {
+	settled = true
 	known := c.leader.knownTerm()
 	far := term > known && term-known > wire.MaxTermLeap
 	if addr != "" && (far || term < known) {
 		terms := c.askTerms()
-		if wire.Refuted(terms, known) {
+		reached, refuted := wire.MajorityTerm(terms), wire.Refuted(terms, known)
+		if refuted {
 			c.log.Debug("nobody leads in the highest term that was heard of", "term", known)
-			c.leader.refute(known, wire.MajorityTerm(terms))
+			c.leader.refute(known, reached)
 		}
-		if reached := wire.MajorityTerm(terms); far && term > reached && term-reached > wire.MaxTermLeap {
-			return
+		if far && term > reached && term-reached > wire.MaxTermLeap {
+			return reached != 0
 		}
+		settled = far || refuted || reached >= known
 	}
 	c.leader.announced(addr, term)
+	return settled
 }
 
 // askTerms asks all servers for their terms, or returns what they have said a moment ago.

@@ -237,7 +237,7 @@ func (w *Worker) keepAttached(ctx context.Context) error {
 		}
 		if errors.Is(err, errOldTerm) || monoNow()-attached > doubtful {
 			attached, doubtful = monoNow(), min(2*doubtful, doubtMost)
-			doubts.Go(func() { w.doubt(ctx) })
+			doubts.Go(func() { _ = w.doubt(ctx) })
 		}
 		// One address may be that of something else; all of them are not by accident.
 		if kind := task.KindOf(err); !welcomed && (kind == task.KindInvalid || kind == task.KindTooLarge) {

@@ -64,18 +64,20 @@ func (w *Worker) believable(ctx context.Context, term uint64) bool {
 }
 
 // doubt asks whether there is a leader in the highest term that was heard of, and goes back to
-// what a majority of the servers has reached where there cannot be.
-func (w *Worker) doubt(ctx context.Context) {
+// what a majority of the servers has reached where there cannot be. settled is false where too few
+// have answered to tell.
+func (w *Worker) doubt(ctx context.Context) (settled bool) {
 	highest := w.lease.highest()
 	if highest == 0 {
-		return
+		return true
 	}
 	terms := w.askTerms(ctx)
 	if !wire.Refuted(terms, highest) {
-		return
+		return wire.MajorityTerm(terms) >= highest
 	}
 	reached := wire.MajorityTerm(terms)
 	w.log.Warn("nobody leads in the highest term that was heard of: some server said so by mistake, or lied", "term", highest, "reached", reached)
 	w.lease.refute(highest, reached)
 	w.link.refute(reached)
+	return true
 }

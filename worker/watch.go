@@ -74,7 +74,11 @@ func (w *Worker) watchAt(ctx context.Context, addr string) (heard bool) {
 		if m, err = stream.Recv(); err == nil {
 			heard = true
 			w.link.heard(m.GetServers())
-			w.leaderAnnounced(ctx, m)
+			if !w.leaderAnnounced(ctx, m) {
+				// The next watch tells of it again. This one may say nothing more.
+				_ = sleep(ctx, termPause)
+				return heard
+			}
 		}
 	}
 	w.log.Debug("the watch for the leader ended", "addr", addr, "err", err)
@@ -83,24 +87,27 @@ func (w *Worker) watchAt(ctx context.Context, addr string) (heard bool) {
 
 // leaderAnnounced goes to a leader of a higher term. A term without a leader means
 // nothing here: it may come from a server that is cut off and calls elections that
-// nobody hears.
-func (w *Worker) leaderAnnounced(ctx context.Context, m *rotav1.WatchLeaderResponse) {
+// nobody hears. settled is false where it is not known whether there is a leader of the highest
+// term, for too few servers have answered: a busy moment must not decide that for good.
+func (w *Worker) leaderAnnounced(ctx context.Context, m *rotav1.WatchLeaderResponse) (settled bool) {
 	if m.GetLeaderAddr() == "" {
-		return
+		return true
 	}
+	settled = true
 	if m.GetTerm() < w.lease.highest() {
 		// One that is behind, most likely; or the highest term is one that there never was.
-		w.doubt(ctx)
+		settled = w.doubt(ctx)
 	}
 	if m.GetTerm() < w.lease.highest() || !w.believable(ctx, m.GetTerm()) {
-		return
+		return settled
 	}
 	if m.GetTerm() > w.lease.highest() && w.board.exclusivesHeld() == 0 {
 		spread := min(time.Duration(m.GetWorkers())*spreadEach, spreadMost)
 		if !sleep(ctx, rand.N(spread+1)) {
-			return
+			return settled
 		}
 	}
 	w.lease.observe(m.GetTerm())
 	w.link.announced(m.GetTerm(), m.GetLeaderAddr())
+	return settled
 }
