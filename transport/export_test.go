@@ -35,11 +35,42 @@ func Unread(n *node.Node, ended func()) *Link {
 
 // AnswerWhoIsGone answers a submit whose client has gone meanwhile, and wants to follow its job.
 func AnswerWhoIsGone(n *node.Node, job uint64) {
-	w := &submitStream{s: &Server{node: n}, wake: make(chan struct{}, 1), followed: map[*followed]struct{}{}, holding: &wire.Holding{}}
-	w.room = sync.NewCond(&w.mu)
+	w := submitStreamOf(&Server{node: n, mostFollowed: 1})
 	w.unfollowAll()
 	w.answer(&rotav1.SubmitItem{Follow: true}, fsm.Result{Job: job}, nil)
 }
+
+func submitStreamOf(s *Server) *submitStream {
+	w := &submitStream{s: s, wake: make(chan struct{}, 1), followed: map[uint64]*followed{}, holding: &wire.Holding{}}
+	w.room = sync.NewCond(&w.mu)
+	return w
+}
+
+// Following is streams of submits of one server that may follow so many jobs.
+type Following struct {
+	s       *Server
+	streams []*submitStream
+}
+
+// NewFollowing returns some streams.
+func NewFollowing(n *node.Node, most int64, streams int) *Following {
+	f := &Following{s: &Server{node: n, mostFollowed: most}}
+	for range streams {
+		f.streams = append(f.streams, submitStreamOf(f.s))
+	}
+	return f
+}
+
+// Follow has a stream follow a job; false: it is answered as lost.
+func (f *Following) Follow(stream int, job uint64) bool {
+	return !f.streams[stream].follow(1, job).lost
+}
+
+// End ends a stream.
+func (f *Following) End(stream int) { f.streams[stream].unfollowAll() }
+
+// Count is how many jobs are followed.
+func (f *Following) Count() int64 { return f.s.following.Load() }
 
 type sentMessages struct {
 	sessionStream

@@ -41,6 +41,9 @@ type Server struct {
 	// state. Whoever reaches a port may ask for them.
 	verifies *rounds[*rotav1.VerifyResponse]
 	walks    *rounds[[]string]
+	// following counts the jobs that streams of submits follow, of mostFollowed at most.
+	following    atomic.Int64
+	mostFollowed int64
 	// refused counts reported tasks that were not recorded: late, or sent again.
 	refused atomic.Int64
 
@@ -52,7 +55,7 @@ type Server struct {
 
 // New returns a server for a node.
 func New(cfg Config) *Server {
-	s := &Server{node: cfg.Node, peers: cfg.Peers, log: cfg.Log, version: cfg.Version, health: health.NewServer()}
+	s := &Server{node: cfg.Node, peers: cfg.Peers, log: cfg.Log, version: cfg.Version, health: health.NewServer(), mostFollowed: maxAllFollowed}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.verifies = newRounds(s.verify)
 	s.walks = newRounds(func() ([]string, error) { return s.node.State().Machine().CheckInvariants(), nil })

@@ -12,7 +12,6 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/fsm"
-	"github.com/rota-scheduler/rota/fsm/store"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
 )
@@ -23,9 +22,6 @@ const (
 	maxUnanswered = 8192
 	// maxSubmits bounds the submits in one message.
 	maxSubmits = 4096
-	// maxFollowed bounds the jobs that one stream follows. Beyond it a job is answered as
-	// lost, and its client reads the results by another way.
-	maxFollowed = 64 << 10
 	// answerBatch bounds the answers in one message.
 	answerBatch = 1024
 	// answerBytes is about what an answer takes until it is sent, apart from its message.
@@ -39,7 +35,7 @@ func (s *Server) SubmitStream(stream grpc.BidiStreamingServer[rotav1.SubmitStrea
 	}
 	ctx, cancel := s.streamContext(stream.Context())
 	defer cancel()
-	w := &submitStream{s: s, stream: stream, wake: make(chan struct{}, 1), followed: map[*followed]struct{}{}, holding: wire.HoldingOf(ctx)}
+	w := &submitStream{s: s, stream: stream, wake: make(chan struct{}, 1), followed: map[uint64]*followed{}, holding: wire.HoldingOf(ctx)}
 	defer w.holding.End()
 	w.room = sync.NewCond(&w.mu)
 	// The reader ends with the stream, at the latest when this function has returned.
@@ -61,23 +57,14 @@ type submitStream struct {
 	// unanswered is how many submits wait for the log, or have answers that were not sent.
 	unanswered int
 	answers    []*rotav1.SubmitAnswer
-	followed   map[*followed]struct{}
-	dirty      []*followed
+	// followed is by job; dirty is those with news, and those that cannot be followed.
+	followed map[uint64]*followed
+	dirty    []*followed
 	// refusing: nothing more is taken. readErr is why nothing more comes. gone: its client is,
 	// and nobody follows anything for it.
 	refusing bool
 	gone     bool
 	readErr  error
-}
-
-// followed is a job whose results the stream sends.
-type followed struct {
-	seq, job uint64
-	next     uint32
-	dirty    bool
-	// lost: there was no room to follow it.
-	lost bool
-	stop func()
 }
 
 // read takes submits until the stream ends.
@@ -159,23 +146,15 @@ func (w *submitStream) answer(item *rotav1.SubmitItem, r fsm.Result, err error) 
 	}
 	var f *followed
 	if err == nil && item.GetFollow() {
-		f = &followed{seq: item.GetSeq(), job: r.Job, dirty: true}
-		// Without w.mu: the watchers call changed under a lock of their own.
-		f.stop = w.s.node.State().Watchers().WatchFunc(r.Job, func() { w.changed(f) })
+		f = w.follow(item.GetSeq(), r.Job)
 	}
 	w.holding.Take(heldBytes(a))
 	w.mu.Lock()
 	w.answers = append(w.answers, a)
-	gone := w.gone
-	if f != nil && !gone {
-		f.lost = len(w.followed) >= maxFollowed
-		w.followed[f] = struct{}{}
+	if f != nil && !w.gone {
 		w.dirty = append(w.dirty, f)
 	}
 	w.mu.Unlock()
-	if f != nil && gone {
-		f.stop() // its submit was under way when the client went
-	}
 	w.signal()
 }
 
@@ -193,17 +172,6 @@ func (w *submitStream) sent(answers []*rotav1.SubmitAnswer) {
 	w.unanswered -= len(answers)
 	w.mu.Unlock()
 	w.room.Broadcast()
-}
-
-// changed notes that a followed job has news.
-func (w *submitStream) changed(f *followed) {
-	w.mu.Lock()
-	if !f.dirty {
-		f.dirty = true
-		w.dirty = append(w.dirty, f)
-	}
-	w.mu.Unlock()
-	w.signal()
 }
 
 func (w *submitStream) signal() {
@@ -256,7 +224,7 @@ func (w *submitStream) over(ending error) (done bool, err error) {
 	if refused := w.refused(); refused != nil {
 		return w.unanswered == 0, refused
 	}
-	return w.readErr != nil && w.unanswered == 0 && len(w.followed) == 0, nil
+	return w.readErr != nil && w.unanswered == 0 && len(w.followed) == 0 && len(w.dirty) == 0, nil
 }
 
 // refused is what was wrong with a message; nil: its client has ended the stream. w.mu is held.
@@ -315,60 +283,5 @@ func (w *submitStream) flush() error {
 			return err
 		}
 		w.sent(m.Answers)
-	}
-}
-
-// results returns what is new of a followed job, nil for nothing; more says that there
-// is more than fits.
-func (w *submitStream) results(f *followed) (out *rotav1.FollowedResults, more bool) {
-	received, final, err := w.s.progress(f.job)
-	out = &rotav1.FollowedResults{Seq: f.seq}
-	if err == nil && f.next < received {
-		r := resultWriter{s: w.s, job: f.job, next: f.next}
-		var count uint32
-		if out.Groups, count, err = r.completed(); err == nil {
-			f.next += count
-		}
-	}
-	switch {
-	case err != nil || f.lost:
-		out.Groups, out.Lost = nil, true
-	case final && f.next >= received:
-		out.Complete = true
-	case f.next < received:
-		return out, true
-	case len(out.Groups) == 0:
-		return nil, false
-	}
-	if out.Complete || out.Lost {
-		f.stop()
-		w.mu.Lock()
-		delete(w.followed, f)
-		w.mu.Unlock()
-	}
-	return out, false
-}
-
-// progress returns how many outcomes a job has, and whether it is final.
-func (s *Server) progress(job uint64) (received uint32, final bool, err error) {
-	if received, final, ok := s.node.State().Machine().Progress(job); ok {
-		return received, final, nil
-	}
-	rec, err := s.node.State().Job(job)
-	if err != nil {
-		return 0, false, err
-	}
-	return rec.Received, store.JobState(rec).Final(), nil
-}
-
-func (w *submitStream) unfollowAll() {
-	w.mu.Lock()
-	w.refusing, w.gone = true, true
-	all := w.followed
-	w.followed = map[*followed]struct{}{}
-	w.mu.Unlock()
-	w.room.Broadcast()
-	for f := range all {
-		f.stop()
 	}
 }
