@@ -41,3 +41,54 @@ func TestATransferToAServerThatIsGoneFails(t *testing.T) {
 		require.Equal(t, leader, c.Leader())
 	})
 }
+
+// Whoever may ask for transfers could have each leader deposed as soon as it leads.
+func TestAYoungLeaderIsNotHandedOverOnRequest(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		c := cluster.New(cluster.Config{Servers: 3, Dir: dir, Seed: 1})
+		require.NoError(t, c.StartAll())
+		leader, err := c.WaitLeader(ctx)
+		require.NoError(t, err)
+		refused := func(request error) time.Duration {
+			var e *task.Error
+			require.ErrorAs(t, request, &e)
+			require.Equal(t, task.KindExhausted, e.Kind)
+			require.Positive(t, e.RetryAfter)
+			return e.RetryAfter
+		}
+		wait := refused(leader.Node().RequestTransfer(ctx, ""))
+		require.NoError(t, leader.Node().RequestTransfer(ctx, leader.Name), "it leads already")
+		require.ErrorIs(t, leader.Node().RequestTransfer(ctx, "nobody"), task.ErrNotFound)
+		time.Sleep(wait)
+		term := leader.Node().Term()
+		require.NoError(t, leader.Node().RequestTransfer(ctx, ""))
+		var next *cluster.Server
+		for next == nil || next.Node().Term() == term {
+			next, err = c.WaitLeader(ctx)
+			require.NoError(t, err)
+			time.Sleep(time.Millisecond)
+		}
+		refused(next.Node().RequestTransfer(ctx, ""))
+		require.NoError(t, next.Node().TransferLeadership(ctx, ""), "one that ends leaves at once")
+		leader, err = c.WaitLeader(ctx)
+		require.NoError(t, err)
+
+		// A transfer that fails keeps everybody waiting as well.
+		for _, s := range c.Servers {
+			if s != leader {
+				gone := s.Name
+				require.NoError(t, s.Crash())
+				time.Sleep(refused(leader.Node().RequestTransfer(ctx, gone)))
+				require.ErrorIs(t, leader.Node().RequestTransfer(ctx, gone), task.ErrConflict)
+				refused(leader.Node().RequestTransfer(ctx, gone))
+				break
+			}
+		}
+		require.NoError(t, c.Close())
+		require.NoError(t, c.Fatal())
+	})
+}

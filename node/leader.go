@@ -106,6 +106,7 @@ func (n *Node) lead(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
+	n.transfers.rest()
 	n.ready.Store(term)
 	n.leaders.wake()
 	n.cfg.Log.Info("leading", "term", term)

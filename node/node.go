@@ -74,6 +74,8 @@ type Node struct {
 	members chan struct{}
 	joins   joins
 	problem problem
+	// transfers is those of leadership that are asked for.
+	transfers transfers
 	// places has an element when servers are elsewhere, or there are others.
 	places chan struct{}
 }

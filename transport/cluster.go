@@ -118,7 +118,7 @@ func (s *Server) TransferLeader(ctx context.Context, r *rotav1.TransferLeaderReq
 // transferLeader hands leadership over and waits until this server knows who has it.
 func (s *Server) transferLeader(ctx context.Context, r *rotav1.TransferLeaderRequest) (*rotav1.TransferLeaderResponse, error) {
 	before := s.node.Leader()
-	if err := s.node.TransferLeadership(ctx, r.GetTo()); err != nil {
+	if err := s.node.RequestTransfer(ctx, r.GetTo()); err != nil {
 		return nil, err
 	}
 	for {

@@ -1,0 +1,25 @@
+package hostile
+
+import (
+	"testing"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+)
+
+// Somebody asks every server for another leader, again and again. Each leader was deposed as soon as
+// it led.
+func TestLeadersServeThoughOthersAreAskedFor(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	for i := range servers {
+		cl := rotav1.NewClusterServiceClient(h.Dial(i))
+		for range 4 {
+			go func() {
+				for t.Context().Err() == nil {
+					_, _ = cl.TransferLeader(t.Context(), &rotav1.TransferLeaderRequest{}) // it is refused, mostly
+				}
+			}()
+		}
+	}
+	h.Served(100)
+}
