@@ -10,6 +10,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/loglimit"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -43,10 +44,15 @@ type Loops struct {
 	RetentionBytes int64
 	// Settled says that the clock can be relied on to tell what is over. Nil: it can.
 	Settled func() bool
+
+	// lines is what workers cause.
+	lines *loglimit.Lines
 }
 
 // Run runs the loops until ctx ends, and returns when all have ended.
 func (l *Loops) Run(ctx context.Context) {
+	l.lines = loglimit.New(l.Log)
+	defer l.lines.Close()
 	var wg sync.WaitGroup
 	wg.Go(func() { l.allocate(ctx) })
 	wg.Go(func() { l.expireLeases(ctx) })
@@ -199,7 +205,7 @@ func (l *Loops) closeExpired(ctx context.Context, sessions []uint64) {
 		if !l.Fleet.Close(id) {
 			continue
 		}
-		l.Log.Info("a worker's lease has ended", "session", id)
+		l.lines.Info("a worker's lease has ended", "session", id)
 		wg.Go(func() {
 			_, err := l.Proposer.Propose(ctx, &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: id}}})
 			if err == nil {

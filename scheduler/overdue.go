@@ -48,13 +48,13 @@ func (l *Loops) reclaim(ctx context.Context) {
 		}
 		ops, shunned, absolved := overdue.Look(l.State.Machine(), l.Fleet, l.Proposer.Now())
 		for _, session := range shunned {
-			l.Log.Warn("a worker does not say what became of an exclusive task, long after it should have ended: its lease is not renewed", "session", session)
+			l.lines.Warn("a worker does not say what became of an exclusive task, long after it should have ended: its lease is not renewed", "session", session)
 		}
 		for _, session := range absolved {
 			l.Log.Info("a worker has said what became of its exclusive tasks: its lease is renewed again", "session", session)
 		}
 		for _, op := range ops {
-			l.Log.Warn("tasks are taken off a worker that does not say what became of them", "session", op.GetOverdue().Session)
+			l.lines.Warn("tasks are taken off a worker that does not say what became of them", "session", op.GetOverdue().Session)
 			if _, ok := l.propose(ctx, op); !ok {
 				patience = time.Now().Add(task.ReportMargin)
 				break

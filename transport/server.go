@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/internal/loglimit"
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/transport/peerpb"
 )
@@ -32,9 +33,11 @@ type Server struct {
 	rotav1.UnimplementedClusterServiceServer
 	peerpb.UnimplementedPeerServiceServer
 
-	node    *node.Node
-	peers   *Peers
-	log     *slog.Logger
+	node  *node.Node
+	peers *Peers
+	log   *slog.Logger
+	// lines is what others cause.
+	lines   *loglimit.Lines
 	version string
 	health  *health.Server
 	// verifies are questions whether all servers are the same, and walks are looks at all of this server's
@@ -55,7 +58,7 @@ type Server struct {
 
 // New returns a server for a node.
 func New(cfg Config) *Server {
-	s := &Server{node: cfg.Node, peers: cfg.Peers, log: cfg.Log, version: cfg.Version, health: health.NewServer(), mostFollowed: maxAllFollowed}
+	s := &Server{node: cfg.Node, peers: cfg.Peers, log: cfg.Log, lines: loglimit.New(cfg.Log), version: cfg.Version, health: health.NewServer(), mostFollowed: maxAllFollowed}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.verifies = newRounds(s.verify)
 	s.walks = newRounds(func() ([]string, error) { return s.node.State().Machine().CheckInvariants(), nil })
@@ -96,6 +99,7 @@ func (s *Server) followHealth() {
 func (s *Server) Stop() {
 	s.stop()
 	s.wg.Wait()
+	s.lines.Close()
 }
 
 // streamContext ends with the stream or with the server.

@@ -140,7 +140,7 @@ func (s *Server) openSession(ctx context.Context, h *rotav1.Hello) (id uint64, a
 	if err != nil {
 		return 0, false, err
 	}
-	s.log.Info("a worker has opened a session", "worker", h.WorkerId, "name", h.Name, "session", res.Session, "slots", h.Slots)
+	s.lines.Info("a worker has opened a session", "worker", h.WorkerId, "name", h.Name, "session", res.Session, "slots", h.Slots)
 	return res.Session, res.Existed, nil
 }
 

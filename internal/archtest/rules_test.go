@@ -93,10 +93,10 @@ var layers = []layer{
 		names:   clockReads,
 	},
 
-	{dir: "scheduler", own: []string{"task", "fsm"}, refused: network, unlinked: raft},
+	{dir: "scheduler", own: []string{"task", "fsm", "internal/loglimit"}, refused: network, unlinked: raft},
 	{dir: "node", own: []string{"task", "fsm", "scheduler", "api", "wire", "internal/sealedfile"}},
 	{dir: "transport/peerpb"},
-	{dir: "transport", own: []string{"task", "fsm", "scheduler", "node", "api", "wire"}},
+	{dir: "transport", own: []string{"task", "fsm", "scheduler", "node", "api", "wire", "internal/loglimit"}},
 	{dir: "web", own: []string{"task", "fsm", "scheduler", "node", "transport", "api", "wire"}},
 
 	{dir: "worker", own: []string{"api", "task", "wire", "internal/sealedfile"}, unlinked: raft},
@@ -125,6 +125,7 @@ var layers = []layer{
 	{dir: "internal/smalldisk", stdlibOnly: true},
 	{dir: "internal/archtest", stdlibOnly: true},
 	{dir: "internal/sealedfile", stdlibOnly: true},
+	{dir: "internal/loglimit", stdlibOnly: true},
 }
 
 // houseRules are the rules of this repository.
