@@ -82,11 +82,11 @@ func (h *HeldTask) goesOn(next HeldTask) bool {
 		h.Attempt == next.Attempt && h.Stopping == next.Stopping
 }
 
-// Held calls f for what a session holds, with the machine locked: nothing is
+// Held calls f for what a session holds, with the machine locked for reading: nothing is
 // granted or ended meanwhile. The runs are in order of job and index.
 func (m *Machine) Held(id uint64, f func(HeldTask)) (ok bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.mu.RLock()
+	defer m.mu.RUnlock()
 	s := m.sessions[id]
 	if s == nil {
 		return false

@@ -115,13 +115,22 @@ func (l *link) beaten(seq uint64) {
 	l.signal()
 }
 
-// answerBeat sends the answer to the newest beat, with all that its worker must stop.
+// stopsPerLease is how often within a lease, at most, the answers to a worker's beats have all that it
+// must stop: that takes a look at everything that it holds, while nothing is applied. A worker
+// beats ten times within a lease at most; it is told of each stop at once besides.
+const stopsPerLease = 100
+
+// answerBeat sends the answer to the newest beat, with all that its worker must stop where it was
+// not told so just before.
 func (l *link) answerBeat(seq uint64) error {
 	answer := &rotav1.BeatAnswer{Seq: seq, Term: l.term}
-	l.s.node.State().Machine().Held(l.session, func(t fsm.HeldTask) {
-		if t.Stopping {
-			answer.Stop = append(answer.Stop, heldOf(t.Job, t.TokenOffset, t.First, t.Count))
-		}
-	})
+	if now := time.Now(); now.Sub(l.stopsTold) >= l.s.node.Fleet().Lease()/stopsPerLease {
+		l.stopsTold = now
+		l.s.node.State().Machine().Held(l.session, func(t fsm.HeldTask) {
+			if t.Stopping {
+				answer.Stop = append(answer.Stop, heldOf(t.Job, t.TokenOffset, t.First, t.Count))
+			}
+		})
+	}
 	return l.stream.Send(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_BeatAnswer{BeatAnswer: answer}})
 }

@@ -41,6 +41,9 @@ type link struct {
 	confirming bool
 	wake       chan struct{}
 
+	// stopsTold is when the answer to a beat had what its worker must stop. Only send looks at it.
+	stopsTold time.Time
+
 	// handling is locked while a message of the worker is being handled.
 	handling sync.Mutex
 
