@@ -30,6 +30,7 @@ const (
 	metricReportsRefused = "rota_reports_refused_total"
 	metricStateBytes     = "rota_state_db_bytes"
 	metricRaftRefused    = "rota_raft_refused_total"
+	metricTooLarge       = "rota_requests_too_large_total"
 	metricTurnedAway     = "rota_connections_turned_away_total"
 	metricApply          = "rota_apply_seconds"
 )
@@ -41,25 +42,29 @@ type collector struct {
 	version  string
 	refused  func() int64
 	turned   func() map[string]wire.Turned
+	tooLarge func() map[string]int64
 
 	buildInfo, ready, leader, raftState, raftTerm, raftContact    *prometheus.Desc
 	appliedIndex, commitIndex, jobs, liveTasks, sessions, classes *prometheus.Desc
 	requestKeys, dirtyBytes, flushingBytes, stateBytes            *prometheus.Desc
-	reportsRefused, raftRefused, turnedAway, apply                *prometheus.Desc
+	reportsRefused, raftRefused, turnedAway, tooLargeSeen, apply  *prometheus.Desc
 }
 
-func newCollector(n Node, notReady func() string, version string, refused func() int64, turned func() map[string]wire.Turned) *collector {
+func newCollector(n Node, notReady func() string, version string, refused func() int64, turned func() map[string]wire.Turned, tooLarge func() map[string]int64) *collector {
 	if refused == nil {
 		refused = func() int64 { return 0 }
 	}
 	if turned == nil {
 		turned = func() map[string]wire.Turned { return nil }
 	}
+	if tooLarge == nil {
+		tooLarge = func() map[string]int64 { return nil }
+	}
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	return &collector{
-		node: n, notReady: notReady, version: version, refused: refused, turned: turned,
+		node: n, notReady: notReady, version: version, refused: refused, turned: turned, tooLarge: tooLarge,
 		buildInfo:     desc(metricBuildInfo, "Always 1; the labels say which build this is.", "version", "node"),
 		ready:         desc(metricReady, "1 while this server can serve requests."),
 		leader:        desc(metricLeader, "1 while this server leads and serves."),
@@ -80,6 +85,7 @@ func newCollector(n Node, notReady func() string, version string, refused func()
 		reportsRefused: desc(metricReportsRefused, "Reported tasks that were not recorded: late, or sent again."),
 		raftRefused:    desc(metricRaftRefused, "Connections and messages that were refused on the Raft port: the log says whose."),
 		turnedAway:     desc(metricTurnedAway, "Connections that found no place (refused), gave theirs to others (displaced), or had to end for what they took (ended).", "port", "how"),
+		tooLargeSeen:   desc(metricTooLarge, "Requests that were refused for their size: of the message, of the number of its elements, of something in it (limit), or because too many large ones were under way (busy).", "reason"),
 		apply:          desc(metricApply, "How long the state machine took for batches of log entries, with the wait for state.db where too much has yet to be written."),
 	}
 }
@@ -88,7 +94,7 @@ func newCollector(n Node, notReady func() string, version string, refused func()
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.buildInfo, c.ready, c.leader, c.raftState, c.raftTerm, c.raftContact, c.appliedIndex, c.commitIndex, c.jobs, c.liveTasks,
-		c.sessions, c.classes, c.requestKeys, c.dirtyBytes, c.flushingBytes, c.stateBytes, c.reportsRefused, c.raftRefused, c.turnedAway, c.apply,
+		c.sessions, c.classes, c.requestKeys, c.dirtyBytes, c.flushingBytes, c.stateBytes, c.reportsRefused, c.raftRefused, c.turnedAway, c.tooLargeSeen, c.apply,
 	} {
 		ch <- d
 	}
@@ -132,6 +138,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		for how, count := range map[string]int64{"refused": n.Refused, "displaced": n.Displaced, "ended": n.Ended} {
 			ch <- prometheus.MustNewConstMetric(c.turnedAway, prometheus.CounterValue, float64(count), port, how)
 		}
+	}
+	for reason, n := range c.tooLarge() {
+		ch <- prometheus.MustNewConstMetric(c.tooLargeSeen, prometheus.CounterValue, float64(n), reason)
 	}
 	ch <- latency(c.apply, c.node.ApplyLatency())
 }

@@ -49,6 +49,8 @@ type Config struct {
 	Refused func() int64
 	// Turned is which connections were turned away since the start, by port; nil: none.
 	Turned func() map[string]wire.Turned
+	// TooLarge is how many requests were refused for their size since the start, by reason; nil: none.
+	TooLarge func() map[string]int64
 	// Profiles serves what this process does below /debug/pprof/. It tells more of the
 	// machine than whoever may read the metrics should know.
 	Profiles bool
@@ -68,7 +70,7 @@ func New(cfg Config) *Server {
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newCollector(cfg.Node, s.reasonNotReady, cfg.Version, cfg.Refused, cfg.Turned),
+		newCollector(cfg.Node, s.reasonNotReady, cfg.Version, cfg.Refused, cfg.Turned, cfg.TooLarge),
 	)
 	s.mux.HandleFunc("GET /livez", s.livez)
 	s.mux.HandleFunc("GET /readyz", s.readyz)

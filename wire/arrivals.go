@@ -17,8 +17,6 @@ const (
 	// maxAllStreams bounds those of all connections: a session and a watch for each worker that
 	// a cluster may have, and some. Each has a goroutine or three, about 20 KiB.
 	maxAllStreams = 32 << 10
-	// maxHeaders bounds the metadata of a call, bytes.
-	maxHeaders = 16 << 10
 	// maxArriving is how much of messages that have begun, and not come to their end, a server
 	// holds for all its connections together, bytes. The SDK's have 256 KiB at most.
 	maxArriving = 96 << 20
@@ -53,6 +51,7 @@ type arrivals struct {
 	held     atomic.Int64
 	inMemory *inMemory
 	decoding chan struct{}
+	tooLarge *tooLarge
 
 	mu sync.Mutex
 	// waiting is the streams whose message has begun, or that have had none yet, oldest first.
@@ -65,7 +64,7 @@ type arrivals struct {
 func newArrivals() *arrivals {
 	return &arrivals{
 		timeout: arrivalTimeout, most: maxArriving, mostStreams: maxAllStreams, mostUnsent: maxUnsent, mostUnread: maxUnread, mostHeld: maxHeld,
-		inMemory: newInMemory(), decoding: make(chan struct{}, decodedAtOnce), conns: map[*arrivingConn]struct{}{},
+		inMemory: newInMemory(), decoding: make(chan struct{}, decodedAtOnce), tooLarge: &tooLarge{}, conns: map[*arrivingConn]struct{}{},
 	}
 }
 

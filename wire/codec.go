@@ -27,9 +27,14 @@ const (
 
 // boundedCodec is gRPC's codec, which refuses requests whose elements would take far more
 // memory than their bytes do, before they are decoded.
-type boundedCodec struct{ encoding.CodecV2 }
+type boundedCodec struct {
+	encoding.CodecV2
+	tooLarge *tooLarge
+}
 
-func newBoundedCodec() encoding.CodecV2 { return boundedCodec{encoding.GetCodecV2("proto")} }
+func newBoundedCodec(t *tooLarge) encoding.CodecV2 {
+	return boundedCodec{encoding.GetCodecV2("proto"), t}
+}
 
 // sized is a message that goes, with its size: whoever sends it has measured it already.
 type sized struct {
@@ -87,6 +92,7 @@ func (c boundedCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buf.Free()
 	if n := CountElements(buf.ReadOnlyData(), m.ProtoReflect().Descriptor(), MaxElements); n > MaxElements {
+		c.tooLarge.elements.Add(1)
 		return task.Errorf(task.KindTooLarge, "a message of %d bytes has more than %d elements: use several", data.Len(), MaxElements)
 	}
 	return proto.Unmarshal(buf.ReadOnlyData(), m)

@@ -106,14 +106,16 @@ func WithDialer(dial func(ctx context.Context, addr string) (net.Conn, error)) g
 
 // ServerOptions returns the options of every gRPC server, and opts after them.
 func ServerOptions(opts ...grpc.ServerOption) []grpc.ServerOption {
+	a := newArrivals()
 	return append([]grpc.ServerOption{
-		grpc.Creds(serverCredentials()),
+		grpc.Creds(serverCredentials(a)),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: serverKeepaliveTime, Timeout: serverKeepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(maxRequestMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxHeaderListSize(maxHeaders),
-		grpc.ForceServerCodecV2(newBoundedCodec()),
+		grpc.InTapHandle(weighHeaders),
+		grpc.ForceServerCodecV2(newBoundedCodec(a.tooLarge)),
 		grpc.StaticStreamWindowSize(serverWindow),
 		grpc.StaticConnWindowSize(window),
 		// An idle connection keeps no buffers.
@@ -128,8 +130,8 @@ func ServerOptions(opts ...grpc.ServerOption) []grpc.ServerOption {
 // connections are secured. Both ends speak plain text.
 func clientCredentials() credentials.TransportCredentials { return insecure.NewCredentials() }
 
-func serverCredentials() credentials.TransportCredentials {
-	return guarded{insecure.NewCredentials(), newArrivals()}
+func serverCredentials(a *arrivals) credentials.TransportCredentials {
+	return guarded{insecure.NewCredentials(), a}
 }
 
 // markUnsent adds the detail of a definite failure to a call that got no stream on

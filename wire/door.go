@@ -57,6 +57,8 @@ type Door struct {
 	open map[string]map[*doorConn]struct{}
 	// refused, displaced and ended count what Turned does.
 	refused, displaced, ended atomic.Int64
+	// tooLarge is what whoever serves the connections counts; nil: none has come.
+	tooLarge atomic.Pointer[tooLarge]
 }
 
 // NewDoor returns a listener that lets in at most so many of another's connections.

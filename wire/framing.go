@@ -89,6 +89,7 @@ func newArrivingConn(conn, raw net.Conn, a *arrivals) *arrivingConn {
 	if d, ok := raw.(*doorConn); ok {
 		c.busy, c.heard = &d.busy, d.hear
 		c.counted = func() { d.door.ended.Add(1) }
+		d.door.tooLarge.Store(a.tooLarge)
 	}
 	if s, ok := conn.(syscall.Conn); ok && conn == raw {
 		if rc, err := s.SyscallConn(); err == nil {
@@ -190,7 +191,9 @@ func (c *arrivingConn) takes(f *frames, data []byte) {
 				break
 			}
 			s.left = int64(binary.BigEndian.Uint32(s.head[1:]))
-			s.size = s.left
+			if s.size = s.left; s.size > maxRequestMessage {
+				c.arrivals.tooLarge.message.Add(1) // gRPC refuses it, and tells nobody
+			}
 			s.head = s.head[:0]
 			if s.left > 0 {
 				continue

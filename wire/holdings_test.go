@@ -2,9 +2,12 @@ package wire
 
 import (
 	"net"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/tap"
 )
 
 // heldConns returns connections of one account that lets them hold so much.
@@ -64,4 +67,28 @@ func TestACallThatHasEndedHoldsNothing(t *testing.T) {
 	require.Zero(t, a.held.Load())
 	require.Zero(t, a.inMemory.bytes)
 	require.Zero(t, conns[0].held.Load())
+}
+
+// What the metadata of a call takes is in memory until the call ends. That of honest calls is little.
+func TestLargeMetadataCounts(t *testing.T) {
+	t.Parallel()
+	a, conns := heldConns(t, 1<<20, 1)
+	weigh := func(md metadata.MD) func() {
+		ctx, err := weighHeaders(t.Context(), &tap.Info{Header: md})
+		require.NoError(t, err)
+		return conns[0].holdHeaders(ctx)
+	}
+	plain := metadata.Pairs(":authority", "server:7420", "content-type", "application/grpc", "user-agent", "grpc-go/1.85.0", "grpc-accept-encoding", "gzip", ForwardedKey, "1")
+	weigh(plain)()
+	release := weigh(plain)
+	require.Zero(t, a.held.Load())
+	release()
+	many := metadata.MD{}
+	for i := range 200 {
+		many.Append(strconv.Itoa(i), "")
+	}
+	release = weigh(many)
+	require.Greater(t, a.held.Load(), int64(200*fieldCost))
+	release()
+	require.Zero(t, a.held.Load())
 }

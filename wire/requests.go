@@ -2,6 +2,9 @@ package wire
 
 import (
 	"context"
+	"errors"
+	"io"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -32,6 +35,7 @@ func serveCall(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle 
 	if c == nil {
 		return handle(ctx, req)
 	}
+	defer c.holdHeaders(ctx)()
 	size := int64(0)
 	if m, ok := req.(proto.Message); ok {
 		size = int64(proto.Size(m))
@@ -44,10 +48,12 @@ func serveCall(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle 
 		took := size * memoryFactor
 		defer c.arrivals.underWay.Add(-took)
 		if c.arrivals.underWay.Add(took) > maxUnderWay {
+			c.arrivals.tooLarge.busy.Add(1)
 			return nil, ToStatus(&task.Error{Kind: task.KindExhausted, Msg: "the server has too many large requests under way; try again", RetryAfter: busyDelay})
 		}
 	}
 	resp, err := handle(ctx, req)
+	c.arrivals.tooLarge.answered(err)
 	if err == nil && ctx.Err() == nil { // nobody sends it to who is gone
 		resp, _ = c.answers(resp)
 	}
@@ -56,12 +62,18 @@ func serveCall(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle 
 
 // serveStream takes what comes and goes on a stream into account.
 func serveStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	if c := connOf(stream.Context()); c != nil {
-		counted := &countedStream{ServerStream: stream, conn: c, holding: &Holding{conn: c}}
-		defer counted.holding.End()
-		stream = counted
+	c := connOf(stream.Context())
+	if c == nil {
+		return handle(srv, stream)
 	}
-	return handle(srv, stream)
+	defer c.holdHeaders(stream.Context())()
+	counted := &countedStream{ServerStream: stream, conn: c, holding: &Holding{conn: c}}
+	defer counted.holding.End()
+	err := handle(srv, counted)
+	if !counted.failed.Load() { // what could not be received was counted there
+		c.arrivals.tooLarge.answered(err)
+	}
+	return err
 }
 
 type countedStream struct {
@@ -70,6 +82,8 @@ type countedStream struct {
 	// holding is what the message takes that was received last, current how much that is.
 	holding *Holding
 	current int64
+	// failed: a message could not be received.
+	failed atomic.Bool
 }
 
 // RecvMsg implements grpc.ServerStream. Whoever receives the next message has done with this one.
@@ -79,6 +93,9 @@ func (s *countedStream) RecvMsg(m any) error {
 	in := &incoming{message: m, stream: s}
 	err := s.ServerStream.RecvMsg(in)
 	s.conn.hasRead(int64(in.size))
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.failed.Store(true)
+	}
 	return err
 }
 

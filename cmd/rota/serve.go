@@ -32,7 +32,7 @@ const (
 	httpHeaderTimeout = 5 * time.Second
 	httpIdleTimeout   = 60 * time.Second
 	// httpHeaderBytes bounds the headers of a request.
-	httpHeaderBytes = 16 << 10
+	httpHeaderBytes = 8 << 10
 )
 
 // ports are the three open ports of a server.
@@ -171,7 +171,7 @@ func startServer(s *serverFlags, open ports, log *slog.Logger) (*server, error) 
 		transport: transport.New(transport.Config{Node: n, Peers: peers, Log: log, Version: version}),
 		grpc:      grpc.NewServer(wire.ServerOptions()...),
 	}
-	srv.web = web.New(web.Config{Node: n, Log: log, Version: version, Refused: srv.transport.Refused, Turned: open.turned, Profiles: s.pprof})
+	srv.web = web.New(web.Config{Node: n, Log: log, Version: version, Refused: srv.transport.Refused, Turned: open.turned, TooLarge: open.grpc.TooLarge, Profiles: s.pprof})
 	srv.transport.Register(srv.grpc)
 	srv.http = &http.Server{
 		Handler: srv.web, ReadHeaderTimeout: httpHeaderTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout,
