@@ -29,6 +29,15 @@ func (m *Machine) CheckInvariants() []string {
 	if err := checkServers(m.servers); err != nil {
 		c.failf("%v", err)
 	}
+	alive := 0
+	for _, j := range m.jobs {
+		if !j.final() {
+			alive++
+		}
+	}
+	if alive != m.liveJobs {
+		c.failf("%d live jobs counted, %d found", m.liveJobs, alive)
+	}
 	if c.live != m.outstandingLive {
 		c.failf("%d live tasks counted, %d found", m.outstandingLive, c.live)
 	}

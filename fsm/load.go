@@ -94,6 +94,9 @@ func (m *Machine) loadJob(saved *SavedJob) error {
 	}
 	m.jobs[j.id] = j
 	m.jobOrder.Set(j.id, j)
+	if !j.final() {
+		m.liveJobs++
+	}
 	m.updateReady(j)
 	m.updateDeadline(j)
 	return nil

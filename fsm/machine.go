@@ -116,6 +116,8 @@ type Machine struct {
 	timers          *btree.BTreeG[timer]
 	deadlines       *btree.BTreeG[timer]
 	outstandingLive uint64 // tasks in slots that are not final
+	liveJobs        int    // those that have not ended
+	mostLiveJobs    int    // the bound on them
 
 	// Of the entry being applied.
 	touched []*job
@@ -151,6 +153,7 @@ func New(history History, watchers *Watchers) *Machine {
 		timers:        newTimers(),
 		deadlines:     newTimers(),
 		dirtySessions: map[uint64]struct{}{},
+		mostLiveJobs:  task.MaxLiveJobs,
 	}
 }
 
@@ -330,6 +333,7 @@ func (m *Machine) settleJob(j *job) {
 // finish does what the end of a job asks for, once.
 func (m *Machine) finish(j *job) {
 	j.finished = m.clock
+	m.liveJobs--
 	j.sweep = 0 // whatever it would still have come to has ended
 	// Its start may lie years ahead: nobody waits for that any more.
 	m.timers.Delete(timer{at: j.notBefore, job: j.id, kind: startTimer})

@@ -71,6 +71,9 @@ func (m *Machine) submit(o *logpb.Submit, r *Result) {
 	}
 	err = checkPlan(&logpb.ApplyPlan{Assign: o.Assign})
 	if err == nil {
+		err = m.roomForJob()
+	}
+	if err == nil {
 		err = checkTasks(nil, o.Tasks, o.Open)
 	}
 	if err != nil {
@@ -106,6 +109,7 @@ func (m *Machine) submit(o *logpb.Submit, r *Result) {
 	m.touched = append(m.touched, j)
 	m.jobs[j.id] = j
 	m.jobOrder.Set(j.id, j)
+	m.liveJobs++
 	m.grow(j, o.Tasks)
 	if o.Key != "" {
 		j.keyHash = string(o.Hash)
@@ -115,6 +119,16 @@ func (m *Machine) submit(o *logpb.Submit, r *Result) {
 	for _, a := range o.Assign {
 		r.Granted += m.assign(&logpb.Assign{Job: j.id, First: a.First, Count: a.Count, Session: a.Session})
 	}
+}
+
+// roomForJob says whether there may be one more job. Jobs of which the last task ends in the same entry
+// count still.
+func (m *Machine) roomForJob() error {
+	if m.liveJobs < m.mostLiveJobs {
+		return nil
+	}
+	return task.Errorf(task.KindExhausted,
+		"the cluster has %d jobs that have not ended, the limit: wait for some to end, or cancel what is not needed; many small tasks are better submitted as one job", m.liveJobs)
 }
 
 // checkTasks says whether tasks fit behind those that j has; nil: a new job.

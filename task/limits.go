@@ -7,6 +7,9 @@ import "time"
 const (
 	// MaxTasks is the most tasks a job can have.
 	MaxTasks = 1_000_000
+	// MaxLiveJobs is the most jobs of a cluster that have not ended. Every server has all of them in
+	// memory, see docs/operations.md.
+	MaxLiveJobs = 10_000_000
 	// MaxPayload is the largest payload or result of one task, bytes. Larger data
 	// belongs where tasks can read it; the log is not a file store.
 	MaxPayload = 256 << 10
