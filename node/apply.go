@@ -165,17 +165,18 @@ func (a *applier) Restore(io.ReadCloser) error {
 	if err := a.failure(); err != nil {
 		return err
 	}
+	// Whatever fails behind it, the state may be another one from here on. Where it is tried again,
+	// it is found to have been taken over.
+	defer func() {
+		a.reached()
+		a.n.placesChanged()
+		a.logBytes, a.logFrom = 0, 0
+	}()
 	if at, ok := a.n.snapshots.Newest(); ok && a.n.state.Machine().AppliedIndex() >= at.StateIndex {
 		_, err := a.n.snapshots.Heal() // forgets what was received
 		return err
 	}
-	if err := a.n.snapshots.TakeOver(); err != nil {
-		return err
-	}
-	a.reached()
-	a.n.placesChanged()
-	a.logBytes, a.logFrom = 0, 0
-	return nil
+	return a.n.snapshots.TakeOver()
 }
 
 type snapshot struct {

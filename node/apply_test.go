@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -63,6 +64,30 @@ func TestAnOlderSnapshotDoesNotTakeTheStateBack(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, r.Close())
 	require.False(t, bytes.Equal(content, newest), "what was received is forgotten, the live state is sent")
+}
+
+// What was received is the state, though what it came in could not be forgotten; raft tries again.
+func TestAStateThatWasTakenOverIsTheStateWhateverFailsBehind(t *testing.T) {
+	t.Parallel()
+	from := start(t, config(t, t.TempDir()))
+	submitMany(t, from, "a", "b", "c")
+	meta, content := streamOf(t, from)
+	cfg := config(t, t.TempDir())
+	cfg.NodeID, cfg.BootstrapExpect = "n2", 0
+	n, err := startErr(t, cfg)
+	require.NoError(t, err)
+	receive(t, n, meta, content)
+	inTheWay := in(cfg.DataDir, "snapshots/snapshot.json.new")
+	require.NoError(t, os.Mkdir(inTheWay, 0o700))
+	require.Error(t, n.applier.Restore(nil))
+	requireJobs(t, n, 3)
+	index, term, _ := n.State().Machine().Applied()
+	require.Equal(t, fsm.Place{Index: index, Term: term}, n.applier.place())
+	require.NoError(t, n.WaitApplied(t.Context(), index))
+	require.NoError(t, os.Remove(inTheWay))
+	require.NoError(t, n.applier.Restore(nil))
+	require.Equal(t, fsm.Place{Index: index, Term: term}, n.applier.place())
+	require.NoError(t, n.Kill())
 }
 
 // A reader may ask for an index that never comes.

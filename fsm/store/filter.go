@@ -71,7 +71,12 @@ func (f *keyFilter) mayHave(id []byte) bool {
 
 // keyFilters is the filter of a file, and while that is made anew, because it is full of keys
 // of which many are forgotten, the next one.
-type keyFilters struct{ current, next atomic.Pointer[keyFilter] }
+type keyFilters struct {
+	current, next atomic.Pointer[keyFilter]
+	// failed: the next one could not be made. A damaged file stays so, and each attempt walks
+	// through all keys; a full filter costs look-ups only.
+	failed atomic.Bool
+}
 
 func (f *keyFilters) mayHave(id []byte) bool { return f.current.Load().mayHave(id) }
 
@@ -104,7 +109,7 @@ func keysIn(tx *bolt.Tx) int64 { return max(1, int64(tx.Bucket(keysBucket).Seque
 // its keys would be in neither what is read nor what is added. It returns what is left to do,
 // beside everything else; nil: nothing is.
 func (db *DB) renewKeyFilter() (rest func() error, err error) {
-	if !db.keys.current.Load().full() || db.keys.next.Load() != nil {
+	if !db.keys.current.Load().full() || db.keys.next.Load() != nil || db.keys.failed.Load() {
 		return nil, nil
 	}
 	n := int64(0)
@@ -116,6 +121,7 @@ func (db *DB) renewKeyFilter() (rest func() error, err error) {
 	return func() error {
 		defer db.keys.next.Store(nil)
 		if err := db.fillKeyFilter(next); err != nil {
+			db.keys.failed.Store(true)
 			return err
 		}
 		db.keys.current.Store(next)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
@@ -39,4 +40,26 @@ func TestAFullFilterOfKeysIsMadeAnew(t *testing.T) {
 	_, ok := db.Key("default", "used 0")
 	_, other := db.Key("", "used 0")
 	require.True(t, ok || other)
+}
+
+// A filter that cannot be made anew is not tried again at each flush: that walks through all keys.
+func TestAFilterThatCannotBeMadeIsNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	db := b.s.pair.Load().db
+	found := 0
+	b.s.OnCorrupt(func(error) { found++ })
+	submit := func(key string) {
+		b.submit(&logpb.Submit{Tasks: &logpb.Tasks{Count: 1}, Key: key, Hash: []byte("h")}, &task.Spec{Handler: "h"})
+		require.NoError(t, b.s.Flush())
+		b.s.closing.Wait()
+	}
+	submit("a")
+	require.NoError(t, db.bolt.Update(func(tx *bolt.Tx) error { return tx.Bucket(keysBucket).Put([]byte("damaged"), []byte("no seal")) }))
+	db.keys.current.Store(&keyFilter{bits: make([]atomic.Uint64, 1)})
+	for i := range 30 {
+		submit(fmt.Sprint(i))
+	}
+	require.True(t, db.keys.current.Load().full())
+	require.Equal(t, 1, found)
 }
