@@ -60,6 +60,10 @@ func (n *Node) misplaced() (what string, urgent bool) {
 	case n.Leaderless():
 		// It may be that they have it no more, and so do not send what would tell it.
 		return "no leader reaches this server", false
+	case !known && !n.CaughtUp():
+		// A leader that reaches it has it among its servers; the entry that says so is on its way,
+		// with the state or with those before it.
+		return "", false
 	case !known:
 		return "this server is not part of the cluster any more", true
 	case rec == nil || !sameRecord(rec, n.selfRecord()):
