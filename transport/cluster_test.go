@@ -62,8 +62,13 @@ func TestLeadershipIsHandedOverOnRequest(t *testing.T) {
 	cl := c.Client()
 	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
 	defer cancel()
-	before, err := cl.Status(ctx)
-	require.NoError(t, err)
+	var before client.ClusterInfo
+	var err error
+	// A server that has yet to hear of the leader may answer, and knows of nobody.
+	c.Eventually(func() bool {
+		before, err = cl.Status(ctx)
+		return err == nil && len(before.Servers) == 3
+	}, "the status of all servers")
 	term := before.Term
 	for _, s := range before.Servers {
 		l, err := cl.TransferLeader(ctx, s.ID)
