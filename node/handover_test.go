@@ -64,18 +64,23 @@ func TestAYoungLeaderIsNotHandedOverOnRequest(t *testing.T) {
 		require.NoError(t, leader.Node().RequestTransfer(ctx, leader.Name), "it leads already")
 		require.ErrorIs(t, leader.Node().RequestTransfer(ctx, "nobody"), task.ErrNotFound)
 		time.Sleep(wait)
-		term := leader.Node().Term()
-		require.NoError(t, leader.Node().RequestTransfer(ctx, ""))
-		var next *cluster.Server
-		for next == nil || next.Node().Term() == term {
-			next, err = c.WaitLeader(ctx)
-			require.NoError(t, err)
-			time.Sleep(time.Millisecond)
+		// behind waits for a leader of a later term.
+		behind := func(term uint64) (*cluster.Server, uint64) {
+			for {
+				s, err := c.WaitLeader(ctx)
+				require.NoError(t, err)
+				if now, ok := s.Node().Ready(); ok && now > term {
+					return s, now
+				}
+				time.Sleep(time.Millisecond)
+			}
 		}
+		term, _ := leader.Node().Ready()
+		require.NoError(t, leader.Node().RequestTransfer(ctx, ""))
+		next, term := behind(term)
 		refused(next.Node().RequestTransfer(ctx, ""))
 		require.NoError(t, next.Node().TransferLeadership(ctx, ""), "one that ends leaves at once")
-		leader, err = c.WaitLeader(ctx)
-		require.NoError(t, err)
+		leader, _ = behind(term)
 
 		// A transfer that fails keeps everybody waiting as well.
 		for _, s := range c.Servers {

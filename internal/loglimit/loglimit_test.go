@@ -1,9 +1,8 @@
 package loglimit_test
 
 import (
-	"bytes"
 	"log/slog"
-	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,15 +12,36 @@ import (
 	"github.com/rota-scheduler/rota/internal/loglimit"
 )
 
+// output is what was written to a log, a line each.
+type output struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.lines = append(o.lines, string(p))
+	return len(p), nil
+}
+
+func (o *output) take() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	lines := o.lines
+	o.lines = nil
+	return lines
+}
+
 func TestLinesAreShownUntilTheyAreTooMany(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
+		var out output
 		lines := loglimit.New(slog.New(slog.NewTextHandler(&out, nil)))
 		written := func() []string {
 			synctest.Wait()
-			defer out.Reset()
-			return strings.FieldsFunc(out.String(), func(r rune) bool { return r == '\n' })
+			return out.take()
 		}
 		several := func(n int) {
 			for i := range n {
