@@ -45,14 +45,7 @@ func TestATransferToAServerThatIsGoneFails(t *testing.T) {
 // Whoever may ask for transfers could have each leader deposed as soon as it leads.
 func TestAYoungLeaderIsNotHandedOverOnRequest(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		c := cluster.New(cluster.Config{Servers: 3, Dir: dir, Seed: 1})
-		require.NoError(t, c.StartAll())
-		leader, err := c.WaitLeader(ctx)
-		require.NoError(t, err)
+	onThree(t, func(ctx context.Context, t *testing.T, c *cluster.Cluster, leader, gone *cluster.Server) {
 		refused := func(request error) time.Duration {
 			var e *task.Error
 			require.ErrorAs(t, request, &e)
@@ -83,17 +76,12 @@ func TestAYoungLeaderIsNotHandedOverOnRequest(t *testing.T) {
 		leader, _ = behind(term)
 
 		// A transfer that fails keeps everybody waiting as well.
-		for _, s := range c.Servers {
-			if s != leader {
-				gone := s.Name
-				require.NoError(t, s.Crash())
-				time.Sleep(refused(leader.Node().RequestTransfer(ctx, gone)))
-				require.ErrorIs(t, leader.Node().RequestTransfer(ctx, gone), task.ErrConflict)
-				refused(leader.Node().RequestTransfer(ctx, gone))
-				break
-			}
+		if gone == leader {
+			gone = next
 		}
-		require.NoError(t, c.Close())
-		require.NoError(t, c.Fatal())
+		require.NoError(t, gone.Crash())
+		time.Sleep(refused(leader.Node().RequestTransfer(ctx, gone.Name)))
+		require.ErrorIs(t, leader.Node().RequestTransfer(ctx, gone.Name), task.ErrConflict)
+		refused(leader.Node().RequestTransfer(ctx, gone.Name))
 	})
 }
