@@ -1,8 +1,10 @@
 package fsm_test
 
 import (
+	"fmt"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -45,4 +47,33 @@ func TestAJobThatNobodyTouchedTakesLittleMemory(t *testing.T) {
 	cursor, final, known := b.m.Cursor(ids[0], 777)
 	require.True(t, final && known)
 	require.EqualValues(t, 777, cursor)
+}
+
+// What a task takes of memory while it lives is what docs/architecture.md says.
+func TestALiveTaskTakesFewBytes(t *testing.T) {
+	b := newBundle(t) // alone: it measures the memory of the process
+	const tasks, plan = 64 * task.MaxSlots, 512
+	sessions := make([]uint64, tasks/task.MaxSlots)
+	for i := range sessions {
+		sessions[i] = b.openSession(fmt.Sprint("w", i), task.MaxSlots)
+	}
+	job := b.submit(&task.Spec{Handler: "h", MaxAttempts: 2, Timeout: time.Hour}, tasks)
+	inUse := func() int {
+		var stats runtime.MemStats
+		runtime.GC() // what a pool keeps is gone with the second
+		runtime.GC()
+		runtime.ReadMemStats(&stats)
+		return int(stats.HeapAlloc)
+	}
+	before := inUse()
+	for first := uint32(0); first < tasks; first += plan {
+		require.EqualValues(t, plan, b.plan(job, first, plan, sessions[first/task.MaxSlots]).Granted)
+	}
+	require.Less(t, (inUse()-before)/tasks, 40, "assigned: a slot")
+	for first := uint32(0); first < tasks; first += plan {
+		b.clock += int64(time.Millisecond)
+		require.Empty(t, b.report(job, first, plan, 0, task.OutcomeFailed).Exceptions)
+	}
+	require.Less(t, (inUse()-before)/tasks, 96, "waiting for the next attempt: a timer as well")
+	runtime.KeepAlive(b)
 }
