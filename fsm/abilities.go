@@ -1,8 +1,6 @@
 package fsm
 
 import (
-	"math/bits"
-
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
@@ -57,7 +55,7 @@ func newAbilities(key string, pb *logpb.Session) *abilities {
 	return a
 }
 
-// number gives a, which is new, a place of its own, and a part in what is known of classes.
+// number gives a, which is new, a place of its own, and notes what it offers there.
 func (m *Machine) number(a *abilities) {
 	if n := len(m.ableFree); n > 0 {
 		a.at, m.ableFree = m.ableFree[n-1], m.ableFree[:n-1]
@@ -67,11 +65,45 @@ func (m *Machine) number(a *abilities) {
 		m.able = append(m.able, a)
 	}
 	m.abilities[a.key] = a
-	for _, c := range m.classes {
-		if c.known {
-			c.accepting.put(a.at, a.accept(&c.needs))
+	a.offers(func(o offer) {
+		of := m.offering[o]
+		of.Put(a.at)
+		m.offering[o] = of
+	})
+	m.fleet++
+	m.joined[m.fleet%maxJoined] = a
+}
+
+// maxJoined is of how many abilities, the newest, it is known when they came: with so many what is known of
+// classes is brought up to date for less than it takes to find it out anew.
+const maxJoined = 8
+
+// joinedSince returns the abilities that have come since there was a fleet, unless they are too many.
+func (m *Machine) joinedSince(fleet uint64) (joined []*abilities, all bool) {
+	if m.fleet-fleet > maxJoined {
+		return nil, false
+	}
+	for ; fleet < m.fleet; fleet++ {
+		if a := m.joined[(fleet+1)%maxJoined]; m.able[a.at] == a {
+			joined = append(joined, a)
 		}
 	}
+	return joined, true
+}
+
+// unnumber is the inverse of number. What is known of classes may have a in it until its place is given away.
+func (m *Machine) unnumber(a *abilities) {
+	delete(m.abilities, a.key)
+	m.able[a.at] = nil
+	m.ableFree = append(m.ableFree, a.at)
+	a.offers(func(o offer) {
+		of := m.offering[o]
+		if of.remove(a.at); len(of) == 0 {
+			delete(m.offering, o)
+		} else {
+			m.offering[o] = of
+		}
+	})
 }
 
 // part takes a session out that is over. It holds nothing any more.
@@ -83,9 +115,7 @@ func (m *Machine) part(s *session) {
 	a.members[last] = nil
 	a.members = a.members[:last]
 	if last == 0 {
-		delete(m.abilities, a.key)
-		m.able[a.at] = nil
-		m.ableFree = append(m.ableFree, a.at)
+		m.unnumber(a)
 	}
 }
 
@@ -137,45 +167,51 @@ func (a *abilities) accept(n *needs) bool {
 	return true
 }
 
-// accepts returns who accepts a class. It is found out when the class is first looked at, which
-// is on a leader only, and kept from then on: a fleet may have as many abilities as workers.
-func (m *Machine) accepts(c *class) Set {
-	if !c.known {
-		c.known, c.accepting = true, make(Set, len(m.able)/64+1)
-		for _, a := range m.able {
-			if a != nil {
-				c.accepting.put(a.at, a.accept(&c.needs))
-			}
-		}
-	}
-	return c.accepting
+// offer is one thing that a worker can have and a task can need.
+type offer struct {
+	kind       offerKind
+	key, value string
 }
 
-// Set is a set of small numbers.
-type Set []uint64
+type offerKind uint8
 
-// Has says whether it has i.
-func (s Set) Has(i int) bool { return i/64 < len(s) && s[i/64]&(1<<(i%64)) != 0 }
+const (
+	offersCommands offerKind = iota
+	offersHandler
+	offersQueue
+	offersAnyQueue // it has named none
+	offersLabel
+)
 
-// put puts i in or takes it out.
-func (s *Set) put(i int, in bool) {
-	for i/64 >= len(*s) {
-		*s = append(*s, 0)
+// offers calls f for each thing that a worker with them has.
+func (a *abilities) offers(f func(offer)) {
+	if a.commands {
+		f(offer{kind: offersCommands})
 	}
-	if in {
-		(*s)[i/64] |= 1 << (i % 64)
-	} else {
-		(*s)[i/64] &^= 1 << (i % 64)
+	for h := range a.handlers {
+		f(offer{kind: offersHandler, key: h})
+	}
+	if len(a.queues) == 0 {
+		f(offer{kind: offersAnyQueue})
+	}
+	for q := range a.queues {
+		f(offer{kind: offersQueue, key: q})
+	}
+	for k, v := range a.labels {
+		f(offer{offersLabel, k, v})
 	}
 }
 
-// both calls f for each number in both sets, in order, until it returns false.
-func both(a, b Set, f func(i int) bool) {
-	for k := range min(len(a), len(b)) {
-		for word := a[k] & b[k]; word != 0; word &= word - 1 {
-			if !f(64*k + bits.TrailingZeros64(word)) {
-				return
-			}
-		}
+// accepting returns the abilities that accept tasks with such needs. To go through them takes as long as the
+// rarest of the things that they need is common, however many workers and classes there are.
+func (m *Machine) accepting(n *needs) common {
+	runs := offer{kind: offersCommands}
+	if n.handler != "" {
+		runs = offer{kind: offersHandler, key: n.handler}
 	}
+	all := append(make([]Set, 0, 4), m.offering[runs])
+	for _, p := range n.require {
+		all = append(all, m.offering[offer{offersLabel, p.Key, p.Value}])
+	}
+	return commonOf(all, m.offering[offer{kind: offersAnyQueue}], m.offering[offer{kind: offersQueue, key: n.queue}])
 }

@@ -1,14 +1,15 @@
 package fsm
 
-import "github.com/rota-scheduler/rota/task"
+import (
+	"math"
+	"slices"
 
-const (
-	// maxAsked is of how many abilities Candidates asks whether they will do, and maxAhead how
-	// many classes of jobs in line it looks at. It is a short way for small jobs: where it
-	// finds nobody soon, they wait in line.
-	maxAsked = 256
-	maxAhead = 1024
+	"github.com/rota-scheduler/rota/task"
 )
+
+// maxAhead is how many bands and classes with jobs in line Candidates looks at. It is a short way for small
+// jobs: where it does not find soon that they pass nobody, they wait in line.
+const maxAhead = 1024
 
 // Candidates returns up to limit sessions that could be given tasks of a new job of this spec at
 // once, those with a free slot first. turn says where to begin: which of several alike
@@ -17,8 +18,7 @@ const (
 func (m *Machine) Candidates(spec *task.Spec, limit int, turn uint64) []SessionView {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	need := needsOf(spec)
-	able := m.unclaimed(m.askAround(spec, &need, limit, turn), spec)
+	able := m.unclaimed(m.askAround(spec, limit, turn), spec)
 	if len(able) == 0 {
 		return nil
 	}
@@ -38,55 +38,59 @@ func (m *Machine) Candidates(spec *task.Spec, limit int, turn uint64) []SessionV
 	return out
 }
 
-// askAround returns up to limit abilities that accept a spec, of which need is what it needs.
-func (m *Machine) askAround(spec *task.Spec, need *needs, limit int, turn uint64) (out []*abilities) {
-	n := len(m.able)
-	if n == 0 {
+// askAround returns up to limit abilities that accept a spec, from one on that turn says and around.
+func (m *Machine) askAround(spec *task.Spec, limit int, turn uint64) (out []*abilities) {
+	if len(m.able) == 0 {
 		return nil
 	}
-	c := m.classes[classKey(spec)]
-	for i, asked := int(turn%uint64(n)), 0; asked < n && asked < maxAsked && len(out) < limit; asked++ {
-		if a := m.able[i]; a != nil && a.takes(need, c) {
-			out = append(out, a)
-		}
-		if i++; i == n {
-			i = 0
-		}
+	need := needsOf(spec)
+	accepting, from := m.accepting(&need), int(turn%uint64(len(m.able)))
+	take := func(i int) bool {
+		out = append(out, m.able[i])
+		return len(out) < limit
+	}
+	if accepting.each(from, len(m.able), take) {
+		accepting.each(0, from, take)
 	}
 	return out
 }
 
-// takes is accept, from what is known of the class that has these needs where there is one.
-func (a *abilities) takes(n *needs, c *class) bool {
-	if c != nil && c.known {
-		return c.accepting.Has(a.at)
-	}
-	return a.accept(n)
-}
-
 // unclaimed leaves those of able that no job could use that comes before a new one of this spec.
 func (m *Machine) unclaimed(able []*abilities, spec *task.Spec) []*abilities {
-	asked := 0
+	left := maxAhead
 	m.ready.Scan(func(_ string, q *queue) bool {
-		for _, c := range q.ready {
-			if asked++; asked > maxAhead {
-				able = nil
+		lowest := int32(math.MinInt32)
+		if q.name == spec.Queue {
+			lowest = spec.Priority
+		}
+		able = m.unclaimedIn(q, able, lowest, &left)
+		return len(able) > 0
+	})
+	return able
+}
+
+// unclaimedIn leaves those of able that no job of a queue could use that has a priority, or a higher one.
+// Where that is not known after a look at what is left to look at, it leaves none.
+func (m *Machine) unclaimedIn(q *queue, able []*abilities, lowest int32, left *int) []*abilities {
+	some := q.ready
+	if q.bands.fleet == m.fleet { // a band tells of all of its classes
+		some = q.ready[:q.unsettled]
+		for _, b := range q.bands.list {
+			if *left--; *left < 0 || len(able) == 0 {
+				return nil
 			}
-			if first, _ := c.line.Min(); q.name == spec.Queue && first.priority < spec.Priority {
-				continue
-			}
-			for i := 0; i < len(able); {
-				if able[i].takes(&c.needs, c) {
-					able = append(able[:i], able[i+1:]...)
-				} else {
-					i++
-				}
-			}
-			if len(able) == 0 {
-				return false
+			if first, _ := b.line.Min(); first.head.priority >= lowest {
+				able = slices.DeleteFunc(able, func(a *abilities) bool { return b.accepting.Has(a.at) })
 			}
 		}
-		return true
-	})
+	}
+	for _, c := range some {
+		if *left--; *left < 0 || len(able) == 0 {
+			return nil
+		}
+		if first, _ := c.line.Min(); first.priority >= lowest {
+			able = slices.DeleteFunc(able, func(a *abilities) bool { return a.accept(&c.needs) })
+		}
+	}
 	return able
 }

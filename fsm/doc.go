@@ -41,5 +41,6 @@
 // Indexes that only the leader's scheduler needs (jobs in line by queue and class, timers, what
 // sessions have in common, who of them has a free slot) are kept on every server, so that a new
 // leader need not build them; they are derived and are in no digest. Which abilities accept a
-// class is found out by the first view that asks.
+// class is found out by views: from the rarest thing that it needs, and again where workers have come of a
+// kind that there was not.
 package fsm

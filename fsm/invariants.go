@@ -218,7 +218,6 @@ func (c *checker) specs() {
 		if q := cl.queue; cl.place >= len(q.ready) || q.ready[cl.place] != cl {
 			c.failf("a class of queue %s has jobs in line and is not among those that have", q.name)
 		}
-		c.knows(cl)
 	}
 	if len(specs) != len(c.m.classes) {
 		c.failf("%d classes, %d of specs", len(c.m.classes), len(specs))
@@ -228,6 +227,7 @@ func (c *checker) specs() {
 			c.failf("queue %s counts %d classes, has %d", name, q.classes, inQueue[q])
 		}
 		ready -= len(q.ready)
+		c.bands(q)
 		if got, in := c.m.ready.Get(name); in != (len(q.ready) > 0) || in && got != q {
 			c.failf("queue %s has %d classes with jobs in line, is in line itself: %v", name, len(q.ready), in)
 		}
@@ -237,13 +237,43 @@ func (c *checker) specs() {
 	}
 }
 
-// knows checks what is known of who accepts a class.
-func (c *checker) knows(cl *class) {
-	if !cl.known {
-		return
+// bands checks the bands of a queue, as far as they were seen to.
+func (c *checker) bands(q *queue) {
+	in := 0
+	for at, b := range q.bands.list {
+		if b.place != at || q.bands.byKey[b.key] != b || b.line.Len() == 0 {
+			c.failf("queue %s: a band of %d classes is not in its place", q.name, b.line.Len())
+		}
+		in += b.line.Len()
 	}
+	if len(q.bands.byKey) != len(q.bands.list) {
+		c.failf("queue %s has %d bands in line, %d by key", q.name, len(q.bands.list), len(q.bands.byKey))
+	}
+	for at, cl := range q.ready {
+		if at < q.unsettled && cl.band == nil {
+			continue
+		}
+		in--
+		if got, stands := cl.band.line.Get(cl); !stands || got != cl || cl.band.exclusive != cl.needs.exclusive {
+			c.failf("class %q does not stand in its band", cl.key)
+		}
+		if head, _ := cl.line.Min(); at >= q.unsettled && head != cl.head {
+			c.failf("class %q stands at the place of job %d, its first is job %d", cl.key, cl.head.job.id, head.job.id)
+		}
+		c.accepted(q, cl)
+	}
+	if in != 0 {
+		c.failf("queue %s has %d classes too many in its bands", q.name, in)
+	}
+}
+
+// accepted checks who accepts a class, as its band knows it, if that is of this fleet, and as it is found out.
+func (c *checker) accepted(q *queue, cl *class) {
+	accepting := c.m.accepting(&cl.needs)
+	found := accepting.appendTo(nil)
 	for _, a := range c.m.abilities {
-		if want := a.accept(&cl.needs); cl.accepting.Has(a.at) != want {
+		want := a.accept(&cl.needs)
+		if q.bands.fleet == c.m.fleet && cl.band.accepting.Has(a.at) != want || found.Has(a.at) != want {
 			c.failf("class %q: abilities %d accept it: %v, known as %v", cl.key, a.at, want, !want)
 		}
 	}
@@ -286,6 +316,19 @@ func (c *checker) sharing() {
 	}
 	if len(share) != len(m.abilities) || len(share) != places || len(m.ableFree)+places != len(m.able) {
 		c.failf("%d abilities in %d places of %d, %d free, sessions have %d", len(m.abilities), places, len(m.able), len(m.ableFree), len(share))
+	}
+	offers := map[offer]int{}
+	for _, a := range m.abilities {
+		a.offers(func(o offer) {
+			if offers[o]++; !m.offering[o].Has(a.at) {
+				c.failf("abilities %q are not among those that offer %v", a.key, o)
+			}
+		})
+	}
+	for o, of := range m.offering {
+		if n := of.count(); n != offers[o] || n == 0 {
+			c.failf("%d abilities offer %v, counted are %d", offers[o], o, n)
+		}
 	}
 	for key, a := range m.abilities {
 		if share[a] != len(a.members) {

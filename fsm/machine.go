@@ -106,6 +106,9 @@ type Machine struct {
 	abilities       map[string]*abilities
 	able            []*abilities // the same by place; nil: the place is free
 	ableFree        []int
+	offering        map[offer]Set // places in able of those that offer it
+	fleet           uint64        // counts the abilities that have come, joined is the newest of them
+	joined          [maxJoined]*abilities
 	byWorker        btree.Map[string, *session]
 	keys            map[string]*keyEntry
 	collected       map[uint64]struct{}
@@ -145,6 +148,7 @@ func New(history History, watchers *Watchers) *Machine {
 		jobs:          map[uint64]*job{},
 		sessions:      map[uint64]*session{},
 		abilities:     map[string]*abilities{},
+		offering:      map[offer]Set{},
 		keys:          map[string]*keyEntry{},
 		collected:     map[uint64]struct{}{},
 		specs:         map[SpecID]*spec{},

@@ -11,8 +11,11 @@ import (
 type queue struct {
 	name    string
 	classes int
-	// ready is its classes with jobs in line, in no order.
-	ready []*class
+	// ready is its classes with jobs in line: first those, unsettled of them, whose bands the next
+	// view has to see to.
+	ready     []*class
+	unsettled int
+	bands     bands
 }
 
 // class is the jobs of a queue that can run in the same places. They have a line of their own,
@@ -27,9 +30,9 @@ type class struct {
 	// queue.ready while there are any.
 	line  *btree.BTreeG[place]
 	place int
-	// accepting is the abilities that can run it, where known: see Machine.accepts.
-	accepting Set
-	known     bool
+	// band is the one that it stands in, at the place that its head had; nil: none.
+	band *band
+	head place
 }
 
 // place is where a job stands in line: by priority, then in order of submit.
@@ -72,34 +75,68 @@ func (m *Machine) dropClass(c *class) {
 
 // lineUp puts j in the line of its class.
 func (m *Machine) lineUp(j *job) {
-	c := j.spec.class
+	c, p := j.spec.class, place{j.spec.Priority, j}
+	q := c.queue
 	if c.line.Len() == 0 {
-		q := c.queue
 		if len(q.ready) == 0 {
 			m.ready.Set(q.name, q)
 		}
 		c.place = len(q.ready)
 		q.ready = append(q.ready, c)
+		q.unsettle(c)
+	} else if q.settled(c) && p.before(c.head) {
+		q.unsettle(c)
 	}
-	c.line.Set(place{j.spec.Priority, j})
+	c.line.Set(p)
 }
 
 // stepOut takes j out of it.
 func (m *Machine) stepOut(j *job) {
 	c := j.spec.class
+	q := c.queue
 	c.line.Delete(place{j.spec.Priority, j})
 	if c.line.Len() > 0 {
+		if q.settled(c) && c.head.job == j {
+			q.unsettle(c)
+		}
 		return
 	}
-	q := c.queue
-	last := len(q.ready) - 1
-	q.ready[c.place] = q.ready[last]
-	q.ready[c.place].place = c.place
-	q.ready[last] = nil
-	q.ready = q.ready[:last]
-	if last == 0 {
+	q.leave(c)
+	if len(q.ready) == 0 {
 		m.ready.Delete(q.name)
 	}
+}
+
+// settled says whether a class with jobs in line stands in its band at the place of its head.
+func (q *queue) settled(c *class) bool { return c.place >= q.unsettled }
+
+// unsettle has the next view see to the band of a class.
+func (q *queue) unsettle(c *class) {
+	if q.settled(c) {
+		q.swap(c.place, q.unsettled)
+		q.unsettled++
+	}
+}
+
+// leave takes a class out that has no jobs in line any more.
+func (q *queue) leave(c *class) {
+	if c.band != nil {
+		q.bands.leave(c)
+	}
+	if !q.settled(c) {
+		q.unsettled--
+		q.swap(c.place, q.unsettled)
+	}
+	last := len(q.ready) - 1
+	q.swap(c.place, last)
+	q.ready[last] = nil
+	q.ready = q.ready[:last]
+}
+
+func (q *queue) swap(i, k int) {
+	of := q.ready
+	of[i], of[k] = of[k], of[i]
+	of[i].place, of[k].place = i, k
 }
 
 // available is how many tasks of j can be granted now, as far as timers have been

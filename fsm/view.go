@@ -4,8 +4,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/tidwall/btree"
-
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -22,7 +20,7 @@ const (
 	// maxViewTasks is as many tasks as a plan can have. More of a class than that, or than its
 	// workers have room for, are of no use.
 	maxViewTasks = 16384
-	// maxPassed is how many classes without room are passed over in search of one with.
+	// maxPassed is how many bands without room are passed over in search of one with.
 	maxPassed = 16384
 )
 
@@ -107,6 +105,9 @@ func (m *Machine) View(now int64, from string, extra func([]SessionView)) *View 
 	defer m.mu.Unlock()
 	v := &viewer{m: m, View: View{Now: now, Overdue: m.fireTimers(now)}}
 	v.sessions(extra)
+	if !v.anyRoom {
+		return &v.View // for nothing
+	}
 	v.passed = maxPassed
 	m.ready.Ascend(from, v.add)
 	if from != "" && v.Next == "" {
@@ -119,11 +120,12 @@ func (m *Machine) View(now int64, from string, extra func([]SessionView)) *View 
 type viewer struct {
 	View
 	m *Machine
-	// open is the abilities of which some session has room, and rooms by these how much that is
-	// and how many slots those sessions have.
-	open  Set
-	rooms []room
-	// ranges counts those that are shown, passed how many more classes may be passed over.
+	// open is the abilities of which some session has room, if there is anyRoom, and rooms by these how
+	// much that is and how many slots those sessions have.
+	open    []uint64
+	anyRoom bool
+	rooms   []room
+	// ranges counts those that are shown, passed how many more bands may be passed over.
 	ranges, passed int
 	// spare is where ranges are put next, those of many jobs in one piece.
 	spare []Range
@@ -141,23 +143,24 @@ func (v *viewer) sessions(extra func([]SessionView)) {
 	})
 	extra(all)
 	v.Sessions = slices.DeleteFunc(all, func(s SessionView) bool { return s.Extra == Away })
-	v.rooms = make([]room, len(v.m.able))
+	v.rooms, v.open = make([]room, len(v.m.able)), make([]uint64, len(v.m.able)/64+1)
 	for i := range v.Sessions {
 		if s := &v.Sessions[i]; s.room() > 0 {
-			v.open.put(s.Able, true)
+			v.anyRoom = true
+			v.open[s.Able/64] |= 1 << (s.Able % 64)
 			r := &v.rooms[s.Able]
 			r.tasks, r.slots = r.tasks+uint64(s.room()), r.slots+uint64(s.Slots)
 		}
 	}
 }
 
-// room returns how many tasks of a class there is room for, as far as more makes a difference.
+// room returns how many tasks of a band there is room for, as far as more makes a difference.
 // Exclusive ones count by slot, free or not: one that waits for a slot keeps others from taking
 // its place.
-func (v *viewer) room(c *class) int {
+func (v *viewer) room(b *band) int {
 	sum := uint64(0)
-	both(v.m.accepts(c), v.open, func(able int) bool {
-		if c.needs.exclusive {
+	b.accepting.each(v.open, func(able int) bool {
+		if b.exclusive {
 			sum += v.rooms[able].slots
 		} else {
 			sum += v.rooms[able].tasks
@@ -170,52 +173,19 @@ func (v *viewer) room(c *class) int {
 // endOfLine is behind every place that a job can have.
 var endOfLine = place{priority: math.MinInt32, job: &job{id: math.MaxUint64}}
 
-// line is a class on its way into a view.
-type line struct {
-	c    *class
-	next btree.IterG[place]
-	head place
-	// at is its place in the view once it is shown, else -1; room how many more tasks, left how
-	// many more ranges of it may be shown.
-	at, room, left int
-}
-
 // add shows what a queue has, and says whether there is room for another one.
 func (v *viewer) add(name string, q *queue) bool {
 	if v.ranges >= maxViewRanges || len(v.Classes) == maxViewClasses || v.passed <= 0 {
 		v.Next = name
 		return false
 	}
-	var lines []*line
-	for _, c := range q.ready {
-		if room := v.room(c); room > 0 {
-			l := &line{c: c, next: c.line.Iter(), at: -1, room: room}
-			l.next.First()
-			l.head = l.next.Item()
-			lines = append(lines, l)
-		} else {
-			v.passed--
-		}
-	}
-	if len(lines) == 0 {
+	lines, behind := v.lines(q, maxViewClasses-len(v.Classes))
+	switch {
+	case len(lines) == 0:
 		return true
-	}
-	slices.SortFunc(lines, func(a, b *line) int {
-		if a.head.before(b.head) {
-			return -1
-		}
-		return 1
-	})
-	// Where not all classes can be shown, what is behind the first job of one that is not must
-	// not be shown either.
-	behind := endOfLine
-	if most := maxViewClasses - len(v.Classes); len(lines) > most {
-		if len(v.Queues) > 0 {
-			v.Next = name
-			return false
-		}
-		behind = lines[most].head
-		lines = lines[:most]
+	case behind != endOfLine && len(v.Queues) > 0:
+		v.Next = name
+		return false
 	}
 	for _, l := range lines {
 		l.left = min(max((maxViewRanges-v.ranges)/len(lines), leastClassRanges), mostClassRanges)
@@ -224,9 +194,41 @@ func (v *viewer) add(name string, q *queue) bool {
 	return true
 }
 
+// lines returns the classes of a queue for which there is room, in order of their heads, up to so many of
+// them. Where there are more, what is behind the head of the next one must not be shown either.
+func (v *viewer) lines(q *queue, most int) (lines heads[*line], behind place) {
+	q.settle(v.m)
+	var bands heads[*walk]
+	for _, b := range q.bands.list {
+		if room := v.room(b); room > 0 {
+			w := &walk{band: b, room: room}
+			w.class, _ = b.line.Min()
+			bands = append(bands, w)
+		} else {
+			v.passed--
+		}
+	}
+	for bands.order(); len(bands) > 0; {
+		w := bands[0]
+		if len(lines) == most {
+			return lines, w.class.head
+		}
+		l := &line{c: w.class, head: w.class.head, at: -1, room: w.room}
+		l.next.Init(l.c.line, false)
+		l.next.First()
+		lines = append(lines, l)
+		if w.next() {
+			bands.sink(0)
+		} else {
+			bands.pop()
+		}
+	}
+	return lines, endOfLine
+}
+
 // merge takes the jobs of lines, which are in order of their heads, in the order of all of them,
 // up to those behind a place.
-func (v *viewer) merge(lines []*line, behind place) []JobView {
+func (v *viewer) merge(lines heads[*line], behind place) []JobView {
 	most := 0
 	for _, l := range lines {
 		most += min(l.c.line.Len(), l.left, l.room)
@@ -236,7 +238,7 @@ func (v *viewer) merge(lines []*line, behind place) []JobView {
 		l := lines[0]
 		if l.at < 0 {
 			l.at = len(v.Classes)
-			v.Classes = append(v.Classes, ClassView{Accepting: slices.Clone(v.m.accepts(l.c))})
+			v.Classes = append(v.Classes, ClassView{Accepting: l.c.band.accepting})
 		}
 		jv, more := v.job(l.head.job, l.left)
 		jv.Class = uint8(l.at)
@@ -245,29 +247,16 @@ func (v *viewer) merge(lines []*line, behind place) []JobView {
 		goesOn := l.next.Next()
 		switch {
 		case !goesOn && !more, l.room <= 0:
-			lines = lines[1:]
+			lines.pop()
 		case l.left <= 0 || more:
 			v.Classes[l.at].More = !l.c.needs.exclusive
-			lines = lines[1:]
+			lines.pop()
 		default:
 			l.head = l.next.Item()
-			sink(lines)
+			lines.sink(0)
 		}
 	}
 	return jobs
-}
-
-// sink moves the first of lines to its place among the others, which are in order.
-func sink(lines []*line) {
-	l := lines[0]
-	k, _ := slices.BinarySearchFunc(lines[1:], l, func(other, l *line) int {
-		if other.head.before(l.head) {
-			return -1
-		}
-		return 1
-	})
-	copy(lines, lines[1:k+1])
-	lines[k] = l
 }
 
 // maxLightSpec is how large the spec of a job may be, payload and all, whose tasks are light, bytes.

@@ -54,6 +54,33 @@ func BenchmarkPlace(b *testing.B) {
 	}
 }
 
+// BenchmarkPlaceAhead places a small job before so many classes of its queue that come behind it. They must cost
+// nothing.
+func BenchmarkPlaceAhead(b *testing.B) {
+	for _, classes := range []int{100, 1000, 16_000} {
+		b.Run(fmt.Sprintf("classes=%d", classes), func(b *testing.B) {
+			d := newDesk(b)
+			w := d.worker(&logpb.Session{Slots: 4, Handlers: []string{"noop"}})
+			for i := range classes {
+				spec := &task.Spec{Handler: "noop", Priority: -1, Require: []task.Pair{{Key: "host", Value: fmt.Sprint(i)}}}
+				spec.SetDefaults()
+				d.submit(spec, 1)
+			}
+			d.plan()
+			spec := &task.Spec{Handler: "noop"}
+			spec.SetDefaults()
+			b.ReportAllocs()
+			for b.Loop() {
+				assigns, done := d.f.Place(d.m, spec, 1)
+				if len(assigns) == 0 || assigns[0].Session != w {
+					b.Fatal(assigns)
+				}
+				done()
+			}
+		})
+	}
+}
+
 func benchmarkPlan(b *testing.B, workers int, run time.Duration) {
 	m, f := fsm.New(noHistory{}, fsm.NewWatchers()), NewFleet(time.Minute)
 	f.Begin(nil)

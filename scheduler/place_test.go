@@ -98,3 +98,41 @@ func TestPlaceFindsWhoHasRoom(t *testing.T) {
 	require.Empty(t, none, "its room is taken until the submit is applied")
 	done()
 }
+
+// However many classes wait that could use its worker, and come behind it, or could not, a small job
+// is placed; where one of them comes before it, it is not.
+func TestPlaceLooksAtNoMoreThanItMust(t *testing.T) {
+	t.Parallel()
+	const classes = 1100
+	for name, c := range map[string]struct {
+		waits  task.Spec
+		placed bool
+	}{
+		"those who wait come behind":          {waits: task.Spec{Handler: "h", Priority: -1}, placed: true},
+		"none of them can use it":             {waits: task.Spec{Handler: "nobody's"}, placed: true},
+		"one of another queue can use it":     {waits: task.Spec{Handler: "h", Queue: "another", Priority: -1}},
+		"one that comes before it can use it": {waits: task.Spec{Handler: "h"}},
+	} {
+		d := newDesk(t)
+		s := &logpb.Session{Slots: 1, Handlers: []string{"h"}}
+		for i := range classes {
+			s.Labels = append(s.Labels, &logpb.Pair{Key: fmt.Sprint(i), Value: "x"})
+		}
+		w := d.worker(s)
+		d.worker(&logpb.Session{Slots: 1, Handlers: []string{"another"}}) // somebody has room, so views look at what waits
+		d.submit(&task.Spec{Handler: "h", Priority: 1}, 1)
+		d.plan()
+		for i := range classes {
+			c.waits.Require = []task.Pair{{Key: fmt.Sprint(i), Value: "x"}}
+			c.waits.SetDefaults()
+			d.submit(&c.waits, 1)
+		}
+		require.Empty(t, d.plan(), "%s: the slot is taken", name)
+		d.finish(w)
+		spec := &task.Spec{Handler: "h"}
+		spec.SetDefaults()
+		assigns, done := d.f.Place(d.m, spec, 1)
+		require.Equal(t, c.placed, len(assigns) > 0, name)
+		done()
+	}
+}

@@ -73,11 +73,7 @@ func anyInput(t *rapid.T) scheduler.Input {
 
 // accept says that sessions with these abilities can run a class.
 func accept(v *fsm.View, class, able int) {
-	c := &v.Classes[class]
-	if c.Accepting == nil {
-		c.Accepting = make(fsm.Set, 1)
-	}
-	c.Accepting[0] |= 1 << able
+	v.Classes[class].Accepting.Put(able)
 }
 
 func plan(in scheduler.Input) []*logpb.Assign {
