@@ -189,17 +189,20 @@ func (j *job) pageTasks(n uint32) int { return int(min(pageSize, j.total-n*pageS
 // untouched, or on disk (done).
 func (j *job) slot(i uint32) (s *slot, done bool) {
 	p := j.page(i / pageSize)
-	switch {
-	case p != nil && p.alike != nil:
-		s := *p.alike
-		s.at += int64(i % pageSize)
-		return &s, false
-	case p == nil || p != donePage && int(i%pageSize) >= len(p.slots):
-		return nil, false
-	case p == donePage:
-		return nil, true
+	if k := i % pageSize; p != nil && int(k) < len(p.slots) {
+		return &p.slots[k], false
 	}
-	return &p.slots[i%pageSize], false
+	return p.slotless(i)
+}
+
+// slotless is slot where the page, which may be nil, has none for the task.
+func (p *page) slotless(i uint32) (s *slot, done bool) {
+	if p == nil || p.alike == nil {
+		return nil, p == donePage
+	}
+	one := *p.alike
+	one.at += int64(i % pageSize)
+	return &one, false
 }
 
 // touchSlot returns the slot of task i, which must not be done, and makes its page.
@@ -287,16 +290,18 @@ func (m *Machine) enterFinal(j *job, i uint32, s *slot, to task.State, reason ta
 // advance moves the frontier past tasks that were ended before they were granted.
 func (j *job) advance() {
 	for j.next < j.total {
-		n := j.next / pageSize
-		if p := j.page(n); p != nil && (p == donePage || p.final == j.pageTasks(n)) {
-			j.next = min(j.total, (n+1)*pageSize)
-			continue
-		}
-		s, _ := j.slot(j.next)
-		if s == nil || s.state == 0 {
+		n, k := j.next/pageSize, j.next%pageSize
+		p := j.page(n)
+		switch {
+		case p == nil:
 			return
+		case p == donePage || p.final == j.pageTasks(n):
+			j.next = min(j.total, (n+1)*pageSize)
+		case int(k) >= len(p.slots) || p.slots[k].state == 0:
+			return
+		default:
+			j.next++
 		}
-		j.next++
 	}
 }
 

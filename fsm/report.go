@@ -23,13 +23,15 @@ func (m *Machine) reportGroup(session uint64, g *logpb.ReportGroup, r *Result) {
 	v := m.newVerdicts(session, g)
 	w := &segmentWriter{m: m, j: v.j, g: g}
 	outcome, outputs := task.Outcome(g.Outcome), g.PackedOutputs
-	v.sort(func(i uint32) {
-		var output []byte
-		if len(outputs) > 0 {
-			// Checked before it was proposed; what is missing reads as empty.
-			output, outputs, _ = task.PackNext(outputs)
+	v.sort(func(first, count uint32) {
+		for i := first; i < first+count; i++ {
+			var output []byte
+			if len(outputs) > 0 {
+				// Checked before it was proposed; what is missing reads as empty.
+				output, outputs, _ = task.PackNext(outputs)
+			}
+			m.endAttempt(v.j, i, outcome, g, output, w)
 		}
-		m.endAttempt(v.j, i, outcome, g, output, w)
 	}, func(_, count uint32) {
 		outputs, _ = task.PackSkip(outputs, int(count))
 	})

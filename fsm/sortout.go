@@ -15,7 +15,7 @@ type SortedOut struct {
 	// token that is not current will never be again.
 	Ahead bool
 
-	rest []*verdicts
+	rest []verdicts
 }
 
 // SortOut says what of a report its session holds now.
@@ -25,12 +25,12 @@ func (m *Machine) SortOut(session uint64, groups []*logpb.ReportGroup) *SortedOu
 	s := &SortedOut{Held: make([]*logpb.ReportGroup, 0, len(groups)), Counts: make([]int, len(groups))}
 	for n, g := range groups {
 		v := m.newVerdicts(session, g)
-		var held []*logpb.Range
-		v.sort(func(i uint32) { addIndex(&held, i, 1); s.Counts[n]++ }, func(uint32, uint32) {})
-		if v.runs == nil {
-			s.Held = append(s.Held, g)
+		if count, all := v.whole(); all {
+			s.Held, s.Counts[n] = append(s.Held, g), count
 			continue
 		}
+		var held []*logpb.Range
+		v.sort(func(first, count uint32) { addIndex(&held, first, count); s.Counts[n] += int(count) }, func(uint32, uint32) {})
 		s.Ahead = s.Ahead || ahead(v.runs, m.nextToken)
 		s.rest = append(s.rest, v)
 		if held != nil {

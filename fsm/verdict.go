@@ -44,21 +44,22 @@ type verdicts struct {
 	runs []Exception
 }
 
-func (m *Machine) newVerdicts(session uint64, g *logpb.ReportGroup) *verdicts {
-	return &verdicts{m: m, session: session, g: g, j: m.jobs[g.Job]}
+func (m *Machine) newVerdicts(session uint64, g *logpb.ReportGroup) verdicts {
+	return verdicts{m: m, session: session, g: g, j: m.jobs[g.Job]}
 }
 
-// sort calls held for each task that the session holds under its token of the group, and
+// sort calls held for runs of tasks that the session holds under their tokens of the group, and
 // notes the others, for runs of which it calls other, all in the order of the group.
-func (v *verdicts) sort(held func(i uint32), other func(first, count uint32)) {
+func (v *verdicts) sort(held, other func(first, count uint32)) {
 	for _, rg := range v.g.Ranges {
 		for i, end := rg.First, rg.First+rg.Count; i < end; {
-			s, n := v.look(i, end)
-			if s != nil && s.heldBy(v.session, int64(i)+v.g.TokenOffset) {
-				held(i)
-				i++
+			n := v.held(i, end)
+			if n > 0 {
+				held(i, n)
+				i += n
 				continue
 			}
+			n = v.alike(i, end)
 			v.note(i, n)
 			other(i, n)
 			i += n
@@ -66,16 +67,42 @@ func (v *verdicts) sort(held func(i uint32), other func(first, count uint32)) {
 	}
 }
 
-// look returns the slot of task i. nil: n tasks from i on, before end, have none, for one reason, so
-// nobody holds them.
-func (v *verdicts) look(i, end uint32) (s *slot, n uint32) {
+// whole says whether the session holds all tasks of the group, as it does of nearly every report,
+// and how many these are.
+func (v *verdicts) whole() (count int, all bool) {
+	for _, rg := range v.g.Ranges {
+		if v.held(rg.First, rg.First+rg.Count) < rg.Count {
+			return 0, false
+		}
+		count += int(rg.Count)
+	}
+	return count, true
+}
+
+// held returns how many tasks from i on, before end, the session holds under their tokens, up to
+// the first that it does not.
+func (v *verdicts) held(i, end uint32) (n uint32) {
+	if v.j == nil {
+		return 0
+	}
+	for end = min(end, v.j.total); i+n < end; n++ {
+		if s, _ := v.j.slot(i + n); s == nil || !s.heldBy(v.session, int64(i+n)+v.g.TokenOffset) {
+			break
+		}
+	}
+	return n
+}
+
+// alike returns how many tasks from i on, before end, there is one verdict on, of which the first is
+// not held: those that have no slots, for one reason, or one that has.
+func (v *verdicts) alike(i, end uint32) (n uint32) {
 	if v.j == nil || i >= v.j.total {
-		return nil, end - i
+		return end - i
 	}
-	if s, _ = v.j.slot(i); s != nil {
-		return s, 1
+	if s, _ := v.j.slot(i); s != nil {
+		return 1
 	}
-	return nil, min(end, v.j.total, (i/pageSize+1)*pageSize) - i
+	return min(end, v.j.total, (i/pageSize+1)*pageSize) - i
 }
 
 // note notes count tasks from i on, which are alike.
@@ -132,18 +159,9 @@ func (v *verdicts) settle(exceptions []Exception, ask asker) ([]Exception, error
 			asked = append(asked, Range{e.First, e.Count})
 		}
 	}
-	var told []Exception
-	if len(asked) > 0 {
-		err := ask(v.g.Job, asked, func(of Range, last LastToken) {
-			verdict := Unknown
-			if last.Known {
-				verdict = verdictOn(v.g.TokenOffset, last.TokenOffset, last.Granted && !last.Unreported)
-			}
-			told = append(told, Exception{Job: v.g.Job, First: of.First, Count: of.Count, TokenOffset: v.g.TokenOffset, Verdict: verdict})
-		})
-		if err != nil {
-			return nil, err
-		}
+	told, err := askDisk(v.g.Job, v.g.TokenOffset, asked, ask)
+	if err != nil {
+		return nil, err
 	}
 	for _, e := range v.runs {
 		if e.Verdict != onDisk {
@@ -156,6 +174,23 @@ func (v *verdicts) settle(exceptions []Exception, ask asker) ([]Exception, error
 		}
 	}
 	return exceptions, nil
+}
+
+// askDisk returns the verdicts on tasks of a job that only the disk can tell. It is no method: what
+// ask is given would take v along, to the heap, with every report.
+func askDisk(job uint64, offset int64, asked []Range, ask asker) ([]Exception, error) {
+	if len(asked) == 0 {
+		return nil, nil
+	}
+	var told []Exception
+	err := ask(job, asked, func(of Range, last LastToken) {
+		verdict := Unknown
+		if last.Known {
+			verdict = verdictOn(offset, last.TokenOffset, last.Granted && !last.Unreported)
+		}
+		told = append(told, Exception{Job: job, First: of.First, Count: of.Count, TokenOffset: offset, Verdict: verdict})
+	})
+	return told, err
 }
 
 // appendException appends e to a list, or makes its last run longer.
