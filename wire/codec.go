@@ -19,8 +19,6 @@ const (
 	// smallMessage is up to which size elements are not counted, bytes: there are no more than
 	// half as many.
 	smallMessage = 64 << 10
-	// largestPooled is up to which size gRPC's pool has buffers that fit about, bytes.
-	largestPooled = 32 << 10
 	// scalarsPerElement is how many packed numbers take about as much as an element.
 	scalarsPerElement = 16
 )
@@ -42,8 +40,8 @@ type sized struct {
 	size    int
 }
 
-// Marshal implements encoding.CodecV2. What is large gets the memory that it needs: the buffers
-// of gRPC's pool have 1 MiB then, and are held for as long as a client does not read.
+// Marshal implements encoding.CodecV2. What is large gets about the memory that it needs: the
+// buffers of gRPC's pool have 1 MiB then, and are held for as long as a client does not read.
 func (c boundedCodec) Marshal(v any) (mem.BufferSlice, error) {
 	s, ok := v.(*sized)
 	if !ok {
@@ -53,14 +51,14 @@ func (c boundedCodec) Marshal(v any) (mem.BufferSlice, error) {
 	}
 	// Measured just now, by the same goroutine, so the sizes of all that is within are known.
 	options, m := proto.MarshalOptions{UseCachedSize: true}, s.message.(proto.Message)
-	if s.size > largestPooled || mem.IsBelowBufferPoolingThreshold(s.size) {
+	if mem.IsBelowBufferPoolingThreshold(s.size) {
 		data, err := options.Marshal(m)
 		if err != nil {
 			return nil, err
 		}
 		return mem.BufferSlice{mem.SliceBuffer(data)}, nil
 	}
-	pool := mem.DefaultBufferPool()
+	pool := poolFor(s.size)
 	buf := pool.Get(s.size)
 	data, err := options.MarshalAppend((*buf)[:0], m)
 	if err != nil {
@@ -69,6 +67,14 @@ func (c boundedCodec) Marshal(v any) (mem.BufferSlice, error) {
 	}
 	*buf = data
 	return mem.BufferSlice{mem.NewBuffer(buf, pool)}, nil
+}
+
+// poolFor is where buffers of a size come from.
+func poolFor(size int) mem.BufferPool {
+	if size > largestPooled {
+		return &large
+	}
+	return mem.DefaultBufferPool()
 }
 
 // measured returns a message with its size; false: it is none that can be measured.
@@ -86,14 +92,16 @@ func (c boundedCodec) Unmarshal(data mem.BufferSlice, v any) error {
 		return in.decode(data.Len(), func() error { return c.Unmarshal(data, in.message) })
 	}
 	m, ok := v.(proto.Message)
-	if !ok || data.Len() <= smallMessage {
+	if !ok || data.Len() <= largestPooled {
 		return c.CodecV2.Unmarshal(data, v)
 	}
-	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
+	buf := data.MaterializeToBuffer(&large)
 	defer buf.Free()
-	if n := CountElements(buf.ReadOnlyData(), m.ProtoReflect().Descriptor(), MaxElements); n > MaxElements {
-		c.tooLarge.elements.Add(1)
-		return task.Errorf(task.KindTooLarge, "a message of %d bytes has more than %d elements: use several", data.Len(), MaxElements)
+	if data.Len() > smallMessage {
+		if n := CountElements(buf.ReadOnlyData(), m.ProtoReflect().Descriptor(), MaxElements); n > MaxElements {
+			c.tooLarge.elements.Add(1)
+			return task.Errorf(task.KindTooLarge, "a message of %d bytes has more than %d elements: use several", data.Len(), MaxElements)
+		}
 	}
 	return proto.Unmarshal(buf.ReadOnlyData(), m)
 }
