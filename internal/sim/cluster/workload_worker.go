@@ -266,6 +266,10 @@ func (p *process) serve(st *stream) {
 	}
 }
 
+// beatAnswer is what becomes of a beat. One of a session that is shunned renews nothing, and its stream stays
+// for its reports.
+type beatAnswer struct{ renewed, shunned bool }
+
 // beats renews the lease: more often while it holds tasks that must not overlap.
 func (p *process) beats(ctx context.Context, st *stream, broken func()) {
 	defer broken()
@@ -273,21 +277,24 @@ func (p *process) beats(ctx context.Context, st *stream, broken func()) {
 		sent := time.Now()
 		exclusive := p.holdsExclusive()
 		// A beat that is not answered in time breaks the stream.
-		ok, err := Call(p.w.r.c, p.w.id, st.server, lease/3, func(ctx context.Context, n *node.Node) (bool, error) {
+		answer, err := Call(p.w.r.c, p.w.id, st.server, lease/3, func(ctx context.Context, n *node.Node) (beatAnswer, error) {
 			if exclusive {
 				if err := n.Barrier(ctx); err != nil {
-					return false, err
+					return beatAnswer{}, err
 				}
 			}
-			return n.Fleet().Beat(st.session, st, []scheduler.Running{}), nil
+			renewed := n.Fleet().Beat(st.session, st, []scheduler.Running{})
+			return beatAnswer{renewed, !renewed && n.Fleet().Shunned(st.session)}, nil
 		})
-		if err != nil || !ok || !p.w.pass(ctx) {
+		if err != nil || !answer.renewed && !answer.shunned || !p.w.pass(ctx) {
 			return
 		}
-		p.mu.Lock()
-		p.renewed = later(p.renewed, sent)
-		p.mu.Unlock()
-		p.signal()
+		if answer.renewed {
+			p.mu.Lock()
+			p.renewed = later(p.renewed, sent)
+			p.mu.Unlock()
+			p.signal()
+		}
 		every := lease / 3
 		if exclusive {
 			every = lease / 10
