@@ -47,6 +47,11 @@ func (n *Node) misplaced() (what string, urgent bool) {
 	if err != nil || n.raft.State() == raft.Leader {
 		return "", false // a leader records itself
 	}
+	return n.misplacedAmong(servers)
+}
+
+// misplacedAmong is misplaced by what a configuration says.
+func (n *Node) misplacedAmong(servers []raft.Server) (what string, urgent bool) {
 	self, known := member(servers, n.id.raftID())
 	rec := n.record(n.id.raftID())
 	switch {

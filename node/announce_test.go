@@ -2,7 +2,9 @@ package node
 
 import (
 	"testing"
+	"time"
 
+	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
 )
 
@@ -15,4 +17,22 @@ func TestALeaderAsksNobodyToRecordIt(t *testing.T) {
 	_, err := n.cfg.Peers.Probe(t.Context(), "127.0.0.1:1")
 	require.Error(t, err)
 	stop(t, n)
+}
+
+// A new server is sent the log, or the state, before it comes to the entry that makes it part of the
+// cluster. Until then it is not one that was removed.
+func TestAServerThatHasYetToCatchUpWasNotRemoved(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, t.TempDir())
+	cfg.BootstrapExpect, cfg.ElectionTimeout = 0, time.Hour // nobody misses a leader meanwhile
+	n, err := startErr(t, cfg)
+	require.NoError(t, err)
+	others := []raft.Server{{ID: raftID("n2", "other"), Address: "127.0.0.1:3"}}
+	what, _ := n.misplacedAmong(others)
+	require.Empty(t, what)
+	n.caughtUp.Store(true)
+	what, urgent := n.misplacedAmong(others)
+	require.Contains(t, what, "not part of the cluster any more")
+	require.True(t, urgent)
+	require.NoError(t, n.Kill())
 }
