@@ -180,7 +180,8 @@ func (s *Server) GetJob(ctx context.Context, r *rotav1.GetJobRequest) (*rotav1.G
 	if err != nil {
 		return nil, wire.ToStatus(err)
 	}
-	job, err := s.jobOf(rec)
+	var job *rotav1.Job
+	err = wire.Read(ctx, func() (err error) { job, err = s.jobOf(rec); return err })
 	if err != nil {
 		return nil, wire.ToStatus(err)
 	}

@@ -109,11 +109,14 @@ func (w *resultWriter) drain(ctx context.Context) error {
 		var groups []*rotav1.ResultGroup
 		var count uint32
 		var err error
-		if w.order == rotav1.ResultOrder_RESULT_ORDER_COMPLETED {
-			groups, count, err = w.completed()
-		} else {
-			groups, count, err = w.ordered()
-		}
+		err = wire.Read(w.stream.Context(), func() (err error) {
+			if w.order == rotav1.ResultOrder_RESULT_ORDER_COMPLETED {
+				groups, count, err = w.completed()
+			} else {
+				groups, count, err = w.ordered()
+			}
+			return err
+		})
 		if err != nil || count == 0 {
 			return err
 		}

@@ -10,8 +10,9 @@ import (
 // maxUnsent bounds the answers that a server holds for clients who do not read them, bytes, those of
 // all connections together. gRPC keeps one message of each call, whatever its size and whatever
 // the client has room for: a page of a list, or a job, has up to 1 MiB. Beyond it the
-// connection ends that has most of them.
-const maxUnsent = 96 << 20
+// connection ends that has most of them. Each takes twice as much, since the message itself stays until
+// its client has taken some of it.
+const maxUnsent = 48 << 20
 
 // guardedInfo leads from a call to its connection.
 type guardedInfo struct {

@@ -47,11 +47,12 @@ type arrivals struct {
 	// calls (requests.go).
 	unread, underWay atomic.Int64
 	// held is the memory that streams hold (holdings.go), inMemory that with those of connections
-	// that have ended. decoding has a place for each message that is being decoded.
-	held     atomic.Int64
-	inMemory *inMemory
-	decoding chan struct{}
-	tooLarge *tooLarge
+	// that have ended. decoding has a place for each message that is being decoded, reading for
+	// each answer that is being read.
+	held              atomic.Int64
+	inMemory          *inMemory
+	decoding, reading chan struct{}
+	tooLarge          *tooLarge
 
 	mu sync.Mutex
 	// waiting is the streams whose message has begun, or that have had none yet, oldest first.
@@ -64,7 +65,8 @@ type arrivals struct {
 func newArrivals() *arrivals {
 	return &arrivals{
 		timeout: arrivalTimeout, most: maxArriving, mostStreams: maxAllStreams, mostUnsent: maxUnsent, mostUnread: maxUnread, mostHeld: maxHeld,
-		inMemory: newInMemory(), decoding: make(chan struct{}, decodedAtOnce), tooLarge: &tooLarge{}, conns: map[*arrivingConn]struct{}{},
+		inMemory: newInMemory(), decoding: make(chan struct{}, decodedAtOnce), reading: make(chan struct{}, readAtOnce), tooLarge: &tooLarge{},
+		conns: map[*arrivingConn]struct{}{},
 	}
 }
 

@@ -18,6 +18,11 @@ const (
 	// decodedAtOnce is how many of the larger ones are decoded at once: each may take a hundred
 	// times its size, and counts only when it is decoded.
 	decodedAtOnce = 4
+	// readAtOnce is how many answers are read at once that may be large: each takes several times its
+	// size meanwhile, and counts only when it is sent.
+	readAtOnce = 16
+	// maxLeftOver is how much calls of connections that have ended may hold while answers are read, bytes.
+	maxLeftOver = 16 << 20
 	// decodedFactor is about how much a decoded message takes of its size, and decodedItem what each
 	// of its items takes beyond that, bytes.
 	decodedFactor, decodedItem = 2, 512
@@ -120,20 +125,50 @@ func (m *inMemory) add(bytes int64) {
 
 // atMost waits until no more than so many bytes are held, or ctx ends.
 func (m *inMemory) atMost(ctx context.Context, bytes int64) error {
+	return m.wait(ctx, func() int64 { return bytes })
+}
+
+// wait is atMost where the bound changes; it is asked for when something is given back.
+func (m *inMemory) wait(ctx context.Context, most func() int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.bytes > bytes {
+	if m.bytes > most() {
 		// The lock is taken, or one that is about to wait would miss it.
 		stop := context.AfterFunc(ctx, func() { m.add(0); m.changed.Broadcast() })
 		defer stop()
 	}
-	for m.bytes > bytes {
+	for m.bytes > most() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		m.changed.Wait()
 	}
 	return nil
+}
+
+// Read runs f, which reads an answer from the state that may be large, for a call. Thousands of calls
+// that come at once would have read all of theirs before the first of them is sent, and the
+// connections that do not read them are ended.
+func Read(ctx context.Context, f func() error) error {
+	c := connOf(ctx)
+	if c == nil {
+		return f()
+	}
+	select {
+	case c.arrivals.reading <- struct{}{}:
+		defer func() { <-c.arrivals.reading }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	// This waits for calls of connections that have been ended only.
+	leftOver := func() int64 { return c.arrivals.held.Load() + maxLeftOver }
+	if err := c.arrivals.inMemory.wait(ctx, leftOver); err != nil {
+		return err
+	}
+	if c.isDead() { // its call is about to hear of it
+		return errTooMuchHeld
+	}
+	return f()
 }
 
 // incoming is a message of a stream that is about to be decoded, and the size that it had on the

@@ -41,6 +41,9 @@ func serveCall(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle 
 		size = int64(proto.Size(m))
 	}
 	c.hasRead(size)
+	if c.isDead() { // nobody hears the answer, and a thousand others may have come with this one
+		return nil, ToStatus(errTooMuchHeld)
+	}
 	if info.FullMethod == rotav1.JobService_RetryJob_FullMethodName {
 		size = task.MaxRequest // it makes a request of what the job had
 	}
@@ -67,8 +70,9 @@ func serveStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, ha
 		return handle(srv, stream)
 	}
 	defer c.holdHeaders(stream.Context())()
-	counted := &countedStream{ServerStream: stream, conn: c, holding: &Holding{conn: c}}
+	counted := &countedStream{ServerStream: stream, conn: c, holding: &Holding{conn: c}, sending: &Holding{conn: c}}
 	defer counted.holding.End()
+	defer counted.sending.End()
 	err := handle(srv, counted)
 	if !counted.failed.Load() { // what could not be received was counted there
 		c.arrivals.tooLarge.answered(err)
@@ -82,6 +86,8 @@ type countedStream struct {
 	// holding is what the message takes that was received last, current how much that is.
 	holding *Holding
 	current int64
+	// sending is a large message that is being sent.
+	sending *Holding
 	// failed: a message could not be received.
 	failed atomic.Bool
 }
@@ -102,6 +108,11 @@ func (s *countedStream) RecvMsg(m any) error {
 // SendMsg implements grpc.ServerStream.
 func (s *countedStream) SendMsg(m any) error {
 	m, counted := s.conn.answers(m)
+	if counted > largestPooled {
+		// Besides what goes out, the message itself stays until its client has taken some of it.
+		s.sending.Take(counted)
+		defer s.sending.Give(counted)
+	}
 	err := s.ServerStream.SendMsg(m)
 	if err != nil { // it was not put out
 		s.conn.mu.Lock()
