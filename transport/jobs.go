@@ -250,7 +250,8 @@ func (s *Server) WaitJob(ctx context.Context, r *rotav1.WaitJobRequest) (*rotav1
 			return nil, wire.ToStatus(err)
 		}
 		if over || store.JobState(rec).Final() {
-			job, err := s.jobOf(rec)
+			var job *rotav1.Job
+			err := wire.Read(ctx, func() (err error) { job, err = s.jobOf(rec); return err })
 			return &rotav1.WaitJobResponse{Job: job, AppliedIndex: s.node.State().Machine().AppliedIndex()}, wire.ToStatus(err)
 		}
 		select {

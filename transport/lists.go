@@ -20,6 +20,9 @@ const (
 	// maxScan bounds the jobs that one page looks through for those that match. A page that
 	// found fewer than were asked for by then says where to go on.
 	maxScan = 20_000
+	// maxWalked bounds what it reads for that, bytes, about: a job with a payload has 256 KiB. All that a
+	// page costs is bounded by these two.
+	maxWalked = 64 << 20
 	// scanBatch is how many of them are in memory at once.
 	scanBatch = 64
 )
@@ -28,6 +31,8 @@ const (
 type page struct {
 	// size is how many records are wanted.
 	size, count, bytes int
+	// scanned is how many were looked at for it, and walked how much was read, bytes.
+	scanned, walked int
 }
 
 // newPage checks the size that a request asks for.
@@ -47,7 +52,7 @@ func (p *page) add(m proto.Message) { p.count, p.bytes = p.count+1, p.bytes+prot
 func (p *page) full() bool { return p.count >= p.size || p.bytes >= pageBytes }
 
 // ListJobs implements the job service. Its cost is that of what it returns, and of maxScan
-// records at most that do not match.
+// records, and maxWalked bytes, at most that do not match.
 func (s *Server) ListJobs(ctx context.Context, r *rotav1.ListJobsRequest) (*rotav1.ListJobsResponse, error) {
 	p, err := newPage(r.GetPageSize())
 	if err != nil {
@@ -75,37 +80,53 @@ func (s *Server) ListJobs(ctx context.Context, r *rotav1.ListJobsRequest) (*rota
 // listJobs fills a page with jobs from below an id on, and returns the id below which the next
 // one begins; 0: there is none.
 func (s *Server) listJobs(ctx context.Context, r *rotav1.ListJobsRequest, below uint64, p *page, resp *rotav1.ListJobsResponse) (uint64, error) {
-	allMatch := r.GetQueue() == "" && r.GetName() == "" && len(r.GetStates()) == 0
-	for scanned := 0; scanned < maxScan && ctx.Err() == nil; {
-		batch := scanBatch
-		if allMatch {
-			batch = min(batch, p.size-p.count)
+	// A page is in memory while it waits for its turn to go on.
+	holding := wire.HoldingOf(ctx)
+	defer holding.End()
+	for p.scanned < maxScan && p.walked < maxWalked && ctx.Err() == nil {
+		before := p.bytes
+		var done bool
+		err := wire.Walk(ctx, func() (err error) {
+			below, done, err = s.listSome(r, below, p, resp)
+			return err
+		})
+		if err != nil || done {
+			return below, err
 		}
-		records, next, err := s.node.State().JobsBelow(below, batch)
-		if err != nil {
-			return 0, err
+		if added := p.bytes - before; added > 0 {
+			holding.Take(int64(added))
 		}
-		for k, rec := range records {
-			job, err := s.jobOf(rec)
-			if err != nil {
-				return 0, err
-			}
-			if !matches(r, job) {
-				continue
-			}
-			resp.Jobs = append(resp.Jobs, job)
-			p.add(job)
-			if p.full() && (k < len(records)-1 || next != 0) {
-				return rec.Id, nil
-			}
-		}
-		if next == 0 {
-			return 0, nil
-		}
-		// A batch may be empty, of jobs that have just been forgotten.
-		below, scanned = next, scanned+max(1, len(records))
 	}
 	return below, ctx.Err()
+}
+
+// listSome looks through some jobs for those that belong on a page; done: it is full, or there are no more.
+func (s *Server) listSome(r *rotav1.ListJobsRequest, below uint64, p *page, resp *rotav1.ListJobsResponse) (next uint64, done bool, err error) {
+	batch := scanBatch
+	if r.GetQueue() == "" && r.GetName() == "" && len(r.GetStates()) == 0 { // all match
+		batch = min(batch, p.size-p.count)
+	}
+	records, next, walked, err := s.node.State().JobsBelow(below, batch)
+	if err != nil {
+		return 0, false, err
+	}
+	for k, rec := range records {
+		job, err := s.jobOf(rec)
+		if err != nil {
+			return 0, false, err
+		}
+		if !matches(r, job) {
+			continue
+		}
+		resp.Jobs = append(resp.Jobs, job)
+		p.add(job)
+		if p.full() && (k < len(records)-1 || next != 0) {
+			return rec.Id, true, nil
+		}
+	}
+	// A batch may be empty, of jobs that have just been forgotten.
+	p.scanned, p.walked = p.scanned+max(1, len(records)), p.walked+walked
+	return next, next == 0, nil
 }
 
 // pageToken names the job below which a page begins; "" where none can follow.

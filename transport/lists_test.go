@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -89,6 +90,35 @@ func TestAListOfTheLargestJobsFitsItsMessages(t *testing.T) {
 }
 
 // TestAListHasEachJobOnce while jobs are submitted, end and leave memory.
+// A page of a list that is narrowed reads so much of jobs that do not belong on it, and no more: it may be
+// empty then, and says where to go on.
+func TestAPageReadsSoManyBytes(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 1, nil)
+	cl, jobs := c.Client(), rotav1.NewJobServiceClient(dialFirst(t, c))
+	ctx, cancel := context.WithTimeout(context.Background(), 8*testcluster.Wait)
+	defer cancel()
+	const count = 320 // 80 MiB
+	wanted, err := cl.Submit(ctx, client.Request{Spec: task.Spec{Name: "wanted", Handler: "h"}, Count: 1})
+	require.NoError(t, err)
+	spec := task.Spec{Name: "other", Handler: "h", SharedPayload: make([]byte, task.MaxPayload)}
+	for i := range count {
+		binary.BigEndian.PutUint32(spec.SharedPayload, uint32(i))
+		_, err := cl.Submit(ctx, client.Request{Spec: spec, Count: 1})
+		require.NoError(t, err)
+	}
+	resp, err := jobs.ListJobs(ctx, &rotav1.ListJobsRequest{Name: "wanted"})
+	require.NoError(t, err)
+	require.Empty(t, resp.GetJobs())
+	require.NotEmpty(t, resp.GetNextPageToken())
+	var found []uint64
+	for info, err := range cl.List(ctx, client.ListOptions{Name: "wanted"}) {
+		require.NoError(t, err)
+		found = append(found, info.ID)
+	}
+	require.Equal(t, []uint64{wanted.ID()}, found)
+}
+
 func TestAListHasEachJobOnce(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 1, nil)

@@ -96,7 +96,8 @@ func (w *resultWriter) run(ctx context.Context, noWait bool) error {
 }
 
 func (w *resultWriter) finish(rec *logpb.JobRecord, complete bool) error {
-	job, err := w.s.jobOf(rec)
+	var job *rotav1.Job
+	err := wire.Read(w.stream.Context(), func() (err error) { job, err = w.s.jobOf(rec); return err })
 	if err != nil {
 		return err
 	}

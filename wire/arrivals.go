@@ -22,6 +22,11 @@ const (
 	maxArriving = 96 << 20
 	// arrivalTimeout is how long a message may take: 4 MiB over a line of 1.1 Mbit/s.
 	arrivalTimeout = 30 * time.Second
+	// fewStreams is how many calls of a connection are no crowd: a worker has a session, a watch and a few
+	// calls. maxCrowd bounds those beyond, of all connections together: 64 programs with 80 calls each.
+	// Beyond it the connection ends that has most calls.
+	fewStreams = 16
+	maxCrowd   = 4 << 10
 	// streamCost and frameCost are about what a call costs that waits for its request, and a part
 	// of a message, beyond the bytes that have come, bytes.
 	streamCost, frameCost = 16 << 10, 64
@@ -36,23 +41,23 @@ const (
 // that has waited longest: requests that come at all come within milliseconds. Its client takes
 // it for broken, and goes elsewhere with what is safe to send again.
 type arrivals struct {
-	timeout           time.Duration
-	most, mostStreams int64
+	timeout                      time.Duration
+	most, mostStreams, mostCrowd int64
 	// mostUnsent, mostUnread and mostHeld bound unsent, unread and held.
 	mostUnsent, mostUnread, mostHeld int64
-	// streams is how many are open, unsent the bytes of answers that wait for their clients
+	// streams is how many are open, crowd those beyond the few of each connection, unsent the bytes of answers that wait for their clients
 	// (answers.go), ended how many connections had to end.
-	streams, unsent, ended atomic.Int64
+	streams, crowd, unsent, ended atomic.Int64
 	// unread is the bytes of messages that nobody has looked at yet, underWay the memory of large
 	// calls (requests.go).
 	unread, underWay atomic.Int64
 	// held is the memory that streams hold (holdings.go), inMemory that with those of connections
-	// that have ended. decoding has a place for each message that is being decoded, reading for
-	// each answer that is being read.
-	held              atomic.Int64
-	inMemory          *inMemory
-	decoding, reading chan struct{}
-	tooLarge          *tooLarge
+	// that have ended, and their answers. decoding has a place for each message that is being decoded,
+	// reading for each answer that is being read, and walking for each search.
+	held                       atomic.Int64
+	inMemory                   *inMemory
+	decoding, reading, walking chan struct{}
+	tooLarge                   *tooLarge
 
 	mu sync.Mutex
 	// waiting is the streams whose message has begun, or that have had none yet, oldest first.
@@ -64,9 +69,9 @@ type arrivals struct {
 
 func newArrivals() *arrivals {
 	return &arrivals{
-		timeout: arrivalTimeout, most: maxArriving, mostStreams: maxAllStreams, mostUnsent: maxUnsent, mostUnread: maxUnread, mostHeld: maxHeld,
-		inMemory: newInMemory(), decoding: make(chan struct{}, decodedAtOnce), reading: make(chan struct{}, readAtOnce), tooLarge: &tooLarge{},
-		conns: map[*arrivingConn]struct{}{},
+		timeout: arrivalTimeout, most: maxArriving, mostStreams: maxAllStreams, mostCrowd: maxCrowd, mostUnsent: maxUnsent, mostUnread: maxUnread, mostHeld: maxHeld,
+		inMemory: newInMemory(), decoding: make(chan struct{}, decodedAtOnce), reading: make(chan struct{}, readAtOnce), walking: make(chan struct{}, walksAtOnce),
+		tooLarge: &tooLarge{}, conns: map[*arrivingConn]struct{}{},
 	}
 }
 
@@ -123,21 +128,27 @@ func (a *arrivals) expire() {
 func (a *arrivals) end(c *arrivingConn) {
 	a.ended.Add(1)
 	c.counted()
-	_ = c.Close() // its reader hears of it
+	c.settle()
+	_ = c.Conn.Close() // its reader hears of it
 }
 
 // opened and closed keep account of streams. opened returns the connection that has to end
-// because there are too many, which is the one with most of them, or nil.
+// because there are too many, which is the one with most of them, or nil. The mu of c is held.
 func (a *arrivals) opened(c *arrivingConn) (over *arrivingConn) {
-	c.open.Add(1)
-	if a.streams.Add(1) <= a.mostStreams {
+	tooMany := a.streams.Add(1) > a.mostStreams
+	if c.open.Add(1) > fewStreams {
+		tooMany = a.crowd.Add(1) > a.mostCrowd || tooMany
+	}
+	if !tooMany {
 		return nil
 	}
 	return a.worst(func(c *arrivingConn) int64 { return c.open.Load() })
 }
 
 func (a *arrivals) closed(c *arrivingConn) {
-	c.open.Add(-1)
+	if c.open.Add(-1) >= fewStreams {
+		a.crowd.Add(-1)
+	}
 	a.streams.Add(-1)
 }
 

@@ -155,6 +155,42 @@ func TestTheConnectionWithMostStreamsGoesWhereThereAreTooMany(t *testing.T) {
 	require.EqualValues(t, 1, b.streams.Load())
 }
 
+// Calls cost tens of KiB each, whatever they do: a dozen connections that open all they may are fewer
+// than all streams, and yet too many.
+func TestTheConnectionWithMostCallsGoesWhereTheyAreACrowd(t *testing.T) {
+	t.Parallel()
+	b := newArrivalsBundle(t)
+	b.mostCrowd = 3
+	call := func(c *arrivingConn, i int) { c.came(frame(frameHeaders, 4|flagEndStream, uint32(2*i+1), 1)) }
+	var polite []*arrivingConn
+	for range 8 {
+		c := b.conn()
+		for i := range fewStreams {
+			call(c, i)
+		}
+		polite = append(polite, c)
+	}
+	require.Zero(t, b.crowd.Load(), "as many as a worker or a modest client has")
+	greedy := b.conn()
+	for i := range fewStreams + 3 {
+		call(greedy, i)
+	}
+	_, err := greedy.Write(frame(frameHeaders, flagEndStream, 1, 1))
+	require.NoError(t, err)
+	require.EqualValues(t, 2, b.crowd.Load())
+	call(greedy, fewStreams+3)
+	require.False(t, greedy.Conn.(*wired).closed.Load())
+	call(polite[0], fewStreams)
+	require.True(t, greedy.Conn.(*wired).closed.Load())
+	for _, c := range polite {
+		require.False(t, c.Conn.(*wired).closed.Load())
+	}
+	require.EqualValues(t, 1, b.crowd.Load())
+	require.NoError(t, polite[0].Close())
+	require.Zero(t, b.crowd.Load())
+	require.EqualValues(t, 7*fewStreams, b.streams.Load())
+}
+
 func TestTheConnectionThatReadsLeastGoesWhereTooMuchIsUnsent(t *testing.T) {
 	t.Parallel()
 	b := newArrivalsBundle(t)

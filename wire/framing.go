@@ -40,12 +40,18 @@ type arrivingConn struct {
 	// open is how many streams it has, unsent the bytes of answers that were not sent, unread
 	// those of messages that were not looked at, held those of what its streams hold.
 	open, unsent, unread, held atomic.Int64
-	once                       sync.Once
+	// calls is how many handlers are under way, those of streams that have ended too.
+	calls atomic.Int64
+	// reading and walking have places as those of the account do, for its own.
+	reading, walking chan struct{}
 
-	mu      sync.Mutex
-	dead    bool
-	in, out frames
-	streams map[uint32]*arriving
+	mu sync.Mutex
+	// dead: it has ended, and forsaken: gRPC knows. left is the answers that were not sent by then,
+	// which are in memory for as long as handlers are under way.
+	dead, forsaken bool
+	left           int64
+	in, out        frames
+	streams        map[uint32]*arriving
 	// over is a connection that has to end for what has come.
 	over *arrivingConn
 
@@ -84,7 +90,10 @@ func (s *arriving) cost() int64 {
 }
 
 func newArrivingConn(conn, raw net.Conn, a *arrivals) *arrivingConn {
-	c := &arrivingConn{Conn: conn, arrivals: a, streams: map[uint32]*arriving{}, busy: new(atomic.Int64), heard: func() {}, counted: func() {}}
+	c := &arrivingConn{
+		Conn: conn, arrivals: a, streams: map[uint32]*arriving{}, busy: new(atomic.Int64), heard: func() {}, counted: func() {},
+		reading: make(chan struct{}, ownReadAtOnce), walking: make(chan struct{}, ownWalksAtOnce),
+	}
 	c.in.skip, c.isReady = prefaceSize, c.ready.read
 	if d, ok := raw.(*doorConn); ok {
 		c.busy, c.heard = &d.busy, d.hear
@@ -115,21 +124,54 @@ func (c *arrivingConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// Close implements net.Conn.
+// Close implements net.Conn. gRPC calls it, once it has let go of what it was to write.
 func (c *arrivingConn) Close() error {
-	c.once.Do(func() {
-		c.mu.Lock()
-		for id := range c.streams {
-			c.drop(id)
-		}
-		c.dead = true
-		c.answered(c.unsent.Load())
-		c.wasRead(c.unread.Load())
-		c.holds(-c.held.Load())
-		c.mu.Unlock()
-		c.arrivals.forgotten(c)
-	})
+	c.settle()
+	c.mu.Lock()
+	c.forsaken = true
+	c.letGo()
+	c.mu.Unlock()
 	return c.Conn.Close()
+}
+
+// settle takes what the connection has off the account, but for its answers, as it ends.
+func (c *arrivingConn) settle() {
+	c.mu.Lock()
+	if c.dead {
+		c.mu.Unlock()
+		return
+	}
+	c.dead = true
+	c.left = c.unsent.Load()
+	c.arrivals.inMemory.add(c.left)
+	for id := range c.streams {
+		c.drop(id)
+	}
+	c.answered(c.unsent.Load())
+	c.wasRead(c.unread.Load())
+	c.holds(-c.held.Load())
+	c.mu.Unlock()
+	c.arrivals.forgotten(c)
+}
+
+// begins and ends enclose a handler.
+func (c *arrivingConn) begins() { c.calls.Add(1) }
+
+func (c *arrivingConn) ends() {
+	if c.calls.Add(-1) == 0 {
+		c.mu.Lock()
+		c.letGo()
+		c.mu.Unlock()
+	}
+}
+
+// letGo takes the answers of a connection that has ended off the account, once nothing leads to
+// them. mu is held.
+func (c *arrivingConn) letGo() {
+	if c.forsaken && c.left > 0 && c.calls.Load() == 0 {
+		c.arrivals.inMemory.add(-c.left)
+		c.left = 0
+	}
 }
 
 // came takes account of bytes that were read.

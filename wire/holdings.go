@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"sync"
+	"time"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
@@ -18,11 +19,17 @@ const (
 	// decodedAtOnce is how many of the larger ones are decoded at once: each may take a hundred
 	// times its size, and counts only when it is decoded.
 	decodedAtOnce = 4
-	// readAtOnce is how many answers are read at once that may be large: each takes several times its
-	// size meanwhile, and counts only when it is sent.
-	readAtOnce = 16
-	// maxLeftOver is how much calls of connections that have ended may hold while answers are read, bytes.
+	// readAtOnce is how many answers are read at once that may be large, and ownReadAtOnce those of one
+	// connection: each takes several times its size meanwhile, and counts only when it is sent.
+	readAtOnce, ownReadAtOnce = 8, 4
+	// walksAtOnce is how many calls look through much of the state at once, and ownWalksAtOnce those of
+	// one connection: thousands would leave no time for anything else.
+	walksAtOnce, ownWalksAtOnce = 4, 2
+	// maxLeftOver is how much connections that have ended may leave in memory while answers are read, bytes.
 	maxLeftOver = 16 << 20
+	// leftOverWait is how long an answer waits for that: a call that does not end soon must not keep
+	// others from theirs. Then readAtOnce answers are read in that time.
+	leftOverWait = time.Second
 	// decodedFactor is about how much a decoded message takes of its size, and decodedItem what each
 	// of its items takes beyond that, bytes.
 	decodedFactor, decodedItem = 2, 512
@@ -101,8 +108,8 @@ func (c *arrivingConn) holds(bytes int64) {
 	c.arrivals.held.Add(bytes)
 }
 
-// inMemory is what all streams hold, those of connections too that have just been ended: their
-// calls take a moment to end.
+// inMemory is what all streams hold, those of connections too that have just been ended, and the answers
+// that these had to be sent: their calls take a moment to end.
 type inMemory struct {
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -121,6 +128,13 @@ func (m *inMemory) add(bytes int64) {
 	if m.bytes += bytes; bytes < 0 {
 		m.changed.Broadcast()
 	}
+}
+
+// within says whether no more than so many bytes are held.
+func (m *inMemory) within(bytes int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.bytes <= bytes
 }
 
 // atMost waits until no more than so many bytes are held, or ctx ends.
@@ -154,21 +168,48 @@ func Read(ctx context.Context, f func() error) error {
 	if c == nil {
 		return f()
 	}
-	select {
-	case c.arrivals.reading <- struct{}{}:
-		defer func() { <-c.arrivals.reading }()
-	case <-ctx.Done():
-		return ctx.Err()
+	return c.inTurn(ctx, c.reading, c.arrivals.reading, f)
+}
+
+// Walk is Read for what may look through much of the state. Reads do not wait for it.
+func Walk(ctx context.Context, f func() error) error {
+	c := connOf(ctx)
+	if c == nil {
+		return f()
 	}
-	// This waits for calls of connections that have been ended only.
-	leftOver := func() int64 { return c.arrivals.held.Load() + maxLeftOver }
-	if err := c.arrivals.inMemory.wait(ctx, leftOver); err != nil {
+	return c.inTurn(ctx, c.walking, c.arrivals.walking, f)
+}
+
+// inTurn runs f with one of the places of the connection, and one of all. So nobody waits behind all the
+// calls of another connection.
+func (c *arrivingConn) inTurn(ctx context.Context, own, all chan struct{}, f func() error) error {
+	for _, places := range [...]chan struct{}{own, all} {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if err := c.arrivals.awaitLeftOver(ctx); err != nil {
 		return err
 	}
 	if c.isDead() { // its call is about to hear of it
 		return errTooMuchHeld
 	}
 	return f()
+}
+
+// awaitLeftOver waits for calls and answers of connections that have ended, for some time.
+func (a *arrivals) awaitLeftOver(ctx context.Context) error {
+	most := func() int64 { return a.held.Load() + maxLeftOver }
+	if a.inMemory.within(most()) {
+		return ctx.Err()
+	}
+	short, cancel := context.WithTimeout(ctx, leftOverWait)
+	defer cancel()
+	_ = a.inMemory.wait(short, most) // who has waited long enough goes on
+	return ctx.Err()
 }
 
 // incoming is a message of a stream that is about to be decoded, and the size that it had on the

@@ -35,6 +35,8 @@ func serveCall(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle 
 	if c == nil {
 		return handle(ctx, req)
 	}
+	c.begins()
+	defer c.ends()
 	defer c.holdHeaders(ctx)()
 	size := int64(0)
 	if m, ok := req.(proto.Message); ok {
@@ -69,6 +71,8 @@ func serveStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, ha
 	if c == nil {
 		return handle(srv, stream)
 	}
+	c.begins()
+	defer c.ends()
 	defer c.holdHeaders(stream.Context())()
 	counted := &countedStream{ServerStream: stream, conn: c, holding: &Holding{conn: c}, sending: &Holding{conn: c}}
 	defer counted.holding.End()

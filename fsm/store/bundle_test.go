@@ -138,7 +138,7 @@ func newFilled(t testing.TB) *testBundle {
 // readEverything reads all that can be read of a filled state, as text.
 func readEverything(s *State) (string, error) {
 	var out bytes.Buffer
-	records, _, err := s.JobsBelow(0, 10)
+	records, _, _, err := s.JobsBelow(0, 10)
 	if err != nil {
 		return "", err
 	}

@@ -28,16 +28,16 @@ const (
 // JobsBelow returns records of jobs with ids below id (0: from the newest on), in falling order,
 // as a list shows them: without payloads, results and marks of appends. It returns limit of
 // them, or fewer where they are large. next is the id below which to go on, 0 where there are
-// no more.
+// no more; walked is how much was read for it, bytes.
 //
 // No job is in two answers or between two, however it moves from memory to the disk meanwhile:
 // its id stays, and each answer has all that there are from its beginning down to next.
-func (s *State) JobsBelow(id uint64, limit int) (out []*logpb.JobRecord, next uint64, err error) {
+func (s *State) JobsBelow(id uint64, limit int) (out []*logpb.JobRecord, next uint64, walked int, err error) {
 	err = s.read(func(p *pair) error {
 		inMemory := p.machine.JobsBelow(id, limit)
 		// Behind the look into memory: what has left it is on disk by now.
 		err := p.db.view(func(tx *bolt.Tx) (err error) {
-			out, next, err = listJobs(tx, inMemory, id, limit)
+			out, next, walked, err = listJobs(tx, inMemory, id, limit)
 			return err
 		})
 		if err != nil {
@@ -51,16 +51,17 @@ func (s *State) JobsBelow(id uint64, limit int) (out []*logpb.JobRecord, next ui
 		}
 		return nil
 	})
-	return out, next, err
+	return out, next, walked, err
 }
 
 // listJobs returns what JobsBelow does, of those that are in memory and those on disk.
-func listJobs(tx *bolt.Tx, inMemory []*logpb.JobRecord, id uint64, limit int) (out []*logpb.JobRecord, next uint64, err error) {
+func listJobs(tx *bolt.Tx, inMemory []*logpb.JobRecord, id uint64, limit int) (out []*logpb.JobRecord, next uint64, walked int, err error) {
 	specs := map[fsm.SpecID][]byte{}
 	live := &listing{tx: tx, limit: limit, specs: specs}
 	for k, rec := range inMemory {
+		live.walked += len(rec.Spec)
 		if err := live.add(rec); err != nil {
-			return nil, 0, err
+			return nil, 0, 0, err
 		}
 		if live.full() || k+1 == limit {
 			live.end = rec.Id
@@ -77,18 +78,18 @@ func listJobs(tx *bolt.Tx, inMemory []*logpb.JobRecord, id uint64, limit int) (o
 		}
 		rec, err := listedRecord(k, v)
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, 0, err
 		}
 		stored.walked += len(v)
 		if err := stored.add(rec); err != nil {
-			return nil, 0, err
+			return nil, 0, 0, err
 		}
 		if stored.full() {
 			stored.end = at
 			break
 		}
 	}
-	return append(live.records, stored.records...), max(live.end, stored.end), nil
+	return append(live.records, stored.records...), max(live.end, stored.end), live.walked + stored.walked, nil
 }
 
 // listing is records as a list shows them.

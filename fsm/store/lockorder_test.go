@@ -48,7 +48,7 @@ func TestReadersEntriesAndFlushesDoNotWaitForEachOther(t *testing.T) { //nolint:
 	for name, read := range map[string]func(s *State) error{
 		"due":    func(s *State) error { _, _, err := s.Due(1<<62, 10); return err },
 		"excess": func(s *State) error { _, err := s.Excess(1, 10); return err },
-		"list":   func(s *State) error { _, _, err := s.JobsBelow(0, 10); return err },
+		"list":   func(s *State) error { _, _, _, err := s.JobsBelow(0, 10); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newFilled(t)

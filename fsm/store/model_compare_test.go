@@ -318,7 +318,7 @@ func (w *world) compareList() {
 	slices.Reverse(want)
 	var got []uint64
 	for below, done := uint64(0), false; !done; {
-		page, next, err := w.state.JobsBelow(below, 3)
+		page, next, _, err := w.state.JobsBelow(below, 3)
 		require.NoError(w, err)
 		require.LessOrEqual(w, len(page), 3)
 		for _, r := range page {

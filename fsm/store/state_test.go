@@ -66,7 +66,7 @@ func TestJobsAreListedFromAnyIDDown(t *testing.T) {
 	t.Parallel()
 	b := newFilled(t) // of three jobs, one in memory
 	for below, want := range map[uint64][]uint64{0: {3, 2, 1}, 1: nil, 2: {1}, 3: {2, 1}, 4: {3, 2, 1}, 5: {3, 2, 1}, 1 << 60: {3, 2, 1}} {
-		records, next, err := b.s.JobsBelow(below, 10)
+		records, next, _, err := b.s.JobsBelow(below, 10)
 		require.NoError(t, err)
 		var got []uint64
 		for _, r := range records {
@@ -92,7 +92,7 @@ func TestACollectedJobIsGoneAtOnce(t *testing.T) {
 		require.False(t, ok)
 		_, err = b.s.Payloads(doneJob, 0, 1)
 		require.ErrorIs(t, err, task.ErrNotFound)
-		page, _, err := b.s.JobsBelow(0, 3)
+		page, _, _, err := b.s.JobsBelow(0, 3)
 		require.NoError(t, err)
 		require.Len(t, page, 2)
 		require.EqualValues(t, inlineJob, page[0].Id)
