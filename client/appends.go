@@ -28,13 +28,13 @@ type chunk struct {
 	err  error
 }
 
-// append puts the next chunk on its way, and waits for the oldest where many are.
-func (s *submit) append() error {
+// append puts tasks on their way, and waits for the oldest where many are.
+func (s *submit) append(tasks *rotav1.TaskSet) error {
 	if err := s.settle(appendsUnderWay - 1); err != nil {
 		return err
 	}
 	c := &chunk{
-		req:    &rotav1.AppendTasksRequest{JobId: s.job.id, FirstIndex: s.sent, Tasks: s.tasks()},
+		req:    &rotav1.AppendTasksRequest{JobId: s.job.id, FirstIndex: s.sent, Tasks: tasks},
 		queued: make(chan struct{}), done: make(chan struct{}),
 	}
 	if n := len(s.appends); n > 0 {
@@ -45,12 +45,25 @@ func (s *submit) append() error {
 	go func() {
 		defer close(c.done)
 		defer c.left()
-		_, c.err = do(s.ctx, s.c, op, func(ctx context.Context, to *server) (struct{}, error) {
+		ctx, cancel := s.request()
+		defer cancel()
+		_, c.err = do(ctx, s.c, op, func(ctx context.Context, to *server) (struct{}, error) {
 			return struct{}{}, c.send(ctx, to)
 		})
 		c.before = nil
 	}()
 	return nil
+}
+
+// renew tells the servers that the job still grows: an append of nothing.
+func (s *submit) renew() error {
+	if err := s.settle(0); err != nil {
+		return err
+	}
+	if err := s.append(nil); err != nil {
+		return err
+	}
+	return s.settle(0)
 }
 
 func (c *chunk) left() { c.leave.Do(func() { close(c.queued) }) }
@@ -101,4 +114,45 @@ func (s *submit) waitAppends() {
 	for _, c := range s.appends {
 		<-c.done
 	}
+}
+
+// cutsAtOnce is how many cuts are asked for at once.
+const cutsAtOnce = 4096
+
+// cuts is where a job was cut that another process began: the tasks of each append, in their order.
+// The same tasks must be cut there again, so that the servers know them. Without a job there are none.
+type cuts struct {
+	job *Job
+	// first is the index behind the cuts that are known.
+	first uint32
+	known []uint32
+	// over: there are no others behind them.
+	over bool
+}
+
+// next returns how many tasks the next append had; 0: there was none.
+func (c *cuts) next(ctx context.Context) (uint32, error) {
+	if c == nil {
+		return 0, nil
+	}
+	if len(c.known) == 0 && !c.over {
+		req := &rotav1.ListAppendsRequest{JobId: c.job.id, FirstIndex: c.first, PageSize: cutsAtOnce}
+		op := call{op: c.job.op("complete"), safe: true}
+		resp, err := do(ctx, c.job.c, op, func(ctx context.Context, s *server) (*rotav1.ListAppendsResponse, error) {
+			return s.jobs.ListAppends(ctx, req)
+		})
+		if err != nil {
+			return 0, err
+		}
+		c.known, c.over = resp.GetCounts(), len(resp.GetCounts()) == 0
+		for _, n := range c.known {
+			c.first += n
+		}
+	}
+	if len(c.known) == 0 {
+		return 0, nil
+	}
+	n := c.known[0]
+	c.known = c.known[1:]
+	return n, nil
 }

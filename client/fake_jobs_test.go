@@ -24,8 +24,11 @@ type fakeJob struct {
 	spec     *rotav1.JobSpec
 	request  []byte
 	payloads [][]byte
-	// chunks is the sizes of the requests that brought tasks.
-	chunks    []int
+	// chunks is the sizes of the requests that brought tasks, and appends the tasks of those but the first.
+	chunks  []int
+	appends []uint32
+	// renewed counts appends of nothing.
+	renewed   int
 	open      bool
 	hold      bool
 	cancelled bool
@@ -137,8 +140,12 @@ func (s *fakeServer) AppendTasks(_ context.Context, req *rotav1.AppendTasksReque
 		}
 		first, total := int(req.GetFirstIndex()), len(j.payloads)
 		switch {
+		case j.cancelled:
+			err = task.Errorf(task.KindConflict, "the job was cancelled")
 		case first > total:
 			err = task.Errorf(task.KindInvalid, "gap: the job has %d tasks, these begin at %d", total, first)
+		case req.GetTasks().GetCount() == 0:
+			j.renewed++
 		case first < total:
 			again := &fakeJob{spec: j.spec}
 			(&fakeCluster{manual: true}).grow(again, req.GetTasks())
@@ -148,9 +155,29 @@ func (s *fakeServer) AppendTasks(_ context.Context, req *rotav1.AppendTasksReque
 		case !j.open:
 			err = task.Errorf(task.KindConflict, "the job is closed")
 		default:
+			j.appends = append(j.appends, req.GetTasks().GetCount())
 			s.c.grow(j, req.GetTasks())
 		}
 		resp = &rotav1.AppendTasksResponse{Total: uint32(len(j.payloads))}
+	})
+	return resp, err
+}
+
+func (s *fakeServer) ListAppends(_ context.Context, req *rotav1.ListAppendsRequest) (resp *rotav1.ListAppendsResponse, err error) {
+	s.c.locked(func() {
+		var j *fakeJob
+		if j, err = s.c.job(req.GetJobId()); err != nil {
+			return
+		}
+		resp = &rotav1.ListAppendsResponse{}
+		at := uint32(0)
+		for _, n := range j.appends {
+			// Pages are short here, so that there are many.
+			if at >= req.GetFirstIndex() && len(resp.Counts) < 3 {
+				resp.Counts = append(resp.Counts, n)
+			}
+			at += n
+		}
 	})
 	return resp, err
 }

@@ -26,6 +26,9 @@ type Job struct {
 	existed bool
 	// index is a log index behind which the job is known; 0: there is none.
 	index uint64
+	// over tells the submit that makes the job that it has ended: somebody has cancelled it. nil where
+	// it was submitted as a whole.
+	over chan struct{}
 }
 
 // Job returns a handle on the job with this id, without asking whether there is one.

@@ -108,6 +108,9 @@ func (j *Job) results(ctx context.Context, order rotav1.ResultOrder, cursor []by
 			moved := errors.Is(context.Cause(attempt), errNewLeader)
 			stop()
 			if errors.Is(err, errDone) {
+				if r.over && j.over != nil {
+					notify(j.over)
+				}
 				return
 			}
 			if err := a.failed(err, moved); err != nil {
@@ -129,6 +132,8 @@ type resultReader struct {
 	know *rotav1.ReadOptions
 	// seen has a bit for each task whose result was returned.
 	seen []uint64
+	// over: the job is final.
+	over bool
 }
 
 // read reads one stream from where the last one ended, until it breaks, or errDone.
@@ -249,6 +254,7 @@ func (r *resultReader) complete(msg *rotav1.StreamResultsResponse) error {
 	if total := msg.GetJob().GetTasks().GetTotal(); msg.GetJob() != nil && r.at.before != total {
 		return malformed("the job has %d tasks, but %d results came", total, r.at.before)
 	}
+	r.over = true
 	return errDone
 }
 

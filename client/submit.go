@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"iter"
 	"slices"
 	"strconv"
@@ -31,6 +30,10 @@ const (
 	cleanupTimeout = 5 * time.Second
 )
 
+// renewEvery is how long a job that grows goes without a request before the servers are told that there
+// is more to come.
+const renewEvery = task.OpenTimeout / 5
+
 // errNoTasks is the error of a request whose payloads are none. Map tells it apart.
 var errNoTasks error = task.Errorf(task.KindInvalid, "the job has no tasks: there are no payloads")
 
@@ -41,7 +44,8 @@ type Request struct {
 	// Count is the number of tasks, all with Spec.SharedPayload; 0 is 1.
 	Count int
 	// Payloads makes a task for each payload, in order; not together with Count. It
-	// is read while the job is submitted, so a job need not fit into memory.
+	// is read while the job is submitted, so a job need not fit into memory. Another goroutine reads it;
+	// where Submit fails it does not wait for that one, which may read one more.
 	Payloads iter.Seq[[]byte]
 	// Key is the request key: submits with the same key in the same queue, also of
 	// other processes, make one job. Empty: a random one is made, so that Submit
@@ -52,6 +56,14 @@ type Request struct {
 	NoKey bool
 	// Hold: a job that needs several requests starts only when it is complete.
 	Hold bool
+	// Linger is the longest that a payload waits for others before those that are there are sent:
+	// for payloads that come in their own time. 0: a request goes out when it is full, or
+	// there are no more.
+	Linger time.Duration
+	// Begun is called once, as soon as the job has an id: with Payloads, while they are still read.
+	Begun func(*Job)
+	// RequestTimeout bounds each request that the job takes, with all its attempts; 0: ctx alone does.
+	RequestTimeout time.Duration
 }
 
 // Payloads returns payloads one by one, for Request and Map.
@@ -83,7 +95,13 @@ func (c *Client) Submit(ctx context.Context, r Request) (*Job, error) {
 	if err := checkSpec(r.Spec); err != nil {
 		return nil, err
 	}
-	s := &submit{c: c, ctx: ctx, req: &rotav1.SubmitRequest{Spec: wire.SpecToProto(&r.Spec), RequestKey: key}, hold: r.Hold}
+	s := &submit{
+		c: c, ctx: ctx, hold: r.Hold, linger: r.Linger, begun: r.Begun, requestTimeout: r.RequestTimeout,
+		// A job whose payloads come in their own time is cut where it pleases the clock. That another process
+		// can complete it nevertheless, its first request has none of them.
+		resumable: r.Linger > 0 && r.Key != "",
+		req:       &rotav1.SubmitRequest{Spec: wire.SpecToProto(&r.Spec), RequestKey: key},
+	}
 	if r.Payloads != nil {
 		if r.Count != 0 {
 			return nil, task.Errorf(task.KindInvalid, "a count of tasks and payloads contradict each other: give one of them")
@@ -93,110 +111,143 @@ func (c *Client) Submit(ctx context.Context, r Request) (*Job, error) {
 	if r.Count < 0 || r.Count > task.MaxTasks {
 		return nil, task.Errorf(task.KindTooLarge, "%d tasks are out of range: use 1 to %d", r.Count, task.MaxTasks)
 	}
-	s.count = uint32(max(1, r.Count))
-	return s.job, s.first(false)
+	return s.job, s.first(&rotav1.TaskSet{Count: uint32(max(1, r.Count))}, false)
 }
 
 // submit is one job on its way to the servers.
 type submit struct {
-	c    *Client
-	ctx  context.Context
-	req  *rotav1.SubmitRequest
-	hold bool
+	c              *Client
+	ctx            context.Context
+	req            *rotav1.SubmitRequest
+	hold           bool
+	linger         time.Duration
+	begun          func(*Job)
+	requestTimeout time.Duration
+	resumable      bool
 
 	job *Job
+	// over tells that the job has ended, though its tasks are still to come.
+	over chan struct{}
 	// sent is the number of tasks that are with the servers or on their way.
 	sent uint32
-	// count and packed are the tasks that are next.
-	count  uint32
-	packed []byte
 	// appends is the chunks on their way, oldest first.
 	appends []*chunk
 }
 
 // all submits a task for each payload.
 func (s *submit) all(payloads iter.Seq[[]byte]) (*Job, error) {
-	ctx, cancel := context.WithCancel(s.ctx)
+	outer := s.ctx
+	ctx, cancel := context.WithCancel(outer)
+	s.ctx, s.over = ctx, make(chan struct{}, 1)
 	defer s.waitAppends()
 	defer cancel()
-	outer := s.ctx
-	s.ctx = ctx
-	limit := max(chunkBytes-proto.Size(s.req.GetSpec()), minChunkBytes)
-	for p := range payloads {
-		index := s.sent + s.count
-		if len(p) > task.MaxPayload {
-			cancel()
-			return s.job, s.abandon(outer, task.Errorf(task.KindTooLarge,
-				"the payload of task %d has %d bytes, the limit is %d; put larger data where tasks can read it", index, len(p), task.MaxPayload))
-		}
-		if index >= task.MaxTasks {
-			cancel()
-			return s.job, s.abandon(outer, task.Errorf(task.KindTooLarge, "more than %d tasks; make several jobs of them", task.MaxTasks))
-		}
-		if s.count > 0 && len(s.packed)+binary.MaxVarintLen32+len(p) > limit {
-			if err := s.flush(); err != nil {
-				return s.job, err
-			}
-			limit = chunkBytes
-		}
-		s.packed = task.PackAppend(s.packed, p)
-		s.count++
-	}
-	if s.job == nil {
-		if s.count == 0 {
-			return nil, errNoTasks
-		}
-		return s.job, s.first(false)
-	}
-	if err := s.flush(); err != nil {
+	cuts, err := s.begin()
+	if err != nil {
 		return s.job, err
 	}
-	if err := s.settle(0); err != nil {
+	want, err := cuts.next(ctx)
+	if err != nil {
 		return s.job, err
 	}
-	return s.job, s.close()
+	in := newIntake(ctx, payloads, s.over, s.linger, max(chunkBytes-proto.Size(s.req.GetSpec()), minChunkBytes), want)
+	if err := s.send(in, cuts); err != nil {
+		if in.bad() {
+			cancel()
+			return s.job, s.abandon(outer, err)
+		}
+		return s.job, err
+	}
+	return s.job, nil
 }
 
-// flush sends the chunk and begins another one.
-func (s *submit) flush() error {
-	send := s.append
-	if s.job == nil {
-		send = func() error { return s.first(true) }
+// begin makes the job, where it is one that another process may complete, and finds out where it was
+// cut by one that began it before.
+func (s *submit) begin() (*cuts, error) {
+	if !s.resumable {
+		return nil, nil
 	}
-	if err := send(); err != nil {
-		return err
+	if err := s.first(nil, true); err != nil || !s.job.existed {
+		return nil, err
 	}
-	s.sent += s.count
-	s.count, s.packed = 0, nil
-	return nil
+	return &cuts{job: s.job}, nil
 }
 
-// first submits the job, with the chunk for its first or only tasks.
-func (s *submit) first(open bool) error {
-	s.req.Tasks, s.req.Open, s.req.Hold = s.tasks(), open, open && s.hold
+// send sends batches until there are no more, and completes the job.
+func (s *submit) send(in *intake, cuts *cuts) error {
+	then, err := cuts.next(s.ctx)
+	for {
+		if err != nil {
+			return err
+		}
+		b, last, err := in.next(renewEvery, then)
+		switch {
+		case err != nil:
+			return err
+		case s.job == nil && last && b.count == 0:
+			return errNoTasks
+		case s.job == nil && last:
+			return s.first(b.tasks(), false)
+		case s.job == nil && b.count > 0:
+			err = s.first(b.tasks(), true)
+		case b.count > 0:
+			err = s.append(b.tasks())
+		case !last && s.job != nil:
+			err = s.renew()
+		}
+		if err != nil {
+			return err
+		}
+		s.sent += b.count
+		if last {
+			return s.close()
+		}
+		if b.count > 0 {
+			then, err = cuts.next(s.ctx)
+		}
+	}
+}
+
+// first submits the job, with its first or only tasks.
+func (s *submit) first(tasks *rotav1.TaskSet, open bool) error {
+	s.req.Tasks, s.req.Open, s.req.Hold = tasks, open, open && s.hold
 	op := call{op: "submit a job", mutation: true, safe: s.req.GetRequestKey() != ""}
-	resp, err := do(s.ctx, s.c, op, func(ctx context.Context, to *server) (*rotav1.SubmitResponse, error) {
+	ctx, cancel := s.request()
+	defer cancel()
+	resp, err := do(ctx, s.c, op, func(ctx context.Context, to *server) (*rotav1.SubmitResponse, error) {
 		resp, _, err := to.submits.submit(ctx, s.req, false)
 		return resp, err
 	})
 	if err != nil {
 		return err
 	}
-	s.job = &Job{c: s.c, id: resp.GetJobId(), existed: resp.GetExisted(), index: resp.GetAppliedIndex()}
+	s.job = &Job{c: s.c, id: resp.GetJobId(), existed: resp.GetExisted(), index: resp.GetAppliedIndex(), over: s.over}
+	if s.begun != nil {
+		s.begun(s.job)
+	}
 	return nil
 }
 
+// request returns the context of one request.
+func (s *submit) request() (context.Context, context.CancelFunc) {
+	if s.requestTimeout == 0 {
+		return s.ctx, func() {}
+	}
+	return context.WithTimeout(s.ctx, s.requestTimeout)
+}
+
+// close completes the job, once all its tasks are with the servers.
 func (s *submit) close() error {
+	if err := s.settle(0); err != nil {
+		return err
+	}
+	ctx, cancel := s.request()
+	defer cancel()
 	req := &rotav1.CloseTasksRequest{JobId: s.job.id, Total: s.sent}
 	op := call{op: s.job.op("complete"), mutation: true, safe: true}
-	_, err := do(s.ctx, s.c, op, func(ctx context.Context, to *server) (*rotav1.CloseTasksResponse, error) {
+	_, err := do(ctx, s.c, op, func(ctx context.Context, to *server) (*rotav1.CloseTasksResponse, error) {
 		return to.jobs.CloseTasks(ctx, req)
 	})
 	return err
-}
-
-func (s *submit) tasks() *rotav1.TaskSet {
-	return &rotav1.TaskSet{Count: s.count, PackedPayloads: s.packed}
 }
 
 // abandon cancels the job, where it was made, because it can never be complete.

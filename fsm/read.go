@@ -58,6 +58,16 @@ func (m *Machine) Progress(id uint64) (received uint32, final, ok bool) {
 	return j.received, j.final(), true
 }
 
+// Appends returns the marks of appends to a job that are in memory, in their order: its newest ones.
+func (m *Machine) Appends(id uint64) []*logpb.AppendMark {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if j := m.jobs[id]; j != nil {
+		return slices.Clone(j.appends)
+	}
+	return nil
+}
+
 // Collected says that a job was forgotten, though the disk may still have it.
 func (m *Machine) Collected(id uint64) bool {
 	m.mu.RLock()

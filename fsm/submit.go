@@ -187,6 +187,11 @@ func (m *Machine) appendTasks(o *logpb.AppendTasks, r *Result) {
 	case o.FirstIndex > g.total:
 		r.Err = task.Errorf(task.KindInvalid, "job %d has %d tasks: tasks from %d on would leave a gap", o.Job, g.total, o.FirstIndex)
 		return
+	case o.Tasks.GetCount() == 0 && g.open:
+		// Whoever makes the job is still there.
+		m.touch(g.job)
+		g.job.lastAppend = m.clock
+		return
 	case o.FirstIndex < g.total:
 		if a, ok := m.appended(g.job, o.Job, o.FirstIndex); ok && a.Count == o.Tasks.GetCount() && a.Hash == hash {
 			r.Existed = true
@@ -196,9 +201,6 @@ func (m *Machine) appendTasks(o *logpb.AppendTasks, r *Result) {
 		return
 	case !g.open:
 		r.Err = task.Errorf(task.KindConflict, "job %d is closed: it takes no more tasks", o.Job)
-		return
-	case o.Tasks.GetCount() == 0:
-		r.Err = task.Errorf(task.KindInvalid, "no tasks to append")
 		return
 	}
 	j := g.job

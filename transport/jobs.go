@@ -143,11 +143,38 @@ func (s *Server) AppendTasks(ctx context.Context, r *rotav1.AppendTasksRequest) 
 		})
 }
 
+// maxAppends is how many appends of a job ListAppends tells of at once.
+const maxAppends = 4096
+
+// ListAppends implements the job service.
+func (s *Server) ListAppends(ctx context.Context, r *rotav1.ListAppendsRequest) (*rotav1.ListAppendsResponse, error) {
+	if r.GetPageSize() > maxAppends {
+		return nil, wire.ToStatus(task.Errorf(task.KindInvalid, "a page of %d appends is too large: use 1 to %d", r.GetPageSize(), maxAppends))
+	}
+	limit := int(r.GetPageSize())
+	if limit == 0 {
+		limit = maxAppends
+	}
+	if err := s.fresh(ctx, r.GetRead()); err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	index := s.node.State().Machine().AppliedIndex()
+	// Of a job that is not there is to be said that it is not.
+	if _, err := s.node.State().Job(r.GetJobId()); err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	counts, err := s.node.State().Appends(r.GetJobId(), r.GetFirstIndex(), limit)
+	if err != nil {
+		return nil, wire.ToStatus(err)
+	}
+	return &rotav1.ListAppendsResponse{Counts: counts, AppliedIndex: index}, nil
+}
+
 func appendOp(r *rotav1.AppendTasksRequest) (*logpb.Op, error) {
 	if err := checkSize(r); err != nil {
 		return nil, err
 	}
-	tasks, err := tasksOf(r.GetTasks(), false)
+	tasks, err := tasksOf(r.GetTasks(), true)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/rota-scheduler/rota/client"
@@ -18,6 +21,30 @@ type tally struct {
 	total, failed, cancelled int
 	// exit is the exit code of the first command that ended with another than 0.
 	exit *int
+	// firstFailed is the first task that failed; later counts those behind it that ran all the same.
+	firstFailed uint32
+	later       int
+}
+
+// add counts a result.
+func (t *tally) add(r *client.Result) {
+	t.total++
+	switch r.State {
+	case task.Failed:
+		t.failed++
+	case task.Cancelled:
+		t.cancelled++
+	}
+	switch {
+	case r.State == task.Cancelled:
+	case t.failed > 1 || t.failed == 1 && r.State != task.Failed:
+		t.later++
+	case t.failed == 1:
+		t.firstFailed = r.Index
+	}
+	if t.exit == nil && r.ExitCode != nil && *r.ExitCode != 0 {
+		t.exit = r.ExitCode
+	}
 }
 
 // err is the error for a job that did not succeed; nil where it did.
@@ -70,19 +97,32 @@ type collection struct {
 	// which have no line ends; commands print what they print.
 	lines       bool
 	asCompleted bool
-	cursor      []byte
-	timeout     time.Duration
+	// serial: it is said that tasks ran behind one that failed.
+	serial  bool
+	cursor  []byte
+	timeout time.Duration
+	// whole is closed when all tasks of the job are there, from when on the timeout counts; nil: they are.
+	whole <-chan struct{}
 	// quiet: failures are not explained on standard error.
 	quiet bool
 }
 
 // collect prints the results of a job until it is over.
 func (a *app) collect(ctx context.Context, c collection) (t tally, err error) {
-	wait, cancel := waiting(ctx, c.timeout)
-	defer cancel()
+	defer noticeBrokenPipes()()
+	wait, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if c.timeout > 0 {
+		go c.limit(wait, cancel)
+	}
 	s := a.newScreen(wait, c.job)
+	s.onFailure = cancel
 	defer func() {
-		err = errors.Join(waitError(wait, c.job.ID(), c.timeout, err), s.close())
+		if failed := s.close(); failed != nil {
+			err = failed
+			return
+		}
+		err = waitError(wait, c.job.ID(), c.timeout, err)
 	}()
 	results := c.job.Results(wait)
 	if c.asCompleted {
@@ -98,7 +138,38 @@ func (a *app) collect(ctx context.Context, c collection) (t tally, err error) {
 	if err != nil {
 		return t, err
 	}
+	if c.serial && t.later > 0 && !c.quiet {
+		s.say("rota: --serial keeps the order and does not stop: %s ran behind task %v, which failed",
+			plural(t.later, "task"), task.ID{Job: c.job.ID(), Index: t.firstFailed})
+	}
 	return t, end()
+}
+
+// limit ends the wait for results when its time is over.
+func (c *collection) limit(ctx context.Context, stop context.CancelCauseFunc) {
+	if c.whole != nil {
+		select {
+		case <-c.whole:
+		case <-ctx.Done():
+			return
+		}
+	}
+	timer := time.NewTimer(c.timeout)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		stop(errWaitTimeout)
+	case <-ctx.Done():
+	}
+}
+
+// noticeBrokenPipes makes writing to a standard output that nobody reads any more an error, until the
+// function that it returns is called. Otherwise it ends this process, and nothing can be said, or
+// done, about the job. Programs that are started meanwhile do not inherit it.
+func noticeBrokenPipes() func() {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, syscall.SIGPIPE)
+	return func() { signal.Stop(ch) }
 }
 
 // take counts results while f prints them.
@@ -107,16 +178,7 @@ func take(results iter.Seq2[client.Result, error], f func(r *client.Result) erro
 		if err != nil {
 			return t, err
 		}
-		t.total++
-		switch r.State {
-		case task.Failed:
-			t.failed++
-		case task.Cancelled:
-			t.cancelled++
-		}
-		if t.exit == nil && r.ExitCode != nil && *r.ExitCode != 0 {
-			t.exit = r.ExitCode
-		}
+		t.add(&r)
 		if err := f(&r); err != nil {
 			return t, err
 		}

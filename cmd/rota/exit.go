@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/rota-scheduler/rota/task"
 )
@@ -22,6 +23,8 @@ const (
 	exitWaitTimeout = 124
 	exitRunFailed   = 125
 	exitInterrupted = 130
+	// exitUnread is what shells show for a process that SIGPIPE has ended.
+	exitUnread = 141
 )
 
 var (
@@ -74,6 +77,8 @@ func exitCode(err error) int {
 		return code.code
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted
+	case errors.Is(err, syscall.EPIPE):
+		return exitUnread
 	case errors.As(err, new(*usageError)):
 		return exitUsage
 	case errors.Is(err, errWaitTimeout):
@@ -95,7 +100,7 @@ func exitCode(err error) int {
 // say.
 func errorText(err error) string {
 	var code *codeError
-	if err == nil || errors.As(err, &code) && code.err == nil {
+	if err == nil || errors.As(err, &code) && code.err == nil || errors.Is(err, syscall.EPIPE) {
 		return ""
 	}
 	text := err.Error()

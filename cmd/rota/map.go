@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,24 +22,24 @@ const (
 	placeholder = "{}"
 	// linesAhead is how many lines are read before they are wanted.
 	linesAhead = 256
+	// lineLinger is how long a line waits for others, so that they share a request.
+	lineLinger = 50 * time.Millisecond
 	// abandonTimeout bounds the attempt to cancel a job that will never be whole.
 	abandonTimeout = 5 * time.Second
 )
-
-// errNoAnswer ends a submit whose request got no answer.
-var errNoAnswer = errors.New("no answer from the servers")
 
 func (a *app) mapCmd() *cobra.Command {
 	var s specFlags
 	cmd := &cobra.Command{
 		Use:   "map [flags] -- COMMAND ARG... {}",
 		Short: "Run a command for each line of standard input, print the results in order",
-		Long: "Makes a job with a task for each line of standard input. The line takes the place\n" +
-			"of {} in the arguments; without {} it is the command's standard input. Outputs of\n" +
-			"commands are printed byte for byte, those of handlers a line each, in the order of\n" +
-			"the input or as tasks complete.\n\n" +
+		Long: "Makes a job with a task for each line of standard input, and starts them as the lines\n" +
+			"come. The line takes the place of {} in the arguments; without {} it is the command's\n" +
+			"standard input. Outputs of commands are printed byte for byte, those of handlers a line\n" +
+			"each, in the order of the input or as tasks complete.\n\n" +
 			"A task that fails is explained on standard error, the others are still printed,\n" +
-			"and the exit code is 3.",
+			"and the exit code is 3. Where nobody reads the results any more, as behind | head, the\n" +
+			"job is cancelled, unless it has a --key.",
 		Example: "  find . -name '*.go' | rota map --cwd . -- wc -l {}\n  seq 1000 | rota map --handler rota.square --as-completed",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			command, err := commandOf(cmd, args, s.handler)
@@ -71,60 +71,111 @@ func (a *app) mapLines(ctx context.Context, c *client.Client, spec task.Spec, s 
 	if a.inTTY {
 		a.say("rota: reading a task from each line; end with Ctrl-D")
 	}
-	job, err := a.submitLines(ctx, c, spec, s.key)
-	if err != nil || job == nil {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	// A command that reads the line from its standard input finds it as it stands there.
+	lines := readLines(ctx, a.in, s.handler == "" && spec.Placeholder == "")
+	first, err := lines.next(ctx)
+	if errors.Is(err, io.EOF) {
+		return a.printNone()
+	} else if err != nil {
 		return err
 	}
-	t, err := a.collect(ctx, collection{job: job, raw: true, lines: s.handler != "", asCompleted: s.asCompleted, timeout: s.waitTimeout})
+	l := a.submitLines(ctx, stop, c, client.Request{Spec: spec, Key: s.key}, first, lines)
+	job := l.wait()
+	if job == nil {
+		return l.err
+	}
+	t, err := a.collect(ctx, collection{
+		job: job, raw: true, lines: s.handler != "", asCompleted: s.asCompleted, serial: s.serial, timeout: s.waitTimeout, whole: l.done,
+	})
 	if err != nil {
-		return err
+		stop(err)
+		return a.leave(ctx, l, s.key, err)
+	}
+	// All results are there, so all tasks are, unless somebody has cancelled the job meanwhile.
+	<-l.done
+	if l.err != nil && t.cancelled == 0 && t.total > 0 {
+		return l.err
 	}
 	return t.err(job.ID())
 }
 
-// submitLines makes a job of the lines of standard input; nil where there is none.
-func (a *app) submitLines(ctx context.Context, c *client.Client, spec task.Spec, key string) (*client.Job, error) {
-	submit, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	// Lines may be long in coming, but requests must not: the clock runs only while
-	// the SDK is busy.
-	clock := time.AfterFunc(a.requestTimeout, func() { cancel(errNoAnswer) })
-	defer clock.Stop()
-	lines := readLines(submit, a.in)
-	count := 0
+// leave ends a map whose results cannot be printed to the end, and returns the error that says why.
+func (a *app) leave(ctx context.Context, l *lineJob, key string, err error) error {
+	<-l.done
+	broken := errors.Is(err, syscall.EPIPE)
+	switch {
+	case l.err != nil:
+		a.abandon(ctx, l.job, key)
+		if l.first && !broken {
+			return l.err
+		}
+	case broken:
+		a.unread(ctx, l.job, key)
+	}
+	return err
+}
+
+// lineJob is a job that gets a task for each line of standard input.
+type lineJob struct {
+	begun chan *client.Job
+	job   *client.Job
+	// done is closed when the job is whole, or will not be for err.
+	done chan struct{}
+	err  error
+	// first: err is why the rest ended, and not the other way around.
+	first bool
+}
+
+// wait returns the job once it has an id; nil where it never has one.
+func (l *lineJob) wait() *client.Job {
+	select {
+	case l.job = <-l.begun:
+		return l.job
+	case <-l.done:
+	}
+	select {
+	case l.job = <-l.begun:
+	default:
+	}
+	return l.job
+}
+
+// submitLines makes a job of the lines of standard input, while others read its results. stop ends
+// those where it fails.
+func (a *app) submitLines(ctx context.Context, stop context.CancelCauseFunc, c *client.Client, r client.Request, first []byte, lines *lineReader) *lineJob {
+	l := &lineJob{begun: make(chan *client.Job, 1), done: make(chan struct{})}
+	submit, cancel := context.WithCancel(ctx)
+	// bad is why lines could not be read: the job must not be completed without them.
 	var bad error
-	payloads := func(yield func([]byte) bool) {
-		for {
-			clock.Stop()
-			line, err := lines.next(submit)
-			clock.Reset(a.requestTimeout)
-			if err != nil {
+	r.Payloads = func(yield func([]byte) bool) {
+		for line := first; yield(line); {
+			var err error
+			if line, err = lines.next(submit); err != nil {
 				if !errors.Is(err, io.EOF) {
-					// The job must not be completed without what could not be read.
 					bad = err
-					cancel(err)
+					cancel()
 				}
-				return
-			}
-			count++
-			if !yield(line) {
 				return
 			}
 		}
 	}
-	job, err := c.Submit(submit, client.Request{Spec: spec, Payloads: iter.Seq[[]byte](payloads), Key: key})
-	switch {
-	case err == nil:
-		return job, nil
-	case job != nil:
-		a.abandon(ctx, job, key)
-	case count == 0 && bad == nil:
-		return nil, nil
-	}
-	if bad != nil && ctx.Err() == nil {
-		return nil, bad
-	}
-	return nil, err
+	r.Linger, r.RequestTimeout = lineLinger, a.requestTimeout
+	r.Begun = func(j *client.Job) { l.begun <- j }
+	go func() {
+		defer cancel()
+		_, l.err = c.Submit(submit, r)
+		l.first = ctx.Err() == nil
+		if bad != nil && l.first {
+			l.err = bad
+		}
+		close(l.done)
+		if l.err != nil {
+			stop(l.err)
+		}
+	}()
+	return l
 }
 
 // abandon does what can be done about a job that got only part of its tasks.
@@ -142,6 +193,22 @@ func (a *app) abandon(ctx context.Context, job *client.Job, key string) {
 	a.say("rota: job %d had only part of its tasks and was cancelled", job.ID())
 }
 
+// unread ends a job whose results nobody reads any more. One with a key of its own can be asked for
+// again, and goes on.
+func (a *app) unread(ctx context.Context, job *client.Job, key string) {
+	if key != "" {
+		a.say("rota: nobody reads the results any more: job %d goes on (to cancel it: rota job cancel %d)", job.ID(), job.ID())
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
+	defer cancel()
+	if _, err := job.Cancel(ctx); err != nil {
+		a.say("rota: nobody reads the results any more, and job %d could not be cancelled: it goes on (to cancel it: rota job cancel %d)", job.ID(), job.ID())
+		return
+	}
+	a.say("rota: nobody reads the results any more: job %d was cancelled", job.ID())
+}
+
 // lineReader reads lines ahead, so that waiting for them can be interrupted.
 type lineReader struct {
 	lines chan []byte
@@ -149,13 +216,13 @@ type lineReader struct {
 	err error
 }
 
-func readLines(ctx context.Context, in io.Reader) *lineReader {
+func readLines(ctx context.Context, in io.Reader, keepEnds bool) *lineReader {
 	r := &lineReader{lines: make(chan []byte, linesAhead)}
 	go func() {
 		defer close(r.lines)
 		buffered := bufio.NewReaderSize(in, 64<<10)
 		for number := 1; ; number++ {
-			line, err := readLine(buffered, number)
+			line, err := readLine(buffered, number, keepEnds)
 			if err != nil {
 				r.err = err
 				return
@@ -183,13 +250,13 @@ func (r *lineReader) next(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// readLine returns the next line without its end. The last one may have none.
-func readLine(in *bufio.Reader, number int) ([]byte, error) {
+// readLine returns the next line, with its end if that is wanted. The last one may have none.
+func readLine(in *bufio.Reader, number int, keepEnd bool) ([]byte, error) {
 	var line []byte
 	for {
 		part, err := in.ReadSlice('\n')
 		line = append(line, part...)
-		if n := len(line); n > 0 && line[n-1] == '\n' {
+		if n := len(line); !keepEnd && n > 0 && line[n-1] == '\n' {
 			line = line[:n-1]
 		}
 		switch {

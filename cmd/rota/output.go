@@ -39,6 +39,14 @@ func (a *app) newJSONList(w io.Writer) *jsonList {
 	return &jsonList{w: w, array: a.format == formatJSON}
 }
 
+// printNone prints that there is nothing to print: people see it, programs read it.
+func (a *app) printNone() error {
+	if a.format == formatTable {
+		return nil
+	}
+	return a.newJSONList(a.out).end()
+}
+
 func (l *jsonList) add(v any) error {
 	var text strings.Builder
 	if l.array {
@@ -127,6 +135,14 @@ func short(d time.Duration) string {
 	default:
 		return fmt.Sprintf("%dd", int(d.Hours()/24))
 	}
+}
+
+// plural is a number of things: 1 task, 2 tasks.
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // orDash fills an empty cell.

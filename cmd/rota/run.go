@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,8 +48,13 @@ func (a *app) runJob(ctx context.Context, c *client.Client, r client.Request, s 
 	if err != nil {
 		return err
 	}
-	t, err := a.collect(ctx, collection{job: job, raw: true, lines: s.handler != "", asCompleted: s.asCompleted, timeout: s.waitTimeout})
+	t, err := a.collect(ctx, collection{
+		job: job, raw: true, lines: s.handler != "", asCompleted: s.asCompleted, serial: s.serial, timeout: s.waitTimeout,
+	})
 	switch {
+	case errors.Is(err, syscall.EPIPE):
+		a.unread(ctx, job, s.key)
+		return err
 	case err != nil:
 		return err
 	case t.exit != nil:
@@ -63,7 +69,8 @@ func (a *app) runJob(ctx context.Context, c *client.Client, r client.Request, s 
 // runError gives what went wrong with rota itself a code that commands do not use.
 func runError(err error) error {
 	var code *codeError
-	if err == nil || errors.As(err, &code) || errors.As(err, new(*usageError)) || errors.Is(err, errWaitTimeout) || errors.Is(err, errInterrupted) {
+	if err == nil || errors.As(err, &code) || errors.As(err, new(*usageError)) || errors.Is(err, errWaitTimeout) || errors.Is(err, errInterrupted) ||
+		errors.Is(err, syscall.EPIPE) {
 		return err
 	}
 	if errors.Is(err, context.Canceled) {
@@ -145,7 +152,9 @@ func (a *app) submitJob(ctx context.Context, c *client.Client, r client.Request,
 		return err
 	}
 	if s.asCompleted {
-		t, err := a.collect(ctx, collection{job: job, raw: true, lines: s.handler != "", asCompleted: true, timeout: s.waitTimeout})
+		t, err := a.collect(ctx, collection{
+			job: job, raw: true, lines: s.handler != "", asCompleted: true, serial: s.serial, timeout: s.waitTimeout,
+		})
 		if err != nil {
 			return err
 		}

@@ -35,8 +35,10 @@ type screen struct {
 	out *bufio.Writer
 	// failed is the first error of writing data: the reader has gone, or the disk is full.
 	failed error
-	bar    string
-	drawn  bool
+	// onFailure is called with it; nil: nobody waits for anything else.
+	onFailure func(error)
+	bar       string
+	drawn     bool
 
 	cancel context.CancelFunc
 	parts  sync.WaitGroup
@@ -59,10 +61,19 @@ func (s *screen) data(f func(w io.Writer) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.erase()
-	if err := f(s.out); err != nil && s.failed == nil {
-		s.failed = err
-	}
+	s.fail(f(s.out))
 	return s.failed
+}
+
+// fail notes the first error of writing data; mu is held.
+func (s *screen) fail(err error) {
+	if err == nil || s.failed != nil {
+		return
+	}
+	s.failed = err
+	if s.onFailure != nil {
+		s.onFailure(err)
+	}
 }
 
 // say tells people something.
@@ -97,9 +108,7 @@ func (s *screen) close() error {
 }
 
 func (s *screen) flush() {
-	if err := s.out.Flush(); err != nil && s.failed == nil {
-		s.failed = err
-	}
+	s.fail(s.out.Flush())
 }
 
 func (s *screen) erase() {
@@ -187,6 +196,9 @@ func progressText(info client.JobInfo) string {
 	}
 	if n := c[task.Cancelled]; n > 0 {
 		text += fmt.Sprintf(", %d cancelled", n)
+	}
+	if info.Open {
+		text += ", more to come"
 	}
 	return text
 }

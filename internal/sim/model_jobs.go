@@ -114,6 +114,10 @@ func (m *Model) appendTasks(o *logpb.AppendTasks, r *fsm.Result) {
 	case o.FirstIndex > j.Total():
 		m.saw("append leaves a gap")
 		refuse(r, task.KindInvalid)
+	case o.Tasks.GetCount() == 0 && j.Open:
+		m.saw("append of nothing")
+		j.LastAppend = m.Clock
+		r.Total = j.Total()
 	case o.FirstIndex < j.Total():
 		if slices.Contains(j.Appends, Append{o.FirstIndex, o.Tasks.GetCount(), string(o.Tasks.GetPacked())}) {
 			m.saw("append repeated")
@@ -123,8 +127,6 @@ func (m *Model) appendTasks(o *logpb.AppendTasks, r *fsm.Result) {
 		}
 	case !j.Open:
 		refuse(r, task.KindConflict)
-	case o.Tasks.GetCount() == 0:
-		refuse(r, task.KindInvalid)
 	default:
 		if kind := badTasks(j, o.Tasks, true); kind != "" {
 			refuse(r, kind)

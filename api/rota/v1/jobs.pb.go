@@ -1423,6 +1423,129 @@ func (x *AppendTasksResponse) GetAppliedIndex() uint64 {
 	return 0
 }
 
+type ListAppendsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	JobId uint64                 `protobuf:"varint,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	// Of the first append to tell of: that of the one before it and its count.
+	FirstIndex uint32 `protobuf:"varint,2,opt,name=first_index,json=firstIndex,proto3" json:"first_index,omitempty"`
+	// At most this many, 1 to 4096; 0: 4096.
+	PageSize      uint32       `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	Read          *ReadOptions `protobuf:"bytes,4,opt,name=read,proto3" json:"read,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAppendsRequest) Reset() {
+	*x = ListAppendsRequest{}
+	mi := &file_rota_v1_jobs_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAppendsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAppendsRequest) ProtoMessage() {}
+
+func (x *ListAppendsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_jobs_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAppendsRequest.ProtoReflect.Descriptor instead.
+func (*ListAppendsRequest) Descriptor() ([]byte, []int) {
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListAppendsRequest) GetJobId() uint64 {
+	if x != nil {
+		return x.JobId
+	}
+	return 0
+}
+
+func (x *ListAppendsRequest) GetFirstIndex() uint32 {
+	if x != nil {
+		return x.FirstIndex
+	}
+	return 0
+}
+
+func (x *ListAppendsRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAppendsRequest) GetRead() *ReadOptions {
+	if x != nil {
+		return x.Read
+	}
+	return nil
+}
+
+type ListAppendsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tasks of each append, in their order; none: there is no append from first_index on.
+	Counts        []uint32 `protobuf:"varint,1,rep,packed,name=counts,proto3" json:"counts,omitempty"`
+	AppliedIndex  uint64   `protobuf:"varint,2,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAppendsResponse) Reset() {
+	*x = ListAppendsResponse{}
+	mi := &file_rota_v1_jobs_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAppendsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAppendsResponse) ProtoMessage() {}
+
+func (x *ListAppendsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_jobs_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAppendsResponse.ProtoReflect.Descriptor instead.
+func (*ListAppendsResponse) Descriptor() ([]byte, []int) {
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListAppendsResponse) GetCounts() []uint32 {
+	if x != nil {
+		return x.Counts
+	}
+	return nil
+}
+
+func (x *ListAppendsResponse) GetAppliedIndex() uint64 {
+	if x != nil {
+		return x.AppliedIndex
+	}
+	return 0
+}
+
 type CloseTasksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	JobId uint64                 `protobuf:"varint,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
@@ -1434,7 +1557,7 @@ type CloseTasksRequest struct {
 
 func (x *CloseTasksRequest) Reset() {
 	*x = CloseTasksRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[14]
+	mi := &file_rota_v1_jobs_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1569,7 @@ func (x *CloseTasksRequest) String() string {
 func (*CloseTasksRequest) ProtoMessage() {}
 
 func (x *CloseTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[14]
+	mi := &file_rota_v1_jobs_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1582,7 @@ func (x *CloseTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseTasksRequest.ProtoReflect.Descriptor instead.
 func (*CloseTasksRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{14}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CloseTasksRequest) GetJobId() uint64 {
@@ -1485,7 +1608,7 @@ type CloseTasksResponse struct {
 
 func (x *CloseTasksResponse) Reset() {
 	*x = CloseTasksResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[15]
+	mi := &file_rota_v1_jobs_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1497,7 +1620,7 @@ func (x *CloseTasksResponse) String() string {
 func (*CloseTasksResponse) ProtoMessage() {}
 
 func (x *CloseTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[15]
+	mi := &file_rota_v1_jobs_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1510,7 +1633,7 @@ func (x *CloseTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseTasksResponse.ProtoReflect.Descriptor instead.
 func (*CloseTasksResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{15}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CloseTasksResponse) GetAppliedIndex() uint64 {
@@ -1533,7 +1656,7 @@ type ReadOptions struct {
 
 func (x *ReadOptions) Reset() {
 	*x = ReadOptions{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[16]
+	mi := &file_rota_v1_jobs_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1545,7 +1668,7 @@ func (x *ReadOptions) String() string {
 func (*ReadOptions) ProtoMessage() {}
 
 func (x *ReadOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[16]
+	mi := &file_rota_v1_jobs_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1558,7 +1681,7 @@ func (x *ReadOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadOptions.ProtoReflect.Descriptor instead.
 func (*ReadOptions) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{16}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReadOptions) GetStale() bool {
@@ -1595,7 +1718,7 @@ type TaskCounts struct {
 
 func (x *TaskCounts) Reset() {
 	*x = TaskCounts{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[17]
+	mi := &file_rota_v1_jobs_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +1730,7 @@ func (x *TaskCounts) String() string {
 func (*TaskCounts) ProtoMessage() {}
 
 func (x *TaskCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[17]
+	mi := &file_rota_v1_jobs_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +1743,7 @@ func (x *TaskCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskCounts.ProtoReflect.Descriptor instead.
 func (*TaskCounts) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{17}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TaskCounts) GetTotal() uint32 {
@@ -1716,7 +1839,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[18]
+	mi := &file_rota_v1_jobs_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1728,7 +1851,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[18]
+	mi := &file_rota_v1_jobs_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1741,7 +1864,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{18}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Job) GetId() uint64 {
@@ -1848,7 +1971,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[19]
+	mi := &file_rota_v1_jobs_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1860,7 +1983,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[19]
+	mi := &file_rota_v1_jobs_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1873,7 +1996,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{19}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Task) GetIndex() uint32 {
@@ -1944,7 +2067,7 @@ type GetJobRequest struct {
 
 func (x *GetJobRequest) Reset() {
 	*x = GetJobRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[20]
+	mi := &file_rota_v1_jobs_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1956,7 +2079,7 @@ func (x *GetJobRequest) String() string {
 func (*GetJobRequest) ProtoMessage() {}
 
 func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[20]
+	mi := &file_rota_v1_jobs_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1969,7 +2092,7 @@ func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRequest.ProtoReflect.Descriptor instead.
 func (*GetJobRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{20}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetJobRequest) GetJobId() uint64 {
@@ -2006,7 +2129,7 @@ type GetJobResponse struct {
 
 func (x *GetJobResponse) Reset() {
 	*x = GetJobResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[21]
+	mi := &file_rota_v1_jobs_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2018,7 +2141,7 @@ func (x *GetJobResponse) String() string {
 func (*GetJobResponse) ProtoMessage() {}
 
 func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[21]
+	mi := &file_rota_v1_jobs_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2031,7 +2154,7 @@ func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobResponse.ProtoReflect.Descriptor instead.
 func (*GetJobResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{21}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetJobResponse) GetJob() *Job {
@@ -2082,7 +2205,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[22]
+	mi := &file_rota_v1_jobs_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2094,7 +2217,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[22]
+	mi := &file_rota_v1_jobs_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2107,7 +2230,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{22}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListJobsRequest) GetRead() *ReadOptions {
@@ -2166,7 +2289,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[23]
+	mi := &file_rota_v1_jobs_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2178,7 +2301,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[23]
+	mi := &file_rota_v1_jobs_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2191,7 +2314,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{23}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -2235,7 +2358,7 @@ type WaitJobRequest struct {
 
 func (x *WaitJobRequest) Reset() {
 	*x = WaitJobRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[24]
+	mi := &file_rota_v1_jobs_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2247,7 +2370,7 @@ func (x *WaitJobRequest) String() string {
 func (*WaitJobRequest) ProtoMessage() {}
 
 func (x *WaitJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[24]
+	mi := &file_rota_v1_jobs_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2260,7 +2383,7 @@ func (x *WaitJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitJobRequest.ProtoReflect.Descriptor instead.
 func (*WaitJobRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{24}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WaitJobRequest) GetJobId() uint64 {
@@ -2294,7 +2417,7 @@ type WaitJobResponse struct {
 
 func (x *WaitJobResponse) Reset() {
 	*x = WaitJobResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[25]
+	mi := &file_rota_v1_jobs_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2306,7 +2429,7 @@ func (x *WaitJobResponse) String() string {
 func (*WaitJobResponse) ProtoMessage() {}
 
 func (x *WaitJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[25]
+	mi := &file_rota_v1_jobs_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2319,7 +2442,7 @@ func (x *WaitJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitJobResponse.ProtoReflect.Descriptor instead.
 func (*WaitJobResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{25}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WaitJobResponse) GetJob() *Job {
@@ -2353,7 +2476,7 @@ type StreamResultsRequest struct {
 
 func (x *StreamResultsRequest) Reset() {
 	*x = StreamResultsRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[26]
+	mi := &file_rota_v1_jobs_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2365,7 +2488,7 @@ func (x *StreamResultsRequest) String() string {
 func (*StreamResultsRequest) ProtoMessage() {}
 
 func (x *StreamResultsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[26]
+	mi := &file_rota_v1_jobs_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2378,7 +2501,7 @@ func (x *StreamResultsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamResultsRequest.ProtoReflect.Descriptor instead.
 func (*StreamResultsRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{26}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StreamResultsRequest) GetJobId() uint64 {
@@ -2427,7 +2550,7 @@ type IndexRange struct {
 
 func (x *IndexRange) Reset() {
 	*x = IndexRange{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[27]
+	mi := &file_rota_v1_jobs_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2439,7 +2562,7 @@ func (x *IndexRange) String() string {
 func (*IndexRange) ProtoMessage() {}
 
 func (x *IndexRange) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[27]
+	mi := &file_rota_v1_jobs_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2452,7 +2575,7 @@ func (x *IndexRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRange.ProtoReflect.Descriptor instead.
 func (*IndexRange) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{27}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *IndexRange) GetFirst() uint32 {
@@ -2499,7 +2622,7 @@ type ResultGroup struct {
 
 func (x *ResultGroup) Reset() {
 	*x = ResultGroup{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[28]
+	mi := &file_rota_v1_jobs_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2511,7 +2634,7 @@ func (x *ResultGroup) String() string {
 func (*ResultGroup) ProtoMessage() {}
 
 func (x *ResultGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[28]
+	mi := &file_rota_v1_jobs_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2524,7 +2647,7 @@ func (x *ResultGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResultGroup.ProtoReflect.Descriptor instead.
 func (*ResultGroup) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{28}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ResultGroup) GetRanges() []*IndexRange {
@@ -2626,7 +2749,7 @@ type StreamResultsResponse struct {
 
 func (x *StreamResultsResponse) Reset() {
 	*x = StreamResultsResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[29]
+	mi := &file_rota_v1_jobs_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2638,7 +2761,7 @@ func (x *StreamResultsResponse) String() string {
 func (*StreamResultsResponse) ProtoMessage() {}
 
 func (x *StreamResultsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[29]
+	mi := &file_rota_v1_jobs_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2651,7 +2774,7 @@ func (x *StreamResultsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamResultsResponse.ProtoReflect.Descriptor instead.
 func (*StreamResultsResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{29}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StreamResultsResponse) GetGroups() []*ResultGroup {
@@ -2693,7 +2816,7 @@ type CancelJobRequest struct {
 
 func (x *CancelJobRequest) Reset() {
 	*x = CancelJobRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[30]
+	mi := &file_rota_v1_jobs_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2705,7 +2828,7 @@ func (x *CancelJobRequest) String() string {
 func (*CancelJobRequest) ProtoMessage() {}
 
 func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[30]
+	mi := &file_rota_v1_jobs_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2718,7 +2841,7 @@ func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobRequest.ProtoReflect.Descriptor instead.
 func (*CancelJobRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{30}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CancelJobRequest) GetJobId() uint64 {
@@ -2749,7 +2872,7 @@ type CancelJobResponse struct {
 
 func (x *CancelJobResponse) Reset() {
 	*x = CancelJobResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[31]
+	mi := &file_rota_v1_jobs_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2761,7 +2884,7 @@ func (x *CancelJobResponse) String() string {
 func (*CancelJobResponse) ProtoMessage() {}
 
 func (x *CancelJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[31]
+	mi := &file_rota_v1_jobs_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2774,7 +2897,7 @@ func (x *CancelJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobResponse.ProtoReflect.Descriptor instead.
 func (*CancelJobResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{31}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CancelJobResponse) GetCancelled() uint32 {
@@ -2810,7 +2933,7 @@ type RetryJobRequest struct {
 
 func (x *RetryJobRequest) Reset() {
 	*x = RetryJobRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[32]
+	mi := &file_rota_v1_jobs_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2822,7 +2945,7 @@ func (x *RetryJobRequest) String() string {
 func (*RetryJobRequest) ProtoMessage() {}
 
 func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[32]
+	mi := &file_rota_v1_jobs_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2835,7 +2958,7 @@ func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJobRequest.ProtoReflect.Descriptor instead.
 func (*RetryJobRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{32}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RetryJobRequest) GetJobId() uint64 {
@@ -2870,7 +2993,7 @@ type RetryJobResponse struct {
 
 func (x *RetryJobResponse) Reset() {
 	*x = RetryJobResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[33]
+	mi := &file_rota_v1_jobs_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2882,7 +3005,7 @@ func (x *RetryJobResponse) String() string {
 func (*RetryJobResponse) ProtoMessage() {}
 
 func (x *RetryJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[33]
+	mi := &file_rota_v1_jobs_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2895,7 +3018,7 @@ func (x *RetryJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJobResponse.ProtoReflect.Descriptor instead.
 func (*RetryJobResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{33}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RetryJobResponse) GetJobId() uint64 {
@@ -3009,6 +3132,15 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\x05tasks\x18\x03 \x01(\v2\x10.rota.v1.TaskSetR\x05tasks\"P\n" +
 	"\x13AppendTasksResponse\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\rR\x05total\x12#\n" +
+	"\rapplied_index\x18\x02 \x01(\x04R\fappliedIndex\"\x93\x01\n" +
+	"\x12ListAppendsRequest\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12\x1f\n" +
+	"\vfirst_index\x18\x02 \x01(\rR\n" +
+	"firstIndex\x12\x1b\n" +
+	"\tpage_size\x18\x03 \x01(\rR\bpageSize\x12(\n" +
+	"\x04read\x18\x04 \x01(\v2\x14.rota.v1.ReadOptionsR\x04read\"R\n" +
+	"\x13ListAppendsResponse\x12\x16\n" +
+	"\x06counts\x18\x01 \x03(\rR\x06counts\x12#\n" +
 	"\rapplied_index\x18\x02 \x01(\x04R\fappliedIndex\"@\n" +
 	"\x11CloseTasksRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12\x14\n" +
@@ -3180,12 +3312,13 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\vResultOrder\x12\x1c\n" +
 	"\x18RESULT_ORDER_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16RESULT_ORDER_COMPLETED\x10\x01\x12\x16\n" +
-	"\x12RESULT_ORDER_INDEX\x10\x022\xba\x05\n" +
+	"\x12RESULT_ORDER_INDEX\x10\x022\x84\x06\n" +
 	"\n" +
 	"JobService\x129\n" +
 	"\x06Submit\x12\x16.rota.v1.SubmitRequest\x1a\x17.rota.v1.SubmitResponse\x12O\n" +
 	"\fSubmitStream\x12\x1c.rota.v1.SubmitStreamRequest\x1a\x1d.rota.v1.SubmitStreamResponse(\x010\x01\x12H\n" +
-	"\vAppendTasks\x12\x1b.rota.v1.AppendTasksRequest\x1a\x1c.rota.v1.AppendTasksResponse\x12E\n" +
+	"\vAppendTasks\x12\x1b.rota.v1.AppendTasksRequest\x1a\x1c.rota.v1.AppendTasksResponse\x12H\n" +
+	"\vListAppends\x12\x1b.rota.v1.ListAppendsRequest\x1a\x1c.rota.v1.ListAppendsResponse\x12E\n" +
 	"\n" +
 	"CloseTasks\x12\x1a.rota.v1.CloseTasksRequest\x1a\x1b.rota.v1.CloseTasksResponse\x129\n" +
 	"\x06GetJob\x12\x16.rota.v1.GetJobRequest\x1a\x17.rota.v1.GetJobResponse\x12?\n" +
@@ -3208,7 +3341,7 @@ func file_rota_v1_jobs_proto_rawDescGZIP() []byte {
 }
 
 var file_rota_v1_jobs_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_rota_v1_jobs_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_rota_v1_jobs_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_rota_v1_jobs_proto_goTypes = []any{
 	(TaskState)(0),                // 0: rota.v1.TaskState
 	(Reason)(0),                   // 1: rota.v1.Reason
@@ -3230,46 +3363,48 @@ var file_rota_v1_jobs_proto_goTypes = []any{
 	(*FollowedResults)(nil),       // 17: rota.v1.FollowedResults
 	(*AppendTasksRequest)(nil),    // 18: rota.v1.AppendTasksRequest
 	(*AppendTasksResponse)(nil),   // 19: rota.v1.AppendTasksResponse
-	(*CloseTasksRequest)(nil),     // 20: rota.v1.CloseTasksRequest
-	(*CloseTasksResponse)(nil),    // 21: rota.v1.CloseTasksResponse
-	(*ReadOptions)(nil),           // 22: rota.v1.ReadOptions
-	(*TaskCounts)(nil),            // 23: rota.v1.TaskCounts
-	(*Job)(nil),                   // 24: rota.v1.Job
-	(*Task)(nil),                  // 25: rota.v1.Task
-	(*GetJobRequest)(nil),         // 26: rota.v1.GetJobRequest
-	(*GetJobResponse)(nil),        // 27: rota.v1.GetJobResponse
-	(*ListJobsRequest)(nil),       // 28: rota.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 29: rota.v1.ListJobsResponse
-	(*WaitJobRequest)(nil),        // 30: rota.v1.WaitJobRequest
-	(*WaitJobResponse)(nil),       // 31: rota.v1.WaitJobResponse
-	(*StreamResultsRequest)(nil),  // 32: rota.v1.StreamResultsRequest
-	(*IndexRange)(nil),            // 33: rota.v1.IndexRange
-	(*ResultGroup)(nil),           // 34: rota.v1.ResultGroup
-	(*StreamResultsResponse)(nil), // 35: rota.v1.StreamResultsResponse
-	(*CancelJobRequest)(nil),      // 36: rota.v1.CancelJobRequest
-	(*CancelJobResponse)(nil),     // 37: rota.v1.CancelJobResponse
-	(*RetryJobRequest)(nil),       // 38: rota.v1.RetryJobRequest
-	(*RetryJobResponse)(nil),      // 39: rota.v1.RetryJobResponse
-	nil,                           // 40: rota.v1.CommandWork.EnvEntry
-	nil,                           // 41: rota.v1.JobSpec.RequireEntry
-	nil,                           // 42: rota.v1.JobSpec.MetaEntry
-	(*durationpb.Duration)(nil),   // 43: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
-	(*ErrorDetail)(nil),           // 45: rota.v1.ErrorDetail
+	(*ListAppendsRequest)(nil),    // 20: rota.v1.ListAppendsRequest
+	(*ListAppendsResponse)(nil),   // 21: rota.v1.ListAppendsResponse
+	(*CloseTasksRequest)(nil),     // 22: rota.v1.CloseTasksRequest
+	(*CloseTasksResponse)(nil),    // 23: rota.v1.CloseTasksResponse
+	(*ReadOptions)(nil),           // 24: rota.v1.ReadOptions
+	(*TaskCounts)(nil),            // 25: rota.v1.TaskCounts
+	(*Job)(nil),                   // 26: rota.v1.Job
+	(*Task)(nil),                  // 27: rota.v1.Task
+	(*GetJobRequest)(nil),         // 28: rota.v1.GetJobRequest
+	(*GetJobResponse)(nil),        // 29: rota.v1.GetJobResponse
+	(*ListJobsRequest)(nil),       // 30: rota.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 31: rota.v1.ListJobsResponse
+	(*WaitJobRequest)(nil),        // 32: rota.v1.WaitJobRequest
+	(*WaitJobResponse)(nil),       // 33: rota.v1.WaitJobResponse
+	(*StreamResultsRequest)(nil),  // 34: rota.v1.StreamResultsRequest
+	(*IndexRange)(nil),            // 35: rota.v1.IndexRange
+	(*ResultGroup)(nil),           // 36: rota.v1.ResultGroup
+	(*StreamResultsResponse)(nil), // 37: rota.v1.StreamResultsResponse
+	(*CancelJobRequest)(nil),      // 38: rota.v1.CancelJobRequest
+	(*CancelJobResponse)(nil),     // 39: rota.v1.CancelJobResponse
+	(*RetryJobRequest)(nil),       // 40: rota.v1.RetryJobRequest
+	(*RetryJobResponse)(nil),      // 41: rota.v1.RetryJobResponse
+	nil,                           // 42: rota.v1.CommandWork.EnvEntry
+	nil,                           // 43: rota.v1.JobSpec.RequireEntry
+	nil,                           // 44: rota.v1.JobSpec.MetaEntry
+	(*durationpb.Duration)(nil),   // 45: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 46: google.protobuf.Timestamp
+	(*ErrorDetail)(nil),           // 47: rota.v1.ErrorDetail
 }
 var file_rota_v1_jobs_proto_depIdxs = []int32{
-	40, // 0: rota.v1.CommandWork.env:type_name -> rota.v1.CommandWork.EnvEntry
+	42, // 0: rota.v1.CommandWork.env:type_name -> rota.v1.CommandWork.EnvEntry
 	6,  // 1: rota.v1.JobSpec.handler:type_name -> rota.v1.HandlerWork
 	7,  // 2: rota.v1.JobSpec.command:type_name -> rota.v1.CommandWork
 	3,  // 3: rota.v1.JobSpec.policy:type_name -> rota.v1.Policy
 	4,  // 4: rota.v1.JobSpec.execution:type_name -> rota.v1.Execution
-	43, // 5: rota.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
-	43, // 6: rota.v1.JobSpec.delay:type_name -> google.protobuf.Duration
-	44, // 7: rota.v1.JobSpec.not_before:type_name -> google.protobuf.Timestamp
-	43, // 8: rota.v1.JobSpec.expire:type_name -> google.protobuf.Duration
-	41, // 9: rota.v1.JobSpec.require:type_name -> rota.v1.JobSpec.RequireEntry
-	42, // 10: rota.v1.JobSpec.meta:type_name -> rota.v1.JobSpec.MetaEntry
-	43, // 11: rota.v1.JobSpec.retention:type_name -> google.protobuf.Duration
+	45, // 5: rota.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
+	45, // 6: rota.v1.JobSpec.delay:type_name -> google.protobuf.Duration
+	46, // 7: rota.v1.JobSpec.not_before:type_name -> google.protobuf.Timestamp
+	45, // 8: rota.v1.JobSpec.expire:type_name -> google.protobuf.Duration
+	43, // 9: rota.v1.JobSpec.require:type_name -> rota.v1.JobSpec.RequireEntry
+	44, // 10: rota.v1.JobSpec.meta:type_name -> rota.v1.JobSpec.MetaEntry
+	45, // 11: rota.v1.JobSpec.retention:type_name -> google.protobuf.Duration
 	9,  // 12: rota.v1.JobSpec.values:type_name -> rota.v1.ValueRun
 	8,  // 13: rota.v1.SubmitRequest.spec:type_name -> rota.v1.JobSpec
 	10, // 14: rota.v1.SubmitRequest.tasks:type_name -> rota.v1.TaskSet
@@ -3279,62 +3414,65 @@ var file_rota_v1_jobs_proto_depIdxs = []int32{
 	16, // 18: rota.v1.SubmitStreamResponse.answers:type_name -> rota.v1.SubmitAnswer
 	17, // 19: rota.v1.SubmitStreamResponse.results:type_name -> rota.v1.FollowedResults
 	12, // 20: rota.v1.SubmitAnswer.response:type_name -> rota.v1.SubmitResponse
-	45, // 21: rota.v1.SubmitAnswer.error:type_name -> rota.v1.ErrorDetail
-	34, // 22: rota.v1.FollowedResults.groups:type_name -> rota.v1.ResultGroup
+	47, // 21: rota.v1.SubmitAnswer.error:type_name -> rota.v1.ErrorDetail
+	36, // 22: rota.v1.FollowedResults.groups:type_name -> rota.v1.ResultGroup
 	10, // 23: rota.v1.AppendTasksRequest.tasks:type_name -> rota.v1.TaskSet
-	8,  // 24: rota.v1.Job.spec:type_name -> rota.v1.JobSpec
-	2,  // 25: rota.v1.Job.state:type_name -> rota.v1.JobState
-	1,  // 26: rota.v1.Job.reason:type_name -> rota.v1.Reason
-	23, // 27: rota.v1.Job.tasks:type_name -> rota.v1.TaskCounts
-	44, // 28: rota.v1.Job.submitted_at:type_name -> google.protobuf.Timestamp
-	44, // 29: rota.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	44, // 30: rota.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	0,  // 31: rota.v1.Task.state:type_name -> rota.v1.TaskState
-	1,  // 32: rota.v1.Task.reason:type_name -> rota.v1.Reason
-	44, // 33: rota.v1.Task.not_before:type_name -> google.protobuf.Timestamp
-	43, // 34: rota.v1.Task.run_time:type_name -> google.protobuf.Duration
-	22, // 35: rota.v1.GetJobRequest.read:type_name -> rota.v1.ReadOptions
-	24, // 36: rota.v1.GetJobResponse.job:type_name -> rota.v1.Job
-	25, // 37: rota.v1.GetJobResponse.task:type_name -> rota.v1.Task
-	22, // 38: rota.v1.ListJobsRequest.read:type_name -> rota.v1.ReadOptions
-	2,  // 39: rota.v1.ListJobsRequest.states:type_name -> rota.v1.JobState
-	24, // 40: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
-	43, // 41: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
-	22, // 42: rota.v1.WaitJobRequest.read:type_name -> rota.v1.ReadOptions
-	24, // 43: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
-	5,  // 44: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
-	22, // 45: rota.v1.StreamResultsRequest.read:type_name -> rota.v1.ReadOptions
-	33, // 46: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
-	0,  // 47: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
-	1,  // 48: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
-	44, // 49: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
-	34, // 50: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
-	24, // 51: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
-	11, // 52: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
-	13, // 53: rota.v1.JobService.SubmitStream:input_type -> rota.v1.SubmitStreamRequest
-	18, // 54: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
-	20, // 55: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
-	26, // 56: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
-	28, // 57: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
-	30, // 58: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
-	32, // 59: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
-	36, // 60: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
-	38, // 61: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
-	12, // 62: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
-	15, // 63: rota.v1.JobService.SubmitStream:output_type -> rota.v1.SubmitStreamResponse
-	19, // 64: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
-	21, // 65: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
-	27, // 66: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
-	29, // 67: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
-	31, // 68: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
-	35, // 69: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
-	37, // 70: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
-	39, // 71: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
-	62, // [62:72] is the sub-list for method output_type
-	52, // [52:62] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	24, // 24: rota.v1.ListAppendsRequest.read:type_name -> rota.v1.ReadOptions
+	8,  // 25: rota.v1.Job.spec:type_name -> rota.v1.JobSpec
+	2,  // 26: rota.v1.Job.state:type_name -> rota.v1.JobState
+	1,  // 27: rota.v1.Job.reason:type_name -> rota.v1.Reason
+	25, // 28: rota.v1.Job.tasks:type_name -> rota.v1.TaskCounts
+	46, // 29: rota.v1.Job.submitted_at:type_name -> google.protobuf.Timestamp
+	46, // 30: rota.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	46, // 31: rota.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	0,  // 32: rota.v1.Task.state:type_name -> rota.v1.TaskState
+	1,  // 33: rota.v1.Task.reason:type_name -> rota.v1.Reason
+	46, // 34: rota.v1.Task.not_before:type_name -> google.protobuf.Timestamp
+	45, // 35: rota.v1.Task.run_time:type_name -> google.protobuf.Duration
+	24, // 36: rota.v1.GetJobRequest.read:type_name -> rota.v1.ReadOptions
+	26, // 37: rota.v1.GetJobResponse.job:type_name -> rota.v1.Job
+	27, // 38: rota.v1.GetJobResponse.task:type_name -> rota.v1.Task
+	24, // 39: rota.v1.ListJobsRequest.read:type_name -> rota.v1.ReadOptions
+	2,  // 40: rota.v1.ListJobsRequest.states:type_name -> rota.v1.JobState
+	26, // 41: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
+	45, // 42: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
+	24, // 43: rota.v1.WaitJobRequest.read:type_name -> rota.v1.ReadOptions
+	26, // 44: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
+	5,  // 45: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
+	24, // 46: rota.v1.StreamResultsRequest.read:type_name -> rota.v1.ReadOptions
+	35, // 47: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
+	0,  // 48: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
+	1,  // 49: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
+	46, // 50: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
+	36, // 51: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
+	26, // 52: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
+	11, // 53: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
+	13, // 54: rota.v1.JobService.SubmitStream:input_type -> rota.v1.SubmitStreamRequest
+	18, // 55: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
+	20, // 56: rota.v1.JobService.ListAppends:input_type -> rota.v1.ListAppendsRequest
+	22, // 57: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
+	28, // 58: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
+	30, // 59: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
+	32, // 60: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
+	34, // 61: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
+	38, // 62: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
+	40, // 63: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
+	12, // 64: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
+	15, // 65: rota.v1.JobService.SubmitStream:output_type -> rota.v1.SubmitStreamResponse
+	19, // 66: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
+	21, // 67: rota.v1.JobService.ListAppends:output_type -> rota.v1.ListAppendsResponse
+	23, // 68: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
+	29, // 69: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
+	31, // 70: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
+	33, // 71: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
+	37, // 72: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
+	39, // 73: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
+	41, // 74: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
+	64, // [64:75] is the sub-list for method output_type
+	53, // [53:64] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_rota_v1_jobs_proto_init() }
@@ -3347,16 +3485,16 @@ func file_rota_v1_jobs_proto_init() {
 		(*JobSpec_Handler)(nil),
 		(*JobSpec_Command)(nil),
 	}
-	file_rota_v1_jobs_proto_msgTypes[20].OneofWrappers = []any{}
-	file_rota_v1_jobs_proto_msgTypes[28].OneofWrappers = []any{}
+	file_rota_v1_jobs_proto_msgTypes[22].OneofWrappers = []any{}
 	file_rota_v1_jobs_proto_msgTypes[30].OneofWrappers = []any{}
+	file_rota_v1_jobs_proto_msgTypes[32].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rota_v1_jobs_proto_rawDesc), len(file_rota_v1_jobs_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   37,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const (
 	JobService_Submit_FullMethodName        = "/rota.v1.JobService/Submit"
 	JobService_SubmitStream_FullMethodName  = "/rota.v1.JobService/SubmitStream"
 	JobService_AppendTasks_FullMethodName   = "/rota.v1.JobService/AppendTasks"
+	JobService_ListAppends_FullMethodName   = "/rota.v1.JobService/ListAppends"
 	JobService_CloseTasks_FullMethodName    = "/rota.v1.JobService/CloseTasks"
 	JobService_GetJob_FullMethodName        = "/rota.v1.JobService/GetJob"
 	JobService_ListJobs_FullMethodName      = "/rota.v1.JobService/ListJobs"
@@ -48,8 +49,12 @@ type JobServiceClient interface {
 	SubmitStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SubmitStreamRequest, SubmitStreamResponse], error)
 	// AppendTasks adds tasks to a job that was submitted with `open`. It is
 	// idempotent by first_index: the same tasks again are accepted, other tasks at
-	// the same place are a conflict, a gap is refused.
+	// the same place are a conflict, a gap is refused. Without tasks, at the job's end, it says
+	// that more are to come: an open job that hears nothing for ten minutes is cancelled.
 	AppendTasks(ctx context.Context, in *AppendTasksRequest, opts ...grpc.CallOption) (*AppendTasksResponse, error)
+	// ListAppends tells how many tasks each append to a job had. Who did not see the end of it
+	// can cut the same tasks in the same way, and complete the job.
+	ListAppends(ctx context.Context, in *ListAppendsRequest, opts ...grpc.CallOption) (*ListAppendsResponse, error)
 	// CloseTasks ends an open job's growth at `total` tasks. It is idempotent.
 	CloseTasks(ctx context.Context, in *CloseTasksRequest, opts ...grpc.CallOption) (*CloseTasksResponse, error)
 	// GetJob returns one job, and on request one of its tasks.
@@ -104,6 +109,16 @@ func (c *jobServiceClient) AppendTasks(ctx context.Context, in *AppendTasksReque
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(AppendTasksResponse)
 	err := c.cc.Invoke(ctx, JobService_AppendTasks_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *jobServiceClient) ListAppends(ctx context.Context, in *ListAppendsRequest, opts ...grpc.CallOption) (*ListAppendsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAppendsResponse)
+	err := c.cc.Invoke(ctx, JobService_ListAppends_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -206,8 +221,12 @@ type JobServiceServer interface {
 	SubmitStream(grpc.BidiStreamingServer[SubmitStreamRequest, SubmitStreamResponse]) error
 	// AppendTasks adds tasks to a job that was submitted with `open`. It is
 	// idempotent by first_index: the same tasks again are accepted, other tasks at
-	// the same place are a conflict, a gap is refused.
+	// the same place are a conflict, a gap is refused. Without tasks, at the job's end, it says
+	// that more are to come: an open job that hears nothing for ten minutes is cancelled.
 	AppendTasks(context.Context, *AppendTasksRequest) (*AppendTasksResponse, error)
+	// ListAppends tells how many tasks each append to a job had. Who did not see the end of it
+	// can cut the same tasks in the same way, and complete the job.
+	ListAppends(context.Context, *ListAppendsRequest) (*ListAppendsResponse, error)
 	// CloseTasks ends an open job's growth at `total` tasks. It is idempotent.
 	CloseTasks(context.Context, *CloseTasksRequest) (*CloseTasksResponse, error)
 	// GetJob returns one job, and on request one of its tasks.
@@ -243,6 +262,9 @@ func (UnimplementedJobServiceServer) SubmitStream(grpc.BidiStreamingServer[Submi
 }
 func (UnimplementedJobServiceServer) AppendTasks(context.Context, *AppendTasksRequest) (*AppendTasksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AppendTasks not implemented")
+}
+func (UnimplementedJobServiceServer) ListAppends(context.Context, *ListAppendsRequest) (*ListAppendsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAppends not implemented")
 }
 func (UnimplementedJobServiceServer) CloseTasks(context.Context, *CloseTasksRequest) (*CloseTasksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CloseTasks not implemented")
@@ -325,6 +347,24 @@ func _JobService_AppendTasks_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(JobServiceServer).AppendTasks(ctx, req.(*AppendTasksRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _JobService_ListAppends_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAppendsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(JobServiceServer).ListAppends(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: JobService_ListAppends_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(JobServiceServer).ListAppends(ctx, req.(*ListAppendsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -462,6 +502,10 @@ var JobService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AppendTasks",
 			Handler:    _JobService_AppendTasks_Handler,
+		},
+		{
+			MethodName: "ListAppends",
+			Handler:    _JobService_ListAppends_Handler,
 		},
 		{
 			MethodName: "CloseTasks",
