@@ -72,6 +72,29 @@ func TestAJobCollectedWhileItIsWrittenIsForgottenOnce(t *testing.T) {
 	require.EqualValues(t, 1, b.plan(other, 0, 1, s).Granted)
 }
 
+// TestAJobWhoseMakerIsThereIsNotAbandoned though it has got no tasks for long.
+func TestAJobWhoseMakerIsThereIsNotAbandoned(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	job := b.must(submitOp(t, &task.Spec{Handler: "h"}, &logpb.Submit{Open: true})).Job
+	expire := &logpb.Op{Op: &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: []uint64{job}}}}
+	nothing := &logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: job}}}
+	open := func() bool {
+		rec, ok := b.m.Job(job)
+		return ok && rec.Open
+	}
+	for range 3 {
+		b.clock += int64(task.OpenTimeout) - 1
+		require.Zero(t, b.must(nothing).Total)
+		b.must(expire)
+		require.True(t, open())
+	}
+	b.clock += int64(task.OpenTimeout)
+	b.must(expire)
+	require.False(t, open())
+	require.ErrorIs(t, b.apply(nothing)[0].Err, task.ErrConflict)
+}
+
 // TestARepeatedCloseIsAnsweredAlike also when the job has ended meanwhile.
 func TestARepeatedCloseIsAnsweredAlike(t *testing.T) {
 	t.Parallel()

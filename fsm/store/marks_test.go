@@ -58,3 +58,57 @@ func TestAppendsOfASmallJobStandInItsRecord(t *testing.T) {
 	}))
 	require.True(t, b.append(job, 2, &logpb.Tasks{Count: 2}).Existed)
 }
+
+// TestAppendsAreToldInTheirOrder from memory, from the file, from a record, and from all of them.
+func TestAppendsAreToldInTheirOrder(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	job := b.submit(&logpb.Submit{Open: true}, &task.Spec{Handler: "h"})
+	var want []uint32
+	first := uint32(0)
+	add := func(n uint32) {
+		b.append(job, first, &logpb.Tasks{Count: n})
+		want, first = append(want, n), first+n
+	}
+	told := func() {
+		t.Helper()
+		var got []uint32
+		for at, pages := uint32(0), 0; pages < 100; pages++ {
+			page, err := b.s.Appends(job, at, 3)
+			require.NoError(t, err)
+			require.LessOrEqual(t, len(page), 3)
+			if len(page) == 0 {
+				break
+			}
+			for _, n := range page {
+				at += n
+			}
+			got = append(got, page...)
+		}
+		require.Equal(t, want, got)
+	}
+	told()
+	for i := range uint32(10) {
+		add(1 + i%4)
+		if i%3 == 0 {
+			require.NoError(t, b.s.Flush())
+		}
+		told()
+	}
+	b.reopen()
+	told()
+	page, err := b.s.Appends(job, 2, 3)
+	require.NoError(t, err)
+	require.Empty(t, page, "no append begins there")
+
+	w := b.openSession("w")
+	small := b.submit(&logpb.Submit{Open: true}, &task.Spec{Handler: "h"})
+	b.append(small, 0, &logpb.Tasks{Count: 2})
+	b.append(small, 2, &logpb.Tasks{Count: 1})
+	b.apply(&logpb.Op{Op: &logpb.Op_CloseTasks{CloseTasks: &logpb.CloseTasks{Job: small, Total: 3}}})
+	b.work(small, 0, 3, 3, w)
+	require.NoError(t, b.s.Flush())
+	page, err = b.s.Appends(small, 0, 3)
+	require.NoError(t, err)
+	require.Equal(t, []uint32{2, 1}, page)
+}

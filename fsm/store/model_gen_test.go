@@ -260,7 +260,10 @@ func (w *world) opAppend() *logpb.Op {
 		}
 	}
 	o.FirstIndex += of[uint32](w, "gap", 0, 0, 0, 0, 0, 0, 1, math.MaxUint32)
-	o.Tasks = w.tasks(w.chance("none", 5), own)
+	o.Tasks = &logpb.Tasks{}
+	if !w.chance("none", 5) {
+		o.Tasks = w.tasks(false, own)
+	}
 	w.appends = append(w.appends, o)
 	return &logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: o}}
 }

@@ -31,7 +31,7 @@ var mustReach = []string{
 	"requeued by the end of a session", "task kept over a new session", "task cancelled by itself",
 	"verdict already", "verdict superseded", "verdict on what the servers have ended", "verdict unknown", "report of another session's task", "session replaced without its nonce", "mixed verdicts in one group",
 	"range cancelled", "sweep goes on", "cancelled again in a sweep", "cancelled while it expires", "ended by a report before the sweep",
-	"ended by the end of a session before the sweep", "sweep reloaded", "append leaves a gap", "append repeated", "close repeated after the end",
+	"ended by the end of a session before the sweep", "sweep reloaded", "append leaves a gap", "append of nothing", "append repeated", "close repeated after the end",
 	"granted with the submit", "key conflict", "key repeated", "serial task waits for the one before it", "no free slot", "abandoned", "expired", "expired while open", "job collected", "key collected",
 	"job collected before its flush", "hostile plan",
 	"overdue to cancelled", "overdue to failed", "overdue to scheduled", "overdue and not started", "overdue too early",

@@ -275,8 +275,11 @@ func (c *client) appendMore(job uint64, total uint32, own bool, left int) {
 		return
 	}
 	op := &logpb.AppendTasks{Job: job, FirstIndex: total, Tasks: &logpb.Tasks{Count: uint32(1 + c.w.below(6))}}
-	if c.w.chance(4) {
+	switch {
+	case c.w.chance(4):
 		op.Tasks.Count = 300
+	case c.w.chance(4): // it has nothing to add yet, and says that it is there
+		op.Tasks.Count, own = 0, false
 	}
 	if own {
 		op.Tasks.Packed = payloads(total, op.Tasks.Count)

@@ -88,7 +88,7 @@ func TestReplay(t *testing.T) {
 var mustReach = []string{
 	"retry", "retry granted", "failed", "returned", "stopping to cancelled by a report", "stopping to cancelled by the end of a session",
 	"requeued by the end of a session", "task kept over a new session", "task cancelled by itself", "verdict already",
-	"verdict superseded", "verdict unknown", "range cancelled", "append repeated", "granted with the submit", "key conflict", "key repeated",
+	"verdict superseded", "verdict unknown", "range cancelled", "append of nothing", "append repeated", "granted with the submit", "key conflict", "key repeated",
 	"abandoned", "expired", "job collected", "close repeated after the end", "worker lost too often", "lost", "given back by the end of a session",
 	"overdue to cancelled", "overdue to failed", "overdue to scheduled", "overdue and not started",
 }
