@@ -45,9 +45,7 @@ func (s *submit) append(tasks *rotav1.TaskSet) error {
 	go func() {
 		defer close(c.done)
 		defer c.left()
-		ctx, cancel := s.request()
-		defer cancel()
-		_, c.err = do(ctx, s.c, op, func(ctx context.Context, to *server) (struct{}, error) {
+		_, c.err = do(s.ctx, s.c, op, func(ctx context.Context, to *server) (struct{}, error) {
 			return struct{}{}, c.send(ctx, to)
 		})
 		c.before = nil

@@ -33,6 +33,12 @@ type Config struct {
 	Addrs []string
 	// Logger gets what the client does about failures, at debug level; nil: nothing.
 	Logger *slog.Logger
+	// RequestTimeout bounds each request, with all its attempts; 0: only the context of the call does.
+	// It does not bound Wait nor results, nor the time that the payloads of a job take to come.
+	RequestTimeout time.Duration
+	// Waiting is called where a request, which op names, has had no answer for a second, for programs with
+	// somebody before them; from any goroutine. nil: nobody is told.
+	Waiting func(op string)
 	// DialOptions come after those that the client sets, for tests in memory.
 	DialOptions []grpc.DialOption
 }
@@ -40,9 +46,11 @@ type Config struct {
 // Client talks to a cluster. It is safe for use by many goroutines, and one is
 // enough for a program.
 type Client struct {
-	log         *slog.Logger
-	dialOptions []grpc.DialOption
-	leader      leaderCache
+	log            *slog.Logger
+	requestTimeout time.Duration
+	waiting        func(op string)
+	dialOptions    []grpc.DialOption
+	leader         leaderCache
 
 	// ctx ends with Close; background counts what ends with it.
 	ctx        context.Context
@@ -91,7 +99,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Client{log: cfg.Logger, dialOptions: cfg.DialOptions}
+	c := &Client{log: cfg.Logger, requestTimeout: cfg.RequestTimeout, waiting: cfg.Waiting, dialOptions: cfg.DialOptions}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.leader.init()
 	for _, addr := range cfg.Addrs {

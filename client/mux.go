@@ -170,7 +170,7 @@ func (m *submitMux) run() {
 // neverSent is the error of a stream that got no connection: a server that is down is
 // known not to have done anything.
 func neverSent(err error) error {
-	return wire.ToStatus(&task.Error{Kind: task.KindUnavailable, Msg: status.Convert(err).Message()})
+	return wire.ToStatus(&task.Error{Kind: task.KindUnavailable, Msg: wire.FromStatus(err).Error()})
 }
 
 // write sends what waits.

@@ -26,6 +26,8 @@ const (
 	// harm. It is there for servers that accept requests and then do nothing; dead
 	// connections are found out sooner.
 	attemptTimeout = 10 * time.Second
+	// waitingAfter is how long a request has no answer before somebody is told.
+	waitingAfter = time.Second
 	// maxFaults is how often a request is tried that a server fails by a fault of
 	// its own. A fault may be that of one server, but most are the same everywhere.
 	maxFaults = 5
@@ -49,6 +51,11 @@ type call struct {
 // do runs f on one server after the other until it succeeds, fails for good, or
 // ctx ends.
 func do[T any](ctx context.Context, c *Client, op call, f func(context.Context, *server) (T, error)) (T, error) {
+	if !op.follow {
+		var cancel func()
+		ctx, cancel = c.bound(ctx, op.op)
+		defer cancel()
+	}
 	a := c.attempts(ctx, op)
 	for {
 		var none T
@@ -67,6 +74,22 @@ func do[T any](ctx context.Context, c *Client, op call, f func(context.Context, 
 		if err := a.failed(err, moved); err != nil {
 			return none, err
 		}
+	}
+}
+
+// bound is the context of one request, which somebody hears of where it takes long.
+func (c *Client) bound(ctx context.Context, op string) (context.Context, func()) {
+	cancel := func() {}
+	if c.requestTimeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, c.requestTimeout)
+	}
+	if c.waiting == nil {
+		return ctx, cancel
+	}
+	timer := time.AfterFunc(waitingAfter, func() { c.waiting(op) })
+	return ctx, func() {
+		timer.Stop()
+		cancel()
 	}
 }
 
@@ -257,6 +280,9 @@ func (a *attempts) giveUp() error {
 		return e
 	}
 	e.Msg = fmt.Sprintf("%s: gave up after %d attempts", a.op, a.tries)
+	if a.tries == 1 {
+		e.Msg = a.op + ": gave up after 1 attempt"
+	}
 	switch {
 	case a.unknown:
 		e.Kind = task.KindUnknownOutcome

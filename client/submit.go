@@ -62,8 +62,6 @@ type Request struct {
 	Linger time.Duration
 	// Begun is called once, as soon as the job has an id: with Payloads, while they are still read.
 	Begun func(*Job)
-	// RequestTimeout bounds each request that the job takes, with all its attempts; 0: ctx alone does.
-	RequestTimeout time.Duration
 }
 
 // Payloads returns payloads one by one, for Request and Map.
@@ -96,7 +94,7 @@ func (c *Client) Submit(ctx context.Context, r Request) (*Job, error) {
 		return nil, err
 	}
 	s := &submit{
-		c: c, ctx: ctx, hold: r.Hold, linger: r.Linger, begun: r.Begun, requestTimeout: r.RequestTimeout,
+		c: c, ctx: ctx, hold: r.Hold, linger: r.Linger, begun: r.Begun,
 		// A job whose payloads come in their own time is cut where it pleases the clock. That another process
 		// can complete it nevertheless, its first request has none of them.
 		resumable: r.Linger > 0 && r.Key != "",
@@ -116,14 +114,13 @@ func (c *Client) Submit(ctx context.Context, r Request) (*Job, error) {
 
 // submit is one job on its way to the servers.
 type submit struct {
-	c              *Client
-	ctx            context.Context
-	req            *rotav1.SubmitRequest
-	hold           bool
-	linger         time.Duration
-	begun          func(*Job)
-	requestTimeout time.Duration
-	resumable      bool
+	c         *Client
+	ctx       context.Context
+	req       *rotav1.SubmitRequest
+	hold      bool
+	linger    time.Duration
+	begun     func(*Job)
+	resumable bool
 
 	job *Job
 	// over tells that the job has ended, though its tasks are still to come.
@@ -211,9 +208,7 @@ func (s *submit) send(in *intake, cuts *cuts) error {
 func (s *submit) first(tasks *rotav1.TaskSet, open bool) error {
 	s.req.Tasks, s.req.Open, s.req.Hold = tasks, open, open && s.hold
 	op := call{op: "submit a job", mutation: true, safe: s.req.GetRequestKey() != ""}
-	ctx, cancel := s.request()
-	defer cancel()
-	resp, err := do(ctx, s.c, op, func(ctx context.Context, to *server) (*rotav1.SubmitResponse, error) {
+	resp, err := do(s.ctx, s.c, op, func(ctx context.Context, to *server) (*rotav1.SubmitResponse, error) {
 		resp, _, err := to.submits.submit(ctx, s.req, false)
 		return resp, err
 	})
@@ -227,24 +222,14 @@ func (s *submit) first(tasks *rotav1.TaskSet, open bool) error {
 	return nil
 }
 
-// request returns the context of one request.
-func (s *submit) request() (context.Context, context.CancelFunc) {
-	if s.requestTimeout == 0 {
-		return s.ctx, func() {}
-	}
-	return context.WithTimeout(s.ctx, s.requestTimeout)
-}
-
 // close completes the job, once all its tasks are with the servers.
 func (s *submit) close() error {
 	if err := s.settle(0); err != nil {
 		return err
 	}
-	ctx, cancel := s.request()
-	defer cancel()
 	req := &rotav1.CloseTasksRequest{JobId: s.job.id, Total: s.sent}
 	op := call{op: s.job.op("complete"), mutation: true, safe: true}
-	_, err := do(ctx, s.c, op, func(ctx context.Context, to *server) (*rotav1.CloseTasksResponse, error) {
+	_, err := do(s.ctx, s.c, op, func(ctx context.Context, to *server) (*rotav1.CloseTasksResponse, error) {
 		return to.jobs.CloseTasks(ctx, req)
 	})
 	return err

@@ -72,7 +72,7 @@ func (s *Server) workerOf(session fsm.Session) *rotav1.Worker {
 		w.Labels[l.Key] = l.Value
 	}
 	if st, ok := s.node.Fleet().Status(session.Id); ok {
-		w.Connected, w.LastBeat, w.Running = st.Connected, durationpb.New(st.LastBeat), uint32(st.Started)
+		w.Connected, w.LastBeat, w.Running = st.Connected, durationpb.New(st.LastBeat), min(uint32(st.Started), w.Assigned)
 		w.State = &rotav1.WorkerState{Unhealthy: st.Unhealthy, Draining: st.Draining}
 		for _, r := range st.Running[:min(len(st.Running), task.MaxSlots)] {
 			w.RunningTasks = append(w.RunningTasks, &rotav1.RunningTask{JobId: r.Job, Index: r.Index, RunTime: durationpb.New(r.For)})

@@ -149,7 +149,7 @@ func markUnsent(ctx context.Context, method string, req, reply any, conn *grpc.C
 	}
 	switch st.Code() {
 	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded:
-		return withDetail(status.New(st.Code(), cleanMessage(st.Message())), &rotav1.ErrorDetail{Kind: string(task.KindUnavailable)})
+		return withDetail(status.New(st.Code(), cleanMessage(withoutTransport(st.Message()))), &rotav1.ErrorDetail{Kind: string(task.KindUnavailable)})
 	default:
 		return err
 	}

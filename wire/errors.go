@@ -79,6 +79,7 @@ func FromStatus(err error) error {
 	out := &task.Error{Kind: kindOf(st.Code()), Msg: st.Message(), Err: contextError(st.Code())}
 	d := detailOf(st)
 	if d == nil {
+		out.Msg = withoutTransport(out.Msg)
 		return out
 	}
 	switch kind := task.Kind(d.GetKind()); {
@@ -98,6 +99,17 @@ func FromStatus(err error) error {
 		out.RetryAfter = max(0, d.GetRetryAfter().AsDuration())
 	}
 	return out
+}
+
+// withoutTransport takes off what gRPC puts around the reason why there is no connection, twice in places.
+func withoutTransport(msg string) string {
+	const before, after = `connection error: desc = "transport: `, `"`
+	if _, rest, ok := strings.Cut(msg, before); ok {
+		if reason, ok := strings.CutSuffix(rest, after); ok {
+			return strings.TrimPrefix(reason, "Error while dialing: ")
+		}
+	}
+	return msg
 }
 
 // newStatus makes a status with an ErrorDetail. e may be nil.

@@ -148,3 +148,15 @@ func TestMessagesFitIntoAHeader(t *testing.T) {
 	require.Less(t, len(err.Error()), 5000)
 	require.Contains(t, err.Error(), "bad ? ä")
 }
+
+func TestWhyThereIsNoConnectionIsSaidPlainly(t *testing.T) {
+	t.Parallel()
+	for msg, want := range map[string]string{
+		`connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused"`: "dial tcp 127.0.0.1:1: connect: connection refused",
+		`connection error: desc = "transport: authentication handshake failed: EOF"`:                                   "authentication handshake failed: EOF",
+		"the queue is full": "the queue is full",
+	} {
+		err := wire.FromStatus(status.Error(codes.Unavailable, msg))
+		require.Equal(t, want, err.Error())
+	}
+}

@@ -47,6 +47,12 @@ func (a *app) workerStartCmd() *cobra.Command {
 			if slots < 0 || slots > task.MaxSlots {
 				return usagef("--slots %d is out of range: use 1 to %d", slots, task.MaxSlots)
 			}
+			if stopTimeout < 0 {
+				return usagef("--stop-timeout %v is negative: 0s stops running tasks at once", stopTimeout)
+			}
+			if stopTimeout == 0 {
+				stopTimeout = -1 // no time at all
+			}
 			if profiles != "" {
 				if err := checkLoopback("--pprof", profiles); err != nil {
 					return err
@@ -79,7 +85,7 @@ func (a *app) workerStartCmd() *cobra.Command {
 	f.StringArrayVar(&labels, "label", nil, "k=v that jobs can require; may be repeated")
 	f.StringSliceVar(&queues, "queues", nil, "queues that are served, q,q; empty: all")
 	f.StringVar(&dataDir, "data-dir", "", "folder that keeps the worker's identity across restarts, and the working directories of commands; empty: a new identity each time, and directories below TMPDIR")
-	f.DurationVar(&stopTimeout, "stop-timeout", worker.DefaultStopTimeout, "how long running tasks may take to finish when the worker is asked to end; 0: the default, less: no time at all")
+	f.DurationVar(&stopTimeout, "stop-timeout", worker.DefaultStopTimeout, "how long running tasks may take to finish when the worker is asked to end; 0s: no time")
 	f.StringVar(&profiles, "pprof", "", "loopback address on which profiles of this process are served, below /debug/pprof/; empty: none")
 	log.add(f)
 	return cmd

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -80,7 +81,7 @@ func (a *app) hint(err error) string {
 func (a *app) leaderless() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), leaderlessTimeout)
 	defer cancel()
-	c, err := a.connect()
+	c, err := a.connect(nil)
 	if err != nil {
 		return false
 	}
@@ -98,18 +99,22 @@ func (a *app) print(format string, args ...any) error {
 	return err
 }
 
-// connect returns a client of the cluster that the flags and the environment name.
-func (a *app) connect() (*client.Client, error) {
+// connect returns a client of the cluster that the flags and the environment name. waiting hears of
+// requests that take long.
+func (a *app) connect(waiting func(op string)) (*client.Client, error) {
 	addrs, err := wire.ParseAddrs(a.addr)
 	if err != nil {
 		return nil, usageOf(err)
 	}
-	return client.New(client.Config{Addrs: addrs})
+	return client.New(client.Config{Addrs: addrs, RequestTimeout: a.requestTimeout, Waiting: waiting})
 }
 
 // withClient runs f with a client and a context that bounds one request.
 func (a *app) withClient(ctx context.Context, f func(ctx context.Context, c *client.Client) error) error {
-	c, err := a.connect()
+	var once sync.Once
+	c, err := a.connect(func(op string) {
+		once.Do(func() { a.say("rota: %s: no answer yet; trying %s for up to %v", op, a.addr, a.requestTimeout) })
+	})
 	if err != nil {
 		return err
 	}

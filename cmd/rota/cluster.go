@@ -22,7 +22,10 @@ const maxProblem = 600
 
 func (a *app) clusterCmd() *cobra.Command {
 	status := &cobra.Command{
-		Use: "status", Short: "Show the servers and who leads them", Args: wantArgs(),
+		Use: "status", Short: "Show the servers and who leads them",
+		Long: "Shows the servers of the cluster as the leader sees them, or whoever answers. The exit code is\n" +
+			"6 where no leader is elected, or no cluster has been formed yet.",
+		Args: wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.withClient(cmd.Context(), a.clusterStatus) },
 	}
 	verify := &cobra.Command{
@@ -62,13 +65,56 @@ func (a *app) clusterStatus(ctx context.Context, c *client.Client) error {
 		return err
 	}
 	if a.format != formatTable {
-		return a.printOne(shapeStatus(info))
+		err = a.printOne(shapeStatus(info))
+	} else {
+		err = a.printStatus(info)
 	}
+	return errors.Join(err, leaderless(info))
+}
+
+// leaderless is the error for a cluster without a leader; nil where it has one.
+func leaderless(info client.ClusterInfo) error {
+	voters := 0
+	for _, s := range info.Servers {
+		if s.Voter {
+			voters++
+		}
+	}
+	switch {
+	case info.Leader != "":
+		return nil
+	case voters == 0:
+		return &codeError{exitUnavailable, errors.New(
+			"no cluster has been formed yet: the servers wait until as many have met as --bootstrap-expect says, at the addresses of --join")}
+	}
+	return &codeError{exitUnavailable, fmt.Errorf("no leader is elected: %d of %d voting servers answer, and %d must be up and reach each other",
+		answering(info), voters, voters/2+1)}
+}
+
+// answering counts the voters that answer.
+func answering(info client.ClusterInfo) (n int) {
+	for _, s := range info.Servers {
+		if s.Voter && s.State != "unreachable" {
+			n++
+		}
+	}
+	return n
+}
+
+func (a *app) printStatus(info client.ClusterInfo) error {
 	leader := info.Leader
 	if leader == "" {
 		leader = "none"
 	}
-	if err := a.print("Leader %s, term %d, applied index %d\n\n", leader, info.Term, info.AppliedIndex); err != nil {
+	up := 0
+	for _, s := range info.Servers {
+		if s.State != "unreachable" {
+			up++
+		}
+	}
+	err := a.print("Leader %s, term %d, applied index %d; servers that answer: %d of %d\n\n",
+		leader, info.Term, info.AppliedIndex, up, len(info.Servers))
+	if err != nil {
 		return err
 	}
 	t := a.newTable("ID", "STATE", "VOTER", "ADDR", "PEER ADDR", "HTTP ADDR", "APPLIED", "LAST CONTACT", "VERSION")

@@ -51,9 +51,9 @@ func (t *tally) add(r *client.Result) {
 func (t *tally) err(job uint64) error {
 	switch {
 	case t.failed > 0:
-		return &codeError{exitJobFailed, fmt.Errorf("job %d failed: %d of %d tasks failed", job, t.failed, t.total)}
+		return &codeError{exitJobFailed, fmt.Errorf("job %d failed: %d of %s failed", job, t.failed, plural(t.total, "task"))}
 	case t.cancelled > 0:
-		return &codeError{exitCancelled, fmt.Errorf("job %d was cancelled: %d of %d tasks did not run to their end", job, t.cancelled, t.total)}
+		return &codeError{exitCancelled, fmt.Errorf("job %d was cancelled: %d of %s did not run to the end", job, t.cancelled, plural(t.total, "task"))}
 	}
 	return nil
 }
@@ -237,7 +237,8 @@ func (a *app) printer(s *screen, c *collection) (show func(r *client.Result) err
 // explain says why a task did not succeed, behind what it had to say itself.
 func explain(s *screen, job uint64, r *client.Result) {
 	text := visibly("rota: task %d.%d %s", job, r.Index, r.State)
-	if r.Reason != task.NoReason {
+	if r.Reason != task.NoReason && r.Reason != task.ReasonExitCode {
+		// Of an exit code, the error says which.
 		text += ": " + r.Reason.String()
 	}
 	if r.Error != "" {

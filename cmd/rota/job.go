@@ -66,9 +66,8 @@ func (a *app) jobListCmd() *cobra.Command {
 	return cmd
 }
 
+// listJobs lists jobs. Each page is a request with a time of its own: a list may be long.
 func (a *app) listJobs(ctx context.Context, c *client.Client, opts client.ListOptions, limit int) error {
-	ctx, cancel := a.request(ctx)
-	defer cancel()
 	if limit > 0 {
 		opts.PageSize = uint32(min(limit, 1000))
 	}
@@ -332,7 +331,7 @@ func (a *app) cancelJob(ctx context.Context, job *client.Job, id task.ID, isTask
 			Stopping  uint32 `json:"stopping"`
 		}{id.Job, info.Cancelled, info.Stopping})
 	} else {
-		err = a.print("%d tasks cancelled, %d running ones asked to stop\n", info.Cancelled, info.Stopping)
+		err = a.print("%s cancelled, %d that workers hold asked to stop\n", plural(int(info.Cancelled), "task"), info.Stopping)
 	}
 	if err != nil || !wait {
 		return err

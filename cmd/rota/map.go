@@ -111,6 +111,10 @@ func (a *app) leave(ctx context.Context, l *lineJob, key string, err error) erro
 		if l.first && !broken {
 			return l.err
 		}
+		if errors.Is(context.Cause(ctx), errInterrupted) {
+			// A whole job goes on; this one does not.
+			return errInterrupted
+		}
 	case broken:
 		a.unread(ctx, l.job, key)
 	}
@@ -161,7 +165,7 @@ func (a *app) submitLines(ctx context.Context, stop context.CancelCauseFunc, c *
 			}
 		}
 	}
-	r.Linger, r.RequestTimeout = lineLinger, a.requestTimeout
+	r.Linger = lineLinger
 	r.Begun = func(j *client.Job) { l.begun <- j }
 	go func() {
 		defer cancel()
@@ -186,7 +190,11 @@ func (a *app) abandon(ctx context.Context, job *client.Job, key string) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
 	defer cancel()
-	if _, err := job.Cancel(ctx); err != nil && !errors.Is(err, task.ErrNotFound) {
+	switch _, err := job.Cancel(ctx); {
+	case errors.Is(err, task.ErrConflict), errors.Is(err, task.ErrNotFound):
+		a.say("rota: job %d had only part of its tasks, and is over", job.ID())
+		return
+	case err != nil:
 		a.say("rota: job %d has only part of its tasks and could not be cancelled: the servers do so after %v", job.ID(), task.OpenTimeout)
 		return
 	}
