@@ -7,66 +7,103 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// array is a parsed --array: tasks with values first, first+step, and so on up to last.
+// array is a parsed --array: a task for each value of each run, in the order given.
 type array struct {
-	first, step uint32
-	count       int
+	runs  []task.ValueRun
+	count int
 	// maxParallel is the number behind %; 0: none was given.
 	maxParallel uint32
 }
 
-const arrayForm = "expected first-last, such as 0-999, and then :step and %max-parallel where wanted"
+const arrayForm = "expected values and ranges, such as 0-999 or 1,3,5-9:2, and then %max-parallel where wanted"
 
-// parseArray parses "0-999", "1-99:2", "0-999%10" or "5".
+// parseArray parses "0-999", "1-99:2", "1,3,5-9:2%4" or "5".
 func parseArray(s string) (array, error) {
-	bad := func(why string) (array, error) {
-		return array{}, usagef("malformed array %q: %s; %s", s, why, arrayForm)
-	}
-	rest, limit, hasLimit := strings.Cut(s, "%")
-	rest, step, hasStep := strings.Cut(rest, ":")
-	first, last, hasLast := strings.Cut(rest, "-")
-	if !hasLast {
-		last = first
-	}
-	a := array{step: 1}
-	numbers := []struct {
-		name, text string
-		given      bool
-		to         *uint32
-	}{
-		{"first index", first, true, &a.first},
-		{"last index", last, true, new(uint32)},
-		{"step", step, hasStep, &a.step},
-		{"limit behind %", limit, hasLimit, &a.maxParallel},
-	}
-	for _, n := range numbers {
-		if !n.given {
-			continue
+	var a array
+	list, limit, limited := strings.Cut(s, "%")
+	for text := range strings.SplitSeq(list, ",") {
+		run, why := parseRun(text)
+		if why != "" {
+			return array{}, usagef("malformed array %q: %s; %s", s, why, arrayForm)
 		}
-		if !isDigits(n.text) {
-			return bad("the " + n.name + " " + strconv.Quote(n.text) + " is not a number")
+		a.add(run)
+		if a.count > task.MaxTasks {
+			return array{}, usagef("array %q has %d tasks or more, the limit is %d; make several jobs of them", s, a.count, task.MaxTasks)
 		}
-		v, err := strconv.ParseUint(n.text, 10, 32)
-		if err != nil {
-			return bad("the " + n.name + " " + n.text + " is too large")
+	}
+	if limited {
+		n, why := parseNumber("limit behind %", limit)
+		if why == "" && n == 0 {
+			why = "the limit behind % is 0"
 		}
-		*n.to = uint32(v)
+		if why != "" {
+			return array{}, usagef("malformed array %q: %s; %s", s, why, arrayForm)
+		}
+		a.maxParallel = n
 	}
-	end := *numbers[1].to
-	switch {
-	case end < a.first:
-		return bad("it ends before it begins")
-	case hasStep && a.step == 0:
-		return bad("the step is 0")
-	case hasLimit && a.maxParallel == 0:
-		return bad("the limit behind % is 0")
-	}
-	count := uint64(end-a.first)/uint64(a.step) + 1
-	if count > task.MaxTasks {
-		return array{}, usagef("array %q has %d tasks, the limit is %d; make several jobs of them", s, count, task.MaxTasks)
-	}
-	a.count = int(count)
 	return a, nil
+}
+
+// values are those of a job with this array; none where the value of a task is its index.
+func (a *array) values() []task.ValueRun {
+	if len(a.runs) == 1 && a.runs[0].First == 0 && a.runs[0].Step == 1 {
+		return nil
+	}
+	return a.runs
+}
+
+// add adds a run. One that goes on where the last one ends is part of it.
+func (a *array) add(r task.ValueRun) {
+	a.count += int(r.Count)
+	if n := len(a.runs); n > 0 {
+		last := &a.runs[n-1]
+		if last.Step == r.Step && uint64(last.First)+uint64(last.Step)*uint64(last.Count) == uint64(r.First) {
+			last.Count += r.Count
+			return
+		}
+	}
+	a.runs = append(a.runs, r)
+}
+
+// parseRun parses a value, or first-last[:step]; why says what is wrong with it.
+func parseRun(s string) (r task.ValueRun, why string) {
+	span, step, stepped := strings.Cut(s, ":")
+	first, last, isRange := strings.Cut(span, "-")
+	r.Step = 1
+	if r.First, why = parseNumber("value", first); why != "" {
+		return r, why
+	}
+	end := r.First
+	if isRange {
+		if end, why = parseNumber("last value", last); why != "" {
+			return r, why
+		}
+	}
+	if stepped {
+		if r.Step, why = parseNumber("step", step); why != "" {
+			return r, why
+		}
+	}
+	switch {
+	case end < r.First:
+		return r, span + " ends before it begins"
+	case r.Step == 0:
+		return r, "the step is 0"
+	}
+	// Of 2^32 values there is one more than a count can say; so many are refused anyway.
+	r.Count = uint32(min(uint64(end-r.First)/uint64(r.Step)+1, 1<<32-1))
+	return r, ""
+}
+
+func parseNumber(name, s string) (n uint32, why string) {
+	if !isDigits(s) {
+		return 0, "the " + name + " " + strconv.Quote(s) + " is not a number"
+	}
+	v, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		return 0, "the " + name + " " + s + " is too large"
+	}
+	return uint32(v), ""
 }
 
 // isDigits refuses what ParseUint lets through elsewhere: signs and underscores.

@@ -54,7 +54,7 @@ func (s *specFlags) add(f *pflag.FlagSet, fromStdin bool, retries int) {
 	f.StringVar(&s.handler, "handler", "", "run this handler of the workers instead of a command")
 	if !fromStdin {
 		f.StringVar(&s.payload, "payload", "", "standard input of each task: text, @file, or - for this standard input")
-		f.StringVar(&s.array, "array", "", "a task for each value: first-last[:step][%max-parallel], such as 0-999")
+		f.StringVar(&s.array, "array", "", "a task for each value, such as 0-999 or 1,3,5-9:2, and %4 behind them for 4 at once")
 	}
 	f.StringVar(&s.alloc, "alloc", "least-loaded", "which worker gets a task: least-loaded, random")
 	f.BoolVar(&s.serial, "serial", false, "run the tasks in index order, one at a time")
@@ -107,9 +107,7 @@ func (s *specFlags) request(command []string, in io.Reader) (client.Request, err
 			return client.Request{}, usagef("--array with %%%d and --max-parallel contradict each other: give one of them", a.maxParallel)
 		}
 		r.Count = a.count
-		if a.first != 0 || a.step != 1 {
-			spec.Values = []task.ValueRun{{First: a.first, Step: a.step, Count: uint32(a.count)}}
-		}
+		spec.Values = a.values()
 		spec.MaxParallel = max(spec.MaxParallel, a.maxParallel)
 	}
 	r.Spec = spec
