@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -36,33 +37,26 @@ func taskID(arg string) (task.ID, bool, error) {
 }
 
 func (a *app) jobListCmd() *cobra.Command {
-	var opts client.ListOptions
-	var states []string
+	var filter jobFilter
 	var limit int
 	cmd := &cobra.Command{
 		Use: "list", Short: "List jobs, newest first", Args: wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, name := range states {
-				s, ok := task.ParseJobState(name)
-				if !ok {
-					return usagef("unknown --state %q: use pending, running, succeeded, failed or cancelled", name)
-				}
-				opts.States = append(opts.States, s)
+			if err := filter.parse(); err != nil {
+				return err
 			}
 			if limit < 0 {
 				return usagef("--limit %d is negative", limit)
 			}
 			return a.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
-				return a.listJobs(ctx, c, opts, limit)
+				return a.listJobs(ctx, c, filter.options, limit)
 			})
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&opts.Queue, "queue", "", "only jobs of this queue")
-	f.StringVar(&opts.Name, "name", "", "only jobs with this name")
-	f.StringSliceVar(&states, "state", nil, "only jobs in these states: pending, running, succeeded, failed, cancelled")
+	filter.add(f, "only jobs")
 	f.IntVar(&limit, "limit", defaultJobs, "at most this many; 0: all")
-	f.BoolVar(&opts.Stale, "stale", false, "let any server answer from what it knows, which may be old")
+	f.BoolVar(&filter.options.Stale, "stale", false, "let any server answer from what it knows, which may be old")
 	return cmd
 }
 
@@ -121,36 +115,54 @@ func took(j client.JobInfo) string {
 
 func (a *app) jobGetCmd() *cobra.Command {
 	return &cobra.Command{
-		Use: "get ID|ID.TASK", Short: "Show a job, or one task of it", Args: wantArgs("a job or task id"),
+		Use: "get ID|ID.TASK...", Short: "Show jobs, or single tasks of them", Args: wantJobs,
+		Long:    "Shows a job, or one task of it." + jobsHelp,
+		Example: "  rota job get 42\n  rota job get 42.7 -o json\n  rota job get last",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, isTask, err := taskID(args[0])
+			s, err := parseJobs(args, true, nil)
 			if err != nil {
 				return err
 			}
-			return a.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
-				ctx, cancel := a.request(ctx)
-				defer cancel()
-				if isTask {
-					t, err := c.Job(id.Job).Task(ctx, id.Index)
-					if err != nil {
-						return err
-					}
-					return a.printTask(id.Job, t)
-				}
-				info, err := c.Job(id.Job).Info(ctx)
-				if err != nil {
-					return err
-				}
-				return a.printJob(info)
-			})
+			return a.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error { return a.getJobs(ctx, c, &s) })
 		},
 	}
 }
 
-func (a *app) printTask(job uint64, t client.TaskInfo) error {
-	if a.format != formatTable {
-		return a.printOne(shapeTask(job, t))
+func (a *app) getJobs(ctx context.Context, c *client.Client, s *selection) error {
+	add, end := a.jsonPrinter(s)
+	shown := 0
+	show := func(v any, fields func() error) error {
+		if a.format != formatTable {
+			return add(v)
+		}
+		if shown++; shown > 1 {
+			if err := a.print("\n"); err != nil {
+				return err
+			}
+		}
+		return fields()
 	}
+	err := a.eachJob(ctx, c, s, func(n named) error {
+		if n.isTask {
+			t, err := c.Job(n.Job).Task(ctx, n.Index)
+			if err != nil {
+				return err
+			}
+			return show(shapeTask(n.Job, t), func() error { return a.printTask(n.Job, t) })
+		}
+		info, err := c.Job(n.Job).Info(ctx)
+		if err != nil {
+			return err
+		}
+		return show(shapeJob(info), func() error { return a.printJob(info) })
+	})
+	if a.format == formatTable || err != nil && s.single() {
+		return err
+	}
+	return errors.Join(end(), err)
+}
+
+func (a *app) printTask(job uint64, t client.TaskInfo) error {
 	fields := [][2]string{
 		{"Task", task.ID{Job: job, Index: t.Index}.String()}, {"State", taskState(t)}, {"Reason", t.Reason.String()},
 		{"Attempt", count(t.Attempt)}, {"Worker", t.Worker},
@@ -165,9 +177,6 @@ func (a *app) printTask(job uint64, t client.TaskInfo) error {
 }
 
 func (a *app) printJob(j client.JobInfo) error {
-	if a.format != formatTable {
-		return a.printOne(shapeJob(j))
-	}
 	work := "handler " + j.Spec.Handler
 	if j.Spec.Handler == "" {
 		work = oneLine(strings.Join(j.Spec.Command, " "), 100)
@@ -202,33 +211,51 @@ func countsText(j client.JobInfo) string {
 func (a *app) jobWaitCmd() *cobra.Command {
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use: "wait ID", Short: "Wait until a job is over",
+		Use: "wait ID...", Short: "Wait until jobs are over",
 		Long: "Waits until every task of a job has ended, and prints the job. The exit code is 0\n" +
 			"where all succeeded, 3 where some failed, 4 where it was cancelled, 124 where it\n" +
-			"took longer than --wait-timeout.",
-		Args: wantArgs("a job id"),
+			"took longer than --wait-timeout. Of several jobs that did not succeed, it is that of\n" +
+			"the first." + jobsHelp,
+		Example: "  rota job wait 42\n  rota job wait 40-42 --wait-timeout 10m",
+		Args:    wantJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := jobID(args[0])
+			s, err := parseJobs(args, false, nil)
 			if err != nil {
 				return err
 			}
-			return a.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
-				job := c.Job(id)
-				if err := a.exists(ctx, job); err != nil {
-					return err
-				}
-				info, err := a.await(ctx, job, timeout)
-				if info.State.Final() {
-					if err := a.printJob(info); err != nil {
-						return err
-					}
-				}
-				return err
-			})
+			return a.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error { return a.waitJobs(ctx, c, &s, timeout) })
 		},
 	}
 	cmd.Flags().DurationVar(&timeout, "wait-timeout", 0, "longest wait; 0: no limit")
 	return cmd
+}
+
+func (a *app) waitJobs(ctx context.Context, c *client.Client, s *selection, timeout time.Duration) error {
+	add, end := a.jsonPrinter(s)
+	wait, cancel := waiting(ctx, timeout)
+	defer cancel()
+	over := 0
+	err := a.eachJob(wait, c, s, func(n named) error {
+		job := c.Job(n.Job)
+		if err := a.exists(wait, job); err != nil {
+			return err
+		}
+		info, err := a.awaitUnder(wait, job, timeout)
+		switch {
+		case !info.State.Final():
+			return err
+		case a.format != formatTable:
+			return errors.Join(add(shapeJob(info)), err)
+		}
+		if over++; over > 1 {
+			err = errors.Join(a.print("\n"), err)
+		}
+		return errors.Join(a.printJob(info), err)
+	})
+	if a.format == formatTable || err != nil && s.single() {
+		return err
+	}
+	return errors.Join(end(), err)
 }
 
 // exists asks for a job once, so that one that is not there, or servers that are
@@ -286,64 +313,89 @@ func (a *app) jobResultsCmd() *cobra.Command {
 }
 
 func (a *app) jobCancelCmd() *cobra.Command {
+	var filter jobFilter
 	var wait bool
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use: "cancel ID|ID.TASK", Short: "Cancel a job, or one task of it",
-		Long: "Asks for the end of a job. Tasks that wait end at once, tasks that run are stopped\n" +
-			"by their workers; --wait waits for that.",
-		Args: wantArgs("a job or task id"),
+		Use: "cancel ID|ID.TASK|all...", Short: "Cancel jobs, or single tasks of them",
+		Long: "Asks for the end of a job. Tasks that wait end at once, tasks that workers hold are\n" +
+			"stopped by them; --wait waits for that." + jobsHelp + "\n" +
+			"all is every job that --queue, --name and --state let through.",
+		Example: "  rota job cancel 42\n  rota job cancel 42.7\n  rota job cancel 1-10,15\n  rota job cancel all --queue nightly --state pending,running",
+		Args:    wantJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, isTask, err := taskID(args[0])
+			if err := filter.parse(); err != nil {
+				return err
+			}
+			s, err := parseJobs(args, true, &filter)
 			if err != nil {
 				return err
 			}
-			if wait && isTask {
-				return usagef("--wait is for jobs, not for single tasks")
+			for _, n := range s.names {
+				if wait && n.isTask {
+					return usagef("--wait is for jobs, not for single tasks")
+				}
 			}
-			return a.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
-				return a.cancelJob(ctx, c.Job(id.Job), id, isTask, wait, timeout)
-			})
+			return a.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error { return a.cancelJobs(ctx, c, &s, wait, timeout) })
 		},
 	}
-	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the job is over")
-	cmd.Flags().DurationVar(&timeout, "wait-timeout", 0, "longest wait; 0: no limit")
+	f := cmd.Flags()
+	filter.add(f, "with all: jobs")
+	f.BoolVar(&wait, "wait", false, "wait until the jobs are over")
+	f.DurationVar(&timeout, "wait-timeout", 0, "longest wait; 0: no limit")
 	return cmd
 }
 
-func (a *app) cancelJob(ctx context.Context, job *client.Job, id task.ID, isTask, wait bool, timeout time.Duration) error {
-	request, cancel := a.request(ctx)
-	defer cancel()
-	var info client.CancelInfo
-	var err error
-	if isTask {
-		info, err = job.CancelTask(request, id.Index)
-	} else {
-		info, err = job.Cancel(request)
+func (a *app) cancelJobs(ctx context.Context, c *client.Client, s *selection, wait bool, timeout time.Duration) error {
+	add, end := a.jsonPrinter(s)
+	var jobs []*client.Job
+	err := a.eachJob(ctx, c, s, func(n named) error {
+		job := c.Job(n.Job)
+		info, err := a.cancelNamed(ctx, job, n)
+		if err != nil {
+			return err
+		}
+		jobs = append(jobs, job)
+		switch {
+		case a.format != formatTable:
+			return add(struct {
+				ID        uint64 `json:"id"`
+				Cancelled uint32 `json:"cancelled"`
+				Stopping  uint32 `json:"stopping"`
+			}{n.Job, info.Cancelled, info.Stopping})
+		case s.single():
+			return a.print("%s cancelled, %d that workers hold asked to stop\n", plural(int(info.Cancelled), "task"), info.Stopping)
+		}
+		return a.print("%v: %s cancelled, %d that workers hold asked to stop\n", n, plural(int(info.Cancelled), "task"), info.Stopping)
+	})
+	if a.format != formatTable && !(err != nil && s.single()) {
+		err = errors.Join(end(), err)
 	}
-	if err != nil {
-		return err
-	}
-	if a.format != formatTable {
-		err = a.printOne(struct {
-			ID        uint64 `json:"id"`
-			Cancelled uint32 `json:"cancelled"`
-			Stopping  uint32 `json:"stopping"`
-		}{id.Job, info.Cancelled, info.Stopping})
-	} else {
-		err = a.print("%s cancelled, %d that workers hold asked to stop\n", plural(int(info.Cancelled), "task"), info.Stopping)
-	}
-	if err != nil || !wait {
+	if !wait || err != nil {
 		return err
 	}
 	wctx, stop := waiting(ctx, timeout)
 	defer stop()
-	s := a.newScreen(wctx, job)
-	_, err = job.Wait(wctx)
-	if closed := s.close(); closed != nil {
-		return closed
+	for _, job := range jobs {
+		screen := a.newScreen(wctx, job)
+		_, err := job.Wait(wctx)
+		if closed := screen.close(); closed != nil {
+			return closed
+		}
+		if err := waitError(wctx, job.ID(), timeout, err); err != nil {
+			return err
+		}
 	}
-	return waitError(wctx, id.Job, timeout, err)
+	return nil
+}
+
+func (a *app) cancelNamed(ctx context.Context, job *client.Job, n named) (client.CancelInfo, error) {
+	ctx, cancel := a.request(ctx)
+	defer cancel()
+	if n.isTask {
+		return job.CancelTask(ctx, n.Index)
+	}
+	return job.Cancel(ctx)
 }
 
 func (a *app) jobRetryCmd() *cobra.Command {
@@ -351,24 +403,20 @@ func (a *app) jobRetryCmd() *cobra.Command {
 	var wait bool
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use: "retry ID", Short: "Make a new job of the tasks of a finished one that did not succeed", Args: wantArgs("a job id"),
+		Use: "retry ID...", Short: "Make new jobs of the tasks of finished ones that did not succeed",
+		Long:    "Makes a new job of the tasks of a finished one that did not succeed, and prints its id." + jobsHelp,
+		Example: "  rota job retry 42\n  rota job retry last --wait",
+		Args:    wantJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := jobID(args[0])
+			s, err := parseJobs(args, false, nil)
 			if err != nil {
 				return err
 			}
+			if opts.Key != "" && !s.single() {
+				return usagef("a --key is for the retry of one job")
+			}
 			return a.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
-				request, cancel := a.request(ctx)
-				defer cancel()
-				job, err := c.Retry(request, id, opts)
-				if err != nil {
-					return err
-				}
-				if err := a.printID(job); err != nil || !wait {
-					return err
-				}
-				_, err = a.await(ctx, job, timeout)
-				return err
+				return a.retryJobs(ctx, c, &s, opts, wait, timeout)
 			})
 		},
 	}
@@ -378,4 +426,29 @@ func (a *app) jobRetryCmd() *cobra.Command {
 	f.BoolVar(&wait, "wait", false, "wait until the new job is over")
 	f.DurationVar(&timeout, "wait-timeout", 0, "longest wait; 0: no limit")
 	return cmd
+}
+
+func (a *app) retryJobs(ctx context.Context, c *client.Client, s *selection, opts client.RetryOptions, wait bool, timeout time.Duration) error {
+	var jobs []*client.Job
+	err := a.eachJob(ctx, c, s, func(n named) error {
+		request, cancel := a.request(ctx)
+		defer cancel()
+		job, err := c.Retry(request, n.Job, opts)
+		if err != nil {
+			return err
+		}
+		jobs = append(jobs, job)
+		return a.printID(job)
+	})
+	if !wait || err != nil {
+		return err
+	}
+	wctx, stop := waiting(ctx, timeout)
+	defer stop()
+	for _, job := range jobs {
+		if _, err := a.awaitUnder(wctx, job, timeout); err != nil {
+			return err
+		}
+	}
+	return nil
 }

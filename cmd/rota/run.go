@@ -185,6 +185,11 @@ func (a *app) printID(job *client.Job) error {
 func (a *app) await(ctx context.Context, job *client.Job, timeout time.Duration) (info client.JobInfo, err error) {
 	wait, cancel := waiting(ctx, timeout)
 	defer cancel()
+	return a.awaitUnder(wait, job, timeout)
+}
+
+// awaitUnder is await under a context of waiting.
+func (a *app) awaitUnder(wait context.Context, job *client.Job, timeout time.Duration) (info client.JobInfo, err error) {
 	s := a.newScreen(wait, job)
 	info, err = job.Wait(wait)
 	err = errors.Join(waitError(wait, job.ID(), timeout, err), s.close())

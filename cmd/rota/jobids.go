@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// maxNamed is how many jobs the ids of one command line may name.
+const maxNamed = 10_000
+
+// Words that name jobs beside ids.
+const (
+	lastJob = "last"
+	allJobs = "all"
+)
+
+// named is a job that a command line names, or a task of it.
+type named struct {
+	task.ID
+	isTask bool
+}
+
+func (n named) String() string {
+	if n.isTask {
+		return n.ID.String()
+	}
+	return fmt.Sprint(n.Job)
+}
+
+// selection is what the arguments of a verb name.
+type selection struct {
+	names []named
+	// last: also the newest job. all: also those that the filter lets through.
+	last, all bool
+	filter    *jobFilter
+}
+
+// jobsHelp explains the arguments, for the help of verbs that take several jobs.
+const jobsHelp = "\n\nSeveral may be named: 7 9, 7,9 or 7-9; last is the newest job of all."
+
+// wantJobs takes the names of jobs.
+func wantJobs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usagef("%s needs a job id; see %s --help", cmd.CommandPath(), cmd.CommandPath())
+	}
+	return nil
+}
+
+// parseJobs parses arguments such as 42, 42.7, 1-10,15 and last. filter says what all means; nil: the
+// verb does not know it.
+func parseJobs(args []string, tasks bool, filter *jobFilter) (selection, error) {
+	s := selection{filter: filter}
+	for _, arg := range args {
+		for text := range strings.SplitSeq(arg, ",") {
+			if err := s.add(text, tasks); err != nil {
+				return selection{}, err
+			}
+		}
+	}
+	switch narrow := filter != nil && filter.narrows(); {
+	case s.all && !narrow:
+		return selection{}, usagef("all needs a filter: give --queue, --name or --state")
+	case narrow && !s.all:
+		return selection{}, usagef("--queue, --name and --state say what all means: name all, or leave them out")
+	}
+	return s, nil
+}
+
+func (s *selection) add(text string, tasks bool) error {
+	switch {
+	case text == lastJob:
+		s.last = true
+		return nil
+	case text == allJobs && s.filter != nil:
+		s.all = true
+		return nil
+	}
+	if first, last, isRange := strings.Cut(text, "-"); isRange {
+		return s.addRange(text, first, last)
+	}
+	id, isTask, err := taskID(text)
+	switch {
+	case err != nil && tasks:
+		return err
+	case err != nil || isTask && !tasks:
+		_, err := jobID(text)
+		return err
+	}
+	return s.name(named{id, isTask})
+}
+
+func (s *selection) addRange(text, first, last string) error {
+	from, err := jobID(first)
+	if err != nil {
+		return usagef("malformed range of jobs %q: expected first-last, such as 7-9", text)
+	}
+	to, err := jobID(last)
+	if err != nil || to < from {
+		return usagef("malformed range of jobs %q: expected first-last, such as 7-9", text)
+	}
+	if to-from >= maxNamed {
+		return usagef("%q names %d jobs, the limit is %d", text, to-from+1, maxNamed)
+	}
+	for id := from; id <= to; id++ {
+		if err := s.name(named{ID: task.ID{Job: id}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *selection) name(n named) error {
+	if len(s.names) == maxNamed {
+		return usagef("more than %d jobs are named, the limit", maxNamed)
+	}
+	s.names = append(s.names, n)
+	return nil
+}
+
+// single says that one job, or task, is named: what is printed of it is no list.
+func (s *selection) single() bool {
+	return !s.all && (len(s.names) == 1 && !s.last || len(s.names) == 0 && s.last)
+}
+
+// find asks the servers for what is not named by id.
+func (s *selection) find(ctx context.Context, c *client.Client) ([]named, error) {
+	names := s.names
+	if s.last {
+		id, err := newestJob(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, named{ID: task.ID{Job: id}})
+	}
+	if !s.all {
+		return names, nil
+	}
+	for j, err := range c.List(ctx, s.filter.options) {
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, named{ID: task.ID{Job: j.ID}})
+	}
+	return names, nil
+}
+
+func newestJob(ctx context.Context, c *client.Client) (uint64, error) {
+	for j, err := range c.List(ctx, client.ListOptions{PageSize: 1}) {
+		return j.ID, err
+	}
+	return 0, task.Errorf(task.KindNotFound, "there is no job")
+}
+
+// eachJob calls f for what is named, one after the other. What is wrong with one does not keep it from
+// the others; the exit code is that of the first one.
+func (a *app) eachJob(ctx context.Context, c *client.Client, s *selection, f func(n named) error) error {
+	names, err := s.find(ctx, c)
+	if err != nil {
+		return err
+	}
+	var first error
+	for _, n := range names {
+		err := f(n)
+		switch {
+		case err == nil:
+			continue
+		case len(names) == 1, ctx.Err() != nil, errors.Is(err, errInterrupted), errors.Is(err, errWaitTimeout), task.KindOf(err) == task.KindUnavailable:
+			return err
+		}
+		if text := errorText(err); text != "" {
+			a.say("rota: %s", text)
+		}
+		if first == nil {
+			first = &codeError{code: exitCode(err)}
+		}
+	}
+	return first
+}
+
+// jsonPrinter returns what prints values as JSON: one alone, several as a list.
+func (a *app) jsonPrinter(s *selection) (add func(v any) error, end func() error) {
+	if s.single() {
+		return a.printOne, func() error { return nil }
+	}
+	list := a.newJSONList(a.out)
+	return list.add, list.end
+}
+
+// jobFilter is the flags that say which jobs are meant.
+type jobFilter struct {
+	options client.ListOptions
+	states  []string
+}
+
+func (f *jobFilter) add(fs *pflag.FlagSet, which string) {
+	fs.StringVar(&f.options.Queue, "queue", "", which+" of this queue")
+	fs.StringVar(&f.options.Name, "name", "", which+" with this name")
+	fs.StringSliceVar(&f.states, "state", nil, which+" in these states: pending, running, succeeded, failed, cancelled")
+}
+
+// parse finds out which states are meant.
+func (f *jobFilter) parse() error {
+	f.options.States = nil
+	for _, name := range f.states {
+		s, ok := task.ParseJobState(name)
+		if !ok {
+			return usagef("unknown --state %q: use pending, running, succeeded, failed or cancelled", name)
+		}
+		f.options.States = append(f.options.States, s)
+	}
+	return nil
+}
+
+func (f *jobFilter) narrows() bool {
+	return f.options.Queue != "" || f.options.Name != "" || len(f.states) > 0
+}
