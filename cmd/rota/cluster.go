@@ -37,7 +37,7 @@ func (a *app) clusterCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.withClient(cmd.Context(), a.clusterVerify) },
 	}
 	transfer := &cobra.Command{
-		Use: "transfer-leader [NODE]", Short: "Make another server the leader",
+		Use: "transfer-leader [NODE]", ValidArgsFunction: a.nodeIDs(), Short: "Make another server the leader",
 		Long: "Hands leadership over to a server by its node id, or to the one that is furthest:\n" +
 			"before a server is stopped for long, for instance. No task is restarted for it.",
 		Args: func(cmd *cobra.Command, args []string) error {

@@ -115,7 +115,7 @@ func took(j client.JobInfo) string {
 
 func (a *app) jobGetCmd() *cobra.Command {
 	return &cobra.Command{
-		Use: "get ID|ID.TASK...", Short: "Show jobs, or single tasks of them", Args: wantJobs,
+		Use: "get ID|ID.TASK...", ValidArgsFunction: a.recentJobs(), Short: "Show jobs, or single tasks of them", Args: wantJobs,
 		Long:    "Shows a job, or one task of it." + jobsHelp,
 		Example: "  rota job get 42\n  rota job get 42.7 -o json\n  rota job get last",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -211,7 +211,7 @@ func countsText(j client.JobInfo) string {
 func (a *app) jobWaitCmd() *cobra.Command {
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use: "wait ID...", Short: "Wait until jobs are over",
+		Use: "wait ID...", ValidArgsFunction: a.recentJobs(), Short: "Wait until jobs are over",
 		Long: "Waits until every task of a job has ended, and prints the job. The exit code is 0\n" +
 			"where all succeeded, 3 where some failed, 4 where it was cancelled, 124 where it\n" +
 			"took longer than --wait-timeout. Of several jobs that did not succeed, it is that of\n" +
@@ -272,7 +272,7 @@ func (a *app) jobResultsCmd() *cobra.Command {
 	var cursor string
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use: "results ID", Short: "Print the results of a job, and wait for those to come",
+		Use: "results ID", ValidArgsFunction: a.recentJobs(), Short: "Print the results of a job, and wait for those to come",
 		Long: "Prints how each task ended: in index order, or as tasks complete. It ends when the\n" +
 			"job is over; the exit code does not say how that went. With --as-completed, JSON\n" +
 			"lines have a cursor, and --cursor goes on behind it.",
@@ -317,7 +317,7 @@ func (a *app) jobCancelCmd() *cobra.Command {
 	var wait bool
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use: "cancel ID|ID.TASK|all...", Short: "Cancel jobs, or single tasks of them",
+		Use: "cancel ID|ID.TASK|all...", ValidArgsFunction: a.recentJobs(), Short: "Cancel jobs, or single tasks of them",
 		Long: "Asks for the end of a job. Tasks that wait end at once, tasks that workers hold are\n" +
 			"stopped by them; --wait waits for that." + jobsHelp + "\n" +
 			"all is every job that --queue, --name and --state let through.",
@@ -403,7 +403,7 @@ func (a *app) jobRetryCmd() *cobra.Command {
 	var wait bool
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use: "retry ID...", Short: "Make new jobs of the tasks of finished ones that did not succeed",
+		Use: "retry ID...", ValidArgsFunction: a.recentJobs(), Short: "Make new jobs of the tasks of finished ones that did not succeed",
 		Long:    "Makes a new job of the tasks of a finished one that did not succeed, and prints its id." + jobsHelp,
 		Example: "  rota job retry 42\n  rota job retry last --wait",
 		Args:    wantJobs,

@@ -36,14 +36,13 @@ func (a *app) root() *cobra.Command {
 		},
 	}
 	root.SetVersionTemplate("rota {{.Version}}\n")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%v; see %s --help", err, cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().StringVarP(&a.format, "output", "o", formatTable, "how to print data: "+strings.Join(formats, ", "))
 	root.AddCommand(
 		a.runCmd(), a.submitCmd(), a.mapCmd(), a.jobCmd(), a.workerCmd(), a.clusterCmd(), a.serverCmd(),
 		a.devCmd(), a.demoCmd(), a.benchCmd(), a.versionCmd(),
 	)
+	a.complete(root)
 	return root
 }
 
@@ -62,9 +61,8 @@ func groupOnly(cmd *cobra.Command, args []string) error {
 		}
 		return cmd.Help()
 	}
-	cmd.SuggestionsMinimumDistance = 2
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return usagef("unknown command %q: did you mean %s %s?", args[0], cmd.CommandPath(), near[0])
+	if near := nearestVerb(cmd, args[0]); near != "" {
+		return usagef("unknown command %q: did you mean %s %s?", args[0], cmd.CommandPath(), near)
 	}
 	return usagef("unknown command %q: %s knows %s", args[0], cmd.CommandPath(), verbs(cmd))
 }

@@ -30,6 +30,7 @@ type jobShape struct {
 	Priority    int32             `json:"priority"`
 	MaxAttempts uint32            `json:"max_attempts"`
 	TimeoutMS   int64             `json:"timeout_ms,omitempty"`
+	RetentionMS int64             `json:"retention_ms,omitempty"`
 	Require     map[string]string `json:"require,omitempty"`
 	Meta        map[string]string `json:"meta,omitempty"`
 
@@ -68,7 +69,7 @@ func shapeJob(j client.JobInfo) jobShape {
 		},
 		Handler: j.Spec.Handler, Command: j.Spec.Command, Env: pairMap(j.Spec.Env), Cwd: j.Spec.Cwd,
 		Execution: "parallel", Alloc: policyName(j.Spec.Policy), MaxParallel: j.Spec.MaxParallel, Priority: j.Spec.Priority,
-		MaxAttempts: j.Spec.MaxAttempts, TimeoutMS: j.Spec.Timeout.Milliseconds(),
+		MaxAttempts: j.Spec.MaxAttempts, TimeoutMS: j.Spec.Timeout.Milliseconds(), RetentionMS: j.Spec.Retention.Milliseconds(),
 		Require: pairMap(j.Spec.Require), Meta: pairMap(j.Spec.Meta),
 		SubmittedAt: momentShape(j.SubmittedAt), StartedAt: momentShape(j.StartedAt), FinishedAt: momentShape(j.FinishedAt),
 		RetryOf: j.RetryOf, Key: j.Key, Open: j.Open, Cancelling: j.Cancelling, AppliedIndex: j.AppliedIndex, Stale: j.Stale,

@@ -39,7 +39,7 @@ type specFlags struct {
 	maxParallel                               uint32
 	priority                                  int32
 	retries                                   int
-	timeout, delay, expire                    time.Duration
+	timeout, delay, expire, retention         time.Duration
 	require, env, meta                        []string
 	waitTimeout                               time.Duration
 	asCompleted                               bool
@@ -65,6 +65,7 @@ func (s *specFlags) add(f *pflag.FlagSet, fromStdin bool, retries int) {
 	f.DurationVar(&s.delay, "delay", 0, "start no earlier than this long after the submit")
 	f.StringVar(&s.at, "at", "", "start no earlier than this time, such as 2030-01-31T18:00:00Z")
 	f.DurationVar(&s.expire, "expire", 0, "cancel tasks that have not started this long after the submit")
+	f.DurationVar(&s.retention, "retention", 0, "keep the finished job for this long; 0: 24h where it succeeded, 7 days otherwise")
 	f.StringArrayVar(&s.require, "require", nil, "label that a worker must have, k=v; may be repeated")
 	f.StringVar(&s.key, "key", "", "request key: the same key and job again is the same job, not a second one")
 	f.StringArrayVar(&s.env, "env", nil, "environment of the command, k=v; may be repeated")
@@ -154,7 +155,7 @@ func (s *specFlags) spec(command []string) (task.Spec, error) {
 	spec := task.Spec{
 		Name: s.name, Queue: s.queue, Handler: s.handler, Command: command, Cwd: s.cwd, Policy: policy, Serial: s.serial,
 		MaxParallel: s.maxParallel, Priority: s.priority, MaxAttempts: uint32(s.retries) + 1,
-		Timeout: s.timeout, Delay: s.delay, Expire: s.expire,
+		Timeout: s.timeout, Delay: s.delay, Expire: s.expire, Retention: s.retention,
 	}
 	if s.at != "" {
 		at, err := time.Parse(time.RFC3339, s.at)

@@ -22,7 +22,7 @@ func (a *app) workerCmd() *cobra.Command {
 		},
 	}
 	get := &cobra.Command{
-		Use: "get NAME|ID", Short: "Show one worker and what it runs", Args: wantArgs("a worker's name or id"),
+		Use: "get NAME|ID", ValidArgsFunction: a.workerNames(), Short: "Show one worker and what it runs", Args: wantArgs("a worker's name or id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
 				return a.getWorker(ctx, c, args[0])

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// maxTypos is how many letters an unknown flag or verb may be away from the one that is suggested.
+const maxTypos = 2
+
+// sameStem is how many letters make words that begin with them alike, as retry and retries are.
+const sameStem = 4
+
+// flagError explains what is wrong with the flags of a command line.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		if near := nearestFlag(cmd, unknown.GetSpecifiedName()); near != "" {
+			return usagef("%v: did you mean --%s? See %s --help", err, near, cmd.CommandPath())
+		}
+	}
+	return usagef("%v; see %s --help", err, cmd.CommandPath())
+}
+
+// nearestFlag returns the flag of a command that is most like a name; "" where none is.
+func nearestFlag(cmd *cobra.Command, name string) string {
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	return nearest(names, name)
+}
+
+// nearestVerb returns the verb below a command that is most like a name; "" where none is.
+func nearestVerb(cmd *cobra.Command, name string) string {
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return nearest(names, name)
+}
+
+func nearest(names []string, to string) (nearest string) {
+	best := maxTypos + 1
+	for _, name := range names {
+		d := distance(to, name)
+		switch {
+		case len(to) > maxTypos && (strings.HasPrefix(name, to) || strings.HasPrefix(to, name)):
+			d = min(d, 1)
+		case len(to) >= sameStem && strings.HasPrefix(name, to[:sameStem]):
+			d = min(d, maxTypos)
+		}
+		if d < best && d < len(to) {
+			best, nearest = d, name
+		}
+	}
+	return nearest
+}
+
+// distance is how many letters must be added, left out or replaced to make one text of the other.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
