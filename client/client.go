@@ -29,7 +29,8 @@ var ErrClosed = errors.New("the client is closed")
 // Config is what a Client needs.
 type Config struct {
 	// Addrs is the servers, as host:port; at least one. All of them should be named:
-	// a client that knows one server only is lost with it.
+	// a client that knows one server only is lost with it. Connections are in plain text, and
+	// therefore to loopback addresses only.
 	Addrs []string
 	// Logger gets what the client does about failures, at debug level; nil: nothing.
 	Logger *slog.Logger
@@ -103,7 +104,11 @@ func New(cfg Config) (*Client, error) {
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.leader.init()
 	for _, addr := range cfg.Addrs {
-		if err := wire.CheckAddr(addr); err != nil {
+		err := wire.CheckAddr(addr)
+		if err == nil && len(cfg.DialOptions) == 0 {
+			err = wire.CheckPlain(addr)
+		}
+		if err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
 		s, err := c.server(addr)

@@ -1,7 +1,7 @@
 // Package client is the Go SDK of Rota: submit jobs, wait for them, collect their
 // results, whichever server is alive and whoever leads.
 //
-//	c, err := client.New(client.Config{Addrs: []string{"a:7420", "b:7420", "c:7420"}})
+//	c, err := client.New(client.Config{Addrs: []string{"127.0.0.1:7420", "127.0.0.1:7430", "127.0.0.1:7440"}})
 //	job, err := c.Submit(ctx, client.Request{
 //		Spec:     task.Spec{Handler: "resize"},
 //		Payloads: client.Strings("1.png", "2.png"),

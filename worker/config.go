@@ -158,6 +158,11 @@ func (c *Config) complete() error {
 		c.StopTimeout = 0
 	}
 	if c.Dial == nil {
+		for _, addr := range c.Addrs {
+			if err := wire.CheckPlain(addr); err != nil {
+				return err
+			}
+		}
 		c.Dial = func(addr string) (*grpc.ClientConn, error) { return wire.Dial(addr) }
 	}
 	return nil

@@ -17,7 +17,7 @@ func Example() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	w, err := worker.New(worker.Config{
-		Addrs: []string{"127.0.0.1:7420"},
+		Addrs: []string{"127.0.0.1:7420", "127.0.0.1:7430", "127.0.0.1:7440"},
 		Name:  "squares",
 		Slots: 8,
 		Handlers: map[string]worker.Handler{

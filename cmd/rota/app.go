@@ -106,7 +106,8 @@ func (a *app) connect(waiting func(op string)) (*client.Client, error) {
 	if err != nil {
 		return nil, usageOf(err)
 	}
-	return client.New(client.Config{Addrs: addrs, RequestTimeout: a.requestTimeout, Waiting: waiting})
+	c, err := client.New(client.Config{Addrs: addrs, RequestTimeout: a.requestTimeout, Waiting: waiting})
+	return c, usageOf(err)
 }
 
 // withClient runs f with a client and a context that bounds one request.

@@ -153,7 +153,7 @@ func checkLoopback(flag, addr string) error {
 	if err != nil {
 		return usagef("%s: %v", flag, err)
 	}
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+	if wire.Loopback(host) {
 		return nil
 	}
 	return usagef("%s %s would serve plain text beyond this machine, and there is no TLS yet: use a loopback address such as 127.0.0.1", flag, addr)
