@@ -81,10 +81,11 @@ func (a *app) mapLines(ctx context.Context, c *client.Client, spec task.Spec, s 
 	} else if err != nil {
 		return err
 	}
-	l := a.submitLines(ctx, stop, c, client.Request{Spec: spec, Key: s.key}, first, lines)
+	r := client.Request{Spec: spec, Key: s.key}
+	l := a.submitLines(ctx, stop, c, r, first, lines)
 	job := l.wait()
 	if job == nil {
-		return l.err
+		return a.explainConflict(context.WithoutCancel(ctx), c, r, l.err)
 	}
 	t, err := a.collect(ctx, collection{
 		job: job, raw: true, lines: s.handler != "", asCompleted: s.asCompleted, serial: s.serial, timeout: s.waitTimeout, whole: l.done,

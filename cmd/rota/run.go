@@ -46,7 +46,7 @@ func (a *app) runJob(ctx context.Context, c *client.Client, r client.Request, s 
 	defer cancel()
 	job, err := c.Submit(submit, r)
 	if err != nil {
-		return err
+		return a.explainConflict(ctx, c, r, err)
 	}
 	t, err := a.collect(ctx, collection{
 		job: job, raw: true, lines: s.handler != "", asCompleted: s.asCompleted, serial: s.serial, timeout: s.waitTimeout,
@@ -146,7 +146,7 @@ func (a *app) submitJob(ctx context.Context, c *client.Client, r client.Request,
 	defer cancel()
 	job, err := c.Submit(submit, r)
 	if err != nil {
-		return err
+		return a.explainConflict(ctx, c, r, err)
 	}
 	if err := a.printID(job); err != nil {
 		return err

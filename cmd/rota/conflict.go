@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// usedFor finds the job in the servers' error for a request key that another request has used.
+var usedFor = regexp.MustCompile(`was used for job (\d+) with another content`)
+
+// explainConflict adds to the error for a request key that is taken what differs from the job that has
+// it: often a flag that has another default in another verb.
+func (a *app) explainConflict(ctx context.Context, c *client.Client, r client.Request, err error) error {
+	if !errors.Is(err, task.ErrConflict) {
+		return err
+	}
+	match := usedFor.FindStringSubmatch(err.Error())
+	if match == nil {
+		return err
+	}
+	id, parseErr := strconv.ParseUint(match[1], 10, 64)
+	if parseErr != nil {
+		return err
+	}
+	ctx, cancel := a.request(ctx)
+	defer cancel()
+	there, getErr := c.Job(id).Info(ctx)
+	if getErr != nil {
+		return err
+	}
+	here := r.Spec
+	here.SetDefaults()
+	if differences := differ(&here, &there.Spec); len(differences) > 0 {
+		return fmt.Errorf("%w (it differs in %s)", err, strings.Join(differences, ", "))
+	}
+	return fmt.Errorf("%w (it differs in its tasks)", err)
+}
+
+// differ says in which flags two jobs differ, and what they are here and there.
+func differ(here, there *task.Spec) (differences []string) {
+	for _, f := range []struct {
+		flag string
+		of   func(s *task.Spec) string
+	}{
+		{"the command", func(s *task.Spec) string { return strings.Join(s.Command, " ") }},
+		{"--handler", func(s *task.Spec) string { return s.Handler }},
+		{"--name", func(s *task.Spec) string { return s.Name }},
+		{"--alloc", func(s *task.Spec) string { return policyName(s.Policy) }},
+		{"--serial", func(s *task.Spec) string { return strconv.FormatBool(s.Serial) }},
+		{"--max-parallel", func(s *task.Spec) string { return count(s.MaxParallel) }},
+		{"--priority", func(s *task.Spec) string { return strconv.Itoa(int(s.Priority)) }},
+		{"--retries", func(s *task.Spec) string { return strconv.Itoa(int(s.MaxAttempts) - 1) }},
+		{"--timeout", func(s *task.Spec) string { return s.Timeout.String() }},
+		{"--delay", func(s *task.Spec) string { return s.Delay.String() }},
+		{"--at", func(s *task.Spec) string { return atText(s.NotBefore) }},
+		{"--expire", func(s *task.Spec) string { return s.Expire.String() }},
+		{"--retention", func(s *task.Spec) string { return s.Retention.String() }},
+		{"--require", func(s *task.Spec) string { return pairsText(s.Require) }},
+		{"--env", func(s *task.Spec) string { return pairsText(s.Env) }},
+		{"--cwd", func(s *task.Spec) string { return s.Cwd }},
+		{"--meta", func(s *task.Spec) string { return pairsText(s.Meta) }},
+		{"--array", func(s *task.Spec) string { return fmt.Sprint(s.Values) }},
+	} {
+		if a, b := f.of(here), f.of(there); a != b {
+			differences = append(differences, fmt.Sprintf("%s: %s here, %s there", f.flag, orDash(oneLine(a, 40)), orDash(oneLine(b, 40))))
+		}
+	}
+	return differences
+}
+
+func atText(ns int64) string {
+	if ns == 0 {
+		return ""
+	}
+	return time.Unix(0, ns).UTC().Format(time.RFC3339)
+}
+
+func pairsText(pairs []task.Pair) string {
+	texts := make([]string, len(pairs))
+	for i, p := range pairs {
+		texts[i] = p.Key + "=" + p.Value
+	}
+	slices.Sort(texts)
+	return strings.Join(texts, ",")
+}
