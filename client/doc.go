@@ -25,14 +25,16 @@
 //
 // A job that does not fit into one request is submitted open and grows by appends,
 // each of which names the index it starts at, so that an interrupted submit goes on
-// where it stopped. Result streams go on behind the last message that arrived, on
+// where it stopped. Payloads that come in their own time, as those of Map, go out as
+// they come (Request.Linger); where a job was cut is then up to the clock, so whoever
+// completes it asks for the cuts, and a job that waits for payloads is renewed before
+// the servers give it up. Result streams go on behind the last message that arrived, on
 // any server.
 //
 // # Trade-offs
 //
-// Appends go one at a time, each in one log entry, since a server refuses a gap:
-// a window of them would have to be taken back whenever the first one fails. So a
-// large submit moves one request for each commit of the servers.
+// Up to eight appends are under way, in their order, since a server refuses a gap. When
+// one of them fails, those behind it are sent again.
 //
 // Results share the memory of the message that brought them, which spares a copy
 // and an allocation for each; a program that keeps few of many should copy them.

@@ -118,6 +118,7 @@ var calls = []struct {
 	{peerpb.PeerService_ReadIndex_FullMethodName, func() proto.Message { return &peerpb.ReadIndexRequest{} }, func() proto.Message { return &peerpb.ReadIndexResponse{} }},
 	{peerpb.PeerService_Digest_FullMethodName, func() proto.Message { return &peerpb.DigestRequest{} }, func() proto.Message { return &peerpb.DigestResponse{} }},
 	{rotav1.JobService_StreamResults_FullMethodName, func() proto.Message { return &rotav1.StreamResultsRequest{} }, func() proto.Message { return &rotav1.StreamResultsResponse{} }},
+	{rotav1.JobService_ListAppends_FullMethodName, func() proto.Message { return &rotav1.ListAppendsRequest{} }, func() proto.Message { return &rotav1.ListAppendsResponse{} }},
 }
 
 // script is calls one after the other, as FuzzCalls takes them: the place of the method, the
@@ -162,7 +163,7 @@ func FuzzCalls(f *testing.F) {
 	))
 	f.Add(script(f,
 		&rotav1.SubmitRequest{Spec: handlerSpec(), Open: true, Hold: true}, &rotav1.AppendTasksRequest{JobId: 1, Tasks: three},
-		&rotav1.AppendTasksRequest{JobId: 1, Tasks: none}, &rotav1.AppendTasksRequest{JobId: 1, FirstIndex: 1 << 31, Tasks: three},
+		&rotav1.AppendTasksRequest{JobId: 1, Tasks: none}, &rotav1.ListAppendsRequest{JobId: 1, FirstIndex: 1, PageSize: 1 << 31}, &rotav1.AppendTasksRequest{JobId: 1, FirstIndex: 1 << 31, Tasks: three},
 		&rotav1.CloseTasksRequest{JobId: 1, Total: 4}, &rotav1.CloseTasksRequest{JobId: 1, Total: 3}, &rotav1.WaitJobRequest{JobId: 1},
 	))
 	f.Add(script(f, &rotav1.SubmitRequest{}, &rotav1.ListJobsRequest{}, &rotav1.ListWorkersRequest{}, &rotav1.VerifyRequest{},
