@@ -279,9 +279,9 @@ func (c *client) appendMore(job uint64, total uint32, own bool, left int) {
 	case c.w.chance(4):
 		op.Tasks.Count = 300
 	case c.w.chance(4): // it has nothing to add yet, and says that it is there
-		op.Tasks.Count, own = 0, false
+		op.Tasks.Count = 0
 	}
-	if own {
+	if own && op.Tasks.Count > 0 {
 		op.Tasks.Packed = payloads(total, op.Tasks.Count)
 	}
 	c.w.counts.Appends++

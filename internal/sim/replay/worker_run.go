@@ -187,7 +187,7 @@ func (p *process) end(a *attempt, outcome task.Outcome, reason task.Reason) {
 		return
 	}
 	p.agent(func() {
-		if job := p.w.model.Jobs[a.Job]; job != nil && job.Spec.Timeout > 0 && !p.w.healed && p.w.chance(2) {
+		if job := p.w.model.Jobs[a.Job]; job != nil && job.Spec.Timeout > 0 && !p.w.healed && p.w.chance(3) {
 			p.forget(a)
 		} else {
 			p.finish(a, outcome, reason)
