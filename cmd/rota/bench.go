@@ -42,7 +42,7 @@ func (a *app) benchCmd() *cobra.Command {
 			"  array     no-op handlers as one array job, results received as they complete\n" +
 			"  distinct  tasks with 64-byte payloads of their own and 16-byte results\n" +
 			"  single    one task at a time, from the submit to its result",
-		Example: "  rota bench --local\n  rota bench --workload single --tasks 1000 -o json",
+		Example: "  rota bench --local\n  rota bench --workload single --tasks 100 -o json",
 		Args:    wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b := &bench{app: a, runs: runs, tasks: tasks}

@@ -25,7 +25,8 @@ func (a *app) clusterCmd() *cobra.Command {
 		Use: "status", Short: "Show the servers and who leads them",
 		Long: "Shows the servers of the cluster as the leader sees them, or whoever answers. The exit code is\n" +
 			"6 where no leader is elected, or no cluster has been formed yet.",
-		Args: wantArgs(),
+		Example: "  rota cluster status\n  rota cluster status --addr 127.0.0.1:7420,127.0.0.1:7430,127.0.0.1:7440 -o json",
+		Args:    wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.withClient(cmd.Context(), a.clusterStatus) },
 	}
 	verify := &cobra.Command{
@@ -33,13 +34,15 @@ func (a *app) clusterCmd() *cobra.Command {
 		Long: "Takes the digest of every server's state at one log index and compares them. The\n" +
 			"exit code is 1 unless all voters answered, with equal digests and no broken\n" +
 			"invariant.",
-		Args: wantArgs(),
+		Example: "  rota cluster verify\n  rota cluster verify -o json",
+		Args:    wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.withClient(cmd.Context(), a.clusterVerify) },
 	}
 	transfer := &cobra.Command{
 		Use: "transfer-leader [NODE]", ValidArgsFunction: a.nodeIDs(), Short: "Make another server the leader",
 		Long: "Hands leadership over to a server by its node id, or to the one that is furthest:\n" +
 			"before a server is stopped for long, for instance. No task is restarted for it.",
+		Example: "  rota cluster transfer-leader\n  rota cluster transfer-leader n2",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return nil

@@ -28,7 +28,8 @@ func (a *app) demoCmd() *cobra.Command {
 		Long: "Starts three servers and three workers as processes of their own, runs jobs on them,\n" +
 			"kills the leader while tasks run, and checks that nothing is lost, doubled or wrong.\n" +
 			"It takes less than a minute and leaves nothing behind.",
-		Args: wantArgs(),
+		Example: "  rota demo",
+		Args:    wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeoutCause(cmd.Context(), demoTimeout, fmt.Errorf("the tour is not over after %v", demoTimeout))
 			defer cancel()

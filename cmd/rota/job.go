@@ -41,6 +41,7 @@ func (a *app) jobListCmd() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "list", Short: "List jobs, newest first", Args: wantArgs(),
+		Example: "  rota job list\n  rota job list --state failed,cancelled --limit 0\n  rota job list --queue nightly -o jsonl",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := filter.parse(); err != nil {
 				return err
@@ -275,10 +276,11 @@ func (a *app) jobResultsCmd() *cobra.Command {
 		Use: "results ID", ValidArgsFunction: a.recentJobs(), Short: "Print the results of a job, and wait for those to come",
 		Long: "Prints how each task ended: in index order, or as tasks complete. It ends when the\n" +
 			"job is over; the exit code does not say how that went. With --as-completed, JSON\n" +
-			"lines have a cursor, and --cursor goes on behind it.",
-		Args: wantArgs("a job id"),
+			"lines have a cursor, and --cursor goes on behind it. last is the newest job of all.",
+		Example: "  rota job results 42 -o jsonl\n  rota job results last --raw",
+		Args:    wantArgs("a job id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := jobID(args[0])
+			one, err := parseJob(args[0])
 			if err != nil {
 				return err
 			}
@@ -293,11 +295,15 @@ func (a *app) jobResultsCmd() *cobra.Command {
 				return usagef("--raw and -o %s contradict each other: give one of them", a.format)
 			}
 			return a.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
-				job := c.Job(id)
+				names, err := one.find(ctx, c)
+				if err != nil {
+					return err
+				}
+				job := c.Job(names[0].Job)
 				if err := a.exists(ctx, job); err != nil {
 					return err
 				}
-				_, err := a.collect(ctx, collection{
+				_, err = a.collect(ctx, collection{
 					job: job, raw: raw, asCompleted: asCompleted, cursor: from, timeout: timeout, quiet: !raw,
 				})
 				return err

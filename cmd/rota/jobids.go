@@ -74,6 +74,16 @@ func parseJobs(args []string, tasks bool, filter *jobFilter) (selection, error) 
 	return s, nil
 }
 
+// parseJob parses an argument that names one job: 42 or last.
+func parseJob(arg string) (s selection, err error) {
+	if arg != lastJob {
+		if _, err := jobID(arg); err != nil {
+			return s, err
+		}
+	}
+	return s, s.add(arg, false)
+}
+
 func (s *selection) add(text string, tasks bool) error {
 	switch {
 	case text == lastJob:

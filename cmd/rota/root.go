@@ -43,7 +43,28 @@ func (a *app) root() *cobra.Command {
 		a.devCmd(), a.demoCmd(), a.benchCmd(), a.versionCmd(),
 	)
 	a.complete(root)
+	a.explain(root)
 	return root
+}
+
+// explain gives the commands that cobra adds an example each, as all others have one.
+func (a *app) explain(root *cobra.Command) {
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for path, example := range map[string]string{
+		"help":                  "rota help job list",
+		"completion bash":       "source <(rota completion bash)",
+		"completion fish":       "rota completion fish > ~/.config/fish/completions/rota.fish",
+		"completion powershell": "rota completion powershell > rota.ps1",
+		"completion zsh":        "rota completion zsh > _rota",
+	} {
+		if cmd, _, err := root.Find(strings.Fields(path)); err == nil {
+			cmd.Example = "  " + example
+		}
+	}
 }
 
 // group makes a command that only has others.
@@ -93,6 +114,7 @@ func wantArgs(names ...string) cobra.PositionalArgs {
 func (a *app) versionCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: wantArgs(),
+		Example: "  rota version",
 		RunE: func(*cobra.Command, []string) error {
 			if a.format != formatTable {
 				return a.printOne(map[string]string{"version": version})

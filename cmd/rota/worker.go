@@ -17,12 +17,14 @@ import (
 func (a *app) workerCmd() *cobra.Command {
 	list := &cobra.Command{
 		Use: "list", Short: "List the workers", Args: wantArgs(),
+		Example: "  rota worker list\n  rota worker list -o jsonl",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withClient(cmd.Context(), a.listWorkers)
 		},
 	}
 	get := &cobra.Command{
 		Use: "get NAME|ID", ValidArgsFunction: a.workerNames(), Short: "Show one worker and what it runs", Args: wantArgs("a worker's name or id"),
+		Example: "  rota worker get w1",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
 				return a.getWorker(ctx, c, args[0])

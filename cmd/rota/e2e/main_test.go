@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
@@ -10,4 +11,10 @@ import (
 // binary is the program under test.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(program.Test(m, &binary)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(ownNetwork) != "" {
+		fmt.Fprintln(os.Stderr, enterNetwork())
+		os.Exit(1)
+	}
+	os.Exit(program.Test(m, &binary))
+}

@@ -1,0 +1,206 @@
+package e2e
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/cmd/rota/e2e/program"
+)
+
+// help is what rota says of a verb, or of a group of verbs.
+func help(t *testing.T, path []string) string {
+	t.Helper()
+	out, err := exec.Command(binary, append(slices.Clone(path), "--help")...).Output()
+	require.NoError(t, err)
+	return string(out)
+}
+
+// paragraph is what stands under a heading of a help text.
+func paragraph(text, heading string) string {
+	_, text, _ = strings.Cut(text, "\n"+heading+":\n")
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		if line != "\n" && !strings.HasPrefix(line, " ") {
+			break // the next heading
+		}
+		out.WriteString(line)
+	}
+	return out.String()
+}
+
+// examples returns the examples of all verbs, by their names, as --help prints them.
+func examples(t *testing.T, path ...string) map[string][]string {
+	t.Helper()
+	text := help(t, path)
+	verbs := paragraph(text, "Available Commands")
+	if verbs == "" {
+		return map[string][]string{strings.Join(path, " "): commandLines(paragraph(text, "Examples"))}
+	}
+	all := map[string][]string{}
+	for line := range strings.Lines(verbs) {
+		if words := strings.Fields(line); len(words) > 0 {
+			maps.Copy(all, examples(t, append(slices.Clone(path), words[0])...))
+		}
+	}
+	return all
+}
+
+func TestEveryVerbHasAnExample(t *testing.T) {
+	t.Parallel()
+	program.DependOnSources(t)
+	all := examples(t)
+	require.Greater(t, len(all), 20)
+	for verb, lines := range all {
+		require.NotEmpty(t, lines, "rota %s --help has no example", verb)
+		for _, line := range lines {
+			require.Contains(t, line, "rota "+verb, "an example of rota %s is of another verb", verb)
+		}
+	}
+}
+
+// job submits the same job some times and returns the first id; the others follow.
+func (s *shell) job(times int, flags string) (first int) {
+	s.t.Helper()
+	for i := range times {
+		id, err := strconv.Atoi(s.submitted("rota submit " + flags))
+		require.NoError(s.t, err)
+		if i == 0 {
+			first = id
+		}
+		require.Equal(s.t, first+i, id)
+	}
+	return first
+}
+
+// prepare makes what the examples of a verb need, and returns what stands for the ids in them.
+var prepare = map[string]func(s *shell) []string{
+	"job cancel": func(s *shell) []string {
+		first := s.job(12, "--queue nightly --array 0-7 --delay 1h -- true")
+		return []string{"1-10,15", fmt.Sprintf("%d-%d,%d", first, first+9, first+11), "42", strconv.Itoa(first + 10)}
+	},
+	"job get": func(s *shell) []string {
+		return []string{"42", strconv.Itoa(s.job(1, "--array 0-7 -- true"))}
+	},
+	"job results": func(s *shell) []string {
+		return []string{"42", strconv.Itoa(s.job(1, "-- echo done"))}
+	},
+	// A job that has failed, and whose tasks will succeed when they are tried again.
+	"job retry": func(s *shell) []string {
+		s.ok("rm -f mended")
+		first := s.job(1, "--retries 0 --cwd . -- ls mended")
+		require.Equal(s.t, 3, s.run("rota job wait last").code)
+		s.put("mended", "")
+		return []string{"42", strconv.Itoa(first)}
+	},
+	"job wait": func(s *shell) []string {
+		first := s.job(3, "-- true")
+		return []string{"40-42", fmt.Sprintf("%d-%d", first, first+2), "42", strconv.Itoa(first + 2)}
+	},
+	"map": func(s *shell) []string {
+		s.put("a.go", "package a\n")
+		return nil
+	},
+	"run": func(s *shell) []string {
+		s.put("data.csv", "b,2\na,1\n")
+		return nil
+	},
+	"submit": func(s *shell) []string {
+		s.put("backup.sh", "#!/bin/sh\necho saved\n")
+		return nil
+	},
+	"completion fish": func(s *shell) []string {
+		s.ok("mkdir -p ~/.config/fish/completions")
+		return nil
+	},
+	"server start": func(*shell) []string { return []string{"/var/lib/rota", "lib"} },
+}
+
+// started runs the examples of verbs that run until they are asked to end, and waits until they serve.
+// The examples of others end by themselves.
+var started = map[string]func(s *shell, line string) []*background{
+	"dev": func(s *shell, line string) []*background {
+		dev := s.start(line)
+		dev.says("The cluster is ready")
+		return []*background{dev}
+	},
+	"worker start": func(s *shell, line string) []*background {
+		worker := s.start(line)
+		s.eventually("rota run --require disk=ssd -- echo served", "served")
+		return []*background{worker}
+	},
+	"server start": func(s *shell, line string) (servers []*background) {
+		lines := []string{line}
+		if strings.Contains(line, "--bootstrap-expect 3") {
+			lines = three(line)
+		}
+		for _, line := range lines {
+			servers = append(servers, s.start(line))
+		}
+		s.eventually("rota cluster verify -o json", `"ok": true`)
+		s.eventually("rota cluster status", fmt.Sprintf("answer: %d of %d", len(lines), len(lines)))
+		return servers
+	},
+}
+
+// withRota is the environment of shells whose rota is the one under test.
+func withRota(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.Symlink(binary, filepath.Join(dir, "rota")))
+	return "PATH=" + dir + ":" + os.Getenv("PATH")
+}
+
+// quiet is what prints nothing where it succeeds.
+var quiet = regexp.MustCompile(`>|^source `)
+
+// Every example of --help is a command that works as it stands there; only what it needs is made
+// before, and ids are those of jobs that there are.
+func TestExamplesOfHelpRunAsWritten(t *testing.T) {
+	t.Parallel()
+	all := examples(t)
+	// Servers have the default ports, and so each example a machine of its own.
+	for _, line := range all["server start"] {
+		t.Run("server start", func(t *testing.T) { newShell(t, withRota(t)).example("server start", line) })
+	}
+	delete(all, "server start")
+	t.Run("on a cluster", func(t *testing.T) {
+		s := newShell(t, withRota(t))
+		require.Len(t, all["dev"], 1)
+		dev := started["dev"](s, all["dev"][0])[0]
+		delete(all, "dev")
+		for _, verb := range slices.Sorted(maps.Keys(all)) {
+			for _, line := range all[verb] {
+				s.example(verb, line)
+			}
+		}
+		dev.end()
+	})
+}
+
+// example runs an example of a verb.
+func (s *shell) example(verb, line string) {
+	s.t.Helper()
+	s.t.Log(line)
+	if f := prepare[verb]; f != nil {
+		line = strings.NewReplacer(f(s)...).Replace(line)
+	}
+	if f := started[verb]; f != nil {
+		for _, b := range f(s, line) {
+			b.end()
+		}
+		return
+	}
+	if out := s.ok(line); !quiet.MatchString(line) {
+		require.NotEmpty(s.t, out, line)
+	}
+}

@@ -1,0 +1,255 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// repository is the folder of the README.
+var repository = filepath.Join("..", "..", "..")
+
+// exceptions are the blocks of the README that this test does not run, by how they begin, and why.
+var exceptions = map[string]string{
+	"make demo":              "TestDemoLeavesNothing takes the tour, and make test runs this test",
+	"4  The sha256 of":       "what the tour prints",
+	"make build && cd bench": "takes hours, and installs the peers",
+}
+
+// block is a block of shell commands of a text.
+type block struct{ section, text string }
+
+// blocks returns the blocks that are marked as no other language.
+func blocks(t *testing.T, path string) (out []block) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	section, inside, shell := "", false, false
+	for line := range strings.Lines(string(data)) {
+		fence, isFence := strings.CutPrefix(line, "```")
+		switch {
+		case isFence && inside:
+			inside = false
+		case isFence:
+			inside, shell = true, strings.TrimSpace(fence) == ""
+			if shell {
+				out = append(out, block{section: section})
+			}
+		case inside && shell:
+			out[len(out)-1].text += line
+		case !inside && strings.HasPrefix(line, "## "):
+			section = strings.TrimSpace(line[3:])
+		}
+	}
+	return out
+}
+
+var comment = regexp.MustCompile(`\s+#.*`)
+
+// commandsOf returns the commands of blocks, each by itself.
+func commandsOf(list []block) (out []string) {
+	for _, b := range list {
+		for _, line := range commandLines(b.text) {
+			out = append(out, strings.Split(comment.ReplaceAllString(line, ""), "; ")...)
+		}
+	}
+	return out
+}
+
+// Every block of shell commands is run by a test below, or is an exception.
+func TestNoCommandOfTheReadmeIsForgotten(t *testing.T) {
+	t.Parallel()
+	var run int
+	met := map[string]bool{}
+	for _, b := range blocks(t, filepath.Join(repository, "README.md")) {
+		switch b.section {
+		case sectionJob, sectionCluster:
+			run++
+			continue
+		}
+		known := false
+		for begin := range exceptions {
+			if strings.HasPrefix(b.text, begin) {
+				known, met[begin] = true, true
+			}
+		}
+		require.True(t, known, "a block of %q is run by no test:\n%s", b.section, b.text)
+	}
+	require.Equal(t, 3, run)
+	require.Len(t, met, len(exceptions))
+}
+
+// The sections of the README whose commands are run.
+const (
+	sectionJob     = "A job in three lines"
+	sectionCluster = "A cluster of three"
+)
+
+// readme returns the commands of one section.
+func readme(t *testing.T, section string) []string {
+	t.Helper()
+	var own []block
+	for _, b := range blocks(t, filepath.Join(repository, "README.md")) {
+		if b.section == section {
+			own = append(own, b)
+		}
+	}
+	return commandsOf(own)
+}
+
+// step is a command of the README and what must come of it.
+type step struct {
+	// command is as it stands in the README.
+	command string
+	// run runs it, with what stands there only as an example replaced by what is here.
+	run func(s *shell, command string)
+}
+
+// prints runs a command that must succeed and print what matches a pattern.
+func prints(pattern string) func(s *shell, command string) {
+	return func(s *shell, command string) {
+		s.t.Helper()
+		require.Regexp(s.t, regexp.MustCompile("(?m)"+pattern), s.ok(command), command)
+	}
+}
+
+// clone makes a folder that is to the shell what a clone of this repository is to a user. Its make
+// build gives it the binary under test, as that of the Makefile would.
+func clone(t *testing.T) *shell {
+	t.Helper()
+	plan, err := exec.Command("make", "-n", "-C", repository, "build").CombinedOutput()
+	require.NoError(t, err, string(plan))
+	require.Contains(t, string(plan), "-o bin/rota ./cmd/rota")
+	tools := t.TempDir()
+	s := newShell(t, "PATH="+tools+":"+os.Getenv("PATH"))
+	s.write(filepath.Join(tools, "make"), "#!/bin/sh\n[ \"$*\" = build ] && mkdir bin && ln -s '"+binary+"' bin/rota\n")
+	for _, dir := range []string{"client", "task"} {
+		require.NoError(t, os.CopyFS(filepath.Join(s.dir, dir), os.DirFS(filepath.Join(repository, dir))))
+	}
+	return s
+}
+
+// submitted runs a submit of the README and returns the id that it prints.
+func (s *shell) submitted(command string) string {
+	s.t.Helper()
+	out := s.ok(command)
+	require.Regexp(s.t, `^[0-9]+\n$`, out, command)
+	return strings.TrimSpace(out)
+}
+
+// The commands of the README work as they stand there, in their order, and print what the README
+// says.
+func TestTheReadmesJobRunsAsWritten(t *testing.T) {
+	t.Parallel()
+	s := clone(t)
+	var dev *background
+	var failed string
+	steps := []step{
+		{"make build && export PATH=$PWD/bin:$PATH", func(s *shell, command string) {
+			s.ok(command)
+			require.Equal(t, filepath.Join(s.dir, "bin", "rota")+"\n", s.ok("command -v rota"))
+		}},
+		{"rota dev --nodes 3 --workers 3 &", func(s *shell, command string) {
+			dev = s.start(strings.TrimSuffix(command, " &"))
+			dev.says("The cluster is ready")
+		}},
+		{"export ROTA_ADDR=127.0.0.1:7420,127.0.0.1:7430,127.0.0.1:7440", func(s *shell, command string) {
+			require.Contains(t, dev.said(), "\n"+command+"\n", "rota dev has other addresses")
+			s.ok(command)
+		}},
+		{"find . -name '*.go' | rota map --cwd . -- sha256sum {}", func(s *shell, command string) {
+			want := s.ok("find . -name '*.go' | xargs sha256sum")
+			require.Greater(t, strings.Count(want, "\n"), 20)
+			require.Equal(t, want, s.ok(command))
+		}},
+		{"rota run -- sh -c 'echo hello from $ROTA_JOB_ID'", prints(`^hello from [0-9]+$`)},
+		{"rota submit --array 0-999,2000 --retries 2 --timeout 30s -- sh -c 'echo $((ROTA_TASK_VALUE * ROTA_TASK_VALUE))'",
+			func(s *shell, command string) {
+				id := s.submitted(command)
+				out := s.ok("rota job results --raw " + id)
+				require.Equal(t, 1001, strings.Count(out, "\n"))
+				require.Contains(t, out, "\n998001\n4000000\n")
+			}},
+		{"rota submit --serial --key nightly-2026-11-22 --cwd /srv/app -- ./migrate.sh", func(s *shell, command string) {
+			s.put("app/migrate.sh", "#!/bin/sh\necho migrated\n")
+			command = strings.Replace(command, "/srv/app", "app", 1)
+			id := s.submitted(command)
+			require.Equal(t, id, s.submitted(command), "sent again, it is still one job")
+			require.Equal(t, "migrated\n", s.ok("rota job results --raw "+id))
+		}},
+		{"rota job list", prints(`^[0-9]+ .* succeeded `)},
+		{"rota job wait last", prints(`^State +succeeded$`)},
+		{"rota job results 42 -o jsonl", func(s *shell, command string) {
+			failed = s.submitted("rota submit --retries 0 --array 1-3 -- sh -c 'exit $((ROTA_TASK_VALUE - 1))'")
+			prints(`^\{"job":[0-9]+,"task":1,"state":"failed",`)(s, strings.Replace(command, "42", failed, 1))
+		}},
+		{"rota job retry 42", func(s *shell, command string) {
+			again := s.submitted(strings.Replace(command, "42", failed, 1))
+			require.NotEqual(t, failed, again)
+			require.Contains(t, s.ok("rota job get -o json "+again), `"retry_of": `+failed)
+		}},
+		{"rota job cancel 43-45", func(s *shell, command string) {
+			var ids []string
+			for range 3 {
+				ids = append(ids, s.submitted("rota submit --delay 1h -- true"))
+			}
+			out := s.ok(strings.Replace(command, "43-45", ids[0]+"-"+ids[2], 1))
+			require.Equal(t, 3, strings.Count(out, ": 1 task cancelled"), out)
+		}},
+		{"rota cluster status", prints(`^Leader n[123], term [0-9]+, .*: 3 of 3$`)},
+		{"rota cluster verify", func(s *shell, command string) {
+			digests := map[string]bool{}
+			lines := regexp.MustCompile(`(?m)^n[123] +[0-9]+ +([0-9a-f]{16})`).FindAllStringSubmatch(s.ok(command), -1)
+			for _, l := range lines {
+				digests[l[1]] = true
+			}
+			require.Len(t, lines, 3)
+			require.Len(t, digests, 1)
+		}},
+		{"rota cluster transfer-leader n2", func(s *shell, command string) {
+			s.ok("rota cluster transfer-leader n1")
+			prints(`^n2 leads in term [0-9]+$`)(s, command)
+		}},
+	}
+	commands := readme(t, sectionJob)
+	for i, step := range steps {
+		require.Less(t, i, len(commands))
+		require.Equal(t, step.command, commands[i], "the README has changed: say here what must come of it")
+		step.run(s, step.command)
+	}
+	require.Len(t, commands, len(steps), "a command of the README is not run")
+	dev.end()
+}
+
+// Three servers and a worker that are started as the README says are a cluster.
+func TestTheReadmesClusterIsOne(t *testing.T) {
+	t.Parallel()
+	commands := readme(t, sectionCluster)
+	require.Len(t, commands, 2)
+	s := newShell(t)
+	s.ok("ln -s '" + binary + "' rota; export PATH=$PWD:$PATH")
+	var servers []*background
+	for _, command := range three(strings.Replace(commands[0], "/var/lib/rota", "lib", 1)) {
+		servers = append(servers, s.start(command))
+	}
+	s.eventually("rota cluster status", "servers that answer: 3 of 3")
+	worker := s.start(commands[1])
+	s.eventually("rota worker list", "w1")
+	prints(`^hello from w1$`)(s, "rota run -- echo hello from w1")
+	for i, port := range []int{7422, 7432, 7442} {
+		for _, path := range []string{"/livez", "/readyz", "/metrics"} {
+			s.eventually(fmt.Sprintf(`exec 9<>/dev/tcp/127.0.0.1/%d; printf 'GET %s HTTP/1.0\r\n\r\n' >&9; cat <&9`, port, path), " 200 OK")
+		}
+		require.Contains(t, servers[i].said(), "serving")
+	}
+	worker.end()
+	for _, server := range servers {
+		server.end()
+	}
+}
