@@ -85,25 +85,21 @@ func (f *growthFlags) run(ctx context.Context) error {
 	var results []*report.Growth
 	var failures []error
 	for _, s := range studies {
-		g, err := growth.Run(ctx, s, f.sizesOf(s), o)
-		if err != nil {
-			failures = append(failures, err)
-			if f.keepGoing && ctx.Err() == nil {
-				fmt.Fprintln(os.Stderr, "bench:", err)
-				continue
+		g, failure := growth.Run(ctx, s, f.sizesOf(s), o)
+		if g != nil {
+			results = append(results, g)
+			if err := f.print(g); err != nil {
+				return errors.Join(append(failures, failure, err)...)
 			}
+		}
+		if failure == nil {
+			continue
+		}
+		failures = append(failures, failure)
+		if !f.keepGoing || ctx.Err() != nil {
 			break
 		}
-		results = append(results, g)
-		switch f.format {
-		case "json":
-			err = g.JSON(os.Stdout)
-		case "table":
-			err = g.Table(os.Stdout)
-		}
-		if err != nil {
-			return err
-		}
+		fmt.Fprintln(os.Stderr, "bench:", failure)
 	}
 	if f.format == "svg" && len(results) > 0 {
 		failures = append(failures, report.GrowthSVG(os.Stdout, results...))
@@ -112,6 +108,17 @@ func (f *growthFlags) run(ctx context.Context) error {
 		failures = append(failures, writeChart(f.chart, results))
 	}
 	return errors.Join(failures...)
+}
+
+// print prints what was measured of a study as soon as it is there.
+func (f *growthFlags) print(g *report.Growth) error {
+	switch f.format {
+	case "json":
+		return g.JSON(os.Stdout)
+	case "table":
+		return g.Table(os.Stdout)
+	}
+	return nil // a chart is of all studies
 }
 
 // writeChart writes the studies as one chart into a file.

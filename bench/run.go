@@ -130,28 +130,41 @@ func (f *runFlags) run(ctx context.Context) error {
 		}
 	}()
 	var reports []*report.Report
+	var failures []error
 	for _, w := range workloads {
 		r, err := f.measure(ctx, w, dir)
 		if err != nil {
 			broken = errors.Is(err, harness.ErrBroken)
-			return fmt.Errorf("%s: %w", w, err)
+			failures = append(failures, fmt.Errorf("%s: %w", w, err))
 		}
-		reports = append(reports, r)
-		// What took long is printed as soon as it is there.
-		switch f.format {
-		case "json":
-			err = r.JSON(os.Stdout)
-		case "table":
-			err = r.Table(os.Stdout)
+		if r == nil {
+			break // what was asked for cannot be measured
 		}
-		if err != nil {
-			return err
+		if len(r.Systems) > 0 {
+			reports = append(reports, r)
+		}
+		if err := f.print(r); err != nil {
+			return errors.Join(append(failures, err)...)
+		}
+		if broken || ctx.Err() != nil {
+			break
 		}
 	}
-	if f.format == "svg" {
-		return report.SVG(os.Stdout, reports...)
+	if f.format == "svg" && len(reports) > 0 {
+		failures = append(failures, report.SVG(os.Stdout, reports...))
 	}
-	return nil
+	return errors.Join(failures...)
+}
+
+// print prints what was measured of a workload as soon as it is there, since it took long.
+func (f *runFlags) print(r *report.Report) error {
+	switch f.format {
+	case "json":
+		return r.JSON(os.Stdout)
+	case "table":
+		return r.Table(os.Stdout)
+	}
+	return nil // a chart is of all workloads
 }
 
 func (f *runFlags) check() ([]harness.Workload, error) {
@@ -335,6 +348,8 @@ func (f *runFlags) load(w harness.Workload, s harness.System) harness.Load {
 	return harness.Load{Workload: w, Tasks: tasks, Clients: clients, For: f.forTime, Slots: slots, How: f.how}
 }
 
+// measure measures a workload. There is a report of what could be measured beside the error that says
+// what could not; none where nothing was tried.
 func (f *runFlags) measure(ctx context.Context, w harness.Workload, dir string) (*report.Report, error) {
 	subjects := f.subjects()
 	for _, s := range subjects {
@@ -354,8 +369,13 @@ func (f *runFlags) measure(ctx context.Context, w harness.Workload, dir string) 
 		}
 	}
 	steps := harness.Plan(subjects, peers, runs, func(s harness.System) harness.Load { return f.load(w, s) })
-	progress := func(i int, s harness.Step, run *harness.Run) {
-		if run == nil {
+	progress := func(i int, s harness.Step, run *harness.Run, err error) {
+		switch {
+		case err != nil:
+			why, _, _ := strings.Cut(err.Error(), "\n")
+			fmt.Fprintf(os.Stderr, "bench:   failed: %s\n", why)
+			return
+		case run == nil:
 			size := fmt.Sprintf("%d tasks", s.Load.Tasks)
 			if w == harness.Overload {
 				size = fmt.Sprintf("%d clients for %v", s.Load.Clients, s.Load.For)
@@ -365,13 +385,15 @@ func (f *runFlags) measure(ctx context.Context, w harness.Workload, dir string) 
 		}
 		fmt.Fprintf(os.Stderr, "bench:   %.2f s, %.0f tasks/s\n", run.Elapsed.Seconds(), float64(run.Tasks)/run.Elapsed.Seconds())
 	}
-	outcomes, err := harness.Execute(ctx, steps, harness.Options{Dir: dir, Timeout: f.timeout, Keep: f.keep, Profiles: f.profiles}, progress)
-	if err != nil {
-		return nil, err
-	}
+	outcomes, failures := harness.Execute(ctx, steps, harness.Options{Dir: dir, Timeout: f.timeout, Keep: f.keep, Profiles: f.profiles}, progress)
 	r := report.New(w, subjects, peers, outcomes, skipped)
 	r.Conditions = f.conditions(w)
-	return r, nil
+	r.Fail(failures)
+	var errs []error
+	for _, failure := range failures {
+		errs = append(errs, failure.Err)
+	}
+	return r, errors.Join(errs...)
 }
 
 // conditions is what the flags make different from a usual run of a workload.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -59,33 +60,47 @@ func (f *turnsFlags) run(ctx context.Context) error {
 	if _, err := os.Stat(other); err != nil {
 		return fmt.Errorf("the other checkout has no bench: run go build . in %s: %w", filepath.Dir(other), err)
 	}
+	var failures []error
 	for _, w := range f.workloads {
-		var ours, theirs []*report.Report
-		for pair := range f.pairs {
-			a, b := this, other
-			if pair%2 == 1 {
-				a, b = b, a
-			}
-			first, err := f.measure(ctx, a, w)
-			if err != nil {
-				return err
-			}
-			second, err := f.measure(ctx, b, w)
-			if err != nil {
-				return err
-			}
-			if a == other {
-				first, second = second, first
-			}
-			ours, theirs = append(ours, first), append(theirs, second)
-			fmt.Fprintf(os.Stderr, "bench: %s %d/%d: %.4g tasks/s here, %.4g there\n", w, pair+1, f.pairs,
-				first.Systems[0].TasksPerS, second.Systems[0].TasksPerS)
+		ours, theirs, err := f.pairsOf(ctx, this, other, w)
+		if err != nil {
+			failures = append(failures, err)
 		}
-		if err := report.Turns("this", "other", ours, theirs).Table(os.Stdout); err != nil {
-			return err
+		if len(ours) > 0 {
+			if err := report.Turns("this", "other", ours, theirs).Table(os.Stdout); err != nil {
+				return errors.Join(append(failures, err)...)
+			}
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return errors.Join(failures...)
+}
+
+// pairsOf measures a workload. Beside an error there are the pairs that were whole before.
+func (f *turnsFlags) pairsOf(ctx context.Context, this, other, w string) (ours, theirs []*report.Report, err error) {
+	for pair := range f.pairs {
+		a, b := this, other
+		if pair%2 == 1 {
+			a, b = b, a
+		}
+		first, err := f.measure(ctx, a, w)
+		if err != nil {
+			return ours, theirs, err
+		}
+		second, err := f.measure(ctx, b, w)
+		if err != nil {
+			return ours, theirs, err
+		}
+		if a == other {
+			first, second = second, first
+		}
+		ours, theirs = append(ours, first), append(theirs, second)
+		fmt.Fprintf(os.Stderr, "bench: %s %d/%d: %.4g tasks/s here, %.4g there\n", w, pair+1, f.pairs,
+			first.Systems[0].TasksPerS, second.Systems[0].TasksPerS)
+	}
+	return ours, theirs, nil
 }
 
 // measure lets the bench of one checkout measure that checkout's binary once.

@@ -12,6 +12,7 @@
 //
 // The kernel kills children when this process ends, however it does (PR_SET_PDEATHSIG),
 // so nothing is left behind by a crash; what they have started themselves must see to
-// that for itself. Ports are found by trying, and another program can take one before
-// the child does: the child's error tells, and the next attempt has others.
+// that for itself. Ports are found by trying, and a program that knows nothing of package ports can take one
+// before the child does: the child's log tells, Start returns ErrPortTaken, and package harness tries
+// again with others.
 package child

@@ -1,38 +1,30 @@
 package child
 
-import (
-	"errors"
-	"math/rand/v2"
-	"net"
-	"strconv"
-)
+import "github.com/rota-scheduler/rota/internal/ports"
 
-const (
-	// Above these ports are those that the system gives to outgoing connections, which
-	// could take a server's while it is down.
-	lowestPort, highestPort = 20000, 32000
-	portTries               = 200
-)
+// Ports are ports of this machine that no other benchmark or test is given until they are released.
+type Ports []int
 
 // Loopback is the address of a port of this machine.
-func Loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+func Loopback(port int) string { return ports.Loopback(port) }
 
-// FreePorts returns ports that nobody listens on.
-func FreePorts(n int) ([]int, error) {
-	var ports []int
-	taken := map[int]bool{}
-	for range portTries {
-		if len(ports) == n {
-			return ports, nil
+// TakePorts returns ports that nobody listens on.
+func TakePorts(n int) (Ports, error) {
+	var taken Ports
+	for range n {
+		port, err := ports.Take(1)
+		if err != nil {
+			taken.Release()
+			return nil, err
 		}
-		port := lowestPort + rand.IntN(highestPort-lowestPort)
-		l, err := net.Listen("tcp", Loopback(port))
-		if err != nil || taken[port] {
-			continue
-		}
-		l.Close()
-		taken[port] = true
-		ports = append(ports, port)
+		taken = append(taken, port)
 	}
-	return nil, errors.New("no free ports were found on 127.0.0.1")
+	return taken, nil
+}
+
+// Release lets others have the ports.
+func (p Ports) Release() {
+	for _, port := range p {
+		ports.Release(port)
+	}
 }

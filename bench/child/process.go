@@ -2,6 +2,7 @@ package child
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -104,7 +105,7 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 
 // Start starts the process again, which must not run.
 func (p *Process) Start(ctx context.Context) error {
-	log, err := os.OpenFile(filepath.Join(p.cfg.Dir, p.cfg.Name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(p.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the log of %s: %w", p.cfg.Name, err)
 	}
@@ -162,17 +163,34 @@ func (p *Process) waitReady(ctx context.Context, lines *os.File) error {
 	case err := <-ready:
 		if errors.Is(err, io.EOF) {
 			<-p.done
-			return fmt.Errorf("it ended: %w", errors.Join(p.err, errEnded))
+			return p.ended()
 		}
 		return err
 	case <-p.done:
-		return fmt.Errorf("it ended: %w", errors.Join(p.err, errEnded))
+		return p.ended()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
 var errEnded = errors.New("see its log")
+
+// ErrPortTaken says that a process could not have a port that was free when it was chosen.
+var ErrPortTaken = errors.New("a port is taken")
+
+// inUse is how programs tell of it, in small letters.
+var inUse = []byte("address already in use")
+
+// ended is the error for a process that should be running and is not.
+func (p *Process) ended() error {
+	log, err := os.ReadFile(p.logPath())
+	if err == nil && bytes.Contains(bytes.ToLower(log), inUse) {
+		return fmt.Errorf("it ended: %w", errors.Join(p.err, ErrPortTaken, errEnded))
+	}
+	return fmt.Errorf("it ended: %w", errors.Join(p.err, errEnded))
+}
+
+func (p *Process) logPath() string { return filepath.Join(p.cfg.Dir, p.cfg.Name+".log") }
 
 // Pid is the number of the process.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }

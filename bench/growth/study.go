@@ -77,15 +77,36 @@ func Studies() []Study {
 // Throughput is the name of the value that charts show.
 const Throughput = report.GrowthRate
 
-// Run makes a study and returns the medians.
+// Run makes a study and returns the medians. Beside an error there are those of what was measured before;
+// none where that is nothing.
 func Run(ctx context.Context, s Study, sizes []int, o Options) (*report.Growth, error) {
 	values := make([]map[string][]float64, len(sizes))
+	err := measureAll(ctx, s, sizes, o, values)
+	g := &report.Growth{Study: s.Name, Unit: s.Unit, Tasks: o.Tasks, Flat: s.Flat, Marks: s.Marks}
+	for i, size := range sizes {
+		if values[i] == nil {
+			continue
+		}
+		p := report.Point{Size: size, Values: map[string]stats.Spread{}}
+		for name, list := range values[i] {
+			p.Values[name] = stats.Of(list)
+		}
+		g.Points = append(g.Points, p)
+	}
+	if len(g.Points) == 0 {
+		return nil, err
+	}
+	return g, err
+}
+
+// measureAll adds what is measured in each round to the values of each size.
+func measureAll(ctx context.Context, s Study, sizes []int, o Options, values []map[string][]float64) error {
 	for round := range o.Rounds {
 		for i, size := range sizes {
 			o.Progress("%s, round %d of %d: %d %s", s.Name, round+1, o.Rounds, size, s.Unit)
 			got, err := once(ctx, s, size, o)
 			if err != nil {
-				return nil, fmt.Errorf("%s of %d %s: %w", s.Name, size, s.Unit, err)
+				return fmt.Errorf("%s of %d %s: %w", s.Name, size, s.Unit, err)
 			}
 			if values[i] == nil {
 				values[i] = map[string][]float64{}
@@ -95,15 +116,7 @@ func Run(ctx context.Context, s Study, sizes []int, o Options) (*report.Growth, 
 			}
 		}
 	}
-	g := &report.Growth{Study: s.Name, Unit: s.Unit, Tasks: o.Tasks, Flat: s.Flat, Marks: s.Marks}
-	for i, size := range sizes {
-		p := report.Point{Size: size, Values: map[string]stats.Spread{}}
-		for name, list := range values[i] {
-			p.Values[name] = stats.Of(list)
-		}
-		g.Points = append(g.Points, p)
-	}
-	return g, nil
+	return nil
 }
 
 func once(ctx context.Context, s Study, size int, o Options) (values map[string]float64, err error) {

@@ -2,12 +2,16 @@ package harness
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/bench/child"
 )
 
 type named struct{ System }
@@ -147,4 +151,90 @@ func TestEvidenceOfABrokenPromiseIsKept(t *testing.T) {
 	require.NoError(t, readErr)
 	require.Len(t, left, 1)
 	require.ErrorContains(t, err, left[0].Name())
+}
+
+// shaky is a system that fails as it is told to.
+type shaky struct {
+	broken
+	name string
+	// starts and runs are what the calls return, one after the other; then nil.
+	starts, runs []error
+	started, ran int
+}
+
+func (s *shaky) Name() string { return s.name }
+
+func (s *shaky) Start(context.Context, string, Load) error { return next(s.starts, &s.started) }
+
+func (s *shaky) Run(context.Context, Load) (Measure, error) {
+	return Measure{Tasks: 1, Elapsed: time.Second}, next(s.runs, &s.ran)
+}
+
+func (s *shaky) Verify(context.Context) error { return nil }
+
+func next(errs []error, calls *int) error {
+	*calls++
+	if *calls > len(errs) {
+		return nil
+	}
+	return errs[*calls-1]
+}
+
+var errShaky = errors.New("out of luck")
+
+func silent(int, Step, *Run, error) {}
+
+// failover has no warm-up: each run of a system is one call.
+func plan(rounds int, subject System, peers ...System) []Step {
+	return Plan([]System{subject}, peers, rounds, func(System) Load { return Load{Workload: Failover, Tasks: 1} })
+}
+
+func names(outcomes []Outcome) (list []string) {
+	for _, o := range outcomes {
+		list = append(list, o.Step.System.Name())
+	}
+	return list
+}
+
+func TestASystemWhosePortWasTakenIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	taken := fmt.Errorf("wait for redis: %w", child.ErrPortTaken)
+	o := Options{Dir: t.TempDir(), Timeout: time.Minute}
+	s := &shaky{name: "nats", starts: []error{taken, taken}}
+	_, err := Once(t.Context(), s, Load{Workload: Failover}, o)
+	require.NoError(t, err)
+	require.Equal(t, 3, s.started)
+
+	s = &shaky{name: "nats", starts: []error{taken, taken, taken, taken}}
+	_, err = Once(t.Context(), s, Load{Workload: Failover}, o)
+	require.ErrorIs(t, err, child.ErrPortTaken)
+	require.Equal(t, startTries, s.started)
+
+	s = &shaky{name: "nats", starts: []error{errShaky}}
+	_, err = Once(t.Context(), s, Load{Workload: Failover}, o)
+	require.ErrorIs(t, err, errShaky)
+	require.Equal(t, 1, s.started, "nothing says that another try would help")
+}
+
+func TestAPeerThatFailsEndsNoPlan(t *testing.T) {
+	t.Parallel()
+	rota := &shaky{name: "rota"}
+	once, never := &shaky{name: "once", runs: []error{errShaky}}, &shaky{name: "never", runs: []error{errShaky, errShaky}}
+	outcomes, failures := Execute(t.Context(), plan(3, rota, once, never), Options{Dir: t.TempDir(), Timeout: time.Minute}, silent)
+	require.Equal(t, []string{"rota", "rota", "rota", "once", "rota", "rota", "once", "rota"}, names(outcomes))
+	require.Len(t, failures, 3)
+	require.Equal(t, "once", failures[0].System.Name())
+	require.ErrorIs(t, failures[0].Err, errShaky)
+	require.Equal(t, 2, never.ran, "it was tried again after it had failed twice")
+}
+
+func TestASubjectThatFailsKeepsWhatWasMeasuredBefore(t *testing.T) {
+	t.Parallel()
+	for name, why := range map[string]error{"failed": errShaky, "broke a promise": ErrBroken} {
+		rota, nats := &shaky{name: "rota", runs: []error{nil, why}}, &shaky{name: "nats"}
+		outcomes, failures := Execute(t.Context(), plan(3, rota, nats), Options{Dir: t.TempDir(), Timeout: time.Minute}, silent)
+		require.Equal(t, []string{"rota", "nats"}, names(outcomes), name)
+		require.Len(t, failures, 1, name)
+		require.ErrorIs(t, failures[0].Err, why)
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rota-scheduler/rota/bench/child"
 )
 
 // ErrBroken is the error of a run after which a system broke a promise. Its folder is
@@ -18,6 +20,9 @@ var ErrBroken = errors.New("a promise was broken")
 const (
 	startTimeout = 90 * time.Second
 	stopTimeout  = 60 * time.Second
+	// startTries is how often a system is started that finds a port taken: ports are free in most tries,
+	// unless something is wrong that no further try would mend.
+	startTries = 3
 	// warmTasks is how many tasks run before a measurement, at most.
 	warmTasks = 20_000
 )
@@ -44,8 +49,18 @@ type Options struct {
 	Profiles string
 }
 
-// Once starts a system, measures one run, and stops it.
+// Once starts a system, measures one run, and stops it. Where somebody has taken a port of the system
+// between its choice and its start, it is started anew, with other ports.
 func Once(ctx context.Context, s System, load Load, o Options) (run Run, err error) {
+	for try := 1; ; try++ {
+		run, err = once(ctx, s, load, o)
+		if try == startTries || !errors.Is(err, child.ErrPortTaken) || errors.Is(err, ErrBroken) || ctx.Err() != nil {
+			return run, err
+		}
+	}
+}
+
+func once(ctx context.Context, s System, load Load, o Options) (run Run, err error) {
 	dir, err := os.MkdirTemp(o.Dir, s.Name()+"-")
 	if err != nil {
 		return run, fmt.Errorf("make a folder: %w", err)

@@ -29,6 +29,8 @@ type Report struct {
 	Ratios []Ratio `json:"ratios"`
 	// Skipped is what was asked for and could not be measured.
 	Skipped []Skipped `json:"skipped"`
+	// Failed is runs that came to nothing.
+	Failed []Failed `json:"failed,omitempty"`
 }
 
 // System is the runs of one system.
@@ -97,7 +99,21 @@ type Skipped struct {
 	Reason string `json:"reason"`
 }
 
+// Failed is a run of a system that came to nothing.
+type Failed struct {
+	Name  string `json:"name"`
+	Pair  int    `json:"pair"`
+	Error string `json:"error"`
+}
+
 const mega = 1e6
+
+// Fail adds the runs that came to nothing.
+func (r *Report) Fail(failures []harness.Failure) {
+	for _, f := range failures {
+		r.Failed = append(r.Failed, Failed{Name: f.System.Name(), Pair: f.Pair, Error: f.Err.Error()})
+	}
+}
 
 // New makes a report. subjects and peers are in the order in which they are shown.
 func New(w harness.Workload, subjects, peers []harness.System, outcomes []harness.Outcome, skipped []Skipped) *Report {

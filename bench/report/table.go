@@ -51,6 +51,10 @@ func (r *Report) Table(out io.Writer) error {
 	for _, s := range r.Skipped {
 		fmt.Fprintf(w, "not measured: %s: %s\n", s.Name, s.Reason)
 	}
+	for _, f := range r.Failed {
+		why, _, _ := strings.Cut(f.Error, "\n")
+		fmt.Fprintf(w, "failed: %s in pair %d: %s\n", f.Name, f.Pair+1, why)
+	}
 	return w.Flush()
 }
 

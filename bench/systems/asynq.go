@@ -18,6 +18,7 @@ import (
 
 // Asynq is asynq on a Redis that syncs each write.
 type Asynq struct {
+	ports     child.Ports
 	redis     *child.Process
 	workers   []*child.Process
 	addr      string
@@ -66,20 +67,19 @@ func (*Asynq) Counterpart(w harness.Workload) (string, bool) {
 }
 
 // Start implements harness.System.
-func (a *Asynq) Start(ctx context.Context, dir string, load harness.Load) error {
-	ports, err := child.FreePorts(1)
-	if err != nil {
+func (a *Asynq) Start(ctx context.Context, dir string, load harness.Load) (err error) {
+	if a.ports, err = child.TakePorts(1); err != nil {
 		return err
 	}
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		return err
 	}
-	a.addr = child.Loopback(ports[0])
+	a.addr = child.Loopback(a.ports[0])
 	a.redis, err = child.Start(ctx, child.Config{
 		Role: "redis", Dir: dir, Path: path,
 		Args: []string{
-			"--port", strconv.Itoa(ports[0]), "--bind", "127.0.0.1", "--dir", dir, "--save", "",
+			"--port", strconv.Itoa(a.ports[0]), "--bind", "127.0.0.1", "--dir", dir, "--save", "",
 			"--appendonly", "yes", "--appendfsync", "always", "--maxclients", "2000",
 		},
 		Ready: func(context.Context) error {
@@ -113,6 +113,7 @@ func (a *Asynq) Stop(ctx context.Context) error {
 		errs = append(errs, a.client.Close(), a.inspector.Close())
 	}
 	child.StopAll(ctx, a.redis)
+	a.ports.Release()
 	*a = Asynq{}
 	return errors.Join(errs...)
 }

@@ -18,6 +18,8 @@ import (
 
 // NATS is a JetStream cluster of three servers that sync each write.
 type NATS struct {
+	// ports are those of the servers, first for clients and then for each other.
+	ports   child.Ports
 	servers []*child.Process
 	names   []string
 	workers []*child.Process
@@ -73,21 +75,20 @@ cluster: { name: bench, listen: 127.0.0.1:%d, routes: [%s] }
 `
 
 // Start implements harness.System.
-func (n *NATS) Start(ctx context.Context, dir string, load harness.Load) error {
-	ports, err := child.FreePorts(2 * natsServers)
-	if err != nil {
+func (n *NATS) Start(ctx context.Context, dir string, load harness.Load) (err error) {
+	if n.ports, err = child.TakePorts(2 * natsServers); err != nil {
 		return err
 	}
 	var routes, urls []string
 	for i := range natsServers {
-		urls = append(urls, "nats://"+child.Loopback(ports[i]))
-		routes = append(routes, `"nats://`+child.Loopback(ports[natsServers+i])+`"`)
+		urls = append(urls, "nats://"+child.Loopback(n.ports[i]))
+		routes = append(routes, `"nats://`+child.Loopback(n.ports[natsServers+i])+`"`)
 	}
 	n.urls = strings.Join(urls, ",")
 	for i := range natsServers {
 		name := fmt.Sprintf("n%d", i+1)
 		path := filepath.Join(dir, name+".conf")
-		text := fmt.Sprintf(natsConfig, name, ports[i], filepath.Join(dir, name), ports[natsServers+i], strings.Join(routes, ", "))
+		text := fmt.Sprintf(natsConfig, name, n.ports[i], filepath.Join(dir, name), n.ports[natsServers+i], strings.Join(routes, ", "))
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return fmt.Errorf("configure a server: %w", err)
 		}
@@ -191,6 +192,7 @@ func (n *NATS) Stop(ctx context.Context) error {
 	for _, s := range n.servers {
 		s.Kill()
 	}
+	n.ports.Release()
 	*n = NATS{}
 	return nil
 }

@@ -46,10 +46,15 @@ type natsLog struct{}
 
 func (natsLog) Noticef(format string, v ...any) { natsLogf("info", format, v...) }
 func (natsLog) Warnf(format string, v ...any)   { natsLogf("warning", format, v...) }
-func (natsLog) Fatalf(format string, v ...any)  { natsLogf("fatal", format, v...) }
 func (natsLog) Errorf(format string, v ...any)  { natsLogf("error", format, v...) }
 func (natsLog) Debugf(string, ...any)           {}
 func (natsLog) Tracef(string, ...any)           {}
+
+// Fatalf ends the process, as that of nats-server does: nobody waits for what will not come.
+func (natsLog) Fatalf(format string, v ...any) {
+	natsLogf("fatal", format, v...)
+	os.Exit(1)
+}
 
 func natsLogf(level, format string, v ...any) {
 	fmt.Fprintf(os.Stderr, level+": "+format+"\n", v...)

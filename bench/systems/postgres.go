@@ -20,6 +20,7 @@ import (
 // postgres is a PostgreSQL of its own in a folder.
 type postgres struct {
 	process *child.Process
+	ports   child.Ports
 	url     string
 }
 
@@ -89,15 +90,14 @@ func (p *postgres) start(ctx context.Context, dir string) error {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("make a database: %w: %s", err, out)
 	}
-	ports, err := child.FreePorts(1)
-	if err != nil {
+	if p.ports, err = child.TakePorts(1); err != nil {
 		return err
 	}
-	p.url = fmt.Sprintf("postgres://bench@%s/postgres?sslmode=disable", child.Loopback(ports[0]))
+	p.url = fmt.Sprintf("postgres://bench@%s/postgres?sslmode=disable", child.Loopback(p.ports[0]))
 	p.process, err = child.Start(ctx, child.Config{
 		Role: "postgres", Dir: dir, Path: filepath.Join(bin, "postgres"), User: as,
 		Args: []string{
-			"-D", data, "-p", strconv.Itoa(ports[0]), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + data,
+			"-D", data, "-p", strconv.Itoa(p.ports[0]), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + data,
 			"-c", "max_connections=" + strconv.Itoa(postgresConnections), "-c", "shared_buffers=256MB", "-c", "max_wal_size=4GB",
 			"-c", "fsync=on", "-c", "synchronous_commit=on",
 		},

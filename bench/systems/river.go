@@ -107,6 +107,7 @@ func (r *River) Stop(ctx context.Context) error {
 		r.pool.Close()
 	}
 	child.StopAll(ctx, r.postgres.process)
+	r.postgres.ports.Release()
 	*r = River{}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rota-scheduler/rota/bench/child"
 	"github.com/rota-scheduler/rota/bench/harness"
 	"github.com/rota-scheduler/rota/bench/rotacluster"
 	"github.com/rota-scheduler/rota/client"
@@ -82,6 +83,9 @@ func (r *Rota) Start(ctx context.Context, dir string, load harness.Load) error {
 	}
 	r.ground = ground
 	if err := ground.Start(ctx); err != nil {
+		if portTaken.MatchString(err.Error()) {
+			err = errors.Join(child.ErrPortTaken, err)
+		}
 		return err
 	}
 	r.client, err = ground.Client()
@@ -123,6 +127,9 @@ func (r *Rota) Processes() []harness.Process {
 	}
 	return list
 }
+
+// portTaken is how a server says that it could not have one of its ports.
+var portTaken = regexp.MustCompile(`port [0-9]+ of --[a-z-]+ is taken`)
 
 // servedProfiles is what a worker logs of where its profiles are.
 var servedProfiles = regexp.MustCompile(`msg="profiles are served".* profiles=(\S+)`)

@@ -63,6 +63,7 @@ func newMachine(r *Rota, dir string, load *harness.Load) (m *machine, err error)
 
 // Stop implements ground.
 func (m *machine) Stop(ctx context.Context) error {
+	defer m.ReleasePorts()
 	return errors.Join(m.Cluster.Stop(ctx), m.unmount())
 }
 

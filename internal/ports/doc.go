@@ -15,7 +15,7 @@
 //
 // # Trade-offs
 //
-// A mark costs a descriptor. Ports lie below the range from which the system gives ports to outgoing connections, one of which
-// could take a server's while it is down. Programs that do not ask here are seen
-// only where they listen already.
+// A mark costs a descriptor. Ports lie outside of the range from which the system gives ports to outgoing
+// connections, one of which could take a server's while it is down; where that range leaves
+// too few, they lie within. Programs that do not ask here are seen only where they listen already.
 package ports

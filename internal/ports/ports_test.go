@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 // Two processes at once take a fifth of all ports each, and nobody listens on any of them yet.
 func TestPortsAreTakenOnce(t *testing.T) {
 	t.Parallel()
-	const each = (highest - lowest) / step / 5
+	first, behind := bounds()
+	each := (behind - first) / step / 5
 	taken := map[int]bool{}
 	var told []*bufio.Scanner
 	for range 2 {
@@ -81,4 +82,31 @@ func TestAPortOnWhichSomebodyListensIsNotTaken(t *testing.T) {
 	Release(port)
 	require.True(t, take(port, 3))
 	require.False(t, take(lowest, step+1), "others begin behind them")
+}
+
+// The system gives the ports of a range to outgoing connections: one of them could take that of a
+// server which is down for a moment.
+func TestPortsLieOutsideOfThoseOfOutgoingConnections(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ low, high, first, behind int }{
+		{32_768, 60_999, lowest, end}, // as Linux has it
+		{15_001, 65_000, lowest, 15_001},
+		{1_024, 20_001, 20_004, end},
+		{10_500, 29_999, 30_000, end},
+		{11_000, 31_000, unprivileged, lowest},
+		{5_000, 40_000, unprivileged, 5_000},
+		{1_024, 40_001, 40_004, all},
+		{1_024, 65_535, lowest, end}, // nothing is left
+	} {
+		first, behind := outside(c.low, c.high)
+		require.Equal(t, []int{c.first, c.behind}, []int{first, behind}, "%+v", c)
+	}
+	first, behind := bounds()
+	for range 20 {
+		port, err := Take(1)
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, port, first)
+		require.Less(t, port, behind)
+		Release(port)
+	}
 }
