@@ -43,7 +43,7 @@ demo: build ## Build, then take the tour: three servers, the leader killed mid-j
 	bin/rota demo
 
 .PHONY: test
-test: check-fmt check-mod check-imports check-proto vet unit full unit-chaos chaos-short ## Everything CI checks
+test: check-fmt check-mod check-imports check-proto vet unit full unit-chaos unit-bench chaos-short ## Everything CI checks
 # With the same faults each time; other seeds are for those who look for something.
 test: SEED := 1
 
@@ -74,6 +74,11 @@ full: ## Run what is too much under the race detector: all seeds, a million task
 unit-chaos: ## Run the tests of the chaos suite itself, which harm nobody
 	$(GO) -C jepsen-tests vet ./...
 	$(GO) -C jepsen-tests test -timeout $(TIMEOUT) ./...
+
+.PHONY: unit-bench
+unit-bench: ## Run the tests of the benchmarks, which measure no more than a moment
+	$(GO) -C bench vet ./...
+	$(GO) -C bench test -timeout $(TIMEOUT) ./...
 
 # SEED is that of the faults; none: another one each time. SEEDS is how many there are, one
 # after the other, PARALLEL how many tests run at once. Every run of these leaves its report in

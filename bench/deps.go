@@ -19,7 +19,8 @@ func depsCmd() *cobra.Command {
 		Short: "Install what the peers need, with apt-get",
 		Long: "Installs " + strings.Join(packages, ", ") + " with apt-get. Debian may start services of\n" +
 			"them; the benchmark uses none of these, but servers of its own in temporary folders.",
-		Args: cobra.NoArgs,
+		Example: "  sudo bench deps",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			aptGet, err := exec.LookPath("apt-get")
 			if err != nil {

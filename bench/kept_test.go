@@ -76,7 +76,33 @@ func TestAPeerWithoutAPortTakesNothingFromTheReport(t *testing.T) {
 	require.Equal(t, 2, strings.Count(stdout, "failed: asynq in pair 1: start asynq: "), stdout)
 	require.Contains(t, stderr, "bench: array: start asynq: ")
 	require.Contains(t, stderr, "Address already in use", "the end of its log is not told")
+	require.Equal(t, 4, strings.Count(stderr, "asynq is started again, with other ports"), stderr)
 	made, err := os.ReadFile(starts)
 	require.NoError(t, err)
 	require.Equal(t, 6, bytes.Count(made, []byte("start")), "three tries for each workload")
+}
+
+// A pair of turns that fails takes nothing from those before it.
+func TestPairsBeforeAFailureAreKept(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	calls := filepath.Join(dir, "calls")
+	one := `{"workload":"array","systems":[{"name":"rota","runs":[{"seconds":1,"tasks_per_s":5}]}]}`
+	self := filepath.Join(dir, "bench")
+	text := "#!/bin/sh\necho call >>'" + calls + "'\n[ $(wc -l <'" + calls + "') -le 5 ] && echo '" + one + "'\n"
+	require.NoError(t, os.WriteFile(self, []byte(text), 0o700))
+	f := &turnsFlags{pairs: 4}
+	ours, theirs, err := f.pairsOf(t.Context(), self, self, "array")
+	require.ErrorContains(t, err, "run --workload array")
+	require.Len(t, ours, 2)
+	require.Len(t, theirs, 2)
+}
+
+func TestEveryVerbOfBenchHasAnExample(t *testing.T) {
+	t.Parallel()
+	for _, cmd := range root().Commands() {
+		if !cmd.Hidden {
+			require.Contains(t, cmd.Example, "bench "+cmd.Name())
+		}
+	}
 }

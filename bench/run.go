@@ -372,8 +372,7 @@ func (f *runFlags) measure(ctx context.Context, w harness.Workload, dir string) 
 	progress := func(i int, s harness.Step, run *harness.Run, err error) {
 		switch {
 		case err != nil:
-			why, _, _ := strings.Cut(err.Error(), "\n")
-			fmt.Fprintf(os.Stderr, "bench:   failed: %s\n", why)
+			fmt.Fprintf(os.Stderr, "bench:   failed: %s\n", firstLine(err))
 			return
 		case run == nil:
 			size := fmt.Sprintf("%d tasks", s.Load.Tasks)
@@ -385,7 +384,12 @@ func (f *runFlags) measure(ctx context.Context, w harness.Workload, dir string) 
 		}
 		fmt.Fprintf(os.Stderr, "bench:   %.2f s, %.0f tasks/s\n", run.Elapsed.Seconds(), float64(run.Tasks)/run.Elapsed.Seconds())
 	}
-	outcomes, failures := harness.Execute(ctx, steps, harness.Options{Dir: dir, Timeout: f.timeout, Keep: f.keep, Profiles: f.profiles}, progress)
+	outcomes, failures := harness.Execute(ctx, steps, harness.Options{
+		Dir: dir, Timeout: f.timeout, Keep: f.keep, Profiles: f.profiles,
+		Again: func(s harness.System, why error) {
+			fmt.Fprintf(os.Stderr, "bench:   %s is started again, with other ports: %s\n", s.Name(), firstLine(why))
+		},
+	}, progress)
 	r := report.New(w, subjects, peers, outcomes, skipped)
 	r.Conditions = f.conditions(w)
 	r.Fail(failures)
@@ -394,6 +398,12 @@ func (f *runFlags) measure(ctx context.Context, w harness.Workload, dir string) 
 		errs = append(errs, failure.Err)
 	}
 	return r, errors.Join(errs...)
+}
+
+// firstLine is an error without the ends of logs that follow it.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
 }
 
 // conditions is what the flags make different from a usual run of a workload.

@@ -199,11 +199,13 @@ func names(outcomes []Outcome) (list []string) {
 func TestASystemWhosePortWasTakenIsStartedAgain(t *testing.T) {
 	t.Parallel()
 	taken := fmt.Errorf("wait for redis: %w", child.ErrPortTaken)
-	o := Options{Dir: t.TempDir(), Timeout: time.Minute}
+	again := 0
+	o := Options{Dir: t.TempDir(), Timeout: time.Minute, Again: func(System, error) { again++ }}
 	s := &shaky{name: "nats", starts: []error{taken, taken}}
 	_, err := Once(t.Context(), s, Load{Workload: Failover}, o)
 	require.NoError(t, err)
 	require.Equal(t, 3, s.started)
+	require.Equal(t, 2, again)
 
 	s = &shaky{name: "nats", starts: []error{taken, taken, taken, taken}}
 	_, err = Once(t.Context(), s, Load{Workload: Failover}, o)

@@ -47,6 +47,8 @@ type Options struct {
 	Keep bool
 	// Profiles is a folder for CPU profiles of systems that are Profiled; "": none are taken.
 	Profiles string
+	// Again is told of a system that is started again, and why; nil: nobody is.
+	Again func(s System, why error)
 }
 
 // Once starts a system, measures one run, and stops it. Where somebody has taken a port of the system
@@ -56,6 +58,9 @@ func Once(ctx context.Context, s System, load Load, o Options) (run Run, err err
 		run, err = once(ctx, s, load, o)
 		if try == startTries || !errors.Is(err, child.ErrPortTaken) || errors.Is(err, ErrBroken) || ctx.Err() != nil {
 			return run, err
+		}
+		if o.Again != nil {
+			o.Again(s, err)
 		}
 	}
 }

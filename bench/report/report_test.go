@@ -245,3 +245,15 @@ func save(t *testing.T, name string, data []byte) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
 	}
 }
+
+func TestRunsThatFailedAreToldOnALineEach(t *testing.T) {
+	t.Parallel()
+	r := bundle(harness.Distinct)
+	r.Fail([]harness.Failure{{Step: harness.Step{System: &fake{"nats", 1}, Pair: 2}, Err: errors.New("start nats: out of luck\nend of its log")}})
+	var table, data bytes.Buffer
+	require.NoError(t, r.Table(&table))
+	require.Contains(t, table.String(), "failed: nats in pair 3: start nats: out of luck\n")
+	require.NotContains(t, table.String(), "end of its log")
+	require.NoError(t, r.JSON(&data))
+	require.Contains(t, data.String(), `"failed": [`)
+}

@@ -27,7 +27,7 @@ func (a *app) clusterCmd() *cobra.Command {
 			"6 where no leader is elected, or no cluster has been formed yet.",
 		Example: "  rota cluster status\n  rota cluster status --addr 127.0.0.1:7420,127.0.0.1:7430,127.0.0.1:7440 -o json",
 		Args:    wantArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.withClient(cmd.Context(), a.clusterStatus) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.withClient(cmd.Context(), a.clusterStatus) },
 	}
 	verify := &cobra.Command{
 		Use: "verify", Short: "Compare the states of all servers at one log index",
@@ -36,7 +36,7 @@ func (a *app) clusterCmd() *cobra.Command {
 			"invariant.",
 		Example: "  rota cluster verify\n  rota cluster verify -o json",
 		Args:    wantArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.withClient(cmd.Context(), a.clusterVerify) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.withClient(cmd.Context(), a.clusterVerify) },
 	}
 	transfer := &cobra.Command{
 		Use: "transfer-leader [NODE]", ValidArgsFunction: a.nodeIDs(), Short: "Make another server the leader",

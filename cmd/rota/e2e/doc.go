@@ -9,6 +9,9 @@
 // servers, workers, guards, commands and what those have started all carry the
 // cluster's own TMPDIR in their environment, by which they are found in /proc.
 //
+// The examples of --help and the commands of the README are run in shells that have a network of
+// their own, so that they find the ports free that the texts name.
+//
 // # Knobs
 //
 //   - ROTA_E2E_FULL=1 hashes the whole source tree of Go instead of 1,500 files.

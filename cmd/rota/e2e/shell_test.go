@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -228,14 +229,16 @@ func (b *background) end() {
 	require.Zero(b.t, out.code, "%s\n%s", b.text, b.said())
 }
 
-// eventually runs a command until it succeeds and prints a text.
-func (s *shell) eventually(command, text string) {
+// eventually runs a command until it succeeds and prints what matches a pattern, and returns that.
+func (s *shell) eventually(command, pattern string) string {
 	s.t.Helper()
+	want := regexp.MustCompile("(?m)" + pattern)
 	var out output
 	require.True(s.t, poll(within, func() bool {
 		out = s.run(command)
-		return out.code == 0 && strings.Contains(out.stdout, text)
-	}), "%s never printed %q: %s%s", command, text, out.stdout, out.stderr)
+		return out.code == 0 && want.MatchString(out.stdout)
+	}), "%s never printed %q: %s%s", command, pattern, out.stdout, out.stderr)
+	return out.stdout
 }
 
 func (s *shell) write(path, text string) {
