@@ -68,7 +68,10 @@ func TestNoVerbShowsWhatATerminalObeys(t *testing.T) {
 		"bench":                   {"--runs", "1", "--tasks", "1"},
 	}
 	// These show what is their own.
-	own := []string{"server start", "worker start", "dev", "demo", "version"}
+	own := []string{
+		"server start", "worker start", "dev", "demo", "version", "help",
+		"completion bash", "completion fish", "completion powershell", "completion zsh",
+	}
 	for _, verb := range leaves((&app{}).root(), nil) {
 		_, shown := verbs[verb]
 		require.True(t, shown != slices.Contains(own, verb), "does rota %s show what others say?", verb)
