@@ -17,7 +17,7 @@ const (
 	// completeTimeout is how long a shell waits at most for what only the servers know.
 	completeTimeout = time.Second
 	// completeJobs is how many of the newest jobs are offered.
-	completeJobs = 20
+	completeJobs = 50
 )
 
 // jobStates are the states of jobs, as users write them.
