@@ -29,11 +29,16 @@ func (c *cluster) statusAt(p *localcluster.Process) []serverStatus {
 	var shape struct {
 		Servers []serverStatus `json:"servers"`
 	}
-	out := c.rota("cluster", "status", "-o", "json", "--addr", p.Addr)
-	if out.code == 0 {
-		require.NoError(c.t, json.Unmarshal([]byte(out.stdout), &shape))
+	if out := c.status("-o", "json", "--addr", p.Addr); out != "" {
+		require.NoError(c.t, json.Unmarshal([]byte(out), &shape))
 	}
 	return shape.Servers
+}
+
+// status is what cluster status prints, also while no server leads; "" where none answers.
+func (c *cluster) status(args ...string) string {
+	c.t.Helper()
+	return c.rota(append([]string{"cluster", "status"}, args...)...).stdout
 }
 
 // votesFrom waits until every server that runs says that a server votes from where it is, and

@@ -24,13 +24,13 @@ func TestAServerThatDoesNotAnswerIsShownWithoutAnIndex(t *testing.T) {
 		return nil
 	}
 	await(t, "its addresses", func() bool {
-		f := row(c.ok("cluster", "status"))
+		f := row(c.status())
 		return len(f) > 3 && f[3] == lost.Addr
 	})
 	lost.Kill()
 	var status []string
 	await(t, "the loss", func() bool {
-		status = row(c.ok("cluster", "status"))
+		status = row(c.status())
 		return len(status) > 1 && status[1] == "unreachable"
 	})
 	require.Len(t, status, 9)

@@ -31,7 +31,7 @@ func TestServerThatReplacesNobodyGetsNoVote(t *testing.T) {
 	stray := c.command(ctx, "server", "start", "--node-id", "stray", "--data-dir", dir, "--addr", at(0), "--peer-addr", at(1), "--http-addr", at(2),
 		"--join", strings.Join(c.Addrs(), ","))
 	require.NoError(t, stray.Start())
-	status := func() string { return c.ok("cluster", "status", "-o", "json") }
+	status := func() string { return c.status("-o", "json") }
 	await(t, "the stray server", func() bool { return strings.Contains(status(), `"voter": false`) })
 	submits.more(t, 300)
 	require.Equal(t, 3, strings.Count(status(), `"voter": true`))
@@ -54,7 +54,7 @@ func TestServerThatLostItsFolderTakesItsPlaceAgain(t *testing.T) {
 	submits.more(t, 50)
 	c.restart(wiped)
 	c.verify()
-	await(t, "its vote", func() bool { return strings.Count(c.ok("cluster", "status", "-o", "json"), `"voter": true`) == 3 })
+	await(t, "its vote", func() bool { return strings.Count(c.status("-o", "json"), `"voter": true`) == 3 })
 	// With the leader gone, this one is needed for a majority.
 	leader := c.leader()
 	leader.Kill()
