@@ -78,7 +78,7 @@ func hostileOps() []*logpb.Op {
 		server(func(s *logpb.ServerRecord) { s.Version = "\x1b[2J" }),
 		&logpb.Op{Op: &logpb.Op_DeleteServer{DeleteServer: &logpb.DeleteServer{NodeId: "n1", ServerId: "a"}}},
 		&logpb.Op{Op: &logpb.Op_InitCluster{InitCluster: &logpb.InitCluster{}}},
-		&logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: 2, FirstIndex: 3}}},
+		&logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: 2, FirstIndex: 4}}},
 		&logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: 2, FirstIndex: 3, Tasks: &logpb.Tasks{Count: math.MaxUint32, Packed: []byte{0}}}}},
 		&logpb.Op{Op: &logpb.Op_CloseTasks{CloseTasks: &logpb.CloseTasks{Job: 2, Total: math.MaxUint32}}},
 		&logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: math.MaxUint64}}},
