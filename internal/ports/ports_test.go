@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -67,20 +68,27 @@ func TestPortsAreTakenOnce(t *testing.T) {
 	}
 }
 
+// soon waits until a port is found free: a process that is being started has the sockets of this one for
+// as long as it has not become another program, those that look at ports among them.
+func soon(t *testing.T, free func() bool) {
+	t.Helper()
+	require.Eventually(t, free, 30*time.Second, time.Millisecond)
+}
+
 func TestAPortOnWhichSomebodyListensIsNotTaken(t *testing.T) {
 	t.Parallel()
 	port, err := Take(3)
 	require.NoError(t, err)
-	require.True(t, Free(port, 3))
+	soon(t, func() bool { return Free(port, 3) })
 	l, err := net.Listen("tcp", Loopback(port+2))
 	require.NoError(t, err)
 	require.False(t, Free(port, 3))
-	require.True(t, Free(port, 2))
+	soon(t, func() bool { return Free(port, 2) })
 	require.NoError(t, l.Close())
 	require.False(t, take(port, 3), "it is taken")
 	Release(port)
 	Release(port)
-	require.True(t, take(port, 3))
+	soon(t, func() bool { return take(port, 3) })
 	require.False(t, take(lowest, step+1), "others begin behind them")
 }
 
