@@ -121,7 +121,7 @@ func All() []Mutant {
 		{
 			Name: "local-reads", About: "any server answers reads from what it happens to have",
 			Check: "S11", Workload: "register", Nemesis: "partition:one", Rate: 150, TimeLimit: 15 * time.Second,
-			edits: []edit{{"", "transport/reads.go", "if o.GetStale() {", "if o.GetStale() || job == 0 || s != nil {"}},
+			edits: []edit{{"", "transport/reads.go", "if o.GetStale() {", "if o.GetStale() || s != nil {"}},
 		},
 		{
 			Name: "clock-in-apply", About: "each server notes its own time of a submit",
