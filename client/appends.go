@@ -114,9 +114,6 @@ func (s *submit) waitAppends() {
 	}
 }
 
-// cutsAtOnce is how many cuts are asked for at once.
-const cutsAtOnce = 4096
-
 // cuts is where a job was cut that another process began: the tasks of each append, in their order.
 // The same tasks must be cut there again, so that the servers know them. Without a job there are none.
 type cuts struct {
@@ -134,7 +131,7 @@ func (c *cuts) next(ctx context.Context) (uint32, error) {
 		return 0, nil
 	}
 	if len(c.known) == 0 && !c.over {
-		req := &rotav1.ListAppendsRequest{JobId: c.job.id, FirstIndex: c.first, PageSize: cutsAtOnce}
+		req := &rotav1.ListAppendsRequest{JobId: c.job.id, FirstIndex: c.first}
 		op := call{op: c.job.op("complete"), safe: true}
 		resp, err := do(ctx, c.job.c, op, func(ctx context.Context, s *server) (*rotav1.ListAppendsResponse, error) {
 			return s.jobs.ListAppends(ctx, req)

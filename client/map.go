@@ -56,9 +56,10 @@ func (c *Client) Map(ctx context.Context, spec task.Spec, inputs iter.Seq[[]byte
 // mapping is the submit of a job whose results are read meanwhile.
 type mapping struct {
 	begun chan *Job
-	// submitted is closed when the submit has ended, with err.
+	// submitted is closed when the submit has ended, with err, or because the inputs panicked.
 	submitted chan struct{}
 	err       error
+	panicked  any
 }
 
 // startMap begins to submit a job. stop is called where that fails: its results will never be whole.
@@ -66,13 +67,15 @@ func (c *Client) startMap(ctx context.Context, stop func(), spec task.Spec, inpu
 	m := &mapping{begun: make(chan *Job, 1), submitted: make(chan struct{})}
 	r := Request{Spec: spec, Payloads: inputs, Linger: mapLinger, Begun: func(j *Job) { m.begun <- j }}
 	go func() {
-		_, err := c.Submit(ctx, r)
-		if err != nil && !errors.Is(err, errNoTasks) {
+		defer func() {
+			m.panicked = recover()
+			close(m.submitted)
+			if m.err != nil || m.panicked != nil {
+				stop()
+			}
+		}()
+		if _, err := c.Submit(ctx, r); err != nil && !errors.Is(err, errNoTasks) {
 			m.err = fmt.Errorf("map: %w", err)
-		}
-		close(m.submitted)
-		if m.err != nil {
-			stop()
 		}
 	}()
 	return m
@@ -97,16 +100,20 @@ func (m *mapping) wait() *Job {
 func (m *mapping) cause(err error) error {
 	select {
 	case <-m.submitted:
-		if m.err != nil {
-			return m.err
+		if why := m.end(); why != nil {
+			return why
 		}
 	default:
 	}
 	return err
 }
 
-// end waits for the end of the submit, and returns its error.
+// end waits for the end of the submit, and returns its error. A panic of the inputs is that of the
+// loop over the results: nobody could recover from it elsewhere.
 func (m *mapping) end() error {
 	<-m.submitted
+	if m.panicked != nil {
+		panic(m.panicked)
+	}
 	return m.err
 }

@@ -124,10 +124,7 @@ func (m *submitMux) enqueue(call *muxCall) bool {
 	m.seq++
 	call.item.Seq = m.seq
 	m.queue = append(m.queue, call)
-	select {
-	case m.wake <- struct{}{}:
-	default:
-	}
+	notify(m.wake)
 	return true
 }
 

@@ -93,6 +93,16 @@ func TestAPanicOfThePayloadsIsTheCallers(t *testing.T) {
 	require.PanicsWithValue(t, "broken", func() {
 		_, _ = c.Submit(t.Context(), client.Request{Spec: upper, Payloads: func(func([]byte) bool) { panic("broken") }})
 	})
+	cluster, c := setup(t, 1)
+	require.PanicsWithValue(t, "broken", func() {
+		for range c.Map(t.Context(), upper, func(yield func([]byte) bool) {
+			yield([]byte("a"))
+			_ = cluster.await(t.Context(), func() bool { return len(cluster.jobs) == 1 })
+			panic("broken")
+		}) {
+		}
+	})
+	require.True(t, cluster.jobs[1].cancelled)
 }
 
 // What one process has begun, at moments of its own, another one completes.

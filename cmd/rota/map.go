@@ -96,7 +96,7 @@ func (a *app) mapLines(ctx context.Context, c *client.Client, spec task.Spec, s 
 	}
 	// All results are there, so all tasks are, unless somebody has cancelled the job meanwhile.
 	<-l.done
-	if l.err != nil && t.cancelled == 0 && t.total > 0 {
+	if l.err != nil && t.cancelled == 0 {
 		return l.err
 	}
 	return t.err(job.ID())

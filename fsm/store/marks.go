@@ -100,7 +100,8 @@ func (l *appendList) stored(tx *bolt.Tx, job uint64) error {
 		if len(value) != markBytes {
 			return fmt.Errorf("%w: %s/%x has %d bytes", ErrCorrupt, appendsBucket, k, len(value))
 		}
-		if !l.add(binary.BigEndian.Uint32(k[8:]), binary.BigEndian.Uint32(value)) {
+		// Appends follow each other without a gap: where none begins there, none is to be told.
+		if first := binary.BigEndian.Uint32(k[8:]); first != l.next || !l.add(first, binary.BigEndian.Uint32(value)) {
 			return nil
 		}
 	}
