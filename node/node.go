@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -24,11 +23,13 @@ type Node struct {
 	id   identity
 	lock *os.File
 
-	log       *watchedLog
-	checked   *checkedLog
-	chain     *chainedLog
-	stable    raft.StableStore
-	logFile   io.Closer
+	log     *watchedLog
+	checked *checkedLog
+	chain   *chainedLog
+	stable  raft.StableStore
+	logFile io.Closer
+	// logBegins are the indexes at which the files of the log begin; nil: it is one file.
+	logBegins func() []uint64
 	state     *store.State
 	snapshots *store.Snapshots
 	flusher   *store.Flusher
@@ -141,6 +142,7 @@ func (n *Node) openFiles() (err error) {
 		file, err := openLog(n.cfg.DataDir, n.cfg.LogStore, &n.id, n.cfg.Log)
 		if segmented, ok := file.(*segments); ok {
 			segmented.lost = n.fatal
+			n.logBegins = segmented.begins
 		}
 		if err != nil {
 			return err
@@ -314,48 +316,3 @@ func (n *Node) NodeID() string { return n.id.NodeID }
 
 // Context ends when the server shuts down.
 func (n *Node) Context() context.Context { return n.ctx }
-
-// snapshotWanted asks for a snapshot, behind which raft drops the log.
-func (n *Node) snapshotWanted() {
-	select {
-	case n.snapshotCh <- struct{}{}:
-	default:
-	}
-}
-
-// entriesLook is how often the entries behind the newest snapshot are counted.
-const entriesLook = time.Second
-
-// manyEntries says whether so many entries are behind the newest snapshot that another is due,
-// however small they are.
-func (n *Node) manyEntries() bool {
-	newest, _ := n.snapshots.Newest()
-	return n.raft.AppliedIndex() >= newest.Index+n.cfg.SnapshotEntries
-}
-
-func (n *Node) runSnapshots() {
-	tick := time.NewTicker(entriesLook)
-	defer tick.Stop()
-	for {
-		select {
-		case <-n.ctx.Done():
-			return
-		case <-tick.C:
-			if n.manyEntries() {
-				n.snapshotWanted()
-			}
-		case <-n.snapshotCh:
-			trailing := n.trailing()
-			if err := n.reload(func(rc *raft.ReloadableConfig) { rc.TrailingLogs = trailing }); err != nil {
-				n.cfg.Log.Warn("cannot set how much log to keep", "error", err)
-			}
-			start := time.Now()
-			err := n.raft.Snapshot().Error()
-			level := slog.LevelDebug
-			if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && !errors.Is(err, raft.ErrRaftShutdown) {
-				level = slog.LevelWarn // the log goes on growing
-			}
-			n.cfg.Log.Log(n.ctx, level, "snapshot", "took", time.Since(start), "trailing", trailing, "error", err)
-		}
-	}
-}

@@ -100,15 +100,3 @@ func lastOf(r *raft.AppendEntriesRequest) uint64 {
 	}
 	return r.PrevLogEntry
 }
-
-// trailing is how many entries are kept behind a snapshot. Bounds are in bytes, and entries
-// as large as those of late; and in entries, where these are small, or none has been measured.
-func (n *Node) trailing() uint64 {
-	average := max(1, n.average.Load())
-	keep := min(uint64(max(1, n.cfg.TrailingBytes/average)), max(1, n.cfg.SnapshotEntries/2))
-	if n.raft.State() != raft.Leader {
-		return keep
-	}
-	limit := min(uint64(min(maxHeldLog, freeBytes(n.cfg.DataDir)/4)/average), maxHeldEntries*n.cfg.SnapshotEntries)
-	return n.progress.trailing(keep, n.raft.LastIndex(), limit, n.patient.away)
-}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/segment"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,8 +37,10 @@ type segments struct {
 	lost func(error)
 
 	// mu is held for writing while the log is opened again.
-	mu   sync.RWMutex
-	file *wal.WAL
+	mu    sync.RWMutex
+	file  *wal.WAL
+	files *walFiles
+	meta  *checkedMeta
 }
 
 func openWAL(path string, log *slog.Logger) (logStore, error) {
@@ -55,11 +58,13 @@ func openWAL(path string, log *slog.Logger) (logStore, error) {
 }
 
 func (s *segments) open() error {
-	file, err := wal.Open(s.dir, wal.WithLogger(newRaftLogger(s.log)), wal.WithSegmentSize(int(s.size)), wal.WithMetaStore(&checkedMeta{}))
+	files, meta := &walFiles{}, &checkedMeta{}
+	file, err := wal.Open(s.dir, wal.WithLogger(newRaftLogger(s.log)), wal.WithSegmentSize(int(s.size)),
+		wal.WithMetaStore(meta), wal.WithSegmentFiler(segment.NewFiler(s.dir, files)))
 	if err != nil {
 		return err
 	}
-	s.file = file
+	s.file, s.files, s.meta = file, files, meta
 	return nil
 }
 
@@ -168,7 +173,23 @@ func (s *segments) LastIndex() (uint64, error) {
 func (s *segments) DeleteRange(first, last uint64) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.file.DeleteRange(first, last)
+	if err := s.file.DeleteRange(first, last); err != nil {
+		return err
+	}
+	// Raft deletes the end of the log between two appends: nobody else makes a file meanwhile.
+	if end, err := s.file.LastIndex(); err == nil && end < first {
+		if err := s.files.trim(); err != nil {
+			s.log.Warn("a file of the log keeps space that it does not need", "error", err)
+		}
+	}
+	return nil
+}
+
+// begins are the indexes at which the files of the log begin, in their order.
+func (s *segments) begins() []uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.meta.begins()
 }
 
 // IsMonotonic implements raft.MonotonicLogStore.

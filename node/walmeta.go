@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"slices"
+	"sync"
 
 	"github.com/hashicorp/raft-wal/metadb"
 	"github.com/hashicorp/raft-wal/types"
@@ -22,6 +23,27 @@ const walSumsKey = "rota/wal-meta"
 type checkedMeta struct {
 	metadb.BoltMetaDB
 	sum uint32
+
+	mu sync.Mutex
+	// files are the indexes at which the files begin.
+	files []uint64
+}
+
+// begins are the indexes at which the files of the log begin, in their order.
+func (c *checkedMeta) begins() []uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.files
+}
+
+func (c *checkedMeta) saw(state types.PersistentState) {
+	files := make([]uint64, len(state.Segments))
+	for i, s := range state.Segments {
+		files[i] = s.BaseIndex
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.files = files
 }
 
 func walSum(state types.PersistentState) (uint32, error) {
@@ -35,6 +57,7 @@ func (c *checkedMeta) Load(dir string) (types.PersistentState, error) {
 	if err != nil {
 		return state, err
 	}
+	c.saw(state)
 	if c.sum, err = walSum(state); err != nil {
 		return state, err
 	}
@@ -68,5 +91,6 @@ func (c *checkedMeta) CommitState(state types.PersistentState) error {
 		return err
 	}
 	c.sum = sum
+	c.saw(state)
 	return nil
 }
