@@ -77,12 +77,15 @@ func (n *Node) misplacedAmong(servers []raft.Server) (what string, urgent bool) 
 	return "", false
 }
 
-// stayKnown sees to it that the cluster knows where this server is, until the server ends.
+// stayKnown sees to it that the cluster knows where this server is, until the server ends, and tells
+// of its vote.
 func (n *Node) stayKnown() {
 	tick := time.NewTicker(announceEvery)
 	defer tick.Stop()
 	pause, next := announceEvery, time.Now()
+	vote := ""
 	for {
+		vote = n.tellVote(vote)
 		what, urgent := n.misplaced()
 		switch now := time.Now(); {
 		case what == "":

@@ -286,7 +286,7 @@ func (n *Node) change(ctx context.Context, p PeerInfo) error {
 	if c.voter {
 		add = n.raft.AddVoter // which changes its address and nothing else
 	}
-	n.cfg.Log.Info("a server is taken into the configuration", "server", id, "peer_addr", addr, "addr", p.Addr, "known", c.known)
+	n.cfg.Log.Info("a server is taken into the configuration", "server", id, "peer_addr", addr, "addr", p.Addr, "known", c.known, "votes", c.voter, "is_to_vote", c.record.GetVote())
 	if err := add(id, addr, 0, askTimeout).Error(); err != nil {
 		return n.readError(err)
 	}
@@ -321,13 +321,7 @@ func (n *Node) lockMembers(ctx context.Context) (unlock func(), err error) {
 // oneShort says that a voter was removed whose successor does not vote yet: clusters are
 // made of odd numbers of servers.
 func oneShort(servers []raft.Server) bool {
-	voters := 0
-	for _, s := range servers {
-		if s.Suffrage == raft.Voter {
-			voters++
-		}
-	}
-	return voters%2 == 0
+	return votersAmong(servers)%2 == 0
 }
 
 // PeerStatus is a server of the cluster and what it says of itself.
@@ -335,6 +329,8 @@ type PeerStatus struct {
 	NodeID, ServerID string
 	PeerAddr         string
 	Voter            bool
+	// NoVote is why it has no vote, and what would give it one; "": it has one.
+	NoVote string
 	// Record is what is recorded of it; nil: nothing.
 	Record *logpb.ServerRecord
 	Info   PeerInfo
@@ -348,11 +344,13 @@ func (n *Node) Peers(ctx context.Context) ([]PeerStatus, error) {
 	if err != nil {
 		return nil, err
 	}
+	voters := votersAmong(servers)
 	out := make([]PeerStatus, len(servers))
 	done := make(chan struct{})
 	for i, s := range servers {
 		nodeID, serverID := splitRaftID(s.ID)
 		out[i] = PeerStatus{NodeID: nodeID, ServerID: serverID, PeerAddr: string(s.Address), Voter: s.Suffrage == raft.Voter, Record: n.record(s.ID)}
+		out[i].NoVote = voteless(s, out[i].Record, voters)
 		go func() {
 			defer func() { done <- struct{}{} }()
 			if s.ID == n.id.raftID() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,7 +39,12 @@ func (s *Server) Status(ctx context.Context, _ *rotav1.StatusRequest) (*rotav1.S
 		}
 	}
 	for _, p := range peers {
-		resp.Servers = append(resp.Servers, serverOf(p, notes[p.NodeID]))
+		told := serverOf(p, notes[p.NodeID])
+		if p.NoVote != "" {
+			// First, for what it says of itself may be long.
+			told.Problem = strings.TrimSuffix(p.NoVote+". "+told.Problem, ". ")
+		}
+		resp.Servers = append(resp.Servers, told)
 	}
 	return resp, nil
 }

@@ -77,12 +77,7 @@ func (a *app) clusterStatus(ctx context.Context, c *client.Client) error {
 
 // leaderless is the error for a cluster without a leader; nil where it has one.
 func leaderless(info client.ClusterInfo) error {
-	voters := 0
-	for _, s := range info.Servers {
-		if s.Voter {
-			voters++
-		}
-	}
+	voters := votersOf(info)
 	switch {
 	case info.Leader != "":
 		return nil
@@ -92,6 +87,16 @@ func leaderless(info client.ClusterInfo) error {
 	}
 	return &codeError{exitUnavailable, fmt.Errorf("no leader is elected: %d of %d voting servers answer, and %d must be up and reach each other",
 		answering(info), voters, voters/2+1)}
+}
+
+// votersOf counts the servers that vote.
+func votersOf(info client.ClusterInfo) (n int) {
+	for _, s := range info.Servers {
+		if s.Voter {
+			n++
+		}
+	}
+	return n
 }
 
 // answering counts the voters that answer.
@@ -115,8 +120,12 @@ func (a *app) printStatus(info client.ClusterInfo) error {
 			up++
 		}
 	}
-	err := a.print("Leader %s, term %d, applied index %d; servers that answer: %d of %d\n\n",
-		leader, info.Term, info.AppliedIndex, up, len(info.Servers))
+	votes := ""
+	if voters := votersOf(info); voters < len(info.Servers) {
+		votes = fmt.Sprintf("; voters: %d", voters)
+	}
+	err := a.print("Leader %s, term %d, applied index %d; servers that answer: %d of %d%s\n\n",
+		leader, info.Term, info.AppliedIndex, up, len(info.Servers), votes)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,17 @@
 package e2e
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/rota-scheduler/rota/internal/localcluster"
+	"github.com/rota-scheduler/rota/internal/ports"
 )
 
 // Index 0 of a server that does not answer would say that it has lost everything. And the reason
@@ -45,4 +50,56 @@ func TestAServerThatDoesNotAnswerIsShownWithoutAnIndex(t *testing.T) {
 	require.Greater(t, len(digest), 3)
 	require.Equal(t, "-", digest[1], "INDEX of %v", digest)
 	require.NotContains(t, verify.stdout, "...")
+}
+
+// A cluster of one with two servers that have joined looks replicated, and is not.
+func TestAServerThatJoinsAClusterOfOneSaysWhyItHasNoVote(t *testing.T) {
+	t.Parallel()
+	c := start(t, localcluster.Config{Servers: 1})
+	ctx, cancel := context.WithTimeout(context.Background(), 2*within)
+	defer cancel()
+	var logs [2]safeBuffer
+	for i := range logs {
+		port, err := ports.Take(3)
+		require.NoError(t, err)
+		t.Cleanup(func() { ports.Release(port) })
+		name := fmt.Sprint("joined-", i)
+		cmd := c.command(ctx, "server", "start", "--node-id", name, "--data-dir", filepath.Join(c.dir, name), "--bootstrap-expect", "3",
+			"--addr", ports.Loopback(port), "--peer-addr", ports.Loopback(port+1), "--http-addr", ports.Loopback(port+2), "--join", c.Addrs()[0])
+		cmd.Stderr = &logs[i]
+		require.NoError(t, cmd.Start())
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait() // it was killed
+		})
+	}
+	var status struct {
+		Servers []serverStatus `json:"servers"`
+	}
+	await(t, "both servers", func() bool {
+		require.NoError(t, json.Unmarshal([]byte(c.status("-o", "json")), &status))
+		up := 0
+		for _, s := range status.Servers {
+			if s.State == "follower" {
+				up++
+			}
+		}
+		return up == 2
+	})
+	const why, way = "it has no vote: it joined a cluster that was made without it, and replaces no server that votes", "make a new cluster, with empty data folders"
+	for _, s := range status.Servers {
+		if !s.Voter {
+			require.Contains(t, s.Problem, why)
+			require.Contains(t, s.Problem, way)
+		} else {
+			require.Empty(t, s.Problem)
+		}
+	}
+	await(t, "the reason below the table", func() bool {
+		table := c.status()
+		return strings.Contains(table, "; servers that answer: 3 of 3; voters: 1\n") && strings.Count(table, why) == 2 && strings.Count(table, way) == 2
+	})
+	for i := range logs {
+		await(t, "its own log", func() bool { return strings.Contains(logs[i].String(), why) && strings.Contains(logs[i].String(), way) })
+	}
 }
