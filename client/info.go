@@ -26,6 +26,16 @@ type JobInfo struct {
 	Running uint32
 	// SubmittedAt, StartedAt and FinishedAt are zero for what has not happened yet.
 	SubmittedAt, StartedAt, FinishedAt time.Time
+	// StartsAt is the earliest start of its tasks; zero: at once.
+	StartsAt time.Time
+	// Retrying is how many of its tasks had an attempt that went wrong and are tried again.
+	Retrying uint32
+	// LastFailure is an attempt that went wrong of a task with the most of them; nil: no task is tried
+	// again. Only Job.Info tells.
+	LastFailure *AttemptInfo
+	// Missing is why no worker that is connected can run its tasks; none: some can, or nothing waits.
+	// Only Job.Info tells.
+	Missing []string
 	// RetryOf is the job that this one retries; 0: none.
 	RetryOf uint64
 	// Key is the request key that made it.
@@ -58,6 +68,44 @@ type TaskInfo struct {
 	// worker last told.
 	Running bool
 	RunTime time.Duration
+	// Value is what an array job gives to it; without an array, its index.
+	Value uint32
+	// Input is the beginning of its payload, task.MaxInput bytes at most, of InputBytes.
+	Input      []byte
+	InputBytes uint32
+	// RetryOf is which task it was in the job that its job retries; zero: it retries none, or that is
+	// not known.
+	RetryOf task.ID
+	// Attempts is those that have ended, as many as are kept, in their order.
+	Attempts []AttemptInfo
+}
+
+// AttemptInfo is one attempt of a task that has ended.
+type AttemptInfo struct {
+	Index, Attempt uint32
+	// State is the one that the task ended in with it; 0: it was tried again.
+	State task.State
+	// Reason is why it went wrong; task.NoReason, where it was tried again: its worker was stopped.
+	Reason task.Reason
+	// ExitCode is that of a command; nil where none ended by itself.
+	ExitCode *int
+	// Error says what went wrong, for people, and Stderr is the end of the command's standard error.
+	Error  string
+	Stderr []byte
+	// Worker is the name of its worker, the id where it has none.
+	Worker string
+	Token  uint64
+	// GrantedAt is when its worker got it; zero: not known. EndedAt is when its end was recorded.
+	GrantedAt, EndedAt time.Time
+	Usage              Usage
+}
+
+// Usage is what the command of a task has used; zero where it is not known, as of handlers.
+type Usage struct {
+	// PeakMemory is the most memory that the command, or a process that it has waited for, had
+	// resident, bytes. CPUTime is that of all of these processes.
+	PeakMemory uint64
+	CPUTime    time.Duration
 }
 
 // CancelInfo is what a cancel did. Sent again after an answer that was lost, it
@@ -114,6 +162,12 @@ func jobInfo(p *rotav1.Job) (JobInfo, error) {
 		return JobInfo{}, err
 	}
 	counts := p.GetTasks()
+	spec.Retried = retriedRuns(p.GetRetried())
+	var last *AttemptInfo
+	if p.GetLastFailure() != nil {
+		a := attemptInfo(p.GetLastFailure())
+		last = &a
+	}
 	return JobInfo{
 		ID: p.GetId(), Spec: spec, State: state, Reason: reason(p.GetReason()), Total: counts.GetTotal(), Running: counts.GetRunning(),
 		Counts: task.Counts{
@@ -122,6 +176,7 @@ func jobInfo(p *rotav1.Job) (JobInfo, error) {
 			task.Succeeded: counts.GetSucceeded(), task.Failed: counts.GetFailed(), task.Cancelled: counts.GetCancelled(),
 		},
 		SubmittedAt: moment(p.GetSubmittedAt()), StartedAt: moment(p.GetStartedAt()), FinishedAt: moment(p.GetFinishedAt()),
+		StartsAt: moment(p.GetStartsAt()), Retrying: counts.GetRetrying(), LastFailure: last, Missing: p.GetMissing(),
 		RetryOf: p.GetRetryOf(), Key: p.GetRequestKey(), Open: p.GetOpen(), Cancelling: p.GetCancelling(),
 	}, nil
 }
@@ -131,11 +186,29 @@ func taskInfo(p *rotav1.Task) (TaskInfo, error) {
 	if err != nil {
 		return TaskInfo{}, err
 	}
-	return TaskInfo{
-		Index: p.GetIndex(), State: state, Reason: reason(p.GetReason()), Attempt: p.GetAttempt(),
+	t := TaskInfo{
+		Index: p.GetIndex(), Value: p.GetValue(), Input: p.GetInput(), InputBytes: p.GetInputBytes(), State: state, Reason: reason(p.GetReason()), Attempt: p.GetAttempt(),
 		Token: p.GetToken(), Worker: p.GetWorker(), NotBefore: moment(p.GetNotBefore()),
 		Running: p.GetRunTime() != nil, RunTime: p.GetRunTime().AsDuration(),
-	}, nil
+	}
+	for _, a := range p.GetAttempts() {
+		t.Attempts = append(t.Attempts, attemptInfo(a))
+	}
+	return t, nil
+}
+
+func attemptInfo(p *rotav1.TaskAttempt) AttemptInfo {
+	state, _ := wire.StateFromProto(p.GetState()) // unset: it was tried again
+	a := AttemptInfo{
+		Index: p.GetIndex(), Attempt: p.GetAttempt(), State: state, Reason: reason(p.GetReason()), Error: p.GetError(), Stderr: p.GetStderrTail(),
+		Worker: p.GetWorker(), Token: p.GetToken(), GrantedAt: moment(p.GetGrantedAt()), EndedAt: moment(p.GetEndedAt()),
+		Usage: Usage{PeakMemory: p.GetPeakMemoryBytes(), CPUTime: p.GetCpuTime().AsDuration()},
+	}
+	if p.ExitCode != nil {
+		code := int(p.GetExitCode())
+		a.ExitCode = &code
+	}
+	return a
 }
 
 func workerInfo(p *rotav1.Worker) WorkerInfo {

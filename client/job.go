@@ -29,6 +29,8 @@ type Job struct {
 	// over tells the submit that makes the job that it has ended: somebody has cancelled it. nil where
 	// it was submitted as a whole.
 	over chan struct{}
+	// allInputs: results are to have their inputs, not only those of tasks that failed.
+	allInputs bool
 }
 
 // Job returns a handle on the job with this id, without asking whether there is one.
@@ -74,7 +76,11 @@ func (j *Job) Task(ctx context.Context, index uint32) (TaskInfo, error) {
 	if resp.GetTask() == nil {
 		return TaskInfo{}, task.Errorf(task.KindNotFound, "there is no task %d.%d", j.id, index)
 	}
-	return taskInfo(resp.GetTask())
+	info, err := taskInfo(resp.GetTask())
+	if p := resp.GetTask(); p.RetriedIndex != nil {
+		info.RetryOf = task.ID{Job: resp.GetJob().GetRetryOf(), Index: p.GetRetriedIndex()}
+	}
+	return info, err
 }
 
 func (j *Job) get(ctx context.Context, op call, req *rotav1.GetJobRequest) (*rotav1.GetJobResponse, error) {

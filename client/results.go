@@ -18,6 +18,16 @@ import (
 // copied.
 type Result struct {
 	Index uint32
+	// Value is what an array job gives to the task; without an array, its index.
+	Value uint32
+	// Input is the beginning of its payload, task.MaxInput bytes at most, and InputCut says that there
+	// is more of it. Only of tasks that failed and have payloads of their own, unless it was asked for;
+	// see Job.WithInputs.
+	Input    []byte
+	InputCut bool
+	// RetryOf is which task it was in the job that its job retries; zero: it retries none, or that is
+	// not known.
+	RetryOf task.ID
 	// State is task.Succeeded, task.Failed or task.Cancelled, and Reason says why.
 	State  task.State
 	Reason task.Reason
@@ -36,6 +46,8 @@ type Result struct {
 	// Stderr is the end of the command's standard error.
 	Stderr     []byte
 	FinishedAt time.Time
+	// Usage is what its command has used.
+	Usage Usage
 
 	message *message
 	nth     uint32
@@ -96,7 +108,7 @@ func (j *Job) results(ctx context.Context, order rotav1.ResultOrder, cursor []by
 		}
 		// A stream lasts as long as its job, so its attempts have no timeout.
 		a := j.c.attempts(ctx, call{op: op, safe: true, follow: true, timeout: -1})
-		r := &resultReader{at: at, know: j.known()}
+		r := &resultReader{at: at, know: j.known(), inputs: j.inputs()}
 		for {
 			s, err := a.next()
 			if err != nil {
@@ -130,6 +142,10 @@ type resultReader struct {
 	at position
 	// know is what a server must know of the job before it is believed.
 	know *rotav1.ReadOptions
+	// inputs is of which results it is wanted what was put in, and origin, which comes with the first
+	// message then, tells tasks apart.
+	inputs rotav1.ResultInputs
+	origin *origin
 	// seen has a bit for each task whose result was returned.
 	seen []uint64
 	// over: the job is final.
@@ -139,7 +155,7 @@ type resultReader struct {
 // read reads one stream from where the last one ended, until it breaks, or errDone.
 func (r *resultReader) read(ctx context.Context, s *server, a *attempts, yield func(Result, error) bool) error {
 	stream, err := s.jobs.StreamResults(ctx, &rotav1.StreamResultsRequest{
-		JobId: r.at.job, Order: r.at.order, Cursor: r.at.base, Read: r.know,
+		JobId: r.at.job, Order: r.at.order, Cursor: r.at.base, Read: r.know, Inputs: r.inputs,
 	})
 	if err != nil {
 		return err
@@ -174,6 +190,9 @@ func (r *resultReader) deliver(msg *rotav1.StreamResultsResponse, yield func(Res
 	if len(msg.GetCursor()) == 0 || bytes.Equal(msg.GetCursor(), r.at.base) {
 		return malformed("a message of results has no cursor of its own")
 	}
+	if r.origin == nil && msg.GetJob() != nil {
+		r.origin = originOf(msg.GetJob())
+	}
 	m := &message{start: r.at, next: msg.GetCursor(), count: count}
 	// The start of the message is no place within it.
 	m.start.skip, m.start.last = 0, 0
@@ -186,10 +205,15 @@ func (r *resultReader) deliver(msg *rotav1.StreamResultsResponse, yield func(Res
 		result.message = m
 		outputs := g.GetPackedOutputs()
 		packed := len(outputs) > 0
+		inputs := g.GetPackedInputs()
 		for _, span := range g.GetRanges() {
 			for i := range span.GetCount() {
 				result.Index, result.nth = span.GetFirst()+i, nth
 				nth++
+				r.origin.describe(&result)
+				if inputs, err = result.input(inputs); err != nil {
+					return err
+				}
 				if packed {
 					var ok bool
 					if result.Output, outputs, ok = task.PackNext(outputs); !ok {

@@ -14,7 +14,7 @@ type omitted map[protowire.Number]omitted
 // What no list of jobs shows, and what makes records large: payloads, results, and marks of
 // appends.
 var (
-	unlistedOfSpec   = omitted{21: nil}                                      // shared_payload
+	unlistedOfSpec   = omitted{21: nil, 30: nil}                             // shared_payload, retried
 	unlistedOfRecord = omitted{2: unlistedOfSpec, 20: nil, 21: nil, 22: nil} // spec; appends, inline_tasks, inline_segments
 )
 

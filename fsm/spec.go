@@ -20,6 +20,7 @@ func EncodeSpec(s *task.Spec) ([]byte, error) {
 		Priority: s.Priority, MaxAttempts: s.MaxAttempts, TimeoutNs: int64(s.Timeout), DelayNs: int64(s.Delay),
 		NotBeforeNs: s.NotBefore, ExpireNs: int64(s.Expire), Require: toPairs(s.Require), Meta: toPairs(s.Meta),
 		RetentionNs: int64(s.Retention), Values: toValues(s.Values), SharedPayload: s.SharedPayload,
+		Retried: toIndexes(s.Retried),
 	})
 }
 
@@ -56,7 +57,7 @@ func decodeHead(head []byte) (*task.Spec, error) {
 		Placeholder: p.Placeholder, Policy: task.Policy(p.Policy), Serial: p.Serial, MaxParallel: p.MaxParallel,
 		Priority: p.Priority, MaxAttempts: p.MaxAttempts, Timeout: time.Duration(p.TimeoutNs), Delay: time.Duration(p.DelayNs),
 		NotBefore: p.NotBeforeNs, Expire: time.Duration(p.ExpireNs), Require: fromPairs(p.Require), Meta: fromPairs(p.Meta),
-		Retention: time.Duration(p.RetentionNs), Values: fromValues(p.Values),
+		Retention: time.Duration(p.RetentionNs), Values: fromValues(p.Values), Retried: fromIndexes(p.Retried),
 	}, nil
 }
 
@@ -99,6 +100,22 @@ func fromValues(runs []*logpb.ValueRun) []task.ValueRun {
 	var out []task.ValueRun
 	for _, r := range runs {
 		out = append(out, task.ValueRun{First: r.First, Step: r.Step, Count: r.Count})
+	}
+	return out
+}
+
+func toIndexes(runs []task.IndexRun) []*logpb.Range {
+	var out []*logpb.Range
+	for _, r := range runs {
+		out = append(out, &logpb.Range{First: r.First, Count: r.Count})
+	}
+	return out
+}
+
+func fromIndexes(runs []*logpb.Range) []task.IndexRun {
+	var out []task.IndexRun
+	for _, r := range runs {
+		out = append(out, task.IndexRun{First: r.First, Count: r.Count})
 	}
 	return out
 }
@@ -187,7 +204,7 @@ func (m *Machine) intern(raw []byte, check func(*task.Spec) error) (*spec, error
 // trimmed is a spec without what only workers and readers need.
 func trimmed(s *task.Spec) *task.Spec {
 	out := *s
-	out.Command, out.Env, out.Cwd, out.Placeholder, out.Meta, out.SharedPayload = nil, nil, "", "", nil, nil
+	out.Command, out.Env, out.Cwd, out.Placeholder, out.Meta, out.SharedPayload, out.Retried = nil, nil, "", "", nil, nil, nil
 	if len(out.Values) > keptValues {
 		out.Values = nil
 	}

@@ -56,6 +56,9 @@ type Spec struct {
 	Retention time.Duration
 	// Values are the values of the tasks, run by run; none: the value is the index.
 	Values []ValueRun
+	// Retried is the indexes that the tasks had in the job that this one retries, run by run; none: it
+	// retries none. Servers set it.
+	Retried []IndexRun
 	// SharedPayload is the payload of each task that has none of its own.
 	SharedPayload []byte
 }
@@ -132,6 +135,14 @@ func (s *Spec) validateValues() error {
 	for _, r := range s.Values {
 		if r.Count == 0 || r.Step == 0 || uint64(r.First)+uint64(r.Step)*uint64(r.Count-1) > math.MaxUint32 {
 			return Errorf(KindInvalid, "malformed values: %d of them from %d by %d", r.Count, r.First, r.Step)
+		}
+	}
+	if len(s.Retried) > MaxValueRuns {
+		return Errorf(KindTooLarge, "the tasks to retry make %d runs, the limit is %d", len(s.Retried), MaxValueRuns)
+	}
+	for _, r := range s.Retried {
+		if r.Count == 0 || uint64(r.First)+uint64(r.Count) > MaxTasks {
+			return Errorf(KindInvalid, "malformed tasks to retry: %d of them from %d on", r.Count, r.First)
 		}
 	}
 	return nil

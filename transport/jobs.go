@@ -226,31 +226,6 @@ func (s *Server) GetJob(ctx context.Context, r *rotav1.GetJobRequest) (*rotav1.G
 	return resp, nil
 }
 
-func (s *Server) taskOf(rec *logpb.JobRecord, i uint32) (*rotav1.Task, error) {
-	if i >= rec.Total {
-		return nil, task.Errorf(task.KindNotFound, "job %d has %d tasks, there is no task %d", rec.Id, rec.Total, i)
-	}
-	if t, known := s.node.State().Machine().Task(rec.Id, i); known {
-		return &rotav1.Task{
-			Index: i, State: wire.StateToProto(t.State), Reason: wire.ReasonToProto(t.Reason), Attempt: t.Attempt, Token: t.Token,
-			Worker: t.Worker, NotBefore: stamp(t.NotBefore),
-		}, nil
-	}
-	res, err := s.node.State().Ordered(rec.Id, i, 1)
-	if err != nil {
-		return nil, err
-	}
-	if len(res) == 0 {
-		return nil, task.Errorf(task.KindUnavailable, "task %d.%d is changing; try again", rec.Id, i)
-	}
-	seg := res[0].Segment
-	t := &rotav1.Task{Index: i, State: rotav1.TaskState(seg.State), Reason: rotav1.Reason(seg.Reason), Attempt: seg.Attempt, Worker: seg.Worker}
-	if seg.Granted {
-		t.Token = uint64(int64(i) + seg.TokenOffset)
-	}
-	return t, nil
-}
-
 const (
 	defaultWait = 30 * time.Second
 	maxWait     = 60 * time.Second

@@ -19,15 +19,19 @@ func (s *Server) jobOf(r *logpb.JobRecord) (*rotav1.Job, error) {
 		return nil, err
 	}
 	c := func(s task.State) uint32 { return r.Counts[s] }
-	return &rotav1.Job{
+	job := &rotav1.Job{
 		Id: r.Id, Spec: wire.SpecToProto(spec), State: wire.JobStateToProto(store.JobState(r)), Reason: rotav1.Reason(r.Reason),
 		Tasks: &rotav1.TaskCounts{
 			Total: r.Total, Blocked: c(task.Blocked), Scheduled: c(task.Scheduled), Pending: c(task.Pending), Assigned: c(task.Assigned),
 			Stopping: c(task.Stopping), Succeeded: c(task.Succeeded), Failed: c(task.Failed), Cancelled: c(task.Cancelled),
 		},
 		SubmittedAt: stamp(r.SubmittedNs), StartedAt: stamp(r.StartedNs), FinishedAt: stamp(r.FinishedNs), RetryOf: r.RetryOf,
-		RequestKey: r.Key, Open: r.Open, Cancelling: r.CancelReason != 0 && r.FinishedNs == 0,
-	}, nil
+		RequestKey: r.Key, Open: r.Open, Cancelling: r.CancelReason != 0 && r.FinishedNs == 0, StartsAt: stamp(r.NotBeforeNs),
+	}
+	for _, run := range spec.Retried {
+		job.Retried = append(job.Retried, &rotav1.IndexRange{First: run.First, Count: run.Count})
+	}
+	return job, nil
 }
 
 // stamp is a moment, Unix ns; nil where it has not come.

@@ -54,22 +54,31 @@ func (s *Server) StreamResults(r *rotav1.StreamResultsRequest, stream grpc.Serve
 	if err := s.fresh(ctx, r.GetRead()); err != nil {
 		return wire.ToStatus(err)
 	}
-	w := &resultWriter{s: s, job: r.GetJobId(), order: order, next: next, stream: stream}
+	w := &resultWriter{s: s, job: r.GetJobId(), order: order, next: next, inputs: r.GetInputs(), stream: stream}
 	return wire.ToStatus(within(ctx, func() error { return w.run(ctx, r.GetNoWait()) }))
 }
 
 // resultWriter is one stream of results.
 type resultWriter struct {
-	s      *Server
-	job    uint64
-	order  rotav1.ResultOrder
-	next   uint32
-	stream grpc.ServerStreamingServer[rotav1.StreamResultsResponse]
+	s     *Server
+	job   uint64
+	order rotav1.ResultOrder
+	next  uint32
+	// inputs is of which results the client wants to know what was put in. about is what it is to
+	// know of the job for that, until it was sent. asked is whether the job's record was asked
+	// whether its tasks have payloads of their own, and own what that says.
+	inputs     rotav1.ResultInputs
+	about      *rotav1.Job
+	asked, own bool
+	stream     grpc.ServerStreamingServer[rotav1.StreamResultsResponse]
 }
 
 func (w *resultWriter) run(ctx context.Context, noWait bool) error {
 	changed, stop := w.s.node.State().Watchers().Watch(w.job)
 	defer stop()
+	if err := w.begin(); err != nil {
+		return err
+	}
 	for {
 		if err := w.drain(ctx); err != nil {
 			return err
@@ -122,8 +131,66 @@ func (w *resultWriter) drain(ctx context.Context) error {
 			return err
 		}
 		w.next += count
-		if err := w.stream.Send(&rotav1.StreamResultsResponse{Groups: groups, Cursor: encodeCursor(w.order, w.next)}); err != nil {
+		if err := w.stream.Send(&rotav1.StreamResultsResponse{Groups: groups, Cursor: encodeCursor(w.order, w.next), Job: w.about}); err != nil {
 			return err
+		}
+		w.about = nil
+	}
+	return nil
+}
+
+// begin finds out what the client is to know of the job as a whole.
+func (w *resultWriter) begin() error {
+	if w.inputs == rotav1.ResultInputs_RESULT_INPUTS_UNSPECIFIED {
+		return nil
+	}
+	rec, err := w.s.node.State().Job(w.job)
+	if err != nil {
+		return err
+	}
+	if w.about, err = w.s.jobOf(rec); err != nil {
+		return err
+	}
+	w.about.Spec.SharedPayload = nil
+	return nil
+}
+
+// maxInputTasks bounds the tasks of a group that says what was put in: about 256 KiB of that.
+const maxInputTasks = resultBytes / task.MaxInput
+
+// wants says whether a result in a state is to say what was put in.
+func (w *resultWriter) wants(state uint32) bool {
+	switch w.inputs {
+	case rotav1.ResultInputs_RESULT_INPUTS_ALL:
+		return true
+	case rotav1.ResultInputs_RESULT_INPUTS_FAILED:
+		return state == uint32(task.Failed)
+	}
+	return false
+}
+
+// addInputs says in groups how the payloads of their tasks begin, where that is wanted.
+func (w *resultWriter) addInputs(groups ...*rotav1.ResultGroup) error {
+	for _, g := range groups {
+		if !w.wants(uint32(g.State)) {
+			continue
+		}
+		if !w.asked {
+			// Only now: a job without tasks may get either kind.
+			rec, err := w.s.node.State().Job(w.job)
+			if err != nil {
+				return err
+			}
+			w.asked, w.own = true, rec.OwnPayloads
+		}
+		if !w.own {
+			return nil
+		}
+		for _, r := range g.Ranges {
+			var err error
+			if g.PackedInputs, err = w.s.node.State().AppendInputs(g.PackedInputs, w.job, r.First, r.Count); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -141,7 +208,14 @@ func (w *resultWriter) completed() (groups []*rotav1.ResultGroup, count uint32, 
 			break
 		}
 		skip := w.next + count - seg.First
-		g := cutGroup(seg, skip, maxGroupTasks)
+		limit := uint32(maxGroupTasks)
+		if w.wants(seg.Segment.State) {
+			limit = maxInputTasks
+		}
+		g := cutGroup(seg, skip, limit)
+		if err := w.addInputs(g.group); err != nil {
+			return nil, 0, err
+		}
 		groups = append(groups, g.group)
 		count += g.count
 		size += proto.Size(g.group)
@@ -233,5 +307,5 @@ func (w *resultWriter) ordered() (groups []*rotav1.ResultGroup, count uint32, er
 		}
 		count++
 	}
-	return groups, count, nil
+	return groups, count, w.addInputs(groups...)
 }

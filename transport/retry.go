@@ -56,6 +56,10 @@ func (s *Server) retryJob(ctx context.Context, r *rotav1.RetryJobRequest) (*rota
 	// The start time of the first run says nothing about this one.
 	spec.Delay, spec.NotBefore = 0, 0
 	spec.Values = retriedValues(spec.Values, chosen)
+	spec.Retried = make([]task.IndexRun, len(chosen))
+	for i, r := range chosen {
+		spec.Retried[i] = task.IndexRun(r)
+	}
 	if err := spec.Validate(); err != nil {
 		return nil, fmt.Errorf("%w; use --all", err)
 	}

@@ -124,9 +124,13 @@ func (a *app) collect(ctx context.Context, c collection) (t tally, err error) {
 		}
 		err = waitError(wait, c.job.ID(), c.timeout, err)
 	}()
-	results := c.job.Results(wait)
+	job := c.job
+	if !c.raw || a.format != formatTable {
+		job = job.WithInputs()
+	}
+	results := job.Results(wait)
 	if c.asCompleted {
-		results = c.job.AsCompletedFrom(wait, c.cursor)
+		results = job.AsCompletedFrom(wait, c.cursor)
 	}
 	show, end := a.printer(s, &c)
 	t, err = take(results, func(r *client.Result) error {
@@ -211,13 +215,13 @@ func (a *app) printer(s *screen, c *collection) (show func(r *client.Result) err
 		}, nothing
 	}
 	// Rows are printed as they come, so their columns cannot be as wide as their widest cell.
-	const row = "%-8v  %-9s  %-11s  %-7v  %-4s  %s\n"
+	const row = "%-8v  %-9s  %-11s  %-7v  %-4s  %-24s  %s\n"
 	first := true
 	return func(r *client.Result) error {
 		return s.data(func(w io.Writer) error {
 			if first {
 				first = false
-				if _, err := fmt.Fprintf(w, row, "TASK", "STATE", "REASON", "ATTEMPT", "EXIT", "OUTPUT"); err != nil {
+				if _, err := fmt.Fprintf(w, row, "TASK", "STATE", "REASON", "ATTEMPT", "EXIT", "INPUT", "OUTPUT"); err != nil {
 					return err
 				}
 			}
@@ -228,7 +232,7 @@ func (a *app) printer(s *screen, c *collection) (show func(r *client.Result) err
 			if r.State != task.Succeeded {
 				text = oneLine(r.Error, 60)
 			}
-			_, err := io.WriteString(w, visibly(row, r.Index, r.State, orDash(r.Reason.String()), r.Attempt, exit, orDash(text)))
+			_, err := io.WriteString(w, visibly(row, r.Index, r.State, orDash(r.Reason.String()), r.Attempt, exit, inputCell(r), orDash(text)))
 			return err
 		})
 	}, nothing
@@ -244,10 +248,7 @@ func explain(s *screen, job uint64, r *client.Result) {
 	if r.Error != "" {
 		text += ": " + oneLine(r.Error, 300)
 	}
-	if r.Attempt > 1 {
-		text += fmt.Sprintf(" (attempt %d)", r.Attempt)
-	}
-	s.sayBehind(r.Stderr, "%s", text)
+	s.sayBehind(r.Stderr, "%s", text+which(r))
 }
 
 func toUTF8(b []byte) string { return string(bytes.ToValidUTF8(b, []byte("?"))) }

@@ -163,20 +163,6 @@ func (a *app) getJobs(ctx context.Context, c *client.Client, s *selection) error
 	return errors.Join(end(), err)
 }
 
-func (a *app) printTask(job uint64, t client.TaskInfo) error {
-	fields := [][2]string{
-		{"Task", task.ID{Job: job, Index: t.Index}.String()}, {"State", taskState(t)}, {"Reason", t.Reason.String()},
-		{"Attempt", count(t.Attempt)}, {"Worker", t.Worker},
-	}
-	if t.Token != 0 {
-		fields = append(fields, [2]string{"Token", fmt.Sprint(t.Token)})
-	}
-	if !t.NotBefore.IsZero() {
-		fields = append(fields, [2]string{"Not before", t.NotBefore.Format(time.RFC3339)})
-	}
-	return a.fields(fields...)
-}
-
 func (a *app) printJob(j client.JobInfo) error {
 	work := "handler " + j.Spec.Handler
 	if j.Spec.Handler == "" {

@@ -34,15 +34,20 @@ type jobShape struct {
 	Require     map[string]string `json:"require,omitempty"`
 	Meta        map[string]string `json:"meta,omitempty"`
 
-	SubmittedAt  *time.Time `json:"submitted_at"`
-	StartedAt    *time.Time `json:"started_at"`
-	FinishedAt   *time.Time `json:"finished_at"`
-	RetryOf      uint64     `json:"retry_of,omitempty"`
-	Key          string     `json:"key,omitempty"`
-	Open         bool       `json:"open,omitempty"`
-	Cancelling   bool       `json:"cancelling,omitempty"`
-	AppliedIndex uint64     `json:"applied_index"`
-	Stale        bool       `json:"stale,omitempty"`
+	SubmittedAt *time.Time `json:"submitted_at"`
+	StartedAt   *time.Time `json:"started_at"`
+	FinishedAt  *time.Time `json:"finished_at"`
+	StartsAt    *time.Time `json:"starts_at,omitempty"`
+	RetryOf     uint64     `json:"retry_of,omitempty"`
+	// Missing is why no connected worker can run its tasks.
+	Missing []string `json:"missing,omitempty"`
+	// LastFailure is of a job whose tasks are tried again.
+	LastFailure  *failureShape `json:"last_failure,omitempty"`
+	Key          string        `json:"key,omitempty"`
+	Open         bool          `json:"open,omitempty"`
+	Cancelling   bool          `json:"cancelling,omitempty"`
+	AppliedIndex uint64        `json:"applied_index"`
+	Stale        bool          `json:"stale,omitempty"`
 }
 
 type countsShape struct {
@@ -56,6 +61,13 @@ type countsShape struct {
 	Failed    uint32 `json:"failed"`
 	Cancelled uint32 `json:"cancelled"`
 	Running   uint32 `json:"running,omitempty"`
+	Retrying  uint32 `json:"retrying,omitempty"`
+}
+
+// failureShape is an attempt at one of a job's tasks.
+type failureShape struct {
+	Task uint32 `json:"task"`
+	attemptShape
 }
 
 func shapeJob(j client.JobInfo) jobShape {
@@ -65,7 +77,7 @@ func shapeJob(j client.JobInfo) jobShape {
 		Tasks: countsShape{
 			Total: j.Total, Blocked: c[task.Blocked], Scheduled: c[task.Scheduled], Pending: c[task.Pending],
 			Assigned: c[task.Assigned], Stopping: c[task.Stopping], Succeeded: c[task.Succeeded],
-			Failed: c[task.Failed], Cancelled: c[task.Cancelled], Running: j.Running,
+			Failed: c[task.Failed], Cancelled: c[task.Cancelled], Running: j.Running, Retrying: j.Retrying,
 		},
 		Handler: j.Spec.Handler, Command: j.Spec.Command, Env: pairMap(j.Spec.Env), Cwd: j.Spec.Cwd,
 		Execution: "parallel", Alloc: policyName(j.Spec.Policy), MaxParallel: j.Spec.MaxParallel, Priority: j.Spec.Priority,
@@ -73,6 +85,10 @@ func shapeJob(j client.JobInfo) jobShape {
 		Require: pairMap(j.Spec.Require), Meta: pairMap(j.Spec.Meta),
 		SubmittedAt: momentShape(j.SubmittedAt), StartedAt: momentShape(j.StartedAt), FinishedAt: momentShape(j.FinishedAt),
 		RetryOf: j.RetryOf, Key: j.Key, Open: j.Open, Cancelling: j.Cancelling, AppliedIndex: j.AppliedIndex, Stale: j.Stale,
+	}
+	s.StartsAt, s.Missing = momentShape(j.StartsAt), j.Missing
+	if x := j.LastFailure; x != nil {
+		s.LastFailure = &failureShape{x.Index, shapeAttempt(x)}
 	}
 	if j.Spec.Serial {
 		s.Execution = "serial"
@@ -110,7 +126,75 @@ type taskShape struct {
 	Worker    string     `json:"worker"`
 	RunMS     int64      `json:"run_ms,omitempty"`
 	NotBefore *time.Time `json:"not_before,omitempty"`
+	Value     uint32     `json:"value"`
+	inputShape
+	InputBytes uint32         `json:"input_bytes"`
+	RetryOf    *taskIDShape   `json:"retry_of,omitempty"`
+	Attempts   []attemptShape `json:"attempts,omitempty"`
 }
+
+// inputShape is how a payload begins: text; what is not UTF-8 stands in InputBase64, and Input is empty.
+type inputShape struct {
+	Input       string `json:"input,omitempty"`
+	InputBase64 string `json:"input_base64,omitempty"`
+}
+
+func shapeInput(input []byte, cut bool) inputShape {
+	if text := string(input); cut && utf8.ValidString(wholeRunes(text)) {
+		return inputShape{Input: wholeRunes(text)}
+	} else if utf8.ValidString(text) {
+		return inputShape{Input: text}
+	}
+	return inputShape{InputBase64: base64.StdEncoding.EncodeToString(input)}
+}
+
+// taskIDShape names a task of another job.
+type taskIDShape struct {
+	Job  uint64 `json:"job"`
+	Task uint32 `json:"task"`
+}
+
+func shapeTaskID(id task.ID) *taskIDShape {
+	if id == (task.ID{}) {
+		return nil
+	}
+	return &taskIDShape{id.Job, id.Index}
+}
+
+// attemptShape is one attempt of a task that has ended.
+type attemptShape struct {
+	Attempt uint32 `json:"attempt"`
+	// State is "" where the task was tried again.
+	State     string     `json:"state"`
+	Reason    string     `json:"reason"`
+	Worker    string     `json:"worker"`
+	Token     uint64     `json:"token"`
+	ExitCode  *int       `json:"exit_code"`
+	Error     string     `json:"error,omitempty"`
+	Stderr    string     `json:"stderr,omitempty"`
+	GrantedAt *time.Time `json:"granted_at"`
+	EndedAt   *time.Time `json:"ended_at"`
+	usageShape
+}
+
+// usageShape is what a command has used; it has no fields where that is not known.
+type usageShape struct {
+	PeakMemoryBytes uint64 `json:"peak_memory_bytes,omitempty"`
+	CPUMS           int64  `json:"cpu_ms,omitempty"`
+}
+
+func shapeAttempt(x *client.AttemptInfo) attemptShape {
+	s := attemptShape{
+		Attempt: x.Attempt, Reason: x.Reason.String(), Worker: x.Worker, Token: x.Token, ExitCode: x.ExitCode, Error: x.Error,
+		Stderr: toUTF8(x.Stderr), GrantedAt: momentShape(x.GrantedAt), EndedAt: momentShape(x.EndedAt), usageShape: shapeUsage(x.Usage),
+	}
+	if x.State != 0 {
+		s.State = x.State.String()
+	}
+	return s
+}
+
+func shapeUsage(u client.Usage) usageShape { return usageShape{u.PeakMemory, u.CPUTime.Milliseconds()} }
 
 // taskState is the state of a task, or that it runs, which only its worker and the leader know.
 func taskState(t client.TaskInfo) string {
@@ -121,10 +205,15 @@ func taskState(t client.TaskInfo) string {
 }
 
 func shapeTask(job uint64, t client.TaskInfo) taskShape {
-	return taskShape{
+	s := taskShape{
 		Job: job, Task: t.Index, State: taskState(t), Reason: t.Reason.String(), Attempt: t.Attempt, Token: t.Token,
 		Worker: t.Worker, RunMS: t.RunTime.Milliseconds(), NotBefore: momentShape(t.NotBefore),
+		Value: t.Value, inputShape: shapeInput(t.Input, len(t.Input) < int(t.InputBytes)), InputBytes: t.InputBytes, RetryOf: shapeTaskID(t.RetryOf),
 	}
+	for i := range t.Attempts {
+		s.Attempts = append(s.Attempts, shapeAttempt(&t.Attempts[i]))
+	}
+	return s
 }
 
 // resultShape is how one task ended.
@@ -144,6 +233,12 @@ type resultShape struct {
 	Error        string     `json:"error,omitempty"`
 	Stderr       string     `json:"stderr,omitempty"`
 	FinishedAt   *time.Time `json:"finished_at"`
+	Value        uint32     `json:"value"`
+	inputShape
+	// InputCut says that there is more of it.
+	InputCut bool         `json:"input_cut,omitempty"`
+	RetryOf  *taskIDShape `json:"retry_of,omitempty"`
+	usageShape
 	// Cursor is where --cursor goes on; only of results as they complete.
 	Cursor string `json:"cursor,omitempty"`
 }
@@ -152,7 +247,8 @@ func shapeResult(job uint64, r *client.Result, cursor bool) resultShape {
 	s := resultShape{
 		Job: job, Task: r.Index, State: r.State.String(), Reason: r.Reason.String(), Attempt: r.Attempt, Token: r.Token,
 		Worker: r.Worker, ExitCode: r.ExitCode, Error: r.Error, FinishedAt: momentShape(r.FinishedAt),
-		Stderr: toUTF8(r.Stderr),
+		Stderr: toUTF8(r.Stderr), Value: r.Value, inputShape: shapeInput(r.Input, r.InputCut), InputCut: r.InputCut,
+		RetryOf: shapeTaskID(r.RetryOf), usageShape: shapeUsage(r.Usage),
 	}
 	if utf8.Valid(r.Output) {
 		s.Output = string(r.Output)

@@ -498,6 +498,8 @@ type Spec struct {
 	RetentionNs   int64                  `protobuf:"varint,19,opt,name=retention_ns,json=retentionNs,proto3" json:"retention_ns,omitempty"`
 	Values        []*ValueRun            `protobuf:"bytes,20,rep,name=values,proto3" json:"values,omitempty"`
 	SharedPayload []byte                 `protobuf:"bytes,21,opt,name=shared_payload,json=sharedPayload,proto3" json:"shared_payload,omitempty"`
+	// Of a job that retries another: the indexes that its tasks had there, in their order.
+	Retried       []*Range `protobuf:"bytes,30,rep,name=retried,proto3" json:"retried,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -675,6 +677,13 @@ func (x *Spec) GetValues() []*ValueRun {
 func (x *Spec) GetSharedPayload() []byte {
 	if x != nil {
 		return x.SharedPayload
+	}
+	return nil
+}
+
+func (x *Spec) GetRetried() []*Range {
+	if x != nil {
+		return x.Retried
 	}
 	return nil
 }
@@ -1583,8 +1592,10 @@ type ReportGroup struct {
 	StderrTail      []byte `protobuf:"bytes,8,opt,name=stderr_tail,json=stderrTail,proto3" json:"stderr_tail,omitempty"`
 	PackedOutputs   []byte `protobuf:"bytes,9,opt,name=packed_outputs,json=packedOutputs,proto3" json:"packed_outputs,omitempty"`
 	Permanent       bool   `protobuf:"varint,10,opt,name=permanent,proto3" json:"permanent,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// As packed_outputs; see package task.
+	PackedUsage   []byte `protobuf:"bytes,30,opt,name=packed_usage,json=packedUsage,proto3" json:"packed_usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReportGroup) Reset() {
@@ -1685,6 +1696,13 @@ func (x *ReportGroup) GetPermanent() bool {
 		return x.Permanent
 	}
 	return false
+}
+
+func (x *ReportGroup) GetPackedUsage() []byte {
+	if x != nil {
+		return x.PackedUsage
+	}
+	return nil
 }
 
 type Report struct {
@@ -2256,7 +2274,11 @@ type JobRecord struct {
 	SpecSum     uint64 `protobuf:"fixed64,26,opt,name=spec_sum,json=specSum,proto3" json:"spec_sum,omitempty"`
 	RetentionNs int64  `protobuf:"varint,27,opt,name=retention_ns,json=retentionNs,proto3" json:"retention_ns,omitempty"`
 	// The page of tasks with which a cancel or an expiry goes on, plus 1; 0: none is under way.
-	Sweep         uint32 `protobuf:"varint,28,opt,name=sweep,proto3" json:"sweep,omitempty"`
+	Sweep uint32 `protobuf:"varint,28,opt,name=sweep,proto3" json:"sweep,omitempty"`
+	// Of its tasks that have not ended, those with an attempt that went wrong.
+	Retrying uint32 `protobuf:"varint,30,opt,name=retrying,proto3" json:"retrying,omitempty"`
+	// The digest of all attempts that were recorded apart from outcomes.
+	AttemptsSum   uint64 `protobuf:"fixed64,31,opt,name=attempts_sum,json=attemptsSum,proto3" json:"attempts_sum,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2487,6 +2509,20 @@ func (x *JobRecord) GetSweep() uint32 {
 	return 0
 }
 
+func (x *JobRecord) GetRetrying() uint32 {
+	if x != nil {
+		return x.Retrying
+	}
+	return 0
+}
+
+func (x *JobRecord) GetAttemptsSum() uint64 {
+	if x != nil {
+		return x.AttemptsSum
+	}
+	return 0
+}
+
 // AppendMark is a task set that was appended, for idempotence.
 type AppendMark struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2564,7 +2600,9 @@ type Segment struct {
 	PackedOutputs   []byte                 `protobuf:"bytes,11,opt,name=packed_outputs,json=packedOutputs,proto3" json:"packed_outputs,omitempty"`
 	FinishedNs      int64                  `protobuf:"varint,12,opt,name=finished_ns,json=finishedNs,proto3" json:"finished_ns,omitempty"`
 	// No report of their worker ended them under their tokens: the servers did.
-	Unreported    bool `protobuf:"varint,13,opt,name=unreported,proto3" json:"unreported,omitempty"`
+	Unreported bool `protobuf:"varint,13,opt,name=unreported,proto3" json:"unreported,omitempty"`
+	// As packed_outputs.
+	PackedUsage   []byte `protobuf:"bytes,30,opt,name=packed_usage,json=packedUsage,proto3" json:"packed_usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2690,6 +2728,155 @@ func (x *Segment) GetUnreported() bool {
 	return false
 }
 
+func (x *Segment) GetPackedUsage() []byte {
+	if x != nil {
+		return x.PackedUsage
+	}
+	return nil
+}
+
+// Attempt is attempts of neighbouring tasks that ended alike, and after which they were not final.
+type Attempt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	First uint32                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	Count uint32                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// Counts from 1.
+	Attempt         uint32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Outcome         uint32 `protobuf:"varint,4,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Reason          uint32 `protobuf:"varint,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	ExitCodePlusOne int32  `protobuf:"zigzag32,6,opt,name=exit_code_plus_one,json=exitCodePlusOne,proto3" json:"exit_code_plus_one,omitempty"`
+	Error           string `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
+	StderrTail      []byte `protobuf:"bytes,8,opt,name=stderr_tail,json=stderrTail,proto3" json:"stderr_tail,omitempty"`
+	Worker          string `protobuf:"bytes,9,opt,name=worker,proto3" json:"worker,omitempty"`
+	TokenOffset     int64  `protobuf:"zigzag64,10,opt,name=token_offset,json=tokenOffset,proto3" json:"token_offset,omitempty"`
+	GrantedNs       int64  `protobuf:"varint,11,opt,name=granted_ns,json=grantedNs,proto3" json:"granted_ns,omitempty"`
+	EndedNs         int64  `protobuf:"varint,12,opt,name=ended_ns,json=endedNs,proto3" json:"ended_ns,omitempty"`
+	PackedUsage     []byte `protobuf:"bytes,13,opt,name=packed_usage,json=packedUsage,proto3" json:"packed_usage,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Attempt) Reset() {
+	*x = Attempt{}
+	mi := &file_logpb_log_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Attempt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Attempt) ProtoMessage() {}
+
+func (x *Attempt) ProtoReflect() protoreflect.Message {
+	mi := &file_logpb_log_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
+func (*Attempt) Descriptor() ([]byte, []int) {
+	return file_logpb_log_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Attempt) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Attempt) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Attempt) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Attempt) GetOutcome() uint32 {
+	if x != nil {
+		return x.Outcome
+	}
+	return 0
+}
+
+func (x *Attempt) GetReason() uint32 {
+	if x != nil {
+		return x.Reason
+	}
+	return 0
+}
+
+func (x *Attempt) GetExitCodePlusOne() int32 {
+	if x != nil {
+		return x.ExitCodePlusOne
+	}
+	return 0
+}
+
+func (x *Attempt) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Attempt) GetStderrTail() []byte {
+	if x != nil {
+		return x.StderrTail
+	}
+	return nil
+}
+
+func (x *Attempt) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *Attempt) GetTokenOffset() int64 {
+	if x != nil {
+		return x.TokenOffset
+	}
+	return 0
+}
+
+func (x *Attempt) GetGrantedNs() int64 {
+	if x != nil {
+		return x.GrantedNs
+	}
+	return 0
+}
+
+func (x *Attempt) GetEndedNs() int64 {
+	if x != nil {
+		return x.EndedNs
+	}
+	return 0
+}
+
+func (x *Attempt) GetPackedUsage() []byte {
+	if x != nil {
+		return x.PackedUsage
+	}
+	return nil
+}
+
 // Segments is consecutive segments under one key.
 type Segments struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2700,7 +2887,7 @@ type Segments struct {
 
 func (x *Segments) Reset() {
 	*x = Segments{}
-	mi := &file_logpb_log_proto_msgTypes[31]
+	mi := &file_logpb_log_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2712,7 +2899,7 @@ func (x *Segments) String() string {
 func (*Segments) ProtoMessage() {}
 
 func (x *Segments) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[31]
+	mi := &file_logpb_log_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2725,7 +2912,7 @@ func (x *Segments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segments.ProtoReflect.Descriptor instead.
 func (*Segments) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{31}
+	return file_logpb_log_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Segments) GetSegments() []*Segment {
@@ -2747,7 +2934,7 @@ type KeyRecord struct {
 
 func (x *KeyRecord) Reset() {
 	*x = KeyRecord{}
-	mi := &file_logpb_log_proto_msgTypes[32]
+	mi := &file_logpb_log_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2759,7 +2946,7 @@ func (x *KeyRecord) String() string {
 func (*KeyRecord) ProtoMessage() {}
 
 func (x *KeyRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[32]
+	mi := &file_logpb_log_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2772,7 +2959,7 @@ func (x *KeyRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyRecord.ProtoReflect.Descriptor instead.
 func (*KeyRecord) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{32}
+	return file_logpb_log_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *KeyRecord) GetHash() []byte {
@@ -2827,7 +3014,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_logpb_log_proto_msgTypes[33]
+	mi := &file_logpb_log_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2839,7 +3026,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[33]
+	mi := &file_logpb_log_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2852,7 +3039,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{33}
+	return file_logpb_log_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Meta) GetFormat() uint32 {
@@ -3000,7 +3187,7 @@ type DigestMark struct {
 
 func (x *DigestMark) Reset() {
 	*x = DigestMark{}
-	mi := &file_logpb_log_proto_msgTypes[34]
+	mi := &file_logpb_log_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3012,7 +3199,7 @@ func (x *DigestMark) String() string {
 func (*DigestMark) ProtoMessage() {}
 
 func (x *DigestMark) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[34]
+	mi := &file_logpb_log_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3025,7 +3212,7 @@ func (x *DigestMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestMark.ProtoReflect.Descriptor instead.
 func (*DigestMark) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{34}
+	return file_logpb_log_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *DigestMark) GetId() uint64 {
@@ -3086,7 +3273,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\".\n" +
 	"\x04Pair\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\x97\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xc5\x05\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\tR\x05queue\x12\x18\n" +
@@ -3110,7 +3297,8 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x04meta\x18\x12 \x03(\v2\x11.rota.log.v1.PairR\x04meta\x12!\n" +
 	"\fretention_ns\x18\x13 \x01(\x03R\vretentionNs\x12-\n" +
 	"\x06values\x18\x14 \x03(\v2\x15.rota.log.v1.ValueRunR\x06values\x12%\n" +
-	"\x0eshared_payload\x18\x15 \x01(\fR\rsharedPayload\"J\n" +
+	"\x0eshared_payload\x18\x15 \x01(\fR\rsharedPayload\x12,\n" +
+	"\aretried\x18\x1e \x03(\v2\x12.rota.log.v1.RangeR\aretried\"J\n" +
 	"\bValueRun\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\rR\x04step\x12\x14\n" +
@@ -3178,7 +3366,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x05count\x18\x03 \x01(\rR\x05count\x12\x18\n" +
 	"\asession\x18\x04 \x01(\x04R\asession\"8\n" +
 	"\tApplyPlan\x12+\n" +
-	"\x06assign\x18\x01 \x03(\v2\x13.rota.log.v1.AssignR\x06assign\"\xc9\x02\n" +
+	"\x06assign\x18\x01 \x03(\v2\x13.rota.log.v1.AssignR\x06assign\"\xec\x02\n" +
 	"\vReportGroup\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12!\n" +
 	"\ftoken_offset\x18\x02 \x01(\x12R\vtokenOffset\x12*\n" +
@@ -3191,7 +3379,8 @@ const file_logpb_log_proto_rawDesc = "" +
 	"stderrTail\x12%\n" +
 	"\x0epacked_outputs\x18\t \x01(\fR\rpackedOutputs\x12\x1c\n" +
 	"\tpermanent\x18\n" +
-	" \x01(\bR\tpermanent\"T\n" +
+	" \x01(\bR\tpermanent\x12!\n" +
+	"\fpacked_usage\x18\x1e \x01(\fR\vpackedUsage\"T\n" +
 	"\x06Report\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x120\n" +
 	"\x06groups\x18\x02 \x03(\v2\x18.rota.log.v1.ReportGroupR\x06groups\"h\n" +
@@ -3225,7 +3414,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x06server\x18\x01 \x01(\v2\x19.rota.log.v1.ServerRecordR\x06server\"D\n" +
 	"\fDeleteServer\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
-	"\tserver_id\x18\x02 \x01(\tR\bserverId\"\xdc\x06\n" +
+	"\tserver_id\x18\x02 \x01(\tR\bserverId\"\x9b\a\n" +
 	"\tJobRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12\x10\n" +
@@ -3258,12 +3447,14 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\aspec_id\x18\x19 \x01(\fR\x06specId\x12\x19\n" +
 	"\bspec_sum\x18\x1a \x01(\x06R\aspecSum\x12!\n" +
 	"\fretention_ns\x18\x1b \x01(\x03R\vretentionNs\x12\x14\n" +
-	"\x05sweep\x18\x1c \x01(\rR\x05sweep\"L\n" +
+	"\x05sweep\x18\x1c \x01(\rR\x05sweep\x12\x1a\n" +
+	"\bretrying\x18\x1e \x01(\rR\bretrying\x12!\n" +
+	"\fattempts_sum\x18\x1f \x01(\x06R\vattemptsSum\"L\n" +
 	"\n" +
 	"AppendMark\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x12\x12\n" +
-	"\x04hash\x18\x03 \x01(\x06R\x04hash\"\x9e\x03\n" +
+	"\x04hash\x18\x03 \x01(\x06R\x04hash\"\xc1\x03\n" +
 	"\aSegment\x12*\n" +
 	"\x06ranges\x18\x01 \x03(\v2\x12.rota.log.v1.RangeR\x06ranges\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x16\n" +
@@ -3282,7 +3473,25 @@ const file_logpb_log_proto_rawDesc = "" +
 	"finishedNs\x12\x1e\n" +
 	"\n" +
 	"unreported\x18\r \x01(\bR\n" +
-	"unreported\"<\n" +
+	"unreported\x12!\n" +
+	"\fpacked_usage\x18\x1e \x01(\fR\vpackedUsage\"\xfd\x02\n" +
+	"\aAttempt\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\x12\x18\n" +
+	"\aattempt\x18\x03 \x01(\rR\aattempt\x12\x18\n" +
+	"\aoutcome\x18\x04 \x01(\rR\aoutcome\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\rR\x06reason\x12+\n" +
+	"\x12exit_code_plus_one\x18\x06 \x01(\x11R\x0fexitCodePlusOne\x12\x14\n" +
+	"\x05error\x18\a \x01(\tR\x05error\x12\x1f\n" +
+	"\vstderr_tail\x18\b \x01(\fR\n" +
+	"stderrTail\x12\x16\n" +
+	"\x06worker\x18\t \x01(\tR\x06worker\x12!\n" +
+	"\ftoken_offset\x18\n" +
+	" \x01(\x12R\vtokenOffset\x12\x1d\n" +
+	"\n" +
+	"granted_ns\x18\v \x01(\x03R\tgrantedNs\x12\x19\n" +
+	"\bended_ns\x18\f \x01(\x03R\aendedNs\x12!\n" +
+	"\fpacked_usage\x18\r \x01(\fR\vpackedUsage\"<\n" +
 	"\bSegments\x120\n" +
 	"\bsegments\x18\x01 \x03(\v2\x14.rota.log.v1.SegmentR\bsegments\"P\n" +
 	"\tKeyRecord\x12\x12\n" +
@@ -3331,7 +3540,7 @@ func file_logpb_log_proto_rawDescGZIP() []byte {
 	return file_logpb_log_proto_rawDescData
 }
 
-var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_logpb_log_proto_goTypes = []any{
 	(*Entry)(nil),        // 0: rota.log.v1.Entry
 	(*Op)(nil),           // 1: rota.log.v1.Op
@@ -3364,10 +3573,11 @@ var file_logpb_log_proto_goTypes = []any{
 	(*JobRecord)(nil),    // 28: rota.log.v1.JobRecord
 	(*AppendMark)(nil),   // 29: rota.log.v1.AppendMark
 	(*Segment)(nil),      // 30: rota.log.v1.Segment
-	(*Segments)(nil),     // 31: rota.log.v1.Segments
-	(*KeyRecord)(nil),    // 32: rota.log.v1.KeyRecord
-	(*Meta)(nil),         // 33: rota.log.v1.Meta
-	(*DigestMark)(nil),   // 34: rota.log.v1.DigestMark
+	(*Attempt)(nil),      // 31: rota.log.v1.Attempt
+	(*Segments)(nil),     // 32: rota.log.v1.Segments
+	(*KeyRecord)(nil),    // 33: rota.log.v1.KeyRecord
+	(*Meta)(nil),         // 34: rota.log.v1.Meta
+	(*DigestMark)(nil),   // 35: rota.log.v1.DigestMark
 }
 var file_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: rota.log.v1.Entry.ops:type_name -> rota.log.v1.Op
@@ -3390,32 +3600,33 @@ var file_logpb_log_proto_depIdxs = []int32{
 	3,  // 17: rota.log.v1.Spec.require:type_name -> rota.log.v1.Pair
 	3,  // 18: rota.log.v1.Spec.meta:type_name -> rota.log.v1.Pair
 	5,  // 19: rota.log.v1.Spec.values:type_name -> rota.log.v1.ValueRun
-	6,  // 20: rota.log.v1.Submit.tasks:type_name -> rota.log.v1.Tasks
-	16, // 21: rota.log.v1.Submit.assign:type_name -> rota.log.v1.Assign
-	6,  // 22: rota.log.v1.AppendTasks.tasks:type_name -> rota.log.v1.Tasks
-	11, // 23: rota.log.v1.Held.ranges:type_name -> rota.log.v1.Range
-	3,  // 24: rota.log.v1.Session.labels:type_name -> rota.log.v1.Pair
-	13, // 25: rota.log.v1.OpenSession.session:type_name -> rota.log.v1.Session
-	18, // 26: rota.log.v1.OpenSession.reports:type_name -> rota.log.v1.ReportGroup
-	12, // 27: rota.log.v1.OpenSession.held:type_name -> rota.log.v1.Held
-	16, // 28: rota.log.v1.ApplyPlan.assign:type_name -> rota.log.v1.Assign
-	11, // 29: rota.log.v1.ReportGroup.ranges:type_name -> rota.log.v1.Range
-	18, // 30: rota.log.v1.Report.groups:type_name -> rota.log.v1.ReportGroup
-	12, // 31: rota.log.v1.Overdue.held:type_name -> rota.log.v1.Held
-	23, // 32: rota.log.v1.Collect.keys:type_name -> rota.log.v1.KeyRef
-	25, // 33: rota.log.v1.PutServer.server:type_name -> rota.log.v1.ServerRecord
-	29, // 34: rota.log.v1.JobRecord.appends:type_name -> rota.log.v1.AppendMark
-	6,  // 35: rota.log.v1.JobRecord.inline_tasks:type_name -> rota.log.v1.Tasks
-	30, // 36: rota.log.v1.JobRecord.inline_segments:type_name -> rota.log.v1.Segment
-	11, // 37: rota.log.v1.Segment.ranges:type_name -> rota.log.v1.Range
-	30, // 38: rota.log.v1.Segments.segments:type_name -> rota.log.v1.Segment
-	34, // 39: rota.log.v1.Meta.digests:type_name -> rota.log.v1.DigestMark
-	25, // 40: rota.log.v1.Meta.servers:type_name -> rota.log.v1.ServerRecord
-	41, // [41:41] is the sub-list for method output_type
-	41, // [41:41] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	11, // 20: rota.log.v1.Spec.retried:type_name -> rota.log.v1.Range
+	6,  // 21: rota.log.v1.Submit.tasks:type_name -> rota.log.v1.Tasks
+	16, // 22: rota.log.v1.Submit.assign:type_name -> rota.log.v1.Assign
+	6,  // 23: rota.log.v1.AppendTasks.tasks:type_name -> rota.log.v1.Tasks
+	11, // 24: rota.log.v1.Held.ranges:type_name -> rota.log.v1.Range
+	3,  // 25: rota.log.v1.Session.labels:type_name -> rota.log.v1.Pair
+	13, // 26: rota.log.v1.OpenSession.session:type_name -> rota.log.v1.Session
+	18, // 27: rota.log.v1.OpenSession.reports:type_name -> rota.log.v1.ReportGroup
+	12, // 28: rota.log.v1.OpenSession.held:type_name -> rota.log.v1.Held
+	16, // 29: rota.log.v1.ApplyPlan.assign:type_name -> rota.log.v1.Assign
+	11, // 30: rota.log.v1.ReportGroup.ranges:type_name -> rota.log.v1.Range
+	18, // 31: rota.log.v1.Report.groups:type_name -> rota.log.v1.ReportGroup
+	12, // 32: rota.log.v1.Overdue.held:type_name -> rota.log.v1.Held
+	23, // 33: rota.log.v1.Collect.keys:type_name -> rota.log.v1.KeyRef
+	25, // 34: rota.log.v1.PutServer.server:type_name -> rota.log.v1.ServerRecord
+	29, // 35: rota.log.v1.JobRecord.appends:type_name -> rota.log.v1.AppendMark
+	6,  // 36: rota.log.v1.JobRecord.inline_tasks:type_name -> rota.log.v1.Tasks
+	30, // 37: rota.log.v1.JobRecord.inline_segments:type_name -> rota.log.v1.Segment
+	11, // 38: rota.log.v1.Segment.ranges:type_name -> rota.log.v1.Range
+	30, // 39: rota.log.v1.Segments.segments:type_name -> rota.log.v1.Segment
+	35, // 40: rota.log.v1.Meta.digests:type_name -> rota.log.v1.DigestMark
+	25, // 41: rota.log.v1.Meta.servers:type_name -> rota.log.v1.ServerRecord
+	42, // [42:42] is the sub-list for method output_type
+	42, // [42:42] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_logpb_log_proto_init() }
@@ -3447,7 +3658,7 @@ func file_logpb_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_logpb_log_proto_rawDesc), len(file_logpb_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -375,7 +375,9 @@ type ReadIndexResponse struct {
 	Index   uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
 	Running uint32                 `protobuf:"varint,4,opt,name=running,proto3" json:"running,omitempty"`
 	// Unset: it is not known to run.
-	RunTimeNs     *int64 `protobuf:"varint,5,opt,name=run_time_ns,json=runTimeNs,proto3,oneof" json:"run_time_ns,omitempty"`
+	RunTimeNs *int64 `protobuf:"varint,5,opt,name=run_time_ns,json=runTimeNs,proto3,oneof" json:"run_time_ns,omitempty"`
+	// Why no connected worker can run what waits of the job; empty: some can.
+	Missing       []string `protobuf:"bytes,20,rep,name=missing,proto3" json:"missing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -429,6 +431,13 @@ func (x *ReadIndexResponse) GetRunTimeNs() int64 {
 		return *x.RunTimeNs
 	}
 	return 0
+}
+
+func (x *ReadIndexResponse) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
 }
 
 type DigestRequest struct {
@@ -726,11 +735,12 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\n" +
 	"running_of\x18\x01 \x01(\x04R\trunningOf\x12#\n" +
 	"\vrun_time_of\x18\x02 \x01(\rH\x00R\trunTimeOf\x88\x01\x01B\x0e\n" +
-	"\f_run_time_of\"\x84\x01\n" +
+	"\f_run_time_of\"\x9e\x01\n" +
 	"\x11ReadIndexResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x18\n" +
 	"\arunning\x18\x04 \x01(\rR\arunning\x12#\n" +
-	"\vrun_time_ns\x18\x05 \x01(\x03H\x00R\trunTimeNs\x88\x01\x01B\x0e\n" +
+	"\vrun_time_ns\x18\x05 \x01(\x03H\x00R\trunTimeNs\x88\x01\x01\x12\x18\n" +
+	"\amissing\x18\x14 \x03(\tR\amissingB\x0e\n" +
 	"\f_run_time_nsJ\x04\b\x02\x10\x03J\x04\b\x03\x10\x04\"E\n" +
 	"\rDigestRequest\x12\x1e\n" +
 	"\n" +

@@ -387,6 +387,57 @@ func (ResultOrder) EnumDescriptor() ([]byte, []int) {
 	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{5}
 }
 
+// ResultInputs says of which results packed_inputs is wanted.
+type ResultInputs int32
+
+const (
+	ResultInputs_RESULT_INPUTS_UNSPECIFIED ResultInputs = 0
+	// RESULT_INPUTS_FAILED: of tasks that failed.
+	ResultInputs_RESULT_INPUTS_FAILED ResultInputs = 1
+	ResultInputs_RESULT_INPUTS_ALL    ResultInputs = 2
+)
+
+// Enum value maps for ResultInputs.
+var (
+	ResultInputs_name = map[int32]string{
+		0: "RESULT_INPUTS_UNSPECIFIED",
+		1: "RESULT_INPUTS_FAILED",
+		2: "RESULT_INPUTS_ALL",
+	}
+	ResultInputs_value = map[string]int32{
+		"RESULT_INPUTS_UNSPECIFIED": 0,
+		"RESULT_INPUTS_FAILED":      1,
+		"RESULT_INPUTS_ALL":         2,
+	}
+)
+
+func (x ResultInputs) Enum() *ResultInputs {
+	p := new(ResultInputs)
+	*p = x
+	return p
+}
+
+func (x ResultInputs) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ResultInputs) Descriptor() protoreflect.EnumDescriptor {
+	return file_rota_v1_jobs_proto_enumTypes[6].Descriptor()
+}
+
+func (ResultInputs) Type() protoreflect.EnumType {
+	return &file_rota_v1_jobs_proto_enumTypes[6]
+}
+
+func (x ResultInputs) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ResultInputs.Descriptor instead.
+func (ResultInputs) EnumDescriptor() ([]byte, []int) {
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{6}
+}
+
 // HandlerWork runs a function that the worker registered under a name.
 type HandlerWork struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1711,7 +1762,9 @@ type TaskCounts struct {
 	Cancelled uint32                 `protobuf:"varint,9,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
 	// How many of those assigned their workers have started, by their last beats. Only the
 	// leader knows, and it says so only of a job that was asked for by its id.
-	Running       uint32 `protobuf:"varint,10,opt,name=running,proto3" json:"running,omitempty"`
+	Running uint32 `protobuf:"varint,10,opt,name=running,proto3" json:"running,omitempty"`
+	// Of those that have not ended, how many had an attempt that went wrong, and are tried again.
+	Retrying      uint32 `protobuf:"varint,20,opt,name=retrying,proto3" json:"retrying,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1816,6 +1869,13 @@ func (x *TaskCounts) GetRunning() uint32 {
 	return 0
 }
 
+func (x *TaskCounts) GetRetrying() uint32 {
+	if x != nil {
+		return x.Retrying
+	}
+	return 0
+}
+
 type Job struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Id          uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1832,7 +1892,17 @@ type Job struct {
 	// More tasks may be appended.
 	Open bool `protobuf:"varint,11,opt,name=open,proto3" json:"open,omitempty"`
 	// A cancel was asked for.
-	Cancelling    bool `protobuf:"varint,12,opt,name=cancelling,proto3" json:"cancelling,omitempty"`
+	Cancelling bool `protobuf:"varint,12,opt,name=cancelling,proto3" json:"cancelling,omitempty"`
+	// The indexes that its tasks had in the job that it retries, in their order. Not in lists.
+	Retried []*IndexRange `protobuf:"bytes,20,rep,name=retried,proto3" json:"retried,omitempty"`
+	// Its tasks start no earlier than this; unset: at once.
+	StartsAt *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=starts_at,json=startsAt,proto3" json:"starts_at,omitempty"`
+	// Why no worker that is connected can run its tasks; empty: some can, or nothing waits. Only the
+	// leader knows, and it says so only of a job that was asked for by its id.
+	Missing []string `protobuf:"bytes,22,rep,name=missing,proto3" json:"missing,omitempty"`
+	// Of the tasks whose attempts went wrong, the newest attempt of one with the most of them. Only of
+	// a job that was asked for by its id, and as long as it has tasks that are tried again.
+	LastFailure   *TaskAttempt `protobuf:"bytes,23,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1951,6 +2021,34 @@ func (x *Job) GetCancelling() bool {
 	return false
 }
 
+func (x *Job) GetRetried() []*IndexRange {
+	if x != nil {
+		return x.Retried
+	}
+	return nil
+}
+
+func (x *Job) GetStartsAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartsAt
+	}
+	return nil
+}
+
+func (x *Job) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
+func (x *Job) GetLastFailure() *TaskAttempt {
+	if x != nil {
+		return x.LastFailure
+	}
+	return nil
+}
+
 // Task is one task that is looked at.
 type Task struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1964,7 +2062,17 @@ type Task struct {
 	NotBefore *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
 	// How long it had run when its worker last told; unset: it is not known to run. Only the
 	// leader knows.
-	RunTime       *durationpb.Duration `protobuf:"bytes,8,opt,name=run_time,json=runTime,proto3" json:"run_time,omitempty"`
+	RunTime *durationpb.Duration `protobuf:"bytes,8,opt,name=run_time,json=runTime,proto3" json:"run_time,omitempty"`
+	// What an array job gives to it; without an array, its index.
+	Value uint32 `protobuf:"varint,20,opt,name=value,proto3" json:"value,omitempty"`
+	// The beginning of its payload, 128 bytes at most, and how long all of it is.
+	Input      []byte `protobuf:"bytes,21,opt,name=input,proto3" json:"input,omitempty"`
+	InputBytes uint32 `protobuf:"varint,22,opt,name=input_bytes,json=inputBytes,proto3" json:"input_bytes,omitempty"`
+	// Its index in the job that its job retries.
+	RetriedIndex *uint32 `protobuf:"varint,23,opt,name=retried_index,json=retriedIndex,proto3,oneof" json:"retried_index,omitempty"`
+	// Its attempts that have ended, as many as are kept, in their order. Attempts that were given
+	// back before they were started have left no trace.
+	Attempts      []*TaskAttempt `protobuf:"bytes,24,rep,name=attempts,proto3" json:"attempts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2055,6 +2163,187 @@ func (x *Task) GetRunTime() *durationpb.Duration {
 	return nil
 }
 
+func (x *Task) GetValue() uint32 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *Task) GetInput() []byte {
+	if x != nil {
+		return x.Input
+	}
+	return nil
+}
+
+func (x *Task) GetInputBytes() uint32 {
+	if x != nil {
+		return x.InputBytes
+	}
+	return 0
+}
+
+func (x *Task) GetRetriedIndex() uint32 {
+	if x != nil && x.RetriedIndex != nil {
+		return *x.RetriedIndex
+	}
+	return 0
+}
+
+func (x *Task) GetAttempts() []*TaskAttempt {
+	if x != nil {
+		return x.Attempts
+	}
+	return nil
+}
+
+// TaskAttempt is one attempt of a task that has ended.
+type TaskAttempt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Index uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// Counts from 1.
+	Attempt uint32 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// The state that the task ended in with it; unset: it was, or is, tried again.
+	State TaskState `protobuf:"varint,3,opt,name=state,proto3,enum=rota.v1.TaskState" json:"state,omitempty"`
+	// Unset, in an attempt after which the task is tried again: its worker was stopped.
+	Reason     Reason `protobuf:"varint,4,opt,name=reason,proto3,enum=rota.v1.Reason" json:"reason,omitempty"`
+	ExitCode   *int32 `protobuf:"varint,5,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"`
+	Error      string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	StderrTail []byte `protobuf:"bytes,7,opt,name=stderr_tail,json=stderrTail,proto3" json:"stderr_tail,omitempty"`
+	Worker     string `protobuf:"bytes,8,opt,name=worker,proto3" json:"worker,omitempty"`
+	Token      uint64 `protobuf:"varint,9,opt,name=token,proto3" json:"token,omitempty"`
+	// When it was granted to its worker; unset: not known any more.
+	GrantedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=granted_at,json=grantedAt,proto3" json:"granted_at,omitempty"`
+	EndedAt   *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	// What its command has used; both 0: not known. See ResultGroup.packed_usage.
+	PeakMemoryBytes uint64               `protobuf:"varint,12,opt,name=peak_memory_bytes,json=peakMemoryBytes,proto3" json:"peak_memory_bytes,omitempty"`
+	CpuTime         *durationpb.Duration `protobuf:"bytes,13,opt,name=cpu_time,json=cpuTime,proto3" json:"cpu_time,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *TaskAttempt) Reset() {
+	*x = TaskAttempt{}
+	mi := &file_rota_v1_jobs_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskAttempt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskAttempt) ProtoMessage() {}
+
+func (x *TaskAttempt) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_jobs_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskAttempt.ProtoReflect.Descriptor instead.
+func (*TaskAttempt) Descriptor() ([]byte, []int) {
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *TaskAttempt) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *TaskAttempt) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *TaskAttempt) GetState() TaskState {
+	if x != nil {
+		return x.State
+	}
+	return TaskState_TASK_STATE_UNSPECIFIED
+}
+
+func (x *TaskAttempt) GetReason() Reason {
+	if x != nil {
+		return x.Reason
+	}
+	return Reason_REASON_UNSPECIFIED
+}
+
+func (x *TaskAttempt) GetExitCode() int32 {
+	if x != nil && x.ExitCode != nil {
+		return *x.ExitCode
+	}
+	return 0
+}
+
+func (x *TaskAttempt) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *TaskAttempt) GetStderrTail() []byte {
+	if x != nil {
+		return x.StderrTail
+	}
+	return nil
+}
+
+func (x *TaskAttempt) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *TaskAttempt) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *TaskAttempt) GetGrantedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.GrantedAt
+	}
+	return nil
+}
+
+func (x *TaskAttempt) GetEndedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndedAt
+	}
+	return nil
+}
+
+func (x *TaskAttempt) GetPeakMemoryBytes() uint64 {
+	if x != nil {
+		return x.PeakMemoryBytes
+	}
+	return 0
+}
+
+func (x *TaskAttempt) GetCpuTime() *durationpb.Duration {
+	if x != nil {
+		return x.CpuTime
+	}
+	return nil
+}
+
 type GetJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	JobId uint64                 `protobuf:"varint,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
@@ -2067,7 +2356,7 @@ type GetJobRequest struct {
 
 func (x *GetJobRequest) Reset() {
 	*x = GetJobRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[22]
+	mi := &file_rota_v1_jobs_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2079,7 +2368,7 @@ func (x *GetJobRequest) String() string {
 func (*GetJobRequest) ProtoMessage() {}
 
 func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[22]
+	mi := &file_rota_v1_jobs_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2092,7 +2381,7 @@ func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRequest.ProtoReflect.Descriptor instead.
 func (*GetJobRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{22}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetJobRequest) GetJobId() uint64 {
@@ -2129,7 +2418,7 @@ type GetJobResponse struct {
 
 func (x *GetJobResponse) Reset() {
 	*x = GetJobResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[23]
+	mi := &file_rota_v1_jobs_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2141,7 +2430,7 @@ func (x *GetJobResponse) String() string {
 func (*GetJobResponse) ProtoMessage() {}
 
 func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[23]
+	mi := &file_rota_v1_jobs_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2154,7 +2443,7 @@ func (x *GetJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobResponse.ProtoReflect.Descriptor instead.
 func (*GetJobResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{23}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetJobResponse) GetJob() *Job {
@@ -2205,7 +2494,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[24]
+	mi := &file_rota_v1_jobs_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2217,7 +2506,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[24]
+	mi := &file_rota_v1_jobs_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2230,7 +2519,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{24}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListJobsRequest) GetRead() *ReadOptions {
@@ -2289,7 +2578,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[25]
+	mi := &file_rota_v1_jobs_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2301,7 +2590,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[25]
+	mi := &file_rota_v1_jobs_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2314,7 +2603,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{25}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -2358,7 +2647,7 @@ type WaitJobRequest struct {
 
 func (x *WaitJobRequest) Reset() {
 	*x = WaitJobRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[26]
+	mi := &file_rota_v1_jobs_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2370,7 +2659,7 @@ func (x *WaitJobRequest) String() string {
 func (*WaitJobRequest) ProtoMessage() {}
 
 func (x *WaitJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[26]
+	mi := &file_rota_v1_jobs_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2383,7 +2672,7 @@ func (x *WaitJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitJobRequest.ProtoReflect.Descriptor instead.
 func (*WaitJobRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{26}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WaitJobRequest) GetJobId() uint64 {
@@ -2417,7 +2706,7 @@ type WaitJobResponse struct {
 
 func (x *WaitJobResponse) Reset() {
 	*x = WaitJobResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[27]
+	mi := &file_rota_v1_jobs_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2429,7 +2718,7 @@ func (x *WaitJobResponse) String() string {
 func (*WaitJobResponse) ProtoMessage() {}
 
 func (x *WaitJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[27]
+	mi := &file_rota_v1_jobs_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2442,7 +2731,7 @@ func (x *WaitJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitJobResponse.ProtoReflect.Descriptor instead.
 func (*WaitJobResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{27}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WaitJobResponse) GetJob() *Job {
@@ -2469,14 +2758,17 @@ type StreamResultsRequest struct {
 	NoWait bool `protobuf:"varint,4,opt,name=no_wait,json=noWait,proto3" json:"no_wait,omitempty"`
 	// What the server must know before it begins. Results are final: a stale read from the
 	// index of the submit on loses nothing, and costs no round through the log.
-	Read          *ReadOptions `protobuf:"bytes,5,opt,name=read,proto3" json:"read,omitempty"`
+	Read *ReadOptions `protobuf:"bytes,5,opt,name=read,proto3" json:"read,omitempty"`
+	// Of which results their groups say what was put in; the first message that has groups has the
+	// job then, without its shared payload.
+	Inputs        ResultInputs `protobuf:"varint,20,opt,name=inputs,proto3,enum=rota.v1.ResultInputs" json:"inputs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamResultsRequest) Reset() {
 	*x = StreamResultsRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[28]
+	mi := &file_rota_v1_jobs_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2488,7 +2780,7 @@ func (x *StreamResultsRequest) String() string {
 func (*StreamResultsRequest) ProtoMessage() {}
 
 func (x *StreamResultsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[28]
+	mi := &file_rota_v1_jobs_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2501,7 +2793,7 @@ func (x *StreamResultsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamResultsRequest.ProtoReflect.Descriptor instead.
 func (*StreamResultsRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{28}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StreamResultsRequest) GetJobId() uint64 {
@@ -2539,6 +2831,13 @@ func (x *StreamResultsRequest) GetRead() *ReadOptions {
 	return nil
 }
 
+func (x *StreamResultsRequest) GetInputs() ResultInputs {
+	if x != nil {
+		return x.Inputs
+	}
+	return ResultInputs_RESULT_INPUTS_UNSPECIFIED
+}
+
 // IndexRange is the task indexes first to first + count - 1.
 type IndexRange struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2550,7 +2849,7 @@ type IndexRange struct {
 
 func (x *IndexRange) Reset() {
 	*x = IndexRange{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[29]
+	mi := &file_rota_v1_jobs_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2562,7 +2861,7 @@ func (x *IndexRange) String() string {
 func (*IndexRange) ProtoMessage() {}
 
 func (x *IndexRange) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[29]
+	mi := &file_rota_v1_jobs_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2575,7 +2874,7 @@ func (x *IndexRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexRange.ProtoReflect.Descriptor instead.
 func (*IndexRange) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{29}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *IndexRange) GetFirst() uint32 {
@@ -2616,13 +2915,20 @@ type ResultGroup struct {
 	// length (unsigned varint) and its bytes.
 	PackedOutputs []byte                 `protobuf:"bytes,11,opt,name=packed_outputs,json=packedOutputs,proto3" json:"packed_outputs,omitempty"`
 	FinishedAt    *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=finished_at,json=finishedAt,proto3" json:"finished_at,omitempty"`
+	// Where it was asked for, and tasks have payloads of their own: how each of them begins, in the
+	// form of packed_outputs. One that is longer than 128 bytes has 129 here.
+	PackedInputs []byte `protobuf:"bytes,30,opt,name=packed_inputs,json=packedInputs,proto3" json:"packed_inputs,omitempty"`
+	// Empty: nothing is known of what commands have used. Otherwise what each has, in the form of
+	// packed_outputs: empty where it is not known, or two unsigned varints, the most memory that it,
+	// or a process that it has waited for, had resident, KiB, and the CPU time of all of them, us.
+	PackedUsage   []byte `protobuf:"bytes,31,opt,name=packed_usage,json=packedUsage,proto3" json:"packed_usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ResultGroup) Reset() {
 	*x = ResultGroup{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[30]
+	mi := &file_rota_v1_jobs_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2634,7 +2940,7 @@ func (x *ResultGroup) String() string {
 func (*ResultGroup) ProtoMessage() {}
 
 func (x *ResultGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[30]
+	mi := &file_rota_v1_jobs_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2647,7 +2953,7 @@ func (x *ResultGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResultGroup.ProtoReflect.Descriptor instead.
 func (*ResultGroup) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{30}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ResultGroup) GetRanges() []*IndexRange {
@@ -2734,6 +3040,20 @@ func (x *ResultGroup) GetFinishedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ResultGroup) GetPackedInputs() []byte {
+	if x != nil {
+		return x.PackedInputs
+	}
+	return nil
+}
+
+func (x *ResultGroup) GetPackedUsage() []byte {
+	if x != nil {
+		return x.PackedUsage
+	}
+	return nil
+}
+
 type StreamResultsResponse struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Groups []*ResultGroup         `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
@@ -2741,7 +3061,7 @@ type StreamResultsResponse struct {
 	Cursor []byte `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	// The job is final and all its results were sent.
 	Complete bool `protobuf:"varint,3,opt,name=complete,proto3" json:"complete,omitempty"`
-	// The job, with the last message.
+	// The job, with the last message; with a first one as well where inputs are asked for.
 	Job           *Job `protobuf:"bytes,4,opt,name=job,proto3" json:"job,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2749,7 +3069,7 @@ type StreamResultsResponse struct {
 
 func (x *StreamResultsResponse) Reset() {
 	*x = StreamResultsResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[31]
+	mi := &file_rota_v1_jobs_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2761,7 +3081,7 @@ func (x *StreamResultsResponse) String() string {
 func (*StreamResultsResponse) ProtoMessage() {}
 
 func (x *StreamResultsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[31]
+	mi := &file_rota_v1_jobs_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2774,7 +3094,7 @@ func (x *StreamResultsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamResultsResponse.ProtoReflect.Descriptor instead.
 func (*StreamResultsResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{31}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StreamResultsResponse) GetGroups() []*ResultGroup {
@@ -2816,7 +3136,7 @@ type CancelJobRequest struct {
 
 func (x *CancelJobRequest) Reset() {
 	*x = CancelJobRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[32]
+	mi := &file_rota_v1_jobs_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2828,7 +3148,7 @@ func (x *CancelJobRequest) String() string {
 func (*CancelJobRequest) ProtoMessage() {}
 
 func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[32]
+	mi := &file_rota_v1_jobs_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2841,7 +3161,7 @@ func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobRequest.ProtoReflect.Descriptor instead.
 func (*CancelJobRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{32}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CancelJobRequest) GetJobId() uint64 {
@@ -2872,7 +3192,7 @@ type CancelJobResponse struct {
 
 func (x *CancelJobResponse) Reset() {
 	*x = CancelJobResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[33]
+	mi := &file_rota_v1_jobs_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2884,7 +3204,7 @@ func (x *CancelJobResponse) String() string {
 func (*CancelJobResponse) ProtoMessage() {}
 
 func (x *CancelJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[33]
+	mi := &file_rota_v1_jobs_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2897,7 +3217,7 @@ func (x *CancelJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobResponse.ProtoReflect.Descriptor instead.
 func (*CancelJobResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{33}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CancelJobResponse) GetCancelled() uint32 {
@@ -2933,7 +3253,7 @@ type RetryJobRequest struct {
 
 func (x *RetryJobRequest) Reset() {
 	*x = RetryJobRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[34]
+	mi := &file_rota_v1_jobs_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2945,7 +3265,7 @@ func (x *RetryJobRequest) String() string {
 func (*RetryJobRequest) ProtoMessage() {}
 
 func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[34]
+	mi := &file_rota_v1_jobs_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2958,7 +3278,7 @@ func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJobRequest.ProtoReflect.Descriptor instead.
 func (*RetryJobRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{34}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RetryJobRequest) GetJobId() uint64 {
@@ -2993,7 +3313,7 @@ type RetryJobResponse struct {
 
 func (x *RetryJobResponse) Reset() {
 	*x = RetryJobResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[35]
+	mi := &file_rota_v1_jobs_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3005,7 +3325,7 @@ func (x *RetryJobResponse) String() string {
 func (*RetryJobResponse) ProtoMessage() {}
 
 func (x *RetryJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[35]
+	mi := &file_rota_v1_jobs_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3018,7 +3338,7 @@ func (x *RetryJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJobResponse.ProtoReflect.Descriptor instead.
 func (*RetryJobResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{35}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RetryJobResponse) GetJobId() uint64 {
@@ -3149,7 +3469,7 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\rapplied_index\x18\x01 \x01(\x04R\fappliedIndex\"@\n" +
 	"\vReadOptions\x12\x14\n" +
 	"\x05stale\x18\x01 \x01(\bR\x05stale\x12\x1b\n" +
-	"\tmin_index\x18\x02 \x01(\x04R\bminIndex\"\x9a\x02\n" +
+	"\tmin_index\x18\x02 \x01(\x04R\bminIndex\"\xb6\x02\n" +
 	"\n" +
 	"TaskCounts\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\rR\x05total\x12\x18\n" +
@@ -3162,7 +3482,8 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\x06failed\x18\b \x01(\rR\x06failed\x12\x1c\n" +
 	"\tcancelled\x18\t \x01(\rR\tcancelled\x12\x18\n" +
 	"\arunning\x18\n" +
-	" \x01(\rR\arunning\"\xdf\x03\n" +
+	" \x01(\rR\arunning\x12\x1a\n" +
+	"\bretrying\x18\x14 \x01(\rR\bretrying\"\x9a\x05\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12$\n" +
 	"\x04spec\x18\x02 \x01(\v2\x10.rota.v1.JobSpecR\x04spec\x12'\n" +
@@ -3181,7 +3502,11 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\x04open\x18\v \x01(\bR\x04open\x12\x1e\n" +
 	"\n" +
 	"cancelling\x18\f \x01(\bR\n" +
-	"cancelling\"\xa8\x02\n" +
+	"cancelling\x12-\n" +
+	"\aretried\x18\x14 \x03(\v2\x13.rota.v1.IndexRangeR\aretried\x127\n" +
+	"\tstarts_at\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\bstartsAt\x12\x18\n" +
+	"\amissing\x18\x16 \x03(\tR\amissing\x127\n" +
+	"\flast_failure\x18\x17 \x01(\v2\x14.rota.v1.TaskAttemptR\vlastFailure\"\xe3\x03\n" +
 	"\x04Task\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12(\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x12.rota.v1.TaskStateR\x05state\x12'\n" +
@@ -3191,7 +3516,33 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\x06worker\x18\x06 \x01(\tR\x06worker\x129\n" +
 	"\n" +
 	"not_before\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x124\n" +
-	"\brun_time\x18\b \x01(\v2\x19.google.protobuf.DurationR\arunTime\"\x83\x01\n" +
+	"\brun_time\x18\b \x01(\v2\x19.google.protobuf.DurationR\arunTime\x12\x14\n" +
+	"\x05value\x18\x14 \x01(\rR\x05value\x12\x14\n" +
+	"\x05input\x18\x15 \x01(\fR\x05input\x12\x1f\n" +
+	"\vinput_bytes\x18\x16 \x01(\rR\n" +
+	"inputBytes\x12(\n" +
+	"\rretried_index\x18\x17 \x01(\rH\x00R\fretriedIndex\x88\x01\x01\x120\n" +
+	"\battempts\x18\x18 \x03(\v2\x14.rota.v1.TaskAttemptR\battemptsB\x10\n" +
+	"\x0e_retried_index\"\xf9\x03\n" +
+	"\vTaskAttempt\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\x12(\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x12.rota.v1.TaskStateR\x05state\x12'\n" +
+	"\x06reason\x18\x04 \x01(\x0e2\x0f.rota.v1.ReasonR\x06reason\x12 \n" +
+	"\texit_code\x18\x05 \x01(\x05H\x00R\bexitCode\x88\x01\x01\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\x12\x1f\n" +
+	"\vstderr_tail\x18\a \x01(\fR\n" +
+	"stderrTail\x12\x16\n" +
+	"\x06worker\x18\b \x01(\tR\x06worker\x12\x14\n" +
+	"\x05token\x18\t \x01(\x04R\x05token\x129\n" +
+	"\n" +
+	"granted_at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\tgrantedAt\x125\n" +
+	"\bended_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12*\n" +
+	"\x11peak_memory_bytes\x18\f \x01(\x04R\x0fpeakMemoryBytes\x124\n" +
+	"\bcpu_time\x18\r \x01(\v2\x19.google.protobuf.DurationR\acpuTimeB\f\n" +
+	"\n" +
+	"_exit_code\"\x83\x01\n" +
 	"\rGetJobRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12(\n" +
 	"\x04read\x18\x02 \x01(\v2\x14.rota.v1.ReadOptionsR\x04read\x12\"\n" +
@@ -3222,17 +3573,18 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\x04read\x18\x03 \x01(\v2\x14.rota.v1.ReadOptionsR\x04read\"V\n" +
 	"\x0fWaitJobResponse\x12\x1e\n" +
 	"\x03job\x18\x01 \x01(\v2\f.rota.v1.JobR\x03job\x12#\n" +
-	"\rapplied_index\x18\x02 \x01(\x04R\fappliedIndex\"\xb4\x01\n" +
+	"\rapplied_index\x18\x02 \x01(\x04R\fappliedIndex\"\xe3\x01\n" +
 	"\x14StreamResultsRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12*\n" +
 	"\x05order\x18\x02 \x01(\x0e2\x14.rota.v1.ResultOrderR\x05order\x12\x16\n" +
 	"\x06cursor\x18\x03 \x01(\fR\x06cursor\x12\x17\n" +
 	"\ano_wait\x18\x04 \x01(\bR\x06noWait\x12(\n" +
-	"\x04read\x18\x05 \x01(\v2\x14.rota.v1.ReadOptionsR\x04read\"8\n" +
+	"\x04read\x18\x05 \x01(\v2\x14.rota.v1.ReadOptionsR\x04read\x12-\n" +
+	"\x06inputs\x18\x14 \x01(\x0e2\x15.rota.v1.ResultInputsR\x06inputs\"8\n" +
 	"\n" +
 	"IndexRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\rR\x05count\"\xc7\x03\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\"\x8f\x04\n" +
 	"\vResultGroup\x12+\n" +
 	"\x06ranges\x18\x01 \x03(\v2\x13.rota.v1.IndexRangeR\x06ranges\x12(\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x12.rota.v1.TaskStateR\x05state\x12'\n" +
@@ -3248,7 +3600,9 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"stderrTail\x12%\n" +
 	"\x0epacked_outputs\x18\v \x01(\fR\rpackedOutputs\x12;\n" +
 	"\vfinished_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"finishedAtB\f\n" +
+	"finishedAt\x12#\n" +
+	"\rpacked_inputs\x18\x1e \x01(\fR\fpackedInputs\x12!\n" +
+	"\fpacked_usage\x18\x1f \x01(\fR\vpackedUsageB\f\n" +
 	"\n" +
 	"_exit_code\"\x99\x01\n" +
 	"\x15StreamResultsResponse\x12,\n" +
@@ -3312,7 +3666,11 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\vResultOrder\x12\x1c\n" +
 	"\x18RESULT_ORDER_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16RESULT_ORDER_COMPLETED\x10\x01\x12\x16\n" +
-	"\x12RESULT_ORDER_INDEX\x10\x022\x84\x06\n" +
+	"\x12RESULT_ORDER_INDEX\x10\x02*^\n" +
+	"\fResultInputs\x12\x1d\n" +
+	"\x19RESULT_INPUTS_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14RESULT_INPUTS_FAILED\x10\x01\x12\x15\n" +
+	"\x11RESULT_INPUTS_ALL\x10\x022\x84\x06\n" +
 	"\n" +
 	"JobService\x129\n" +
 	"\x06Submit\x12\x16.rota.v1.SubmitRequest\x1a\x17.rota.v1.SubmitResponse\x12O\n" +
@@ -3340,8 +3698,8 @@ func file_rota_v1_jobs_proto_rawDescGZIP() []byte {
 	return file_rota_v1_jobs_proto_rawDescData
 }
 
-var file_rota_v1_jobs_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_rota_v1_jobs_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_rota_v1_jobs_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_rota_v1_jobs_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_rota_v1_jobs_proto_goTypes = []any{
 	(TaskState)(0),                // 0: rota.v1.TaskState
 	(Reason)(0),                   // 1: rota.v1.Reason
@@ -3349,130 +3707,142 @@ var file_rota_v1_jobs_proto_goTypes = []any{
 	(Policy)(0),                   // 3: rota.v1.Policy
 	(Execution)(0),                // 4: rota.v1.Execution
 	(ResultOrder)(0),              // 5: rota.v1.ResultOrder
-	(*HandlerWork)(nil),           // 6: rota.v1.HandlerWork
-	(*CommandWork)(nil),           // 7: rota.v1.CommandWork
-	(*JobSpec)(nil),               // 8: rota.v1.JobSpec
-	(*ValueRun)(nil),              // 9: rota.v1.ValueRun
-	(*TaskSet)(nil),               // 10: rota.v1.TaskSet
-	(*SubmitRequest)(nil),         // 11: rota.v1.SubmitRequest
-	(*SubmitResponse)(nil),        // 12: rota.v1.SubmitResponse
-	(*SubmitStreamRequest)(nil),   // 13: rota.v1.SubmitStreamRequest
-	(*SubmitItem)(nil),            // 14: rota.v1.SubmitItem
-	(*SubmitStreamResponse)(nil),  // 15: rota.v1.SubmitStreamResponse
-	(*SubmitAnswer)(nil),          // 16: rota.v1.SubmitAnswer
-	(*FollowedResults)(nil),       // 17: rota.v1.FollowedResults
-	(*AppendTasksRequest)(nil),    // 18: rota.v1.AppendTasksRequest
-	(*AppendTasksResponse)(nil),   // 19: rota.v1.AppendTasksResponse
-	(*ListAppendsRequest)(nil),    // 20: rota.v1.ListAppendsRequest
-	(*ListAppendsResponse)(nil),   // 21: rota.v1.ListAppendsResponse
-	(*CloseTasksRequest)(nil),     // 22: rota.v1.CloseTasksRequest
-	(*CloseTasksResponse)(nil),    // 23: rota.v1.CloseTasksResponse
-	(*ReadOptions)(nil),           // 24: rota.v1.ReadOptions
-	(*TaskCounts)(nil),            // 25: rota.v1.TaskCounts
-	(*Job)(nil),                   // 26: rota.v1.Job
-	(*Task)(nil),                  // 27: rota.v1.Task
-	(*GetJobRequest)(nil),         // 28: rota.v1.GetJobRequest
-	(*GetJobResponse)(nil),        // 29: rota.v1.GetJobResponse
-	(*ListJobsRequest)(nil),       // 30: rota.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 31: rota.v1.ListJobsResponse
-	(*WaitJobRequest)(nil),        // 32: rota.v1.WaitJobRequest
-	(*WaitJobResponse)(nil),       // 33: rota.v1.WaitJobResponse
-	(*StreamResultsRequest)(nil),  // 34: rota.v1.StreamResultsRequest
-	(*IndexRange)(nil),            // 35: rota.v1.IndexRange
-	(*ResultGroup)(nil),           // 36: rota.v1.ResultGroup
-	(*StreamResultsResponse)(nil), // 37: rota.v1.StreamResultsResponse
-	(*CancelJobRequest)(nil),      // 38: rota.v1.CancelJobRequest
-	(*CancelJobResponse)(nil),     // 39: rota.v1.CancelJobResponse
-	(*RetryJobRequest)(nil),       // 40: rota.v1.RetryJobRequest
-	(*RetryJobResponse)(nil),      // 41: rota.v1.RetryJobResponse
-	nil,                           // 42: rota.v1.CommandWork.EnvEntry
-	nil,                           // 43: rota.v1.JobSpec.RequireEntry
-	nil,                           // 44: rota.v1.JobSpec.MetaEntry
-	(*durationpb.Duration)(nil),   // 45: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 46: google.protobuf.Timestamp
-	(*ErrorDetail)(nil),           // 47: rota.v1.ErrorDetail
+	(ResultInputs)(0),             // 6: rota.v1.ResultInputs
+	(*HandlerWork)(nil),           // 7: rota.v1.HandlerWork
+	(*CommandWork)(nil),           // 8: rota.v1.CommandWork
+	(*JobSpec)(nil),               // 9: rota.v1.JobSpec
+	(*ValueRun)(nil),              // 10: rota.v1.ValueRun
+	(*TaskSet)(nil),               // 11: rota.v1.TaskSet
+	(*SubmitRequest)(nil),         // 12: rota.v1.SubmitRequest
+	(*SubmitResponse)(nil),        // 13: rota.v1.SubmitResponse
+	(*SubmitStreamRequest)(nil),   // 14: rota.v1.SubmitStreamRequest
+	(*SubmitItem)(nil),            // 15: rota.v1.SubmitItem
+	(*SubmitStreamResponse)(nil),  // 16: rota.v1.SubmitStreamResponse
+	(*SubmitAnswer)(nil),          // 17: rota.v1.SubmitAnswer
+	(*FollowedResults)(nil),       // 18: rota.v1.FollowedResults
+	(*AppendTasksRequest)(nil),    // 19: rota.v1.AppendTasksRequest
+	(*AppendTasksResponse)(nil),   // 20: rota.v1.AppendTasksResponse
+	(*ListAppendsRequest)(nil),    // 21: rota.v1.ListAppendsRequest
+	(*ListAppendsResponse)(nil),   // 22: rota.v1.ListAppendsResponse
+	(*CloseTasksRequest)(nil),     // 23: rota.v1.CloseTasksRequest
+	(*CloseTasksResponse)(nil),    // 24: rota.v1.CloseTasksResponse
+	(*ReadOptions)(nil),           // 25: rota.v1.ReadOptions
+	(*TaskCounts)(nil),            // 26: rota.v1.TaskCounts
+	(*Job)(nil),                   // 27: rota.v1.Job
+	(*Task)(nil),                  // 28: rota.v1.Task
+	(*TaskAttempt)(nil),           // 29: rota.v1.TaskAttempt
+	(*GetJobRequest)(nil),         // 30: rota.v1.GetJobRequest
+	(*GetJobResponse)(nil),        // 31: rota.v1.GetJobResponse
+	(*ListJobsRequest)(nil),       // 32: rota.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 33: rota.v1.ListJobsResponse
+	(*WaitJobRequest)(nil),        // 34: rota.v1.WaitJobRequest
+	(*WaitJobResponse)(nil),       // 35: rota.v1.WaitJobResponse
+	(*StreamResultsRequest)(nil),  // 36: rota.v1.StreamResultsRequest
+	(*IndexRange)(nil),            // 37: rota.v1.IndexRange
+	(*ResultGroup)(nil),           // 38: rota.v1.ResultGroup
+	(*StreamResultsResponse)(nil), // 39: rota.v1.StreamResultsResponse
+	(*CancelJobRequest)(nil),      // 40: rota.v1.CancelJobRequest
+	(*CancelJobResponse)(nil),     // 41: rota.v1.CancelJobResponse
+	(*RetryJobRequest)(nil),       // 42: rota.v1.RetryJobRequest
+	(*RetryJobResponse)(nil),      // 43: rota.v1.RetryJobResponse
+	nil,                           // 44: rota.v1.CommandWork.EnvEntry
+	nil,                           // 45: rota.v1.JobSpec.RequireEntry
+	nil,                           // 46: rota.v1.JobSpec.MetaEntry
+	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 48: google.protobuf.Timestamp
+	(*ErrorDetail)(nil),           // 49: rota.v1.ErrorDetail
 }
 var file_rota_v1_jobs_proto_depIdxs = []int32{
-	42, // 0: rota.v1.CommandWork.env:type_name -> rota.v1.CommandWork.EnvEntry
-	6,  // 1: rota.v1.JobSpec.handler:type_name -> rota.v1.HandlerWork
-	7,  // 2: rota.v1.JobSpec.command:type_name -> rota.v1.CommandWork
+	44, // 0: rota.v1.CommandWork.env:type_name -> rota.v1.CommandWork.EnvEntry
+	7,  // 1: rota.v1.JobSpec.handler:type_name -> rota.v1.HandlerWork
+	8,  // 2: rota.v1.JobSpec.command:type_name -> rota.v1.CommandWork
 	3,  // 3: rota.v1.JobSpec.policy:type_name -> rota.v1.Policy
 	4,  // 4: rota.v1.JobSpec.execution:type_name -> rota.v1.Execution
-	45, // 5: rota.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
-	45, // 6: rota.v1.JobSpec.delay:type_name -> google.protobuf.Duration
-	46, // 7: rota.v1.JobSpec.not_before:type_name -> google.protobuf.Timestamp
-	45, // 8: rota.v1.JobSpec.expire:type_name -> google.protobuf.Duration
-	43, // 9: rota.v1.JobSpec.require:type_name -> rota.v1.JobSpec.RequireEntry
-	44, // 10: rota.v1.JobSpec.meta:type_name -> rota.v1.JobSpec.MetaEntry
-	45, // 11: rota.v1.JobSpec.retention:type_name -> google.protobuf.Duration
-	9,  // 12: rota.v1.JobSpec.values:type_name -> rota.v1.ValueRun
-	8,  // 13: rota.v1.SubmitRequest.spec:type_name -> rota.v1.JobSpec
-	10, // 14: rota.v1.SubmitRequest.tasks:type_name -> rota.v1.TaskSet
-	14, // 15: rota.v1.SubmitStreamRequest.submits:type_name -> rota.v1.SubmitItem
-	11, // 16: rota.v1.SubmitItem.request:type_name -> rota.v1.SubmitRequest
-	18, // 17: rota.v1.SubmitItem.append:type_name -> rota.v1.AppendTasksRequest
-	16, // 18: rota.v1.SubmitStreamResponse.answers:type_name -> rota.v1.SubmitAnswer
-	17, // 19: rota.v1.SubmitStreamResponse.results:type_name -> rota.v1.FollowedResults
-	12, // 20: rota.v1.SubmitAnswer.response:type_name -> rota.v1.SubmitResponse
-	47, // 21: rota.v1.SubmitAnswer.error:type_name -> rota.v1.ErrorDetail
-	36, // 22: rota.v1.FollowedResults.groups:type_name -> rota.v1.ResultGroup
-	10, // 23: rota.v1.AppendTasksRequest.tasks:type_name -> rota.v1.TaskSet
-	24, // 24: rota.v1.ListAppendsRequest.read:type_name -> rota.v1.ReadOptions
-	8,  // 25: rota.v1.Job.spec:type_name -> rota.v1.JobSpec
+	47, // 5: rota.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
+	47, // 6: rota.v1.JobSpec.delay:type_name -> google.protobuf.Duration
+	48, // 7: rota.v1.JobSpec.not_before:type_name -> google.protobuf.Timestamp
+	47, // 8: rota.v1.JobSpec.expire:type_name -> google.protobuf.Duration
+	45, // 9: rota.v1.JobSpec.require:type_name -> rota.v1.JobSpec.RequireEntry
+	46, // 10: rota.v1.JobSpec.meta:type_name -> rota.v1.JobSpec.MetaEntry
+	47, // 11: rota.v1.JobSpec.retention:type_name -> google.protobuf.Duration
+	10, // 12: rota.v1.JobSpec.values:type_name -> rota.v1.ValueRun
+	9,  // 13: rota.v1.SubmitRequest.spec:type_name -> rota.v1.JobSpec
+	11, // 14: rota.v1.SubmitRequest.tasks:type_name -> rota.v1.TaskSet
+	15, // 15: rota.v1.SubmitStreamRequest.submits:type_name -> rota.v1.SubmitItem
+	12, // 16: rota.v1.SubmitItem.request:type_name -> rota.v1.SubmitRequest
+	19, // 17: rota.v1.SubmitItem.append:type_name -> rota.v1.AppendTasksRequest
+	17, // 18: rota.v1.SubmitStreamResponse.answers:type_name -> rota.v1.SubmitAnswer
+	18, // 19: rota.v1.SubmitStreamResponse.results:type_name -> rota.v1.FollowedResults
+	13, // 20: rota.v1.SubmitAnswer.response:type_name -> rota.v1.SubmitResponse
+	49, // 21: rota.v1.SubmitAnswer.error:type_name -> rota.v1.ErrorDetail
+	38, // 22: rota.v1.FollowedResults.groups:type_name -> rota.v1.ResultGroup
+	11, // 23: rota.v1.AppendTasksRequest.tasks:type_name -> rota.v1.TaskSet
+	25, // 24: rota.v1.ListAppendsRequest.read:type_name -> rota.v1.ReadOptions
+	9,  // 25: rota.v1.Job.spec:type_name -> rota.v1.JobSpec
 	2,  // 26: rota.v1.Job.state:type_name -> rota.v1.JobState
 	1,  // 27: rota.v1.Job.reason:type_name -> rota.v1.Reason
-	25, // 28: rota.v1.Job.tasks:type_name -> rota.v1.TaskCounts
-	46, // 29: rota.v1.Job.submitted_at:type_name -> google.protobuf.Timestamp
-	46, // 30: rota.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	46, // 31: rota.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	0,  // 32: rota.v1.Task.state:type_name -> rota.v1.TaskState
-	1,  // 33: rota.v1.Task.reason:type_name -> rota.v1.Reason
-	46, // 34: rota.v1.Task.not_before:type_name -> google.protobuf.Timestamp
-	45, // 35: rota.v1.Task.run_time:type_name -> google.protobuf.Duration
-	24, // 36: rota.v1.GetJobRequest.read:type_name -> rota.v1.ReadOptions
-	26, // 37: rota.v1.GetJobResponse.job:type_name -> rota.v1.Job
-	27, // 38: rota.v1.GetJobResponse.task:type_name -> rota.v1.Task
-	24, // 39: rota.v1.ListJobsRequest.read:type_name -> rota.v1.ReadOptions
-	2,  // 40: rota.v1.ListJobsRequest.states:type_name -> rota.v1.JobState
-	26, // 41: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
-	45, // 42: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
-	24, // 43: rota.v1.WaitJobRequest.read:type_name -> rota.v1.ReadOptions
-	26, // 44: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
-	5,  // 45: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
-	24, // 46: rota.v1.StreamResultsRequest.read:type_name -> rota.v1.ReadOptions
-	35, // 47: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
-	0,  // 48: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
-	1,  // 49: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
-	46, // 50: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
-	36, // 51: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
-	26, // 52: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
-	11, // 53: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
-	13, // 54: rota.v1.JobService.SubmitStream:input_type -> rota.v1.SubmitStreamRequest
-	18, // 55: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
-	20, // 56: rota.v1.JobService.ListAppends:input_type -> rota.v1.ListAppendsRequest
-	22, // 57: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
-	28, // 58: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
-	30, // 59: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
-	32, // 60: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
-	34, // 61: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
-	38, // 62: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
-	40, // 63: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
-	12, // 64: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
-	15, // 65: rota.v1.JobService.SubmitStream:output_type -> rota.v1.SubmitStreamResponse
-	19, // 66: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
-	21, // 67: rota.v1.JobService.ListAppends:output_type -> rota.v1.ListAppendsResponse
-	23, // 68: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
-	29, // 69: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
-	31, // 70: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
-	33, // 71: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
-	37, // 72: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
-	39, // 73: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
-	41, // 74: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
-	64, // [64:75] is the sub-list for method output_type
-	53, // [53:64] is the sub-list for method input_type
-	53, // [53:53] is the sub-list for extension type_name
-	53, // [53:53] is the sub-list for extension extendee
-	0,  // [0:53] is the sub-list for field type_name
+	26, // 28: rota.v1.Job.tasks:type_name -> rota.v1.TaskCounts
+	48, // 29: rota.v1.Job.submitted_at:type_name -> google.protobuf.Timestamp
+	48, // 30: rota.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	48, // 31: rota.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	37, // 32: rota.v1.Job.retried:type_name -> rota.v1.IndexRange
+	48, // 33: rota.v1.Job.starts_at:type_name -> google.protobuf.Timestamp
+	29, // 34: rota.v1.Job.last_failure:type_name -> rota.v1.TaskAttempt
+	0,  // 35: rota.v1.Task.state:type_name -> rota.v1.TaskState
+	1,  // 36: rota.v1.Task.reason:type_name -> rota.v1.Reason
+	48, // 37: rota.v1.Task.not_before:type_name -> google.protobuf.Timestamp
+	47, // 38: rota.v1.Task.run_time:type_name -> google.protobuf.Duration
+	29, // 39: rota.v1.Task.attempts:type_name -> rota.v1.TaskAttempt
+	0,  // 40: rota.v1.TaskAttempt.state:type_name -> rota.v1.TaskState
+	1,  // 41: rota.v1.TaskAttempt.reason:type_name -> rota.v1.Reason
+	48, // 42: rota.v1.TaskAttempt.granted_at:type_name -> google.protobuf.Timestamp
+	48, // 43: rota.v1.TaskAttempt.ended_at:type_name -> google.protobuf.Timestamp
+	47, // 44: rota.v1.TaskAttempt.cpu_time:type_name -> google.protobuf.Duration
+	25, // 45: rota.v1.GetJobRequest.read:type_name -> rota.v1.ReadOptions
+	27, // 46: rota.v1.GetJobResponse.job:type_name -> rota.v1.Job
+	28, // 47: rota.v1.GetJobResponse.task:type_name -> rota.v1.Task
+	25, // 48: rota.v1.ListJobsRequest.read:type_name -> rota.v1.ReadOptions
+	2,  // 49: rota.v1.ListJobsRequest.states:type_name -> rota.v1.JobState
+	27, // 50: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
+	47, // 51: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
+	25, // 52: rota.v1.WaitJobRequest.read:type_name -> rota.v1.ReadOptions
+	27, // 53: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
+	5,  // 54: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
+	25, // 55: rota.v1.StreamResultsRequest.read:type_name -> rota.v1.ReadOptions
+	6,  // 56: rota.v1.StreamResultsRequest.inputs:type_name -> rota.v1.ResultInputs
+	37, // 57: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
+	0,  // 58: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
+	1,  // 59: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
+	48, // 60: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
+	38, // 61: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
+	27, // 62: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
+	12, // 63: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
+	14, // 64: rota.v1.JobService.SubmitStream:input_type -> rota.v1.SubmitStreamRequest
+	19, // 65: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
+	21, // 66: rota.v1.JobService.ListAppends:input_type -> rota.v1.ListAppendsRequest
+	23, // 67: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
+	30, // 68: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
+	32, // 69: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
+	34, // 70: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
+	36, // 71: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
+	40, // 72: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
+	42, // 73: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
+	13, // 74: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
+	16, // 75: rota.v1.JobService.SubmitStream:output_type -> rota.v1.SubmitStreamResponse
+	20, // 76: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
+	22, // 77: rota.v1.JobService.ListAppends:output_type -> rota.v1.ListAppendsResponse
+	24, // 78: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
+	31, // 79: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
+	33, // 80: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
+	35, // 81: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
+	39, // 82: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
+	41, // 83: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
+	43, // 84: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
+	74, // [74:85] is the sub-list for method output_type
+	63, // [63:74] is the sub-list for method input_type
+	63, // [63:63] is the sub-list for extension type_name
+	63, // [63:63] is the sub-list for extension extendee
+	0,  // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_rota_v1_jobs_proto_init() }
@@ -3485,16 +3855,18 @@ func file_rota_v1_jobs_proto_init() {
 		(*JobSpec_Handler)(nil),
 		(*JobSpec_Command)(nil),
 	}
+	file_rota_v1_jobs_proto_msgTypes[21].OneofWrappers = []any{}
 	file_rota_v1_jobs_proto_msgTypes[22].OneofWrappers = []any{}
-	file_rota_v1_jobs_proto_msgTypes[30].OneofWrappers = []any{}
-	file_rota_v1_jobs_proto_msgTypes[32].OneofWrappers = []any{}
+	file_rota_v1_jobs_proto_msgTypes[23].OneofWrappers = []any{}
+	file_rota_v1_jobs_proto_msgTypes[31].OneofWrappers = []any{}
+	file_rota_v1_jobs_proto_msgTypes[33].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rota_v1_jobs_proto_rawDesc), len(file_rota_v1_jobs_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   39,
+			NumEnums:      7,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1129,7 +1129,9 @@ type ReportGroup struct {
 	// Sum of the run times of the tasks, ns.
 	RunNs int64 `protobuf:"varint,10,opt,name=run_ns,json=runNs,proto3" json:"run_ns,omitempty"`
 	// A failure that must not be tried again.
-	Permanent     bool `protobuf:"varint,11,opt,name=permanent,proto3" json:"permanent,omitempty"`
+	Permanent bool `protobuf:"varint,11,opt,name=permanent,proto3" json:"permanent,omitempty"`
+	// As in ResultGroup.
+	PackedUsage   []byte `protobuf:"bytes,30,opt,name=packed_usage,json=packedUsage,proto3" json:"packed_usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1239,6 +1241,13 @@ func (x *ReportGroup) GetPermanent() bool {
 		return x.Permanent
 	}
 	return false
+}
+
+func (x *ReportGroup) GetPackedUsage() []byte {
+	if x != nil {
+		return x.PackedUsage
+	}
+	return nil
 }
 
 type Reports struct {
@@ -2130,7 +2139,7 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\x04work\"g\n" +
 	"\vAssignments\x125\n" +
 	"\vassignments\x18\x01 \x03(\v2\x13.rota.v1.AssignmentR\vassignments\x12!\n" +
-	"\fforget_works\x18\x02 \x03(\rR\vforgetWorks\"\x8c\x03\n" +
+	"\fforget_works\x18\x02 \x03(\rR\vforgetWorks\"\xaf\x03\n" +
 	"\vReportGroup\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12!\n" +
 	"\ftoken_offset\x18\x02 \x01(\x12R\vtokenOffset\x12+\n" +
@@ -2144,7 +2153,8 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\x0epacked_outputs\x18\t \x01(\fR\rpackedOutputs\x12\x15\n" +
 	"\x06run_ns\x18\n" +
 	" \x01(\x03R\x05runNs\x12\x1c\n" +
-	"\tpermanent\x18\v \x01(\bR\tpermanentB\f\n" +
+	"\tpermanent\x18\v \x01(\bR\tpermanent\x12!\n" +
+	"\fpacked_usage\x18\x1e \x01(\fR\vpackedUsageB\f\n" +
 	"\n" +
 	"_exit_code\"I\n" +
 	"\aReports\x12\x10\n" +

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// What tells people which task it was: after a retry, or of a list, its index says little.
+
+// which is what is known of the task of a result, for the end of a message.
+func which(r *client.Result) string {
+	var parts []string
+	if r.Attempt > 1 {
+		parts = append(parts, fmt.Sprintf("attempt %d", r.Attempt))
+	}
+	if r.Value != r.Index {
+		parts = append(parts, fmt.Sprintf("value %d", r.Value))
+	}
+	if len(r.Input) > 0 {
+		parts = append(parts, "input "+quoteInput(r.Input, r.InputCut, task.MaxInput))
+	}
+	if r.RetryOf != (task.ID{}) {
+		parts = append(parts, fmt.Sprintf("retry of %v", r.RetryOf))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
+}
+
+// inputCell is the same in a table: the value of an array, or how the payload begins.
+func inputCell(r *client.Result) string {
+	const most = 24
+	switch {
+	case len(r.Input) > 0:
+		return quoteInput(r.Input, r.InputCut, most)
+	case r.Value != r.Index:
+		return strconv.FormatUint(uint64(r.Value), 10)
+	}
+	return "-"
+}
+
+// quoteInput is how an input begins, on one line: most bytes of it. cut says that there is more of it.
+func quoteInput(input []byte, cut bool, most int) string {
+	text := string(input)
+	if !cut {
+		// Lines from standard input have their ends, of which all know.
+		text = strings.TrimSuffix(text, "\n")
+	}
+	if len(text) > most {
+		text, cut = text[:most], true
+	}
+	if cut {
+		text = wholeRunes(text)
+	}
+	quoted := strconv.Quote(text)
+	if cut {
+		quoted += "..."
+	}
+	return quoted
+}
+
+// wholeRunes is a text without a character at its end that was cut through.
+func wholeRunes(text string) string {
+	for k := 1; k < utf8.UTFMax && k <= len(text); k++ {
+		if b := text[len(text)-k]; utf8.RuneStart(b) {
+			if r, size := utf8.DecodeRuneInString(text[len(text)-k:]); r == utf8.RuneError && size == 1 && b >= utf8.RuneSelf {
+				return text[:len(text)-k]
+			}
+			break
+		}
+	}
+	return text
+}

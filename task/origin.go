@@ -1,0 +1,43 @@
+package task
+
+// What tells the tasks of a job apart: a value, the beginning of a payload, and of a retry the
+// index that the task had before.
+
+// MaxInput is how much of a task's payload is shown to people, bytes.
+const MaxInput = 128
+
+// IndexRun is the indexes First, First+1, ... of Count tasks.
+type IndexRun struct{ First, Count uint32 }
+
+// ValueAt returns the value of task i.
+func (s *Spec) ValueAt(i uint32) uint32 {
+	begin := uint32(0)
+	for _, r := range s.Values {
+		if i < begin+r.Count {
+			return r.First + (i-begin)*r.Step
+		}
+		begin += r.Count
+	}
+	return i
+}
+
+// RetriedAt returns the index that task i had in the job that its job retries; ok is false where
+// that is not known.
+func (s *Spec) RetriedAt(i uint32) (index uint32, ok bool) {
+	begin := uint32(0)
+	for _, r := range s.Retried {
+		if i < begin+r.Count {
+			return r.First + i - begin, true
+		}
+		begin += r.Count
+	}
+	return 0, false
+}
+
+// Input returns what is shown of a payload, and whether that is not all of it. It is a part of it.
+func Input(payload []byte) (input []byte, more bool) {
+	if len(payload) > MaxInput {
+		return payload[:MaxInput:MaxInput], true
+	}
+	return payload, false
+}

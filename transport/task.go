@@ -1,0 +1,67 @@
+package transport
+
+import (
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
+)
+
+// taskOf is what clients see of a task that they ask for: where it is, what it was given, and what
+// became of its attempts.
+func (s *Server) taskOf(rec *logpb.JobRecord, i uint32) (*rotav1.Task, error) {
+	if i >= rec.Total {
+		return nil, task.Errorf(task.KindNotFound, "job %d has %d tasks, there is no task %d", rec.Id, rec.Total, i)
+	}
+	t, err := s.stateOf(rec.Id, i)
+	if err != nil {
+		return nil, err
+	}
+	return t, s.addOrigin(t, rec)
+}
+
+// stateOf is where a task is, and what became of its attempts.
+func (s *Server) stateOf(job uint64, i uint32) (*rotav1.Task, error) {
+	if t, known := s.node.State().Machine().Task(job, i); known && !t.State.Final() {
+		return &rotav1.Task{
+			Index: i, State: wire.StateToProto(t.State), Reason: wire.ReasonToProto(t.Reason), Attempt: t.Attempt, Token: t.Token,
+			Worker: t.Worker, NotBefore: stamp(t.NotBefore),
+		}, nil
+	}
+	res, err := s.node.State().Ordered(job, i, 1)
+	if err != nil {
+		return nil, err
+	}
+	if len(res) == 0 {
+		return nil, task.Errorf(task.KindUnavailable, "task %d.%d is changing; try again", job, i)
+	}
+	seg := res[0].Segment
+	t := &rotav1.Task{Index: i, State: rotav1.TaskState(seg.State), Reason: rotav1.Reason(seg.Reason), Attempt: seg.Attempt, Worker: seg.Worker}
+	if seg.Granted {
+		t.Token = uint64(int64(i) + seg.TokenOffset)
+	}
+	return t, nil
+}
+
+// addOrigin says what a task was given, and what it was in the job that its job retries.
+func (s *Server) addOrigin(t *rotav1.Task, rec *logpb.JobRecord) error {
+	spec, err := s.node.State().Spec(rec)
+	if err != nil {
+		return err
+	}
+	t.Value = spec.ValueAt(t.Index)
+	if old, ok := spec.RetriedAt(t.Index); ok {
+		t.RetriedIndex = &old
+	}
+	payload := spec.SharedPayload
+	if rec.OwnPayloads {
+		packed, err := s.node.State().Payloads(rec.Id, t.Index, 1)
+		if err != nil {
+			return err
+		}
+		payload, _, _ = task.PackNext(packed)
+	}
+	t.Input, _ = task.Input(payload)
+	t.InputBytes = uint32(len(payload))
+	return nil
+}
