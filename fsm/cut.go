@@ -37,6 +37,7 @@ type JobCut struct {
 	Appends  []*logpb.AppendMark
 	Chunks   []ChunkCut
 	Segments []SegmentCut
+	Attempts []*logpb.Attempt
 	Pages    []PageCut
 
 	job   *job
@@ -159,6 +160,7 @@ func (j *job) cut(scratch *[]byte) JobCut {
 		c.DueNs = j.finished + retention(int64(j.spec.Retention), j.counts[task.Succeeded] == j.total)
 	}
 	j.cutSpec(&c)
+	j.cutAttempts(&c)
 	for _, ch := range j.chunks {
 		c.Chunks = append(c.Chunks, ChunkCut{ch.first, ch.count, ch.packed})
 	}
@@ -202,7 +204,7 @@ func (j *job) toRecord() *logpb.JobRecord {
 		SubmittedNs: j.submitted, StartedNs: j.started, FinishedNs: j.finished, LastAppendNs: j.lastAppend,
 		NotBeforeNs: j.notBefore, ExpireAtNs: j.expireAt, Counts: append([]uint32(nil), j.counts[:]...), Frontier: j.next,
 		Received: j.received, RetryOf: j.retryOf, CancelReason: uint32(j.cancelReason), Reason: uint32(j.reason), Sum: j.sum, OwnPayloads: j.ownPayloads,
-		Sweep: j.sweep,
+		Sweep: j.sweep, Retrying: j.retrying, AttemptsSum: j.attemptsSum,
 	}
 	if s := j.spec; s.apart() {
 		r.SpecId, r.SpecSum, r.RetentionNs = s.id[:], s.sum, int64(s.Retention)
@@ -245,6 +247,7 @@ func (m *Machine) flushedJob(c *JobCut) {
 	j.appends = append([]*logpb.AppendMark(nil), j.appends[len(c.Appends):]...)
 	j.chunks = append([]chunk(nil), j.chunks[len(c.Chunks):]...)
 	j.segments = append([]segment(nil), j.segments[len(c.Segments):]...)
+	j.attempts = append([]*logpb.Attempt(nil), j.attempts[len(c.Attempts):]...)
 	if j.dirty {
 		m.retirePages(j)
 		return

@@ -53,6 +53,9 @@ func jobHash(r jobHeader) uint64 {
 	if r.sweep != 0 {
 		d = task.Mix(d, uint64(r.sweep))
 	}
+	if r.attempts != 0 {
+		d = task.Mix(d, r.attempts, 0)
+	}
 	return d
 }
 
@@ -62,7 +65,7 @@ type jobHeader struct {
 	total, received, sweep          uint32
 	submitted, started, finished    int64
 	notBefore, expireAt, lastAppend int64
-	retryOf                         uint64
+	retryOf, attempts               uint64
 	open, hold                      bool
 	cancelReason, reason            task.Reason
 }
@@ -71,7 +74,7 @@ func (j *job) record() jobHeader {
 	return jobHeader{
 		id: j.id, specHash: j.spec.sum, sum: j.sum, total: j.total, received: j.received, sweep: j.sweep, submitted: j.submitted,
 		started: j.started, finished: j.finished, notBefore: j.notBefore, expireAt: j.expireAt, lastAppend: j.lastAppend,
-		retryOf: j.retryOf, open: j.open, hold: j.hold, cancelReason: j.cancelReason, reason: j.reason,
+		retryOf: j.retryOf, attempts: j.attemptsSum, open: j.open, hold: j.hold, cancelReason: j.cancelReason, reason: j.reason,
 	}
 }
 
@@ -84,7 +87,7 @@ func recordHash(r *logpb.JobRecord) uint64 {
 	return jobHash(jobHeader{
 		id: r.Id, specHash: specHash, sum: r.Sum, total: r.Total, received: r.Received, sweep: r.Sweep, submitted: r.SubmittedNs,
 		started: r.StartedNs, finished: r.FinishedNs, notBefore: r.NotBeforeNs, expireAt: r.ExpireAtNs, lastAppend: r.LastAppendNs,
-		retryOf: r.RetryOf, open: r.Open, hold: r.Hold, cancelReason: task.Reason(r.CancelReason), reason: task.Reason(r.Reason),
+		retryOf: r.RetryOf, attempts: r.AttemptsSum, open: r.Open, hold: r.Hold, cancelReason: task.Reason(r.CancelReason), reason: task.Reason(r.Reason),
 	})
 }
 

@@ -62,7 +62,7 @@ func (c *checker) failf(format string, args ...any) {
 func (c *checker) job(j *job) {
 	var seen task.Counts
 	sum := uint64(0)
-	live, done := uint32(0), uint32(0)
+	live, done, retrying := uint32(0), uint32(0), uint32(0)
 	serialHeld := 0
 	for n := range j.pageCount() {
 		p, lo := j.page(n), n*pageSize
@@ -102,6 +102,9 @@ func (c *checker) job(j *job) {
 				continue
 			}
 			live++
+			if s.triedAgain() {
+				retrying++
+			}
 			sum += s.hash(i)
 			c.liveTask(j, i, s)
 			if state.Held() {
@@ -132,6 +135,9 @@ func (c *checker) job(j *job) {
 	}
 	if live != j.live {
 		c.failf("job %d counts %d live tasks, has %d", j.id, j.live, live)
+	}
+	if retrying != j.retrying {
+		c.failf("job %d counts %d tasks that are tried again, has %d", j.id, j.retrying, retrying)
 	}
 	if j.sweep > j.pageCount() || j.sweep != 0 && j.final() {
 		c.failf("job %d is swept from page %d of %d on, final is %v", j.id, j.sweep, j.pageCount(), j.final())

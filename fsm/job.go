@@ -120,6 +120,10 @@ type job struct {
 	received uint32
 	// sum is the digest of the tasks.
 	sum uint64
+	// attemptsSum is the digest of the attempts that were recorded apart from outcomes, and retrying
+	// how many tasks that are not final had an attempt that went wrong.
+	attemptsSum uint64
+	retrying    uint32
 	// sweep is the page with which a cancel or an expiry goes on, plus 1; 0: none is under way.
 	sweep uint32
 
@@ -138,6 +142,7 @@ type job struct {
 	appends      []*logpb.AppendMark
 	chunks       []chunk
 	segments     []segment
+	attempts     []*logpb.Attempt
 }
 
 // base is the state of untouched tasks.
@@ -274,6 +279,9 @@ func (m *Machine) enter(j *job, i uint32, s *slot, to task.State) {
 
 // enterFinal records the outcome of task i. Its cursor is the job's next.
 func (m *Machine) enterFinal(j *job, i uint32, s *slot, to task.State, reason task.Reason, output uint64) {
+	if s.triedAgain() {
+		j.retrying--
+	}
 	s.state, s.reason, s.session = to, reason, 0
 	s.at = int64(j.received)
 	j.received++

@@ -67,6 +67,7 @@ func (m *Machine) loadJob(saved *SavedJob) error {
 		submitted: r.SubmittedNs, started: r.StartedNs, finished: r.FinishedNs, lastAppend: r.LastAppendNs, notBefore: r.NotBeforeNs,
 		refersToSpec: len(r.SpecId) > 0, expireAt: r.ExpireAtNs, cancelReason: task.Reason(r.CancelReason), reason: task.Reason(r.Reason), next: r.Frontier,
 		received: r.Received, appends: r.Appends, sum: r.Sum, ownPayloads: r.OwnPayloads, sweep: r.Sweep,
+		attemptsSum: r.AttemptsSum,
 	}
 	if j.sweep > j.pageCount() {
 		return fmt.Errorf("job %d: malformed record", r.Id)
@@ -169,6 +170,9 @@ func (m *Machine) loadLive(j *job, n uint32, live []byte) error {
 		i := n*pageSize + uint32(k)
 		j.live++
 		m.outstandingLive++
+		if s.triedAgain() {
+			j.retrying++
+		}
 		switch s.state {
 		case task.Pending:
 			j.returned.add(i)

@@ -144,6 +144,7 @@ func (m *Machine) takeOverdue(j *job, i uint32, holder *session, unstarted bool,
 	case uint32(s.failures)+1 >= j.spec.MaxAttempts:
 		m.end(j, i, s, task.Failed, task.ReasonTimeout, nil, w, holder.name())
 	default:
+		w.attempt(i, s, task.OutcomeFailed, task.ReasonTimeout, holder.name())
 		m.postpone(j, i, s, task.ReasonTimeout, &s.failures)
 	}
 	if !asked && m.observer != nil {

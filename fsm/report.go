@@ -75,15 +75,18 @@ func (m *Machine) endAttempt(j *job, i uint32, outcome task.Outcome, g *logpb.Re
 	case outcome == task.OutcomeReturned:
 		m.requeue(j, i, s, func() { s.attempt-- })
 	case outcome == task.OutcomeStopped:
+		w.attempt(i, s, outcome, task.NoReason, worker)
 		m.requeue(j, i, s, nil)
 	case outcome == task.OutcomeLost && s.lost+1 >= task.MaxLost:
 		m.end(j, i, s, task.Failed, task.ReasonWorkerLost, nil, w, worker)
 	case outcome == task.OutcomeLost:
 		// A task that kills what watches over it must not do so at once again.
+		w.attempt(i, s, outcome, task.ReasonWorkerLost, worker)
 		m.postpone(j, i, s, task.ReasonWorkerLost, &s.lost)
 	case g.Permanent || uint32(s.failures)+1 >= j.spec.MaxAttempts:
 		m.end(j, i, s, task.Failed, reason, output, w, worker)
 	default:
+		w.attempt(i, s, outcome, reason, worker)
 		m.postpone(j, i, s, reason, &s.failures)
 	}
 }
@@ -91,7 +94,7 @@ func (m *Machine) endAttempt(j *job, i uint32, outcome task.Outcome, g *logpb.Re
 // postpone lets a task that was held wait for its next attempt. wrong counts those that went wrong.
 func (m *Machine) postpone(j *job, i uint32, s *slot, why task.Reason, wrong *uint8) {
 	m.leave(j, i, s, task.Scheduled)
-	*wrong++
+	j.wentWrong(s, wrong)
 	s.at = m.clock + int64(task.Backoff(j.id, i, uint32(*wrong)))
 	s.session, s.reason = 0, why
 	m.enter(j, i, s, task.Scheduled)
@@ -134,9 +137,11 @@ type segmentWriter struct {
 	note string
 	// broken: the report has come to segments before this one, whose errors and standard errors
 	// take so many bytes.
-	broken   bool
-	notes    int
-	seg      *logpb.Segment
+	broken bool
+	notes  int
+	seg    *logpb.Segment
+	// tried is attempts after which tasks are tried again.
+	tried    *logpb.Attempt
 	first    uint32
 	count    uint32
 	nonEmpty bool
@@ -182,14 +187,18 @@ const (
 // describe puts what the report says of an attempt into a new segment.
 func (w *segmentWriter) describe() {
 	w.seg.ExitCodePlusOne = w.g.ExitCodePlusOne
-	if w.notes += len(w.g.Error) + len(w.g.StderrTail); w.notes <= maxNotes {
-		w.seg.Error, w.seg.StderrTail = w.g.Error, w.g.StderrTail
-	} else {
-		w.seg.Error = strings.ToValidUTF8(w.g.Error[:min(len(w.g.Error), shortError)], "")
-	}
+	w.seg.Error, w.seg.StderrTail = w.notesOfReport()
 	if !w.broken {
 		w.seg.PackedOutputs = make([]byte, 0, len(w.g.PackedOutputs))
 	}
+}
+
+// notesOfReport returns the error and the standard error of the report for one more record.
+func (w *segmentWriter) notesOfReport() (note string, stderr []byte) {
+	if w.notes += len(w.g.Error) + len(w.g.StderrTail); w.notes <= maxNotes {
+		return w.g.Error, w.g.StderrTail
+	}
+	return strings.ToValidUTF8(w.g.Error[:min(len(w.g.Error), shortError)], ""), nil
 }
 
 // addUntouched appends the end of a run of untouched tasks.
@@ -203,8 +212,9 @@ func (w *segmentWriter) addUntouched(sp span, to task.State, reason task.Reason)
 	w.count += sp.hi - sp.lo
 }
 
-// close hands the segment under way to the job.
+// close hands the segment under way to the job, and the attempts.
 func (w *segmentWriter) close() {
+	w.closeAttempt()
 	if w.seg == nil {
 		return
 	}

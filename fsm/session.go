@@ -261,10 +261,12 @@ func (m *Machine) takeBack(j *job, s *session, on []pageRef, how parting) {
 			case how == lost && sl.lost+1 >= task.MaxLost:
 				m.end(j, i, sl, task.Failed, task.ReasonWorkerLost, nil, w, s.name())
 			case how == lost:
-				m.requeue(j, i, sl, func() { sl.lost++ })
+				w.attempt(i, sl, task.OutcomeLost, task.ReasonWorkerLost, s.name())
+				m.requeue(j, i, sl, func() { j.wentWrong(sl, &sl.lost) })
 			case how == unstarted:
 				m.requeue(j, i, sl, func() { sl.attempt-- })
 			default:
+				w.attempt(i, sl, task.OutcomeStopped, task.NoReason, s.name())
 				m.requeue(j, i, sl, nil)
 			}
 		}

@@ -35,6 +35,10 @@ const (
 	// MaxPriority bounds a priority on both sides.
 	MaxPriority = 1000
 
+	// MaxAttemptsKept is how many attempts of a task are kept that did not end it, the newest ones: each may have
+	// an error and a standard error.
+	MaxAttemptsKept = 10
+
 	// DefaultAttempts is how often a task is tried when the spec does not say.
 	DefaultAttempts = 3
 	// MaxAttempts bounds what the spec may say.

@@ -72,10 +72,15 @@ func (b *testBundle) openSession(worker string) uint64 {
 	}}}})[0].Session
 }
 
+func (b *testBundle) grant(job uint64, first, count uint32, session uint64) {
+	b.t.Helper()
+	b.apply(&logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: &logpb.ApplyPlan{Assign: []*logpb.Assign{{Job: job, First: first, Count: count, Session: session}}}}})
+}
+
 // work grants tasks of a job, and reports the results of the first done of them.
 func (b *testBundle) work(job uint64, first, count, done uint32, session uint64) {
 	b.t.Helper()
-	b.apply(&logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: &logpb.ApplyPlan{Assign: []*logpb.Assign{{Job: job, First: first, Count: count, Session: session}}}}})
+	b.grant(job, first, count, session)
 	t, known := b.s.Machine().Task(job, first)
 	require.True(b.t, known)
 	g := &logpb.ReportGroup{
@@ -85,6 +90,16 @@ func (b *testBundle) work(job uint64, first, count, done uint32, session uint64)
 		g.PackedOutputs = task.PackAppend(g.PackedOutputs, fmt.Appendf(nil, "result %d", first+i))
 	}
 	b.apply(&logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: session, Groups: []*logpb.ReportGroup{g}}}})
+}
+
+// fail reports that tasks, which a session holds under tokens of one offset, have failed.
+func (b *testBundle) fail(job, session uint64, why string, ranges ...*logpb.Range) {
+	b.t.Helper()
+	t, known := b.s.Machine().Task(job, ranges[0].First)
+	require.True(b.t, known)
+	b.apply(&logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: session, Groups: []*logpb.ReportGroup{{
+		Job: job, TokenOffset: int64(t.Token) - int64(ranges[0].First), Outcome: uint32(task.OutcomeFailed), Reason: uint32(task.ReasonError), Error: why, Ranges: ranges,
+	}}}}})
 }
 
 // append adds tasks to an open job.
@@ -108,7 +123,7 @@ func sharing(size int) *task.Spec {
 
 // Jobs of newFilled.
 const (
-	liveJob   = 1 // of 300 tasks, 257 done
+	liveJob   = 1 // of 300 tasks, 257 done, 2 failed once
 	inlineJob = 2 // one record
 	doneJob   = 3 // with a request key and an append, its spec and results in records of their own
 )
@@ -121,6 +136,7 @@ func newFilled(t testing.TB) *testBundle {
 	h := &task.Spec{Handler: "h"}
 	require.EqualValues(t, liveJob, b.submit(&logpb.Submit{Tasks: packed(300, 0)}, h))
 	b.work(liveJob, 0, 280, 257, w)
+	b.fail(liveJob, w, "no luck", &logpb.Range{First: 278, Count: 2})
 	require.EqualValues(t, inlineJob, b.submit(&logpb.Submit{Tasks: packed(1, 0)}, h))
 	b.work(inlineJob, 0, 1, 1, w)
 	require.EqualValues(t, doneJob, b.submit(&logpb.Submit{Open: true, Key: "k", Hash: []byte("h")}, sharing(smallValue)))
@@ -187,7 +203,11 @@ func readEverything(s *State) (string, error) {
 			if err != nil {
 				return "", err
 			}
-			fmt.Fprintln(&out, i, cursor, ok)
+			attempts, err := s.Attempts(r.Id, i, 1)
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintln(&out, i, cursor, ok, attempts)
 		}
 	}
 	for _, held := range s.Machine().Sessions() {

@@ -27,6 +27,7 @@
 //	specs     SHA-256                Spec, where it is large; jobs share it
 //	specrefs  SHA-256                how many jobs have it
 //	appends   job, first index       count and hash of the tasks appended there
+//	attempts  job, attempt, first    attempts of neighbours that ended alike, and not their tasks
 //	payloads  job, first index       packed payloads of up to 256 tasks
 //	live      job, page              slots of tasks under way
 //	results   job, first cursor      Segments, in order of completion

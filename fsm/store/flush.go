@@ -162,6 +162,9 @@ func writeJob(tx *bolt.Tx, jobs *table, c *fsm.JobCut) error {
 	if err := writeMarks(tx, rec.Id, c.Appends); err != nil {
 		return err
 	}
+	if err := writeAttempts(tx, rec.Id, c.Attempts); err != nil {
+		return err
+	}
 	for _, ch := range c.Chunks {
 		// Copied: sealing must not write behind a slice that others read.
 		value := append(make([]byte, 0, len(ch.Packed)+8), binary.BigEndian.AppendUint32(nil, ch.Count)...)
@@ -196,7 +199,7 @@ func inline(c *fsm.JobCut) bool {
 	for _, s := range c.Segments {
 		size += fsm.SegmentBytes(s.Segment)
 	}
-	if size > inlineBytes || c.Record.Total > fsm.PageTasks || len(c.Chunks) > 1 {
+	if size > inlineBytes || c.Record.Total > fsm.PageTasks || len(c.Chunks) > 1 || len(c.Attempts) > 0 {
 		return false
 	}
 	c.Record.Appends, c.Record.InlineSegments = c.Appends, nil
@@ -286,7 +289,7 @@ func deleteJob(tx *bolt.Tx, id uint64, specs specChanges) error {
 	if err := specs.remove(rec); err != nil {
 		return err
 	}
-	for _, bucket := range [][]byte{appendsBucket, payloadsBucket, resultsBucket, indexBucket, liveBucket} {
+	for _, bucket := range [][]byte{appendsBucket, attemptsBucket, payloadsBucket, resultsBucket, indexBucket, liveBucket} {
 		c := tx.Bucket(bucket).Cursor()
 		last := key6432(id, math.MaxUint32)
 		for k, _ := c.Seek(key6432(id, 0)); k != nil && string(k) <= string(last); k, _ = c.Seek(key6432(id, 0)) {

@@ -14,9 +14,9 @@ import (
 
 // format is the version of the layout that is written, and oldestFormat of those that can be
 // read. Format 1 has a record for each task that is under way, where format 2 has runs. Format 2 has
-// the marks of appends, and all specs, in the records of their jobs.
+// the marks of appends, and all specs, in the records of their jobs. Format 3 has no attempts.
 const (
-	format       = 3
+	format       = 4
 	oldestFormat = 1
 )
 
@@ -27,6 +27,7 @@ var (
 	specsBucket    = []byte("specs")
 	specRefsBucket = []byte("specrefs")
 	appendsBucket  = []byte("appends")
+	attemptsBucket = []byte("attempts")
 	payloadsBucket = []byte("payloads")
 	liveBucket     = []byte("live")
 	resultsBucket  = []byte("results")
@@ -36,18 +37,22 @@ var (
 	keyDueBucket   = []byte("keydue")
 	sessionsBucket = []byte("sessions")
 
-	allBuckets = [][]byte{metaBucket, jobsBucket, openBucket, specsBucket, specRefsBucket, appendsBucket, payloadsBucket, liveBucket, resultsBucket, indexBucket, keysBucket, dueBucket, keyDueBucket, sessionsBucket}
+	allBuckets = [][]byte{metaBucket, jobsBucket, openBucket, specsBucket, specRefsBucket, appendsBucket, attemptsBucket, payloadsBucket, liveBucket, resultsBucket, indexBucket, keysBucket, dueBucket, keyDueBucket, sessionsBucket}
 
 	metaKey = []byte("meta")
 )
 
 // bucketsOf returns the buckets of a file of a format.
 func bucketsOf(f uint32) [][]byte {
-	if f >= 3 {
-		return allBuckets
+	var later [][]byte
+	if f < 4 {
+		later = append(later, attemptsBucket)
+	}
+	if f < 3 {
+		later = append(later, specsBucket, specRefsBucket, appendsBucket)
 	}
 	return slices.DeleteFunc(slices.Clone(allBuckets), func(name []byte) bool {
-		return bytes.Equal(name, specsBucket) || bytes.Equal(name, specRefsBucket) || bytes.Equal(name, appendsBucket)
+		return slices.ContainsFunc(later, func(l []byte) bool { return bytes.Equal(l, name) })
 	})
 }
 

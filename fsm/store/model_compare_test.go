@@ -42,6 +42,7 @@ func (w *world) compareAll() {
 	w.compareEntry()
 	for _, j := range w.model.JobList() {
 		w.compareTasks(j)
+		w.compareAttempts(j)
 		w.compareResults(j)
 		w.comparePayloads(j)
 	}
@@ -62,10 +63,11 @@ func (w *world) compareRecord(j *sim.Job) {
 		Id: j.ID, Key: j.Key, KeyHash: []byte(j.Hash), Total: j.Total(), Open: j.Open, Hold: j.Hold, SubmittedNs: j.Submitted, StartedNs: j.Started,
 		FinishedNs: j.Finished, LastAppendNs: j.LastAppend, NotBeforeNs: j.NotBefore, ExpireAtNs: j.ExpireAt, Counts: counts[:],
 		Frontier: j.Frontier(), Received: uint32(len(j.Outcomes)), RetryOf: j.RetryOf, CancelReason: uint32(j.CancelReason),
-		Reason: uint32(j.Reason), OwnPayloads: j.Own, Sweep: j.Sweep,
+		Reason: uint32(j.Reason), OwnPayloads: j.Own, Sweep: j.Sweep, Retrying: j.Retrying(),
 	}
 	got := proto.CloneOf(rec)
 	got.Spec, got.SpecId, got.SpecSum, got.RetentionNs, got.Sum, got.Appends, got.InlineTasks, got.InlineSegments = nil, nil, 0, 0, 0, nil, nil, nil
+	got.AttemptsSum = 0
 	require.True(w, proto.Equal(want, got), "job %d: want %v, got %v", j.ID, want, got)
 	state := counts.JobState(j.Total(), j.Open, j.Started != 0)
 	if j.CancelReason != 0 && state == task.JobSucceeded {
@@ -127,6 +129,31 @@ func (w *world) compareTasks(j *sim.Job) {
 				expected.Worker = workerName(s)
 			}
 			require.Equal(w, expected, got, "task %d.%d", j.ID, i)
+		}
+	}
+}
+
+// compareAttempts compares what is kept of the attempts that did not end their tasks.
+func (w *world) compareAttempts(j *sim.Job) {
+	for i, t := range j.Tasks {
+		i := uint32(i)
+		var want, got []sim.Attempt
+		want = append(want, t.Tried[max(0, len(t.Tried)-task.MaxAttemptsKept):]...)
+		kept, err := w.state.Attempts(j.ID, i, t.Attempt)
+		require.NoError(w, err)
+		for _, a := range kept {
+			got = append(got, sim.Attempt{
+				Number: a.Attempt, Outcome: task.Outcome(a.Outcome), Reason: task.Reason(a.Reason), Worker: a.Worker,
+				Token: uint64(int64(i) + a.TokenOffset), Granted: a.GrantedNs, Ended: a.EndedNs, ExitCodePlusOne: a.ExitCodePlusOne,
+				Error: a.Error, Stderr: string(a.StderrTail),
+			})
+		}
+		require.Equal(w, want, got, "attempts of task %d.%d", j.ID, i)
+		switch {
+		case len(t.Tried) > task.MaxAttemptsKept:
+			w.paths["attempts beyond those that are kept"]++
+		case len(got) > 1:
+			w.paths["several attempts"]++
 		}
 	}
 }

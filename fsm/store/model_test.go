@@ -37,7 +37,7 @@ var mustReach = []string{
 	"overdue to cancelled", "overdue to failed", "overdue to scheduled", "overdue and not started", "overdue too early",
 	"page done", "page done and reloaded", "inline job", "crash before the write", "crash behind the write", "installed",
 	"cut in flight over an entry", "payloads from disk and memory",
-	"large spec within a record", "spec apart, in memory", "spec apart, on disk",
+	"large spec within a record", "spec apart, in memory", "spec apart, on disk", "several attempts",
 	"server recorded again", "server moved", "server forgotten", "server beyond the limit",
 }
 

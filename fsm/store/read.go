@@ -246,7 +246,7 @@ func sizeOf(tx *bolt.Tx, id uint64, asked specChanges) (size int64, err error) {
 			size += int64(len(tx.Bucket(specsBucket).Get(spec)))
 		}
 	}
-	for _, bucket := range [][]byte{appendsBucket, payloadsBucket, resultsBucket, indexBucket} {
+	for _, bucket := range [][]byte{appendsBucket, attemptsBucket, payloadsBucket, resultsBucket, indexBucket} {
 		c := tx.Bucket(bucket).Cursor()
 		last := key6432(id, math.MaxUint32)
 		for k, v := c.Seek(key6432(id, 0)); k != nil && bytes.Compare(k, last) <= 0; k, v = c.Next() {

@@ -123,7 +123,7 @@ func asFormat2(t *testing.T, dir string) {
 		for _, rec := range records {
 			require.NoError(t, putProto(tx, jobsBucket, key64(rec.Id), rec))
 		}
-		for _, name := range [][]byte{specsBucket, specRefsBucket, appendsBucket} {
+		for _, name := range [][]byte{specsBucket, specRefsBucket, appendsBucket, attemptsBucket} {
 			require.NoError(t, tx.DeleteBucket(name))
 		}
 		meta := &logpb.Meta{}

@@ -69,6 +69,8 @@ type Task struct {
 	NotBefore int64 // of a retry
 	Since     int64 // of the grant, or of the wish that it stops
 	Reason    task.Reason
+	// Tried is the attempts that did not end it, in their order.
+	Tried []Attempt
 
 	// Of the outcome.
 	Cursor           uint32
@@ -80,6 +82,18 @@ type Task struct {
 	FinishedAt       int64
 	GrantedWhenEnded bool
 	Reported         bool // a report ended it, not the servers
+}
+
+// Attempt is an attempt after which a task is tried again.
+type Attempt struct {
+	Number          uint32
+	Outcome         task.Outcome
+	Reason          task.Reason
+	Worker          string
+	Token           uint64
+	Granted, Ended  int64
+	ExitCodePlusOne int32
+	Error, Stderr   string
 }
 
 // Session is a worker's registration.
@@ -190,6 +204,16 @@ func (j *Job) Counts() (c task.Counts) {
 		c[t.State]++
 	}
 	return c
+}
+
+// Retrying is how many tasks had an attempt that went wrong and are not final.
+func (j *Job) Retrying() (n uint32) {
+	for _, t := range j.Tasks {
+		if !t.State.Final() && t.Failures+t.Lost > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // Total is the number of tasks.

@@ -71,6 +71,8 @@ func (m *Model) takeOverdue(j *Job, i uint32, s *Session, unstarted bool) {
 		t.Error = note
 	default:
 		m.saw("overdue to scheduled")
+		m.tried(t, task.OutcomeFailed, task.ReasonTimeout, s.workerName(), nil)
+		t.Tried[len(t.Tried)-1].Error = note
 		t.Failures++
 		m.postpone(j, i, task.ReasonTimeout, t.Failures)
 	}

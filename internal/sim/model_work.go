@@ -145,8 +145,12 @@ func (m *Model) endSession(s *Session, lost, unstarted bool) {
 			m.saw("worker lost too often")
 			m.end(j, i, task.Failed, task.ReasonWorkerLost, s.workerName(), nil)
 		default:
-			if lost {
+			switch {
+			case lost:
+				m.tried(t, task.OutcomeLost, task.ReasonWorkerLost, s.workerName(), nil)
 				t.Lost++
+			case !unstarted:
+				m.tried(t, task.OutcomeStopped, 0, s.workerName(), nil)
 			}
 			if unstarted {
 				m.saw("given back by the end of a session")
@@ -370,12 +374,15 @@ func (m *Model) endAttempt(j *Job, i uint32, g *logpb.ReportGroup, output []byte
 		if outcome == task.OutcomeReturned {
 			m.saw("returned")
 			t.Attempt--
+		} else {
+			m.tried(t, outcome, 0, worker, g)
 		}
 	case outcome == task.OutcomeLost && t.Lost+1 >= task.MaxLost:
 		m.saw("lost too often")
 		m.end(j, i, task.Failed, task.ReasonWorkerLost, worker, g)
 	case outcome == task.OutcomeLost:
 		m.saw("lost")
+		m.tried(t, outcome, task.ReasonWorkerLost, worker, g)
 		t.Lost++
 		m.postpone(j, i, task.ReasonWorkerLost, t.Lost)
 	case g.Permanent || t.Failures+1 >= j.Spec.MaxAttempts:
@@ -384,9 +391,19 @@ func (m *Model) endAttempt(j *Job, i uint32, g *logpb.ReportGroup, output []byte
 		m.end(j, i, task.Failed, task.Reason(g.Reason), worker, g)
 	default:
 		m.saw("retry")
+		m.tried(t, outcome, task.Reason(g.Reason), worker, g)
 		t.Failures++
 		m.postpone(j, i, task.Reason(g.Reason), t.Failures)
 	}
+}
+
+// tried notes that an attempt of a task has ended, and the task is tried again. g is the report of it.
+func (m *Model) tried(t *Task, outcome task.Outcome, why task.Reason, worker string, g *logpb.ReportGroup) {
+	a := Attempt{Number: t.Attempt, Outcome: outcome, Reason: why, Worker: worker, Token: t.Token, Granted: t.Since, Ended: m.Clock}
+	if g != nil {
+		a.ExitCodePlusOne, a.Error, a.Stderr = g.ExitCodePlusOne, g.Error, string(g.StderrTail)
+	}
+	t.Tried = append(t.Tried, a)
 }
 
 // postpone lets a task wait for its next attempt, after so many that went wrong.

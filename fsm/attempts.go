@@ -1,0 +1,112 @@
+package fsm
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// An attempt that ends without ending its task leaves a record, so that people see why the task is
+// tried again. Neighbours that end alike share one. The records leave memory with the flush, and
+// nothing in here asks for them again.
+
+// attempt notes that the attempt of task i, whose slot is s, has ended, and that it is tried again.
+func (w *segmentWriter) attempt(i uint32, s *slot, outcome task.Outcome, reason task.Reason, worker string) {
+	offset := int64(s.token) - int64(i)
+	if a := w.tried; a != nil && a.First+a.Count == i && a.Attempt == uint32(s.attempt) && a.TokenOffset == offset && a.GrantedNs == s.at &&
+		a.Outcome == uint32(outcome) && a.Reason == uint32(reason) && a.Worker == worker {
+		a.Count++
+		return
+	}
+	w.closeAttempt()
+	w.tried = &logpb.Attempt{
+		First: i, Count: 1, Attempt: uint32(s.attempt), Outcome: uint32(outcome), Reason: uint32(reason), Worker: worker,
+		TokenOffset: offset, GrantedNs: s.at, EndedNs: w.m.clock, Error: w.note,
+	}
+	if w.g != nil {
+		w.tried.ExitCodePlusOne = w.g.ExitCodePlusOne
+		w.tried.Error, w.tried.StderrTail = w.notesOfReport()
+	}
+}
+
+// closeAttempt hands the record of attempts under way to the job.
+func (w *segmentWriter) closeAttempt() {
+	if w.tried == nil {
+		return
+	}
+	w.m.touch(w.j)
+	w.j.attempts = append(w.j.attempts, w.tried)
+	w.j.attemptsSum += attemptHash(w.tried)
+	w.m.dirtyBytes += int64(attemptBytes(w.tried))
+	w.tried = nil
+}
+
+// attemptBytes is about how large a record of attempts is.
+func attemptBytes(a *logpb.Attempt) int {
+	return len(a.Error) + len(a.StderrTail) + len(a.Worker) + len(a.PackedUsage) + 96
+}
+
+// attemptHash is the digest of a record of attempts. As of outcomes, texts are not in it.
+func attemptHash(a *logpb.Attempt) uint64 {
+	return task.Mix(uint64(a.First)<<32|uint64(a.Count), uint64(a.Attempt)<<16|uint64(a.Outcome)<<8|uint64(a.Reason),
+		uint64(a.TokenOffset), uint64(a.GrantedNs), uint64(a.EndedNs))
+}
+
+// triedAgain says that an attempt of the task has gone wrong.
+func (s *slot) triedAgain() bool { return s.failures|s.lost != 0 }
+
+// wentWrong counts that an attempt of a task, which is not final, has gone wrong.
+func (j *job) wentWrong(s *slot, wrong *uint8) {
+	if !s.triedAgain() {
+		j.retrying++
+	}
+	*wrong++
+}
+
+// Attempts returns the records in memory that have an attempt of task i of a job, in the order in
+// which they ended. They must not be changed.
+func (m *Machine) Attempts(id uint64, i uint32) (out []*logpb.Attempt) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if j := m.jobs[id]; j != nil {
+		for _, a := range j.attempts {
+			if i >= a.First && i-a.First < a.Count {
+				out = append(out, a)
+			}
+		}
+	}
+	return out
+}
+
+// LastAttempt returns of the records of attempts in memory the newest of those with the highest number;
+// nil: there is none.
+func (m *Machine) LastAttempt(id uint64) (last *logpb.Attempt) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if j := m.jobs[id]; j != nil {
+		for _, a := range j.attempts {
+			if last == nil || a.Attempt >= last.Attempt {
+				last = a
+			}
+		}
+	}
+	return last
+}
+
+// AttemptPart returns the part of a record of attempts that is about the tasks from first to end - 1.
+func AttemptPart(a *logpb.Attempt, first, end uint32) *logpb.Attempt {
+	part := &logpb.Attempt{
+		First: first, Count: end - first, Attempt: a.Attempt, Outcome: a.Outcome, Reason: a.Reason, ExitCodePlusOne: a.ExitCodePlusOne,
+		Error: a.Error, StderrTail: a.StderrTail, Worker: a.Worker, TokenOffset: a.TokenOffset, GrantedNs: a.GrantedNs, EndedNs: a.EndedNs,
+	}
+	if usage, ok := task.PackSkip(a.PackedUsage, int(first-a.First)); ok && len(usage) > 0 {
+		rest, _ := task.PackSkip(usage, int(end-first))
+		part.PackedUsage = bytes.Clone(usage[:len(usage)-len(rest)])
+	}
+	return part
+}
+
+// cutAttempts puts what attempts have left into a cut.
+func (j *job) cutAttempts(c *JobCut) { c.Attempts = slices.Clip(j.attempts) }

@@ -1,0 +1,121 @@
+package store
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// attemptRecords returns the records of attempts on disk, as their number and tasks.
+func attemptRecords(t *testing.T, s *State) (out []string) {
+	t.Helper()
+	require.NoError(t, s.pair.Load().db.view(func(tx *bolt.Tx) error {
+		return tx.Bucket(attemptsBucket).ForEach(func(k, v []byte) error {
+			a, err := decodeAttempt(k, v)
+			require.NoError(t, err)
+			out = append(out, fmt.Sprintf("%d: %d+%d %s", a.Attempt, a.First, a.Count, a.Error))
+			return nil
+		})
+	}))
+	return out
+}
+
+func TestAttemptsOfNeighboursThatEndAlikeAreOneRecord(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	w := b.openSession("w")
+	job := b.submit(&logpb.Submit{Tasks: &logpb.Tasks{Count: 100}}, &task.Spec{Handler: "h"})
+	b.grant(job, 0, 100, w)
+	b.fail(job, w, "no luck", &logpb.Range{Count: 40}, &logpb.Range{First: 50, Count: 50})
+	for range 2 { // from memory, then from disk
+		for _, i := range []uint32{0, 39, 50, 99} {
+			got, err := b.s.Attempts(job, i, 1)
+			require.NoError(t, err)
+			require.Len(t, got, 1, "task %d", i)
+			require.Equal(t, "no luck", got[0].Error)
+			require.Equal(t, "w", got[0].Worker)
+			require.Equal(t, b.clock, got[0].EndedNs)
+		}
+		got, err := b.s.Attempts(job, 45, 1)
+		require.NoError(t, err)
+		require.Empty(t, got)
+		last, err := b.s.LastAttempt(job)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, last.Attempt)
+		require.NoError(t, b.s.Flush())
+	}
+	require.Empty(t, b.s.Machine().Attempts(job, 0), "what is on disk has left memory")
+	require.Equal(t, []string{"1: 0+40 no luck", "1: 50+50 no luck"}, attemptRecords(t, b.s))
+	rec, err := b.s.Job(job)
+	require.NoError(t, err)
+	require.EqualValues(t, 90, rec.Retrying)
+	b.reopen()
+	rec, err = b.s.Job(job)
+	require.NoError(t, err)
+	require.EqualValues(t, 90, rec.Retrying, "after a restart")
+	require.Empty(t, b.s.Machine().CheckInvariants())
+}
+
+// TestTheNewestAttemptsOfATaskAreKept: those before them are forgotten, task by task, whoever shares a
+// record with it.
+func TestTheNewestAttemptsOfATaskAreKept(t *testing.T) {
+	t.Parallel()
+	const tasks, rounds = 20, 40
+	b := newBundle(t)
+	w := b.openSession("w")
+	job := b.submit(&logpb.Submit{Tasks: &logpb.Tasks{Count: tasks}}, &task.Spec{Handler: "h", MaxAttempts: task.MaxAttempts})
+	r := rand.New(rand.NewPCG(1, 2))
+	var tried [tasks]uint32
+	for round := range rounds {
+		// A run of tasks goes one attempt further, so that records are about other runs each time.
+		first := uint32(r.IntN(tasks))
+		if round == 0 {
+			first = 0
+		}
+		count := 1 + uint32(r.IntN(int(tasks-first)))
+		if round == 0 {
+			count = tasks
+		}
+		b.clock += int64(2 * task.BackoffMax)
+		b.grant(job, first, count, w)
+		for i := first; i < first+count; i++ {
+			held, known := b.s.Machine().Task(job, i)
+			require.True(t, known)
+			require.Equal(t, task.Assigned, held.State)
+			tried[i]++
+			require.Equal(t, tried[i], held.Attempt)
+		}
+		b.fail(job, w, "no luck", &logpb.Range{First: first, Count: count})
+		if round%3 == 0 {
+			require.NoError(t, b.s.Flush())
+		}
+	}
+	require.NoError(t, b.s.Flush())
+	for i := range uint32(tasks) {
+		got, err := b.s.Attempts(job, i, tried[i])
+		require.NoError(t, err)
+		require.Len(t, got, int(min(tried[i], task.MaxAttemptsKept)), "task %d", i)
+		for k, a := range got {
+			require.Equal(t, tried[i]-uint32(len(got)-1-k), a.Attempt)
+		}
+		if beyond := tried[i]; beyond > task.MaxAttemptsKept {
+			require.NoError(t, b.s.pair.Load().db.view(func(tx *bolt.Tx) error {
+				a, err := readAttempt(tx, job, beyond-task.MaxAttemptsKept, i)
+				require.Nil(t, a, "task %d, attempt %d of %d", i, beyond-task.MaxAttemptsKept, beyond)
+				return err
+			}))
+		}
+	}
+	// They go with their job.
+	b.apply(&logpb.Op{Op: &logpb.Op_Cancel{Cancel: &logpb.Cancel{Job: job, Reason: uint32(task.ReasonUser)}}})
+	b.clock += 2 * int64(task.RetainOther)
+	b.apply(&logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{Jobs: []uint64{job}}}})
+	require.NoError(t, b.s.Flush())
+	require.Empty(t, attemptRecords(t, b.s))
+}
