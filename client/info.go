@@ -30,8 +30,8 @@ type JobInfo struct {
 	StartsAt time.Time
 	// Retrying is how many of its tasks had an attempt that went wrong and are tried again.
 	Retrying uint32
-	// LastFailure is an attempt that went wrong of a task with the most of them; nil: no task is tried
-	// again. Only Job.Info tells.
+	// LastFailure is an attempt that did not end its task: of those with the highest number the newest;
+	// nil: no task is tried again. Only Job.Info tells.
 	LastFailure *AttemptInfo
 	// Missing is why no worker that is connected can run its tasks; none: some can, or nothing waits.
 	// Only Job.Info tells.

@@ -218,6 +218,9 @@ func (s *Server) GetJob(ctx context.Context, r *rotav1.GetJobRequest) (*rotav1.G
 			return nil, wire.ToStatus(err)
 		}
 	}
+	if job.LastFailure, err = s.lastFailure(rec); err != nil {
+		return nil, wire.ToStatus(err)
+	}
 	// A beat may be older than what was recorded since.
 	job.Tasks.Running = min(running.GetRunning(), job.Tasks.Assigned)
 	if running != nil && running.RunTimeNs != nil && resp.GetTask().GetState() == rotav1.TaskState_TASK_STATE_ASSIGNED {

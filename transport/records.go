@@ -24,6 +24,7 @@ func (s *Server) jobOf(r *logpb.JobRecord) (*rotav1.Job, error) {
 		Tasks: &rotav1.TaskCounts{
 			Total: r.Total, Blocked: c(task.Blocked), Scheduled: c(task.Scheduled), Pending: c(task.Pending), Assigned: c(task.Assigned),
 			Stopping: c(task.Stopping), Succeeded: c(task.Succeeded), Failed: c(task.Failed), Cancelled: c(task.Cancelled),
+			Retrying: r.Retrying,
 		},
 		SubmittedAt: stamp(r.SubmittedNs), StartedAt: stamp(r.StartedNs), FinishedAt: stamp(r.FinishedNs), RetryOf: r.RetryOf,
 		RequestKey: r.Key, Open: r.Open, Cancelling: r.CancelReason != 0 && r.FinishedNs == 0, StartsAt: stamp(r.NotBeforeNs),

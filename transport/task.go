@@ -13,34 +13,77 @@ func (s *Server) taskOf(rec *logpb.JobRecord, i uint32) (*rotav1.Task, error) {
 	if i >= rec.Total {
 		return nil, task.Errorf(task.KindNotFound, "job %d has %d tasks, there is no task %d", rec.Id, rec.Total, i)
 	}
-	t, err := s.stateOf(rec.Id, i)
+	t, last, err := s.stateOf(rec.Id, i)
 	if err != nil {
 		return nil, err
+	}
+	kept, err := s.node.State().Attempts(rec.Id, i, t.Attempt)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range kept {
+		t.Attempts = append(t.Attempts, attemptOf(a, i))
+	}
+	if last != nil {
+		t.Attempts = append(t.Attempts, last)
 	}
 	return t, s.addOrigin(t, rec)
 }
 
-// stateOf is where a task is, and what became of its attempts.
-func (s *Server) stateOf(job uint64, i uint32) (*rotav1.Task, error) {
+// stateOf is where a task is, and the attempt that ended it, where there is one.
+func (s *Server) stateOf(job uint64, i uint32) (t *rotav1.Task, last *rotav1.TaskAttempt, err error) {
 	if t, known := s.node.State().Machine().Task(job, i); known && !t.State.Final() {
 		return &rotav1.Task{
 			Index: i, State: wire.StateToProto(t.State), Reason: wire.ReasonToProto(t.Reason), Attempt: t.Attempt, Token: t.Token,
 			Worker: t.Worker, NotBefore: stamp(t.NotBefore),
-		}, nil
+		}, nil, nil
 	}
 	res, err := s.node.State().Ordered(job, i, 1)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(res) == 0 {
-		return nil, task.Errorf(task.KindUnavailable, "task %d.%d is changing; try again", job, i)
+		return nil, nil, task.Errorf(task.KindUnavailable, "task %d.%d is changing; try again", job, i)
 	}
 	seg := res[0].Segment
-	t := &rotav1.Task{Index: i, State: rotav1.TaskState(seg.State), Reason: rotav1.Reason(seg.Reason), Attempt: seg.Attempt, Worker: seg.Worker}
-	if seg.Granted {
-		t.Token = uint64(int64(i) + seg.TokenOffset)
+	t = &rotav1.Task{Index: i, State: rotav1.TaskState(seg.State), Reason: rotav1.Reason(seg.Reason), Attempt: seg.Attempt, Worker: seg.Worker}
+	if !seg.Granted {
+		return t, nil, nil
 	}
-	return t, nil
+	t.Token = uint64(int64(i) + seg.TokenOffset)
+	return t, &rotav1.TaskAttempt{
+		Index: i, Attempt: seg.Attempt, State: t.State, Reason: t.Reason, ExitCode: exitCodeOf(seg.ExitCodePlusOne), Error: seg.Error,
+		StderrTail: seg.StderrTail, Worker: seg.Worker, Token: t.Token, EndedAt: stamp(seg.FinishedNs),
+	}, nil
+}
+
+// attemptOf is what clients see of an attempt that did not end task i.
+func attemptOf(a *logpb.Attempt, i uint32) *rotav1.TaskAttempt {
+	out := &rotav1.TaskAttempt{
+		Index: i, Attempt: a.Attempt, Reason: rotav1.Reason(a.Reason), ExitCode: exitCodeOf(a.ExitCodePlusOne), Error: a.Error,
+		StderrTail: a.StderrTail, Worker: a.Worker, Token: uint64(int64(i) + a.TokenOffset), GrantedAt: stamp(a.GrantedNs), EndedAt: stamp(a.EndedNs),
+	}
+	switch {
+	case out.Error != "":
+	case task.Outcome(a.Outcome) == task.OutcomeStopped:
+		out.Error = "its worker was stopped, or had to give it up"
+	case task.Outcome(a.Outcome) == task.OutcomeLost:
+		out.Error = "its worker was lost"
+	}
+	return out
+}
+
+// lastFailure is an attempt that went wrong, of a job whose tasks are tried again: the newest of those
+// with the highest number.
+func (s *Server) lastFailure(rec *logpb.JobRecord) (*rotav1.TaskAttempt, error) {
+	if rec.Retrying == 0 {
+		return nil, nil
+	}
+	a, err := s.node.State().LastAttempt(rec.Id)
+	if a == nil || err != nil {
+		return nil, err
+	}
+	return attemptOf(a, a.First), nil
 }
 
 // addOrigin says what a task was given, and what it was in the job that its job retries.

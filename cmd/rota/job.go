@@ -74,7 +74,7 @@ func (a *app) listJobs(ctx context.Context, c *client.Client, opts client.ListOp
 	} else {
 		t := a.newTable("ID", "NAME", "QUEUE", "STATE", "TASKS", "DONE", "FAILED", "SUBMITTED", "TOOK")
 		show = func(j client.JobInfo) error {
-			t.row(fmt.Sprint(j.ID), j.Spec.Name, j.Spec.Queue, j.State.String(), count(j.Total), count(j.Counts.Final()),
+			t.row(fmt.Sprint(j.ID), j.Spec.Name, j.Spec.Queue, listState(j), count(j.Total), count(j.Counts.Final()),
 				count(j.Counts[task.Failed]), ago(j.SubmittedAt), took(j))
 			return nil
 		}
@@ -101,6 +101,14 @@ func (a *app) listJobs(ctx context.Context, c *client.Client, opts client.ListOp
 		shown++
 	}
 	return end()
+}
+
+// listState is the state of a job in a list, which says whether tasks are tried again.
+func listState(j client.JobInfo) string {
+	if j.Retrying > 0 {
+		return fmt.Sprintf("%v, %d retrying", j.State, j.Retrying)
+	}
+	return j.State.String()
 }
 
 // took is how long a job ran, so far.
@@ -175,6 +183,13 @@ func (a *app) printJob(j client.JobInfo) error {
 	}
 	if j.RetryOf != 0 {
 		fields = append(fields, [2]string{"Retry of", fmt.Sprint(j.RetryOf)})
+	}
+	if j.Retrying > 0 {
+		fields = append(fields, [2]string{"Retrying", plural(int(j.Retrying), "task")})
+	}
+	if x := j.LastFailure; x != nil {
+		text := fmt.Sprintf("task %v, attempt %d, %s: %s", task.ID{Job: j.ID, Index: x.Index}, x.Attempt, ago(x.EndedAt), oneLine(attemptText(x), 200))
+		fields = append(fields, [2]string{"Last failure", text})
 	}
 	if j.Cancelling {
 		fields = append(fields, [2]string{"Cancelling", "yes"})

@@ -39,6 +39,14 @@ func (a *app) printTask(job uint64, t client.TaskInfo) error {
 	return a.printAttempts(t.Attempts)
 }
 
+// attemptText is why an attempt ended as it did.
+func attemptText(x *client.AttemptInfo) string {
+	if x.Error != "" {
+		return x.Error
+	}
+	return x.Reason.String()
+}
+
 // shownLines is how many lines of the newest standard error of a task are shown.
 const shownLines = 10
 

@@ -1900,8 +1900,8 @@ type Job struct {
 	// Why no worker that is connected can run its tasks; empty: some can, or nothing waits. Only the
 	// leader knows, and it says so only of a job that was asked for by its id.
 	Missing []string `protobuf:"bytes,22,rep,name=missing,proto3" json:"missing,omitempty"`
-	// Of the tasks whose attempts went wrong, the newest attempt of one with the most of them. Only of
-	// a job that was asked for by its id, and as long as it has tasks that are tried again.
+	// An attempt of one of its tasks that did not end it: of those with the highest number the newest.
+	// Only of a job that was asked for by its id, and as long as it has tasks that are tried again.
 	LastFailure   *TaskAttempt `protobuf:"bytes,23,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
