@@ -31,6 +31,9 @@ type Job struct {
 	over chan struct{}
 	// allInputs: results are to have their inputs, not only those of tasks that failed.
 	allInputs bool
+	// missing and startsAt is what the submit was told that made it.
+	missing  []string
+	startsAt time.Time
 }
 
 // Job returns a handle on the job with this id, without asking whether there is one.
@@ -42,6 +45,13 @@ func (j *Job) ID() uint64 { return j.id }
 // Existed says that Submit or Retry found the job already made under the request
 // key. A retried request whose first answer was lost finds its own job that way.
 func (j *Job) Existed() bool { return j.existed }
+
+// Missing is why no worker that was connected when the job was submitted can run its tasks; none: some can.
+// Only of a Request with Explain.
+func (j *Job) Missing() []string { return j.missing }
+
+// StartsAt is the earliest start of its tasks; zero: at once. Only of a Request with Explain.
+func (j *Job) StartsAt() time.Time { return j.startsAt }
 
 // known is what a server must know before it is asked for what does not change any more:
 // that the job was made, where that is known here, and else all that is committed.

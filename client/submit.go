@@ -60,6 +60,8 @@ type Request struct {
 	// for payloads that come in their own time. 0: a request goes out when it is full, or
 	// there are no more.
 	Linger time.Duration
+	// Explain asks for what the tasks wait for; see Job.Missing and Job.StartsAt.
+	Explain bool
 	// Begun is called once, as soon as the job has an id: with Payloads, while they are still read.
 	Begun func(*Job)
 }
@@ -98,7 +100,7 @@ func (c *Client) Submit(ctx context.Context, r Request) (*Job, error) {
 		// A job whose payloads come in their own time is cut where it pleases the clock. That another process
 		// can complete it nevertheless, its first request has none of them.
 		resumable: r.Linger > 0 && r.Key != "",
-		req:       &rotav1.SubmitRequest{Spec: wire.SpecToProto(&r.Spec), RequestKey: key},
+		req:       &rotav1.SubmitRequest{Spec: wire.SpecToProto(&r.Spec), RequestKey: key, Explain: r.Explain},
 	}
 	if r.Payloads != nil {
 		if r.Count != 0 {
@@ -216,6 +218,7 @@ func (s *submit) first(tasks *rotav1.TaskSet, open bool) error {
 		return err
 	}
 	s.job = &Job{c: s.c, id: resp.GetJobId(), existed: resp.GetExisted(), index: resp.GetAppliedIndex(), over: s.over}
+	s.job.missing, s.job.startsAt = resp.GetMissing(), moment(resp.GetStartsAt())
 	if s.begun != nil {
 		s.begun(s.job)
 	}

@@ -410,6 +410,14 @@ func (f *Fleet) Status(session uint64) (Status, bool) {
 	}, true
 }
 
+// Connected says whether the worker of a session has a stream to this server.
+func (f *Fleet) Connected(session uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.member(session)
+	return m != nil && m.stream != nil
+}
+
 // Running returns how many tasks of a job run, by the last beats of their workers.
 func (f *Fleet) Running(job uint64) uint32 {
 	f.mu.Lock()

@@ -32,11 +32,26 @@ func (s *Server) Submit(ctx context.Context, r *rotav1.SubmitRequest) (*rotav1.S
 			if err != nil {
 				return nil, err
 			}
-			return &rotav1.SubmitResponse{JobId: res.Job, Existed: res.Existed, AppliedIndex: res.Index}, nil
+			return s.submitted(r, res), nil
 		},
 		func(c grpc.ClientConnInterface, ctx context.Context, r *rotav1.SubmitRequest) (*rotav1.SubmitResponse, error) {
 			return rotav1.NewJobServiceClient(c).Submit(ctx, r)
 		})
+}
+
+// submitted is the answer to a submit.
+func (s *Server) submitted(r *rotav1.SubmitRequest, res fsm.Result) *rotav1.SubmitResponse {
+	resp := &rotav1.SubmitResponse{JobId: res.Job, Existed: res.Existed, AppliedIndex: res.Index}
+	if r.GetExplain() {
+		m := s.node.State().Machine()
+		resp.StartsAt, resp.Missing = stamp(m.StartsAt(res.Job)), s.missing(res.Job)
+	}
+	return resp
+}
+
+// missing is why no connected worker can run what waits of a job, as the leader knows it.
+func (s *Server) missing(job uint64) []string {
+	return s.node.State().Machine().Missing(job, s.node.Fleet().Connected)
 }
 
 // checkSize refuses what is larger than a request may be: gRPC's limit leaves room for what wraps
@@ -223,6 +238,7 @@ func (s *Server) GetJob(ctx context.Context, r *rotav1.GetJobRequest) (*rotav1.G
 	}
 	// A beat may be older than what was recorded since.
 	job.Tasks.Running = min(running.GetRunning(), job.Tasks.Assigned)
+	job.Missing = running.GetMissing()
 	if running != nil && running.RunTimeNs != nil && resp.GetTask().GetState() == rotav1.TaskState_TASK_STATE_ASSIGNED {
 		resp.Task.RunTime = durationpb.New(time.Duration(running.GetRunTimeNs()))
 	}

@@ -204,7 +204,11 @@ func (s *Server) ReadIndex(ctx context.Context, r *peerpb.ReadIndexRequest) (*pe
 
 // addRunning says of a job which of its tasks run, as the leader knows it.
 func (s *Server) addRunning(r *peerpb.ReadIndexRequest, resp *peerpb.ReadIndexResponse) {
+	if r.RunningOf == 0 {
+		return
+	}
 	resp.Running = s.node.Fleet().Running(r.RunningOf)
+	resp.Missing = s.missing(r.RunningOf)
 	if r.RunTimeOf == nil {
 		return
 	}

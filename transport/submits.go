@@ -142,7 +142,7 @@ func (w *submitStream) answer(item *rotav1.SubmitItem, r fsm.Result, err error) 
 			}
 		}
 	} else {
-		a.Response = &rotav1.SubmitResponse{JobId: r.Job, Existed: r.Existed, AppliedIndex: r.Index}
+		a.Response = w.s.submitted(item.GetRequest(), r)
 	}
 	var f *followed
 	if err == nil && item.GetFollow() {

@@ -184,6 +184,12 @@ func (a *app) printJob(j client.JobInfo) error {
 	if j.RetryOf != 0 {
 		fields = append(fields, [2]string{"Retry of", fmt.Sprint(j.RetryOf)})
 	}
+	if j.StartsAt.After(time.Now()) {
+		fields = append(fields, [2]string{"Starts", startText(j.StartsAt)})
+	}
+	for _, why := range j.Missing {
+		fields = append(fields, [2]string{"Waits", why})
+	}
 	if j.Retrying > 0 {
 		fields = append(fields, [2]string{"Retrying", plural(int(j.Retrying), "task")})
 	}

@@ -81,12 +81,13 @@ func (a *app) mapLines(ctx context.Context, c *client.Client, spec task.Spec, s 
 	} else if err != nil {
 		return err
 	}
-	r := client.Request{Spec: spec, Key: s.key}
+	r := client.Request{Spec: spec, Key: s.key, Explain: true}
 	l := a.submitLines(ctx, stop, c, r, first, lines)
 	job := l.wait()
 	if job == nil {
 		return a.explainConflict(context.WithoutCancel(ctx), c, r, l.err)
 	}
+	a.sayWaits(job)
 	t, err := a.collect(ctx, collection{
 		job: job, raw: true, lines: s.handler != "", asCompleted: s.asCompleted, serial: s.serial, timeout: s.waitTimeout, whole: l.done,
 	})

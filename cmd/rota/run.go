@@ -44,10 +44,12 @@ func (a *app) runCmd() *cobra.Command {
 func (a *app) runJob(ctx context.Context, c *client.Client, r client.Request, s *specFlags) error {
 	submit, cancel := a.request(ctx)
 	defer cancel()
+	r.Explain = true
 	job, err := c.Submit(submit, r)
 	if err != nil {
 		return a.explainConflict(ctx, c, r, err)
 	}
+	a.sayWaits(job)
 	t, err := a.collect(ctx, collection{
 		job: job, raw: true, lines: s.handler != "", asCompleted: s.asCompleted, serial: s.serial, timeout: s.waitTimeout,
 	})
@@ -144,6 +146,7 @@ func (a *app) fromFile(cmd *cobra.Command, path string, args []string) ([]string
 func (a *app) submitJob(ctx context.Context, c *client.Client, r client.Request, s *specFlags, wait bool) error {
 	submit, cancel := a.request(ctx)
 	defer cancel()
+	r.Explain = true
 	job, err := c.Submit(submit, r)
 	if err != nil {
 		return a.explainConflict(ctx, c, r, err)
@@ -151,6 +154,7 @@ func (a *app) submitJob(ctx context.Context, c *client.Client, r client.Request,
 	if err := a.printID(job); err != nil {
 		return err
 	}
+	a.sayWaits(job)
 	if s.asCompleted {
 		t, err := a.collect(ctx, collection{
 			job: job, raw: true, lines: s.handler != "", asCompleted: true, serial: s.serial, timeout: s.waitTimeout,

@@ -185,6 +185,21 @@ func progressBar(info client.JobInfo) string {
 	return "[" + strings.Repeat("#", filled) + strings.Repeat(".", barWidth-filled) + "]"
 }
 
+// startText is when a job starts, and how long that is from now.
+func startText(at time.Time) string {
+	return fmt.Sprintf("at %s, in %s", at.Local().Format(time.RFC3339), short(time.Until(at)))
+}
+
+// sayWaits says what a new job waits for, unless that is its turn.
+func (a *app) sayWaits(job *client.Job) {
+	if at := job.StartsAt(); at.After(time.Now()) {
+		a.say("rota: job %d starts %s", job.ID(), startText(at))
+	}
+	if missing := job.Missing(); len(missing) > 0 {
+		a.say("rota: job %d waits: %s", job.ID(), strings.Join(missing, "; "))
+	}
+}
+
 func progressText(info client.JobInfo) string {
 	c := info.Counts
 	text := fmt.Sprintf("job %d: %d of %d tasks done", info.ID, c.Final(), info.Total)
@@ -199,6 +214,12 @@ func progressText(info client.JobInfo) string {
 	}
 	if info.Open {
 		text += ", more to come"
+	}
+	if info.StartsAt.After(time.Now()) {
+		text += ", starts " + startText(info.StartsAt)
+	}
+	if len(info.Missing) > 0 {
+		text += ", waits: " + strings.Join(info.Missing, "; ")
 	}
 	return text
 }

@@ -911,7 +911,9 @@ type SubmitRequest struct {
 	// More tasks will come by AppendTasks.
 	Open bool `protobuf:"varint,4,opt,name=open,proto3" json:"open,omitempty"`
 	// An open job starts no task before it is closed.
-	Hold          bool `protobuf:"varint,5,opt,name=hold,proto3" json:"hold,omitempty"`
+	Hold bool `protobuf:"varint,5,opt,name=hold,proto3" json:"hold,omitempty"`
+	// Say in the response what its tasks wait for. It is no part of the content that a request key is for.
+	Explain       bool `protobuf:"varint,20,opt,name=explain,proto3" json:"explain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -981,13 +983,23 @@ func (x *SubmitRequest) GetHold() bool {
 	return false
 }
 
+func (x *SubmitRequest) GetExplain() bool {
+	if x != nil {
+		return x.Explain
+	}
+	return false
+}
+
 type SubmitResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	JobId uint64                 `protobuf:"varint,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
 	// The request key had made this job before.
 	Existed bool `protobuf:"varint,2,opt,name=existed,proto3" json:"existed,omitempty"`
 	// Log index of the submit; as min_index of a read it makes the read see it.
-	AppliedIndex  uint64 `protobuf:"varint,3,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	AppliedIndex uint64 `protobuf:"varint,3,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	// With explain: as in Job.
+	Missing       []string               `protobuf:"bytes,20,rep,name=missing,proto3" json:"missing,omitempty"`
+	StartsAt      *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=starts_at,json=startsAt,proto3" json:"starts_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1041,6 +1053,20 @@ func (x *SubmitResponse) GetAppliedIndex() uint64 {
 		return x.AppliedIndex
 	}
 	return 0
+}
+
+func (x *SubmitResponse) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
+func (x *SubmitResponse) GetStartsAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartsAt
+	}
+	return nil
 }
 
 type SubmitStreamRequest struct {
@@ -3411,18 +3437,21 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\x05count\x18\x03 \x01(\rR\x05count\"H\n" +
 	"\aTaskSet\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\x12'\n" +
-	"\x0fpacked_payloads\x18\x02 \x01(\fR\x0epackedPayloads\"\xa6\x01\n" +
+	"\x0fpacked_payloads\x18\x02 \x01(\fR\x0epackedPayloads\"\xc0\x01\n" +
 	"\rSubmitRequest\x12$\n" +
 	"\x04spec\x18\x01 \x01(\v2\x10.rota.v1.JobSpecR\x04spec\x12&\n" +
 	"\x05tasks\x18\x02 \x01(\v2\x10.rota.v1.TaskSetR\x05tasks\x12\x1f\n" +
 	"\vrequest_key\x18\x03 \x01(\tR\n" +
 	"requestKey\x12\x12\n" +
 	"\x04open\x18\x04 \x01(\bR\x04open\x12\x12\n" +
-	"\x04hold\x18\x05 \x01(\bR\x04hold\"f\n" +
+	"\x04hold\x18\x05 \x01(\bR\x04hold\x12\x18\n" +
+	"\aexplain\x18\x14 \x01(\bR\aexplain\"\xb9\x01\n" +
 	"\x0eSubmitResponse\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12\x18\n" +
 	"\aexisted\x18\x02 \x01(\bR\aexisted\x12#\n" +
-	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\"D\n" +
+	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\x12\x18\n" +
+	"\amissing\x18\x14 \x03(\tR\amissing\x127\n" +
+	"\tstarts_at\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\bstartsAt\"D\n" +
 	"\x13SubmitStreamRequest\x12-\n" +
 	"\asubmits\x18\x01 \x03(\v2\x13.rota.v1.SubmitItemR\asubmits\"\x9d\x01\n" +
 	"\n" +
@@ -3768,81 +3797,82 @@ var file_rota_v1_jobs_proto_depIdxs = []int32{
 	10, // 12: rota.v1.JobSpec.values:type_name -> rota.v1.ValueRun
 	9,  // 13: rota.v1.SubmitRequest.spec:type_name -> rota.v1.JobSpec
 	11, // 14: rota.v1.SubmitRequest.tasks:type_name -> rota.v1.TaskSet
-	15, // 15: rota.v1.SubmitStreamRequest.submits:type_name -> rota.v1.SubmitItem
-	12, // 16: rota.v1.SubmitItem.request:type_name -> rota.v1.SubmitRequest
-	19, // 17: rota.v1.SubmitItem.append:type_name -> rota.v1.AppendTasksRequest
-	17, // 18: rota.v1.SubmitStreamResponse.answers:type_name -> rota.v1.SubmitAnswer
-	18, // 19: rota.v1.SubmitStreamResponse.results:type_name -> rota.v1.FollowedResults
-	13, // 20: rota.v1.SubmitAnswer.response:type_name -> rota.v1.SubmitResponse
-	49, // 21: rota.v1.SubmitAnswer.error:type_name -> rota.v1.ErrorDetail
-	38, // 22: rota.v1.FollowedResults.groups:type_name -> rota.v1.ResultGroup
-	11, // 23: rota.v1.AppendTasksRequest.tasks:type_name -> rota.v1.TaskSet
-	25, // 24: rota.v1.ListAppendsRequest.read:type_name -> rota.v1.ReadOptions
-	9,  // 25: rota.v1.Job.spec:type_name -> rota.v1.JobSpec
-	2,  // 26: rota.v1.Job.state:type_name -> rota.v1.JobState
-	1,  // 27: rota.v1.Job.reason:type_name -> rota.v1.Reason
-	26, // 28: rota.v1.Job.tasks:type_name -> rota.v1.TaskCounts
-	48, // 29: rota.v1.Job.submitted_at:type_name -> google.protobuf.Timestamp
-	48, // 30: rota.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	48, // 31: rota.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	37, // 32: rota.v1.Job.retried:type_name -> rota.v1.IndexRange
-	48, // 33: rota.v1.Job.starts_at:type_name -> google.protobuf.Timestamp
-	29, // 34: rota.v1.Job.last_failure:type_name -> rota.v1.TaskAttempt
-	0,  // 35: rota.v1.Task.state:type_name -> rota.v1.TaskState
-	1,  // 36: rota.v1.Task.reason:type_name -> rota.v1.Reason
-	48, // 37: rota.v1.Task.not_before:type_name -> google.protobuf.Timestamp
-	47, // 38: rota.v1.Task.run_time:type_name -> google.protobuf.Duration
-	29, // 39: rota.v1.Task.attempts:type_name -> rota.v1.TaskAttempt
-	0,  // 40: rota.v1.TaskAttempt.state:type_name -> rota.v1.TaskState
-	1,  // 41: rota.v1.TaskAttempt.reason:type_name -> rota.v1.Reason
-	48, // 42: rota.v1.TaskAttempt.granted_at:type_name -> google.protobuf.Timestamp
-	48, // 43: rota.v1.TaskAttempt.ended_at:type_name -> google.protobuf.Timestamp
-	47, // 44: rota.v1.TaskAttempt.cpu_time:type_name -> google.protobuf.Duration
-	25, // 45: rota.v1.GetJobRequest.read:type_name -> rota.v1.ReadOptions
-	27, // 46: rota.v1.GetJobResponse.job:type_name -> rota.v1.Job
-	28, // 47: rota.v1.GetJobResponse.task:type_name -> rota.v1.Task
-	25, // 48: rota.v1.ListJobsRequest.read:type_name -> rota.v1.ReadOptions
-	2,  // 49: rota.v1.ListJobsRequest.states:type_name -> rota.v1.JobState
-	27, // 50: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
-	47, // 51: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
-	25, // 52: rota.v1.WaitJobRequest.read:type_name -> rota.v1.ReadOptions
-	27, // 53: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
-	5,  // 54: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
-	25, // 55: rota.v1.StreamResultsRequest.read:type_name -> rota.v1.ReadOptions
-	6,  // 56: rota.v1.StreamResultsRequest.inputs:type_name -> rota.v1.ResultInputs
-	37, // 57: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
-	0,  // 58: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
-	1,  // 59: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
-	48, // 60: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
-	38, // 61: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
-	27, // 62: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
-	12, // 63: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
-	14, // 64: rota.v1.JobService.SubmitStream:input_type -> rota.v1.SubmitStreamRequest
-	19, // 65: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
-	21, // 66: rota.v1.JobService.ListAppends:input_type -> rota.v1.ListAppendsRequest
-	23, // 67: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
-	30, // 68: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
-	32, // 69: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
-	34, // 70: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
-	36, // 71: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
-	40, // 72: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
-	42, // 73: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
-	13, // 74: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
-	16, // 75: rota.v1.JobService.SubmitStream:output_type -> rota.v1.SubmitStreamResponse
-	20, // 76: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
-	22, // 77: rota.v1.JobService.ListAppends:output_type -> rota.v1.ListAppendsResponse
-	24, // 78: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
-	31, // 79: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
-	33, // 80: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
-	35, // 81: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
-	39, // 82: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
-	41, // 83: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
-	43, // 84: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
-	74, // [74:85] is the sub-list for method output_type
-	63, // [63:74] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	48, // 15: rota.v1.SubmitResponse.starts_at:type_name -> google.protobuf.Timestamp
+	15, // 16: rota.v1.SubmitStreamRequest.submits:type_name -> rota.v1.SubmitItem
+	12, // 17: rota.v1.SubmitItem.request:type_name -> rota.v1.SubmitRequest
+	19, // 18: rota.v1.SubmitItem.append:type_name -> rota.v1.AppendTasksRequest
+	17, // 19: rota.v1.SubmitStreamResponse.answers:type_name -> rota.v1.SubmitAnswer
+	18, // 20: rota.v1.SubmitStreamResponse.results:type_name -> rota.v1.FollowedResults
+	13, // 21: rota.v1.SubmitAnswer.response:type_name -> rota.v1.SubmitResponse
+	49, // 22: rota.v1.SubmitAnswer.error:type_name -> rota.v1.ErrorDetail
+	38, // 23: rota.v1.FollowedResults.groups:type_name -> rota.v1.ResultGroup
+	11, // 24: rota.v1.AppendTasksRequest.tasks:type_name -> rota.v1.TaskSet
+	25, // 25: rota.v1.ListAppendsRequest.read:type_name -> rota.v1.ReadOptions
+	9,  // 26: rota.v1.Job.spec:type_name -> rota.v1.JobSpec
+	2,  // 27: rota.v1.Job.state:type_name -> rota.v1.JobState
+	1,  // 28: rota.v1.Job.reason:type_name -> rota.v1.Reason
+	26, // 29: rota.v1.Job.tasks:type_name -> rota.v1.TaskCounts
+	48, // 30: rota.v1.Job.submitted_at:type_name -> google.protobuf.Timestamp
+	48, // 31: rota.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	48, // 32: rota.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	37, // 33: rota.v1.Job.retried:type_name -> rota.v1.IndexRange
+	48, // 34: rota.v1.Job.starts_at:type_name -> google.protobuf.Timestamp
+	29, // 35: rota.v1.Job.last_failure:type_name -> rota.v1.TaskAttempt
+	0,  // 36: rota.v1.Task.state:type_name -> rota.v1.TaskState
+	1,  // 37: rota.v1.Task.reason:type_name -> rota.v1.Reason
+	48, // 38: rota.v1.Task.not_before:type_name -> google.protobuf.Timestamp
+	47, // 39: rota.v1.Task.run_time:type_name -> google.protobuf.Duration
+	29, // 40: rota.v1.Task.attempts:type_name -> rota.v1.TaskAttempt
+	0,  // 41: rota.v1.TaskAttempt.state:type_name -> rota.v1.TaskState
+	1,  // 42: rota.v1.TaskAttempt.reason:type_name -> rota.v1.Reason
+	48, // 43: rota.v1.TaskAttempt.granted_at:type_name -> google.protobuf.Timestamp
+	48, // 44: rota.v1.TaskAttempt.ended_at:type_name -> google.protobuf.Timestamp
+	47, // 45: rota.v1.TaskAttempt.cpu_time:type_name -> google.protobuf.Duration
+	25, // 46: rota.v1.GetJobRequest.read:type_name -> rota.v1.ReadOptions
+	27, // 47: rota.v1.GetJobResponse.job:type_name -> rota.v1.Job
+	28, // 48: rota.v1.GetJobResponse.task:type_name -> rota.v1.Task
+	25, // 49: rota.v1.ListJobsRequest.read:type_name -> rota.v1.ReadOptions
+	2,  // 50: rota.v1.ListJobsRequest.states:type_name -> rota.v1.JobState
+	27, // 51: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
+	47, // 52: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
+	25, // 53: rota.v1.WaitJobRequest.read:type_name -> rota.v1.ReadOptions
+	27, // 54: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
+	5,  // 55: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
+	25, // 56: rota.v1.StreamResultsRequest.read:type_name -> rota.v1.ReadOptions
+	6,  // 57: rota.v1.StreamResultsRequest.inputs:type_name -> rota.v1.ResultInputs
+	37, // 58: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
+	0,  // 59: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
+	1,  // 60: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
+	48, // 61: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
+	38, // 62: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
+	27, // 63: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
+	12, // 64: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
+	14, // 65: rota.v1.JobService.SubmitStream:input_type -> rota.v1.SubmitStreamRequest
+	19, // 66: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
+	21, // 67: rota.v1.JobService.ListAppends:input_type -> rota.v1.ListAppendsRequest
+	23, // 68: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
+	30, // 69: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
+	32, // 70: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
+	34, // 71: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
+	36, // 72: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
+	40, // 73: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
+	42, // 74: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
+	13, // 75: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
+	16, // 76: rota.v1.JobService.SubmitStream:output_type -> rota.v1.SubmitStreamResponse
+	20, // 77: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
+	22, // 78: rota.v1.JobService.ListAppends:output_type -> rota.v1.ListAppendsResponse
+	24, // 79: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
+	31, // 80: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
+	33, // 81: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
+	35, // 82: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
+	39, // 83: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
+	41, // 84: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
+	43, // 85: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
+	75, // [75:86] is the sub-list for method output_type
+	64, // [64:75] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_rota_v1_jobs_proto_init() }
