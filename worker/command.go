@@ -28,7 +28,7 @@ const startTries = 3
 // runCommand runs a task as a program: in a process group of its own, with the
 // payload on its standard input, and its standard output as the result.
 func (w *Worker) runCommand(ctx context.Context, s *slot, r *run) result {
-	request, stdin, err := commandRequest(r)
+	request, stdin, err := commandRequest(r, w.cfg.Addrs)
 	if err != nil {
 		return result{kind: failedForGood, err: errorText(err.Error())}
 	}
@@ -178,8 +178,8 @@ func (w *Worker) terminate(ctx context.Context, r *run, p *proc) {
 	}
 }
 
-// commandRequest is what to start for a task, and what to put on its standard input.
-func commandRequest(r *run) (*guard.StartRequest, []byte, error) {
+// commandRequest is what to start for a task of the servers at addrs, and what to put on its standard input.
+func commandRequest(r *run, addrs []string) (*guard.StartRequest, []byte, error) {
 	c := r.work.command
 	argv, stdin := c.GetArgv(), r.task.Payload
 	if len(argv) == 0 {
@@ -195,7 +195,7 @@ func commandRequest(r *run) (*guard.StartRequest, []byte, error) {
 		}
 		stdin = nil
 	}
-	r.work.prepare()
+	r.work.prepare(addrs)
 	env := r.work.environment(&r.task)
 	path, err := r.work.find(argv[0])
 	if err != nil {

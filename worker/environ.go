@@ -14,7 +14,8 @@ import (
 
 // What commands get of the agent's environment, and what they can find out about the rest.
 //
-// A command gets the variables below, and those of its job. All else stays with the agent: it may
+// A command gets the variables below, and those of its job; ROTA_ADDR names the servers of its worker, so
+// that rota within a task speaks to them. All else stays with the agent: it may
 // hold secrets, and a task must not depend on who started the agent from which shell.
 //
 // A process can read the environment, as it was at the start, of every other one of its user, in
@@ -45,13 +46,16 @@ const (
 	envFence   = "ROTA_FENCE"
 )
 
+// envAddr is where the client finds servers: those of the task, unless its job says otherwise.
+const envAddr = "ROTA_ADDR"
+
 // reserved are the names that a job cannot set.
 var reserved = []string{envJob, envIndex, envValue, envAttempt, envFence, guard.Env}
 
-// prepare finds out what all tasks of a work share.
-func (w *work) prepare() {
+// prepare finds out what all tasks of a work share. addrs is where its servers are.
+func (w *work) prepare(addrs []string) {
 	w.once.Do(func() {
-		w.env = jobEnvironment(w.command.GetEnv())
+		w.env = jobEnvironment(w.command.GetEnv(), addrs)
 		w.program = w.command.GetArgv()[0]
 		w.path, w.pathErr = lookPath(w.program, w.env)
 	})
@@ -79,8 +83,8 @@ func (w *work) environment(t *Task) []string {
 	)
 }
 
-func jobEnvironment(job map[string]string) []string {
-	all := map[string]string{"PATH": defaultPath}
+func jobEnvironment(job map[string]string, addrs []string) []string {
+	all := map[string]string{"PATH": defaultPath, envAddr: strings.Join(addrs, ",")}
 	for _, name := range inherited {
 		if v, ok := os.LookupEnv(name); ok {
 			all[name] = v
