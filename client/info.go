@@ -97,15 +97,8 @@ type AttemptInfo struct {
 	Token  uint64
 	// GrantedAt is when its worker got it; zero: not known. EndedAt is when its end was recorded.
 	GrantedAt, EndedAt time.Time
-	Usage              Usage
-}
-
-// Usage is what the command of a task has used; zero where it is not known, as of handlers.
-type Usage struct {
-	// PeakMemory is the most memory that the command, or a process that it has waited for, had
-	// resident, bytes. CPUTime is that of all of these processes.
-	PeakMemory uint64
-	CPUTime    time.Duration
+	// Usage is what its command has used.
+	Usage task.Usage
 }
 
 // CancelInfo is what a cancel did. Sent again after an answer that was lost, it
@@ -202,7 +195,7 @@ func attemptInfo(p *rotav1.TaskAttempt) AttemptInfo {
 	a := AttemptInfo{
 		Index: p.GetIndex(), Attempt: p.GetAttempt(), State: state, Reason: reason(p.GetReason()), Error: p.GetError(), Stderr: p.GetStderrTail(),
 		Worker: p.GetWorker(), Token: p.GetToken(), GrantedAt: moment(p.GetGrantedAt()), EndedAt: moment(p.GetEndedAt()),
-		Usage: Usage{PeakMemory: p.GetPeakMemoryBytes(), CPUTime: p.GetCpuTime().AsDuration()},
+		Usage: task.Usage{PeakMemory: p.GetPeakMemoryBytes(), CPUTime: p.GetCpuTime().AsDuration()},
 	}
 	if p.ExitCode != nil {
 		code := int(p.GetExitCode())

@@ -89,6 +89,20 @@ func (r *Result) input(packed []byte) (rest []byte, err error) {
 	return rest, nil
 }
 
+// used takes what the next task of a group has used.
+func (r *Result) used(packed []byte) (rest []byte, err error) {
+	r.Usage = task.Usage{}
+	if len(packed) == 0 {
+		return nil, nil
+	}
+	encoded, rest, ok := task.PackNext(packed)
+	if !ok {
+		return nil, malformed("what task %d has used is cut short", r.Index)
+	}
+	r.Usage = task.ParseUsage(encoded)
+	return rest, nil
+}
+
 // retriedRuns is the indexes of a job's tasks in the one that it retries.
 func retriedRuns(ranges []*rotav1.IndexRange) (out []task.IndexRun) {
 	for _, r := range ranges {

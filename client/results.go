@@ -47,7 +47,7 @@ type Result struct {
 	Stderr     []byte
 	FinishedAt time.Time
 	// Usage is what its command has used.
-	Usage Usage
+	Usage task.Usage
 
 	message *message
 	nth     uint32
@@ -205,13 +205,16 @@ func (r *resultReader) deliver(msg *rotav1.StreamResultsResponse, yield func(Res
 		result.message = m
 		outputs := g.GetPackedOutputs()
 		packed := len(outputs) > 0
-		inputs := g.GetPackedInputs()
+		inputs, usages := g.GetPackedInputs(), g.GetPackedUsage()
 		for _, span := range g.GetRanges() {
 			for i := range span.GetCount() {
 				result.Index, result.nth = span.GetFirst()+i, nth
 				nth++
 				r.origin.describe(&result)
 				if inputs, err = result.input(inputs); err != nil {
+					return err
+				}
+				if usages, err = result.used(usages); err != nil {
 					return err
 				}
 				if packed {

@@ -18,6 +18,7 @@ func (w *segmentWriter) attempt(i uint32, s *slot, outcome task.Outcome, reason 
 	if a := w.tried; a != nil && a.First+a.Count == i && a.Attempt == uint32(s.attempt) && a.TokenOffset == offset && a.GrantedNs == s.at &&
 		a.Outcome == uint32(outcome) && a.Reason == uint32(reason) && a.Worker == worker {
 		a.Count++
+		w.addUsage(a)
 		return
 	}
 	w.closeAttempt()
@@ -28,6 +29,13 @@ func (w *segmentWriter) attempt(i uint32, s *slot, outcome task.Outcome, reason 
 	if w.g != nil {
 		w.tried.ExitCodePlusOne = w.g.ExitCodePlusOne
 		w.tried.Error, w.tried.StderrTail = w.notesOfReport()
+	}
+	w.addUsage(w.tried)
+}
+
+func (w *segmentWriter) addUsage(a *logpb.Attempt) {
+	if w.g != nil && len(w.g.PackedUsage) > 0 {
+		a.PackedUsage = task.PackAppend(a.PackedUsage, w.usage)
 	}
 }
 

@@ -337,5 +337,5 @@ func (m *Machine) addSegment(j *job, first, count uint32, pb *logpb.Segment) {
 
 // SegmentBytes is about how large a segment is, in memory, on disk and in a message.
 func SegmentBytes(s *logpb.Segment) int {
-	return len(s.PackedOutputs) + len(s.StderrTail) + len(s.Error) + len(s.Worker) + 12*len(s.Ranges) + 64
+	return len(s.PackedOutputs) + len(s.PackedUsage) + len(s.StderrTail) + len(s.Error) + len(s.Worker) + 12*len(s.Ranges) + 64
 }

@@ -22,7 +22,7 @@ func (m *Machine) report(session uint64, groups []*logpb.ReportGroup, r *Result)
 func (m *Machine) reportGroup(session uint64, g *logpb.ReportGroup, r *Result) {
 	v := m.newVerdicts(session, g)
 	w := &segmentWriter{m: m, j: v.j, g: g}
-	outcome, outputs := task.Outcome(g.Outcome), g.PackedOutputs
+	outcome, outputs, usage := task.Outcome(g.Outcome), g.PackedOutputs, g.PackedUsage
 	v.sort(func(first, count uint32) {
 		for i := first; i < first+count; i++ {
 			var output []byte
@@ -30,10 +30,14 @@ func (m *Machine) reportGroup(session uint64, g *logpb.ReportGroup, r *Result) {
 				// Checked before it was proposed; what is missing reads as empty.
 				output, outputs, _ = task.PackNext(outputs)
 			}
+			if len(g.PackedUsage) > 0 {
+				w.usage, usage, _ = task.PackNext(usage)
+			}
 			m.endAttempt(v.j, i, outcome, g, output, w)
 		}
 	}, func(_, count uint32) {
 		outputs, _ = task.PackSkip(outputs, int(count))
+		usage, _ = task.PackSkip(usage, int(count))
 	})
 	w.close()
 	// The disk answers, or ends this server.
@@ -133,6 +137,8 @@ type segmentWriter struct {
 	j *job
 	// g is the report they came in; nil: they were ended by the servers.
 	g *logpb.ReportGroup
+	// usage is what the report says that the attempt under way has used.
+	usage []byte
 	// note is the error of those that end without a report.
 	note string
 	// broken: the report has come to segments before this one, whose errors and standard errors
@@ -171,6 +177,9 @@ func (w *segmentWriter) add(i uint32, s *slot, to task.State, reason task.Reason
 	}
 	addIndex(&w.seg.Ranges, i, 1)
 	w.seg.PackedOutputs = task.PackAppend(w.seg.PackedOutputs, output)
+	if w.g != nil && len(w.g.PackedUsage) > 0 {
+		w.seg.PackedUsage = task.PackAppend(w.seg.PackedUsage, w.usage)
+	}
 	w.nonEmpty = w.nonEmpty || len(output) > 0
 	w.count++
 }
@@ -190,6 +199,9 @@ func (w *segmentWriter) describe() {
 	w.seg.Error, w.seg.StderrTail = w.notesOfReport()
 	if !w.broken {
 		w.seg.PackedOutputs = make([]byte, 0, len(w.g.PackedOutputs))
+		if n := len(w.g.PackedUsage); n > 0 {
+			w.seg.PackedUsage = make([]byte, 0, n)
+		}
 	}
 }
 
@@ -223,6 +235,9 @@ func (w *segmentWriter) close() {
 		w.seg.PackedOutputs = nil
 	case cap(out) > 2*len(out):
 		w.seg.PackedOutputs = bytes.Clone(out) // the others of its report have the rest
+	}
+	if used := w.seg.PackedUsage; cap(used) > 2*len(used) {
+		w.seg.PackedUsage = bytes.Clone(used)
 	}
 	w.m.addSegment(w.j, w.first, w.count, w.seg)
 	w.seg, w.count, w.nonEmpty, w.broken = nil, 0, false, true

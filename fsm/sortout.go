@@ -66,14 +66,20 @@ func part(g *logpb.ReportGroup, held []*logpb.Range) *logpb.ReportGroup {
 		Job: g.Job, TokenOffset: g.TokenOffset, Ranges: held, Outcome: g.Outcome, Reason: g.Reason,
 		ExitCodePlusOne: g.ExitCodePlusOne, Error: g.Error, StderrTail: g.StderrTail, Permanent: g.Permanent,
 	}
-	outputs, next := g.PackedOutputs, 0
+	outputs, usages, next := g.PackedOutputs, g.PackedUsage, 0
 	taken := uint32(0) // of held[next]
 	eachIndex(g.Ranges, func(i uint32) {
-		output, rest, ok := task.PackNext(outputs)
-		if outputs = rest; !ok || next == len(held) || i != held[next].First+taken {
+		output, rest, printed := task.PackNext(outputs)
+		usage, others, used := task.PackNext(usages)
+		if outputs, usages = rest, others; !printed && !used || next == len(held) || i != held[next].First+taken {
 			return
 		}
-		out.PackedOutputs = task.PackAppend(out.PackedOutputs, output)
+		if printed {
+			out.PackedOutputs = task.PackAppend(out.PackedOutputs, output)
+		}
+		if used {
+			out.PackedUsage = task.PackAppend(out.PackedUsage, usage)
+		}
 		if taken++; taken == held[next].Count {
 			next, taken = next+1, 0
 		}

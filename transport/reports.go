@@ -132,7 +132,7 @@ func reportsOf(r *rotav1.Reports) ([]*logpb.ReportGroup, cost, error) {
 		if c.tasks += n; c.tasks > fsm.MaxReported {
 			return nil, cost{}, task.Errorf(task.KindTooLarge, "a report of more than %d tasks: use several", fsm.MaxReported)
 		}
-		c.bytes += reportGroupBytes + reportRangeBytes*len(group.Ranges) + len(group.PackedOutputs) + len(group.StderrTail) + len(group.Error)
+		c.bytes += reportGroupBytes + reportRangeBytes*len(group.Ranges) + len(group.PackedOutputs) + len(group.PackedUsage) + len(group.StderrTail) + len(group.Error)
 		groups = append(groups, group)
 	}
 	return groups, c, nil
@@ -164,9 +164,15 @@ func reportOf(g *rotav1.ReportGroup) (*logpb.ReportGroup, int, error) {
 			return nil, 0, err
 		}
 	}
+	if len(g.GetPackedUsage()) > 0 {
+		if err := task.PackCheck(g.PackedUsage, count, task.MaxUsage); err != nil {
+			return nil, 0, task.Errorf(task.KindInvalid, "what tasks have used is malformed: %v", err)
+		}
+	}
 	out := &logpb.ReportGroup{
 		Job: g.GetJobId(), TokenOffset: g.GetTokenOffset(), Ranges: ranges, Outcome: uint32(outcome), Reason: uint32(reason),
 		Error: cutString(g.GetError(), task.MaxError), StderrTail: g.GetStderrTail(), PackedOutputs: g.GetPackedOutputs(), Permanent: g.GetPermanent(),
+		PackedUsage: g.GetPackedUsage(),
 	}
 	if n := len(out.StderrTail); n > task.MaxStderrTail {
 		out.StderrTail = bytes.Clone(out.StderrTail[n-task.MaxStderrTail:])

@@ -243,8 +243,9 @@ func cutGroup(seg fsm.SegmentCut, skip, limit uint32) cut {
 	}
 	g := groupOf(seg.Segment)
 	outputs, _ := task.PackSkip(g.PackedOutputs, int(skip))
+	usages, _ := task.PackSkip(g.PackedUsage, int(skip))
 	all := g.Ranges
-	g.Ranges, g.PackedOutputs = nil, nil
+	g.Ranges, g.PackedOutputs, g.PackedUsage = nil, nil, nil
 	count := uint32(0)
 	for _, r := range all {
 		first, n := r.First, r.Count
@@ -259,6 +260,11 @@ func cutGroup(seg fsm.SegmentCut, skip, limit uint32) cut {
 				_, rest, _ := task.PackNext(outputs)
 				g.PackedOutputs = append(g.PackedOutputs, outputs[:len(outputs)-len(rest)]...)
 				outputs = rest
+			}
+			if len(usages) > 0 {
+				_, rest, _ := task.PackNext(usages)
+				g.PackedUsage = append(g.PackedUsage, usages[:len(usages)-len(rest)]...)
+				usages = rest
 			}
 			taken++
 			count++
@@ -300,6 +306,10 @@ func (w *resultWriter) ordered() (groups []*rotav1.ResultGroup, count uint32, er
 			g.Ranges[k-1].Count++
 		} else {
 			g.Ranges = append(g.Ranges, &rotav1.IndexRange{First: res.Index, Count: 1})
+		}
+		if len(last.PackedUsage) > 0 {
+			g.PackedUsage = task.PackAppend(g.PackedUsage, res.Usage)
+			size += len(res.Usage)
 		}
 		if len(last.PackedOutputs) > 0 {
 			g.PackedOutputs = task.PackAppend(g.PackedOutputs, res.Output)

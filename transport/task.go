@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
@@ -51,10 +53,19 @@ func (s *Server) stateOf(job uint64, i uint32) (t *rotav1.Task, last *rotav1.Tas
 		return t, nil, nil
 	}
 	t.Token = uint64(int64(i) + seg.TokenOffset)
-	return t, &rotav1.TaskAttempt{
+	last = &rotav1.TaskAttempt{
 		Index: i, Attempt: seg.Attempt, State: t.State, Reason: t.Reason, ExitCode: exitCodeOf(seg.ExitCodePlusOne), Error: seg.Error,
 		StderrTail: seg.StderrTail, Worker: seg.Worker, Token: t.Token, EndedAt: stamp(seg.FinishedNs),
-	}, nil
+	}
+	setUsage(last, res[0].Usage)
+	return t, last, nil
+}
+
+// setUsage says what an attempt has used.
+func setUsage(a *rotav1.TaskAttempt, encoded []byte) {
+	if u := task.ParseUsage(encoded); u != (task.Usage{}) {
+		a.PeakMemoryBytes, a.CpuTime = u.PeakMemory, durationpb.New(u.CPUTime)
+	}
 }
 
 // attemptOf is what clients see of an attempt that did not end task i.
@@ -62,6 +73,10 @@ func attemptOf(a *logpb.Attempt, i uint32) *rotav1.TaskAttempt {
 	out := &rotav1.TaskAttempt{
 		Index: i, Attempt: a.Attempt, Reason: rotav1.Reason(a.Reason), ExitCode: exitCodeOf(a.ExitCodePlusOne), Error: a.Error,
 		StderrTail: a.StderrTail, Worker: a.Worker, Token: uint64(int64(i) + a.TokenOffset), GrantedAt: stamp(a.GrantedNs), EndedAt: stamp(a.EndedNs),
+	}
+	if usage, ok := task.PackSkip(a.PackedUsage, int(i-a.First)); ok {
+		used, _, _ := task.PackNext(usage)
+		setUsage(out, used)
 	}
 	switch {
 	case out.Error != "":

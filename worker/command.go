@@ -43,7 +43,10 @@ func (w *Worker) runCommand(ctx context.Context, s *slot, r *run) result {
 			}
 		}
 		var res result
+		s.usage = task.Usage{}
 		if res, err = w.tryCommand(ctx, s, r, request, stdin); err == nil {
+			res.usage = s.usage
+			w.hint(&res)
 			return res
 		}
 	}
@@ -67,6 +70,7 @@ func (w *Worker) tryCommand(ctx context.Context, s *slot, r *run, request *guard
 	unhook := context.AfterFunc(ctx, func() { w.terminate(ctx, r, p) })
 	output, tooMuch, tail := io.read(s, p)
 	stopped := !unhook()
+	s.usage = p.ending.usage
 
 	switch err := p.err; {
 	case stopped && (err == nil || errors.Is(err, errKeeperLost) || errors.Is(err, unix.ECANCELED)):
@@ -99,7 +103,7 @@ func exitResult(e ending, output, tail []byte) result {
 	case e.status.Signaled():
 		// As shells do.
 		res.exit = 128 + int32(e.status.Signal())
-		res.err = "killed by signal " + unix.SignalName(e.status.Signal())
+		res.err = killedBy + unix.SignalName(e.status.Signal())
 	case e.status.ExitStatus() != 0:
 		res.exit = int32(e.status.ExitStatus())
 		res.err = fmt.Sprintf("exit code %d", res.exit)

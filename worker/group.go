@@ -34,6 +34,7 @@ type result struct {
 	// output is copied before the result is used up.
 	output  []byte
 	runTime time.Duration
+	usage   task.Usage
 }
 
 // group gathers results of one job that ended alike. Outputs stand in packed in the
@@ -48,6 +49,8 @@ type group struct {
 	packed  []byte
 	runTime time.Duration
 	size    int
+	// usage is what each task has used, packed in the same order; nil: nothing is known of any.
+	usage []byte
 }
 
 func newGroup(k key, res *result) *group {
@@ -60,7 +63,7 @@ func newGroup(k key, res *result) *group {
 // takes says whether a result may join the group, and there is room for it.
 func (g *group) takes(k key, res *result) bool {
 	return g.key == k && g.kind == res.kind && g.err == res.err && bytes.Equal(g.stderr, res.stderr) &&
-		g.size+len(res.output)+rangeSize+maxVarint <= maxReport
+		g.size+len(res.output)+rangeSize+maxVarint+1+task.MaxUsage <= maxReport
 }
 
 // maxVarint is the longest length prefix of an output, bytes.
@@ -79,6 +82,7 @@ func (g *group) append(index uint32, res *result) int {
 		g.packed = task.PackAppend(g.packed, res.output)
 		g.size += len(g.packed) - n
 	}
+	g.use(res.usage)
 	g.runTime += res.runTime
 	g.push(indexRange{index, index + 1})
 	return g.size - before
@@ -91,8 +95,28 @@ func (g *group) appendRange(r indexRange) int {
 		g.packed = append(g.packed, make([]byte, r.end-r.first)...)
 		g.size += int(r.end - r.first)
 	}
+	if g.usage != nil {
+		g.usage = append(g.usage, make([]byte, r.end-r.first)...)
+		g.size += int(r.end - r.first)
+	}
 	g.push(r)
 	return g.size - before
+}
+
+// use notes what the next task has used.
+func (g *group) use(u task.Usage) {
+	if u == (task.Usage{}) && g.usage == nil {
+		return
+	}
+	before := len(g.usage)
+	if g.usage == nil {
+		// Of those before it nothing is known: a length of 0 each.
+		g.usage = make([]byte, g.count, g.count+8)
+	}
+	at := len(g.usage)
+	g.usage = u.Append(append(g.usage, 0))
+	g.usage[at] = byte(len(g.usage) - at - 1)
+	g.size += len(g.usage) - before
 }
 
 func (g *group) push(r indexRange) {
@@ -109,7 +133,7 @@ func (g *group) push(r indexRange) {
 // side by side complete neighbours in any order, and in order they are few ranges.
 func (g *group) seal() *rotav1.ReportGroup {
 	if len(g.ranges) > 1 {
-		if g.packed == nil {
+		if g.packed == nil && g.usage == nil {
 			slices.SortFunc(g.ranges, byFirst)
 		} else {
 			g.sortWithOutputs()
@@ -125,6 +149,7 @@ func (g *group) seal() *rotav1.ReportGroup {
 		Error:         g.err,
 		StderrTail:    g.stderr,
 		PackedOutputs: g.packed,
+		PackedUsage:   g.usage,
 		RunNs:         int64(g.runTime),
 		Permanent:     g.kind.permanent,
 	}
@@ -135,32 +160,41 @@ func (g *group) seal() *rotav1.ReportGroup {
 	return m
 }
 
-// sortWithOutputs brings ranges in order and the outputs with them.
+// sortWithOutputs brings ranges in order, and the outputs, and what was used, with them.
 func (g *group) sortWithOutputs() {
 	type part struct {
 		indexRange
-		outputs []byte
+		outputs, usage []byte
 	}
 	if slices.IsSortedFunc(g.ranges, byFirst) {
 		return
 	}
 	parts := make([]part, len(g.ranges))
-	rest := g.packed
+	outputs, usage := g.packed, g.usage
 	for i, r := range g.ranges {
-		behind, ok := task.PackSkip(rest, int(r.end-r.first))
-		if !ok {
-			panic("worker: outputs of a group are fewer than its tasks")
-		}
-		parts[i] = part{r, rest[:len(rest)-len(behind)]}
-		rest = behind
+		parts[i].indexRange = r
+		parts[i].outputs, outputs = cutPacked(outputs, r)
+		parts[i].usage, usage = cutPacked(usage, r)
 	}
 	slices.SortFunc(parts, func(a, b part) int { return byFirst(a.indexRange, b.indexRange) })
-	packed := make([]byte, 0, len(g.packed))
+	g.packed, g.usage = slices.Grow([]byte(nil), len(g.packed)), slices.Grow([]byte(nil), len(g.usage))
 	for i, p := range parts {
 		g.ranges[i] = p.indexRange
-		packed = append(packed, p.outputs...)
+		g.packed = append(g.packed, p.outputs...)
+		g.usage = append(g.usage, p.usage...)
 	}
-	g.packed = packed
+}
+
+// cutPacked takes the strings of a range of tasks from a packed blob; there is nothing in none.
+func cutPacked(packed []byte, r indexRange) (part, rest []byte) {
+	if packed == nil {
+		return nil, nil
+	}
+	rest, ok := task.PackSkip(packed, int(r.end-r.first))
+	if !ok {
+		panic("worker: outputs of a group are fewer than its tasks")
+	}
+	return packed[:len(packed)-len(rest)], rest
 }
 
 func byFirst(a, b indexRange) int {

@@ -66,7 +66,7 @@ func TestTheEndOfAKeeperSaysNothingOfWhatAnotherOneHasStarted(t *testing.T) {
 		require.Fail(t, "the command runs", "err: %v", s.p.err)
 	default:
 	}
-	f := guard.Frame(guard.FrameEnded, s.p.id, 0, 0, 0)
+	f := guard.Frame(guard.FrameEnded, s.p.id, 0, 0, 0, 0, 0)
 	var in guard.Frames
 	in.Feed(f)
 	kind, fields, ok, err := in.Next()

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/worker/guard"
 )
 
@@ -58,6 +59,7 @@ type proc struct {
 type ending struct {
 	status  syscall.WaitStatus
 	byLease bool
+	usage   task.Usage
 }
 
 // run starts a command, whose frames prefix precede. After an error it was not started.
@@ -139,6 +141,8 @@ func (k *keeper) handle(kind byte, f *guard.Fields) {
 	case guard.FrameEnded:
 		p.ending = ending{status: syscall.WaitStatus(f.Number()), byLease: f.Number() == 1}
 		k.left = f.Number() == 1
+		p.ending.usage.PeakMemory = f.Number() << 10
+		p.ending.usage.CPUTime = time.Duration(f.Number()) * time.Microsecond
 	}
 	k.proc, k.since = nil, monoNow()
 	k.mu.Unlock()

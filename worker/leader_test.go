@@ -56,6 +56,7 @@ type report struct {
 	stderr    string
 	output    string
 	permanent bool
+	usage     task.Usage
 }
 
 // double is a scripted leader: it welcomes, answers beats and reports unless told
@@ -266,17 +267,19 @@ func assignments(list []*rotav1.Assignment) *rotav1.SessionResponse {
 }
 
 func (d *double) note(g *rotav1.ReportGroup) {
-	packed := g.GetPackedOutputs()
+	packed, usages := g.GetPackedOutputs(), g.GetPackedUsage()
 	for _, r := range g.GetRanges() {
 		for i := r.GetFirst(); i < r.GetFirst()+r.GetCount(); i++ {
 			var output []byte
 			if len(g.GetPackedOutputs()) > 0 {
 				output, packed, _ = task.PackNext(packed)
 			}
+			var usage []byte
+			usage, usages, _ = task.PackNext(usages)
 			a := attempt{g.GetJobId(), i, uint64(int64(i) + g.GetTokenOffset())}
 			d.reports[a] = append(d.reports[a], report{
 				outcome: g.GetOutcome(), reason: g.GetReason(), exit: g.ExitCode, err: g.GetError(),
-				stderr: string(g.GetStderrTail()), output: string(output), permanent: g.GetPermanent(),
+				stderr: string(g.GetStderrTail()), output: string(output), permanent: g.GetPermanent(), usage: task.ParseUsage(usage),
 			})
 		}
 	}

@@ -16,6 +16,8 @@ type slot struct {
 	current *run
 	// stdout is where outputs of commands are read to, from task to task.
 	stdout []byte
+	// usage is what the command has used that it ran last.
+	usage task.Usage
 	// dir is its working directory for commands.
 	dir folder
 }

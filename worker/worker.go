@@ -43,6 +43,7 @@ type Worker struct {
 	works    works
 	guardian *guardian
 	health   health
+	kills    kills
 	// condition is what the leader is to know of this worker's health, and told, which the
 	// stream's writer alone uses, what was said last.
 	condition atomic.Pointer[rotav1.WorkerState]
@@ -104,6 +105,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		if err := keepSecrets(); err != nil {
 			return err
 		}
+		w.kills.begin()
 		if err := w.guardian.start(); err != nil {
 			return err
 		}

@@ -194,7 +194,7 @@ func shapeAttempt(x *client.AttemptInfo) attemptShape {
 	return s
 }
 
-func shapeUsage(u client.Usage) usageShape { return usageShape{u.PeakMemory, u.CPUTime.Milliseconds()} }
+func shapeUsage(u task.Usage) usageShape { return usageShape{u.PeakMemory, u.CPUTime.Milliseconds()} }
 
 // taskState is the state of a task, or that it runs, which only its worker and the leader know.
 func taskState(t client.TaskInfo) string {

@@ -99,7 +99,7 @@ func (a *app) printStderr(x *client.AttemptInfo) error {
 
 // memoryText is how much memory a command has used at most, cpuText for how long it has computed; ""
 // where that is not known.
-func memoryText(u client.Usage) string {
+func memoryText(u task.Usage) string {
 	switch {
 	case u.PeakMemory == 0:
 		return ""
@@ -109,7 +109,7 @@ func memoryText(u client.Usage) string {
 	return fmt.Sprintf("%.1f GiB", float64(u.PeakMemory)/(1<<30))
 }
 
-func cpuText(u client.Usage) string {
+func cpuText(u task.Usage) string {
 	if u.PeakMemory == 0 {
 		return ""
 	}

@@ -133,6 +133,13 @@ func (w *world) compareTasks(j *sim.Job) {
 	}
 }
 
+// usageIn is what a record of attempts says that task i has used.
+func usageIn(a *logpb.Attempt, i uint32) string {
+	usages, _ := task.PackSkip(a.PackedUsage, int(i-a.First))
+	usage, _, _ := task.PackNext(usages)
+	return string(usage)
+}
+
 // compareAttempts compares what is kept of the attempts that did not end their tasks.
 func (w *world) compareAttempts(j *sim.Job) {
 	for i, t := range j.Tasks {
@@ -145,7 +152,7 @@ func (w *world) compareAttempts(j *sim.Job) {
 			got = append(got, sim.Attempt{
 				Number: a.Attempt, Outcome: task.Outcome(a.Outcome), Reason: task.Reason(a.Reason), Worker: a.Worker,
 				Token: uint64(int64(i) + a.TokenOffset), Granted: a.GrantedNs, Ended: a.EndedNs, ExitCodePlusOne: a.ExitCodePlusOne,
-				Error: a.Error, Stderr: string(a.StderrTail),
+				Error: a.Error, Stderr: string(a.StderrTail), Usage: usageIn(a, i),
 			})
 		}
 		require.Equal(w, want, got, "attempts of task %d.%d", j.ID, i)
@@ -177,6 +184,7 @@ type outcome struct {
 	exit     int32
 	err      string
 	stderr   string
+	usage    string
 	output   string
 	finished int64
 }
@@ -189,6 +197,7 @@ func (w *world) compareResults(j *sim.Job) {
 		o := outcome{
 			index: i, state: t.State, reason: t.Reason, attempt: t.Attempt, granted: t.GrantedWhenEnded, worker: t.Worker,
 			exit: t.ExitCodePlusOne, err: t.Error, stderr: string(t.Stderr), output: string(t.Output), finished: t.FinishedAt,
+			usage: string(t.Usage),
 		}
 		if o.granted {
 			o.token = t.Token
@@ -210,13 +219,14 @@ func (w *world) readResults(job uint64, cursor uint32, limit int) (out []outcome
 		}
 		require.LessOrEqual(w, segments[0].First, cursor)
 		for _, s := range segments {
-			at, outputs := s.First, s.Segment.PackedOutputs
+			at, outputs, usages := s.First, s.Segment.PackedOutputs, s.Segment.PackedUsage
 			for _, rg := range s.Segment.Ranges {
 				for i := rg.First; i < rg.First+rg.Count; i++ {
-					var output []byte
+					var output, usage []byte
 					output, outputs, _ = task.PackNext(outputs)
+					usage, usages, _ = task.PackNext(usages)
 					if at == cursor {
-						out = append(out, outcomeOf(s.Segment, i, output))
+						out = append(out, outcomeOf(s.Segment, i, output, usage))
 						cursor++
 					}
 					at++
@@ -227,10 +237,10 @@ func (w *world) readResults(job uint64, cursor uint32, limit int) (out []outcome
 	}
 }
 
-func outcomeOf(s *logpb.Segment, i uint32, output []byte) outcome {
+func outcomeOf(s *logpb.Segment, i uint32, output, usage []byte) outcome {
 	o := outcome{
 		index: i, state: task.State(s.State), reason: task.Reason(s.Reason), attempt: s.Attempt, granted: s.Granted, worker: s.Worker,
-		exit: s.ExitCodePlusOne, err: s.Error, stderr: string(s.StderrTail), output: string(output), finished: s.FinishedNs,
+		exit: s.ExitCodePlusOne, err: s.Error, stderr: string(s.StderrTail), output: string(output), finished: s.FinishedNs, usage: string(usage),
 	}
 	if s.Granted {
 		o.token = uint64(int64(i) + s.TokenOffset)

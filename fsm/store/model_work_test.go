@@ -205,6 +205,16 @@ func (w *world) reportOn(held []sim.Event) []*logpb.ReportGroup {
 		if w.chance("wider", 15) { // tasks that it does not hold, or held once
 			g.Ranges = append(g.Ranges, &logpb.Range{First: uint32(w.between("first", uint64(0), uint64(10))), Count: 3})
 		}
+		if w.chance("usage", 30) {
+			for _, rg := range g.Ranges {
+				for i := rg.First; i < rg.First+rg.Count; i++ {
+					g.PackedUsage = task.PackAppend(g.PackedUsage, task.Usage{PeakMemory: uint64(i) << 20}.Append(nil))
+				}
+			}
+			if w.chance("usage cut short", 15) {
+				g.PackedUsage = g.PackedUsage[:len(g.PackedUsage)/2]
+			}
+		}
 		if !w.chance("outputs", 60) {
 			continue
 		}

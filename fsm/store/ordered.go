@@ -19,6 +19,8 @@ type Result struct {
 	// be looked at.
 	Segment *logpb.Segment
 	Output  []byte
+	// Usage is an encoded task.Usage; empty: it is not known.
+	Usage []byte
 }
 
 // orderedBytes bounds what Ordered returns at once, beyond the first result.
@@ -63,15 +65,18 @@ func (s *State) Ordered(id uint64, i uint32, limit int) ([]Result, error) {
 
 // fill takes from a segment what byCursor asks of it, and returns the rest of byCursor.
 func fill(byCursor []*Result, seg fsm.SegmentCut) []*Result {
-	cursor, outputs := seg.First, seg.Segment.PackedOutputs
+	cursor, outputs, usages := seg.First, seg.Segment.PackedOutputs, seg.Segment.PackedUsage
 	for _, r := range seg.Segment.Ranges {
 		for range r.Count {
-			var output []byte
+			var output, usage []byte
 			if len(outputs) > 0 {
 				output, outputs, _ = task.PackNext(outputs)
 			}
+			if len(usages) > 0 {
+				usage, usages, _ = task.PackNext(usages)
+			}
 			if len(byCursor) > 0 && byCursor[0].Cursor == cursor {
-				byCursor[0].Segment, byCursor[0].Output = seg.Segment, output
+				byCursor[0].Segment, byCursor[0].Output, byCursor[0].Usage = seg.Segment, output, usage
 				byCursor = byCursor[1:]
 			}
 			cursor++

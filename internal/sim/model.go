@@ -21,6 +21,8 @@ type Model struct {
 	Servers map[string]*logpb.ServerRecord
 	// Events is what an observer is told about the entry that was applied last.
 	Events []Event
+	// usage is what a report says that the attempt under way has used.
+	usage []byte
 	// Paths counts the interesting things that happened.
 	Paths map[string]int
 }
@@ -79,6 +81,7 @@ type Task struct {
 	ExitCodePlusOne  int32
 	Error            string
 	Stderr           []byte
+	Usage            []byte
 	FinishedAt       int64
 	GrantedWhenEnded bool
 	Reported         bool // a report ended it, not the servers
@@ -94,6 +97,7 @@ type Attempt struct {
 	Granted, Ended  int64
 	ExitCodePlusOne int32
 	Error, Stderr   string
+	Usage           string
 }
 
 // Session is a worker's registration.

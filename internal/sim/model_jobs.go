@@ -334,6 +334,9 @@ func (m *Model) end(j *Job, i uint32, to task.State, reason task.Reason, worker 
 	t.State, t.Touched, t.Reason, t.Session, t.NotBefore = to, true, reason, 0, 0
 	t.Cursor, t.Worker, t.FinishedAt, t.GrantedWhenEnded = uint32(len(j.Outcomes)), worker, m.Clock, t.Token != 0
 	t.Reported = g != nil
+	if g != nil {
+		t.Usage = m.usage
+	}
 	if g != nil && to != task.Cancelled {
 		t.ExitCodePlusOne, t.Error, t.Stderr = g.ExitCodePlusOne, g.Error, g.StderrTail
 	}

@@ -297,11 +297,12 @@ func (m *Model) report(session uint64, groups []*logpb.ReportGroup, r *fsm.Resul
 		return
 	}
 	for _, g := range groups {
-		outputs := g.PackedOutputs
+		outputs, usages := g.PackedOutputs, g.PackedUsage
 		for _, rg := range g.Ranges {
 			for i := rg.First; i < rg.First+rg.Count; i++ {
 				var output []byte
 				output, outputs, _ = task.PackNext(outputs)
+				m.usage, usages, _ = task.PackNext(usages)
 				token := uint64(int64(i) + g.TokenOffset)
 				if m.current(session, g.Job, i, token) == nil {
 					if m.holder(g.Job, i, token) != 0 {
@@ -402,6 +403,7 @@ func (m *Model) tried(t *Task, outcome task.Outcome, why task.Reason, worker str
 	a := Attempt{Number: t.Attempt, Outcome: outcome, Reason: why, Worker: worker, Token: t.Token, Granted: t.Since, Ended: m.Clock}
 	if g != nil {
 		a.ExitCodePlusOne, a.Error, a.Stderr = g.ExitCodePlusOne, g.Error, string(g.StderrTail)
+		a.Usage = string(m.usage)
 	}
 	t.Tried = append(t.Tried, a)
 }

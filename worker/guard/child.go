@@ -40,11 +40,11 @@ func hasChildren() bool {
 	}
 }
 
-// reapOne reaps a child that has ended.
-func reapOne(pid int) (status syscall.WaitStatus) {
+// reapOne reaps a child that has ended. used is what it has used, with all that it has waited for.
+func reapOne(pid int) (status syscall.WaitStatus, used syscall.Rusage) {
 	for {
-		if _, err := syscall.Wait4(pid, &status, 0, nil); !errors.Is(err, syscall.EINTR) {
-			return status
+		if _, err := syscall.Wait4(pid, &status, 0, &used); !errors.Is(err, syscall.EINTR) {
+			return status, used
 		}
 	}
 }

@@ -197,7 +197,7 @@ func (g *guardProcess) ended(pid int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.forking.Unlock()
-	status := reapOne(pid)
+	status, _ := reapOne(pid)
 	w := g.keepers[pid]
 	if w == nil {
 		return // an orphan

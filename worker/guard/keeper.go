@@ -45,6 +45,8 @@ type command struct {
 	// exited says that leader has ended with status, and others may be dying.
 	exited bool
 	status syscall.WaitStatus
+	// used is what the leader has, with the processes that it has waited for.
+	used syscall.Rusage
 }
 
 // whole says that what has left the command's group ends with it, as it may not run on: what
@@ -199,9 +201,9 @@ func (k *keeper) ended(pid int) {
 		// What it leaves behind is killed while its number is still its own.
 		c.signal(unix.SIGKILL)
 	}
-	status := reapOne(pid)
+	status, used := reapOne(pid)
 	if mine {
-		c.exited, c.status = true, status
+		c.exited, c.status, c.used = true, status, used
 	}
 	// ... or it is an orphan, perhaps the last one of a command.
 	k.bury(false)
@@ -225,8 +227,10 @@ func (k *keeper) bury(thorough bool) {
 		return
 	}
 	k.command = nil
-	k.tell(Frame(FrameEnded, c.request.ID, uint64(c.status), flag(c.byLease), flag(leaves)))
+	k.tell(Frame(FrameEnded, c.request.ID, uint64(c.status), flag(c.byLease), flag(leaves), uint64(max(0, c.used.Maxrss)), microseconds(c.used.Utime)+microseconds(c.used.Stime)))
 }
+
+func microseconds(t syscall.Timeval) uint64 { return uint64(max(0, t.Nano()/1000)) }
 
 func flag(b bool) uint64 {
 	if b {

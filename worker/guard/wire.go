@@ -52,7 +52,7 @@ const (
 	// FrameFailed: id, errno. The command did not start.
 	FrameFailed = 'F'
 	// FrameEnded: id, wait status, 1 if it was killed for the lease, 1 if it has left processes
-	// running. The command and its whole group have ended.
+	// running, KiB of memory and us of CPU time that it has used. The command and its whole group have ended.
 	FrameEnded = 'E'
 )
 
