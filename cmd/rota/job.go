@@ -125,7 +125,7 @@ func took(j client.JobInfo) string {
 func (a *app) jobGetCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "get ID|ID.TASK...", ValidArgsFunction: a.recentJobs(), Short: "Show jobs, or single tasks of them", Args: wantJobs,
-		Long:    "Shows a job, or one task of it." + jobsHelp,
+		Long:    "Shows a job, or one task of it: what it was given, and what became of each attempt." + jobsHelp,
 		Example: "  rota job get 42\n  rota job get 42.7 -o json\n  rota job get last",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := parseJobs(args, true, nil)

@@ -133,13 +133,6 @@ func (w *world) compareTasks(j *sim.Job) {
 	}
 }
 
-// usageIn is what a record of attempts says that task i has used.
-func usageIn(a *logpb.Attempt, i uint32) string {
-	usages, _ := task.PackSkip(a.PackedUsage, int(i-a.First))
-	usage, _, _ := task.PackNext(usages)
-	return string(usage)
-}
-
 // compareAttempts compares what is kept of the attempts that did not end their tasks.
 func (w *world) compareAttempts(j *sim.Job) {
 	for i, t := range j.Tasks {
@@ -149,11 +142,7 @@ func (w *world) compareAttempts(j *sim.Job) {
 		kept, err := w.state.Attempts(j.ID, i, t.Attempt)
 		require.NoError(w, err)
 		for _, a := range kept {
-			got = append(got, sim.Attempt{
-				Number: a.Attempt, Outcome: task.Outcome(a.Outcome), Reason: task.Reason(a.Reason), Worker: a.Worker,
-				Token: uint64(int64(i) + a.TokenOffset), Granted: a.GrantedNs, Ended: a.EndedNs, ExitCodePlusOne: a.ExitCodePlusOne,
-				Error: a.Error, Stderr: string(a.StderrTail), Usage: usageIn(a, i),
-			})
+			got = append(got, sim.AttemptOf(a, i))
 		}
 		require.Equal(w, want, got, "attempts of task %d.%d", j.ID, i)
 		switch {

@@ -100,6 +100,17 @@ type Attempt struct {
 	Usage           string
 }
 
+// AttemptOf is the attempt of task i in a record of attempts.
+func AttemptOf(a *logpb.Attempt, i uint32) Attempt {
+	usages, _ := task.PackSkip(a.PackedUsage, int(i-a.First))
+	usage, _, _ := task.PackNext(usages)
+	return Attempt{
+		Number: a.Attempt, Outcome: task.Outcome(a.Outcome), Reason: task.Reason(a.Reason), Worker: a.Worker,
+		Token: uint64(int64(i) + a.TokenOffset), Granted: a.GrantedNs, Ended: a.EndedNs, ExitCodePlusOne: a.ExitCodePlusOne,
+		Error: a.Error, Stderr: string(a.StderrTail), Usage: string(usage),
+	}
+}
+
 // Session is a worker's registration.
 type Session struct {
 	*logpb.Session

@@ -233,6 +233,25 @@ func (r *Run) checkServer(name string, n *node.Node, m *sim.Model) {
 				r.history.problem("%s: task %d.%d ended as %+v, the log says %+v", name, j.ID, res.Index, got, want)
 			}
 		}
+		r.checkAttempts(name, n, j)
+	}
+}
+
+// checkAttempts compares what a server keeps of the attempts that did not end their tasks with the model.
+func (r *Run) checkAttempts(name string, n *node.Node, j *sim.Job) {
+	for i, t := range j.Tasks {
+		if t.Attempt < 2 && len(t.Tried) == 0 {
+			continue // nothing to find: most are like that
+		}
+		kept, err := n.State().Attempts(j.ID, uint32(i), t.Attempt)
+		var got []sim.Attempt
+		for _, a := range kept {
+			got = append(got, sim.AttemptOf(a, uint32(i)))
+		}
+		want := t.Tried[max(0, len(t.Tried)-task.MaxAttemptsKept):]
+		if err != nil || !slices.Equal(got, want) {
+			r.history.problem("%s: task %d.%d was tried as %+v (%v), the log says %+v", name, j.ID, i, got, err, want)
+		}
 	}
 }
 

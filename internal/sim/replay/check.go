@@ -136,9 +136,10 @@ func (r *replica) compareJob(j *sim.Job) {
 	counts := j.Counts()
 	if !slices.Equal(rec.Counts, counts[:]) || rec.Total != j.Total() || rec.Received != uint32(len(j.Outcomes)) || rec.FinishedNs != j.Finished ||
 		rec.StartedNs != j.Started || rec.Open != j.Open || rec.Hold != j.Hold || rec.Frontier != j.Frontier() || rec.Reason != uint32(j.Reason) ||
-		rec.CancelReason != uint32(j.CancelReason) || rec.Sweep != j.Sweep || rec.ExpireAtNs != j.ExpireAt || rec.NotBeforeNs != j.NotBefore {
+		rec.Retrying != j.Retrying() || rec.CancelReason != uint32(j.CancelReason) || rec.Sweep != j.Sweep || rec.ExpireAtNs != j.ExpireAt || rec.NotBeforeNs != j.NotBefore {
 		r.w.problem("%s: job %d is %v, the model says %v, %+v", r.name, j.ID, rec, counts, j)
 	}
+	r.compareAttempts(j)
 	if !live {
 		return
 	}
@@ -149,6 +150,31 @@ func (r *replica) compareJob(j *sim.Job) {
 		}
 		if !known && !want.State.Final() {
 			r.w.problem("%s: task %d.%d is %v, and memory does not know", r.name, j.ID, i, want.State)
+		}
+	}
+}
+
+// compareAttempts compares the attempts that did not end their tasks: each is in memory or on disk, once.
+func (r *replica) compareAttempts(j *sim.Job) {
+	var stored []*logpb.Attempt
+	if d := r.disk.jobs[j.ID]; d != nil {
+		stored = d.attempts
+	}
+	for i, t := range j.Tasks {
+		i := uint32(i)
+		var got []sim.Attempt
+		for _, a := range stored {
+			if i >= a.First && i-a.First < a.Count {
+				got = append(got, sim.AttemptOf(a, i))
+			}
+		}
+		for _, a := range r.m.Attempts(j.ID, i) {
+			if !slices.Contains(stored, a) { // it has not heard yet that it was written
+				got = append(got, sim.AttemptOf(a, i))
+			}
+		}
+		if !slices.Equal(got, t.Tried) {
+			r.w.problem("%s: task %d.%d was tried as %+v, the model says %+v", r.name, j.ID, i, got, t.Tried)
 		}
 	}
 }

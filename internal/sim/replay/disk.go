@@ -33,6 +33,8 @@ type diskJob struct {
 	// cursors of outcomes, by task.
 	cursors  map[uint32]uint32
 	segments []fsm.SegmentCut
+	// attempts that did not end their tasks, all of them.
+	attempts []*logpb.Attempt
 }
 
 func newDisk() *disk {
@@ -47,7 +49,7 @@ func newDisk() *disk {
 func (d *disk) clone() *disk {
 	out := &disk{meta: d.meta, jobs: map[uint64]*diskJob{}, specs: maps.Clone(d.specs), keys: maps.Clone(d.keys), sessions: maps.Clone(d.sessions)}
 	for id, j := range d.jobs {
-		out.jobs[id] = &diskJob{j.record, maps.Clone(j.live), maps.Clone(j.appends), maps.Clone(j.cursors), slices.Clone(j.segments)}
+		out.jobs[id] = &diskJob{j.record, maps.Clone(j.live), maps.Clone(j.appends), maps.Clone(j.cursors), slices.Clone(j.segments), slices.Clone(j.attempts)}
 	}
 	return out
 }
@@ -110,6 +112,7 @@ func (d *disk) writeJob(c *fsm.JobCut) {
 	for _, a := range c.Appends {
 		j.appends[a.First] = a
 	}
+	j.attempts = append(j.attempts, c.Attempts...)
 	for _, p := range c.Pages {
 		if p.Slots == nil {
 			delete(j.live, p.Page)
