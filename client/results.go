@@ -43,7 +43,7 @@ type Result struct {
 	Output []byte
 	// Error says what went wrong, for people.
 	Error string
-	// Stderr is the end of the command's standard error.
+	// Stderr is the end of the command's standard error, however it ended; it need not be UTF-8.
 	Stderr     []byte
 	FinishedAt time.Time
 	// Usage is what its command has used.

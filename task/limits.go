@@ -27,7 +27,7 @@ const (
 	MaxPairBytes = 32 << 10
 	// MaxValueRuns bounds the runs of values of a job.
 	MaxValueRuns = 4096
-	// MaxError and MaxStderrTail bound what a failed attempt leaves behind, bytes.
+	// MaxError and MaxStderrTail bound what an attempt leaves behind beside its output, bytes.
 	MaxError      = 4 << 10
 	MaxStderrTail = 8 << 10
 	// MaxHealth bounds what an unhealthy worker says of itself, bytes.

@@ -136,7 +136,7 @@ func withDetail(st *status.Status, d *rotav1.ErrorDetail) error {
 
 // cleanMessage makes a message fit for a header: bounded and valid UTF-8.
 func cleanMessage(msg string) string {
-	msg = strings.ToValidUTF8(msg, "?")
+	msg = task.Legible(msg)
 	if len(msg) > maxMessage {
 		// The cut may go through a character, whose rest is dropped.
 		msg = strings.ToValidUTF8(msg[:maxMessage], "") + " ..."

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -75,7 +76,7 @@ func (w *Worker) tryCommand(ctx context.Context, s *slot, r *run, request *guard
 	switch err := p.err; {
 	case stopped && (err == nil || errors.Is(err, errKeeperLost) || errors.Is(err, unix.ECANCELED)):
 		res := endedBy(ctx)
-		res.stderr = tail
+		res.output, res.stderr = output, tail
 		return res, nil
 	case p.ending.byLease, errors.Is(err, unix.ECANCELED):
 		return result{kind: kind{outcome: rotav1.Outcome_OUTCOME_STOPPED}, err: ErrLease.Error()}, nil
@@ -98,12 +99,12 @@ func (w *Worker) tryCommand(ctx context.Context, s *slot, r *run, request *guard
 
 // exitResult judges a command that ended by itself.
 func exitResult(e ending, output, tail []byte) result {
-	res := result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED, hasExit: true}, output: output}
+	res := result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED, hasExit: true}, output: output, stderr: tail}
 	switch {
 	case e.status.Signaled():
 		// As shells do.
 		res.exit = 128 + int32(e.status.Signal())
-		res.err = killedBy + unix.SignalName(e.status.Signal())
+		res.err = killedBy + signalName(e.status.Signal())
 	case e.status.ExitStatus() != 0:
 		res.exit = int32(e.status.ExitStatus())
 		res.err = fmt.Sprintf("exit code %d", res.exit)
@@ -111,8 +112,15 @@ func exitResult(e ending, output, tail []byte) result {
 		return res
 	}
 	res.outcome, res.reason = rotav1.Outcome_OUTCOME_FAILED, rotav1.Reason_REASON_EXIT_CODE
-	res.stderr = tail
 	return res
+}
+
+// signalName is the name of a signal; real-time signals have numbers only.
+func signalName(s unix.Signal) string {
+	if name := unix.SignalName(s); name != "" {
+		return name
+	}
+	return strconv.Itoa(int(s))
 }
 
 // ownFault says whether an error is the agent's, or its machine's, and would be the same for any

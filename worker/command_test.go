@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -32,7 +33,7 @@ func TestCommandResults(t *testing.T) {
 	require.Equal(t, rotav1.Outcome_OUTCOME_SUCCEEDED, got.outcome)
 	require.Equal(t, "out\n", got.output)
 	require.Equal(t, int32(0), *got.exit)
-	require.Empty(t, got.stderr)
+	require.Equal(t, "err\n", got.stderr, "what it warns of")
 
 	b.assign(t, shell(2, "echo out; echo broken >&2; exit 3"))
 	got = b.await(t, 2, 0)
@@ -46,6 +47,11 @@ func TestCommandResults(t *testing.T) {
 	got = b.await(t, 3, 0)
 	require.Equal(t, int32(128+11), *got.exit)
 	require.Equal(t, "killed by signal SIGSEGV", got.err)
+
+	b.assign(t, shell(7, "kill -34 $$"))
+	got = b.await(t, 7, 0)
+	require.Equal(t, int32(128+34), *got.exit)
+	require.Equal(t, "killed by signal 34", got.err, "it has no name")
 
 	b.assign(t, commandWork(4, "no-such-program-anywhere"))
 	got = b.await(t, 4, 0)
@@ -72,6 +78,43 @@ func TestStandardErrorKeepsItsEnd(t *testing.T) {
 	got := b.await(t, 1, 0)
 	require.Len(t, got.stderr, task.MaxStderrTail)
 	require.True(t, strings.HasSuffix(got.stderr, "19999\n20000\n"))
+}
+
+func TestStandardErrorIsNotCutThroughACharacter(t *testing.T) {
+	t.Parallel()
+	b := setupCommands(t)
+	for i := range uint64(4) {
+		// 20,000 bytes of characters of four, before zero to three others.
+		b.assign(t, shell(i+1, fmt.Sprintf("(yes 🂡 | head -n 5000 | tr -d '\\n'; head -c %d /dev/zero | tr '\\0' x; echo end) >&2", i)))
+		got := b.await(t, i+1, 0).stderr
+		require.True(t, utf8.ValidString(got))
+		require.Greater(t, len(got), task.MaxStderrTail-utf8.UTFMax)
+		require.True(t, strings.HasSuffix(got, "🂡"+strings.Repeat("x", int(i))+"end\n"))
+	}
+}
+
+// As execvp does it, and so env, xargs and shells.
+func TestAProgramWithoutAFormatIsAScriptOfTheShell(t *testing.T) {
+	t.Parallel()
+	b := setupCommands(t)
+	dir := t.TempDir()
+	for name, content := range map[string]string{"script": `echo "$0: $1"`, "data": "\x7fELF\x00\n", "empty": ""} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o700))
+	}
+	b.assign(t, commandWork(1, dir+"/script", "a  b"), commandWork(2, dir+"/data"), commandWork(3, dir+"/empty"))
+	require.Equal(t, dir+"/script: a  b\n", b.await(t, 1, 0).output)
+	got := b.await(t, 2, 0)
+	require.True(t, got.permanent)
+	require.Contains(t, got.err, "exec format error")
+	require.Equal(t, rotav1.Outcome_OUTCOME_SUCCEEDED, b.await(t, 3, 0).outcome)
+
+	relative := commandWork(4, "./script", "c")
+	relative.Work.GetCommand().Cwd = dir
+	found := commandWork(5, "script", "d")
+	found.Work.GetCommand().Env = map[string]string{"PATH": dir + ":" + os.Getenv("PATH")}
+	b.assign(t, relative, found)
+	require.Equal(t, "./script: c\n", b.await(t, 4, 0).output)
+	require.Equal(t, dir+"/script: d\n", b.await(t, 5, 0).output)
 }
 
 func TestPayloadOnStandardInput(t *testing.T) {
@@ -124,6 +167,8 @@ func TestEnvironmentLeaksNothing(t *testing.T) {
 	t.Setenv("ROTA_TOKEN", "secret")
 	t.Setenv("AWS_SECRET", "secret")
 	t.Setenv("HOME", "/home/of/agent")
+	t.Setenv("TZ", "UTC-14")
+	t.Setenv("LC_ALL", "C")
 	b := setupCommands(t)
 	a := commandWork(5, "env")
 	a.TokenOffset, a.Attempt = 77, 3
@@ -137,9 +182,9 @@ func TestEnvironmentLeaksNothing(t *testing.T) {
 		got[name] = v
 	}
 	require.Equal(t, map[string]string{
-		"HOME": "/home/of/agent", "MINE": "1", "ROTA_ADDR": "x:1", "ROTA_JOB_ID": "5", "ROTA_TASK_INDEX": "0",
+		"HOME": "/home/of/agent", "TZ": "UTC-14", "LC_ALL": "C", "MINE": "1", "ROTA_ADDR": "x:1", "ROTA_JOB_ID": "5", "ROTA_TASK_INDEX": "0",
 		"ROTA_TASK_VALUE": "9", "ROTA_ATTEMPT": "3", "ROTA_FENCE": "77", "PATH": os.Getenv("PATH"),
-	}, without(got, "LANG", "TMPDIR", "USER", "PWD", "_", "SHLVL"))
+	}, without(got, "LANG", "LANGUAGE", "TMPDIR", "USER", "LOGNAME", "SHELL", "PWD", "_", "SHLVL"))
 }
 
 func without(m map[string]string, names ...string) map[string]string {
@@ -237,10 +282,11 @@ func TestStopOfACommandEndsItsGroup(t *testing.T) {
 func TestTimeoutOfACommand(t *testing.T) {
 	t.Parallel()
 	b := setupCommands(t)
-	a := shell(1, "echo slow >&2; sleep 1000")
+	a := shell(1, "echo half; echo slow >&2; sleep 1000")
 	a.Work.Timeout = durationpb.New(time.Second)
 	b.assign(t, a)
 	got := b.await(t, 1, 0)
+	require.Equal(t, "half\n", got.output)
 	require.Equal(t, rotav1.Outcome_OUTCOME_FAILED, got.outcome)
 	require.Equal(t, rotav1.Reason_REASON_TIMEOUT, got.reason)
 	require.Equal(t, "slow\n", got.stderr)

@@ -14,9 +14,13 @@ import (
 
 // What commands get of the agent's environment, and what they can find out about the rest.
 //
-// A command gets the variables below, and those of its job; ROTA_ADDR names the servers of its worker, so
-// that rota within a task speaks to them. All else stays with the agent: it may
-// hold secrets, and a task must not depend on who started the agent from which shell.
+// A command gets the variables below, those of its job, which go before, and ROTA_ADDR, which names
+// the servers of its worker, so that rota within a task speaks to them. They say who runs it
+// and where (HOME, USER, LOGNAME, SHELL), where programs and room for temporary files are (PATH,
+// TMPDIR), and in what language and time zone it speaks (LANG, LANGUAGE, LC_*, TZ): what cron and
+// login set up as well, and what programs take for granted. All else stays with the agent: it may
+// hold secrets, and a task must not depend on who started the agent from which shell. What the
+// agent does not have, commands do not get; only PATH has a default.
 //
 // A process can read the environment, as it was at the start, of every other one of its user, in
 // /proc/PID/environ. Those of guard and keepers hold nothing (package guard). The agent overwrites
@@ -31,8 +35,16 @@ import (
 // runs tasks which must not know its secrets runs as a user of its own, started by a service
 // manager.
 
-// inherited is what a command gets of the agent's environment.
-var inherited = []string{"PATH", "HOME", "LANG", "TMPDIR", "USER"}
+// inherited is what a command gets of the agent's environment, besides all of localePrefix.
+var inherited = []string{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG", "LANGUAGE", "TZ"}
+
+// localePrefix begins the names of the categories of a locale, such as LC_TIME.
+const localePrefix = "LC_"
+
+// isInherited says whether commands get a variable of the agent's environment.
+func isInherited(name string) bool {
+	return strings.HasPrefix(name, localePrefix) || slices.Contains(inherited, name)
+}
 
 // defaultPath is for an agent that has no PATH.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -85,9 +97,9 @@ func (w *work) environment(t *Task) []string {
 
 func jobEnvironment(job map[string]string, addrs []string) []string {
 	all := map[string]string{"PATH": defaultPath, envAddr: strings.Join(addrs, ",")}
-	for _, name := range inherited {
-		if v, ok := os.LookupEnv(name); ok {
-			all[name] = v
+	for _, v := range os.Environ() {
+		if name, value, _ := strings.Cut(v, "="); isInherited(name) {
+			all[name] = value
 		}
 	}
 	for name, v := range job {

@@ -44,7 +44,11 @@ func handlerResult(ctx context.Context, output []byte, err error) result {
 	ended := ctx.Err() != nil
 	switch {
 	case ended && errors.Is(context.Cause(ctx), ErrTimeout):
-		return endedBy(ctx)
+		res := endedBy(ctx)
+		if len(output) <= task.MaxPayload {
+			res.output = output
+		}
+		return res
 	case err == nil && len(output) > task.MaxPayload:
 		return result{kind: failedForGood, err: fmt.Sprintf(
 			"the result has %d bytes, the limit is %d; put larger data where others can read it", len(output), task.MaxPayload)}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 	"unicode"
@@ -81,9 +82,10 @@ func healthText(text string) string {
 	}
 	text = string(runes)
 	if len(text) > task.MaxHealth {
-		text = text[:task.MaxHealth]
+		// The cut may go through a character, whose rest is dropped.
+		text = strings.ToValidUTF8(text[:task.MaxHealth], "")
 	}
-	return errorText(text)
+	return text
 }
 
 // recover makes this worker healthy again when it can be.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -226,7 +227,11 @@ func (p *pipes) follow(b []byte, c *proc) (_ []byte, tooMuch bool) {
 }
 
 // tail keeps the end of what is written to it.
-type tail struct{ b []byte }
+type tail struct {
+	b []byte
+	// cut: b is not all.
+	cut bool
+}
 
 func (t *tail) readFrom(f *os.File) {
 	for {
@@ -261,12 +266,27 @@ func (t *tail) room() []byte {
 		case cap(t.b) < 2*task.MaxStderrTail:
 			t.b = append(make([]byte, 0, max(512, 2*cap(t.b))), t.b...)
 		default:
-			t.b = t.b[:copy(t.b, t.b[len(t.b)-task.MaxStderrTail:])]
+			t.b, t.cut = t.b[:copy(t.b, t.b[len(t.b)-task.MaxStderrTail:])], true
 		}
 	}
 	return t.b[len(t.b):cap(t.b)]
 }
 
 func (t *tail) bytes() []byte {
-	return bytes.Clone(t.b[max(0, len(t.b)-task.MaxStderrTail):])
+	b := t.b[max(0, len(t.b)-task.MaxStderrTail):]
+	if t.cut || len(b) < len(t.b) {
+		b = b[partialRune(b):]
+	}
+	return bytes.Clone(b)
+}
+
+// partialRune is how many bytes at the beginning of a text that was cut belong to a character that is
+// not there whole.
+func partialRune(b []byte) int {
+	for i := range min(utf8.UTFMax, len(b)) {
+		if utf8.RuneStart(b[i]) {
+			return i
+		}
+	}
+	return 0 // it is no text
 }

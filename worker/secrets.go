@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -85,7 +84,7 @@ func blank(area []byte) []byte {
 	for len(area) > 0 {
 		v, rest, _ := bytes.Cut(area, []byte{0})
 		name, _, _ := bytes.Cut(v, []byte("="))
-		if !slices.Contains(inherited, string(name)) {
+		if !isInherited(string(name)) {
 			v = make([]byte, len(v))
 		}
 		out = append(out, v...)

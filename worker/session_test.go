@@ -193,7 +193,7 @@ func TestFailuresSayWhy(t *testing.T) {
 		b.assign(t, handlerWork(uint64(i+1), 0, 1, name))
 	}
 	fails := b.await(t, 1, 0)
-	require.Equal(t, report{outcome: rotav1.Outcome_OUTCOME_FAILED, reason: rotav1.Reason_REASON_ERROR, err: "no luck ?"}, fails)
+	require.Equal(t, report{outcome: rotav1.Outcome_OUTCOME_FAILED, reason: rotav1.Reason_REASON_ERROR, err: `no luck \xff`}, fails)
 	require.True(t, b.await(t, 2, 0).permanent)
 	panics := b.await(t, 3, 0)
 	require.Equal(t, rotav1.Outcome_OUTCOME_FAILED, panics.outcome)
@@ -218,6 +218,20 @@ func TestTimeoutFailsTheAttempt(t *testing.T) {
 	got := b.await(t, 1, 0)
 	require.Equal(t, rotav1.Outcome_OUTCOME_FAILED, got.outcome)
 	require.Equal(t, rotav1.Reason_REASON_TIMEOUT, got.reason)
+}
+
+func TestATimeoutKeepsWhatTheHandlerHasByThen(t *testing.T) {
+	t.Parallel()
+	b := setup(t, Config{Slots: 1, Handlers: map[string]Handler{"h": func(ctx context.Context, _ *Task) ([]byte, error) {
+		<-ctx.Done()
+		return []byte("half"), ctx.Err()
+	}}})
+	a := handlerWork(1, 0, 1, "h")
+	a.Work.Timeout = durationpb.New(20 * time.Millisecond)
+	b.assign(t, a)
+	got := b.await(t, 1, 0)
+	require.Equal(t, rotav1.Reason_REASON_TIMEOUT, got.reason)
+	require.Equal(t, "half", got.output)
 }
 
 func TestMalformedAssignmentFails(t *testing.T) {

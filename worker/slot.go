@@ -97,10 +97,10 @@ func endedBy(ctx context.Context) result {
 }
 
 // errorText makes a text fit for a report: bounded, and valid UTF-8, without which
-// the whole message could not be sent.
+// the whole message could not be sent. What is not is shown as an escape.
 func errorText(text string) string {
 	const more = " ..."
-	text = strings.ToValidUTF8(text, "?")
+	text = task.Legible(text)
 	if len(text) > task.MaxError {
 		text = strings.ToValidUTF8(text[:task.MaxError-len(more)], "") + more
 	}

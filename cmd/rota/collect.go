@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -134,8 +133,12 @@ func (a *app) collect(ctx context.Context, c collection) (t tally, err error) {
 	}
 	show, end := a.printer(s, &c)
 	t, err = take(results, func(r *client.Result) error {
-		if r.State != task.Succeeded && !c.quiet {
+		switch {
+		case c.quiet:
+		case r.State != task.Succeeded:
 			explain(s, c.job.ID(), r)
+		case a.format == formatTable && len(r.Stderr) > 0:
+			s.pass(r.Stderr)
 		}
 		return show(r)
 	})
@@ -250,5 +253,3 @@ func explain(s *screen, job uint64, r *client.Result) {
 	}
 	s.sayBehind(r.Stderr, "%s", text+which(r))
 }
-
-func toUTF8(b []byte) string { return string(bytes.ToValidUTF8(b, []byte("?"))) }

@@ -45,7 +45,10 @@ func startCluster(t *testing.T, cfg localcluster.Config) *localcluster.Cluster {
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, localcluster.Config{Servers: 1, Workers: 1, Slots: 4})
+	c := startCluster(t, localcluster.Config{Servers: 1, Workers: 1, Slots: 4, Env: []string{
+		"TZ=UTC-14", "LC_TIME=C.UTF-8", "LANG=C", "LANGUAGE=fi", "LOGNAME=fred", "USER=fred", "SHELL=/bin/false", "HOME=/",
+		"DATABASE_URL=postgres://fred:swordfish@db",
+	}})
 	// Scripts run in parallel; the cluster must outlive all of them.
 	t.Run("all", func(t *testing.T) {
 		testscript.Run(t, testscript.Params{

@@ -84,13 +84,25 @@ func (s *screen) say(format string, args ...any) { s.sayBehind(nil, format, args
 func (s *screen) sayBehind(stderr []byte, format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.passOn(stderr)
+	s.a.say(format, args...)
+}
+
+// pass passes on what a task has written to standard error.
+func (s *screen) pass(stderr []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.passOn(stderr)
+}
+
+// passOn does it; mu is held.
+func (s *screen) passOn(stderr []byte) {
 	s.erase()
 	// What was said of data must not overtake it.
 	s.flush()
 	if stderr = bytes.TrimRight(stderr, "\n"); len(stderr) > 0 {
 		fmt.Fprintf(s.a.err, "%s\n", stderr)
 	}
-	s.a.say(format, args...)
 }
 
 // close writes out what waits, and removes the bar.

@@ -228,10 +228,12 @@ type resultShape struct {
 	// ExitCode is null where no command ended by itself.
 	ExitCode *int `json:"exit_code"`
 	// Output is text; what is not UTF-8 stands in OutputBase64, and Output is empty.
-	Output       string     `json:"output"`
-	OutputBase64 string     `json:"output_base64,omitempty"`
-	Error        string     `json:"error,omitempty"`
+	Output       string `json:"output"`
+	OutputBase64 string `json:"output_base64,omitempty"`
+	Error        string `json:"error,omitempty"`
+	// Stderr is for people: what is not UTF-8 stands there as escapes, and all of it in StderrBase64.
 	Stderr       string     `json:"stderr,omitempty"`
+	StderrBase64 string     `json:"stderr_base64,omitempty"`
 	FinishedAt   *time.Time `json:"finished_at"`
 	Value        uint32     `json:"value"`
 	inputShape
@@ -247,8 +249,11 @@ func shapeResult(job uint64, r *client.Result, cursor bool) resultShape {
 	s := resultShape{
 		Job: job, Task: r.Index, State: r.State.String(), Reason: r.Reason.String(), Attempt: r.Attempt, Token: r.Token,
 		Worker: r.Worker, ExitCode: r.ExitCode, Error: r.Error, FinishedAt: momentShape(r.FinishedAt),
-		Stderr: toUTF8(r.Stderr), Value: r.Value, inputShape: shapeInput(r.Input, r.InputCut), InputCut: r.InputCut,
+		Stderr: task.Legible(string(r.Stderr)), Value: r.Value, inputShape: shapeInput(r.Input, r.InputCut), InputCut: r.InputCut,
 		RetryOf: shapeTaskID(r.RetryOf), usageShape: shapeUsage(r.Usage),
+	}
+	if !utf8.Valid(r.Stderr) {
+		s.StderrBase64 = base64.StdEncoding.EncodeToString(r.Stderr)
 	}
 	if utf8.Valid(r.Output) {
 		s.Output = string(r.Output)

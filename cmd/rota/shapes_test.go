@@ -41,7 +41,7 @@ func TestShapeOfAResult(t *testing.T) {
 	t.Parallel()
 	code := 3
 	requireJSON(t, `{"job":42,"task":7,"state":"failed","reason":"exit-code","attempt":2,"token":99,"worker":"w","exit_code":3,
-		"output":"","error":"exit code 3","stderr":"why?","finished_at":null}`,
+		"output":"","error":"exit code 3","stderr":"why\\xff","stderr_base64":"d2h5/w==","finished_at":null}`,
 		shapeResult(42, &client.Result{
 			Index: 7, State: task.Failed, Reason: task.ReasonExitCode, Attempt: 2, Token: 99, Worker: "w", ExitCode: &code,
 			Error: "exit code 3", Stderr: []byte("why\xff"),

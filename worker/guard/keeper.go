@@ -1,9 +1,12 @@
 package guard
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -150,12 +153,43 @@ func (k *keeper) fork(r *StartRequest) (int, error) {
 	if r.Stdin >= 0 {
 		stdin = r.Stdin
 	}
-	return syscall.ForkExec(r.Path, r.Argv, &syscall.ProcAttr{
+	attr := &syscall.ProcAttr{
 		Dir: r.Dir, Env: r.Env,
 		Files: []uintptr{uintptr(stdin), uintptr(r.Stdout), uintptr(r.Stderr)},
 		// The signal is for the day on which the keeper itself is killed.
 		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
-	})
+	}
+	pid, err := syscall.ForkExec(r.Path, r.Argv, attr)
+	if errors.Is(err, unix.ENOEXEC) && isText(r) {
+		// As execvp does, and so env, xargs and shells.
+		return syscall.ForkExec(shell, append([]string{shell, r.Path}, r.Argv[1:]...), attr)
+	}
+	return pid, err
+}
+
+// shell runs programs that are text and do not say what is to run them.
+const shell = "/bin/sh"
+
+// isText says whether a program may be a script: no NUL byte stands in its first line, as far as that
+// is looked at. A program of another machine is none, though execvp would try.
+func isText(r *StartRequest) bool {
+	const looked = 256
+	path := r.Path
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(r.Dir, path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	head := make([]byte, looked)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return false
+	}
+	line, _, _ := bytes.Cut(head[:n], []byte("\n"))
+	return bytes.IndexByte(line, 0) < 0
 }
 
 func errnoOf(err error) unix.Errno {
