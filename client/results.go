@@ -41,6 +41,10 @@ type Result struct {
 	ExitCode *int
 	// Output is what the handler returned, or the command's standard output.
 	Output []byte
+	// OutputMissing is how many bytes of a command's standard output were not kept, as there were
+	// more than task.MaxPayload; they stood behind the first OutputHead bytes of Output.
+	OutputMissing uint64
+	OutputHead    int
 	// Error says what went wrong, for people.
 	Error string
 	// Stderr is the end of the command's standard error, however it ended; it need not be UTF-8.
@@ -223,6 +227,9 @@ func (r *resultReader) deliver(msg *rotav1.StreamResultsResponse, yield func(Res
 						return malformed("the output of task %d is cut short", result.Index)
 					}
 				}
+				if result.OutputMissing > 0 {
+					result.OutputHead = min(int(g.GetOutputHead()), len(result.Output))
+				}
 				if g.GetGranted() {
 					token := int64(result.Index) + g.GetTokenOffset()
 					if token <= 0 {
@@ -315,6 +322,7 @@ func groupResult(g *rotav1.ResultGroup) (Result, error) {
 	r := Result{
 		State: state, Reason: reason(g.GetReason()), Attempt: g.GetAttempt(), Worker: g.GetWorker(),
 		Error: g.GetError(), Stderr: g.GetStderrTail(), FinishedAt: moment(g.GetFinishedAt()),
+		OutputMissing: g.GetOutputMissing(),
 	}
 	if g.ExitCode != nil {
 		code := int(g.GetExitCode())

@@ -195,7 +195,7 @@ const (
 
 // describe puts what the report says of an attempt into a new segment.
 func (w *segmentWriter) describe() {
-	w.seg.ExitCodePlusOne = w.g.ExitCodePlusOne
+	w.seg.ExitCodePlusOne, w.seg.OutputMissing, w.seg.OutputHead = w.g.ExitCodePlusOne, w.g.OutputMissing, w.g.OutputHead
 	w.seg.Error, w.seg.StderrTail = w.notesOfReport()
 	if !w.broken {
 		w.seg.PackedOutputs = make([]byte, 0, len(w.g.PackedOutputs))

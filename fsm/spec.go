@@ -21,6 +21,7 @@ func EncodeSpec(s *task.Spec) ([]byte, error) {
 		NotBeforeNs: s.NotBefore, ExpireNs: int64(s.Expire), Require: toPairs(s.Require), Meta: toPairs(s.Meta),
 		RetentionNs: int64(s.Retention), Values: toValues(s.Values), SharedPayload: s.SharedPayload,
 		Retried: toIndexes(s.Retried),
+		Stdout:  uint32(s.Stdout), StdoutPath: s.StdoutPath,
 	})
 }
 
@@ -58,6 +59,7 @@ func decodeHead(head []byte) (*task.Spec, error) {
 		Priority: p.Priority, MaxAttempts: p.MaxAttempts, Timeout: time.Duration(p.TimeoutNs), Delay: time.Duration(p.DelayNs),
 		NotBefore: p.NotBeforeNs, Expire: time.Duration(p.ExpireNs), Require: fromPairs(p.Require), Meta: fromPairs(p.Meta),
 		Retention: time.Duration(p.RetentionNs), Values: fromValues(p.Values), Retried: fromIndexes(p.Retried),
+		Stdout: task.Stdout(p.Stdout), StdoutPath: p.StdoutPath,
 	}, nil
 }
 
@@ -65,7 +67,7 @@ func decodeHead(head []byte) (*task.Spec, error) {
 const payloadField = 21
 
 // cutPayload takes the shared payload out of an encoded spec, and returns the rest. Where the
-// payload stands last, as EncodeSpec puts it, nothing is copied.
+// payload stands last, as EncodeSpec puts it but for what few specs have, nothing is copied.
 func cutPayload(raw []byte) (head, payload []byte, err error) {
 	head = raw[:0:0]
 	for at := 0; at < len(raw); {
@@ -205,6 +207,7 @@ func (m *Machine) intern(raw []byte, check func(*task.Spec) error) (*spec, error
 func trimmed(s *task.Spec) *task.Spec {
 	out := *s
 	out.Command, out.Env, out.Cwd, out.Placeholder, out.Meta, out.SharedPayload, out.Retried = nil, nil, "", "", nil, nil, nil
+	out.StdoutPath = ""
 	if len(out.Values) > keptValues {
 		out.Values = nil
 	}

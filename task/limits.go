@@ -11,7 +11,8 @@ const (
 	// memory, see docs/operations.md.
 	MaxLiveJobs = 10_000_000
 	// MaxPayload is the largest payload or result of one task, bytes. Larger data
-	// belongs where tasks can read it; the log is not a file store.
+	// belongs where tasks can read it; the log is not a file store. Of a larger output
+	// of a command the ends are kept (see StdoutEnds).
 	MaxPayload = 256 << 10
 	// MaxRequest is the largest unary request, bytes; longer jobs grow by AppendTasks.
 	MaxRequest = 4 << 20

@@ -33,6 +33,10 @@ type Spec struct {
 	Cwd string
 	// Placeholder is replaced by the payload in the arguments of Command.
 	Placeholder string
+	// Stdout is what becomes of the standard output of Command, and StdoutPath its file, where it
+	// goes to one: relative to Cwd, with names in braces (see FillStdoutPath).
+	Stdout     Stdout
+	StdoutPath string
 
 	Policy Policy
 	// Serial runs the tasks in index order, one at a time.
@@ -163,6 +167,8 @@ func (s *Spec) validateWork() error {
 		return Errorf(KindInvalid, "the job names no work: give a handler or a command")
 	case s.Handler != "" && len(s.Command) > 0:
 		return Errorf(KindInvalid, "the job names a handler and a command: give one of them")
+	case s.Handler != "" && (s.Stdout != 0 || s.StdoutPath != ""):
+		return Errorf(KindInvalid, "handlers have no standard output to keep or discard: they return their result")
 	case s.Handler != "":
 		return validName("handler", s.Handler, false)
 	case s.Command[0] == "":
@@ -170,7 +176,7 @@ func (s *Spec) validateWork() error {
 	case len(s.Command) > MaxArgs:
 		return Errorf(KindTooLarge, "the command has %d arguments, the limit is %d", len(s.Command), MaxArgs)
 	}
-	size := len(s.Cwd) + len(s.Placeholder)
+	size := len(s.Cwd) + len(s.Placeholder) + len(s.StdoutPath)
 	for _, a := range s.Command {
 		if strings.IndexByte(a, 0) >= 0 {
 			return Errorf(KindInvalid, "an argument of the command contains a NUL byte")
@@ -179,6 +185,9 @@ func (s *Spec) validateWork() error {
 	}
 	if size > MaxArgBytes {
 		return Errorf(KindTooLarge, "the command has %d bytes, the limit is %d; pass data as payload", size, MaxArgBytes)
+	}
+	if err := s.validateStdout(); err != nil {
+		return err
 	}
 	return ValidPairs("env", s.Env)
 }

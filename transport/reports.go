@@ -172,7 +172,8 @@ func reportOf(g *rotav1.ReportGroup) (*logpb.ReportGroup, int, error) {
 	out := &logpb.ReportGroup{
 		Job: g.GetJobId(), TokenOffset: g.GetTokenOffset(), Ranges: ranges, Outcome: uint32(outcome), Reason: uint32(reason),
 		Error: cutString(g.GetError(), task.MaxError), StderrTail: g.GetStderrTail(), PackedOutputs: g.GetPackedOutputs(), Permanent: g.GetPermanent(),
-		PackedUsage: g.GetPackedUsage(),
+		PackedUsage:   g.GetPackedUsage(),
+		OutputMissing: g.GetOutputMissing(), OutputHead: min(g.GetOutputHead(), task.MaxPayload),
 	}
 	if n := len(out.StderrTail); n > task.MaxStderrTail {
 		out.StderrTail = bytes.Clone(out.StderrTail[n-task.MaxStderrTail:])

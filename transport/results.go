@@ -297,6 +297,7 @@ func (w *resultWriter) ordered() (groups []*rotav1.ResultGroup, count uint32, er
 			g := groupOf(&logpb.Segment{
 				State: last.State, Reason: last.Reason, TokenOffset: last.TokenOffset, Granted: last.Granted, Attempt: last.Attempt,
 				Worker: last.Worker, ExitCodePlusOne: last.ExitCodePlusOne, Error: last.Error, StderrTail: last.StderrTail, FinishedNs: last.FinishedNs,
+				OutputMissing: last.OutputMissing, OutputHead: last.OutputHead,
 			})
 			groups = append(groups, g)
 			size += proto.Size(g)

@@ -40,6 +40,7 @@ func SpecToProto(s *task.Spec) *rotav1.JobSpec {
 	case len(s.Command) > 0:
 		p.Work = &rotav1.JobSpec_Command{Command: &rotav1.CommandWork{
 			Argv: s.Command, Env: pairsToProto(s.Env), Cwd: s.Cwd, Placeholder: s.Placeholder,
+			Stdout: StdoutToProto(s.Stdout), StdoutPath: s.StdoutPath,
 		}}
 	}
 	if s.Serial {
@@ -73,6 +74,7 @@ func SpecFromProto(p *rotav1.JobSpec) (task.Spec, error) {
 	if len(p.GetSharedPayload()) > 0 {
 		s.SharedPayload = p.GetSharedPayload()
 	}
+	var err error
 	switch w := p.GetWork().(type) {
 	case *rotav1.JobSpec_Handler:
 		s.Handler = w.Handler.GetName()
@@ -81,8 +83,11 @@ func SpecFromProto(p *rotav1.JobSpec) (task.Spec, error) {
 		s.Env = PairsFromMap(w.Command.GetEnv())
 		s.Cwd = w.Command.GetCwd()
 		s.Placeholder = w.Command.GetPlaceholder()
+		s.StdoutPath = w.Command.GetStdoutPath()
+		if s.Stdout, err = StdoutFromProto(w.Command.GetStdout()); err != nil {
+			return task.Spec{}, err
+		}
 	}
-	var err error
 	if s.Policy, err = PolicyFromProto(p.GetPolicy()); err != nil {
 		return task.Spec{}, err
 	}

@@ -62,6 +62,8 @@ func drawSpec(t *rapid.T) task.Spec {
 		s.Env = pairs(t, "env")
 		s.Cwd = rapid.String().Draw(t, "cwd")
 		s.Placeholder = rapid.String().Draw(t, "placeholder")
+		s.Stdout = rapid.SampledFrom([]task.Stdout{0, task.StdoutFull, task.StdoutDiscard, task.StdoutFile}).Draw(t, "stdout")
+		s.StdoutPath = rapid.String().Draw(t, "stdout path")
 	}
 	return s
 }
@@ -87,6 +89,7 @@ func TestMalformedSpecsAreRefused(t *testing.T) {
 		"unknown policy":      {Policy: 99},
 		"negative policy":     {Policy: -1},
 		"unknown execution":   {Execution: 7},
+		"unknown stdout":      {Work: &rotav1.JobSpec_Command{Command: &rotav1.CommandWork{Stdout: 4}}},
 		"negative timeout":    {Timeout: durationpb.New(-1)},
 		"overflowing delay":   {Delay: &durationpb.Duration{Seconds: math.MaxInt64 / 2}},
 		"clamped delay":       {Delay: &durationpb.Duration{Seconds: 315_000_000_000}},

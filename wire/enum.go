@@ -64,6 +64,17 @@ func PolicyFromProto(p rotav1.Policy) (task.Policy, error) {
 	return task.Policy(p), nil
 }
 
+// StdoutToProto translates what becomes of a standard output; 0, the ends are kept, is unspecified.
+func StdoutToProto(s task.Stdout) rotav1.Stdout { return rotav1.Stdout(s) }
+
+// StdoutFromProto translates what becomes of a standard output, and refuses what is unknown.
+func StdoutFromProto(p rotav1.Stdout) (task.Stdout, error) {
+	if p < 0 || p > 0xff || !task.Stdout(p).Valid() {
+		return 0, unknownEnum("kind of standard output", int32(p))
+	}
+	return task.Stdout(p), nil
+}
+
 func unknownEnum(what string, n int32) error {
 	return task.Errorf(task.KindInvalid, "unknown %s %d: the sender is newer than this program, or broken", what, n)
 }

@@ -57,6 +57,14 @@ func (w *Worker) runCommand(ctx context.Context, s *slot, r *run) result {
 // tryCommand starts a command, and returns how it ended. An error means that it was not started,
 // for a reason that may have passed.
 func (w *Worker) tryCommand(ctx context.Context, s *slot, r *run, request *guard.StartRequest, stdin []byte) (result, error) {
+	var err error
+	if request.Stdout, err = openStdout(r, request.Dir); err != nil {
+		if ownFault(err) {
+			return w.giveBack(err), nil
+		}
+		// Another worker may have its folder.
+		return result{kind: failed, err: errorText(err.Error())}, nil
+	}
 	io, err := newPipes(stdin, request)
 	if err != nil {
 		return w.giveBack(fmt.Errorf("make pipes for a command: %w", err)), nil
@@ -69,14 +77,15 @@ func (w *Worker) tryCommand(ctx context.Context, s *slot, r *run, request *guard
 	}
 	// The context may end at any time from here on, and may have ended before.
 	unhook := context.AfterFunc(ctx, func() { w.terminate(ctx, r, p) })
-	output, tooMuch, tail := io.read(s, p)
+	strict := r.work.command.GetStdout() == rotav1.Stdout_STDOUT_FULL
+	out, tail := io.read(s, p, strict)
 	stopped := !unhook()
 	s.usage = p.ending.usage
 
 	switch err := p.err; {
 	case stopped && (err == nil || errors.Is(err, errKeeperLost) || errors.Is(err, unix.ECANCELED)):
 		res := endedBy(ctx)
-		res.output, res.stderr = output, tail
+		res.printed(out, tail)
 		return res, nil
 	case p.ending.byLease, errors.Is(err, unix.ECANCELED):
 		return result{kind: kind{outcome: rotav1.Outcome_OUTCOME_STOPPED}, err: ErrLease.Error()}, nil
@@ -90,16 +99,19 @@ func (w *Worker) tryCommand(ctx context.Context, s *slot, r *run, request *guard
 		return result{}, fmt.Errorf("start a command in %s: %w", request.Dir, err)
 	case err != nil:
 		return startFailure(request, err), nil
-	case tooMuch:
-		return result{kind: failedForGood, stderr: tail, err: fmt.Sprintf(
-			"the standard output has more than %d bytes; put larger results where others can read them", task.MaxPayload)}, nil
+	case strict && out.tooLarge():
+		res := result{kind: failedForGood, err: fmt.Sprintf(
+			"the standard output has more than %d bytes, the limit where all of it is to be kept: keep its ends only, or have it written to a file", task.MaxPayload)}
+		res.printed(out, tail)
+		return res, nil
 	}
-	return exitResult(p.ending, output, tail), nil
+	return exitResult(p.ending, out, tail), nil
 }
 
 // exitResult judges a command that ended by itself.
-func exitResult(e ending, output, tail []byte) result {
-	res := result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED, hasExit: true}, output: output, stderr: tail}
+func exitResult(e ending, out capture, tail []byte) result {
+	res := result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED, hasExit: true}}
+	res.printed(out, tail)
 	switch {
 	case e.status.Signaled():
 		// As shells do.

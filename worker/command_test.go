@@ -152,16 +152,6 @@ func TestPayloadAsArgument(t *testing.T) {
 	}
 }
 
-func TestTooMuchOutputFailsForGood(t *testing.T) {
-	t.Parallel()
-	b := setupCommands(t)
-	b.assign(t, shell(1, fmt.Sprintf("head -c %d /dev/zero", task.MaxPayload)), shell(2, "yes"))
-	require.Len(t, b.await(t, 1, 0).output, task.MaxPayload)
-	got := b.await(t, 2, 0)
-	require.True(t, got.permanent)
-	require.Contains(t, got.err, "more than 262144 bytes")
-}
-
 func TestEnvironmentLeaksNothing(t *testing.T) {
 	// No other test may run beside this one: it changes the environment.
 	t.Setenv("ROTA_TOKEN", "secret")

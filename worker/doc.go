@@ -60,7 +60,8 @@
 //   - Results are kept in memory only. An agent that is killed loses what it has
 //     not reported; those tasks run again, as at-least-once execution allows.
 //   - Standard output is read through a pipe, not a file: programs see what they
-//     expect, and too much of it ends the task instead of filling a disk.
+//     expect, and what is too much of it is dropped from the middle (capture.go) instead
+//     of filling a disk. A job can have it written to a file of its own (stdout.go).
 //   - While slots have tasks in reserve, results gather for up to 100 ms or until they
 //     are as many as those tasks (outbox.go). Short commands then cost the servers one
 //     log entry for dozens instead of one each; nobody waits for what is held up,

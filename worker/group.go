@@ -24,6 +24,9 @@ type kind struct {
 	// hasExit says that exit is the exit code of a command.
 	hasExit bool
 	exit    int32
+	// missing is how many bytes of the output were not kept, behind its first head bytes.
+	missing uint64
+	head    uint32
 }
 
 // result is how one attempt ended.
@@ -35,6 +38,14 @@ type result struct {
 	output  []byte
 	runTime time.Duration
 	usage   task.Usage
+}
+
+// printed puts in what a command has printed.
+func (r *result) printed(out capture, stderr []byte) {
+	r.output, r.stderr = out.b, stderr
+	if out.missing > 0 {
+		r.missing, r.head = out.missing, uint32(out.head)
+	}
 }
 
 // group gathers results of one job that ended alike. Outputs stand in packed in the
@@ -152,6 +163,8 @@ func (g *group) seal() *rotav1.ReportGroup {
 		PackedUsage:   g.usage,
 		RunNs:         int64(g.runTime),
 		Permanent:     g.kind.permanent,
+		OutputMissing: g.kind.missing,
+		OutputHead:    g.kind.head,
 	}
 	if g.kind.hasExit {
 		exit := g.kind.exit

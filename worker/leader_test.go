@@ -57,6 +57,8 @@ type report struct {
 	output    string
 	permanent bool
 	usage     task.Usage
+	missing   uint64
+	head      uint32
 }
 
 // double is a scripted leader: it welcomes, answers beats and reports unless told
@@ -280,6 +282,7 @@ func (d *double) note(g *rotav1.ReportGroup) {
 			d.reports[a] = append(d.reports[a], report{
 				outcome: g.GetOutcome(), reason: g.GetReason(), exit: g.ExitCode, err: g.GetError(),
 				stderr: string(g.GetStderrTail()), output: string(output), permanent: g.GetPermanent(), usage: task.ParseUsage(usage),
+				missing: g.GetOutputMissing(), head: g.GetOutputHead(),
 			})
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -20,9 +19,11 @@ const (
 	// keepBuffer is the largest buffer that a slot keeps from task to task, bytes.
 	keepBuffer = 64 << 10
 	// quickEnd is how long a command's end is awaited before its outputs are followed.
-	// What a command writes within that time stands in the pipes (64 KiB each); one
+	// What a command writes within that time stands in the pipes (pipeSize each); one
 	// that writes more waits for the rest of it.
 	quickEnd = 5 * time.Millisecond
+	// pipeSize is what a pipe of Linux holds, bytes.
+	pipeSize = 64 << 10
 	// drainTimeout is how long output is waited for once a command's processes have
 	// ended: what holds it open then has left the group.
 	drainTimeout = 500 * time.Millisecond
@@ -33,7 +34,8 @@ const (
 // of what a short command takes; so it is done for those only that run longer than
 // quickEnd. What a shorter one has written is read once it has ended.
 type pipes struct {
-	// stdout and stderr are -1 once they are closed or followed.
+	// stdout and stderr are -1 once they are closed or followed. stdout is, from the beginning,
+	// where the command's goes elsewhere.
 	stdout, stderr int
 	// stdin is for what did not fit into the pipe at once; -1: all did.
 	stdin int
@@ -41,7 +43,8 @@ type pipes struct {
 	tail  tail
 }
 
-// newPipes makes pipes and puts the command's ends into the request.
+// newPipes makes pipes and puts the command's ends into the request, which may have another
+// standard output already. That is closed with them.
 func newPipes(stdin []byte, r *guard.StartRequest) (*pipes, error) {
 	p := &pipes{stdout: -1, stderr: -1, stdin: -1}
 	err := p.open(stdin, r)
@@ -55,11 +58,13 @@ func newPipes(stdin []byte, r *guard.StartRequest) (*pipes, error) {
 
 func (p *pipes) open(stdin []byte, r *guard.StartRequest) (err error) {
 	// Only these ends are non-blocking: programs do not expect that of theirs.
-	if p.stdout, r.Stdout, err = newPipe(); err != nil {
-		return err
-	}
-	if err := unblock(p.stdout); err != nil {
-		return err
+	if r.Stdout < 0 {
+		if p.stdout, r.Stdout, err = newPipe(); err != nil {
+			return err
+		}
+		if err := unblock(p.stdout); err != nil {
+			return err
+		}
 	}
 	if p.stderr, r.Stderr, err = newPipe(); err != nil {
 		return err
@@ -107,6 +112,7 @@ func unblock(fd int) error {
 // started closes the command's ends here: the guard has got them, or nobody will.
 func (p *pipes) started(r *guard.StartRequest) {
 	closeFiles(r.Stdin, r.Stdout, r.Stderr)
+	r.Stdin, r.Stdout, r.Stderr = -1, -1, -1
 }
 
 // closeFiles closes what there is. Pipes have nothing to say about it.
@@ -123,28 +129,29 @@ func (p *pipes) close() {
 	p.stdin, p.stdout, p.stderr = -1, -1, -1
 }
 
-// read reads the outputs until they end or the command has ended, and closes all.
-// Of standard output it returns all, or that it is too much; the command is killed
-// then. Of standard error it returns the end.
-func (p *pipes) read(s *slot, c *proc) (output []byte, tooMuch bool, stderr []byte) {
-	b := s.stdout[:0]
+// read reads the outputs until they end or the command has ended, and closes all. Of standard
+// error it returns the end. A strict command is killed when there is more of its standard output
+// than is kept.
+func (p *pipes) read(s *slot, c *proc, strict bool) (out capture, stderr []byte) {
+	out.b = s.stdout[:0]
 	var ended bool
 	if p.stdin < 0 && c.endsWithin(quickEnd) {
-		if b, ended = drainPipe(p.stdout, b); ended {
+		if ended = p.stdout < 0 || out.drain(p.stdout); ended {
 			ended = p.tail.drain(p.stderr)
 		}
 	}
 	if ended {
 		p.close()
 	} else {
-		b, tooMuch = p.follow(b, c)
+		p.follow(&out, c, strict)
 	}
 	s.stdout = nil
-	if cap(b) <= keepBuffer {
-		s.stdout = b
+	if cap(out.b) <= keepBuffer {
+		s.stdout = out.b
 	}
 	<-c.done
-	return b, tooMuch, p.tail.bytes()
+	out.finish()
+	return out, p.tail.bytes()
 }
 
 // endsWithin waits for the command's end, and says whether it came.
@@ -159,35 +166,15 @@ func (c *proc) endsWithin(d time.Duration) bool {
 	}
 }
 
-// drainPipe appends what stands in a pipe, and says whether that was all: a process
-// that has left the command's group may hold it open.
-func drainPipe(fd int, b []byte) (_ []byte, ended bool) {
-	for {
-		b = roomFor(b)
-		n, err := unix.Read(fd, b[len(b):cap(b)])
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return b, !errors.Is(err, unix.EAGAIN)
-		case n == 0:
-			return b, true
-		default:
-			b = b[:len(b)+n]
-		}
-	}
-}
-
-func roomFor(b []byte) []byte {
-	if cap(b)-len(b) >= readSize {
-		return b
-	}
-	return append(make([]byte, 0, max(readSize, 2*cap(b))), b...)
-}
-
 // follow reads the outputs as they come, until drainTimeout after the command's end.
-func (p *pipes) follow(b []byte, c *proc) (_ []byte, tooMuch bool) {
-	stdout, stderr := os.NewFile(uintptr(p.stdout), "stdout"), os.NewFile(uintptr(p.stderr), "stderr")
-	files := []*os.File{stdout, stderr}
+func (p *pipes) follow(out *capture, c *proc, strict bool) {
+	stderr := os.NewFile(uintptr(p.stderr), "stderr")
+	files := []*os.File{stderr}
+	var stdout *os.File
+	if p.stdout >= 0 {
+		stdout = os.NewFile(uintptr(p.stdout), "stdout")
+		files = append(files, stdout)
+	}
 	var others sync.WaitGroup
 	if p.stdin >= 0 {
 		stdin := os.NewFile(uintptr(p.stdin), "stdin")
@@ -206,14 +193,12 @@ func (p *pipes) follow(b []byte, c *proc) (_ []byte, tooMuch bool) {
 			_ = f.SetDeadline(time.Now().Add(drainTimeout))
 		}
 	})
-	for {
-		b = roomFor(b)
-		n, err := stdout.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
-		if len(b) > task.MaxPayload {
-			tooMuch = true
+	for killed := false; stdout != nil; {
+		n, err := stdout.Read(out.room())
+		out.add(n)
+		if strict && !killed && out.tooLarge() {
+			killed = true
 			c.signal(unix.SIGKILL)
-			break
 		}
 		if err != nil {
 			break
@@ -223,7 +208,6 @@ func (p *pipes) follow(b []byte, c *proc) (_ []byte, tooMuch bool) {
 	for _, f := range files {
 		_ = f.Close()
 	}
-	return b, tooMuch
 }
 
 // tail keeps the end of what is written to it.
@@ -243,9 +227,9 @@ func (t *tail) readFrom(f *os.File) {
 	}
 }
 
-// drain is drainPipe for what is not worth keeping whole.
+// drain is as that of capture.
 func (t *tail) drain(fd int) (ended bool) {
-	for {
+	for got := 0; got <= pipeSize; {
 		n, err := unix.Read(fd, t.room())
 		switch {
 		case errors.Is(err, unix.EINTR):
@@ -255,8 +239,10 @@ func (t *tail) drain(fd int) (ended bool) {
 			return true
 		default:
 			t.b = t.b[:len(t.b)+n]
+			got += n
 		}
 	}
+	return false
 }
 
 // room returns where to read to next.
@@ -278,15 +264,4 @@ func (t *tail) bytes() []byte {
 		b = b[partialRune(b):]
 	}
 	return bytes.Clone(b)
-}
-
-// partialRune is how many bytes at the beginning of a text that was cut belong to a character that is
-// not there whole.
-func partialRune(b []byte) int {
-	for i := range min(utf8.UTFMax, len(b)) {
-		if utf8.RuneStart(b[i]) {
-			return i
-		}
-	}
-	return 0 // it is no text
 }

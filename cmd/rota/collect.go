@@ -140,7 +140,12 @@ func (a *app) collect(ctx context.Context, c collection) (t tally, err error) {
 		case a.format == formatTable && len(r.Stderr) > 0:
 			s.pass(r.Stderr)
 		}
-		return show(r)
+		if err := show(r); err != nil || c.quiet || r.OutputMissing == 0 {
+			return err
+		}
+		s.say("rota: task %d.%d: its output lacks %s behind the first %s (to have all of it: --stdout file:PATH)",
+			c.job.ID(), r.Index, bytesText(r.OutputMissing), thousands(uint64(r.OutputHead)))
+		return nil
 	})
 	if err != nil {
 		return t, err

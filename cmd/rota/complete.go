@@ -27,6 +27,7 @@ var jobStates = []string{"pending", "running", "succeeded", "failed", "cancelled
 func (a *app) complete(root *cobra.Command) {
 	values := map[string][]string{
 		"output": formats, "state": jobStates, "alloc": slices.Sorted(maps.Keys(policies)),
+		"stdout":    {"ends", "full", "discard", "file:"},
 		"log-level": {"debug", "info", "warn", "error"},
 	}
 	var visit func(cmd *cobra.Command)

@@ -181,6 +181,9 @@ func (a *app) printJob(j client.JobInfo) error {
 		{"State", j.State.String()}, {"Reason", j.Reason.String()}, {"Tasks", countsText(j)},
 		{"Submitted", ago(j.SubmittedAt)}, {"Started", ago(j.StartedAt)}, {"Finished", ago(j.FinishedAt)}, {"Took", took(j)},
 	}
+	if j.Spec.Stdout != task.StdoutEnds {
+		fields = append(fields, [2]string{"Output", j.Spec.StdoutText()})
+	}
 	if j.RetryOf != 0 {
 		fields = append(fields, [2]string{"Retry of", fmt.Sprint(j.RetryOf)})
 	}

@@ -37,6 +37,8 @@ func (a *app) mapCmd() *cobra.Command {
 			"come. The line takes the place of {} in the arguments; without {} it is the command's\n" +
 			"standard input. Outputs of commands are printed byte for byte, those of handlers a line\n" +
 			"each, in the order of the input or as tasks complete.\n\n" +
+			"Of an output of more than 256 KiB the first and the last 128 KiB are kept, unless --stdout\n" +
+			"says otherwise, as in --stdout 'file:/data/{task}.out'.\n\n" +
 			"A task that fails is explained on standard error, the others are still printed,\n" +
 			"and the exit code is 3. Where nobody reads the results any more, as behind | head, the\n" +
 			"job is cancelled, unless it has a --key.",
@@ -53,7 +55,7 @@ func (a *app) mapCmd() *cobra.Command {
 			if slices.ContainsFunc(command, func(arg string) bool { return strings.Contains(arg, placeholder) }) {
 				spec.Placeholder = placeholder
 			}
-			if err := check(spec, s.key); err != nil {
+			if err := check(spec, s.key, true); err != nil {
 				return err
 			}
 			return a.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -135,6 +136,23 @@ func short(d time.Duration) string {
 	default:
 		return fmt.Sprintf("%dd", int(d.Hours()/24))
 	}
+}
+
+// thousands is a number as people read large ones: 1,234,567.
+func thousands(n uint64) string {
+	text := strconv.FormatUint(n, 10)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// bytesText is a number of bytes.
+func bytesText(n uint64) string {
+	if n == 1 {
+		return "1 byte"
+	}
+	return thousands(n) + " bytes"
 }
 
 // plural is a number of things: 1 task, 2 tasks.

@@ -19,8 +19,11 @@ func (a *app) runCmd() *cobra.Command {
 		Short: "Run a command on some worker, print its output, exit with its code",
 		Long: "Submits a job, waits for it and prints what it printed. The exit code is that of\n" +
 			"the command, 4 where it was cancelled or expired, or 125 where there is none because\n" +
-			"something else went wrong. A command that fails is not tried again unless --retries says so.",
-		Example: "  rota run -- hostname\n  rota run --payload @data.csv -- sort\n  rota run --array 1-5 --handler rota.square -o jsonl",
+			"something else went wrong. A command that fails is not tried again unless --retries says so.\n\n" +
+			"Of an output of more than 256 KiB the first and the last 128 KiB are kept, and it is said\n" +
+			"how much is missing, unless --stdout says otherwise.",
+		Example: "  rota run -- hostname\n  rota run --payload @data.csv -- sort\n  rota run --array 1-5 --handler rota.square -o jsonl\n" +
+			"  rota run --stdout file:/tmp/numbers.txt -- seq 1000000",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			command, err := commandOf(cmd, args, s.handler)
 			if err != nil {

@@ -20,10 +20,12 @@ type jobShape struct {
 	Reason string      `json:"reason"`
 	Tasks  countsShape `json:"tasks"`
 
-	Handler     string            `json:"handler,omitempty"`
-	Command     []string          `json:"command,omitempty"`
-	Env         map[string]string `json:"env,omitempty"`
-	Cwd         string            `json:"cwd,omitempty"`
+	Handler string            `json:"handler,omitempty"`
+	Command []string          `json:"command,omitempty"`
+	Env     map[string]string `json:"env,omitempty"`
+	Cwd     string            `json:"cwd,omitempty"`
+	// Stdout is as --stdout has it; only where it is not the default.
+	Stdout      string            `json:"stdout,omitempty"`
 	Execution   string            `json:"execution"`
 	Alloc       string            `json:"alloc"`
 	MaxParallel uint32            `json:"max_parallel"`
@@ -89,6 +91,9 @@ func shapeJob(j client.JobInfo) jobShape {
 	s.StartsAt, s.Missing = momentShape(j.StartsAt), j.Missing
 	if x := j.LastFailure; x != nil {
 		s.LastFailure = &failureShape{x.Index, shapeAttempt(x)}
+	}
+	if j.Spec.Stdout != task.StdoutEnds {
+		s.Stdout = j.Spec.StdoutText()
 	}
 	if j.Spec.Serial {
 		s.Execution = "serial"
@@ -186,7 +191,7 @@ type usageShape struct {
 func shapeAttempt(x *client.AttemptInfo) attemptShape {
 	s := attemptShape{
 		Attempt: x.Attempt, Reason: x.Reason.String(), Worker: x.Worker, Token: x.Token, ExitCode: x.ExitCode, Error: x.Error,
-		Stderr: toUTF8(x.Stderr), GrantedAt: momentShape(x.GrantedAt), EndedAt: momentShape(x.EndedAt), usageShape: shapeUsage(x.Usage),
+		Stderr: task.Legible(string(x.Stderr)), GrantedAt: momentShape(x.GrantedAt), EndedAt: momentShape(x.EndedAt), usageShape: shapeUsage(x.Usage),
 	}
 	if x.State != 0 {
 		s.State = x.State.String()
@@ -230,7 +235,10 @@ type resultShape struct {
 	// Output is text; what is not UTF-8 stands in OutputBase64, and Output is empty.
 	Output       string `json:"output"`
 	OutputBase64 string `json:"output_base64,omitempty"`
-	Error        string `json:"error,omitempty"`
+	// OutputMissing is how many bytes were not kept, behind the first OutputHead bytes of the output.
+	OutputMissing uint64 `json:"output_missing,omitempty"`
+	OutputHead    int    `json:"output_head,omitempty"`
+	Error         string `json:"error,omitempty"`
 	// Stderr is for people: what is not UTF-8 stands there as escapes, and all of it in StderrBase64.
 	Stderr       string     `json:"stderr,omitempty"`
 	StderrBase64 string     `json:"stderr_base64,omitempty"`
@@ -251,6 +259,7 @@ func shapeResult(job uint64, r *client.Result, cursor bool) resultShape {
 		Worker: r.Worker, ExitCode: r.ExitCode, Error: r.Error, FinishedAt: momentShape(r.FinishedAt),
 		Stderr: task.Legible(string(r.Stderr)), Value: r.Value, inputShape: shapeInput(r.Input, r.InputCut), InputCut: r.InputCut,
 		RetryOf: shapeTaskID(r.RetryOf), usageShape: shapeUsage(r.Usage),
+		OutputMissing: r.OutputMissing, OutputHead: r.OutputHead,
 	}
 	if !utf8.Valid(r.Stderr) {
 		s.StderrBase64 = base64.StdEncoding.EncodeToString(r.Stderr)

@@ -24,7 +24,7 @@ func TestShapeOfAJob(t *testing.T) {
 	at := time.Unix(1, 5e8)
 	requireJSON(t, `{"id":42,"name":"n","queue":"q","state":"running","reason":"",
 		"tasks":{"total":9,"blocked":0,"scheduled":1,"pending":2,"assigned":3,"stopping":0,"succeeded":2,"failed":1,"cancelled":0},
-		"command":["echo","hi"],"env":{"A":"1"},"execution":"serial","alloc":"random","max_parallel":4,"priority":-5,
+		"command":["echo","hi"],"env":{"A":"1"},"stdout":"file:/a","execution":"serial","alloc":"random","max_parallel":4,"priority":-5,
 		"max_attempts":3,"timeout_ms":1500,"submitted_at":"1970-01-01T00:00:01.5Z","started_at":"1970-01-01T00:00:01.5Z",
 		"finished_at":null,"retry_of":41,"key":"k","applied_index":7}`,
 		shapeJob(client.JobInfo{
@@ -33,6 +33,7 @@ func TestShapeOfAJob(t *testing.T) {
 			Spec: task.Spec{
 				Name: "n", Queue: "q", Command: []string{"echo", "hi"}, Env: []task.Pair{{Key: "A", Value: "1"}}, Serial: true,
 				Policy: task.Random, MaxParallel: 4, Priority: -5, MaxAttempts: 3, Timeout: 1500 * time.Millisecond,
+				Stdout: task.StdoutFile, StdoutPath: "/a",
 			},
 		}))
 }
@@ -41,10 +42,10 @@ func TestShapeOfAResult(t *testing.T) {
 	t.Parallel()
 	code := 3
 	requireJSON(t, `{"job":42,"task":7,"state":"failed","reason":"exit-code","attempt":2,"token":99,"worker":"w","exit_code":3,
-		"output":"","error":"exit code 3","stderr":"why\\xff","stderr_base64":"d2h5/w==","finished_at":null}`,
+		"output":"headtail","output_missing":1099511627776,"output_head":4,"error":"exit code 3","stderr":"why\\xff","stderr_base64":"d2h5/w==","finished_at":null}`,
 		shapeResult(42, &client.Result{
 			Index: 7, State: task.Failed, Reason: task.ReasonExitCode, Attempt: 2, Token: 99, Worker: "w", ExitCode: &code,
-			Error: "exit code 3", Stderr: []byte("why\xff"),
+			Error: "exit code 3", Stderr: []byte("why\xff"), Output: []byte("headtail"), OutputMissing: 1 << 40, OutputHead: 4,
 		}, true))
 	requireJSON(t, `{"job":42,"task":0,"state":"succeeded","reason":"","attempt":1,"token":1,"worker":"w","exit_code":null,
 		"output":"","output_base64":"/w==","finished_at":null}`,

@@ -34,7 +34,7 @@ type specFlags struct {
 	flags *pflag.FlagSet
 
 	name, queue, handler, alloc, cwd, key, at string
-	payload, array                            string
+	payload, array, stdout                    string
 	serial                                    bool
 	maxParallel                               uint32
 	priority                                  int32
@@ -70,6 +70,7 @@ func (s *specFlags) add(f *pflag.FlagSet, fromStdin bool, retries int) {
 	f.StringVar(&s.key, "key", "", "request key: the same key and job again is the same job, not a second one")
 	f.StringArrayVar(&s.env, "env", nil, "environment of the command, k=v; may be repeated")
 	f.StringVar(&s.cwd, "cwd", "", "folder of the worker to run the command in, from the folder here, such as . ; empty: a fresh one for each attempt")
+	f.StringVar(&s.stdout, "stdout", "ends", "what becomes of a command's output: ends (of more than 256 KiB the first and last 128 KiB), full (more than 256 KiB fails the task), discard, or file:PATH on the worker, with {job}, {task}, {value} or {attempt} in it")
 	f.StringArrayVar(&s.meta, "meta", nil, "k=v kept with the job; may be repeated")
 	f.DurationVar(&s.waitTimeout, "wait-timeout", 0, "longest wait for the job's end; 0: no limit")
 	f.BoolVar(&s.asCompleted, "as-completed", false, "print results as tasks complete, not in index order")
@@ -112,17 +113,20 @@ func (s *specFlags) request(command []string, in io.Reader) (client.Request, err
 		spec.MaxParallel = max(spec.MaxParallel, a.maxParallel)
 	}
 	r.Spec = spec
-	return r, check(spec, s.key)
+	return r, check(spec, s.key, r.Count > 1)
 }
 
 // check finds what the servers would refuse, so that it is a mistake in the command
-// line and not a failure.
-func check(spec task.Spec, key string) error {
+// line and not a failure, and what would make many tasks overwrite what each other wrote.
+func check(spec task.Spec, key string, many bool) error {
 	spec.SetDefaults()
 	if err := spec.Validate(); err != nil {
 		return usageOf(err)
 	}
-	for _, arg := range append([]string{key}, spec.Command...) {
+	if many && spec.Stdout == task.StdoutFile && !strings.Contains(spec.StdoutPath, "{task}") && !strings.Contains(spec.StdoutPath, "{value}") {
+		return usagef("all tasks would write to the same file %q: put {task} or {value} into its name", spec.StdoutPath)
+	}
+	for _, arg := range append([]string{key, spec.Cwd, spec.StdoutPath}, spec.Command...) {
 		if !utf8.ValidString(arg) {
 			return usagef("%q is not UTF-8; pass binary data as payload", arg)
 		}
@@ -149,11 +153,16 @@ func (s *specFlags) spec(command []string) (task.Spec, error) {
 	if len(command) == 0 && (s.cwd != "" || len(s.env) > 0) {
 		return task.Spec{}, usagef("--cwd and --env are for commands, not for handlers")
 	}
+	stdout, stdoutPath, err := task.ParseStdout(s.stdout)
+	if err != nil {
+		return task.Spec{}, usagef("malformed --stdout: %v", err)
+	}
 	if s.waitTimeout < 0 {
 		return task.Spec{}, usagef("--wait-timeout %v is negative", s.waitTimeout)
 	}
 	spec := task.Spec{
 		Name: s.name, Queue: s.queue, Handler: s.handler, Command: command, Cwd: s.cwd, Policy: policy, Serial: s.serial,
+		Stdout: stdout, StdoutPath: stdoutPath,
 		MaxParallel: s.maxParallel, Priority: s.priority, MaxAttempts: uint32(s.retries) + 1,
 		Timeout: s.timeout, Delay: s.delay, Expire: s.expire, Retention: s.retention,
 	}

@@ -499,7 +499,10 @@ type Spec struct {
 	Values        []*ValueRun            `protobuf:"bytes,20,rep,name=values,proto3" json:"values,omitempty"`
 	SharedPayload []byte                 `protobuf:"bytes,21,opt,name=shared_payload,json=sharedPayload,proto3" json:"shared_payload,omitempty"`
 	// Of a job that retries another: the indexes that its tasks had there, in their order.
-	Retried       []*Range `protobuf:"bytes,30,rep,name=retried,proto3" json:"retried,omitempty"`
+	Retried []*Range `protobuf:"bytes,30,rep,name=retried,proto3" json:"retried,omitempty"`
+	// task.Stdout, and the path of a file.
+	Stdout        uint32 `protobuf:"varint,22,opt,name=stdout,proto3" json:"stdout,omitempty"`
+	StdoutPath    string `protobuf:"bytes,23,opt,name=stdout_path,json=stdoutPath,proto3" json:"stdout_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -686,6 +689,20 @@ func (x *Spec) GetRetried() []*Range {
 		return x.Retried
 	}
 	return nil
+}
+
+func (x *Spec) GetStdout() uint32 {
+	if x != nil {
+		return x.Stdout
+	}
+	return 0
+}
+
+func (x *Spec) GetStdoutPath() string {
+	if x != nil {
+		return x.StdoutPath
+	}
+	return ""
 }
 
 type ValueRun struct {
@@ -1593,7 +1610,10 @@ type ReportGroup struct {
 	PackedOutputs   []byte `protobuf:"bytes,9,opt,name=packed_outputs,json=packedOutputs,proto3" json:"packed_outputs,omitempty"`
 	Permanent       bool   `protobuf:"varint,10,opt,name=permanent,proto3" json:"permanent,omitempty"`
 	// As packed_outputs; see package task.
-	PackedUsage   []byte `protobuf:"bytes,30,opt,name=packed_usage,json=packedUsage,proto3" json:"packed_usage,omitempty"`
+	PackedUsage []byte `protobuf:"bytes,30,opt,name=packed_usage,json=packedUsage,proto3" json:"packed_usage,omitempty"`
+	// How many bytes of each output were not kept. They stood behind its first output_head bytes.
+	OutputMissing uint64 `protobuf:"varint,11,opt,name=output_missing,json=outputMissing,proto3" json:"output_missing,omitempty"`
+	OutputHead    uint32 `protobuf:"varint,12,opt,name=output_head,json=outputHead,proto3" json:"output_head,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1703,6 +1723,20 @@ func (x *ReportGroup) GetPackedUsage() []byte {
 		return x.PackedUsage
 	}
 	return nil
+}
+
+func (x *ReportGroup) GetOutputMissing() uint64 {
+	if x != nil {
+		return x.OutputMissing
+	}
+	return 0
+}
+
+func (x *ReportGroup) GetOutputHead() uint32 {
+	if x != nil {
+		return x.OutputHead
+	}
+	return 0
 }
 
 type Report struct {
@@ -2602,7 +2636,10 @@ type Segment struct {
 	// No report of their worker ended them under their tokens: the servers did.
 	Unreported bool `protobuf:"varint,13,opt,name=unreported,proto3" json:"unreported,omitempty"`
 	// As packed_outputs.
-	PackedUsage   []byte `protobuf:"bytes,30,opt,name=packed_usage,json=packedUsage,proto3" json:"packed_usage,omitempty"`
+	PackedUsage []byte `protobuf:"bytes,30,opt,name=packed_usage,json=packedUsage,proto3" json:"packed_usage,omitempty"`
+	// As in ReportGroup.
+	OutputMissing uint64 `protobuf:"varint,14,opt,name=output_missing,json=outputMissing,proto3" json:"output_missing,omitempty"`
+	OutputHead    uint32 `protobuf:"varint,15,opt,name=output_head,json=outputHead,proto3" json:"output_head,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2733,6 +2770,20 @@ func (x *Segment) GetPackedUsage() []byte {
 		return x.PackedUsage
 	}
 	return nil
+}
+
+func (x *Segment) GetOutputMissing() uint64 {
+	if x != nil {
+		return x.OutputMissing
+	}
+	return 0
+}
+
+func (x *Segment) GetOutputHead() uint32 {
+	if x != nil {
+		return x.OutputHead
+	}
+	return 0
 }
 
 // Attempt is attempts of neighbouring tasks that ended alike, and after which they were not final.
@@ -3273,7 +3324,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\".\n" +
 	"\x04Pair\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xc5\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xfe\x05\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\tR\x05queue\x12\x18\n" +
@@ -3298,7 +3349,10 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\fretention_ns\x18\x13 \x01(\x03R\vretentionNs\x12-\n" +
 	"\x06values\x18\x14 \x03(\v2\x15.rota.log.v1.ValueRunR\x06values\x12%\n" +
 	"\x0eshared_payload\x18\x15 \x01(\fR\rsharedPayload\x12,\n" +
-	"\aretried\x18\x1e \x03(\v2\x12.rota.log.v1.RangeR\aretried\"J\n" +
+	"\aretried\x18\x1e \x03(\v2\x12.rota.log.v1.RangeR\aretried\x12\x16\n" +
+	"\x06stdout\x18\x16 \x01(\rR\x06stdout\x12\x1f\n" +
+	"\vstdout_path\x18\x17 \x01(\tR\n" +
+	"stdoutPath\"J\n" +
 	"\bValueRun\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\rR\x04step\x12\x14\n" +
@@ -3366,7 +3420,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x05count\x18\x03 \x01(\rR\x05count\x12\x18\n" +
 	"\asession\x18\x04 \x01(\x04R\asession\"8\n" +
 	"\tApplyPlan\x12+\n" +
-	"\x06assign\x18\x01 \x03(\v2\x13.rota.log.v1.AssignR\x06assign\"\xec\x02\n" +
+	"\x06assign\x18\x01 \x03(\v2\x13.rota.log.v1.AssignR\x06assign\"\xb4\x03\n" +
 	"\vReportGroup\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12!\n" +
 	"\ftoken_offset\x18\x02 \x01(\x12R\vtokenOffset\x12*\n" +
@@ -3380,7 +3434,10 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x0epacked_outputs\x18\t \x01(\fR\rpackedOutputs\x12\x1c\n" +
 	"\tpermanent\x18\n" +
 	" \x01(\bR\tpermanent\x12!\n" +
-	"\fpacked_usage\x18\x1e \x01(\fR\vpackedUsage\"T\n" +
+	"\fpacked_usage\x18\x1e \x01(\fR\vpackedUsage\x12%\n" +
+	"\x0eoutput_missing\x18\v \x01(\x04R\routputMissing\x12\x1f\n" +
+	"\voutput_head\x18\f \x01(\rR\n" +
+	"outputHead\"T\n" +
 	"\x06Report\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x120\n" +
 	"\x06groups\x18\x02 \x03(\v2\x18.rota.log.v1.ReportGroupR\x06groups\"h\n" +
@@ -3454,7 +3511,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"AppendMark\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x12\x12\n" +
-	"\x04hash\x18\x03 \x01(\x06R\x04hash\"\xc1\x03\n" +
+	"\x04hash\x18\x03 \x01(\x06R\x04hash\"\x89\x04\n" +
 	"\aSegment\x12*\n" +
 	"\x06ranges\x18\x01 \x03(\v2\x12.rota.log.v1.RangeR\x06ranges\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x16\n" +
@@ -3474,7 +3531,10 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\n" +
 	"unreported\x18\r \x01(\bR\n" +
 	"unreported\x12!\n" +
-	"\fpacked_usage\x18\x1e \x01(\fR\vpackedUsage\"\xfd\x02\n" +
+	"\fpacked_usage\x18\x1e \x01(\fR\vpackedUsage\x12%\n" +
+	"\x0eoutput_missing\x18\x0e \x01(\x04R\routputMissing\x12\x1f\n" +
+	"\voutput_head\x18\x0f \x01(\rR\n" +
+	"outputHead\"\xfd\x02\n" +
 	"\aAttempt\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x12\x18\n" +

@@ -175,6 +175,8 @@ type outcome struct {
 	stderr   string
 	usage    string
 	output   string
+	missing  uint64
+	head     uint32
 	finished int64
 }
 
@@ -186,7 +188,8 @@ func (w *world) compareResults(j *sim.Job) {
 		o := outcome{
 			index: i, state: t.State, reason: t.Reason, attempt: t.Attempt, granted: t.GrantedWhenEnded, worker: t.Worker,
 			exit: t.ExitCodePlusOne, err: t.Error, stderr: string(t.Stderr), output: string(t.Output), finished: t.FinishedAt,
-			usage: string(t.Usage),
+			usage:   string(t.Usage),
+			missing: t.OutputMissing, head: t.OutputHead,
 		}
 		if o.granted {
 			o.token = t.Token
@@ -230,6 +233,7 @@ func outcomeOf(s *logpb.Segment, i uint32, output, usage []byte) outcome {
 	o := outcome{
 		index: i, state: task.State(s.State), reason: task.Reason(s.Reason), attempt: s.Attempt, granted: s.Granted, worker: s.Worker,
 		exit: s.ExitCodePlusOne, err: s.Error, stderr: string(s.StderrTail), output: string(output), finished: s.FinishedNs, usage: string(usage),
+		missing: s.OutputMissing, head: s.OutputHead,
 	}
 	if s.Granted {
 		o.token = uint64(int64(i) + s.TokenOffset)

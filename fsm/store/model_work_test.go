@@ -255,6 +255,9 @@ func (w *world) group() *logpb.ReportGroup {
 	g := &logpb.ReportGroup{Outcome: uint32(pick(w, "outcome", weighted[task.Outcome]{
 		{5, task.OutcomeSucceeded}, {4, task.OutcomeFailed}, {1, task.OutcomeReturned}, {1, task.OutcomeStopped}, {1, task.OutcomeLost},
 	}))}
+	if w.chance("cut", 20) {
+		g.OutputMissing, g.OutputHead = 1<<40, 3
+	}
 	if g.Outcome == uint32(task.OutcomeFailed) {
 		g.Reason = uint32(of(w, "reason", task.ReasonError, task.ReasonExitCode, task.ReasonTimeout))
 		g.Permanent = w.chance("permanent", 15)

@@ -78,6 +78,8 @@ type Task struct {
 	Cursor           uint32
 	Worker           string
 	Output           []byte
+	OutputMissing    uint64
+	OutputHead       uint32
 	ExitCodePlusOne  int32
 	Error            string
 	Stderr           []byte

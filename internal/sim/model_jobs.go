@@ -339,6 +339,7 @@ func (m *Model) end(j *Job, i uint32, to task.State, reason task.Reason, worker 
 	}
 	if g != nil && to != task.Cancelled {
 		t.ExitCodePlusOne, t.Error, t.Stderr = g.ExitCodePlusOne, g.Error, g.StderrTail
+		t.OutputMissing, t.OutputHead = g.OutputMissing, g.OutputHead
 	}
 	j.Outcomes = append(j.Outcomes, i)
 	if to != task.Succeeded && j.Reason == 0 {

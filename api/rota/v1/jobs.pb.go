@@ -334,6 +334,65 @@ func (Execution) EnumDescriptor() ([]byte, []int) {
 	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{4}
 }
 
+// Stdout says what becomes of the standard output of a command.
+type Stdout int32
+
+const (
+	// STDOUT_UNSPECIFIED: it is the result. Of more than 256 KiB the first and the last 128 KiB are
+	// kept, and the result says how much is missing.
+	Stdout_STDOUT_UNSPECIFIED Stdout = 0
+	// STDOUT_FULL: it is the result. The first byte beyond 256 KiB ends the command, and fails the
+	// task for good.
+	Stdout_STDOUT_FULL Stdout = 1
+	// STDOUT_DISCARD: nobody wants it.
+	Stdout_STDOUT_DISCARD Stdout = 2
+	// STDOUT_FILE: it is written to a file of the worker.
+	Stdout_STDOUT_FILE Stdout = 3
+)
+
+// Enum value maps for Stdout.
+var (
+	Stdout_name = map[int32]string{
+		0: "STDOUT_UNSPECIFIED",
+		1: "STDOUT_FULL",
+		2: "STDOUT_DISCARD",
+		3: "STDOUT_FILE",
+	}
+	Stdout_value = map[string]int32{
+		"STDOUT_UNSPECIFIED": 0,
+		"STDOUT_FULL":        1,
+		"STDOUT_DISCARD":     2,
+		"STDOUT_FILE":        3,
+	}
+)
+
+func (x Stdout) Enum() *Stdout {
+	p := new(Stdout)
+	*p = x
+	return p
+}
+
+func (x Stdout) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Stdout) Descriptor() protoreflect.EnumDescriptor {
+	return file_rota_v1_jobs_proto_enumTypes[5].Descriptor()
+}
+
+func (Stdout) Type() protoreflect.EnumType {
+	return &file_rota_v1_jobs_proto_enumTypes[5]
+}
+
+func (x Stdout) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Stdout.Descriptor instead.
+func (Stdout) EnumDescriptor() ([]byte, []int) {
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{5}
+}
+
 // ResultOrder is the order in which results are sent.
 type ResultOrder int32
 
@@ -371,11 +430,11 @@ func (x ResultOrder) String() string {
 }
 
 func (ResultOrder) Descriptor() protoreflect.EnumDescriptor {
-	return file_rota_v1_jobs_proto_enumTypes[5].Descriptor()
+	return file_rota_v1_jobs_proto_enumTypes[6].Descriptor()
 }
 
 func (ResultOrder) Type() protoreflect.EnumType {
-	return &file_rota_v1_jobs_proto_enumTypes[5]
+	return &file_rota_v1_jobs_proto_enumTypes[6]
 }
 
 func (x ResultOrder) Number() protoreflect.EnumNumber {
@@ -384,7 +443,7 @@ func (x ResultOrder) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ResultOrder.Descriptor instead.
 func (ResultOrder) EnumDescriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{5}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{6}
 }
 
 // ResultInputs says of which results packed_inputs is wanted.
@@ -422,11 +481,11 @@ func (x ResultInputs) String() string {
 }
 
 func (ResultInputs) Descriptor() protoreflect.EnumDescriptor {
-	return file_rota_v1_jobs_proto_enumTypes[6].Descriptor()
+	return file_rota_v1_jobs_proto_enumTypes[7].Descriptor()
 }
 
 func (ResultInputs) Type() protoreflect.EnumType {
-	return &file_rota_v1_jobs_proto_enumTypes[6]
+	return &file_rota_v1_jobs_proto_enumTypes[7]
 }
 
 func (x ResultInputs) Number() protoreflect.EnumNumber {
@@ -435,7 +494,7 @@ func (x ResultInputs) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ResultInputs.Descriptor instead.
 func (ResultInputs) EnumDescriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{6}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{7}
 }
 
 // HandlerWork runs a function that the worker registered under a name.
@@ -495,7 +554,12 @@ type CommandWork struct {
 	Cwd string `protobuf:"bytes,3,opt,name=cwd,proto3" json:"cwd,omitempty"`
 	// Where this string stands in an argument, the payload takes its place, and
 	// standard input is empty. Empty: no replacement.
-	Placeholder   string `protobuf:"bytes,4,opt,name=placeholder,proto3" json:"placeholder,omitempty"`
+	Placeholder string `protobuf:"bytes,4,opt,name=placeholder,proto3" json:"placeholder,omitempty"`
+	Stdout      Stdout `protobuf:"varint,5,opt,name=stdout,proto3,enum=rota.v1.Stdout" json:"stdout,omitempty"`
+	// Of STDOUT_FILE: the file, which is made, or cut to nothing, when an attempt starts. {job},
+	// {task}, {value} and {attempt} in it are replaced. A relative one counts from cwd, which must
+	// be given then.
+	StdoutPath    string `protobuf:"bytes,6,opt,name=stdout_path,json=stdoutPath,proto3" json:"stdout_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -554,6 +618,20 @@ func (x *CommandWork) GetCwd() string {
 func (x *CommandWork) GetPlaceholder() string {
 	if x != nil {
 		return x.Placeholder
+	}
+	return ""
+}
+
+func (x *CommandWork) GetStdout() Stdout {
+	if x != nil {
+		return x.Stdout
+	}
+	return Stdout_STDOUT_UNSPECIFIED
+}
+
+func (x *CommandWork) GetStdoutPath() string {
+	if x != nil {
+		return x.StdoutPath
 	}
 	return ""
 }
@@ -2947,7 +3025,10 @@ type ResultGroup struct {
 	// Empty: nothing is known of what commands have used. Otherwise what each has, in the form of
 	// packed_outputs: empty where it is not known, or two unsigned varints, the most memory that it,
 	// or a process that it has waited for, had resident, KiB, and the CPU time of all of them, us.
-	PackedUsage   []byte `protobuf:"bytes,31,opt,name=packed_usage,json=packedUsage,proto3" json:"packed_usage,omitempty"`
+	PackedUsage []byte `protobuf:"bytes,31,opt,name=packed_usage,json=packedUsage,proto3" json:"packed_usage,omitempty"`
+	// How many bytes of each output were not kept. They stood behind its first output_head bytes.
+	OutputMissing uint64 `protobuf:"varint,13,opt,name=output_missing,json=outputMissing,proto3" json:"output_missing,omitempty"`
+	OutputHead    uint32 `protobuf:"varint,14,opt,name=output_head,json=outputHead,proto3" json:"output_head,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3078,6 +3159,20 @@ func (x *ResultGroup) GetPackedUsage() []byte {
 		return x.PackedUsage
 	}
 	return nil
+}
+
+func (x *ResultGroup) GetOutputMissing() uint64 {
+	if x != nil {
+		return x.OutputMissing
+	}
+	return 0
+}
+
+func (x *ResultGroup) GetOutputHead() uint32 {
+	if x != nil {
+		return x.OutputHead
+	}
+	return 0
 }
 
 type StreamResultsResponse struct {
@@ -3394,12 +3489,15 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\n" +
 	"\x12rota/v1/jobs.proto\x12\arota.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14rota/v1/errors.proto\"!\n" +
 	"\vHandlerWork\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\xbe\x01\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x88\x02\n" +
 	"\vCommandWork\x12\x12\n" +
 	"\x04argv\x18\x01 \x03(\tR\x04argv\x12/\n" +
 	"\x03env\x18\x02 \x03(\v2\x1d.rota.v1.CommandWork.EnvEntryR\x03env\x12\x10\n" +
 	"\x03cwd\x18\x03 \x01(\tR\x03cwd\x12 \n" +
-	"\vplaceholder\x18\x04 \x01(\tR\vplaceholder\x1a6\n" +
+	"\vplaceholder\x18\x04 \x01(\tR\vplaceholder\x12'\n" +
+	"\x06stdout\x18\x05 \x01(\x0e2\x0f.rota.v1.StdoutR\x06stdout\x12\x1f\n" +
+	"\vstdout_path\x18\x06 \x01(\tR\n" +
+	"stdoutPath\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x99\a\n" +
@@ -3613,7 +3711,7 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\n" +
 	"IndexRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\rR\x05count\"\x8f\x04\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\"\xd7\x04\n" +
 	"\vResultGroup\x12+\n" +
 	"\x06ranges\x18\x01 \x03(\v2\x13.rota.v1.IndexRangeR\x06ranges\x12(\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x12.rota.v1.TaskStateR\x05state\x12'\n" +
@@ -3631,7 +3729,10 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\vfinished_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"finishedAt\x12#\n" +
 	"\rpacked_inputs\x18\x1e \x01(\fR\fpackedInputs\x12!\n" +
-	"\fpacked_usage\x18\x1f \x01(\fR\vpackedUsageB\f\n" +
+	"\fpacked_usage\x18\x1f \x01(\fR\vpackedUsage\x12%\n" +
+	"\x0eoutput_missing\x18\r \x01(\x04R\routputMissing\x12\x1f\n" +
+	"\voutput_head\x18\x0e \x01(\rR\n" +
+	"outputHeadB\f\n" +
 	"\n" +
 	"_exit_code\"\x99\x01\n" +
 	"\x15StreamResultsResponse\x12,\n" +
@@ -3691,7 +3792,12 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\tExecution\x12\x19\n" +
 	"\x15EXECUTION_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12EXECUTION_PARALLEL\x10\x01\x12\x14\n" +
-	"\x10EXECUTION_SERIAL\x10\x02*_\n" +
+	"\x10EXECUTION_SERIAL\x10\x02*V\n" +
+	"\x06Stdout\x12\x16\n" +
+	"\x12STDOUT_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vSTDOUT_FULL\x10\x01\x12\x12\n" +
+	"\x0eSTDOUT_DISCARD\x10\x02\x12\x0f\n" +
+	"\vSTDOUT_FILE\x10\x03*_\n" +
 	"\vResultOrder\x12\x1c\n" +
 	"\x18RESULT_ORDER_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16RESULT_ORDER_COMPLETED\x10\x01\x12\x16\n" +
@@ -3727,7 +3833,7 @@ func file_rota_v1_jobs_proto_rawDescGZIP() []byte {
 	return file_rota_v1_jobs_proto_rawDescData
 }
 
-var file_rota_v1_jobs_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_rota_v1_jobs_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
 var file_rota_v1_jobs_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_rota_v1_jobs_proto_goTypes = []any{
 	(TaskState)(0),                // 0: rota.v1.TaskState
@@ -3735,144 +3841,146 @@ var file_rota_v1_jobs_proto_goTypes = []any{
 	(JobState)(0),                 // 2: rota.v1.JobState
 	(Policy)(0),                   // 3: rota.v1.Policy
 	(Execution)(0),                // 4: rota.v1.Execution
-	(ResultOrder)(0),              // 5: rota.v1.ResultOrder
-	(ResultInputs)(0),             // 6: rota.v1.ResultInputs
-	(*HandlerWork)(nil),           // 7: rota.v1.HandlerWork
-	(*CommandWork)(nil),           // 8: rota.v1.CommandWork
-	(*JobSpec)(nil),               // 9: rota.v1.JobSpec
-	(*ValueRun)(nil),              // 10: rota.v1.ValueRun
-	(*TaskSet)(nil),               // 11: rota.v1.TaskSet
-	(*SubmitRequest)(nil),         // 12: rota.v1.SubmitRequest
-	(*SubmitResponse)(nil),        // 13: rota.v1.SubmitResponse
-	(*SubmitStreamRequest)(nil),   // 14: rota.v1.SubmitStreamRequest
-	(*SubmitItem)(nil),            // 15: rota.v1.SubmitItem
-	(*SubmitStreamResponse)(nil),  // 16: rota.v1.SubmitStreamResponse
-	(*SubmitAnswer)(nil),          // 17: rota.v1.SubmitAnswer
-	(*FollowedResults)(nil),       // 18: rota.v1.FollowedResults
-	(*AppendTasksRequest)(nil),    // 19: rota.v1.AppendTasksRequest
-	(*AppendTasksResponse)(nil),   // 20: rota.v1.AppendTasksResponse
-	(*ListAppendsRequest)(nil),    // 21: rota.v1.ListAppendsRequest
-	(*ListAppendsResponse)(nil),   // 22: rota.v1.ListAppendsResponse
-	(*CloseTasksRequest)(nil),     // 23: rota.v1.CloseTasksRequest
-	(*CloseTasksResponse)(nil),    // 24: rota.v1.CloseTasksResponse
-	(*ReadOptions)(nil),           // 25: rota.v1.ReadOptions
-	(*TaskCounts)(nil),            // 26: rota.v1.TaskCounts
-	(*Job)(nil),                   // 27: rota.v1.Job
-	(*Task)(nil),                  // 28: rota.v1.Task
-	(*TaskAttempt)(nil),           // 29: rota.v1.TaskAttempt
-	(*GetJobRequest)(nil),         // 30: rota.v1.GetJobRequest
-	(*GetJobResponse)(nil),        // 31: rota.v1.GetJobResponse
-	(*ListJobsRequest)(nil),       // 32: rota.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 33: rota.v1.ListJobsResponse
-	(*WaitJobRequest)(nil),        // 34: rota.v1.WaitJobRequest
-	(*WaitJobResponse)(nil),       // 35: rota.v1.WaitJobResponse
-	(*StreamResultsRequest)(nil),  // 36: rota.v1.StreamResultsRequest
-	(*IndexRange)(nil),            // 37: rota.v1.IndexRange
-	(*ResultGroup)(nil),           // 38: rota.v1.ResultGroup
-	(*StreamResultsResponse)(nil), // 39: rota.v1.StreamResultsResponse
-	(*CancelJobRequest)(nil),      // 40: rota.v1.CancelJobRequest
-	(*CancelJobResponse)(nil),     // 41: rota.v1.CancelJobResponse
-	(*RetryJobRequest)(nil),       // 42: rota.v1.RetryJobRequest
-	(*RetryJobResponse)(nil),      // 43: rota.v1.RetryJobResponse
-	nil,                           // 44: rota.v1.CommandWork.EnvEntry
-	nil,                           // 45: rota.v1.JobSpec.RequireEntry
-	nil,                           // 46: rota.v1.JobSpec.MetaEntry
-	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 48: google.protobuf.Timestamp
-	(*ErrorDetail)(nil),           // 49: rota.v1.ErrorDetail
+	(Stdout)(0),                   // 5: rota.v1.Stdout
+	(ResultOrder)(0),              // 6: rota.v1.ResultOrder
+	(ResultInputs)(0),             // 7: rota.v1.ResultInputs
+	(*HandlerWork)(nil),           // 8: rota.v1.HandlerWork
+	(*CommandWork)(nil),           // 9: rota.v1.CommandWork
+	(*JobSpec)(nil),               // 10: rota.v1.JobSpec
+	(*ValueRun)(nil),              // 11: rota.v1.ValueRun
+	(*TaskSet)(nil),               // 12: rota.v1.TaskSet
+	(*SubmitRequest)(nil),         // 13: rota.v1.SubmitRequest
+	(*SubmitResponse)(nil),        // 14: rota.v1.SubmitResponse
+	(*SubmitStreamRequest)(nil),   // 15: rota.v1.SubmitStreamRequest
+	(*SubmitItem)(nil),            // 16: rota.v1.SubmitItem
+	(*SubmitStreamResponse)(nil),  // 17: rota.v1.SubmitStreamResponse
+	(*SubmitAnswer)(nil),          // 18: rota.v1.SubmitAnswer
+	(*FollowedResults)(nil),       // 19: rota.v1.FollowedResults
+	(*AppendTasksRequest)(nil),    // 20: rota.v1.AppendTasksRequest
+	(*AppendTasksResponse)(nil),   // 21: rota.v1.AppendTasksResponse
+	(*ListAppendsRequest)(nil),    // 22: rota.v1.ListAppendsRequest
+	(*ListAppendsResponse)(nil),   // 23: rota.v1.ListAppendsResponse
+	(*CloseTasksRequest)(nil),     // 24: rota.v1.CloseTasksRequest
+	(*CloseTasksResponse)(nil),    // 25: rota.v1.CloseTasksResponse
+	(*ReadOptions)(nil),           // 26: rota.v1.ReadOptions
+	(*TaskCounts)(nil),            // 27: rota.v1.TaskCounts
+	(*Job)(nil),                   // 28: rota.v1.Job
+	(*Task)(nil),                  // 29: rota.v1.Task
+	(*TaskAttempt)(nil),           // 30: rota.v1.TaskAttempt
+	(*GetJobRequest)(nil),         // 31: rota.v1.GetJobRequest
+	(*GetJobResponse)(nil),        // 32: rota.v1.GetJobResponse
+	(*ListJobsRequest)(nil),       // 33: rota.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 34: rota.v1.ListJobsResponse
+	(*WaitJobRequest)(nil),        // 35: rota.v1.WaitJobRequest
+	(*WaitJobResponse)(nil),       // 36: rota.v1.WaitJobResponse
+	(*StreamResultsRequest)(nil),  // 37: rota.v1.StreamResultsRequest
+	(*IndexRange)(nil),            // 38: rota.v1.IndexRange
+	(*ResultGroup)(nil),           // 39: rota.v1.ResultGroup
+	(*StreamResultsResponse)(nil), // 40: rota.v1.StreamResultsResponse
+	(*CancelJobRequest)(nil),      // 41: rota.v1.CancelJobRequest
+	(*CancelJobResponse)(nil),     // 42: rota.v1.CancelJobResponse
+	(*RetryJobRequest)(nil),       // 43: rota.v1.RetryJobRequest
+	(*RetryJobResponse)(nil),      // 44: rota.v1.RetryJobResponse
+	nil,                           // 45: rota.v1.CommandWork.EnvEntry
+	nil,                           // 46: rota.v1.JobSpec.RequireEntry
+	nil,                           // 47: rota.v1.JobSpec.MetaEntry
+	(*durationpb.Duration)(nil),   // 48: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 49: google.protobuf.Timestamp
+	(*ErrorDetail)(nil),           // 50: rota.v1.ErrorDetail
 }
 var file_rota_v1_jobs_proto_depIdxs = []int32{
-	44, // 0: rota.v1.CommandWork.env:type_name -> rota.v1.CommandWork.EnvEntry
-	7,  // 1: rota.v1.JobSpec.handler:type_name -> rota.v1.HandlerWork
-	8,  // 2: rota.v1.JobSpec.command:type_name -> rota.v1.CommandWork
-	3,  // 3: rota.v1.JobSpec.policy:type_name -> rota.v1.Policy
-	4,  // 4: rota.v1.JobSpec.execution:type_name -> rota.v1.Execution
-	47, // 5: rota.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
-	47, // 6: rota.v1.JobSpec.delay:type_name -> google.protobuf.Duration
-	48, // 7: rota.v1.JobSpec.not_before:type_name -> google.protobuf.Timestamp
-	47, // 8: rota.v1.JobSpec.expire:type_name -> google.protobuf.Duration
-	45, // 9: rota.v1.JobSpec.require:type_name -> rota.v1.JobSpec.RequireEntry
-	46, // 10: rota.v1.JobSpec.meta:type_name -> rota.v1.JobSpec.MetaEntry
-	47, // 11: rota.v1.JobSpec.retention:type_name -> google.protobuf.Duration
-	10, // 12: rota.v1.JobSpec.values:type_name -> rota.v1.ValueRun
-	9,  // 13: rota.v1.SubmitRequest.spec:type_name -> rota.v1.JobSpec
-	11, // 14: rota.v1.SubmitRequest.tasks:type_name -> rota.v1.TaskSet
-	48, // 15: rota.v1.SubmitResponse.starts_at:type_name -> google.protobuf.Timestamp
-	15, // 16: rota.v1.SubmitStreamRequest.submits:type_name -> rota.v1.SubmitItem
-	12, // 17: rota.v1.SubmitItem.request:type_name -> rota.v1.SubmitRequest
-	19, // 18: rota.v1.SubmitItem.append:type_name -> rota.v1.AppendTasksRequest
-	17, // 19: rota.v1.SubmitStreamResponse.answers:type_name -> rota.v1.SubmitAnswer
-	18, // 20: rota.v1.SubmitStreamResponse.results:type_name -> rota.v1.FollowedResults
-	13, // 21: rota.v1.SubmitAnswer.response:type_name -> rota.v1.SubmitResponse
-	49, // 22: rota.v1.SubmitAnswer.error:type_name -> rota.v1.ErrorDetail
-	38, // 23: rota.v1.FollowedResults.groups:type_name -> rota.v1.ResultGroup
-	11, // 24: rota.v1.AppendTasksRequest.tasks:type_name -> rota.v1.TaskSet
-	25, // 25: rota.v1.ListAppendsRequest.read:type_name -> rota.v1.ReadOptions
-	9,  // 26: rota.v1.Job.spec:type_name -> rota.v1.JobSpec
-	2,  // 27: rota.v1.Job.state:type_name -> rota.v1.JobState
-	1,  // 28: rota.v1.Job.reason:type_name -> rota.v1.Reason
-	26, // 29: rota.v1.Job.tasks:type_name -> rota.v1.TaskCounts
-	48, // 30: rota.v1.Job.submitted_at:type_name -> google.protobuf.Timestamp
-	48, // 31: rota.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	48, // 32: rota.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	37, // 33: rota.v1.Job.retried:type_name -> rota.v1.IndexRange
-	48, // 34: rota.v1.Job.starts_at:type_name -> google.protobuf.Timestamp
-	29, // 35: rota.v1.Job.last_failure:type_name -> rota.v1.TaskAttempt
-	0,  // 36: rota.v1.Task.state:type_name -> rota.v1.TaskState
-	1,  // 37: rota.v1.Task.reason:type_name -> rota.v1.Reason
-	48, // 38: rota.v1.Task.not_before:type_name -> google.protobuf.Timestamp
-	47, // 39: rota.v1.Task.run_time:type_name -> google.protobuf.Duration
-	29, // 40: rota.v1.Task.attempts:type_name -> rota.v1.TaskAttempt
-	0,  // 41: rota.v1.TaskAttempt.state:type_name -> rota.v1.TaskState
-	1,  // 42: rota.v1.TaskAttempt.reason:type_name -> rota.v1.Reason
-	48, // 43: rota.v1.TaskAttempt.granted_at:type_name -> google.protobuf.Timestamp
-	48, // 44: rota.v1.TaskAttempt.ended_at:type_name -> google.protobuf.Timestamp
-	47, // 45: rota.v1.TaskAttempt.cpu_time:type_name -> google.protobuf.Duration
-	25, // 46: rota.v1.GetJobRequest.read:type_name -> rota.v1.ReadOptions
-	27, // 47: rota.v1.GetJobResponse.job:type_name -> rota.v1.Job
-	28, // 48: rota.v1.GetJobResponse.task:type_name -> rota.v1.Task
-	25, // 49: rota.v1.ListJobsRequest.read:type_name -> rota.v1.ReadOptions
-	2,  // 50: rota.v1.ListJobsRequest.states:type_name -> rota.v1.JobState
-	27, // 51: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
-	47, // 52: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
-	25, // 53: rota.v1.WaitJobRequest.read:type_name -> rota.v1.ReadOptions
-	27, // 54: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
-	5,  // 55: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
-	25, // 56: rota.v1.StreamResultsRequest.read:type_name -> rota.v1.ReadOptions
-	6,  // 57: rota.v1.StreamResultsRequest.inputs:type_name -> rota.v1.ResultInputs
-	37, // 58: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
-	0,  // 59: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
-	1,  // 60: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
-	48, // 61: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
-	38, // 62: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
-	27, // 63: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
-	12, // 64: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
-	14, // 65: rota.v1.JobService.SubmitStream:input_type -> rota.v1.SubmitStreamRequest
-	19, // 66: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
-	21, // 67: rota.v1.JobService.ListAppends:input_type -> rota.v1.ListAppendsRequest
-	23, // 68: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
-	30, // 69: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
-	32, // 70: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
-	34, // 71: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
-	36, // 72: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
-	40, // 73: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
-	42, // 74: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
-	13, // 75: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
-	16, // 76: rota.v1.JobService.SubmitStream:output_type -> rota.v1.SubmitStreamResponse
-	20, // 77: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
-	22, // 78: rota.v1.JobService.ListAppends:output_type -> rota.v1.ListAppendsResponse
-	24, // 79: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
-	31, // 80: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
-	33, // 81: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
-	35, // 82: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
-	39, // 83: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
-	41, // 84: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
-	43, // 85: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
-	75, // [75:86] is the sub-list for method output_type
-	64, // [64:75] is the sub-list for method input_type
-	64, // [64:64] is the sub-list for extension type_name
-	64, // [64:64] is the sub-list for extension extendee
-	0,  // [0:64] is the sub-list for field type_name
+	45, // 0: rota.v1.CommandWork.env:type_name -> rota.v1.CommandWork.EnvEntry
+	5,  // 1: rota.v1.CommandWork.stdout:type_name -> rota.v1.Stdout
+	8,  // 2: rota.v1.JobSpec.handler:type_name -> rota.v1.HandlerWork
+	9,  // 3: rota.v1.JobSpec.command:type_name -> rota.v1.CommandWork
+	3,  // 4: rota.v1.JobSpec.policy:type_name -> rota.v1.Policy
+	4,  // 5: rota.v1.JobSpec.execution:type_name -> rota.v1.Execution
+	48, // 6: rota.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
+	48, // 7: rota.v1.JobSpec.delay:type_name -> google.protobuf.Duration
+	49, // 8: rota.v1.JobSpec.not_before:type_name -> google.protobuf.Timestamp
+	48, // 9: rota.v1.JobSpec.expire:type_name -> google.protobuf.Duration
+	46, // 10: rota.v1.JobSpec.require:type_name -> rota.v1.JobSpec.RequireEntry
+	47, // 11: rota.v1.JobSpec.meta:type_name -> rota.v1.JobSpec.MetaEntry
+	48, // 12: rota.v1.JobSpec.retention:type_name -> google.protobuf.Duration
+	11, // 13: rota.v1.JobSpec.values:type_name -> rota.v1.ValueRun
+	10, // 14: rota.v1.SubmitRequest.spec:type_name -> rota.v1.JobSpec
+	12, // 15: rota.v1.SubmitRequest.tasks:type_name -> rota.v1.TaskSet
+	49, // 16: rota.v1.SubmitResponse.starts_at:type_name -> google.protobuf.Timestamp
+	16, // 17: rota.v1.SubmitStreamRequest.submits:type_name -> rota.v1.SubmitItem
+	13, // 18: rota.v1.SubmitItem.request:type_name -> rota.v1.SubmitRequest
+	20, // 19: rota.v1.SubmitItem.append:type_name -> rota.v1.AppendTasksRequest
+	18, // 20: rota.v1.SubmitStreamResponse.answers:type_name -> rota.v1.SubmitAnswer
+	19, // 21: rota.v1.SubmitStreamResponse.results:type_name -> rota.v1.FollowedResults
+	14, // 22: rota.v1.SubmitAnswer.response:type_name -> rota.v1.SubmitResponse
+	50, // 23: rota.v1.SubmitAnswer.error:type_name -> rota.v1.ErrorDetail
+	39, // 24: rota.v1.FollowedResults.groups:type_name -> rota.v1.ResultGroup
+	12, // 25: rota.v1.AppendTasksRequest.tasks:type_name -> rota.v1.TaskSet
+	26, // 26: rota.v1.ListAppendsRequest.read:type_name -> rota.v1.ReadOptions
+	10, // 27: rota.v1.Job.spec:type_name -> rota.v1.JobSpec
+	2,  // 28: rota.v1.Job.state:type_name -> rota.v1.JobState
+	1,  // 29: rota.v1.Job.reason:type_name -> rota.v1.Reason
+	27, // 30: rota.v1.Job.tasks:type_name -> rota.v1.TaskCounts
+	49, // 31: rota.v1.Job.submitted_at:type_name -> google.protobuf.Timestamp
+	49, // 32: rota.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	49, // 33: rota.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	38, // 34: rota.v1.Job.retried:type_name -> rota.v1.IndexRange
+	49, // 35: rota.v1.Job.starts_at:type_name -> google.protobuf.Timestamp
+	30, // 36: rota.v1.Job.last_failure:type_name -> rota.v1.TaskAttempt
+	0,  // 37: rota.v1.Task.state:type_name -> rota.v1.TaskState
+	1,  // 38: rota.v1.Task.reason:type_name -> rota.v1.Reason
+	49, // 39: rota.v1.Task.not_before:type_name -> google.protobuf.Timestamp
+	48, // 40: rota.v1.Task.run_time:type_name -> google.protobuf.Duration
+	30, // 41: rota.v1.Task.attempts:type_name -> rota.v1.TaskAttempt
+	0,  // 42: rota.v1.TaskAttempt.state:type_name -> rota.v1.TaskState
+	1,  // 43: rota.v1.TaskAttempt.reason:type_name -> rota.v1.Reason
+	49, // 44: rota.v1.TaskAttempt.granted_at:type_name -> google.protobuf.Timestamp
+	49, // 45: rota.v1.TaskAttempt.ended_at:type_name -> google.protobuf.Timestamp
+	48, // 46: rota.v1.TaskAttempt.cpu_time:type_name -> google.protobuf.Duration
+	26, // 47: rota.v1.GetJobRequest.read:type_name -> rota.v1.ReadOptions
+	28, // 48: rota.v1.GetJobResponse.job:type_name -> rota.v1.Job
+	29, // 49: rota.v1.GetJobResponse.task:type_name -> rota.v1.Task
+	26, // 50: rota.v1.ListJobsRequest.read:type_name -> rota.v1.ReadOptions
+	2,  // 51: rota.v1.ListJobsRequest.states:type_name -> rota.v1.JobState
+	28, // 52: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
+	48, // 53: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
+	26, // 54: rota.v1.WaitJobRequest.read:type_name -> rota.v1.ReadOptions
+	28, // 55: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
+	6,  // 56: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
+	26, // 57: rota.v1.StreamResultsRequest.read:type_name -> rota.v1.ReadOptions
+	7,  // 58: rota.v1.StreamResultsRequest.inputs:type_name -> rota.v1.ResultInputs
+	38, // 59: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
+	0,  // 60: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
+	1,  // 61: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
+	49, // 62: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
+	39, // 63: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
+	28, // 64: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
+	13, // 65: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
+	15, // 66: rota.v1.JobService.SubmitStream:input_type -> rota.v1.SubmitStreamRequest
+	20, // 67: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
+	22, // 68: rota.v1.JobService.ListAppends:input_type -> rota.v1.ListAppendsRequest
+	24, // 69: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
+	31, // 70: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
+	33, // 71: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
+	35, // 72: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
+	37, // 73: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
+	41, // 74: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
+	43, // 75: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
+	14, // 76: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
+	17, // 77: rota.v1.JobService.SubmitStream:output_type -> rota.v1.SubmitStreamResponse
+	21, // 78: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
+	23, // 79: rota.v1.JobService.ListAppends:output_type -> rota.v1.ListAppendsResponse
+	25, // 80: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
+	32, // 81: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
+	34, // 82: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
+	36, // 83: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
+	40, // 84: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
+	42, // 85: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
+	44, // 86: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
+	76, // [76:87] is the sub-list for method output_type
+	65, // [65:76] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_rota_v1_jobs_proto_init() }
@@ -3895,7 +4003,7 @@ func file_rota_v1_jobs_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rota_v1_jobs_proto_rawDesc), len(file_rota_v1_jobs_proto_rawDesc)),
-			NumEnums:      7,
+			NumEnums:      8,
 			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,

@@ -1132,6 +1132,8 @@ type ReportGroup struct {
 	Permanent bool `protobuf:"varint,11,opt,name=permanent,proto3" json:"permanent,omitempty"`
 	// As in ResultGroup.
 	PackedUsage   []byte `protobuf:"bytes,30,opt,name=packed_usage,json=packedUsage,proto3" json:"packed_usage,omitempty"`
+	OutputMissing uint64 `protobuf:"varint,12,opt,name=output_missing,json=outputMissing,proto3" json:"output_missing,omitempty"`
+	OutputHead    uint32 `protobuf:"varint,13,opt,name=output_head,json=outputHead,proto3" json:"output_head,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1248,6 +1250,20 @@ func (x *ReportGroup) GetPackedUsage() []byte {
 		return x.PackedUsage
 	}
 	return nil
+}
+
+func (x *ReportGroup) GetOutputMissing() uint64 {
+	if x != nil {
+		return x.OutputMissing
+	}
+	return 0
+}
+
+func (x *ReportGroup) GetOutputHead() uint32 {
+	if x != nil {
+		return x.OutputHead
+	}
+	return 0
 }
 
 type Reports struct {
@@ -2139,7 +2155,7 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\x04work\"g\n" +
 	"\vAssignments\x125\n" +
 	"\vassignments\x18\x01 \x03(\v2\x13.rota.v1.AssignmentR\vassignments\x12!\n" +
-	"\fforget_works\x18\x02 \x03(\rR\vforgetWorks\"\xaf\x03\n" +
+	"\fforget_works\x18\x02 \x03(\rR\vforgetWorks\"\xf7\x03\n" +
 	"\vReportGroup\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12!\n" +
 	"\ftoken_offset\x18\x02 \x01(\x12R\vtokenOffset\x12+\n" +
@@ -2154,7 +2170,10 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\x06run_ns\x18\n" +
 	" \x01(\x03R\x05runNs\x12\x1c\n" +
 	"\tpermanent\x18\v \x01(\bR\tpermanent\x12!\n" +
-	"\fpacked_usage\x18\x1e \x01(\fR\vpackedUsageB\f\n" +
+	"\fpacked_usage\x18\x1e \x01(\fR\vpackedUsage\x12%\n" +
+	"\x0eoutput_missing\x18\f \x01(\x04R\routputMissing\x12\x1f\n" +
+	"\voutput_head\x18\r \x01(\rR\n" +
+	"outputHeadB\f\n" +
 	"\n" +
 	"_exit_code\"I\n" +
 	"\aReports\x12\x10\n" +

@@ -77,6 +77,7 @@ type outcome struct {
 	granted bool
 	worker  string
 	output  string
+	missing uint64
 }
 
 type interval struct {
@@ -194,6 +195,7 @@ func outcomeOf(r store.Result) outcome {
 	o := outcome{
 		cursor: r.Cursor, state: task.State(r.Segment.State), reason: task.Reason(r.Segment.Reason), attempt: r.Segment.Attempt,
 		granted: r.Segment.Granted, worker: r.Segment.Worker, output: string(r.Output),
+		missing: r.Segment.OutputMissing,
 	}
 	if o.granted {
 		o.token = uint64(int64(r.Index) + r.Segment.TokenOffset)

@@ -270,6 +270,7 @@ func equal(a, b []uint32) bool {
 func expected(t *sim.Task) outcome {
 	o := outcome{
 		cursor: t.Cursor, state: t.State, reason: t.Reason, attempt: t.Attempt, granted: t.GrantedWhenEnded, worker: t.Worker, output: string(t.Output),
+		missing: t.OutputMissing,
 	}
 	if o.granted {
 		o.token = t.Token
@@ -307,8 +308,8 @@ func (r *Run) checkTold(m *sim.Model) {
 		if want := expected(m.Jobs[id.Job].Tasks[id.Index]); o != want {
 			h.problem("task %v was seen as %+v, and is %+v", id, o, want)
 		}
-		if o.state == task.Succeeded && o.output != outputOf(attemptKey{id, o.token}) {
-			h.problem("task %v has output %q under token %d", id, o.output, o.token)
+		if k := (attemptKey{id, o.token}); o.state == task.Succeeded && (o.output != outputOf(k) || o.missing != missingOf(k)) {
+			h.problem("task %v has output %q under token %d, without %d bytes", id, o.output, o.token, o.missing)
 		}
 	}
 }

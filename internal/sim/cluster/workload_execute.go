@@ -90,6 +90,9 @@ func (p *process) dice(a *attempt, of uint64) uint64 {
 // outputOf is what an attempt that succeeds gives.
 func outputOf(k attemptKey) string { return fmt.Sprintf("%v under %d", k.ID, k.token) }
 
+// missingOf is how much of that is said not to have been kept.
+func missingOf(k attemptKey) uint64 { return k.token % 3 }
+
 // maxReported is how many attempts one report names.
 const maxReported = 50
 
@@ -132,6 +135,7 @@ func (p *process) report(ctx context.Context, st *stream, batch []*attempt) erro
 		switch a.outcome {
 		case task.OutcomeSucceeded:
 			g.PackedOutputs = task.PackAppend(nil, []byte(outputOf(a.attemptKey)))
+			g.OutputMissing = missingOf(a.attemptKey)
 		case task.OutcomeFailed:
 			g.Reason, g.Error = uint32(task.ReasonError), "the dice said so"
 		}

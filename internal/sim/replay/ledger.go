@@ -227,8 +227,8 @@ func (l *ledger) read(r *replica, job uint64, whole bool) {
 			l.w.problem("%s: task %d.%d has two outcomes: %+v", r.name, job, o.index, o)
 		}
 		l.final[id] = true
-		if k := (attemptKey{id, o.token}); o.state == task.Succeeded.String() && o.output != k.output() {
-			l.w.problem("%s: task %v has output %q", r.name, k.ID, o.output)
+		if k := (attemptKey{id, o.token}); o.state == task.Succeeded.String() && (o.output != k.output() || o.missing != k.missing()) {
+			l.w.problem("%s: task %v has output %q, without %d bytes", r.name, k.ID, o.output, o.missing)
 		}
 		seen = append(seen, o)
 	}
@@ -243,7 +243,7 @@ func outcomesOf(s fsm.SegmentCut, cursor *uint32) (out []outcome) {
 			var output []byte
 			output, outputs, _ = task.PackNext(outputs)
 			if at == *cursor {
-				o := outcome{index: i, state: task.State(s.Segment.State).String(), output: string(output)}
+				o := outcome{index: i, state: task.State(s.Segment.State).String(), output: string(output), missing: s.Segment.OutputMissing}
 				if s.Segment.Granted {
 					o.token = uint64(int64(i) + s.Segment.TokenOffset)
 				}

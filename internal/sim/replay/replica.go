@@ -252,10 +252,11 @@ func (r *replica) Wake() {
 
 // outcome is one result, as a reader of the stream sees it.
 type outcome struct {
-	index  uint32
-	state  string
-	token  uint64
-	output string
+	index   uint32
+	state   string
+	token   uint64
+	output  string
+	missing uint64
 }
 
 // results returns the outcomes of a job from a cursor on: from memory, then from the disk.

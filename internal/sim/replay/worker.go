@@ -390,15 +390,15 @@ func (p *process) sayGoodbye() {
 // groupsOf makes report groups of attempts: one for neighbours that ended alike.
 func groupsOf(some []*attempt) (groups []*logpb.ReportGroup) {
 	for _, a := range some {
-		out := []byte(nil)
+		out, missing := []byte(nil), uint64(0)
 		if a.outcome == task.OutcomeSucceeded {
-			out = []byte(a.output())
+			out, missing = []byte(a.output()), a.missing()
 		}
 		if n := len(groups); n > 0 {
 			g := groups[n-1]
 			last := g.Ranges[len(g.Ranges)-1]
 			if g.Job == a.Job && g.TokenOffset == a.offset() && g.Outcome == uint32(a.outcome) && g.Reason == uint32(a.reason) &&
-				g.Permanent == a.permanent && last.First+last.Count == a.Index {
+				g.Permanent == a.permanent && g.OutputMissing == missing && last.First+last.Count == a.Index {
 				last.Count++
 				g.PackedOutputs = task.PackAppend(g.PackedOutputs, out)
 				continue
@@ -407,6 +407,7 @@ func groupsOf(some []*attempt) (groups []*logpb.ReportGroup) {
 		groups = append(groups, &logpb.ReportGroup{
 			Job: a.Job, TokenOffset: a.offset(), Ranges: []*logpb.Range{{First: a.Index, Count: 1}}, Outcome: uint32(a.outcome),
 			Reason: uint32(a.reason), Permanent: a.permanent, PackedOutputs: task.PackAppend(nil, out),
+			OutputMissing: missing,
 		})
 	}
 	return groups

@@ -40,6 +40,9 @@ func (k attemptKey) offset() int64 { return int64(k.token) - int64(k.Index) }
 // output is the result of an attempt: it says which one it was.
 func (k attemptKey) output() string { return fmt.Sprintf("%d.%d under %d", k.Job, k.Index, k.token) }
 
+// missing is how much of that is said not to have been kept: the same of some neighbours.
+func (k attemptKey) missing() uint64 { return k.token / 8 % 2 }
+
 // granted takes a task, unless it has it: after a new attach everything is sent again.
 func (p *process) granted(a *attempt) {
 	if p.attempts[a.attemptKey] != nil || p.mute[a.attemptKey] {

@@ -1,0 +1,81 @@
+package worker
+
+import (
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// stdoutMode is what others may do with a file that a command's standard output goes to: as shells
+// make theirs, but for the umask.
+const stdoutMode = 0o644
+
+// openStdout opens what a command's standard output goes to, in its folder dir; -1: the agent reads
+// it. What goes to a file is the command's own business: the agent copies nothing.
+func openStdout(r *run, dir string) (int, error) {
+	c := r.work.command
+	switch c.GetStdout() {
+	case rotav1.Stdout_STDOUT_DISCARD:
+		return openFile("/dev/null", unix.O_WRONLY)
+	case rotav1.Stdout_STDOUT_FILE:
+		path, err := task.FillStdoutPath(c.GetStdoutPath(), r.task.named)
+		if err != nil {
+			return -1, err
+		}
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
+		}
+		return openFile(path, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC)
+	}
+	return -1, nil
+}
+
+// openFile opens a file for a command. A named pipe that nobody reads is an error: a slot must not
+// wait for somebody who does, as nothing could end that.
+func openFile(path string, flags int) (fd int, err error) {
+	for {
+		fd, err = unix.Open(path, flags|unix.O_CLOEXEC|unix.O_NOCTTY|unix.O_NONBLOCK, stdoutMode)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		return -1, &openError{path, err}
+	}
+	// Programs do not expect theirs to be non-blocking.
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, 0); err != nil {
+		closeFiles(fd)
+		return -1, &openError{path, err}
+	}
+	return fd, nil
+}
+
+// openError is why a file for a standard output cannot be opened.
+type openError struct {
+	path string
+	err  error
+}
+
+func (e *openError) Error() string {
+	return "open " + strconv.Quote(e.path) + " for the standard output: " + e.err.Error()
+}
+
+func (e *openError) Unwrap() error { return e.err }
+
+// named is what stands in the place of a name in the path of a file.
+func (t *Task) named(name string) string {
+	switch name {
+	case "job":
+		return strconv.FormatUint(t.Job, 10)
+	case "task":
+		return strconv.FormatUint(uint64(t.Index), 10)
+	case "value":
+		return strconv.FormatUint(uint64(t.Value), 10)
+	default: // attempt: others are refused
+		return strconv.FormatUint(uint64(t.Attempt), 10)
+	}
+}
