@@ -85,7 +85,10 @@ func (w *Worker) tryCommand(ctx context.Context, s *slot, r *run, request *guard
 	switch err := p.err; {
 	case stopped && (err == nil || errors.Is(err, errKeeperLost) || errors.Is(err, unix.ECANCELED)):
 		res := endedBy(ctx)
-		res.printed(out, tail)
+		if res.stderr = tail; res.outcome == rotav1.Outcome_OUTCOME_FAILED {
+			// Of one that was stopped nobody keeps it, so it is not sent.
+			res.printed(out, tail)
+		}
 		return res, nil
 	case p.ending.byLease, errors.Is(err, unix.ECANCELED):
 		return result{kind: kind{outcome: rotav1.Outcome_OUTCOME_STOPPED}, err: ErrLease.Error()}, nil

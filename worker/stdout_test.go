@@ -84,7 +84,7 @@ func TestOfTooMuchOutputTheEndsAreKept(t *testing.T) {
 	}
 
 	a := shell(4, "echo first; seq 1 100000; echo last; exec sleep 1000")
-	a.Work.Timeout = durationpb.New(2 * time.Second)
+	a.Work.Timeout = durationpb.New(5 * time.Second)
 	b.assign(t, a)
 	got = b.await(t, 4, 0)
 	require.Equal(t, rotav1.Reason_REASON_TIMEOUT, got.reason)
