@@ -42,13 +42,13 @@ func TestShapeOfAResult(t *testing.T) {
 	t.Parallel()
 	code := 3
 	requireJSON(t, `{"job":42,"task":7,"state":"failed","reason":"exit-code","attempt":2,"token":99,"worker":"w","exit_code":3,
-		"output":"headtail","output_missing":1099511627776,"output_head":4,"error":"exit code 3","stderr":"why\\xff","stderr_base64":"d2h5/w==","finished_at":null}`,
+		"output":"headtail","output_missing":1099511627776,"output_head":4,"error":"exit code 3","stderr":"why\\xff","stderr_base64":"d2h5/w==","finished_at":null,"value":0}`,
 		shapeResult(42, &client.Result{
 			Index: 7, State: task.Failed, Reason: task.ReasonExitCode, Attempt: 2, Token: 99, Worker: "w", ExitCode: &code,
 			Error: "exit code 3", Stderr: []byte("why\xff"), Output: []byte("headtail"), OutputMissing: 1 << 40, OutputHead: 4,
 		}, true))
 	requireJSON(t, `{"job":42,"task":0,"state":"succeeded","reason":"","attempt":1,"token":1,"worker":"w","exit_code":null,
-		"output":"","output_base64":"/w==","finished_at":null}`,
+		"output":"","output_base64":"/w==","finished_at":null,"value":0}`,
 		shapeResult(42, &client.Result{State: task.Succeeded, Attempt: 1, Token: 1, Worker: "w", Output: []byte{0xff}}, false))
 }
 
