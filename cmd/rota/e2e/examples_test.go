@@ -161,7 +161,7 @@ func withRota(t *testing.T) string {
 }
 
 // quiet is what prints nothing where it succeeds.
-var quiet = regexp.MustCompile(`>|^source `)
+var quiet = regexp.MustCompile(`>|^source |--stdout file:`)
 
 // Every example of --help is a command that works as it stands there; only what it needs is made
 // before, and ids are those of jobs that there are.
