@@ -1,10 +1,17 @@
 package fsm
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
-// Missing returns why no connected worker can run what waits of a job: what none of them has. There is
-// nothing where some can, or nothing waits. connected says which sessions are, as no log knows; it is
-// called with the machine locked.
+// MaxMissing bounds what Missing says, bytes: answers to submits carry it, and a message may have a
+// thousand of these.
+const MaxMissing = 1 << 10
+
+// Missing returns why no connected worker can run what waits of a job: what none of them has, in MaxMissing
+// bytes. There is nothing where some can, or nothing waits. connected says which sessions are, as no log
+// knows; it is called with the machine locked.
 func (m *Machine) Missing(id uint64, connected func(session uint64) bool) []string {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -40,7 +47,24 @@ func (m *Machine) Missing(id uint64, connected func(session uint64) bool) []stri
 	if len(missing) == 0 {
 		missing = append(missing, "no connected worker has all of it: "+need.String())
 	}
-	return missing
+	return fewWords(missing)
+}
+
+// fewWords cuts reasons down to MaxMissing bytes, and says where there was more.
+func fewWords(reasons []string) []string {
+	const more = " ..."
+	left := MaxMissing
+	for i, why := range reasons {
+		last := i == len(reasons)-1
+		if len(why) <= left && (last || len(why) <= left-len(more)) {
+			left -= len(why)
+			continue
+		}
+		// The cut may go through a character, whose rest is dropped.
+		reasons[i] = strings.ToValidUTF8(why[:min(len(why), left-len(more))], "") + more
+		return reasons[:i+1]
+	}
+	return reasons
 }
 
 // String says what a worker must have.

@@ -84,3 +84,6 @@ func (s *sentMessages) Send(m *rotav1.SessionResponse) error {
 
 // Within is within.
 func Within(ctx context.Context, f func() error) error { return within(ctx, f) }
+
+// HeldOfAnswer is what counts as held for an answer to a submit until it is sent.
+func HeldOfAnswer(a *rotav1.SubmitAnswer) int64 { return heldBytes(a) }

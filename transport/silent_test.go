@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/internal/testcluster"
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/task"
@@ -108,4 +110,13 @@ func TestAStreamEndsThoughItsPeerReadsNothing(t *testing.T) {
 	case <-time.After(testcluster.Wait):
 		t.Fatal("it waits for the peer")
 	}
+}
+
+// What an answer says of workers that are missing counts as well: its client may not read it.
+func TestAnswersThatExplainAreHeldWithTheirTexts(t *testing.T) {
+	t.Parallel()
+	why := strings.Repeat("x", fsm.MaxMissing)
+	plain, explained := &rotav1.SubmitResponse{}, &rotav1.SubmitResponse{Missing: []string{why[1:], why[:1]}}
+	held := func(r *rotav1.SubmitResponse) int64 { return transport.HeldOfAnswer(&rotav1.SubmitAnswer{Response: r}) }
+	require.EqualValues(t, fsm.MaxMissing, held(explained)-held(plain))
 }

@@ -24,7 +24,7 @@ const (
 	maxSubmits = 4096
 	// answerBatch bounds the answers in one message.
 	answerBatch = 1024
-	// answerBytes is about what an answer takes until it is sent, apart from its message.
+	// answerBytes is about what an answer takes until it is sent, apart from its texts.
 	answerBytes = 384
 )
 
@@ -159,7 +159,13 @@ func (w *submitStream) answer(item *rotav1.SubmitItem, r fsm.Result, err error) 
 }
 
 // heldBytes is about what an answer takes until it is sent.
-func heldBytes(a *rotav1.SubmitAnswer) int64 { return int64(answerBytes + len(a.Message)) }
+func heldBytes(a *rotav1.SubmitAnswer) int64 {
+	n := answerBytes + len(a.Message)
+	for _, why := range a.Response.GetMissing() {
+		n += len(why)
+	}
+	return int64(n)
+}
 
 // sent notes that answers were sent: there is room for as many submits.
 func (w *submitStream) sent(answers []*rotav1.SubmitAnswer) {
