@@ -29,10 +29,10 @@ const (
 	youngJob   = 4 // of appends of 2 and 3 tasks with payloads; none granted
 )
 
-// openFormat2 opens a copy of that file.
-func openFormat2(t *testing.T) *testBundle {
+// openOld opens a copy of a file of an older build.
+func openOld(t *testing.T, name string) *testBundle {
 	t.Helper()
-	packed, err := os.Open("testdata/format2.db.gz")
+	packed, err := os.Open(filepath.Join("testdata", name))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, packed.Close()) }()
 	z, err := gzip.NewReader(packed)
@@ -50,7 +50,7 @@ func openFormat2(t *testing.T) *testBundle {
 
 func TestAFileOfFormat2IsReadAndWritten(t *testing.T) {
 	t.Parallel()
-	b := openFormat2(t)
+	b := openOld(t, "format2.db.gz")
 	for _, reopen := range []bool{false, true} {
 		if reopen {
 			require.NoError(t, b.s.Flush())
@@ -100,6 +100,59 @@ func TestAFileOfFormat2IsReadAndWritten(t *testing.T) {
 	}}})
 	require.NoError(t, b.s.Flush())
 	requireNothingLeft(t, b.s)
+}
+
+// Jobs of testdata/format3.db.gz, which a build before format 4 has written.
+const (
+	triedJob  = 1 // of 300 tasks, 257 done; of tasks 270 to 274, which failed once, two are granted again
+	failedJob = 2 // of one task, which has failed at its second attempt
+)
+
+// Of attempts before it a file of format 3 knows how many there were; those after it are kept.
+func TestAFileOfFormat3IsReadAndWritten(t *testing.T) {
+	t.Parallel()
+	b := openOld(t, "format3.db.gz")
+	b.clock += int64(time.Hour)
+	for _, reopen := range []bool{false, true} {
+		if reopen {
+			require.NoError(t, b.s.Flush())
+			b.reopen()
+		}
+		meta, err := b.s.pair.Load().db.Meta()
+		require.NoError(t, err)
+		require.EqualValues(t, format, meta.Format)
+		_, err = readEverything(b.s)
+		require.NoError(t, err)
+		require.Empty(t, b.s.Machine().CheckInvariants())
+		rec, err := b.s.Job(triedJob)
+		require.NoError(t, err)
+		require.EqualValues(t, 5, rec.Retrying)
+		res, err := b.s.Ordered(failedJob, 0, 1)
+		require.NoError(t, err)
+		require.EqualValues(t, 2, res[0].Segment.Attempt)
+		require.Equal(t, "no luck", res[0].Segment.Error)
+		for _, job := range []uint64{triedJob, failedJob} {
+			last, err := b.s.LastAttempt(job)
+			require.NoError(t, err)
+			require.Nil(t, last)
+		}
+	}
+	w := b.s.Machine().Sessions()[0].Id
+	b.fail(triedJob, w, "no luck either", &logpb.Range{First: 270, Count: 2})
+	for range 2 { // from memory, then from disk
+		got, err := b.s.Attempts(triedJob, 271, 2)
+		require.NoError(t, err)
+		require.Len(t, got, 1)
+		require.EqualValues(t, 2, got[0].Attempt)
+		require.Equal(t, "no luck either", got[0].Error)
+		require.NoError(t, b.s.Flush())
+	}
+	b.reopen()
+	require.Equal(t, []string{"2: 270+2 no luck either"}, attemptRecords(t, b.s))
+	rec, err := b.s.Job(triedJob)
+	require.NoError(t, err)
+	require.EqualValues(t, 5, rec.Retrying)
+	require.Empty(t, b.s.Machine().CheckInvariants())
 }
 
 // asFormat2 puts the specs of a closed file into the records of their jobs, where a build before
