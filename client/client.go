@@ -29,7 +29,8 @@ var ErrClosed = errors.New("the client is closed")
 // Config is what a Client needs.
 type Config struct {
 	// Addrs is the servers, as host:port; at least one. All of them should be named:
-	// a client that knows one server only is lost with it. Connections are in plain text, and
+	// a client that knows one server only is lost with it. They are those of one cluster: calls fail with
+	// task.ErrOtherCluster where they are not. Connections are in plain text, and
 	// therefore to loopback addresses only.
 	Addrs []string
 	// Logger gets what the client does about failures, at debug level; nil: nothing.
@@ -69,6 +70,11 @@ type Client struct {
 	// terms is what the servers have said of their terms, and when they were asked.
 	terms      []uint64
 	termsAsked time.Time
+
+	// addrs is the servers that the client was given, and agreed says that they are of one cluster as far as
+	// is known: see sameCluster.
+	addrs  []string
+	agreed atomic.Bool
 }
 
 // server is one server and the connection to it, which gRPC makes when it is first used.
@@ -103,6 +109,7 @@ func New(cfg Config) (*Client, error) {
 	c := &Client{log: cfg.Logger, requestTimeout: cfg.RequestTimeout, waiting: cfg.Waiting, dialOptions: cfg.DialOptions}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.leader.init()
+	c.addrs = slices.Clone(cfg.Addrs)
 	for _, addr := range cfg.Addrs {
 		err := wire.CheckAddr(addr)
 		if err == nil && len(cfg.DialOptions) == 0 {

@@ -55,6 +55,8 @@ type fault struct {
 	hang bool
 	// after: the call takes effect before.
 	after bool
+	// refused: a stream ends before anybody reads from it.
+	refused bool
 	// messages go through a stream before the fault.
 	messages int
 }
@@ -262,6 +264,9 @@ func (s *fakeServer) streaming(srv any, stream grpc.ServerStream, info *grpc.Str
 	f := s.c.begin(s, info.FullMethod)
 	if f.none() {
 		return wire.ToStatus(handler(srv, stream))
+	}
+	if f.refused {
+		return s.strike(stream.Context(), f)
 	}
 	left := f.messages
 	err := handler(srv, &faultyStream{ServerStream: stream, left: &left})

@@ -143,7 +143,7 @@ func (m *submitMux) withdraw(call *muxCall) bool {
 
 // run keeps a stream for as long as it lasts. The next call starts another one.
 func (m *submitMux) run() {
-	ctx, cancel := context.WithCancel(m.c.ctx)
+	ctx, cancel := context.WithCancel(m.c.naming(m.c.ctx))
 	defer cancel()
 	var to peer.Peer
 	stream, err := m.server.jobs.SubmitStream(ctx, grpc.Peer(&to))
@@ -294,6 +294,9 @@ func (m *submitMux) end(stop func(), err error) {
 	}
 	m.sent = map[uint64]*muxCall{}
 	unsent := wire.ToStatus(&task.Error{Kind: task.KindUnavailable, Msg: "not sent", Leader: leaderOf(err), Err: wire.FromStatus(err)})
+	if errors.Is(wire.FromStatus(err), task.ErrOtherCluster) {
+		unsent = err
+	}
 	for _, call := range m.queue {
 		call.answered <- muxAnswer{err: unsent}
 	}

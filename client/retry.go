@@ -168,9 +168,9 @@ func (a *attempts) wait() bool {
 // to try elsewhere: after too long, and when another server becomes leader.
 func (a *attempts) begin(s *server) (context.Context, func()) {
 	if !a.safe {
-		return a.ctx, func() {}
+		return a.c.naming(a.ctx), func() {}
 	}
-	ctx, cancel := context.WithCancelCause(a.ctx)
+	ctx, cancel := context.WithCancelCause(a.c.naming(a.ctx))
 	// The first news of a leader is no reason to move a request that is all but
 	// answered, and no request needs to move that is at the new leader.
 	move := a.leader != "" || a.follow
@@ -199,6 +199,7 @@ func (a *attempts) progress() {
 	a.failures, a.faults, a.unready, a.delay = 0, 0, 0, 0
 	a.hinted, a.avoid = false, nil
 	a.server.silent.Store(false)
+	a.c.agree()
 	a.c.leader.answered(a.server.addr)
 }
 
@@ -216,6 +217,14 @@ func (a *attempts) failed(err error, moved bool) (final error) {
 	a.unknown = a.unknown || a.mutation && e.Kind == task.KindUnknownOutcome
 	if errors.Is(e, task.ErrInternal) {
 		a.faults++
+	}
+	if e.Kind == task.KindOtherCluster {
+		// The server has done nothing, and is asked again where there is nothing to it.
+		a.delay = 0
+		if err := a.c.sameCluster(a.ctx); err != nil {
+			return fmt.Errorf("%s: %w", a.op, err)
+		}
+		return nil
 	}
 	switch retriable := e.Kind == task.KindExhausted || e.Kind == task.KindUnavailable || e.Kind == task.KindUnknownOutcome; {
 	case e.Kind == task.KindInternal && a.unknown:

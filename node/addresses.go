@@ -85,6 +85,21 @@ func (n *Node) Addrs() (addrs []string) {
 	return addrs
 }
 
+// AllAddrs is the gRPC addresses of all servers, those without a vote included, as far as they are known.
+// There are none before this server is part of a cluster.
+func (n *Node) AllAddrs() (addrs []string) {
+	servers, err := n.Servers()
+	if err != nil || n.state.Machine().ClusterID() == "" {
+		return nil
+	}
+	for _, s := range servers {
+		if addr := n.addrOf(s.ID); addr != "" {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
+}
+
 // Servers is Raft's configuration.
 func (n *Node) Servers() ([]raft.Server, error) {
 	f := n.raft.GetConfiguration()

@@ -25,6 +25,8 @@ const (
 	KindUnavailable Kind = "unavailable"
 	// KindUnknownOutcome: it may or may not have taken effect.
 	KindUnknownOutcome Kind = "unknown-outcome"
+	// KindOtherCluster: the servers that are named are not of one cluster; nothing happened.
+	KindOtherCluster Kind = "other-cluster"
 	// KindInternal: a fault of the server.
 	KindInternal Kind = "internal"
 )
@@ -67,6 +69,7 @@ var (
 	ErrExhausted      error = &Error{Kind: KindExhausted}
 	ErrUnavailable    error = &Error{Kind: KindUnavailable}
 	ErrUnknownOutcome error = &Error{Kind: KindUnknownOutcome}
+	ErrOtherCluster   error = &Error{Kind: KindOtherCluster}
 	ErrInternal       error = &Error{Kind: KindInternal}
 )
 

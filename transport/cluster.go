@@ -99,7 +99,7 @@ func (s *Server) watchLeader(ctx context.Context, stream grpc.ServerStreamingSer
 			last, servers = l, known
 			msg := &rotav1.WatchLeaderResponse{
 				Term: l.Term, Leader: l.NodeID, LeaderAddr: l.Addr, Workers: uint32(s.node.State().Machine().Stats().Sessions),
-				Servers: known,
+				Servers: known, ClusterId: s.node.State().Machine().ClusterID(),
 			}
 			if err := stream.Send(msg); err != nil {
 				return err

@@ -15,6 +15,7 @@ import (
 	"github.com/rota-scheduler/rota/internal/loglimit"
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/transport/peerpb"
+	"github.com/rota-scheduler/rota/wire"
 )
 
 // Config is what a Server is made of.
@@ -63,6 +64,24 @@ func New(cfg Config) *Server {
 	s.verifies = newRounds(s.verify)
 	s.walks = newRounds(func() ([]string, error) { return s.node.State().Machine().CheckInvariants(), nil })
 	return s
+}
+
+// Options are those of the gRPC server that serves this one.
+func (s *Server) Options() []grpc.ServerOption {
+	return wire.ServerOptions(
+		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+			if err := wire.CheckAddrs(ctx, s.node.AllAddrs); err != nil {
+				return nil, err
+			}
+			return handle(ctx, req)
+		}),
+		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+			if err := wire.CheckAddrs(stream.Context(), s.node.AllAddrs); err != nil {
+				return err
+			}
+			return handle(srv, stream)
+		}),
+	)
 }
 
 // Register registers all services.

@@ -170,6 +170,8 @@ func codeOf(kind task.Kind) codes.Code {
 		return codes.InvalidArgument
 	case task.KindNotFound:
 		return codes.NotFound
+	case task.KindOtherCluster:
+		return codes.FailedPrecondition
 	case task.KindConflict:
 		return codes.AlreadyExists
 	case task.KindExhausted:
@@ -229,7 +231,7 @@ func contextError(code codes.Code) error {
 func known(kind task.Kind) bool {
 	switch kind {
 	case task.KindInvalid, task.KindNotFound, task.KindConflict, task.KindTooLarge, task.KindExhausted,
-		task.KindUnavailable, task.KindUnknownOutcome, task.KindInternal:
+		task.KindUnavailable, task.KindUnknownOutcome, task.KindOtherCluster, task.KindInternal:
 		return true
 	default:
 		return false

@@ -19,13 +19,13 @@ const (
 	// MaxTermLeap is how far a term may be ahead of the highest that is known to be taken at a
 	// server's word: an election every 400 ms for an hour.
 	MaxTermLeap = 10_000
-	// termTimeout bounds the question for a server's term.
+	// termTimeout bounds the question for a server's term, or its cluster.
 	termTimeout = time.Second
 	// maxAsked bounds the servers that are asked.
 	maxAsked = 64
 )
 
-// TermSource is a server that can be asked for its term. Close, which may be nil, is called
+// TermSource is a server that can be asked for its term, and for its cluster. Close, which may be nil, is called
 // afterwards.
 type TermSource struct {
 	Client rotav1.ClusterServiceClient
@@ -35,21 +35,30 @@ type TermSource struct {
 // AskTerms asks servers for their terms, all at once, by a function that connects to an
 // address. Those that do not answer count with 0.
 func AskTerms(ctx context.Context, addrs []string, connect func(addr string) (TermSource, error)) []uint64 {
-	ctx, cancel := context.WithTimeout(ctx, termTimeout)
-	defer cancel()
 	terms := make([]uint64, min(len(addrs), maxAsked))
-	var wg sync.WaitGroup
-	for i, addr := range addrs[:len(terms)] {
-		wg.Go(func() { terms[i] = askTerm(ctx, addr, connect) })
+	for i, m := range askAll(ctx, addrs, connect) {
+		terms[i] = m.GetTerm()
 	}
-	wg.Wait()
 	return terms
 }
 
-func askTerm(ctx context.Context, addr string, connect func(addr string) (TermSource, error)) uint64 {
+// askAll asks servers, all at once, what they tell of the cluster; nil of those that do not answer.
+func askAll(ctx context.Context, addrs []string, connect func(addr string) (TermSource, error)) []*rotav1.WatchLeaderResponse {
+	ctx, cancel := context.WithTimeout(ctx, termTimeout)
+	defer cancel()
+	answers := make([]*rotav1.WatchLeaderResponse, min(len(addrs), maxAsked))
+	var wg sync.WaitGroup
+	for i, addr := range addrs[:len(answers)] {
+		wg.Go(func() { answers[i] = askOne(ctx, addr, connect) })
+	}
+	wg.Wait()
+	return answers
+}
+
+func askOne(ctx context.Context, addr string, connect func(addr string) (TermSource, error)) *rotav1.WatchLeaderResponse {
 	s, err := connect(addr)
 	if err != nil {
-		return 0
+		return nil
 	}
 	if s.Close != nil {
 		defer s.Close()
@@ -58,13 +67,13 @@ func askTerm(ctx context.Context, addr string, connect func(addr string) (TermSo
 	defer cancel()
 	stream, err := s.Client.WatchLeader(ctx, &rotav1.WatchLeaderRequest{})
 	if err != nil {
-		return 0
+		return nil
 	}
 	m, err := stream.Recv()
 	if err != nil {
-		return 0
+		return nil
 	}
-	return m.GetTerm()
+	return m
 }
 
 // MajorityTerm is the highest term that a majority of the servers has reached; 0 where a

@@ -239,6 +239,12 @@ func (w *Worker) keepAttached(ctx context.Context) error {
 			attached, doubtful = monoNow(), min(2*doubtful, doubtMost)
 			doubts.Go(func() { _ = w.doubt(ctx) })
 		}
+		if errors.Is(err, task.ErrOtherCluster) && !w.agreed {
+			if err := w.sameCluster(ctx); err != nil {
+				return err
+			}
+			continue
+		}
 		// One address may be that of something else; all of them are not by accident.
 		if kind := task.KindOf(err); !welcomed && (kind == task.KindInvalid || kind == task.KindTooLarge) {
 			refusals++

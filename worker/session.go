@@ -40,7 +40,7 @@ func (w *Worker) attach(ctx context.Context, addr string) (welcomed bool, err er
 	w.link.trying(addr, cut)
 	defer w.link.detached()
 
-	stream, err := rotav1.NewWorkerServiceClient(conn).Session(ctx)
+	stream, err := rotav1.NewWorkerServiceClient(conn).Session(w.naming(ctx))
 	if err != nil {
 		return false, causeOf(ctx, err)
 	}
@@ -58,6 +58,7 @@ func (w *Worker) attach(ctx context.Context, addr string) (welcomed bool, err er
 	if err := w.welcomed(addr, welcome, helloSent); err != nil {
 		return false, err
 	}
+	w.agreed = true
 	w.link.attached(addr, welcome.GetTerm())
 	return true, w.serve(ctx, cut, stream)
 }

@@ -41,15 +41,18 @@ func (w *Worker) askTerms(ctx context.Context) []uint64 {
 	if w.inquiry.asked && monoNow()-w.inquiry.last < termPause {
 		return w.inquiry.terms
 	}
-	w.inquiry.terms = wire.AskTerms(ctx, w.link.all(), func(addr string) (wire.TermSource, error) {
-		conn, err := w.cfg.Dial(addr)
-		if err != nil {
-			return wire.TermSource{}, err
-		}
-		return wire.TermSource{Client: rotav1.NewClusterServiceClient(conn), Close: func() { _ = conn.Close() }}, nil
-	})
+	w.inquiry.terms = wire.AskTerms(ctx, w.link.all(), w.source)
 	w.inquiry.last, w.inquiry.asked = monoNow(), true
 	return w.inquiry.terms
+}
+
+// source connects to a server to ask it for its term, or its cluster.
+func (w *Worker) source(addr string) (wire.TermSource, error) {
+	conn, err := w.cfg.Dial(addr)
+	if err != nil {
+		return wire.TermSource{}, err
+	}
+	return wire.TermSource{Client: rotav1.NewClusterServiceClient(conn), Close: func() { _ = conn.Close() }}, nil
 }
 
 // believable says whether a server may be followed in a term: it is not far ahead of the

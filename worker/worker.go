@@ -65,6 +65,9 @@ type Worker struct {
 	// lapse says that no more beats are sent, so that the lease runs out.
 	lapse atomic.Bool
 	ran   atomic.Bool
+	// agreed says that the addresses that this worker was given are of one cluster, as far as is known. It
+	// is for the goroutine that keeps the session.
+	agreed bool
 }
 
 // New makes a worker. It does nothing before Run.

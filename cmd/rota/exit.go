@@ -89,6 +89,8 @@ func exitCode(err error) int {
 		return exitNotFound
 	case task.KindConflict:
 		return exitConflict
+	case task.KindOtherCluster:
+		return exitUsage // the addresses are to blame
 	case task.KindUnavailable, task.KindExhausted, task.KindUnknownOutcome:
 		return exitUnavailable
 	default:

@@ -169,8 +169,8 @@ func startServer(s *serverFlags, open ports, log *slog.Logger) (*server, error) 
 	srv := &server{
 		log: log, node: n, peers: peers, ports: open, failed: make(chan error, 2),
 		transport: transport.New(transport.Config{Node: n, Peers: peers, Log: log, Version: version}),
-		grpc:      grpc.NewServer(wire.ServerOptions()...),
 	}
+	srv.grpc = grpc.NewServer(srv.transport.Options()...)
 	srv.web = web.New(web.Config{Node: n, Log: log, Version: version, Refused: srv.transport.Refused, Turned: open.turned, TooLarge: open.grpc.TooLarge, Profiles: s.pprof})
 	srv.transport.Register(srv.grpc)
 	srv.http = &http.Server{

@@ -19,7 +19,6 @@ import (
 	"github.com/rota-scheduler/rota/internal/ports"
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/transport"
-	"github.com/rota-scheduler/rota/wire"
 	"github.com/rota-scheduler/rota/worker"
 )
 
@@ -124,7 +123,7 @@ func (c *Cluster) TryRestart(i int) error {
 	}
 	s.Node = n
 	s.service = transport.New(transport.Config{Node: n, Peers: s.peers, Log: cfg.Log, Version: "test"})
-	s.grpc = grpc.NewServer(wire.ServerOptions()...)
+	s.grpc = grpc.NewServer(s.service.Options()...)
 	s.service.Register(s.grpc)
 	go func() { _ = s.grpc.Serve(grpcListener) }()
 	return nil

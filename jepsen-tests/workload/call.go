@@ -99,7 +99,7 @@ func outcome(err error) history.Type {
 		return history.Info
 	}
 	switch task.KindOf(wire.FromStatus(err)) {
-	case task.KindInvalid, task.KindNotFound, task.KindConflict, task.KindTooLarge, task.KindExhausted, task.KindUnavailable:
+	case task.KindInvalid, task.KindNotFound, task.KindConflict, task.KindTooLarge, task.KindExhausted, task.KindUnavailable, task.KindOtherCluster:
 		return history.Fail
 	default:
 		return history.Info

@@ -375,7 +375,9 @@ type WatchLeaderResponse struct {
 	// How many workers have sessions, about: many should not go to the leader all at once.
 	Workers uint32 `protobuf:"varint,4,opt,name=workers,proto3" json:"workers,omitempty"`
 	// gRPC addresses of the cluster's servers, as far as this one knows them.
-	Servers       []string `protobuf:"bytes,5,rep,name=servers,proto3" json:"servers,omitempty"`
+	Servers []string `protobuf:"bytes,5,rep,name=servers,proto3" json:"servers,omitempty"`
+	// Empty: no cluster has been formed yet.
+	ClusterId     string `protobuf:"bytes,6,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -443,6 +445,13 @@ func (x *WatchLeaderResponse) GetServers() []string {
 		return x.Servers
 	}
 	return nil
+}
+
+func (x *WatchLeaderResponse) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
 }
 
 type VerifyRequest struct {
@@ -746,14 +755,16 @@ const file_rota_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"cluster_id\x18\x04 \x01(\tR\tclusterId\x12#\n" +
 	"\rapplied_index\x18\x05 \x01(\x04R\fappliedIndex\"\x14\n" +
-	"\x12WatchLeaderRequest\"\x96\x01\n" +
+	"\x12WatchLeaderRequest\"\xb5\x01\n" +
 	"\x13WatchLeaderResponse\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\tR\x06leader\x12\x1f\n" +
 	"\vleader_addr\x18\x03 \x01(\tR\n" +
 	"leaderAddr\x12\x18\n" +
 	"\aworkers\x18\x04 \x01(\rR\aworkers\x12\x18\n" +
-	"\aservers\x18\x05 \x03(\tR\aservers\"\x0f\n" +
+	"\aservers\x18\x05 \x03(\tR\aservers\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x06 \x01(\tR\tclusterId\"\x0f\n" +
 	"\rVerifyRequest\"\x82\x01\n" +
 	"\fServerDigest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
