@@ -2,12 +2,15 @@ package cluster
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/node"
 )
 
 // While one server is away, all others are replaced by new ones, one after the other. When it is
@@ -43,24 +46,20 @@ func TestAServerThatWasAwayHearsALeaderThatItDoesNotKnow(t *testing.T) {
 	})
 }
 
-// waitVoter waits until a server votes, by the configuration of the leader.
+// waitVoter waits until a server votes, by the configuration of each server that runs: the leader
+// has it first, alone, and what it has not committed is gone with its disk.
 func waitVoter(ctx context.Context, t *testing.T, c *Cluster, s *Server) {
 	t.Helper()
-	votes := func() bool {
-		l := c.Leader()
-		if l == nil || l.Node() == nil {
-			return false
-		}
-		servers, err := l.Node().Servers()
+	votes := func(by *node.Node) bool {
+		servers, err := by.Servers()
 		require.NoError(t, err)
-		for _, v := range servers {
-			if v.ID == s.Node().Self().RaftID() {
-				return v.Suffrage == raft.Voter
-			}
-		}
-		return false
+		return slices.ContainsFunc(servers, func(v raft.Server) bool {
+			return v.ID == s.Node().Self().RaftID() && v.Suffrage == raft.Voter
+		})
 	}
-	for !votes() {
-		require.NoError(t, sleep(ctx, 50*time.Millisecond), "%s does not vote", s.Name)
+	for _, by := range c.Servers {
+		for by.Node() != nil && !votes(by.Node()) {
+			require.NoError(t, sleep(ctx, 50*time.Millisecond), "%s does not vote, by %s", s.Name, by.Name)
+		}
 	}
 }
