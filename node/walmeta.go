@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft-wal/metadb"
+	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
 )
 
@@ -62,8 +65,11 @@ func (c *checkedMeta) Load(dir string) (types.PersistentState, error) {
 		return state, err
 	}
 	raw, err := c.GetStable([]byte(walSumsKey))
-	if err != nil || raw == nil {
+	if err != nil {
 		return state, err
+	}
+	if raw == nil {
+		return c.closeNewest(dir, state)
 	}
 	var sums []uint32
 	for part := range slices.Chunk(raw, crc32.Size) {
@@ -74,7 +80,31 @@ func (c *checkedMeta) Load(dir string) (types.PersistentState, error) {
 	if !slices.Contains(sums, c.sum) {
 		return state, fmt.Errorf("%w: what is written of its files in %s fails its checksum; restore the data folder, or move it away and let the server join anew", errLogCorrupt, walMetaFile)
 	}
-	return state, nil
+	return c.closeNewest(dir, state)
+}
+
+// closeNewest notes that the newest file is closed, where that was not noted any more. raft-wal writes
+// its index to a file that is full, or that the end was deleted of, and then notes that it is closed.
+// After a crash in between it would neither append to it, ever, nor begin another one.
+func (c *checkedMeta) closeNewest(dir string, state types.PersistentState) (types.PersistentState, error) {
+	n := len(state.Segments)
+	if n == 0 || !state.Segments[n-1].SealTime.IsZero() {
+		return state, nil
+	}
+	newest := state.Segments[n-1]
+	tail, err := recoverTail(filepath.Join(dir, segment.FileName(newest)))
+	if err != nil || tail.index == 0 {
+		return state, err
+	}
+	now := time.Now()
+	newest.SealTime, newest.IndexStart, newest.MaxIndex = now, uint64(tail.index), newest.BaseIndex+tail.entries-1
+	next := types.SegmentInfo{
+		ID: state.NextSegmentID, BaseIndex: newest.MaxIndex + 1, MinIndex: newest.MaxIndex + 1,
+		SizeLimit: newest.SizeLimit, Codec: newest.Codec, CreateTime: now,
+	}
+	state.NextSegmentID++
+	state.Segments = append(slices.Clone(state.Segments[:n-1]), newest, next)
+	return state, c.CommitState(state)
 }
 
 // CommitState implements types.MetaStore.
