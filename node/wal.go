@@ -169,15 +169,27 @@ func (s *segments) LastIndex() (uint64, error) {
 	return s.file.LastIndex()
 }
 
-// DeleteRange implements raft.LogStore.
+// DeleteRange implements raft.LogStore. Where the end of the log is deleted, another file is begun. raft-wal
+// notes on disk that the end is gone before it makes that file: without space for it, the log on disk would
+// be another one than the one that raft goes on with.
 func (s *segments) DeleteRange(first, last uint64) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	end, err := s.file.LastIndex()
+	if err != nil {
+		return err
+	}
+	toEnd := first <= end && end <= last
+	if toEnd {
+		if err := roomFor(s.dir, s.size); err != nil {
+			return fmt.Errorf("make the next file of the log: %w", err)
+		}
+	}
 	if err := s.file.DeleteRange(first, last); err != nil {
 		return err
 	}
 	// Raft deletes the end of the log between two appends: nobody else makes a file meanwhile.
-	if end, err := s.file.LastIndex(); err == nil && end < first {
+	if toEnd {
 		if err := s.files.trim(); err != nil {
 			s.log.Warn("a file of the log keeps space that it does not need", "error", err)
 		}

@@ -81,6 +81,42 @@ func TestALogWithoutSpaceForItsNextFileGoesOnOnceThereIsSome(t *testing.T) {
 	require.Empty(t, left)
 }
 
+// The end of a log is deleted once there is space for the file that goes on behind it, and not before.
+func TestTheEndOfALogIsDeletedOnceThereIsSpaceForItsNextFile(t *testing.T) {
+	t.Parallel()
+	if smalldisk.Elsewhere(t) {
+		return
+	}
+	dir := t.TempDir()
+	smalldisk.Mount(t, dir, "size=512k")
+	s := smallSegments(t, dir)
+	last, err := fill(t, s, 1, 4)
+	require.NoError(t, err)
+	ballast := filepath.Join(dir, "ballast")
+	err = os.WriteFile(ballast, make([]byte, 1<<20), 0o600)
+	require.True(t, store.IsDiskFull(err), err)
+	for range 2 {
+		err = s.DeleteRange(last, last)
+		require.True(t, store.IsDiskFull(err), err)
+		requireEntries(t, s, last)
+	}
+	// Raft takes what was not deleted for still being there.
+	n, err := fill(t, s, last+1, 1)
+	require.NoError(t, err)
+	last += n
+	require.NoError(t, s.Close())
+	require.NoError(t, s.open())
+	requireEntries(t, s, last)
+
+	require.NoError(t, os.Remove(ballast))
+	require.NoError(t, s.DeleteRange(last, last))
+	last--
+	requireEntries(t, s, last)
+	n, err = fill(t, s, last+1, 8)
+	require.NoError(t, err)
+	requireEntries(t, s, last+n)
+}
+
 // What hides entries of the log is no end of it.
 func TestDamagedKnowledgeOfTheFilesOfTheLogIsRefused(t *testing.T) {
 	t.Parallel()

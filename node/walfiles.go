@@ -35,9 +35,15 @@ type walFile struct {
 	end int64
 }
 
-// Create implements types.VFS.
+// Create implements types.VFS. A file that found no space is removed: raft-wal makes it again
+// under the same name, and takes none for its own that is there already.
 func (w *walFiles) Create(dir, name string, size uint64) (types.WritableFile, error) {
 	f, err := w.FS.Create(dir, name, size)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		if left := os.Remove(filepath.Join(dir, name)); left != nil && !errors.Is(left, fs.ErrNotExist) {
+			err = errors.Join(err, left)
+		}
+	}
 	return w.noted(f, err, dir, name)
 }
 
