@@ -117,6 +117,17 @@ func TestAProgramWithoutAFormatIsAScriptOfTheShell(t *testing.T) {
 	require.Equal(t, dir+"/script: d\n", b.await(t, 5, 0).output)
 }
 
+// A keeper is in a folder of its own, so the paths that it is given must not be relative ones.
+func TestCommandsRunWhereTheDataFolderIsRelative(t *testing.T) {
+	// No other test may run beside this one: it changes the working directory.
+	t.Chdir(t.TempDir())
+	b := setup(t, Config{Slots: 1, Commands: true, DataDir: "data"})
+	b.assign(t, shell(1, "pwd"))
+	got := b.await(t, 1, 0)
+	require.Equal(t, rotav1.Outcome_OUTCOME_SUCCEEDED, got.outcome, got.err)
+	require.Contains(t, got.output, "/data/tmp/")
+}
+
 func TestPayloadOnStandardInput(t *testing.T) {
 	t.Parallel()
 	b := setupCommands(t)
