@@ -14,6 +14,9 @@ import (
 
 // attempt notes that the attempt of task i, whose slot is s, has ended, and that it is tried again.
 func (w *segmentWriter) attempt(i uint32, s *slot, outcome task.Outcome, reason task.Reason, worker string) {
+	if w.m.version < attemptsVersion {
+		return // a server of an older build may have applied this entry, and left none
+	}
 	offset := int64(s.token) - int64(i)
 	if a := w.tried; a != nil && a.First+a.Count == i && a.Attempt == uint32(s.attempt) && a.TokenOffset == offset && a.GrantedNs == s.at &&
 		a.Outcome == uint32(outcome) && a.Reason == uint32(reason) && a.Worker == worker {

@@ -10,8 +10,12 @@ import (
 )
 
 // Version is the semantics of Apply that this build knows. A change to what any
-// op does to the state is a new version; entries say which one they mean.
-const Version = 1
+// op does to the state is a new version; entries say which one they mean. From
+// version 2 on attempts that do not end their tasks leave records.
+const Version = 2
+
+// attemptsVersion is the first one in which attempts leave records.
+const attemptsVersion = 2
 
 // EncodeEntry encodes ops as one log entry, proposed at clock (Unix ns).
 func EncodeEntry(clock int64, ops []*logpb.Op) ([]byte, error) {
