@@ -40,6 +40,9 @@ type JobCut struct {
 	Attempts []*logpb.Attempt
 	Pages    []PageCut
 
+	// changed is the pages that changed.
+	changed []uint32
+
 	job   *job
 	whole bool // New and Finished: nothing of it is on disk yet
 }
@@ -179,7 +182,7 @@ func (j *job) cut(scratch *[]byte) JobCut {
 		}
 		p.stored = len(*scratch) > 0
 	}
-	j.dirtyPages = j.dirtyPages[:0]
+	c.changed, j.dirtyPages = j.dirtyPages, nil
 	j.dirty, j.isNew = false, false
 	return c
 }
@@ -248,15 +251,11 @@ func (m *Machine) flushedJob(c *JobCut) {
 	j.chunks = append([]chunk(nil), j.chunks[len(c.Chunks):]...)
 	j.segments = append([]segment(nil), j.segments[len(c.Segments):]...)
 	j.attempts = append([]*logpb.Attempt(nil), j.attempts[len(c.Attempts):]...)
-	if j.dirty {
-		m.retirePages(j)
-		return
-	}
-	if j.final() {
+	if !j.dirty && j.final() {
 		m.forget(j)
 		return
 	}
-	m.retirePages(j)
+	j.retirePages(c.changed)
 }
 
 // forget lets go of a final job. The disk has it, or will have it for as long as it
@@ -267,14 +266,17 @@ func (m *Machine) forget(j *job) {
 	m.release(j.spec)
 }
 
-// retirePages lets go of pages whose outcomes are all on disk.
-func (m *Machine) retirePages(j *job) {
+// retirePages lets go of those of some pages whose outcomes are all on disk. No others can have come to that: a page
+// has changed with its last outcome. But for the last one of a job that has grown no further, which waits for the
+// job's end.
+func (j *job) retirePages(changed []uint32) {
 	written := j.received
 	if len(j.segments) > 0 {
 		written = j.segments[0].first
 	}
-	for n, p := range j.pages {
-		if p == nil || p == donePage || p.dirty || !j.complete(uint32(n)) {
+	for _, n := range changed {
+		p := j.pages[n]
+		if p == donePage || p.dirty || !j.complete(n) {
 			continue
 		}
 		if p.lastCursor() < written {

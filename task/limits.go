@@ -5,8 +5,9 @@ import "time"
 // Limits on what input can grow. Each is checked before a request is proposed
 // to the log, so that nothing in the log exceeds it.
 const (
-	// MaxTasks is the most tasks a job can have.
-	MaxTasks = 1_000_000
+	// MaxTasks is the most tasks a job can have. What a job costs grows with those of its tasks that were
+	// touched, and no log entry with the size of its job.
+	MaxTasks = 10_000_000
 	// MaxLiveJobs is the most jobs of a cluster that have not ended. Every server has all of them in
 	// memory, see docs/operations.md.
 	MaxLiveJobs = 10_000_000

@@ -123,9 +123,10 @@ func sharing(size int) *task.Spec {
 
 // Jobs of newFilled.
 const (
-	liveJob   = 1 // of 300 tasks, 257 done, 2 failed once
-	inlineJob = 2 // one record
-	doneJob   = 3 // with a request key and an append, its spec and results in records of their own
+	liveJob   = 1  // of 300 tasks, 257 done, 2 failed once
+	inlineJob = 2  // one record
+	doneJob   = 3  // with a request key and an append, its spec and results in records of their own
+	leftJob   = 99 // forgotten, and something may be left of it
 )
 
 // newFilled returns a state that has values of every kind on disk.
@@ -148,6 +149,8 @@ func newFilled(t testing.TB) *testBundle {
 	// to what raft applies again. It should look the same here.
 	b.apply()
 	require.NoError(t, b.s.Flush())
+	db := b.s.pair.Load().db
+	require.NoError(t, db.bolt.Update(func(tx *bolt.Tx) error { return put(tx, leavingBucket, key64(leftJob), nil) }))
 	return b
 }
 

@@ -35,6 +35,8 @@ type DB struct {
 	// size is that of the file as of the last write, bytes: who sends the file asks from within a
 	// transaction.
 	size atomic.Int64
+	// leaving says that there is something left of jobs that were forgotten.
+	leaving atomic.Bool
 }
 
 func boltOptions() *bolt.Options {
@@ -124,7 +126,7 @@ func openFile(path string, id Identity) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(db.upgrade(meta.Format), db.countKeys(), db.measure()); err != nil {
+	if err := errors.Join(db.upgrade(meta.Format), db.countKeys(), db.measure(), db.seeLeaving()); err != nil {
 		return nil, errors.Join(err, db.bolt.Close())
 	}
 	return db, nil

@@ -34,6 +34,7 @@
 //	index     job, page              cursor + 1 of each of 256 tasks
 //	keys      queue 0 key            KeyRecord
 //	due       time, job              when a finished job may be forgotten
+//	leaving   job                    nothing; forgotten jobs of which something is left (leaving.go)
 //	keydue    time, queue 0 key      when a request key may be
 //	sessions  session                Session
 //

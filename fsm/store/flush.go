@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
@@ -30,6 +29,7 @@ func (db *DB) Write(c *fsm.Cut) error {
 		id := []byte(k.Queue + "\x00" + k.Key)
 		keys[i] = keyWrite{id: id, record: k.Record, isNew: db.keys.add(id)}
 	}
+	leaving := false
 	err := transact(db.bolt.Update, func(tx *bolt.Tx) error {
 		// Jobs, results and payloads mostly arrive in the order of their keys.
 		for _, name := range [][]byte{jobsBucket, appendsBucket, payloadsBucket, resultsBucket, dueBucket} {
@@ -47,6 +47,10 @@ func (db *DB) Write(c *fsm.Cut) error {
 				return fmt.Errorf("forget job %d: %w", id, err)
 			}
 		}
+		var err error
+		if leaving, err = leave(tx, c.Deleted); err != nil {
+			return err
+		}
 		if err := specs.write(tx); err != nil {
 			return err
 		}
@@ -63,6 +67,7 @@ func (db *DB) Write(c *fsm.Cut) error {
 	if err != nil {
 		return err
 	}
+	db.leaving.Store(leaving)
 	return db.measure()
 }
 
@@ -275,7 +280,8 @@ func addToIndex(tx *bolt.Tx, index map[uint32][]byte, job uint64, s fsm.SegmentC
 	return nil
 }
 
-// deleteJob forgets everything of a finished job. Its spec goes with the last job that has it.
+// deleteJob forgets a finished job: its record, its time, and its spec with the last job that has it. What else
+// there is of it leaves with more time, see leaver.
 func deleteJob(tx *bolt.Tx, id uint64, specs specChanges) error {
 	rec := &logpb.JobRecord{}
 	ok, err := getProto(tx, jobsBucket, key64(id), rec)
@@ -288,15 +294,6 @@ func deleteJob(tx *bolt.Tx, id uint64, specs specChanges) error {
 	}
 	if err := specs.remove(rec); err != nil {
 		return err
-	}
-	for _, bucket := range [][]byte{appendsBucket, attemptsBucket, payloadsBucket, resultsBucket, indexBucket, liveBucket} {
-		c := tx.Bucket(bucket).Cursor()
-		last := key6432(id, math.MaxUint32)
-		for k, _ := c.Seek(key6432(id, 0)); k != nil && string(k) <= string(last); k, _ = c.Seek(key6432(id, 0)) {
-			if err := errors.Join(counted(tx.Bucket(bucket), -1), c.Delete()); err != nil {
-				return err
-			}
-		}
 	}
 	return remove(tx, jobsBucket, key64(id))
 }

@@ -14,9 +14,10 @@ import (
 
 // format is the version of the layout that is written, and oldestFormat of those that can be
 // read. Format 1 has a record for each task that is under way, where format 2 has runs. Format 2 has
-// the marks of appends, and all specs, in the records of their jobs. Format 3 has no attempts.
+// the marks of appends, and all specs, in the records of their jobs. Format 3 has no attempts, and format 4
+// nothing of jobs that were forgotten.
 const (
-	format       = 4
+	format       = 5
 	oldestFormat = 1
 )
 
@@ -34,10 +35,11 @@ var (
 	indexBucket    = []byte("index")
 	keysBucket     = []byte("keys")
 	dueBucket      = []byte("due")
+	leavingBucket  = []byte("leaving")
 	keyDueBucket   = []byte("keydue")
 	sessionsBucket = []byte("sessions")
 
-	allBuckets = [][]byte{metaBucket, jobsBucket, openBucket, specsBucket, specRefsBucket, appendsBucket, attemptsBucket, payloadsBucket, liveBucket, resultsBucket, indexBucket, keysBucket, dueBucket, keyDueBucket, sessionsBucket}
+	allBuckets = [][]byte{metaBucket, jobsBucket, openBucket, specsBucket, specRefsBucket, appendsBucket, attemptsBucket, payloadsBucket, liveBucket, resultsBucket, indexBucket, keysBucket, dueBucket, leavingBucket, keyDueBucket, sessionsBucket}
 
 	metaKey = []byte("meta")
 )
@@ -45,6 +47,9 @@ var (
 // bucketsOf returns the buckets of a file of a format.
 func bucketsOf(f uint32) [][]byte {
 	var later [][]byte
+	if f < 5 {
+		later = append(later, leavingBucket)
+	}
 	if f < 4 {
 		later = append(later, attemptsBucket)
 	}

@@ -83,10 +83,13 @@ func behind(c *bolt.Cursor, after []byte) (k, v []byte) {
 
 // Excess returns finished jobs that must be forgotten for no more than room bytes of the file
 // to be in use, those first whose time comes first; limit at most. Those that were forgotten
-// already count, and are not returned.
+// already count, and are not returned; none are while something of them is left in the file.
 func (s *State) Excess(room int64, limit int) (jobs []uint64, err error) {
 	err = s.read(func(p *pair) error {
 		jobs = nil
+		if p.db.leaving.Load() {
+			return nil // there will be more room before long, and no sooner for more that is forgotten
+		}
 		specs := specChanges{}
 		excess := p.db.Used() - room
 		for after := []byte(nil); excess > 0 && len(jobs) < limit; {

@@ -49,7 +49,12 @@ func (p *pair) viewJob(id uint64, f func(tx *bolt.Tx) error) error {
 	if p.machine.Collected(id) {
 		return fsm.NoSuchJob(id)
 	}
-	return p.db.view(f)
+	return p.db.view(func(tx *bolt.Tx) error {
+		if p.db.leaving.Load() && tx.Bucket(leavingBucket).Get(key64(id)) != nil {
+			return fsm.NoSuchJob(id)
+		}
+		return f(tx)
+	})
 }
 
 // OpenState opens the state in dir, or makes an empty one.
@@ -96,7 +101,7 @@ func (s *State) Flush() error {
 		c := s.unwritten
 		if c == nil {
 			if c = p.machine.Cut(); c == nil {
-				return nil
+				return p.db.leaveOn()
 			}
 		}
 		retried := s.unwritten != nil

@@ -176,7 +176,7 @@ func asFormat2(t *testing.T, dir string) {
 		for _, rec := range records {
 			require.NoError(t, putProto(tx, jobsBucket, key64(rec.Id), rec))
 		}
-		for _, name := range [][]byte{specsBucket, specRefsBucket, appendsBucket, attemptsBucket} {
+		for _, name := range [][]byte{specsBucket, specRefsBucket, appendsBucket, attemptsBucket, leavingBucket} {
 			require.NoError(t, tx.DeleteBucket(name))
 		}
 		meta := &logpb.Meta{}
