@@ -158,7 +158,7 @@ type RetryOptions struct {
 	NoKey bool
 }
 
-// Retry makes a new job of the tasks of a finished one.
+// Retry makes a new job of the tasks of a finished one. Many payloads are copied by several requests.
 func (c *Client) Retry(ctx context.Context, id uint64, opts RetryOptions) (*Job, error) {
 	key, err := requestKey(opts.Key, opts.NoKey)
 	if err != nil {
@@ -166,11 +166,19 @@ func (c *Client) Retry(ctx context.Context, id uint64, opts RetryOptions) (*Job,
 	}
 	req := &rotav1.RetryJobRequest{JobId: id, All: opts.All, RequestKey: key}
 	op := call{op: fmt.Sprintf("retry job %d", id), mutation: true, safe: key != ""}
-	resp, err := do(ctx, c, op, func(ctx context.Context, s *server) (*rotav1.RetryJobResponse, error) {
-		return s.jobs.RetryJob(ctx, req)
-	})
-	if err != nil {
-		return nil, err
+	var job *Job
+	for {
+		resp, err := do(ctx, c, op, func(ctx context.Context, s *server) (*rotav1.RetryJobResponse, error) {
+			return s.jobs.RetryJob(ctx, req)
+		})
+		if err != nil {
+			return nil, err
+		}
+		if job == nil {
+			job = &Job{c: c, id: resp.GetJobId(), existed: resp.GetExisted()}
+		}
+		if !resp.GetUnfinished() {
+			return job, nil
+		}
 	}
-	return &Job{c: c, id: resp.GetJobId(), existed: resp.GetExisted()}, nil
 }

@@ -115,6 +115,7 @@ func (w *resultWriter) finish(rec *logpb.JobRecord, complete bool) error {
 
 // drain sends what is there.
 func (w *resultWriter) drain(ctx context.Context) error {
+	in := w.s.node.State().InOrder(w.job) // what it keeps is not kept where the stream waits
 	for ctx.Err() == nil {
 		var groups []*rotav1.ResultGroup
 		var count uint32
@@ -123,7 +124,7 @@ func (w *resultWriter) drain(ctx context.Context) error {
 			if w.order == rotav1.ResultOrder_RESULT_ORDER_COMPLETED {
 				groups, count, err = w.completed()
 			} else {
-				groups, count, err = w.ordered()
+				groups, count, err = w.ordered(in)
 			}
 			return err
 		})
@@ -280,8 +281,8 @@ func cutGroup(seg fsm.SegmentCut, skip, limit uint32) cut {
 }
 
 // ordered returns results from the next index on, in index order.
-func (w *resultWriter) ordered() (groups []*rotav1.ResultGroup, count uint32, err error) {
-	results, err := w.s.node.State().Ordered(w.job, w.next, fsm.PageTasks)
+func (w *resultWriter) ordered(in *store.InOrder) (groups []*rotav1.ResultGroup, count uint32, err error) {
+	results, err := in.Next(w.next, fsm.PageTasks)
 	if err != nil {
 		return nil, 0, err
 	}

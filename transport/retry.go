@@ -37,34 +37,32 @@ func (s *Server) retryJob(ctx context.Context, r *rotav1.RetryJobRequest) (*rota
 	if !store.JobState(rec).Final() {
 		return nil, task.Errorf(task.KindConflict, "job %d has not ended: cancel it first, or wait for it", rec.Id)
 	}
-	op := &logpb.Submit{Key: r.GetRequestKey(), RetryOf: rec.Id}
-	old, err := s.node.State().Spec(rec)
-	if err != nil {
-		return nil, err
-	}
-	spec := *old
-	chosen, err := s.retried(rec, r.GetAll())
+	return s.retryOf(ctx, rec, r)
+}
+
+// retryOf makes the new job.
+func (s *Server) retryOf(ctx context.Context, rec *logpb.JobRecord, r *rotav1.RetryJobRequest) (*rotav1.RetryJobResponse, error) {
+	chosen, err := s.retried(ctx, rec, r.GetAll())
 	if err != nil {
 		return nil, err
 	}
 	if len(chosen) == 0 {
 		return nil, task.Errorf(task.KindConflict, "every task of job %d succeeded: use --all to run them again", rec.Id)
 	}
-	if op.Tasks, err = s.retriedPayloads(rec, chosen); err != nil {
+	op := &logpb.Submit{Key: r.GetRequestKey(), RetryOf: rec.Id, Tasks: &logpb.Tasks{Count: countOf(chosen)}}
+	if op.Spec, err = s.retriedSpec(rec, chosen); err != nil {
 		return nil, err
 	}
-	// The start time of the first run says nothing about this one.
-	spec.Delay, spec.NotBefore = 0, 0
-	spec.Values = retriedValues(spec.Values, chosen)
-	spec.Retried = make([]task.IndexRun, len(chosen))
-	for i, r := range chosen {
-		spec.Retried[i] = task.IndexRun(r)
-	}
-	if err := spec.Validate(); err != nil {
-		return nil, fmt.Errorf("%w; use --all", err)
-	}
-	if op.Spec, err = fsm.EncodeSpec(&spec); err != nil {
-		return nil, err
+	if rec.OwnPayloads {
+		payloads := &payloadReader{state: s.node.State(), job: rec.Id, left: chosen}
+		tasks, err := payloads.next(ctx, task.MaxRequest)
+		if err != nil {
+			return nil, err
+		}
+		if tasks.Count < op.Tasks.Count {
+			return s.growRetry(ctx, rec, op, chosen)
+		}
+		op.Tasks = tasks
 	}
 	if op.Key != "" {
 		op.Hash = requestHash(op)
@@ -76,57 +74,68 @@ func (s *Server) retryJob(ctx context.Context, r *rotav1.RetryJobRequest) (*rota
 	return &rotav1.RetryJobResponse{JobId: res.Job, Existed: res.Existed, AppliedIndex: res.Index}, nil
 }
 
-// retried returns the tasks that are to run again, as ranges of indexes.
-func (s *Server) retried(rec *logpb.JobRecord, all bool) ([]fsm.Range, error) {
-	if all {
-		return []fsm.Range{{First: 0, Count: rec.Total}}, nil
+// retriedSpec is the spec of a job that runs the chosen tasks of another again.
+func (s *Server) retriedSpec(rec *logpb.JobRecord, chosen []fsm.Range) ([]byte, error) {
+	old, err := s.node.State().Spec(rec)
+	if err != nil {
+		return nil, err
 	}
-	var out []fsm.Range
-	for i := uint32(0); i < rec.Total; {
-		results, err := s.node.State().Ordered(rec.Id, i, fsm.PageTasks)
+	spec := *old
+	// The start time of the first run says nothing about this one.
+	spec.Delay, spec.NotBefore = 0, 0
+	spec.Values = retriedValues(spec.Values, chosen)
+	spec.Retried = make([]task.IndexRun, len(chosen))
+	for i, r := range chosen {
+		spec.Retried[i] = task.IndexRun(r)
+	}
+	if err := spec.Validate(); err != nil {
+		return nil, fmt.Errorf("%w; use --all", err)
+	}
+	return fsm.EncodeSpec(&spec)
+}
+
+func countOf(ranges []fsm.Range) (n uint32) {
+	for _, r := range ranges {
+		n += r.Count
+	}
+	return n
+}
+
+// retried returns the tasks that are to run again, as ranges of indexes. Results are read in the order in which
+// they came, each once: in the order of their tasks, neighbours may lie far apart.
+func (s *Server) retried(ctx context.Context, rec *logpb.JobRecord, all bool) ([]fsm.Range, error) {
+	succeeded := rec.Counts[task.Succeeded]
+	switch {
+	case all || succeeded == 0:
+		return []fsm.Range{{First: 0, Count: rec.Total}}, nil
+	case succeeded == rec.Total:
+		return nil, nil
+	}
+	done := newIndexSet(rec.Total)
+	for cursor := uint32(0); cursor < rec.Received; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		segments, err := s.node.State().Segments(rec.Id, cursor, resultBytes)
 		if err != nil {
 			return nil, err
 		}
-		if len(results) == 0 {
-			return nil, task.Errorf(task.KindInternal, "task %d.%d of a finished job has no result", rec.Id, i)
+		if len(segments) == 0 {
+			return nil, task.Errorf(task.KindInternal, "job %d has ended, and has no result at cursor %d", rec.Id, cursor)
 		}
-		for _, res := range results {
-			if res.Segment.State == uint32(task.Succeeded) {
+		for _, seg := range segments {
+			if cursor = seg.First + seg.Count; seg.Segment.State != uint32(task.Succeeded) {
 				continue
 			}
-			if n := len(out); n > 0 && out[n-1].First+out[n-1].Count == res.Index {
-				out[n-1].Count++
-			} else {
-				out = append(out, fsm.Range{First: res.Index, Count: 1})
+			for _, r := range seg.Segment.Ranges {
+				done.add(r.First, r.Count)
 			}
 		}
-		i += uint32(len(results))
 	}
-	return out, nil
-}
-
-// retryStep is how many payloads are fetched at once, 4 MiB at most.
-const retryStep = task.MaxRequest / task.MaxPayload
-
-// retriedPayloads gathers the chosen tasks with the payloads that are their own.
-func (s *Server) retriedPayloads(rec *logpb.JobRecord, chosen []fsm.Range) (*logpb.Tasks, error) {
-	out := &logpb.Tasks{}
-	for _, r := range chosen {
-		out.Count += r.Count
-		if !rec.OwnPayloads {
-			continue
-		}
-		// Of large payloads a few at a time: a page of the largest has 64 MiB.
-		for i, n := r.First, uint32(retryStep); i < r.First+r.Count; i += n {
-			n = min(n, r.First+r.Count-i)
-			packed, err := s.node.State().Payloads(rec.Id, i, n)
-			if err != nil {
-				return nil, err
-			}
-			if out.Packed = append(out.Packed, packed...); len(out.Packed) > task.MaxRequest {
-				return nil, task.Errorf(task.KindTooLarge, "the payloads to retry have more than %d bytes: submit them as a new job", task.MaxRequest)
-			}
-		}
+	out := done.missing(task.MaxValueRuns)
+	if len(out) > task.MaxValueRuns {
+		return nil, task.Errorf(task.KindTooLarge, "the %d tasks that did not succeed lie in more than %d places among the others, the limit: use --all, or submit them as a new job",
+			rec.Total-succeeded, task.MaxValueRuns)
 	}
 	return out, nil
 }

@@ -1,7 +1,9 @@
 package transport_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"strconv"
 	"sync/atomic"
@@ -9,9 +11,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/internal/testcluster"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
 	"github.com/rota-scheduler/rota/worker"
 )
 
@@ -62,4 +66,75 @@ func TestRetryRunsWhatDidNotSucceed(t *testing.T) {
 		_, err = cl.Retry(ctx, again.ID(), client.RetryOptions{})
 		require.ErrorIs(t, err, task.ErrConflict, "nothing failed")
 	}
+}
+
+// A retry of more payloads than a request may have is copied by several requests, nothing of it runs before all
+// are there, and a request that is sent again, also long after, makes nothing twice.
+func TestARetryOfManyPayloadsIsCopiedByManyRequests(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 1, nil)
+	const tasks = 84 // of the largest payloads: a request copies 64
+	var ran atomic.Int64
+	c.Worker(worker.Config{Name: "w", Slots: 4, Handlers: map[string]worker.Handler{
+		"fails": func(_ context.Context, tk *worker.Task) ([]byte, error) {
+			if tk.Index%2 == 1 {
+				return nil, nil
+			}
+			ran.Add(1)
+			return nil, worker.Permanent(errors.New("no luck"))
+		},
+	}})
+	cl := c.Client()
+	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
+	defer cancel()
+	payload := func(i uint32) []byte {
+		return binary.BigEndian.AppendUint32(bytes.Repeat([]byte{byte(i)}, task.MaxPayload-4), i)
+	}
+	job, err := cl.Submit(ctx, client.Request{Spec: task.Spec{Handler: "fails"}, Payloads: func(yield func([]byte) bool) {
+		for i := range uint32(2 * tasks) {
+			if i%2 == 1 && !yield(nil) || i%2 == 0 && !yield(payload(i)) {
+				return
+			}
+		}
+	}})
+	require.NoError(t, err)
+	info, err := job.Wait(ctx)
+	require.NoError(t, err)
+	require.EqualValues(t, tasks, info.Counts[task.Failed])
+	ran.Store(0)
+	conn, err := wire.Dial(c.Servers[0].Addr)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close()) }()
+	jobs := rotav1.NewJobServiceClient(conn)
+	_, err = jobs.RetryJob(ctx, &rotav1.RetryJobRequest{JobId: job.ID()})
+	require.ErrorContains(t, err, "needs a request key")
+	request := &rotav1.RetryJobRequest{JobId: job.ID(), RequestKey: "k"}
+	part, err := jobs.RetryJob(ctx, request)
+	require.NoError(t, err)
+	require.True(t, part.GetUnfinished())
+	require.False(t, part.GetExisted())
+	made, err := jobs.GetJob(ctx, &rotav1.GetJobRequest{JobId: part.GetJobId()})
+	require.NoError(t, err)
+	require.True(t, made.GetJob().GetOpen())
+	require.Less(t, made.GetJob().GetTasks().GetTotal(), uint32(tasks))
+	require.Zero(t, ran.Load(), "it is held")
+	again, err := cl.Retry(ctx, job.ID(), client.RetryOptions{Key: "k"})
+	require.NoError(t, err)
+	require.Equal(t, part.GetJobId(), again.ID())
+	info, err = again.Wait(ctx)
+	require.NoError(t, err)
+	require.EqualValues(t, tasks, info.Counts.Final())
+	require.Equal(t, job.ID(), info.RetryOf)
+	for i := range uint32(tasks) {
+		got, err := c.Servers[0].Node.State().Payloads(again.ID(), i, 1)
+		require.NoError(t, err)
+		one, _, ok := task.PackNext(got)
+		require.True(t, ok)
+		require.Equal(t, payload(2*i), one, "task %d", i)
+	}
+	late, err := jobs.RetryJob(ctx, request)
+	require.NoError(t, err)
+	require.True(t, late.GetExisted())
+	require.False(t, late.GetUnfinished())
+	require.Equal(t, again.ID(), late.GetJobId())
 }

@@ -447,9 +447,7 @@ func (a *app) jobRetryCmd() *cobra.Command {
 func (a *app) retryJobs(ctx context.Context, c *client.Client, s *selection, opts client.RetryOptions, wait bool, timeout time.Duration) error {
 	var jobs []*client.Job
 	err := a.eachJob(ctx, c, s, func(n named) error {
-		request, cancel := a.request(ctx)
-		defer cancel()
-		job, err := c.Retry(request, n.Job, opts)
+		job, err := c.Retry(ctx, n.Job, opts) // of many requests, each with a timeout
 		if err != nil {
 			return err
 		}

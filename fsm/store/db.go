@@ -37,6 +37,8 @@ type DB struct {
 	size atomic.Int64
 	// leaving says that there is something left of jobs that were forgotten.
 	leaving atomic.Bool
+	// leaveAtOnce is how many records of those leave with a flush; 0: leavingRecords.
+	leaveAtOnce int
 }
 
 func boltOptions() *bolt.Options {

@@ -48,7 +48,7 @@ func (db *DB) Write(c *fsm.Cut) error {
 			}
 		}
 		var err error
-		if leaving, err = leave(tx, c.Deleted); err != nil {
+		if leaving, err = db.leave(tx, c.Deleted); err != nil {
 			return err
 		}
 		if err := specs.write(tx); err != nil {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 
@@ -30,8 +31,8 @@ type leaver struct {
 
 // leave deletes what is left of jobs that were forgotten before, and of those that are forgotten now, as far as
 // one transaction may. It reports whether something is left.
-func leave(tx *bolt.Tx, now []uint64) (left bool, err error) {
-	l := &leaver{tx: tx, budget: leavingRecords}
+func (db *DB) leave(tx *bolt.Tx, now []uint64) (left bool, err error) {
+	l := &leaver{tx: tx, budget: cmp.Or(db.leaveAtOnce, leavingRecords)}
 	if left, err = l.before(); err != nil {
 		return false, err
 	}
@@ -108,7 +109,7 @@ func (db *DB) leaveOn() error {
 	}
 	left := false
 	err := transact(db.bolt.Update, func(tx *bolt.Tx) (err error) {
-		left, err = leave(tx, nil)
+		left, err = db.leave(tx, nil)
 		return err
 	})
 	if err != nil {

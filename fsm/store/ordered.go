@@ -23,13 +23,29 @@ type Result struct {
 	Usage []byte
 }
 
-// orderedBytes bounds what Ordered returns at once, beyond the first result.
+// orderedBytes bounds what Next returns at once, beyond the first result.
 const orderedBytes = 1 << 20
 
-// Ordered returns the outcomes of tasks from index i on, in index order, up to limit of
-// them, one page, or about a MiB; it stops at the first task that has none.
+// InOrder reads the outcomes of a job's tasks in index order. It keeps the results that it has read last, some
+// 64 KiB: those of neighbours mostly stand there, too.
+type InOrder struct {
+	s        *State
+	job      uint64
+	segments []fsm.SegmentCut
+}
+
+// InOrder returns a reader of a job.
+func (s *State) InOrder(job uint64) *InOrder { return &InOrder{s: s, job: job} }
+
+// Ordered is Next of a reader that is new.
 func (s *State) Ordered(id uint64, i uint32, limit int) ([]Result, error) {
-	results, err := s.cursors(id, i, limit)
+	return s.InOrder(id).Next(i, limit)
+}
+
+// Next returns the outcomes of tasks from index i on, in index order, up to limit of
+// them, one page, or about a MiB; it stops at the first task that has none.
+func (o *InOrder) Next(i uint32, limit int) ([]Result, error) {
+	results, err := o.s.cursors(o.job, i, limit)
 	if err != nil || len(results) == 0 {
 		return nil, err
 	}
@@ -39,20 +55,17 @@ func (s *State) Ordered(id uint64, i uint32, limit int) ([]Result, error) {
 	}
 	slices.SortFunc(byCursor, func(a, b *Result) int { return cmp.Compare(a.Cursor, b.Cursor) })
 	for len(byCursor) > 0 {
-		segments, err := s.Segments(id, byCursor[0].Cursor, orderedBytes)
+		seg, err := o.segment(byCursor[0].Cursor)
 		if err != nil {
 			return nil, err
 		}
-		left := len(byCursor)
-		for _, seg := range segments {
-			byCursor = fill(byCursor, seg)
-		}
-		if len(byCursor) == left {
-			if _, err := s.Job(id); err != nil {
+		if seg == nil {
+			if _, err := o.s.Job(o.job); err != nil {
 				return nil, err // its retention has just ended
 			}
-			return nil, s.corrupt(fmt.Errorf("%w: job %d has no result at cursor %d", ErrCorrupt, id, byCursor[0].Cursor))
+			return nil, o.s.corrupt(fmt.Errorf("%w: job %d has no result at cursor %d", ErrCorrupt, o.job, byCursor[0].Cursor))
 		}
+		byCursor = fill(byCursor, *seg)
 	}
 	size := 0
 	for k := range results {
@@ -63,24 +76,51 @@ func (s *State) Ordered(id uint64, i uint32, limit int) ([]Result, error) {
 	return results, nil
 }
 
-// fill takes from a segment what byCursor asks of it, and returns the rest of byCursor.
+// segment returns the segment with a cursor; nil: there is none.
+func (o *InOrder) segment(cursor uint32) (*fsm.SegmentCut, error) {
+	if seg := segmentWith(o.segments, cursor); seg != nil {
+		return seg, nil
+	}
+	var err error
+	if o.segments, err = o.s.Segments(o.job, cursor, 1); err != nil {
+		return nil, err
+	}
+	return segmentWith(o.segments, cursor), nil
+}
+
+// segmentWith finds the segment with a cursor among some that follow each other; nil: it is not there.
+func segmentWith(segments []fsm.SegmentCut, cursor uint32) *fsm.SegmentCut {
+	k, _ := slices.BinarySearchFunc(segments, cursor, func(s fsm.SegmentCut, c uint32) int {
+		if s.First+s.Count <= c {
+			return -1
+		}
+		return 1
+	})
+	if k == len(segments) || segments[k].First > cursor {
+		return nil
+	}
+	return &segments[k]
+}
+
+// fill takes from a segment, which has the first of byCursor, what byCursor asks of it, and returns the rest of
+// byCursor. What lies between is passed without a look at each: a segment may have a million tasks.
 func fill(byCursor []*Result, seg fsm.SegmentCut) []*Result {
 	cursor, outputs, usages := seg.First, seg.Segment.PackedOutputs, seg.Segment.PackedUsage
-	for _, r := range seg.Segment.Ranges {
-		for range r.Count {
-			var output, usage []byte
-			if len(outputs) > 0 {
-				output, outputs, _ = task.PackNext(outputs)
-			}
-			if len(usages) > 0 {
-				usage, usages, _ = task.PackNext(usages)
-			}
-			if len(byCursor) > 0 && byCursor[0].Cursor == cursor {
-				byCursor[0].Segment, byCursor[0].Output, byCursor[0].Usage = seg.Segment, output, usage
-				byCursor = byCursor[1:]
-			}
-			cursor++
+	pass := func(n uint32) {
+		outputs, _ = task.PackSkip(outputs, int(n))
+		usages, _ = task.PackSkip(usages, int(n))
+		cursor += n
+	}
+	for end := seg.First + seg.Count; len(byCursor) > 0 && byCursor[0].Cursor < end; byCursor = byCursor[1:] {
+		pass(byCursor[0].Cursor - cursor)
+		var output, usage []byte
+		if len(outputs) > 0 {
+			output, _, _ = task.PackNext(outputs)
 		}
+		if len(usages) > 0 {
+			usage, _, _ = task.PackNext(usages)
+		}
+		byCursor[0].Segment, byCursor[0].Output, byCursor[0].Usage = seg.Segment, output, usage
 	}
 	return byCursor
 }
@@ -108,11 +148,18 @@ func (s *State) cursors(id uint64, i uint32, limit int) (out []Result, err error
 			return nil
 		}
 		return p.db.view(func(tx *bolt.Tx) error {
+			page, err := readIndex(tx, id, i) // of all of them
+			if err != nil {
+				return err
+			}
 			for k := range out {
 				if onDisk[0] != out[k].Index {
 					continue
 				}
-				cursor, ok, err := readCursor(tx, id, out[k].Index)
+				cursor, ok, err := cursorIn(page, id, out[k].Index)
+				if !ok && err == nil {
+					cursor, ok, err = readCursor(tx, id, out[k].Index)
+				}
 				if err != nil {
 					return err
 				}

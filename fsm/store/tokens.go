@@ -110,21 +110,15 @@ func (l *tokenLookup) cursor(i uint32) (cursor uint32, ok bool, err error) {
 
 // segment returns the segment with a cursor, or nil. Cursors of one call of tell rise.
 func (l *tokenLookup) segment(cursor uint32) (*logpb.Segment, error) {
-	k, _ := slices.BinarySearchFunc(l.segments, cursor, func(s fsm.SegmentCut, c uint32) int {
-		if s.First+s.Count <= c {
-			return -1
-		}
-		return 1
-	})
-	if k == len(l.segments) || l.segments[k].First > cursor {
-		var err error
-		if l.segments, err = readSegments(l.tx, l.rec.Id, cursor, 1); err != nil {
-			return nil, err
-		}
-		k = 0
+	if seg := segmentWith(l.segments, cursor); seg != nil {
+		return seg.Segment, nil
 	}
-	if k == len(l.segments) || l.segments[k].First > cursor {
-		return nil, nil
+	var err error
+	if l.segments, err = readSegments(l.tx, l.rec.Id, cursor, 1); err != nil {
+		return nil, err
 	}
-	return l.segments[k].Segment, nil
+	if seg := segmentWith(l.segments, cursor); seg != nil {
+		return seg.Segment, nil
+	}
+	return nil, nil
 }

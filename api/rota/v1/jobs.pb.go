@@ -3424,10 +3424,13 @@ func (x *RetryJobRequest) GetRequestKey() string {
 }
 
 type RetryJobResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	JobId         uint64                 `protobuf:"varint,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
-	Existed       bool                   `protobuf:"varint,2,opt,name=existed,proto3" json:"existed,omitempty"`
-	AppliedIndex  uint64                 `protobuf:"varint,3,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	JobId        uint64                 `protobuf:"varint,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Existed      bool                   `protobuf:"varint,2,opt,name=existed,proto3" json:"existed,omitempty"`
+	AppliedIndex uint64                 `protobuf:"varint,3,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	// The tasks have many payloads, of which some are yet to be copied: nothing runs until the same request was
+	// sent again, and again, and this is false.
+	Unfinished    bool `protobuf:"varint,4,opt,name=unfinished,proto3" json:"unfinished,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3481,6 +3484,13 @@ func (x *RetryJobResponse) GetAppliedIndex() uint64 {
 		return x.AppliedIndex
 	}
 	return 0
+}
+
+func (x *RetryJobResponse) GetUnfinished() bool {
+	if x != nil {
+		return x.Unfinished
+	}
+	return false
 }
 
 var File_rota_v1_jobs_proto protoreflect.FileDescriptor
@@ -3753,11 +3763,14 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12\x10\n" +
 	"\x03all\x18\x02 \x01(\bR\x03all\x12\x1f\n" +
 	"\vrequest_key\x18\x03 \x01(\tR\n" +
-	"requestKey\"h\n" +
+	"requestKey\"\x88\x01\n" +
 	"\x10RetryJobResponse\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12\x18\n" +
 	"\aexisted\x18\x02 \x01(\bR\aexisted\x12#\n" +
-	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex*\xee\x01\n" +
+	"\rapplied_index\x18\x03 \x01(\x04R\fappliedIndex\x12\x1e\n" +
+	"\n" +
+	"unfinished\x18\x04 \x01(\bR\n" +
+	"unfinished*\xee\x01\n" +
 	"\tTaskState\x12\x1a\n" +
 	"\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TASK_STATE_BLOCKED\x10\x01\x12\x18\n" +

@@ -28,7 +28,7 @@ const memoryLimit = 100
 func TestLargeArraysCostLittleMemory(t *testing.T) {
 	tasks := 60_000
 	if full() {
-		tasks = task.MaxTasks
+		tasks = 1_000_000
 	}
 	c := start(t, localcluster.Config{Servers: 3, Workers: 2, Slots: 4})
 	cl, err := c.Client()
