@@ -17,6 +17,7 @@ import (
 	"github.com/rota-scheduler/rota/bench/systems"
 	"github.com/rota-scheduler/rota/jepsen-tests/disk"
 	"github.com/rota-scheduler/rota/jepsen-tests/network"
+	"github.com/rota-scheduler/rota/task"
 )
 
 const (
@@ -32,7 +33,7 @@ const (
 	// commandSlots is how many processes a worker runs at once: for work that is all
 	// CPU, more of them than CPUs gain nothing.
 	commandSlots = 2
-	maxTasks     = 1_000_000
+	maxTasks     = task.MaxTasks
 	maxClients   = 200_000
 )
 

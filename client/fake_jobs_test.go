@@ -272,6 +272,15 @@ func (s *fakeServer) CancelJob(_ context.Context, req *rotav1.CancelJobRequest) 
 	return resp, err
 }
 
+// copying says whether the payloads of a retry take another request.
+func (c *fakeCluster) copying() bool {
+	if c.copies == 0 {
+		return false
+	}
+	c.copies--
+	return true
+}
+
 func (s *fakeServer) RetryJob(_ context.Context, req *rotav1.RetryJobRequest) (resp *rotav1.RetryJobResponse, err error) {
 	s.c.locked(func() {
 		var j *fakeJob
@@ -279,14 +288,14 @@ func (s *fakeServer) RetryJob(_ context.Context, req *rotav1.RetryJobRequest) (r
 			return
 		}
 		if old := s.c.keys[req.GetRequestKey()]; old != nil && req.GetRequestKey() != "" {
-			resp = &rotav1.RetryJobResponse{JobId: old.id, Existed: true}
+			resp = &rotav1.RetryJobResponse{JobId: old.id, Existed: true, Unfinished: s.c.copying()}
 			return
 		}
 		again := &fakeJob{spec: j.spec, retryOf: j.id, payloads: slices.Clone(j.payloads)}
 		s.c.add(again)
 		s.c.keys[req.GetRequestKey()] = again
 		s.c.finish(again)
-		resp = &rotav1.RetryJobResponse{JobId: again.id}
+		resp = &rotav1.RetryJobResponse{JobId: again.id, Unfinished: s.c.copying()}
 	})
 	return resp, err
 }

@@ -39,6 +39,8 @@ type fakeCluster struct {
 	stream func(*rotav1.StreamResultsRequest, grpc.ServerStreamingServer[rotav1.StreamResultsResponse]) error
 	jobs   map[uint64]*fakeJob
 	keys   map[string]*fakeJob
+	// copies is how many answers to retries say that there is more to copy.
+	copies int
 	faults map[string][]fault
 	// lies is what servers announce in the place of what is so.
 	lies  map[int]*rotav1.WatchLeaderResponse

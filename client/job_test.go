@@ -107,6 +107,20 @@ func TestRetryMakesOneJobThroughFaults(t *testing.T) {
 	require.ErrorIs(t, err, task.ErrUnknownOutcome)
 }
 
+// A retry whose payloads take several requests is one job, and new, whatever the later answers say.
+func TestRetryAsksUntilAllIsCopied(t *testing.T) {
+	t.Parallel()
+	cluster, c := setup(t, 3)
+	job := submitted(t, c, 3)
+	cluster.copies = 3
+	cluster.inject("RetryJob", fault{}, fault{cut: true})
+	again, err := c.Retry(t.Context(), job.ID(), client.RetryOptions{})
+	require.NoError(t, err)
+	require.False(t, again.Existed())
+	require.Zero(t, cluster.copies)
+	require.Len(t, cluster.jobs, 2)
+}
+
 func TestListGoesThroughAllPages(t *testing.T) {
 	t.Parallel()
 	cluster, c := setup(t, 3)

@@ -19,8 +19,8 @@ import (
 const (
 	// copiedAtOnce is how much is copied in one append, bytes: about one log entry, as of clients.
 	copiedAtOnce = 192 << 10
-	// copiedByRequest is how much one request copies, bytes: some hundred entries, which take half a second or a few.
-	copiedByRequest = 16 << 20
+	// copiedByRequest is how much one request copies, bytes: some forty entries, which take a fraction of a second.
+	copiedByRequest = 8 << 20
 	// maxRetried is how many bytes of payloads the tasks to retry may have in all.
 	maxRetried = 1 << 30
 )

@@ -73,7 +73,7 @@ func TestRetryRunsWhatDidNotSucceed(t *testing.T) {
 func TestARetryOfManyPayloadsIsCopiedByManyRequests(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 1, nil)
-	const tasks = 84 // of the largest payloads: a request copies 64
+	const tasks = 40 // of the largest payloads: a request copies 32
 	var ran atomic.Int64
 	c.Worker(worker.Config{Name: "w", Slots: 4, Handlers: map[string]worker.Handler{
 		"fails": func(_ context.Context, tk *worker.Task) ([]byte, error) {

@@ -22,6 +22,8 @@ const (
 	payloadBytes                     = 64
 	// warmShare is the part of a measurement that runs before it, to warm up.
 	warmShare = 5
+	// jobTasks is the most tasks of a job but in the study of that: results of a few jobs come side by side.
+	jobTasks = 1_000_000
 )
 
 // lab is a cluster that is filled and measured.
@@ -96,15 +98,15 @@ func (l *lab) close() {
 	}
 }
 
-// fill submits tasks in jobs as large as they may be, and returns the jobs.
+// fill submits tasks in large jobs, and returns the jobs.
 func (l *lab) fill(ctx context.Context, tasks int, distinct bool) ([]*client.Job, error) {
 	var jobs []*client.Job
 	for tasks > 0 {
-		n := min(tasks, task.MaxTasks)
+		n := min(tasks, jobTasks)
 		tasks -= n
 		req := client.Request{Spec: task.Spec{Name: "fill", Handler: noop}, Count: n}
 		if distinct {
-			first := len(jobs) * task.MaxTasks
+			first := len(jobs) * jobTasks
 			req.Count = 0
 			req.Payloads = func(yield func([]byte) bool) {
 				for i := range n {
@@ -148,7 +150,7 @@ func (l *lab) submitUrgent(ctx context.Context, tasks int) (*client.Job, error) 
 
 // submitWarm submits the job that warms everything up.
 func (l *lab) submitWarm(ctx context.Context) (*client.Job, error) {
-	return l.submitUrgent(ctx, min(max(1, l.options.Tasks/warmShare), task.MaxTasks))
+	return l.submitUrgent(ctx, min(max(1, l.options.Tasks/warmShare), jobTasks))
 }
 
 // throughput waits for the job that warms up, then submits the one that is measured, and
@@ -166,13 +168,13 @@ func (l *lab) throughput(ctx context.Context, warm *client.Job) (float64, error)
 	return float64(count) / took.Seconds(), err
 }
 
-// receiveUrgent submits so many tasks that go before everything else, in jobs as large as
-// they may be, all at once, and returns how many results came.
+// receiveUrgent submits so many tasks that go before everything else, in large jobs,
+// all at once, and returns how many results came.
 func (l *lab) receiveUrgent(ctx context.Context, tasks int) (int, error) {
 	var count atomic.Int64
 	jobs, ctx := errgroup.WithContext(ctx)
 	for tasks > 0 {
-		n := min(tasks, task.MaxTasks)
+		n := min(tasks, jobTasks)
 		tasks -= n
 		jobs.Go(func() error {
 			job, err := l.submitUrgent(ctx, n)

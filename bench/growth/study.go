@@ -9,6 +9,7 @@ import (
 
 	"github.com/rota-scheduler/rota/bench/report"
 	"github.com/rota-scheduler/rota/bench/stats"
+	"github.com/rota-scheduler/rota/task"
 )
 
 // Options is how studies are made.
@@ -51,6 +52,10 @@ func Studies() []Study {
 		{
 			Name: "backlog", Unit: "pending tasks", Sizes: []int{10_000, 100_000, 1_000_000, 10_000_000}, Quick: []int{10_000, 100_000, 1_000_000},
 			Largest: 10_000_000, Flat: true, measure: backlog,
+		},
+		{
+			Name: "job", Unit: "tasks of one job", Sizes: []int{1_000_000, 3_000_000, 10_000_000}, Quick: []int{300_000, 1_000_000},
+			Largest: task.MaxTasks, Flat: true, measure: largeJob,
 		},
 		{
 			Name: "history", Unit: "finished tasks", Sizes: []int{0, 100_000, 1_000_000, 5_000_000}, Quick: []int{0, 50_000, 200_000},
