@@ -317,3 +317,28 @@ func BenchmarkOpenJobAppends(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkFlushOfAnOldJob flushes a job in which little happens after so many of its tasks have ended, which must cost
+// the same however many these are.
+func BenchmarkFlushOfAnOldJob(b *testing.B) {
+	for _, tasks := range []uint32{100_000, 1_000_000, task.MaxTasks} {
+		b.Run(fmt.Sprintf("tasks=%d", tasks), func(b *testing.B) {
+			bundle := newBundle(b)
+			job := bundle.must(submitOp(b, &task.Spec{Handler: "h"}, &logpb.Submit{Open: true, Tasks: &logpb.Tasks{Count: tasks}})).Job
+			w := bundle.openSession("w", task.MaxSlots)
+			flush := func() { bundle.m.Flushed(bundle.m.Cut()) }
+			for first := uint32(0); first < tasks; first += task.MaxSlots {
+				n := min(task.MaxSlots, tasks-first)
+				require.EqualValues(b, n, bundle.plan(job, first, n, w).Granted)
+				bundle.report(job, first, n, 0, task.OutcomeSucceeded)
+				flush()
+			}
+			again := &logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: job, FirstIndex: tasks, Tasks: &logpb.Tasks{}}}}
+			b.ReportAllocs()
+			for b.Loop() {
+				bundle.must(again)
+				flush()
+			}
+		})
+	}
+}
