@@ -3,8 +3,10 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"time"
@@ -150,6 +152,14 @@ func (c *Config) complete() error {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.DataDir != "" {
+		// What starts commands is elsewhere than this process.
+		dir, err := filepath.Abs(c.DataDir)
+		if err != nil {
+			return fmt.Errorf("find the data folder %s: %w", c.DataDir, err)
+		}
+		c.DataDir = dir
 	}
 	switch {
 	case c.StopTimeout == 0:

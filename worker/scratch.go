@@ -37,6 +37,11 @@ type folder struct {
 // newFolder takes note of a folder that was just made, or found. It must be this user's own, and
 // nobody else may be able to put anything into it.
 func newFolder(path string) (folder, error) {
+	// Commands are started from elsewhere, and TMPDIR may be relative.
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return folder{}, err
+	}
 	var info unix.Stat_t
 	if err := unix.Lstat(path, &info); err != nil {
 		return folder{}, &os.PathError{Op: "lstat", Path: path, Err: err}
