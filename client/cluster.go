@@ -24,6 +24,9 @@ type ClusterInfo struct {
 	Term         uint64
 	AppliedIndex uint64
 	Servers      []ServerInfo
+	// Waiting is what the server that answered waits for, in words for people, where it is part of no
+	// cluster yet; else "".
+	Waiting string
 }
 
 // ServerInfo is one server.
@@ -110,7 +113,7 @@ func (c *Client) Status(ctx context.Context) (ClusterInfo, error) {
 	}
 	info := ClusterInfo{
 		ID: resp.GetClusterId(), Leader: resp.GetLeader(), Term: resp.GetTerm(), AppliedIndex: resp.GetAppliedIndex(),
-		Servers: make([]ServerInfo, 0, len(resp.GetServers())),
+		Waiting: resp.GetWaiting(), Servers: make([]ServerInfo, 0, len(resp.GetServers())),
 	}
 	for _, s := range resp.GetServers() {
 		if s.GetId() == info.Leader && info.Leader != "" {

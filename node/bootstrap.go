@@ -177,6 +177,7 @@ func (n *Node) bootstrapOrJoin() {
 		if err != nil {
 			status = err.Error()
 		}
+		n.waits.Store(&status)
 		if status != said {
 			said = status
 			n.cfg.Log.Info("waiting for a cluster", "status", status)
@@ -187,6 +188,7 @@ func (n *Node) bootstrapOrJoin() {
 		case <-tick.C:
 		}
 	}
+	n.waits.Store(nil)
 	n.wg.Go(n.stayKnown)
 	// Until the addresses of all others are known, so that requests can be forwarded.
 	pause := askEvery
@@ -210,6 +212,14 @@ func (n *Node) bootstrapOrJoin() {
 func (n *Node) knowsAll() bool {
 	servers, err := n.Servers()
 	return err == nil && !slices.ContainsFunc(servers, func(s raft.Server) bool { return n.addrOf(s.ID) == "" })
+}
+
+// Waiting is what this server waits for to be part of a cluster; "": it is.
+func (n *Node) Waiting() string {
+	if what := n.waits.Load(); what != nil {
+		return *what
+	}
+	return ""
 }
 
 // tryBootstrap asks the others and does what their answers allow. The lowest of all new

@@ -75,6 +75,8 @@ type Node struct {
 	members chan struct{}
 	joins   joins
 	problem problem
+	// waits is what this server waits for to be part of a cluster.
+	waits atomic.Pointer[string]
 	// transfers is those of leadership that are asked for.
 	transfers transfers
 	// places has an element when servers are elsewhere, or there are others.

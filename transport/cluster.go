@@ -28,7 +28,7 @@ func (s *Server) Status(ctx context.Context, _ *rotav1.StatusRequest) (*rotav1.S
 		return nil, wire.ToStatus(err)
 	}
 	self := s.node.Self()
-	resp := &rotav1.StatusResponse{Leader: s.node.Leader().NodeID, Term: self.Term, ClusterId: self.ClusterID, AppliedIndex: self.AppliedIndex}
+	resp := &rotav1.StatusResponse{Leader: s.node.Leader().NodeID, Term: self.Term, ClusterId: self.ClusterID, AppliedIndex: self.AppliedIndex, Waiting: s.node.Waiting()}
 	notes := map[string]string{}
 	for _, p := range peers {
 		if !p.Voter {

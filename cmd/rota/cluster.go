@@ -11,6 +11,7 @@ import (
 
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
 )
 
 // verifyTimeout is how long a verification may take at least: every server walks
@@ -64,6 +65,12 @@ func (a *app) clusterStatus(ctx context.Context, c *client.Client) error {
 	ctx, cancel := a.request(ctx)
 	defer cancel()
 	info, err := c.Status(ctx)
+	if task.KindOf(err) == task.KindUnavailable {
+		// Any server that is up tells, whether it has a leader or not.
+		if addrs, _ := wire.ParseAddrs(a.addr); len(addrs) > 0 {
+			err = fmt.Errorf("0 of %s answer: %w", plural(len(addrs), "server"), err)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -82,8 +89,12 @@ func leaderless(info client.ClusterInfo) error {
 	case info.Leader != "":
 		return nil
 	case voters == 0:
-		return &codeError{exitUnavailable, errors.New(
-			"no cluster has been formed yet: the servers wait until as many have met as --bootstrap-expect says, at the addresses of --join")}
+		what := info.Waiting
+		if what == "" {
+			what = "it is about to look for the others"
+		}
+		return &codeError{exitUnavailable, fmt.Errorf(
+			"the server that answers is part of no cluster yet: %s (new servers wait until as many have met as --bootstrap-expect says, at the addresses of --join)", oneLine(what, maxProblem))}
 	}
 	return &codeError{exitUnavailable, fmt.Errorf("no leader is elected: %d of %d voting servers answer, and %d must be up and reach each other",
 		answering(info), voters, voters/2+1)}
@@ -113,6 +124,9 @@ func (a *app) printStatus(info client.ClusterInfo) error {
 	leader := info.Leader
 	if leader == "" {
 		leader = "none"
+	}
+	if len(info.Servers) == 0 {
+		return a.print("Leader %s, no cluster yet\n", leader)
 	}
 	up := 0
 	for _, s := range info.Servers {

@@ -282,6 +282,7 @@ type statusShape struct {
 	Servers      []serverShape `json:"servers"`
 	ClusterID    string        `json:"cluster_id"`
 	AppliedIndex uint64        `json:"applied_index"`
+	Waiting      string        `json:"waiting,omitempty"`
 }
 
 type serverShape struct {
@@ -300,7 +301,7 @@ type serverShape struct {
 }
 
 func shapeStatus(c client.ClusterInfo) statusShape {
-	s := statusShape{Leader: c.Leader, Term: c.Term, ClusterID: c.ID, AppliedIndex: c.AppliedIndex, Servers: []serverShape{}}
+	s := statusShape{Leader: c.Leader, Term: c.Term, ClusterID: c.ID, AppliedIndex: c.AppliedIndex, Waiting: c.Waiting, Servers: []serverShape{}}
 	for _, v := range c.Servers {
 		s.Servers = append(s.Servers, serverShape{
 			ID: v.ID, Addr: v.Addr, PeerAddr: v.PeerAddr, HTTPAddr: v.HTTPAddr, State: v.State, Voter: v.Voter,

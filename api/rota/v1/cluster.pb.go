@@ -255,11 +255,13 @@ func (*StatusRequest) Descriptor() ([]byte, []int) {
 type StatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Node id of the leader; empty: none is known.
-	Leader        string    `protobuf:"bytes,1,opt,name=leader,proto3" json:"leader,omitempty"`
-	Term          uint64    `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
-	Servers       []*Server `protobuf:"bytes,3,rep,name=servers,proto3" json:"servers,omitempty"`
-	ClusterId     string    `protobuf:"bytes,4,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	AppliedIndex  uint64    `protobuf:"varint,5,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	Leader       string    `protobuf:"bytes,1,opt,name=leader,proto3" json:"leader,omitempty"`
+	Term         uint64    `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	Servers      []*Server `protobuf:"bytes,3,rep,name=servers,proto3" json:"servers,omitempty"`
+	ClusterId    string    `protobuf:"bytes,4,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	AppliedIndex uint64    `protobuf:"varint,5,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	// What the asked server waits for, in words for people, where it is part of no cluster yet; else empty.
+	Waiting       string `protobuf:"bytes,6,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -327,6 +329,13 @@ func (x *StatusResponse) GetAppliedIndex() uint64 {
 		return x.AppliedIndex
 	}
 	return 0
+}
+
+func (x *StatusResponse) GetWaiting() string {
+	if x != nil {
+		return x.Waiting
+	}
+	return ""
 }
 
 type WatchLeaderRequest struct {
@@ -747,14 +756,15 @@ const file_rota_v1_cluster_proto_rawDesc = "" +
 	" \x01(\x04R\x04term\x12\x1b\n" +
 	"\tserver_id\x18\v \x01(\tR\bserverId\x12\x18\n" +
 	"\aproblem\x18\f \x01(\tR\aproblem\"\x0f\n" +
-	"\rStatusRequest\"\xab\x01\n" +
+	"\rStatusRequest\"\xc5\x01\n" +
 	"\x0eStatusResponse\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12)\n" +
 	"\aservers\x18\x03 \x03(\v2\x0f.rota.v1.ServerR\aservers\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x04 \x01(\tR\tclusterId\x12#\n" +
-	"\rapplied_index\x18\x05 \x01(\x04R\fappliedIndex\"\x14\n" +
+	"\rapplied_index\x18\x05 \x01(\x04R\fappliedIndex\x12\x18\n" +
+	"\awaiting\x18\x06 \x01(\tR\awaiting\"\x14\n" +
 	"\x12WatchLeaderRequest\"\xb5\x01\n" +
 	"\x13WatchLeaderResponse\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x16\n" +
