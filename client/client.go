@@ -38,7 +38,7 @@ type Config struct {
 	// RequestTimeout bounds each request, with all its attempts; 0: only the context of the call does.
 	// It does not bound Wait nor results, nor the time that the payloads of a job take to come.
 	RequestTimeout time.Duration
-	// Waiting is called where a request, which op names, has had no answer for a second, for programs with
+	// Waiting is called where a request, which op names, has had no answer for nearly a second, for programs with
 	// somebody before them; from any goroutine. nil: nobody is told.
 	Waiting func(op string)
 	// DialOptions come after those that the client sets, for tests in memory.

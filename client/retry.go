@@ -26,8 +26,9 @@ const (
 	// harm. It is there for servers that accept requests and then do nothing; dead
 	// connections are found out sooner.
 	attemptTimeout = 10 * time.Second
-	// waitingAfter is how long a request has no answer before somebody is told.
-	waitingAfter = time.Second
+	// waitingAfter is how long a request has no answer before somebody is told: a failover, which is no
+	// news, takes less, and people begin to wonder after a second.
+	waitingAfter = 900 * time.Millisecond
 	// maxFaults is how often a request is tried that a server fails by a fault of
 	// its own. A fault may be that of one server, but most are the same everywhere.
 	maxFaults = 5

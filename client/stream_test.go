@@ -2,7 +2,9 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -10,9 +12,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
 
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
 )
 
 // inTime waits for a moment that only a fault of the code under test keeps from coming.
@@ -180,5 +184,24 @@ func TestAJobThatGrowsSlowlyIsKept(t *testing.T) {
 		require.Equal(t, "first last", strings.Join([]string{
 			string(cluster.jobs[job.ID()].payloads[0]), string(cluster.jobs[job.ID()].payloads[1]),
 		}, " "))
+	})
+}
+
+// Somebody before a terminal hears within a second that there is no answer, not when all time is over.
+func TestWithinASecondItIsToldThatThereIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		told := make(chan time.Duration, 8)
+		down := wire.WithDialer(func(context.Context, string) (net.Conn, error) { return nil, errors.New("connection refused") })
+		c, err := client.New(client.Config{
+			Addrs: []string{"s0:1", "s1:1"}, RequestTimeout: 10 * time.Second, DialOptions: []grpc.DialOption{down},
+			Waiting: func(string) { told <- time.Since(began) },
+		})
+		require.NoError(t, err)
+		_, err = c.Status(t.Context())
+		require.ErrorIs(t, err, task.ErrUnavailable)
+		require.Less(t, inTime(t, told), time.Second)
+		require.NoError(t, c.Close())
 	})
 }

@@ -35,7 +35,7 @@ func (m *Machine) cancel(o *logpb.Cancel, r *Result) {
 	}
 	i := *o.Index
 	if i >= j.total {
-		r.Err = task.Errorf(task.KindNotFound, "job %d has %d tasks, there is no task %d", j.id, j.total, i)
+		r.Err = task.Errorf(task.KindNotFound, "job %d has no task %d (tasks: %d, counted from 0)", j.id, i, j.total)
 		return
 	}
 	s, done := j.slot(i)

@@ -13,7 +13,7 @@ import (
 // became of its attempts.
 func (s *Server) taskOf(rec *logpb.JobRecord, i uint32) (*rotav1.Task, error) {
 	if i >= rec.Total {
-		return nil, task.Errorf(task.KindNotFound, "job %d has %d tasks, there is no task %d", rec.Id, rec.Total, i)
+		return nil, task.Errorf(task.KindNotFound, "job %d has no task %d (tasks: %d, counted from 0)", rec.Id, i, rec.Total)
 	}
 	t, last, err := s.stateOf(rec.Id, i)
 	if err != nil {
