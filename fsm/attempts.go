@@ -12,6 +12,10 @@ import (
 // tried again. Neighbours that end alike share one. The records leave memory with the flush, and
 // nothing in here asks for them again.
 
+// sharedUsage is how many bytes of what tasks have used stand in one record before the next one begins: a record is
+// written again when a task leaves it, and a report may name 65,536 of them.
+const sharedUsage = 4 << 10
+
 // attempt notes that the attempt of task i, whose slot is s, has ended, and that it is tried again.
 func (w *segmentWriter) attempt(i uint32, s *slot, outcome task.Outcome, reason task.Reason, worker string) {
 	if w.m.version < attemptsVersion {
@@ -19,7 +23,7 @@ func (w *segmentWriter) attempt(i uint32, s *slot, outcome task.Outcome, reason 
 	}
 	offset := int64(s.token) - int64(i)
 	if a := w.tried; a != nil && a.First+a.Count == i && a.Attempt == uint32(s.attempt) && a.TokenOffset == offset && a.GrantedNs == s.at &&
-		a.Outcome == uint32(outcome) && a.Reason == uint32(reason) && a.Worker == worker {
+		a.Outcome == uint32(outcome) && a.Reason == uint32(reason) && a.Worker == worker && len(a.PackedUsage) < sharedUsage {
 		a.Count++
 		w.addUsage(a)
 		return

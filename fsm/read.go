@@ -210,6 +210,17 @@ func (m *Machine) Payloads(id uint64, first, count uint32) (packed []byte, ok bo
 	return packed, true
 }
 
+// PayloadsTogether returns the packed payloads of the first n of count tasks from first on, which came with one
+// request; 0 of them where they are not in memory. They must not be changed.
+func (m *Machine) PayloadsTogether(id uint64, first, count uint32) (packed []byte, n uint32) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if j := m.jobs[id]; j != nil {
+		return j.payloads(first, count)
+	}
+	return nil, 0
+}
+
 // payloads returns the packed payloads of up to count tasks from first on that
 // stand in one chunk.
 func (j *job) payloads(first, count uint32) (packed []byte, n uint32) {

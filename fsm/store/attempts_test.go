@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -118,4 +119,44 @@ func TestTheNewestAttemptsOfATaskAreKept(t *testing.T) {
 	b.apply(&logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{Jobs: []uint64{job}}}})
 	require.NoError(t, b.s.Flush())
 	require.Empty(t, attemptRecords(t, b.s))
+}
+
+// TestARecordOfAttemptsStaysSmall: it is written again for each task that leaves it, so what its tasks have used
+// must not make it large, whatever a worker says of them.
+func TestARecordOfAttemptsStaysSmall(t *testing.T) {
+	t.Parallel()
+	const tasks = 1000
+	b := newBundle(t)
+	w := b.openSession("w")
+	job := b.submit(&logpb.Submit{Tasks: &logpb.Tasks{Count: tasks}}, &task.Spec{Handler: "h"})
+	b.grant(job, 0, tasks, w)
+	first, known := b.s.Machine().Task(job, 0)
+	require.True(t, known)
+	g := &logpb.ReportGroup{
+		Job: job, TokenOffset: int64(first.Token), Outcome: uint32(task.OutcomeFailed), Reason: uint32(task.ReasonError), Error: "no luck",
+		Ranges: []*logpb.Range{{Count: tasks}},
+	}
+	for i := range tasks {
+		g.PackedUsage = task.PackAppend(g.PackedUsage, binary.AppendUvarint(binary.AppendUvarint(nil, 1<<50), uint64(i)<<40))
+	}
+	b.apply(&logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: w, Groups: []*logpb.ReportGroup{g}}}})
+	require.NoError(t, b.s.Flush())
+	largest := 0
+	require.NoError(t, b.s.pair.Load().db.view(func(tx *bolt.Tx) error {
+		return tx.Bucket(attemptsBucket).ForEach(func(_, v []byte) error {
+			largest = max(largest, len(v))
+			return nil
+		})
+	}))
+	require.Less(t, largest, 5<<10)
+	for i := range uint32(tasks) {
+		got, err := b.s.Attempts(job, i, 1)
+		require.NoError(t, err)
+		require.Len(t, got, 1)
+		usage, _ := task.PackSkip(got[0].PackedUsage, int(i-got[0].First))
+		used, _, _ := task.PackNext(usage)
+		_, n := binary.Uvarint(used)
+		cpu, _ := binary.Uvarint(used[n:])
+		require.Equal(t, uint64(i)<<40, cpu)
+	}
 }

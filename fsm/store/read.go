@@ -146,9 +146,9 @@ func appendFrom(out *[]fsm.SegmentCut, segments []*logpb.Segment, first, cursor 
 	}
 }
 
-// readPayloads returns the packed payloads of the first n of count tasks from first
-// on: of all, or of those that are on disk, and at least of one.
-func readPayloads(tx *bolt.Tx, job uint64, first, count uint32) (packed []byte, n uint32, err error) {
+// readPayloads returns the packed payloads of the first n of count tasks from first on: of all, or of those that are
+// on disk, but of no more records than a number, and at least of one task.
+func readPayloads(tx *bolt.Tx, job uint64, first, count uint32, records int) (packed []byte, n uint32, err error) {
 	c := tx.Bucket(payloadsBucket).Cursor()
 	k, v := c.Seek(key6432(job, first))
 	if k == nil || !bytes.Equal(k, key6432(job, first)) {
@@ -158,7 +158,8 @@ func readPayloads(tx *bolt.Tx, job uint64, first, count uint32) (packed []byte, 
 	if k == nil || binary.BigEndian.Uint64(k) != job {
 		return readInlinePayloads(tx, job, first, count)
 	}
-	for ; n < count && k != nil && binary.BigEndian.Uint64(k) == job; k, v = c.Next() {
+	for ; n < count && records > 0 && k != nil && binary.BigEndian.Uint64(k) == job; k, v = c.Next() {
+		records--
 		value, err := unseal(payloadsBucket, k, v)
 		if err != nil {
 			return nil, 0, err

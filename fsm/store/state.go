@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -276,7 +277,7 @@ func (s *State) Payloads(id uint64, first, count uint32) (packed []byte, err err
 			// The first ones are on disk; what was appended since may not be.
 			n := uint32(0)
 			err := p.viewJob(id, func(tx *bolt.Tx) (err error) {
-				part, n, err = readPayloads(tx, id, i, left)
+				part, n, err = readPayloads(tx, id, i, left, math.MaxInt)
 				return err
 			})
 			if err != nil {
