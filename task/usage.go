@@ -8,7 +8,8 @@ import (
 // Usage is what the command of a task has used; zero where it is not known, as of handlers.
 type Usage struct {
 	// PeakMemory is the most memory that the command, or a process that it has waited for, had
-	// resident, bytes. CPUTime is that of all of these processes.
+	// resident, bytes; no less than the process that started it had, as Linux counts. CPUTime is
+	// that of all of these processes.
 	PeakMemory uint64
 	CPUTime    time.Duration
 }

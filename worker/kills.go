@@ -53,17 +53,30 @@ func (k *kills) begin() {
 	}
 }
 
+// look takes note of a rise. It is called every now and then while tasks run: a kill of this morning explains
+// nothing that happens tonight.
+func (k *kills) look() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.see(monoNow())
+}
+
+// see is look, with k.mu held.
+func (k *kills) see(now time.Duration) {
+	if k.path == "" {
+		return
+	}
+	if n, err := readKills(k.path); err == nil && n > k.count {
+		k.count, k.rose = n, now
+	}
+}
+
 // explain says whether the kernel has killed a process here just now.
 func (k *kills) explain() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.path == "" {
-		return false
-	}
 	now := monoNow()
-	if n, err := readKills(k.path); err == nil && n > k.count {
-		k.count, k.rose = n, now
-	}
+	k.see(now)
 	return k.rose != 0 && now-k.rose < killsTogether
 }
 

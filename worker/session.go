@@ -208,6 +208,9 @@ func (w *Worker) sendBeat(stream sessionStream, silence *watchdog) error {
 	beat := &rotav1.Beat{Seq: w.lease.beat(exclusive), Exclusive: exclusive, Running: w.board.runningTasks(), State: w.told}
 	// A Send that blocks is silence as well, so the watchdog is armed before it.
 	silence.arm(w.lease.silence())
+	if len(beat.Running) > 0 {
+		w.kills.look()
+	}
 	return stream.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Beat{Beat: beat}})
 }
 

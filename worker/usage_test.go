@@ -73,6 +73,11 @@ func TestCommandsTellWhatTheyHaveUsed(t *testing.T) {
 	require.Positive(t, got.usage.CPUTime)
 }
 
+// sentNowhere is a stream that takes what is sent.
+type sentNowhere struct{ sessionStream }
+
+func (sentNowhere) Send(*rotav1.SessionRequest) error { return nil }
+
 // TestAKillForWantOfMemoryIsSaidToBeOne, where the kernel's count has risen, for each command that it may
 // have killed.
 func TestAKillForWantOfMemoryIsSaidToBeOne(t *testing.T) {
@@ -82,7 +87,10 @@ func TestAKillForWantOfMemoryIsSaidToBeOne(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, []byte("low 0\noom 3\noom_kill "+text+"\n"), 0o600))
 	}
 	count("2")
-	w := &Worker{kills: kills{path: path, count: 2}}
+	w := &Worker{kills: kills{path: path, count: 2}, board: newBoard(1, newOutbox())}
+	w.board.slots = []*slot{{current: &run{}}}
+	silence := newWatchdog(func() {})
+	defer silence.disarm()
 	killed := func(err string) string {
 		res := &result{kind: kind{hasExit: true, exit: killedExit}, err: err}
 		w.hint(res)
@@ -98,6 +106,10 @@ func TestAKillForWantOfMemoryIsSaidToBeOne(t *testing.T) {
 	other := &result{kind: kind{hasExit: true, exit: 7}, err: "exit code 7"}
 	w.hint(other)
 	require.Equal(t, "exit code 7", other.err)
+	count("5")
+	require.NoError(t, w.sendBeat(sentNowhere{}, silence))
+	w.kills.rose -= killsTogether
+	require.Equal(t, "exit code 137", killed("exit code 137"), "a beat before this one has seen that kill")
 	require.NoError(t, os.Remove(path))
 	w.kills = kills{path: path, count: 2}
 	require.False(t, w.kills.explain(), "what cannot be read explains nothing")
