@@ -112,7 +112,11 @@ func (s *serverFlags) check() error {
 		seen[p.addr] = p.flag
 	}
 	for _, addr := range s.join {
-		if err := wire.CheckAddr(addr); err != nil {
+		err := wire.CheckAddr(addr)
+		if err == nil {
+			err = wire.CheckPlain(addr) // it would wait for it for ever
+		}
+		if err != nil {
 			return usagef("--join: %v", err)
 		}
 	}
