@@ -18,9 +18,9 @@ type SavedJob struct {
 	Spec func() ([]byte, error)
 	// Live is the encoded slots of pages that have tasks under way.
 	Live map[uint32][]byte
-	// Index is the index pages that exist: for each task of the page its cursor
-	// plus 1, 4 bytes big-endian; 0: not final.
-	Index map[uint32][]byte
+	// Index calls yield with each index page that exists: for each task of the page its cursor
+	// plus 1, 4 bytes big-endian; 0: not final. Pages are not kept: there may be 40,000.
+	Index func(yield func(page uint32, index []byte) error) error
 }
 
 // Load fills an empty machine from disk. An error means that what was read
@@ -73,19 +73,12 @@ func (m *Machine) loadJob(saved *SavedJob) error {
 		return fmt.Errorf("job %d: malformed record", r.Id)
 	}
 	copy(j.counts[:], r.Counts)
-	for n, index := range saved.Index {
-		if err := j.loadIndex(n, index); err != nil {
-			return err
-		}
+	if err := saved.Index(j.loadIndex); err != nil {
+		return err
 	}
 	for n, live := range saved.Live {
 		if err := m.loadLive(j, n, live); err != nil {
 			return err
-		}
-	}
-	for n, p := range j.pages {
-		if p != nil && j.complete(uint32(n)) {
-			j.pages[n] = donePage
 		}
 	}
 	if j.notBefore > 0 {
@@ -150,6 +143,10 @@ func (j *job) loadIndex(n uint32, index []byte) error {
 			p.final++
 		}
 	}
+	if j.complete(n) {
+		j.pages[n] = donePage
+		p.recycle()
+	}
 	return nil
 }
 
@@ -194,7 +191,7 @@ func (j *job) loadPage(n uint32) (*page, error) {
 		return nil, fmt.Errorf("job %d has %d tasks, but a page %d", j.id, j.total, n)
 	}
 	if j.page(n) == nil {
-		j.setPage(n, &page{slots: make([]slot, min(pageSize, j.total-n*pageSize))})
+		j.setPage(n, newPage(j.pageTasks(n)))
 	}
 	return j.pages[n], nil
 }

@@ -266,7 +266,7 @@ func (db *DB) eachOpenJob(yield func(*fsm.SavedJob) error) error {
 }
 
 func loadJob(tx *bolt.Tx, id []byte) (*fsm.SavedJob, error) {
-	saved := &fsm.SavedJob{Record: &logpb.JobRecord{}, Live: map[uint32][]byte{}, Index: map[uint32][]byte{}}
+	saved := &fsm.SavedJob{Record: &logpb.JobRecord{}, Live: map[uint32][]byte{}}
 	ok, err := getProto(tx, jobsBucket, id, saved.Record)
 	saved.Spec = func() ([]byte, error) { return getSpec(tx, saved.Record) }
 	if err == nil && (!ok || saved.Record.FinishedNs != 0) {
@@ -275,15 +275,11 @@ func loadJob(tx *bolt.Tx, id []byte) (*fsm.SavedJob, error) {
 	if err != nil {
 		return nil, err
 	}
+	saved.Index = func(yield func(uint32, []byte) error) error {
+		return eachOf(tx, indexBucket, id, func(n uint32, value []byte) error { return yield(n, unpackIndex(value)) })
+	}
 	err = eachOf(tx, liveBucket, id, func(n uint32, value []byte) error {
 		saved.Live[n] = bytes.Clone(value)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	err = eachOf(tx, indexBucket, id, func(n uint32, value []byte) error {
-		saved.Index[n] = unpackIndex(value)
 		return nil
 	})
 	return saved, err

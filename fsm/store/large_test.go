@@ -5,12 +5,14 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -123,4 +125,22 @@ func (s *slowReader) Read(p []byte) (int, error) {
 	s.read += int64(n)
 	time.Sleep(time.Until(s.began.Add(time.Duration(float64(s.read) / (*linkMiBs * (1 << 20)) * float64(time.Second)))))
 	return n, err
+}
+
+// A server that starts makes no slots for tasks that have ended: 32 bytes each, of a job that goes on.
+func TestLoadingALargeJobTakesLittleMemory(t *testing.T) {
+	b := newBundle(t) // alone: it measures the memory of the process
+	const done = 1_000_000
+	id := b.submit(&logpb.Submit{Tasks: &logpb.Tasks{Count: 2 * done}}, &task.Spec{Handler: "h"})
+	b.reportAll(id, done, 1000)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	b.reopen()
+	runtime.ReadMemStats(&after)
+	require.Less(t, (after.TotalAlloc-before.TotalAlloc)/done, uint64(16), "bytes a task")
+	require.Empty(t, b.s.Machine().CheckInvariants())
+	_, final, known := b.s.Machine().Cursor(id, done-fsm.PageTasks)
+	require.True(t, final && !known, "the disk knows")
+	_, final, known = b.s.Machine().Cursor(id, done)
+	require.True(t, !final && known)
 }

@@ -43,6 +43,13 @@ func BenchmarkInOrder(b *testing.B) {
 func (b *testBundle) reported(tasks, each uint32) uint64 {
 	b.t.Helper()
 	id := b.submit(&logpb.Submit{Tasks: &logpb.Tasks{Count: tasks}}, &task.Spec{Handler: "h"})
+	b.reportAll(id, tasks, each)
+	return id
+}
+
+// reportAll has the first tasks of a job succeed, some with each report, and flushes.
+func (b *testBundle) reportAll(id uint64, tasks, each uint32) {
+	b.t.Helper()
 	w := b.openSession("w")
 	for first := uint32(0); first < tasks; first += each {
 		n := min(each, tasks-first)
@@ -57,5 +64,4 @@ func (b *testBundle) reported(tasks, each uint32) uint64 {
 		}
 	}
 	require.NoError(b.t, b.s.Flush())
-	return id
 }

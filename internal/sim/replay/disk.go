@@ -144,7 +144,7 @@ func (d *disk) load() (*fsm.Machine, error) {
 			if j.record.FinishedNs != 0 {
 				continue
 			}
-			if err := yield(&fsm.SavedJob{Record: j.record, Spec: d.specOf(j.record), Live: j.live, Index: j.index()}); err != nil {
+			if err := yield(&fsm.SavedJob{Record: j.record, Spec: d.specOf(j.record), Live: j.live, Index: j.eachIndex}); err != nil {
 				return err
 			}
 		}
@@ -157,8 +157,8 @@ func (d *disk) specOf(rec *logpb.JobRecord) func() ([]byte, error) {
 	return func() ([]byte, error) { return d.specs[fsm.SpecID(rec.SpecId)].raw, nil }
 }
 
-// index is the index pages of a job as they stand in state.db.
-func (j *diskJob) index() map[uint32][]byte {
+// eachIndex calls yield with the index pages of a job as they stand in state.db.
+func (j *diskJob) eachIndex(yield func(page uint32, index []byte) error) error {
 	pages := map[uint32][]byte{}
 	for i, cursor := range j.cursors {
 		n := i / fsm.PageTasks
@@ -167,7 +167,12 @@ func (j *diskJob) index() map[uint32][]byte {
 		}
 		binary.BigEndian.PutUint32(pages[n][4*(i%fsm.PageTasks):], cursor+1)
 	}
-	return pages
+	for n, index := range pages {
+		if err := yield(n, index); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Key implements fsm.History.
