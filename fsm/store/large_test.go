@@ -133,11 +133,13 @@ func TestLoadingALargeJobTakesLittleMemory(t *testing.T) {
 	const done = 1_000_000
 	id := b.submit(&logpb.Submit{Tasks: &logpb.Tasks{Count: 2 * done}}, &task.Spec{Handler: "h"})
 	b.reportAll(id, done, 1000)
+	runtime.GC() // what a pool keeps is gone with the second
+	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	b.reopen()
 	runtime.ReadMemStats(&after)
-	require.Less(t, (after.TotalAlloc-before.TotalAlloc)/done, uint64(16), "bytes a task")
+	require.Less(t, (after.TotalAlloc-before.TotalAlloc)/done, uint64(32), "bytes a task, a slot")
 	require.Empty(t, b.s.Machine().CheckInvariants())
 	_, final, known := b.s.Machine().Cursor(id, done-fsm.PageTasks)
 	require.True(t, final && !known, "the disk knows")
