@@ -42,6 +42,7 @@ func growthCmd() *cobra.Command {
 		Long: "Measures the throughput of an array of no-op tasks, and memory, while something grows.\n\n" +
 			"  backlog   pending tasks of the same kind behind the job that is measured\n" +
 			"  history   finished tasks; also the time of a restart, and the size of state.db\n" +
+			"  job       tasks of one array job; also its results in order, a cancel and a retry\n" +
 			"  workers   sessions, simulated in one process; also the memory of each\n" +
 			"  servers   1, 3 and 5 of them\n" +
 			"  memory    bytes of a pending task, of an array and with a payload of its own, and\n" +

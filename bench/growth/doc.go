@@ -1,6 +1,6 @@
 // Package growth measures how Rota behaves as what it has to keep grows: its throughput
-// against backlog, history, workers and servers, and what a task or a worker costs in
-// memory, a restart and a snapshot.
+// against backlog, history, the size of a job, workers and servers, and what a task or a worker
+// costs in memory, a restart and a snapshot.
 //
 // # Flow
 //
