@@ -158,6 +158,9 @@ type RetryOptions struct {
 	NoKey bool
 }
 
+// maxRetryRequests bounds the requests of a retry: several times as many as the most payloads take.
+const maxRetryRequests = 1024
+
 // Retry makes a new job of the tasks of a finished one. Many payloads are copied by several requests.
 func (c *Client) Retry(ctx context.Context, id uint64, opts RetryOptions) (*Job, error) {
 	key, err := requestKey(opts.Key, opts.NoKey)
@@ -167,7 +170,7 @@ func (c *Client) Retry(ctx context.Context, id uint64, opts RetryOptions) (*Job,
 	req := &rotav1.RetryJobRequest{JobId: id, All: opts.All, RequestKey: key}
 	op := call{op: fmt.Sprintf("retry job %d", id), mutation: true, safe: key != ""}
 	var job *Job
-	for {
+	for range maxRetryRequests {
 		resp, err := do(ctx, c, op, func(ctx context.Context, s *server) (*rotav1.RetryJobResponse, error) {
 			return s.jobs.RetryJob(ctx, req)
 		})
@@ -181,4 +184,5 @@ func (c *Client) Retry(ctx context.Context, id uint64, opts RetryOptions) (*Job,
 			return job, nil
 		}
 	}
+	return nil, task.Errorf(task.KindInternal, "job %d, which retries job %d, is not complete after %d requests", job.id, id, maxRetryRequests)
 }

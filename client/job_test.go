@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -119,6 +120,10 @@ func TestRetryAsksUntilAllIsCopied(t *testing.T) {
 	require.False(t, again.Existed())
 	require.Zero(t, cluster.copies)
 	require.Len(t, cluster.jobs, 2)
+
+	cluster.copies = math.MaxInt
+	_, err = c.Retry(t.Context(), job.ID(), client.RetryOptions{})
+	require.ErrorContains(t, err, "is not complete after")
 }
 
 func TestListGoesThroughAllPages(t *testing.T) {
