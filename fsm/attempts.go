@@ -16,6 +16,30 @@ import (
 // written again when a task leaves it, and a report may name 65,536 of them.
 const sharedUsage = 4 << 10
 
+// tried is the records of a job.
+type tried struct {
+	// sum is the digest of all of them.
+	sum uint64
+	// records is those that are not yet on disk.
+	records []*logpb.Attempt
+}
+
+// attemptsSum is the digest of the job's records.
+func (j *job) attemptsSum() uint64 {
+	if j.tried == nil {
+		return 0
+	}
+	return j.tried.sum
+}
+
+// attempts is the records that are not yet on disk.
+func (j *job) attempts() []*logpb.Attempt {
+	if j.tried == nil {
+		return nil
+	}
+	return j.tried.records
+}
+
 // attempt notes that the attempt of task i, whose slot is s, has ended, and that it is tried again.
 func (w *segmentWriter) attempt(i uint32, s *slot, outcome task.Outcome, reason task.Reason, worker string) {
 	if w.m.version < attemptsVersion {
@@ -52,8 +76,11 @@ func (w *segmentWriter) closeAttempt() {
 		return
 	}
 	w.m.touch(w.j)
-	w.j.attempts = append(w.j.attempts, w.tried)
-	w.j.attemptsSum += attemptHash(w.tried)
+	if w.j.tried == nil {
+		w.j.tried = &tried{}
+	}
+	w.j.tried.records = append(w.j.tried.records, w.tried)
+	w.j.tried.sum += attemptHash(w.tried)
 	w.m.dirtyBytes += int64(attemptBytes(w.tried))
 	w.tried = nil
 }
@@ -86,7 +113,7 @@ func (m *Machine) Attempts(id uint64, i uint32) (out []*logpb.Attempt) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if j := m.jobs[id]; j != nil {
-		for _, a := range j.attempts {
+		for _, a := range j.attempts() {
 			if i >= a.First && i-a.First < a.Count {
 				out = append(out, a)
 			}
@@ -101,7 +128,7 @@ func (m *Machine) LastAttempt(id uint64) (last *logpb.Attempt) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if j := m.jobs[id]; j != nil {
-		for _, a := range j.attempts {
+		for _, a := range j.attempts() {
 			if last == nil || a.Attempt >= last.Attempt {
 				last = a
 			}
@@ -124,4 +151,11 @@ func AttemptPart(a *logpb.Attempt, first, end uint32) *logpb.Attempt {
 }
 
 // cutAttempts puts what attempts have left into a cut.
-func (j *job) cutAttempts(c *JobCut) { c.Attempts = slices.Clip(j.attempts) }
+func (j *job) cutAttempts(c *JobCut) { c.Attempts = slices.Clip(j.attempts()) }
+
+// flushedAttempts forgets what is on disk: what was in a cut.
+func (j *job) flushedAttempts(c *JobCut) {
+	if j.tried != nil {
+		j.tried.records = append([]*logpb.Attempt(nil), j.tried.records[len(c.Attempts):]...)
+	}
+}

@@ -207,7 +207,7 @@ func (j *job) toRecord() *logpb.JobRecord {
 		SubmittedNs: j.submitted, StartedNs: j.started, FinishedNs: j.finished, LastAppendNs: j.lastAppend,
 		NotBeforeNs: j.notBefore, ExpireAtNs: j.expireAt, Counts: append([]uint32(nil), j.counts[:]...), Frontier: j.next,
 		Received: j.received, RetryOf: j.retryOf, CancelReason: uint32(j.cancelReason), Reason: uint32(j.reason), Sum: j.sum, OwnPayloads: j.ownPayloads,
-		Sweep: j.sweep, Retrying: j.retrying, AttemptsSum: j.attemptsSum,
+		Sweep: j.sweep, Retrying: j.retrying, AttemptsSum: j.attemptsSum(),
 	}
 	if s := j.spec; s.apart() {
 		r.SpecId, r.SpecSum, r.RetentionNs = s.id[:], s.sum, int64(s.Retention)
@@ -250,7 +250,7 @@ func (m *Machine) flushedJob(c *JobCut) {
 	j.appends = append([]*logpb.AppendMark(nil), j.appends[len(c.Appends):]...)
 	j.chunks = append([]chunk(nil), j.chunks[len(c.Chunks):]...)
 	j.segments = append([]segment(nil), j.segments[len(c.Segments):]...)
-	j.attempts = append([]*logpb.Attempt(nil), j.attempts[len(c.Attempts):]...)
+	j.flushedAttempts(c)
 	if !j.dirty && j.final() {
 		m.forget(j)
 		return

@@ -107,6 +107,9 @@ type job struct {
 	cancelReason task.Reason
 	// reason: of the first task that did not succeed.
 	reason task.Reason
+	// due: the earliest start has come, as far as the scheduler has looked.
+	due     bool
+	touched bool
 
 	counts task.Counts
 	pages  []*page
@@ -118,22 +121,18 @@ type job struct {
 	returned rangeSet
 	// received counts outcomes: it is the next cursor.
 	received uint32
+	// retrying is how many tasks that are not final had an attempt that went wrong.
+	retrying uint32
 	// sum is the digest of the tasks.
 	sum uint64
-	// attemptsSum is the digest of the attempts that were recorded apart from outcomes, and retrying
-	// how many tasks that are not final had an attempt that went wrong.
-	attemptsSum uint64
-	retrying    uint32
-	// sweep is the page with which a cancel or an expiry goes on, plus 1; 0: none is under way.
-	sweep uint32
-
-	// due: the earliest start has come, as far as the scheduler has looked.
-	due      bool
-	inReady  bool
+	// tried is the attempts that did not end their tasks; nil: there are none, as in most jobs.
+	tried    *tried
 	deadline int64
-	touched  bool
+	// sweep is the page with which a cancel or an expiry goes on, plus 1; 0: none is under way.
+	sweep   uint32
+	inReady bool
 
-	// What is not yet on disk.
+	// What is not yet on disk, beside tried.
 	dirty bool
 	isNew bool
 	// refersToSpec: its record on disk names its spec, which stands apart.
@@ -142,7 +141,6 @@ type job struct {
 	appends      []*logpb.AppendMark
 	chunks       []chunk
 	segments     []segment
-	attempts     []*logpb.Attempt
 }
 
 // base is the state of untouched tasks.

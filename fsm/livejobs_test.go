@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -36,4 +37,10 @@ func TestJobsThatHaveNotEndedAreBounded(t *testing.T) {
 	b.report(2, 0, 1, 0, task.OutcomeSucceeded)
 	b.must(one("e"))
 	require.Empty(t, b.m.CheckInvariants())
+}
+
+// One byte more, and ten million of them take 320 MB more: the next size that Go allocates is 416.
+func TestAJobTakesNoMoreMemoryThanItMust(t *testing.T) {
+	t.Parallel()
+	require.LessOrEqual(t, fsm.JobBytes, uintptr(384))
 }

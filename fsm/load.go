@@ -67,7 +67,9 @@ func (m *Machine) loadJob(saved *SavedJob) error {
 		submitted: r.SubmittedNs, started: r.StartedNs, finished: r.FinishedNs, lastAppend: r.LastAppendNs, notBefore: r.NotBeforeNs,
 		refersToSpec: len(r.SpecId) > 0, expireAt: r.ExpireAtNs, cancelReason: task.Reason(r.CancelReason), reason: task.Reason(r.Reason), next: r.Frontier,
 		received: r.Received, appends: r.Appends, sum: r.Sum, ownPayloads: r.OwnPayloads, sweep: r.Sweep,
-		attemptsSum: r.AttemptsSum,
+	}
+	if r.AttemptsSum != 0 {
+		j.tried = &tried{sum: r.AttemptsSum}
 	}
 	if j.sweep > j.pageCount() {
 		return fmt.Errorf("job %d: malformed record", r.Id)
