@@ -104,10 +104,6 @@ func (s *scratch) make() (folder, error) {
 	if err != nil {
 		return folder{}, err
 	}
-	// Keepers, which go there, do not start from this process's folder.
-	if path, err = filepath.Abs(path); err != nil {
-		return folder{}, err
-	}
 	return newFolder(path)
 }
 
