@@ -410,6 +410,13 @@ func (f *Fleet) Status(session uint64) (Status, bool) {
 	}, true
 }
 
+// Leads says whether this is the fleet of a leader: that of another server knows nobody.
+func (f *Fleet) Leads() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.leading
+}
+
 // Connected says whether the worker of a session has a stream to this server.
 func (f *Fleet) Connected(session uint64) bool {
 	f.mu.Lock()

@@ -87,3 +87,15 @@ func Within(ctx context.Context, f func() error) error { return within(ctx, f) }
 
 // HeldOfAnswer is what counts as held for an answer to a submit until it is sent.
 func HeldOfAnswer(a *rotav1.SubmitAnswer) int64 { return heldBytes(a) }
+
+// ChosenBefore is chosenBefore.
+func ChosenBefore(n *node.Node, r *rotav1.RetryJobRequest) ([]fsm.Range, error) {
+	rec, err := n.State().Job(r.GetJobId())
+	if err != nil {
+		return nil, err
+	}
+	return (&Server{node: n}).chosenBefore(rec, r)
+}
+
+// Missing is missing.
+func Missing(n *node.Node, job uint64) []string { return (&Server{node: n}).missing(job) }

@@ -49,9 +49,14 @@ func (s *Server) submitted(r *rotav1.SubmitRequest, res fsm.Result) *rotav1.Subm
 	return resp
 }
 
-// missing is why no connected worker can run what waits of a job, as the leader knows it.
+// missing is why no connected worker can run what waits of a job, as the leader knows it. A server that
+// has lost the lead meanwhile, with all its workers, says nothing.
 func (s *Server) missing(job uint64) []string {
-	return s.node.State().Machine().Missing(job, s.node.Fleet().Connected)
+	missing := s.node.State().Machine().Missing(job, s.node.Fleet().Connected)
+	if !s.node.Fleet().Leads() {
+		return nil
+	}
+	return missing
 }
 
 // checkSize refuses what is larger than a request may be: gRPC's limit leaves room for what wraps

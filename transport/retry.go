@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"google.golang.org/grpc"
@@ -42,7 +43,10 @@ func (s *Server) retryJob(ctx context.Context, r *rotav1.RetryJobRequest) (*rota
 
 // retryOf makes the new job.
 func (s *Server) retryOf(ctx context.Context, rec *logpb.JobRecord, r *rotav1.RetryJobRequest) (*rotav1.RetryJobResponse, error) {
-	chosen, err := s.retried(ctx, rec, r.GetAll())
+	chosen, err := s.chosenBefore(rec, r)
+	if err == nil && chosen == nil {
+		chosen, err = s.retried(ctx, rec, r.GetAll())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +103,49 @@ func countOf(ranges []fsm.Range) (n uint32) {
 		n += r.Count
 	}
 	return n
+}
+
+// chosenBefore returns the tasks that the job under the request's key runs again; nil: there is no such job, or it
+// runs others. A retry of many payloads takes many requests, which need not read all results each.
+func (s *Server) chosenBefore(rec *logpb.JobRecord, r *rotav1.RetryJobRequest) ([]fsm.Range, error) {
+	if r.GetRequestKey() == "" {
+		return nil, nil
+	}
+	state := s.node.State()
+	old, err := state.Spec(rec)
+	if err != nil {
+		return nil, err
+	}
+	id, _, exists := state.Machine().KeyJob(old.Queue, r.GetRequestKey())
+	if !exists {
+		return nil, nil
+	}
+	made, err := state.Job(id)
+	if err == nil && made.RetryOf != rec.Id {
+		return nil, nil
+	}
+	var spec *task.Spec
+	if err == nil {
+		spec, err = state.Spec(made)
+	}
+	switch {
+	case errors.Is(err, task.ErrNotFound):
+		return nil, nil // its retention is over
+	case err != nil:
+		return nil, err
+	}
+	chosen := make([]fsm.Range, len(spec.Retried))
+	for i, run := range spec.Retried {
+		chosen[i] = fsm.Range(run)
+	}
+	want := rec.Total
+	if !r.GetAll() {
+		want -= rec.Counts[task.Succeeded]
+	}
+	if countOf(chosen) != want {
+		return nil, nil
+	}
+	return chosen, nil
 }
 
 // retried returns the tasks that are to run again, as ranges of indexes. Results are read in the order in which

@@ -15,6 +15,7 @@ import (
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/internal/testcluster"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/transport"
 	"github.com/rota-scheduler/rota/wire"
 	"github.com/rota-scheduler/rota/worker"
 )
@@ -118,6 +119,17 @@ func TestARetryOfManyPayloadsIsCopiedByManyRequests(t *testing.T) {
 	require.True(t, made.GetJob().GetOpen())
 	require.Less(t, made.GetJob().GetTasks().GetTotal(), uint32(tasks))
 	require.Zero(t, ran.Load(), "it is held")
+	for request, known := range map[*rotav1.RetryJobRequest]bool{
+		request: true,
+		{JobId: job.ID(), RequestKey: "k", All: true}: false,
+		{JobId: job.ID(), RequestKey: "other"}:        false,
+		{JobId: job.ID()}:                             false,
+		{JobId: part.GetJobId(), RequestKey: "k"}:     false,
+	} {
+		chosen, err := transport.ChosenBefore(c.Servers[0].Node, request)
+		require.NoError(t, err)
+		require.Equal(t, known, len(chosen) == tasks, "all results are read once, and not for each request: %v", request)
+	}
 	again, err := cl.Retry(ctx, job.ID(), client.RetryOptions{Key: "k"})
 	require.NoError(t, err)
 	require.Equal(t, part.GetJobId(), again.ID())
@@ -137,4 +149,18 @@ func TestARetryOfManyPayloadsIsCopiedByManyRequests(t *testing.T) {
 	require.True(t, late.GetExisted())
 	require.False(t, late.GetUnfinished())
 	require.Equal(t, again.ID(), late.GetJobId())
+}
+
+// Which workers there are is known to a leader alone.
+func TestAServerThatLostTheLeadDoesNotSayThatNobodyCanRunAJob(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 1, nil)
+	ctx, cancel := context.WithTimeout(context.Background(), testcluster.Wait)
+	defer cancel()
+	job, err := c.Client().Submit(ctx, client.Request{Spec: task.Spec{Handler: "nobody-has-it"}, Count: 1})
+	require.NoError(t, err)
+	n := c.Servers[0].Node
+	require.NotEmpty(t, transport.Missing(n, job.ID()))
+	n.Fleet().End()
+	require.Empty(t, transport.Missing(n, job.ID()))
 }
