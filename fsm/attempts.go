@@ -16,28 +16,20 @@ import (
 // written again when a task leaves it, and a report may name 65,536 of them.
 const sharedUsage = 4 << 10
 
-// tried is the records of a job.
-type tried struct {
-	// sum is the digest of all of them.
-	sum uint64
-	// records is those that are not yet on disk.
-	records []*logpb.Attempt
-}
-
 // attemptsSum is the digest of the job's records.
 func (j *job) attemptsSum() uint64 {
-	if j.tried == nil {
+	if j.rare == nil {
 		return 0
 	}
-	return j.tried.sum
+	return j.rare.attemptsSum
 }
 
 // attempts is the records that are not yet on disk.
 func (j *job) attempts() []*logpb.Attempt {
-	if j.tried == nil {
+	if j.rare == nil {
 		return nil
 	}
-	return j.tried.records
+	return j.rare.attempts
 }
 
 // attempt notes that the attempt of task i, whose slot is s, has ended, and that it is tried again.
@@ -76,11 +68,11 @@ func (w *segmentWriter) closeAttempt() {
 		return
 	}
 	w.m.touch(w.j)
-	if w.j.tried == nil {
-		w.j.tried = &tried{}
+	if w.j.rare == nil {
+		w.j.rare = &rare{}
 	}
-	w.j.tried.records = append(w.j.tried.records, w.tried)
-	w.j.tried.sum += attemptHash(w.tried)
+	w.j.rare.attempts = append(w.j.rare.attempts, w.tried)
+	w.j.rare.attemptsSum += attemptHash(w.tried)
 	w.m.dirtyBytes += int64(attemptBytes(w.tried))
 	w.tried = nil
 }
@@ -155,7 +147,7 @@ func (j *job) cutAttempts(c *JobCut) { c.Attempts = slices.Clip(j.attempts()) }
 
 // flushedAttempts forgets what is on disk: what was in a cut.
 func (j *job) flushedAttempts(c *JobCut) {
-	if j.tried != nil {
-		j.tried.records = append([]*logpb.Attempt(nil), j.tried.records[len(c.Attempts):]...)
+	if j.rare != nil {
+		j.rare.attempts = append([]*logpb.Attempt(nil), j.rare.attempts[len(c.Attempts):]...)
 	}
 }

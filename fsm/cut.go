@@ -171,7 +171,7 @@ func (j *job) cut(scratch *[]byte) JobCut {
 		c.Segments = append(c.Segments, SegmentCut{s.first, s.count, s.pb})
 	}
 	for _, n := range j.dirtyPages {
-		p := j.pages[n]
+		p := j.page(n)
 		p.dirty = false
 		*scratch = p.encode((*scratch)[:0])
 		switch {
@@ -275,12 +275,12 @@ func (j *job) retirePages(changed []uint32) {
 		written = j.segments[0].first
 	}
 	for _, n := range changed {
-		p := j.pages[n]
+		p := j.page(n)
 		if p == donePage || p.dirty || !j.complete(n) {
 			continue
 		}
 		if p.lastCursor() < written {
-			j.pages[n] = donePage
+			j.setPage(n, donePage)
 			p.recycle()
 		}
 	}

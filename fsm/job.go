@@ -112,7 +112,8 @@ type job struct {
 	touched bool
 
 	counts task.Counts
-	pages  []*page
+	// pages is the first ones, see page.
+	pages []*page
 	// next is the frontier: no task from it on was ever granted.
 	next uint32
 	// live counts touched tasks that are not final.
@@ -125,14 +126,14 @@ type job struct {
 	retrying uint32
 	// sum is the digest of the tasks.
 	sum uint64
-	// tried is the attempts that did not end their tasks; nil: there are none, as in most jobs.
-	tried    *tried
+	// rare is what few jobs have; nil: this one has nothing of it.
+	rare     *rare
 	deadline int64
 	// sweep is the page with which a cancel or an expiry goes on, plus 1; 0: none is under way.
 	sweep   uint32
 	inReady bool
 
-	// What is not yet on disk, beside tried.
+	// What is not yet on disk, beside rare.
 	dirty bool
 	isNew bool
 	// refersToSpec: its record on disk names its spec, which stands apart.
@@ -141,6 +142,16 @@ type job struct {
 	appends      []*logpb.AppendMark
 	chunks       []chunk
 	segments     []segment
+}
+
+// rare is what few jobs have, and takes no room in the others.
+type rare struct {
+	// attemptsSum is the digest of all records of attempts that did not end their tasks, attempts
+	// those that are not yet on disk.
+	attemptsSum uint64
+	attempts    []*logpb.Attempt
+	// far is the pages that are not among the first ones; see page.
+	far []*pageLeaf
 }
 
 // base is the state of untouched tasks.
@@ -165,22 +176,6 @@ func (j *job) final() bool { return j.finished != 0 }
 // ended says that every task has an outcome and none can be added. The job is final
 // once the entry that ended it is settled.
 func (j *job) ended() bool { return !j.open && j.counts.Final() == j.total }
-
-// page returns a page; nil where none of its tasks was ever touched. A job of a million tasks
-// takes a few bytes to submit, and no page.
-func (j *job) page(n uint32) *page {
-	if int(n) >= len(j.pages) {
-		return nil
-	}
-	return j.pages[n]
-}
-
-func (j *job) setPage(n uint32, p *page) {
-	if missing := int(n) + 1 - len(j.pages); missing > 0 {
-		j.pages = append(j.pages, make([]*page, missing)...)
-	}
-	j.pages[n] = p
-}
 
 // pageCount is how many pages the tasks of j make.
 func (j *job) pageCount() uint32 { return (j.total + pageSize - 1) / pageSize }
@@ -287,7 +282,7 @@ func (m *Machine) enterFinal(j *job, i uint32, s *slot, to task.State, reason ta
 	j.live--
 	m.outstandingLive--
 	j.sum += finalHash(i, s, output)
-	j.pages[i/pageSize].final++
+	j.page(i/pageSize).final++
 	if to != task.Succeeded && j.reason == 0 {
 		j.reason = reason
 	}

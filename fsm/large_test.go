@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
@@ -47,6 +48,29 @@ func TestAJobThatNobodyTouchedTakesLittleMemory(t *testing.T) {
 	cursor, final, known := b.m.Cursor(ids[0], 777)
 	require.True(t, final && known)
 	require.EqualValues(t, 777, cursor)
+}
+
+// Who has the last task of each cancelled touches one page of each. Its place took 312 KiB, with those of all pages
+// before it.
+func TestATaskFarOutTakesAPageOfMemory(t *testing.T) {
+	b := newBundle(t) // alone: it measures the memory of the process
+	const jobs, last = 50, task.MaxTasks - 1
+	var ids []uint64
+	for range jobs {
+		ids = append(ids, b.submit(&task.Spec{Handler: "h"}, task.MaxTasks))
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for _, id := range ids {
+		op := cancelJobOp(id)
+		op.GetCancel().Index = proto.Uint32(last)
+		require.EqualValues(t, 1, b.must(op).Cancelled)
+	}
+	runtime.ReadMemStats(&after)
+	require.Less(t, int(after.TotalAlloc-before.TotalAlloc)/jobs, 32<<10)
+	require.Empty(t, b.m.CheckInvariants())
+	_, final, known := b.m.Cursor(ids[0], last)
+	require.True(t, final && known)
 }
 
 // What a task takes of memory while it lives is what docs/architecture.md says.

@@ -69,7 +69,7 @@ func (m *Machine) loadJob(saved *SavedJob) error {
 		received: r.Received, appends: r.Appends, sum: r.Sum, ownPayloads: r.OwnPayloads, sweep: r.Sweep,
 	}
 	if r.AttemptsSum != 0 {
-		j.tried = &tried{sum: r.AttemptsSum}
+		j.rare = &rare{attemptsSum: r.AttemptsSum}
 	}
 	if j.sweep > j.pageCount() {
 		return fmt.Errorf("job %d: malformed record", r.Id)
@@ -146,7 +146,7 @@ func (j *job) loadIndex(n uint32, index []byte) error {
 		}
 	}
 	if j.complete(n) {
-		j.pages[n] = donePage
+		j.setPage(n, donePage)
 		p.recycle()
 	}
 	return nil
@@ -195,5 +195,5 @@ func (j *job) loadPage(n uint32) (*page, error) {
 	if j.page(n) == nil {
 		j.setPage(n, newPage(j.pageTasks(n)))
 	}
-	return j.pages[n], nil
+	return j.page(n), nil
 }

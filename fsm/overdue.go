@@ -76,8 +76,9 @@ func (m *Machine) overdueOf(s *session, now int64) Overdue {
 		if !j.mayBeLate() {
 			continue
 		}
-		for k := range j.pages[at.page].slots {
-			sl := &j.pages[at.page].slots[k]
+		slots := j.page(at.page).slots
+		for k := range slots {
+			sl := &slots[k]
 			if sl.session != s.pb.Id || !sl.state.Held() || !j.late(sl, now) {
 				continue
 			}

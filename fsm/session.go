@@ -247,7 +247,7 @@ func (m *Machine) endSession(s *session, how parting) {
 func (m *Machine) takeBack(j *job, s *session, on []pageRef, how parting) {
 	w := &segmentWriter{m: m, j: j}
 	for _, at := range on {
-		p := j.pages[at.page]
+		p := j.page(at.page)
 		for k := range p.slots {
 			if p.slots[k].session != s.pb.Id || !p.slots[k].state.Held() {
 				continue

@@ -94,7 +94,7 @@ func (m *Machine) Held(id uint64, f func(HeldTask)) (ok bool) {
 	var run HeldTask
 	for _, at := range s.heldPages() {
 		j := m.jobs[at.job]
-		slots := j.pages[at.page].slots
+		slots := j.page(at.page).slots
 		for k := range slots {
 			sl := &slots[k]
 			if sl.session != id || !sl.state.Held() {

@@ -254,3 +254,43 @@ func TestASharedSpecIsRoomOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []uint64{1, 2, 3, 4}, got)
 }
+
+// The pages of a large job stand apart from each other: some, of which all are done, for all that are.
+func TestALargeJobIsSweptAndReadAgain(t *testing.T) {
+	t.Parallel()
+	const tasks = 400 * 1024 // 1,600 pages
+	b := newBundle(t)
+	w := b.openSession("w")
+	job := b.submit(&logpb.Submit{Tasks: &logpb.Tasks{Count: tasks}}, &task.Spec{Handler: "h"})
+	sound := func() {
+		t.Helper()
+		require.Empty(t, b.s.Machine().CheckInvariants())
+		require.NoError(t, b.s.Flush())
+		require.Empty(t, b.s.Machine().CheckInvariants())
+		b.reopen()
+		require.Empty(t, b.s.Machine().CheckInvariants())
+	}
+	b.work(job, 0, 10, 5, w)
+	for _, i := range []uint32{tasks - 1, 300_000, 70_000} {
+		b.apply(&logpb.Op{Op: &logpb.Op_Cancel{Cancel: &logpb.Cancel{Job: job, Index: &i, Reason: uint32(task.ReasonUser)}}})
+	}
+	sound()
+	b.apply(&logpb.Op{Op: &logpb.Op_Cancel{Cancel: &logpb.Cancel{Job: job, Reason: uint32(task.ReasonUser), Step: 700}}})
+	sound()
+	for range 5 {
+		b.apply(&logpb.Op{Op: &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: []uint64{job}, Step: 500}}})
+		sound()
+	}
+	for i, final := range map[uint32]bool{4: true, 7: false, 70_000: true, 70_001: true, 300_000: true, 300_001: true, tasks - 2: true, tasks - 1: true} {
+		_, ended, _ := b.s.Machine().Cursor(job, i)
+		require.Equal(t, final, ended, "task %d", i)
+	}
+	b.fail(job, w, "no luck", &logpb.Range{First: 5, Count: 5})
+	require.NoError(t, b.s.Flush())
+	rec, err := b.s.Job(job)
+	require.NoError(t, err)
+	require.NotZero(t, rec.FinishedNs)
+	require.EqualValues(t, 5, rec.Counts[task.Succeeded])
+	require.EqualValues(t, tasks-5, rec.Counts[task.Cancelled])
+	require.Zero(t, b.s.Machine().Stats().Jobs)
+}
