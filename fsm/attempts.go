@@ -16,6 +16,9 @@ import (
 // written again when a task leaves it, and a report may name 65,536 of them.
 const sharedUsage = 4 << 10
 
+// sharedNotes is how many bytes of an error and a standard error both halves of a record keep that is cut in two.
+const sharedNotes = 2 * shortError
+
 // attemptsSum is the digest of the job's records.
 func (j *job) attemptsSum() uint64 {
 	if j.rare == nil {
@@ -129,8 +132,29 @@ func (m *Machine) LastAttempt(id uint64) (last *logpb.Attempt) {
 	return last
 }
 
-// AttemptPart returns the part of a record of attempts that is about the tasks from first to end - 1.
-func AttemptPart(a *logpb.Attempt, first, end uint32) *logpb.Attempt {
+// AttemptWithout returns what is left of a record of attempts when the tasks from first to end - 1 leave it. Where
+// that is two records, only the larger one keeps a long error and the standard error: a report has them once, for up
+// to tens of thousands of tasks, and would be as many times on disk when every second of these has left.
+func AttemptWithout(a *logpb.Attempt, first, end uint32) (left []*logpb.Attempt) {
+	behind := a.First + a.Count
+	if a.First < first {
+		left = append(left, attemptPart(a, a.First, first))
+	}
+	if end < behind {
+		left = append(left, attemptPart(a, end, behind))
+	}
+	if len(left) == 2 && len(a.Error)+len(a.StderrTail) > sharedNotes {
+		smaller := left[0]
+		if left[1].Count < smaller.Count {
+			smaller = left[1]
+		}
+		smaller.Error, smaller.StderrTail = shortened(a.Error), nil
+	}
+	return left
+}
+
+// attemptPart is the part of a record of attempts that is about the tasks from first to end - 1.
+func attemptPart(a *logpb.Attempt, first, end uint32) *logpb.Attempt {
 	part := &logpb.Attempt{
 		First: first, Count: end - first, Attempt: a.Attempt, Outcome: a.Outcome, Reason: a.Reason, ExitCodePlusOne: a.ExitCodePlusOne,
 		Error: a.Error, StderrTail: a.StderrTail, Worker: a.Worker, TokenOffset: a.TokenOffset, GrantedNs: a.GrantedNs, EndedNs: a.EndedNs,

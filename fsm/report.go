@@ -210,7 +210,12 @@ func (w *segmentWriter) notesOfReport() (note string, stderr []byte) {
 	if w.notes += len(w.g.Error) + len(w.g.StderrTail); w.notes <= maxNotes {
 		return w.g.Error, w.g.StderrTail
 	}
-	return strings.ToValidUTF8(w.g.Error[:min(len(w.g.Error), shortError)], ""), nil
+	return shortened(w.g.Error), nil
+}
+
+// shortened is the beginning of an error. The cut may go through a character, whose rest is dropped.
+func shortened(note string) string {
+	return strings.ToValidUTF8(note[:min(len(note), shortError)], "")
 }
 
 // addUntouched appends the end of a run of untouched tasks.

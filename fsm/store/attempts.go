@@ -55,11 +55,8 @@ func dropAttempts(tx *bolt.Tx, job uint64, attempt, first, end uint32) error {
 		if err := remove(tx, attemptsBucket, attemptKey(job, attempt, a.First)); err != nil {
 			return err
 		}
-		for _, left := range [][2]uint32{{a.First, first}, {end, a.First + a.Count}} {
-			if left[0] >= left[1] {
-				continue
-			}
-			if err := putProto(tx, attemptsBucket, attemptKey(job, attempt, left[0]), fsm.AttemptPart(a, left[0], left[1])); err != nil {
+		for _, left := range fsm.AttemptWithout(a, first, end) {
+			if err := putProto(tx, attemptsBucket, attemptKey(job, attempt, left.First), left); err != nil {
 				return err
 			}
 		}

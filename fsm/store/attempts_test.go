@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -158,5 +159,45 @@ func TestARecordOfAttemptsStaysSmall(t *testing.T) {
 		_, n := binary.Uvarint(used)
 		cpu, _ := binary.Uvarint(used[n:])
 		require.Equal(t, uint64(i)<<40, cpu)
+	}
+}
+
+// TestWhatARecordOfAttemptsIsCutIntoTakesLittle: a report has an error and a standard error once, for thousands of tasks.
+// When every second one of these has had enough other attempts, the rest are records of their own.
+func TestWhatARecordOfAttemptsIsCutIntoTakesLittle(t *testing.T) {
+	t.Parallel()
+	const tasks = 1000
+	b := newBundle(t)
+	w := b.openSession("w")
+	job := b.submit(&logpb.Submit{Tasks: &logpb.Tasks{Count: tasks}}, &task.Spec{Handler: "h", MaxAttempts: task.MaxAttempts})
+	fail := func(why string, ranges ...*logpb.Range) {
+		b.clock += int64(2 * task.BackoffMax)
+		b.grant(job, 0, tasks, w)
+		b.fail(job, w, why, ranges...)
+	}
+	all, long := &logpb.Range{Count: tasks}, strings.Repeat("e", task.MaxError)
+	fail(long, all)
+	for range task.MaxAttemptsKept - 1 {
+		fail("", all)
+	}
+	var second []*logpb.Range
+	for i := uint32(0); i < tasks; i += 2 {
+		second = append(second, &logpb.Range{First: i, Count: 1})
+	}
+	fail("", second...)
+	require.NoError(t, b.s.Flush())
+	size := 0
+	require.NoError(t, b.s.pair.Load().db.view(func(tx *bolt.Tx) error {
+		return tx.Bucket(attemptsBucket).ForEach(func(_, v []byte) error {
+			size += len(v)
+			return nil
+		})
+	}))
+	require.Less(t, size, 400<<10)
+	for i, want := range map[uint32]string{1: long[:128], 999: long} {
+		got, err := b.s.Attempts(job, i, task.MaxAttemptsKept)
+		require.NoError(t, err)
+		require.Len(t, got, task.MaxAttemptsKept)
+		require.Equal(t, want, got[0].Error, "task %d", i)
 	}
 }
