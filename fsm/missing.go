@@ -9,6 +9,11 @@ import (
 // thousand of these.
 const MaxMissing = 1 << 10
 
+// missingLooks bounds of how many sessions Missing asks whether they are connected, with the machine locked: there may
+// be 20,000 whose workers are gone, with 64 labels each, and a stream may have thousands of jobs submitted at once. Where
+// none of so many is, more is not known.
+const missingLooks = 1000
+
 // Missing returns why no connected worker can run what waits of a job: what none of them has, in MaxMissing
 // bytes. There is nothing where some can, or nothing waits. connected says which sessions are, as no log
 // knows; it is called with the machine locked.
@@ -20,6 +25,7 @@ func (m *Machine) Missing(id uint64, connected func(session uint64) bool) []stri
 		return nil
 	}
 	need := &j.spec.class.needs
+	connected = upTo(missingLooks, connected)
 	if m.have(m.accepting(need), connected) {
 		return nil
 	}
@@ -48,6 +54,14 @@ func (m *Machine) Missing(id uint64, connected func(session uint64) bool) []stri
 		missing = append(missing, "no connected worker has all of it: "+need.String())
 	}
 	return fewWords(missing)
+}
+
+// upTo is connected for a number of sessions, and takes the others for connected.
+func upTo(looks int, connected func(session uint64) bool) func(session uint64) bool {
+	return func(session uint64) bool {
+		looks--
+		return looks < 0 || connected(session)
+	}
 }
 
 // fewWords cuts reasons down to MaxMissing bytes, and says where there was more.

@@ -47,3 +47,19 @@ func TestWhatNoWorkerHasIsSaidInFewWords(t *testing.T) {
 		require.True(t, strings.HasSuffix(text, "..."), "it says that there is more: %s", text)
 	}
 }
+
+// A submit asks with the machine locked, and a stream of them has thousands at once.
+func TestWhatNoWorkerHasIsAskedOfSoManyOnly(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	for i := range 3000 {
+		b.openSession(fmt.Sprint("w", i), 1)
+	}
+	for _, spec := range []*task.Spec{{Handler: "h"}, {Handler: "other", Queue: "q"}} {
+		asked := 0
+		b.m.Missing(b.submit(spec, 1), func(uint64) bool { asked++; return false })
+		require.LessOrEqual(t, asked, 1000)
+	}
+	require.Equal(t, []string{`no connected worker has the handler "other"`}, b.m.Missing(b.submit(&task.Spec{Handler: "other"}, 1), func(uint64) bool { return false }))
+	require.Empty(t, b.m.Missing(b.submit(&task.Spec{Handler: "h"}, 1), func(uint64) bool { return false }), "it is not known of all that they are away")
+}
