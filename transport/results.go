@@ -187,11 +187,13 @@ func (w *resultWriter) addInputs(groups ...*rotav1.ResultGroup) error {
 		if !w.own {
 			return nil
 		}
-		for _, r := range g.Ranges {
-			var err error
-			if g.PackedInputs, err = w.s.node.State().AppendInputs(g.PackedInputs, w.job, r.First, r.Count); err != nil {
-				return err
-			}
+		ranges := make([]fsm.Range, len(g.Ranges))
+		for i, r := range g.Ranges {
+			ranges[i] = fsm.Range{First: r.First, Count: r.Count}
+		}
+		var err error
+		if g.PackedInputs, err = w.s.node.State().AppendInputs(nil, w.job, ranges); err != nil {
+			return err
 		}
 	}
 	return nil

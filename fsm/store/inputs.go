@@ -1,28 +1,76 @@
 package store
 
 import (
+	"cmp"
+	"slices"
+
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/task"
 )
 
-// AppendInputs appends to packed how the payloads of count tasks begin, of a job that has payloads of
+// AppendInputs appends to packed how the payloads of some tasks begin, range after range, of a job that has payloads of
 // its own: up to task.MaxInput bytes of each, and one more where that is not all. What came with one request, of one
-// page, is read at once: it has 4 MiB at most.
-func (s *State) AppendInputs(packed []byte, id uint64, first, count uint32) ([]byte, error) {
-	for count > 0 {
-		payloads, n, err := s.payloadsTogether(id, first, count)
-		if err != nil {
+// page, is read once, in whatever order the ranges are: it has up to 4 MiB, and results stand in the order in
+// which tasks ended.
+func (s *State) AppendInputs(packed []byte, id uint64, ranges []fsm.Range) ([]byte, error) {
+	r := &inputReader{s: s, job: id}
+	if slices.IsSortedFunc(ranges, byFirst) {
+		for _, rg := range ranges {
+			if err := r.read(rg); err != nil {
+				return nil, err
+			}
+		}
+		return append(packed, r.inputs...), nil
+	}
+	order := make([]int, len(ranges))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return byFirst(ranges[a], ranges[b]) })
+	begins, ends := make([]int, len(ranges)), make([]int, len(ranges)) // within r.inputs
+	for _, i := range order {
+		begins[i] = len(r.inputs)
+		if err := r.read(ranges[i]); err != nil {
 			return nil, err
 		}
-		for range n {
-			var p []byte
-			p, payloads, _ = task.PackNext(payloads)
-			packed = task.PackAppend(packed, p[:min(len(p), task.MaxInput+1)])
-		}
-		first, count = first+n, count-n
+		ends[i] = len(r.inputs)
+	}
+	for i := range ranges {
+		packed = append(packed, r.inputs[begins[i]:ends[i]]...)
 	}
 	return packed, nil
+}
+
+func byFirst(a, b fsm.Range) int { return cmp.Compare(a.First, b.First) }
+
+// inputReader reads how payloads begin, of tasks in the order of their indexes.
+type inputReader struct {
+	s   *State
+	job uint64
+	// payloads is what was read, of the tasks from next to end - 1.
+	payloads  []byte
+	next, end uint32
+	// inputs is how those of all ranges so far begin, packed.
+	inputs []byte
+}
+
+func (r *inputReader) read(rg fsm.Range) error {
+	for i := rg.First; i < rg.First+rg.Count; i++ {
+		if i < r.next || i >= r.end {
+			payloads, n, err := r.s.payloadsTogether(r.job, i, fsm.PageTasks-i%fsm.PageTasks)
+			if err != nil {
+				return err
+			}
+			r.payloads, r.next, r.end = payloads, i, i+n
+		}
+		rest, _ := task.PackSkip(r.payloads, int(i-r.next))
+		p, rest, _ := task.PackNext(rest)
+		r.payloads, r.next = rest, i+1
+		r.inputs = task.PackAppend(r.inputs, p[:min(len(p), task.MaxInput+1)])
+	}
+	return nil
 }
 
 // payloadsTogether returns the packed payloads of the first n of count tasks from first on, which came with one
