@@ -113,7 +113,7 @@ func (n *Node) lead(ctx context.Context) error {
 	loops := &scheduler.Loops{
 		Proposer: n, State: n.state, Fleet: n.fleet, Log: n.cfg.Log,
 		RetentionInterval: n.cfg.RetentionInterval, RetentionBytes: n.cfg.RetentionBytes,
-		Settled: n.applier.clock.settled,
+		Settled: n.applier.clock.settled, Behind: n.flusher.Behind,
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { n.keepServers(ctx) })

@@ -36,6 +36,12 @@ func laneOf(op *logpb.Op) lane {
 	return controlLane
 }
 
+// endsJob says that an op cancels a job as a whole: 10 bytes that may make as much to write as a large submit.
+func endsJob(op *logpb.Op) bool {
+	c := op.GetCancel()
+	return c != nil && c.Index == nil
+}
+
 // isReport says that an op is a worker's report of tasks.
 func isReport(op *logpb.Op) bool {
 	_, ok := op.Op.(*logpb.Op_Report)
@@ -408,11 +414,16 @@ func wait(ctx context.Context, begin func(done func(fsm.Result, error))) (fsm.Re
 
 // ProposeAsync is Propose without the wait: done is called once, and must not block.
 func (n *Node) ProposeAsync(op *logpb.Op, done func(fsm.Result, error)) {
-	if laneOf(op) == submitLane {
-		if err := n.pushBack(); err != nil {
-			done(fsm.Result{}, err)
-			return
-		}
+	var err error
+	switch {
+	case laneOf(op) == submitLane:
+		err = n.pushBack()
+	case endsJob(op) && n.flusher.Overloaded():
+		err = errDiskBehind()
+	}
+	if err != nil {
+		done(fsm.Result{}, err)
+		return
 	}
 	n.proposer.propose(op, done)
 }
@@ -438,7 +449,7 @@ func (n *Node) pushBack() error {
 	case n.majorityFull.Load():
 		return errMajorityFull()
 	case n.flusher.Overloaded():
-		return &task.Error{Kind: task.KindExhausted, Msg: "the server's disk does not keep up; try again", RetryAfter: retryDelay}
+		return errDiskBehind()
 	}
 	// What is in flight then may yet be committed. What is new should not wait behind it
 	// for an answer that says less.
@@ -446,6 +457,10 @@ func (n *Node) pushBack() error {
 		return &task.Error{Kind: task.KindExhausted, Msg: fmt.Sprintf("no majority of the servers has stored anything for %v: %s", stalled.Round(time.Second), lookAtDisks), RetryAfter: time.Second}
 	}
 	return nil
+}
+
+func errDiskBehind() *task.Error {
+	return &task.Error{Kind: task.KindExhausted, Msg: "the server's disk does not keep up; try again", RetryAfter: retryDelay}
 }
 
 func errMajorityFull() *task.Error {

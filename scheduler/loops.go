@@ -44,6 +44,8 @@ type Loops struct {
 	RetentionBytes int64
 	// Settled says that the clock can be relied on to tell what is over. Nil: it can.
 	Settled func() bool
+	// Behind says that the disk has enough to do for the moment: what ends many tasks waits. Nil: it never has.
+	Behind func() bool
 
 	// lines is what workers cause.
 	lines *loglimit.Lines
@@ -66,6 +68,9 @@ const (
 	expireBatch = 256
 	// retryPause is the wait after a proposal that failed.
 	retryPause = 20 * time.Millisecond
+	// behindPause is how long what is due waits where the disk is behind: less than it needs for what
+	// may wait for it.
+	behindPause = 20 * time.Millisecond
 )
 
 // allocate plans and proposes, one plan in flight.
@@ -75,7 +80,13 @@ func (l *Loops) allocate(ctx context.Context) {
 		m := l.State.Machine()
 		now := l.Proposer.Now()
 		expire, timer := next.Expire(m, now)
-		if expire != nil {
+		switch {
+		case expire == nil:
+		case l.Behind != nil && l.Behind():
+			// Thousands of large jobs may be due. They would keep the disk from everybody's submits, and then Apply
+			// from everything.
+			timer = now + int64(behindPause)
+		default:
 			if _, ok := l.propose(ctx, expire); !ok {
 				continue
 			}

@@ -19,8 +19,8 @@ import (
 
 // leader applies what is proposed to a machine, one op in an entry, as a leader of one.
 type leader struct {
-	// leapt says that the clock is not settled.
-	leapt atomic.Bool
+	// leapt says that the clock is not settled, and behind that the disk has enough to do.
+	leapt, behind atomic.Bool
 
 	machine *fsm.Machine
 	fleet   *Fleet
@@ -132,7 +132,7 @@ func startLeader(t *testing.T, hold func(*logpb.Op)) (l *leader, stop func()) {
 	var wg sync.WaitGroup
 	loops := &Loops{
 		Proposer: l, State: l, Fleet: l.fleet, Log: slog.New(slog.DiscardHandler), RetentionInterval: time.Hour, RetentionBytes: roomForJobs,
-		Settled: func() bool { return !l.leapt.Load() },
+		Settled: func() bool { return !l.leapt.Load() }, Behind: l.behind.Load,
 	}
 	wg.Go(func() { loops.Run(ctx) })
 	return l, func() {
@@ -258,6 +258,25 @@ func TestALargeJobThatIsCancelledIsGoneThroughWithoutPause(t *testing.T) {
 		rec, _ := l.machine.Job(job)
 		require.EqualValues(t, tasks, rec.Counts[task.Stopping])
 		require.LessOrEqual(t, l.count(expires), tasks/1000, "an entry for some thousands of them")
+	})
+}
+
+// Thousands of large jobs may be due. What is granted meanwhile does not wait.
+func TestWhatIsDueWaitsWhileTheDiskIsBehind(t *testing.T) {
+	onLeader(t, func(t *testing.T, l *leader) {
+		l.behind.Store(true)
+		expiring := l.submit(t, &task.Spec{Handler: "nobody's", Expire: 100 * time.Millisecond}, 1)
+		require.True(t, l.fleet.Attach(l.open(t, "w", 1, "h"), &quiet{}))
+		time.Sleep(10 * time.Second)
+		require.Zero(t, l.count(expires))
+		job := l.submit(t, &task.Spec{Handler: "h"}, 1)
+		time.Sleep(50 * time.Millisecond)
+		got, _ := l.machine.Task(job, 0)
+		require.Equal(t, task.Assigned, got.State)
+		l.behind.Store(false)
+		time.Sleep(50 * time.Millisecond)
+		_, final, _ := l.machine.Progress(expiring)
+		require.True(t, final)
 	})
 }
 

@@ -298,11 +298,16 @@ func (s *Server) ended(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// cancelStep is how many tasks that were touched, or pages of 256 others, a request to cancel ends itself. The leader goes
+// on with the rest, as fast as the disk allows.
+const cancelStep = 1024
+
 // CancelJob implements the job service.
 func (s *Server) CancelJob(ctx context.Context, r *rotav1.CancelJobRequest) (*rotav1.CancelJobResponse, error) {
 	return atLeader(ctx, s, r,
 		func(ctx context.Context, r *rotav1.CancelJobRequest) (*rotav1.CancelJobResponse, error) {
-			res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_Cancel{Cancel: &logpb.Cancel{Job: r.GetJobId(), Index: r.TaskIndex, Reason: uint32(task.ReasonUser)}}})
+			op := &logpb.Cancel{Job: r.GetJobId(), Index: r.TaskIndex, Reason: uint32(task.ReasonUser), Step: cancelStep}
+			res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_Cancel{Cancel: op}})
 			if err != nil {
 				return nil, err
 			}

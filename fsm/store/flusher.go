@@ -12,6 +12,9 @@ const (
 	FlushInterval = 100 * time.Millisecond
 	// flushBytes starts a flush early.
 	flushBytes = 4 << 20
+	// behindBytes is how much may wait for a flush before a leader has nothing ended that can wait: some
+	// entries of that, and far less than PushBackBytes.
+	behindBytes = 16 << 20
 	// PushBackBytes is how much may wait for a flush before submits are refused.
 	PushBackBytes = 64 << 20
 	// stopBytes is how much may wait before Apply does, too.
@@ -82,6 +85,12 @@ func (f *Flusher) Applied(ctx context.Context) {
 func (f *Flusher) Overloaded() bool {
 	dirty, flushing := f.state.Machine().Pending()
 	return dirty+flushing > PushBackBytes
+}
+
+// Behind says that so much waits that the disk has enough to do for the moment.
+func (f *Flusher) Behind() bool {
+	dirty, flushing := f.state.Machine().Pending()
+	return dirty+flushing > behindBytes
 }
 
 // Full says that the last flush found no space on the disk, or no descriptor.
