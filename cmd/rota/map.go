@@ -30,19 +30,23 @@ const (
 
 func (a *app) mapCmd() *cobra.Command {
 	var s specFlags
+	d := delimiter{end: '\n', item: "line"}
+	var null bool
 	cmd := &cobra.Command{
 		Use:   "map [flags] -- COMMAND ARG... {}",
 		Short: "Run a command for each line of standard input, print the results in order",
 		Long: "Makes a job with a task for each line of standard input, and starts them as the lines\n" +
 			"come. The line takes the place of {} in the arguments; without {} it is the command's\n" +
 			"standard input. Outputs of commands are printed byte for byte, those of handlers a line\n" +
-			"each, in the order of the input or as tasks complete.\n\n" +
+			"each, in the order of the input or as tasks complete. Names that may have newlines in\n" +
+			"them come safely from find -print0 with --null.\n\n" +
 			"Of an output of more than 256 KiB the first and the last 128 KiB are kept, unless --stdout\n" +
-			"says otherwise, as in --stdout 'file:/data/{task}.out'.\n\n" +
+			"says otherwise, as in --stdout 'file:/data/{task}.out'; of standard error, the last 8 KiB.\n\n" +
 			"A task that fails is explained on standard error, the others are still printed,\n" +
 			"and the exit code is 3. Where nobody reads the results any more, as behind | head, the\n" +
-			"job is cancelled, unless it has a --key.",
-		Example: "  find . -name '*.go' | rota map --cwd . -- wc -l {}\n  seq 1000 | rota map --handler rota.square --as-completed",
+			"job is cancelled, unless it has a --key. Ctrl-C cancels a job whose input has not come to\n" +
+			"its end; a whole one goes on without you, and it is said how to cancel it.",
+		Example: "  find . -name '*.go' | rota map --cwd . -- wc -l {}\n  find . -name '*.go' -print0 | rota map --null --cwd . -- sha256sum {}\n  seq 1000 | rota map --handler rota.square --as-completed",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			command, err := commandOf(cmd, args, s.handler)
 			if err != nil {
@@ -58,25 +62,30 @@ func (a *app) mapCmd() *cobra.Command {
 			if err := check(spec, s.key, true); err != nil {
 				return err
 			}
+			if null {
+				d.end, d.item = 0, "item"
+			}
+			// A command that reads the line from its standard input finds it as it stands there.
+			d.keep = s.handler == "" && spec.Placeholder == ""
 			return a.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
-				return a.mapLines(ctx, c, spec, &s)
+				return a.mapLines(ctx, c, spec, &s, d)
 			})
 		},
 	}
 	s.add(cmd.Flags(), true, task.DefaultAttempts-1)
+	cmd.Flags().BoolVarP(&null, "null", "0", false, "a NUL byte ends each item of the input, not a newline")
 	a.clientFlags(cmd)
 	cmd.Flags().SetInterspersed(false)
 	return cmd
 }
 
-func (a *app) mapLines(ctx context.Context, c *client.Client, spec task.Spec, s *specFlags) error {
+func (a *app) mapLines(ctx context.Context, c *client.Client, spec task.Spec, s *specFlags, d delimiter) error {
 	if a.inTTY {
-		a.say("rota: reading a task from each line; end with Ctrl-D")
+		a.say("rota: reading a task from each %s; end with Ctrl-D", d.item)
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	// A command that reads the line from its standard input finds it as it stands there.
-	lines := readLines(ctx, a.in, s.handler == "" && spec.Placeholder == "")
+	lines := readLines(ctx, a.in, d)
 	first, err := lines.next(ctx)
 	if errors.Is(err, io.EOF) {
 		return a.printNone()
@@ -228,13 +237,22 @@ type lineReader struct {
 	err error
 }
 
-func readLines(ctx context.Context, in io.Reader, keepEnds bool) *lineReader {
+// delimiter is what stands between the tasks' payloads in the input.
+type delimiter struct {
+	end byte
+	// keep: payloads have their end with them.
+	keep bool
+	// item is what users call what is between two ends.
+	item string
+}
+
+func readLines(ctx context.Context, in io.Reader, d delimiter) *lineReader {
 	r := &lineReader{lines: make(chan []byte, linesAhead)}
 	go func() {
 		defer close(r.lines)
 		buffered := bufio.NewReaderSize(in, 64<<10)
 		for number := 1; ; number++ {
-			line, err := readLine(buffered, number, keepEnds)
+			line, err := readLine(buffered, number, d)
 			if err != nil {
 				r.err = err
 				return
@@ -263,17 +281,17 @@ func (r *lineReader) next(ctx context.Context) ([]byte, error) {
 }
 
 // readLine returns the next line, with its end if that is wanted. The last one may have none.
-func readLine(in *bufio.Reader, number int, keepEnd bool) ([]byte, error) {
+func readLine(in *bufio.Reader, number int, d delimiter) ([]byte, error) {
 	var line []byte
 	for {
-		part, err := in.ReadSlice('\n')
+		part, err := in.ReadSlice(d.end)
 		line = append(line, part...)
-		if n := len(line); !keepEnd && n > 0 && line[n-1] == '\n' {
+		if n := len(line); !d.keep && n > 0 && line[n-1] == d.end {
 			line = line[:n-1]
 		}
 		switch {
 		case len(line) > task.MaxPayload:
-			return nil, fmt.Errorf("line %d of standard input has more than %d bytes, the limit; put larger data where tasks can read it", number, task.MaxPayload)
+			return nil, fmt.Errorf("%s %d of standard input has more than %d bytes, the limit; put larger data where tasks can read it", d.item, number, task.MaxPayload)
 		case errors.Is(err, bufio.ErrBufferFull):
 			continue
 		case errors.Is(err, io.EOF) && len(line) > 0, err == nil:

@@ -70,7 +70,7 @@ func TestLinesOfMap(t *testing.T) {
 		in := bufio.NewReader(strings.NewReader(text))
 		var got []string
 		for {
-			line, err := readLine(in, 1, false)
+			line, err := readLine(in, 1, delimiter{end: '\n'})
 			if errors.Is(err, io.EOF) {
 				break
 			}
@@ -81,13 +81,13 @@ func TestLinesOfMap(t *testing.T) {
 	}
 	in := bufio.NewReader(strings.NewReader("a\n\nlast"))
 	for _, want := range []string{"a\n", "\n", "last"} {
-		line, err := readLine(in, 1, true)
+		line, err := readLine(in, 1, delimiter{end: '\n', keep: true})
 		require.NoError(t, err)
 		require.Equal(t, want, string(line))
 	}
-	_, err := readLine(in, 1, true)
+	_, err := readLine(in, 1, delimiter{end: '\n', keep: true})
 	require.ErrorIs(t, err, io.EOF)
-	_, err = readLine(bufio.NewReader(strings.NewReader(strings.Repeat("y", task.MaxPayload+1)+"\n")), 17, false)
+	_, err = readLine(bufio.NewReader(strings.NewReader(strings.Repeat("y", task.MaxPayload+1)+"\n")), 17, delimiter{end: '\n', item: "line"})
 	require.ErrorContains(t, err, "line 17 of standard input has more than 262144 bytes")
 }
 
