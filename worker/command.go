@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -101,7 +100,7 @@ func (w *Worker) tryCommand(ctx context.Context, s *slot, r *run, request *guard
 	case err != nil && request.Dir == s.dir.path && !s.dir.intact():
 		return result{}, fmt.Errorf("start a command in %s: %w", request.Dir, err)
 	case err != nil:
-		return startFailure(request, err), nil
+		return startFailure(request, r.work.command.GetCwd() == "", err), nil
 	case strict && out.tooLarge():
 		res := result{kind: failedForGood, err: fmt.Sprintf(
 			"the standard output has more than %d bytes, the limit where all of it is to be kept: keep its ends only, or have it written to a file", task.MaxPayload)}
@@ -147,19 +146,6 @@ func ownFault(err error) bool {
 		}
 	}
 	return false
-}
-
-// startFailure explains why a command did not start. A program that is being written, or a folder
-// that others may have, passes; a program that is not there, or is none, stays so.
-func startFailure(r *guard.StartRequest, err error) result {
-	if info, statErr := os.Stat(r.Dir); statErr != nil || !info.IsDir() {
-		return result{kind: failed, err: errorText(fmt.Sprintf("the working directory %q is not there on this worker", r.Dir))}
-	}
-	k := failedForGood
-	if errors.Is(err, unix.ETXTBSY) {
-		k = failed
-	}
-	return result{kind: k, err: errorText(fmt.Sprintf("start %q: %v", r.Path, err))}
 }
 
 const (
@@ -214,7 +200,7 @@ func commandRequest(r *run, addrs []string) (*guard.StartRequest, []byte, error)
 	}
 	if c.GetPlaceholder() != "" {
 		if bytes.IndexByte(stdin, 0) >= 0 {
-			return nil, nil, errors.New("the payload contains a NUL byte, and so cannot be an argument: pass it on standard input")
+			return nil, nil, errors.New("the payload contains a NUL byte, and so cannot be an argument: pass it on standard input, or split the input there with rota map --null")
 		}
 		var err error
 		if argv, err = fillIn(argv, c.GetPlaceholder(), string(stdin)); err != nil {
