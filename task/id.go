@@ -32,11 +32,18 @@ func ParseID(s string) (id ID, isTask bool, err error) {
 		return ID{}, false, Errorf(KindInvalid, "%q is not a job or task id: expected 42 or 42.7", s)
 	}
 	if isTask {
-		i, err := strconv.ParseUint(index, 10, 32)
-		if err != nil {
+		if id.Index, err = ParseIndex(index); err != nil {
 			return ID{}, false, Errorf(KindInvalid, "%q is not a task id: expected a number behind the dot, such as 42.7", s)
 		}
-		id.Index = uint32(i)
 	}
 	return id, isTask, nil
+}
+
+// ParseIndex parses the index of a task in its job.
+func ParseIndex(s string) (uint32, error) {
+	i, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		return 0, Errorf(KindInvalid, "%q is not the index of a task: expected a number", s)
+	}
+	return uint32(i), nil
 }

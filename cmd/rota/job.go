@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -125,8 +126,8 @@ func took(j client.JobInfo) string {
 func (a *app) jobGetCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "get ID|ID.TASK...", ValidArgsFunction: a.recentJobs(), Short: "Show jobs, or single tasks of them", Args: wantJobs,
-		Long:    "Shows a job, or one task of it: what it was given, and what became of each attempt." + jobsHelp,
-		Example: "  rota job get 42\n  rota job get 42.7 -o json\n  rota job get last",
+		Long:    "Shows a job, or one task of it: what it was given, and what became of each attempt." + tasksHelp,
+		Example: "  rota job get 42\n  rota job get 42.7 -o json\n  rota job get last.7",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := parseJobs(args, true, nil)
 			if err != nil {
@@ -187,7 +188,7 @@ func (a *app) printJob(j client.JobInfo) error {
 	if j.RetryOf != 0 {
 		fields = append(fields, [2]string{"Retry of", fmt.Sprint(j.RetryOf)})
 	}
-	if j.StartsAt.After(time.Now()) {
+	if !j.State.Final() && j.StartsAt.After(time.Now()) {
 		fields = append(fields, [2]string{"Starts", startText(j.StartsAt)})
 	}
 	for _, why := range j.Missing {
@@ -335,9 +336,10 @@ func (a *app) jobCancelCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "cancel ID|ID.TASK|all...", ValidArgsFunction: a.recentJobs(), Short: "Cancel jobs, or single tasks of them",
 		Long: "Asks for the end of a job. Tasks that wait end at once, tasks that workers hold are\n" +
-			"stopped by them; --wait waits for that." + jobsHelp + "\n" +
-			"all is every job that --queue, --name and --state let through.",
-		Example: "  rota job cancel 42\n  rota job cancel 42.7\n  rota job cancel 1-10,15\n  rota job cancel all --queue nightly --state pending,running",
+			"stopped by them; --wait waits for that." + tasksHelp + "\n" +
+			"all is every job that --queue, --name and --state let through; without --state, those that\n" +
+			"are not over.",
+		Example: "  rota job cancel 42\n  rota job cancel 42.7\n  rota job cancel 1-10,15\n  rota job cancel all --queue nightly",
 		Args:    wantJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := filter.parse(); err != nil {
@@ -347,7 +349,8 @@ func (a *app) jobCancelCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, n := range s.names {
+			filter.onlyOpen()
+			for _, n := range slices.Concat(s.names, s.newest) {
 				if wait && n.isTask {
 					return usagef("--wait is for jobs, not for single tasks")
 				}
@@ -368,7 +371,11 @@ func (a *app) cancelJobs(ctx context.Context, c *client.Client, s *selection, wa
 	err := a.eachJob(ctx, c, s, func(n named) error {
 		job := c.Job(n.Job)
 		info, err := a.cancelNamed(ctx, job, n)
-		if err != nil {
+		switch {
+		case s.all && s.filter.open && errors.Is(err, task.ErrConflict):
+			// It was not over when it was listed.
+			return nil
+		case err != nil:
 			return err
 		}
 		jobs = append(jobs, job)

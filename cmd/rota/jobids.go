@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -38,13 +39,18 @@ func (n named) String() string {
 // selection is what the arguments of a verb name.
 type selection struct {
 	names []named
-	// last: also the newest job. all: also those that the filter lets through.
-	last, all bool
-	filter    *jobFilter
+	// newest is the newest job and tasks of it, whose id is not known yet.
+	newest []named
+	// all: also the jobs that the filter lets through.
+	all    bool
+	filter *jobFilter
 }
 
 // jobsHelp explains the arguments, for the help of verbs that take several jobs.
 const jobsHelp = "\n\nSeveral may be named: 7 9, 7,9 or 7-9; last is the newest job of all."
+
+// tasksHelp adds to it for verbs that take single tasks.
+const tasksHelp = jobsHelp + "\n42.7 is the task with index 7 of job 42, last.7 one of the newest job."
 
 // wantJobs takes the names of jobs.
 func wantJobs(cmd *cobra.Command, args []string) error {
@@ -87,11 +93,17 @@ func parseJob(arg string) (s selection, err error) {
 func (s *selection) add(text string, tasks bool) error {
 	switch {
 	case text == lastJob:
-		s.last = true
-		return nil
+		return s.nameNewest(named{})
 	case text == allJobs && s.filter != nil:
 		s.all = true
 		return nil
+	}
+	if index, ok := strings.CutPrefix(text, lastJob+"."); ok && tasks {
+		i, err := task.ParseIndex(index)
+		if err != nil {
+			return usagef("%q is not a task id: expected a number behind the dot, such as %s.7", text, lastJob)
+		}
+		return s.nameNewest(named{task.ID{Index: i}, true})
 	}
 	if first, last, isRange := strings.Cut(text, "-"); isRange {
 		return s.addRange(text, first, last)
@@ -135,20 +147,34 @@ func (s *selection) name(n named) error {
 	return nil
 }
 
+func (s *selection) nameNewest(n named) error {
+	if slices.Contains(s.newest, n) {
+		return nil
+	}
+	if len(s.newest) == maxNamed {
+		return usagef("more than %d tasks are named, the limit", maxNamed)
+	}
+	s.newest = append(s.newest, n)
+	return nil
+}
+
 // single says that one job, or task, is named: what is printed of it is no list.
 func (s *selection) single() bool {
-	return !s.all && (len(s.names) == 1 && !s.last || len(s.names) == 0 && s.last)
+	return !s.all && len(s.names)+len(s.newest) == 1
 }
 
 // find asks the servers for what is not named by id.
 func (s *selection) find(ctx context.Context, c *client.Client) ([]named, error) {
 	names := s.names
-	if s.last {
+	if len(s.newest) > 0 {
 		id, err := newestJob(ctx, c)
 		if err != nil {
 			return nil, err
 		}
-		names = append(names, named{ID: task.ID{Job: id}})
+		for _, n := range s.newest {
+			n.Job = id
+			names = append(names, n)
+		}
 	}
 	if !s.all {
 		return names, nil
@@ -175,6 +201,9 @@ func (a *app) eachJob(ctx context.Context, c *client.Client, s *selection, f fun
 	names, err := s.find(ctx, c)
 	if err != nil {
 		return err
+	}
+	if len(names) == 0 {
+		a.say("rota: the filter lets no job through%s", s.filter.besides())
 	}
 	var first error
 	for _, n := range names {
@@ -208,6 +237,8 @@ func (a *app) jsonPrinter(s *selection) (add func(v any) error, end func() error
 type jobFilter struct {
 	options client.ListOptions
 	states  []string
+	// open: jobs that are over are not meant.
+	open bool
 }
 
 func (f *jobFilter) add(fs *pflag.FlagSet, which string) {
@@ -227,6 +258,22 @@ func (f *jobFilter) parse() error {
 		f.options.States = append(f.options.States, s)
 	}
 	return nil
+}
+
+// onlyOpen leaves out jobs that are over, unless states were asked for.
+func (f *jobFilter) onlyOpen() {
+	if len(f.states) == 0 {
+		f.open = true
+		f.options.States = []task.JobState{task.JobPending, task.JobRunning}
+	}
+}
+
+// besides says what the filter asks for without having been told.
+func (f *jobFilter) besides() string {
+	if f.open {
+		return " that is pending or running"
+	}
+	return ""
 }
 
 func (f *jobFilter) narrows() bool {

@@ -21,7 +21,7 @@ func (a *app) runCmd() *cobra.Command {
 			"the command, 4 where it was cancelled or expired, or 125 where there is none because\n" +
 			"something else went wrong. A command that fails is not tried again unless --retries says so.\n\n" +
 			"Of an output of more than 256 KiB the first and the last 128 KiB are kept, and it is said\n" +
-			"how much is missing, unless --stdout says otherwise.",
+			"how much is missing, unless --stdout says otherwise. Of standard error, it is the last 8 KiB.",
 		Example: "  rota run -- hostname\n  rota run --payload @data.csv -- sort\n  rota run --array 1-5 --handler rota.square -o jsonl\n" +
 			"  rota run --stdout file:/tmp/numbers.txt -- seq 1000000",
 		RunE: func(cmd *cobra.Command, args []string) error {
