@@ -20,7 +20,7 @@ import (
 // then does not wait for their end, and a cancel reaches what waits and what runs.
 func TestTasksThatTurnLongAreSpreadOverAllWorkers(t *testing.T) {
 	t.Parallel()
-	const workers, slots, quick, long, each = 10, 2, 100_000, 2000, 20 * time.Millisecond
+	const workers, slots, quick, long, each = 10, 2, 100_000, 2000, 50 * time.Millisecond
 	c := testcluster.Start(t, 3, nil)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*testcluster.Wait)
 	defer cancel()
@@ -42,8 +42,9 @@ func TestTasksThatTurnLongAreSpreadOverAllWorkers(t *testing.T) {
 		}})
 	}
 	cl := c.Client()
+	// Of one queue, what waits of the older job goes first, also what comes back.
 	submit := func(handler string, n int) *client.Job {
-		j, err := cl.Submit(ctx, client.Request{Spec: task.Spec{Handler: handler}, Count: n})
+		j, err := cl.Submit(ctx, client.Request{Spec: task.Spec{Handler: handler, Queue: handler}, Count: n})
 		require.NoError(t, err)
 		return j
 	}

@@ -17,29 +17,60 @@ import (
 // usedFor finds the job in the servers' error for a request key that another request has used.
 var usedFor = regexp.MustCompile(`was used for job (\d+) with another content`)
 
-// explainConflict adds to the error for a request key that is taken what differs from the job that has
-// it: often a flag that has another default in another verb.
-func (a *app) explainConflict(ctx context.Context, c *client.Client, r client.Request, err error) error {
+// submit submits the job of some flags. Verbs differ in how often they try a task again where nobody says
+// so: the same command under the same key is the same job all the same, and keeps what it began with.
+func (a *app) submit(ctx context.Context, c *client.Client, r client.Request, s *specFlags) (*client.Job, error) {
+	once := func() (*client.Job, error) {
+		ctx, cancel := a.request(ctx)
+		defer cancel()
+		return c.Submit(ctx, r)
+	}
+	r.Explain = true
+	job, err := once()
+	if err == nil || s.flags.Changed("retries") {
+		return job, a.explainConflict(ctx, c, r, err)
+	}
+	there := a.keyHolder(ctx, c, err)
+	if there == nil || there.MaxAttempts == r.Spec.MaxAttempts {
+		return nil, a.explainConflict(ctx, c, r, err)
+	}
+	r.Spec.MaxAttempts = there.MaxAttempts
+	job, err = once()
+	return job, a.explainConflict(ctx, c, r, err)
+}
+
+// keyHolder is what the job is that has the request key of a request for another one; nil: err is no error of
+// that kind, or the job cannot be had.
+func (a *app) keyHolder(ctx context.Context, c *client.Client, err error) *task.Spec {
 	if !errors.Is(err, task.ErrConflict) {
-		return err
+		return nil
 	}
 	match := usedFor.FindStringSubmatch(err.Error())
 	if match == nil {
-		return err
+		return nil
 	}
-	id, parseErr := strconv.ParseUint(match[1], 10, 64)
-	if parseErr != nil {
-		return err
+	id, err := strconv.ParseUint(match[1], 10, 64)
+	if err != nil {
+		return nil
 	}
 	ctx, cancel := a.request(ctx)
 	defer cancel()
-	there, getErr := c.Job(id).Info(ctx)
-	if getErr != nil {
+	info, err := c.Job(id).Info(ctx)
+	if err != nil {
+		return nil
+	}
+	return &info.Spec
+}
+
+// explainConflict adds to the error for a request key that is taken what differs from the job that has it.
+func (a *app) explainConflict(ctx context.Context, c *client.Client, r client.Request, err error) error {
+	there := a.keyHolder(ctx, c, err)
+	if there == nil {
 		return err
 	}
 	here := r.Spec
 	here.SetDefaults()
-	if differences := differ(&here, &there.Spec); len(differences) > 0 {
+	if differences := differ(&here, there); len(differences) > 0 {
 		return fmt.Errorf("%w (it differs in %s)", err, strings.Join(differences, ", "))
 	}
 	return fmt.Errorf("%w (it differs in its tasks)", err)
@@ -67,6 +98,7 @@ func differ(here, there *task.Spec) (differences []string) {
 		{"--require", func(s *task.Spec) string { return pairsText(s.Require) }},
 		{"--env", func(s *task.Spec) string { return pairsText(s.Env) }},
 		{"--cwd", func(s *task.Spec) string { return s.Cwd }},
+		{"--stdout", (*task.Spec).StdoutText},
 		{"--meta", func(s *task.Spec) string { return pairsText(s.Meta) }},
 		{"--array", func(s *task.Spec) string { return fmt.Sprint(s.Values) }},
 	} {

@@ -45,12 +45,9 @@ func (a *app) runCmd() *cobra.Command {
 }
 
 func (a *app) runJob(ctx context.Context, c *client.Client, r client.Request, s *specFlags) error {
-	submit, cancel := a.request(ctx)
-	defer cancel()
-	r.Explain = true
-	job, err := c.Submit(submit, r)
+	job, err := a.submit(ctx, c, r, s)
 	if err != nil {
-		return a.explainConflict(ctx, c, r, err)
+		return err
 	}
 	a.sayWaits(job)
 	t, err := a.collect(ctx, collection{
@@ -147,12 +144,9 @@ func (a *app) fromFile(cmd *cobra.Command, path string, args []string) ([]string
 }
 
 func (a *app) submitJob(ctx context.Context, c *client.Client, r client.Request, s *specFlags, wait bool) error {
-	submit, cancel := a.request(ctx)
-	defer cancel()
-	r.Explain = true
-	job, err := c.Submit(submit, r)
+	job, err := a.submit(ctx, c, r, s)
 	if err != nil {
-		return a.explainConflict(ctx, c, r, err)
+		return err
 	}
 	if err := a.printID(job); err != nil {
 		return err
