@@ -107,8 +107,9 @@ func checkRetried(ctx context.Context, state *store.State, job uint64, chosen []
 type payloadReader struct {
 	state *store.State
 	job   uint64
-	// left is those that were not read.
-	left []fsm.Range
+	// left is those that were not read, but for taken of the first range.
+	left  []fsm.Range
+	taken uint32
 	// packed is what was read and not returned, of count tasks.
 	packed []byte
 	count  uint32
@@ -119,19 +120,16 @@ type payloadReader struct {
 // skip leaves out the first n of the tasks that were not read.
 func (r *payloadReader) skip(n uint32) {
 	for n > 0 && len(r.left) > 0 {
-		take := min(n, r.left[0].Count)
+		take := min(n, r.left[0].Count-r.taken)
 		r.take(take)
 		n -= take
 	}
 }
 
-// take takes the first n tasks off the first range.
+// take takes the next n tasks off the first range. The ranges are the caller's.
 func (r *payloadReader) take(n uint32) {
-	first := r.left[0]
-	if rest := r.left[1:]; n == first.Count {
-		r.left = rest
-	} else {
-		r.left = append([]fsm.Range{{First: first.First + n, Count: first.Count - n}}, rest...)
+	if r.taken += n; r.taken == r.left[0].Count {
+		r.left, r.taken = r.left[1:], 0
 	}
 }
 
@@ -170,12 +168,12 @@ func (r *payloadReader) read(ctx context.Context) (more bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	first, n := r.left[0], uint32(retryStep)
+	first, n := r.left[0].First+r.taken, uint32(retryStep)
 	if r.perTask > 0 {
 		n = max(n, min(fsm.PageTasks, uint32(copiedAtOnce/r.perTask)))
 	}
-	n = min(n, first.Count, fsm.PageTasks-first.First%fsm.PageTasks)
-	if r.packed, err = r.state.Payloads(r.job, first.First, n); err != nil {
+	n = min(n, r.left[0].Count-r.taken, fsm.PageTasks-first%fsm.PageTasks)
+	if r.packed, err = r.state.Payloads(r.job, first, n); err != nil {
 		return false, err
 	}
 	r.count, r.perTask = n, len(r.packed)/int(n)
