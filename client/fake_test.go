@@ -87,7 +87,8 @@ func newCluster(n int) (c *fakeCluster, stop func()) {
 	}
 	for i := range n {
 		s := &fakeServer{c: c, n: i, addr: fmt.Sprintf("s%d:7420", i), listener: bufconn.Listen(256 << 10), done: make(chan struct{})}
-		s.grpc = grpc.NewServer(wire.ServerOptions(grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.streaming))...)
+		// A test ends when its calls have, or their goroutines would count as leaked.
+		s.grpc = grpc.NewServer(wire.ServerOptions(grpc.WaitForHandlers(true), grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.streaming))...)
 		rotav1.RegisterJobServiceServer(s.grpc, s)
 		rotav1.RegisterClusterServiceServer(s.grpc, s)
 		rotav1.RegisterWorkerServiceServer(s.grpc, s)

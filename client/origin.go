@@ -47,10 +47,11 @@ func runOf(ends []uint32, i uint32) (run int, place uint32, ok bool) {
 
 // describe says in a result which task it is of. Nothing is known of it where o is nil.
 func (o *origin) describe(r *Result) {
-	r.Value, r.RetryOf = r.Index, task.ID{}
+	r.Value = r.Index
 	if o == nil {
 		return
 	}
+	r.RetryOf = task.ID{}
 	if run, place, ok := runOf(o.valueEnds, r.Index); ok {
 		v := o.values[run]
 		r.Value = v.GetFirst() + place*v.GetStep()

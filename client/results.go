@@ -210,16 +210,19 @@ func (r *resultReader) deliver(msg *rotav1.StreamResultsResponse, yield func(Res
 		outputs := g.GetPackedOutputs()
 		packed := len(outputs) > 0
 		inputs, usages := g.GetPackedInputs(), g.GetPackedUsage()
+		described := len(inputs)+len(usages) > 0
 		for _, span := range g.GetRanges() {
 			for i := range span.GetCount() {
 				result.Index, result.nth = span.GetFirst()+i, nth
 				nth++
 				r.origin.describe(&result)
-				if inputs, err = result.input(inputs); err != nil {
-					return err
-				}
-				if usages, err = result.used(usages); err != nil {
-					return err
+				if described {
+					if inputs, err = result.input(inputs); err != nil {
+						return err
+					}
+					if usages, err = result.used(usages); err != nil {
+						return err
+					}
 				}
 				if packed {
 					var ok bool

@@ -13,20 +13,29 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// hashNone is hashBytes of nothing, which most results are.
+var hashNone = task.Mix(0, 0)
+
 // hashBytes is a quick hash of bytes, the same on every machine.
 func hashBytes(b []byte) uint64 {
+	if len(b) == 0 {
+		return hashNone
+	}
 	return task.Mix(uint64(len(b)), uint64(crc32.Checksum(b, castagnoli)))
 }
 
 // hash is the digest of a touched task that is not final.
 func (s *slot) hash(i uint32) uint64 {
-	return task.Mix(uint64(i), s.token, uint64(s.at), s.session,
-		uint64(s.attempt)<<32|uint64(s.failures)<<24|uint64(s.lost)<<16|uint64(s.state)<<8|uint64(s.reason))
+	h := task.MixWord(task.MixWord(task.MixSeed, uint64(i)), s.token)
+	h = task.MixWord(task.MixWord(h, uint64(s.at)), s.session)
+	return task.MixWord(h, uint64(s.attempt)<<32|uint64(s.failures)<<24|uint64(s.lost)<<16|uint64(s.state)<<8|uint64(s.reason))
 }
 
 // finalHash is the digest of a task with an outcome.
 func finalHash(i uint32, s *slot, output uint64) uint64 {
-	return task.Mix(uint64(i), s.token, uint64(s.at), output, uint64(s.attempt)<<16|uint64(s.state)<<8|uint64(s.reason))
+	h := task.MixWord(task.MixWord(task.MixSeed, uint64(i)), s.token)
+	h = task.MixWord(task.MixWord(h, uint64(s.at)), output)
+	return task.MixWord(h, uint64(s.attempt)<<16|uint64(s.state)<<8|uint64(s.reason))
 }
 
 // rangeHash is the digest of untouched tasks that were ended together.

@@ -99,17 +99,26 @@ func Backoff(job uint64, index, failures uint32) time.Duration {
 	return d * factor / 1024
 }
 
+// MixSeed is the hash of no words.
+const MixSeed uint64 = 0x9e3779b97f4a7c15
+
 // Mix is a fast, well-spread hash of a few words (the finalizer of SplitMix64,
 // chained). It is stored in digests: its values must not change.
 func Mix(words ...uint64) uint64 {
-	h := uint64(0x9e3779b97f4a7c15)
+	h := MixSeed
 	for _, w := range words {
-		h ^= w
-		h ^= h >> 30
-		h *= 0xbf58476d1ce4e5b9
-		h ^= h >> 27
-		h *= 0x94d049bb133111eb
-		h ^= h >> 31
+		h = MixWord(h, w)
 	}
 	return h
+}
+
+// MixWord is the hash of the words that h is the hash of, and of w behind them. Where the words of
+// millions of tasks are hashed, it spares the slice.
+func MixWord(h, w uint64) uint64 {
+	h ^= w
+	h ^= h >> 30
+	h *= 0xbf58476d1ce4e5b9
+	h ^= h >> 27
+	h *= 0x94d049bb133111eb
+	return h ^ h>>31
 }
