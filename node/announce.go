@@ -90,9 +90,9 @@ func (n *Node) stayKnown() {
 		switch now := time.Now(); {
 		case what == "":
 			pause, next = announceEvery, now
-			n.problem.set(n.cfg.Log, "", false)
+			n.problem.set(n.cfg.Logger, "", false)
 		case !now.Before(next):
-			n.problem.set(n.cfg.Log, n.announce(what, urgent), urgent)
+			n.problem.set(n.cfg.Logger, n.announce(what, urgent), urgent)
 			pause = min(2*pause, announceMax)
 			next = time.Now().Add(pause)
 		}

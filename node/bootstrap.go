@@ -137,7 +137,7 @@ func (n *Node) askAt(ctx context.Context, addrs []string) []PeerInfo {
 		wg.Go(func() {
 			info, err := n.cfg.Peers.Identify(ctx, addr)
 			if err != nil {
-				n.cfg.Log.Debug("a server did not answer", "addr", addr, "error", err)
+				n.cfg.Logger.Debug("a server did not answer", "addr", addr, "error", err)
 				return
 			}
 			if slices.Contains(n.cfg.Join, addr) {
@@ -180,7 +180,7 @@ func (n *Node) bootstrapOrJoin() {
 		n.waits.Store(&status)
 		if status != said {
 			said = status
-			n.cfg.Log.Info("waiting for a cluster", "status", status)
+			n.cfg.Logger.Info("waiting for a cluster", "status", status)
 		}
 		select {
 		case <-n.ctx.Done():

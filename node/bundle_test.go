@@ -32,7 +32,7 @@ func config(t *testing.T, dir string) Config {
 		NodeID: "n1", DataDir: dir, Addr: "127.0.0.1:1", PeerAddr: "127.0.0.1:2", BootstrapExpect: 1,
 		// Elections are not what these tests wait for.
 		ElectionTimeout: 50 * time.Millisecond,
-		Log:             slog.New(slog.DiscardHandler),
+		Logger:          slog.New(slog.DiscardHandler),
 		Fatal:           func(err error) { t.Errorf("the server must stop: %v", err) },
 	}
 }

@@ -24,7 +24,7 @@ func (n *Node) checkFiles() error {
 	if healed, err := n.snapshots.Heal(); err != nil {
 		return fmt.Errorf("restore the received snapshot: %w", err)
 	} else if healed {
-		n.cfg.Log.Info("state.db was restored from a received snapshot")
+		n.cfg.Logger.Info("state.db was restored from a received snapshot")
 	}
 	first, err1 := n.log.FirstIndex()
 	last, err2 := n.log.LastIndex()
@@ -79,7 +79,7 @@ func (n *Node) replay(applied, first, to uint64) error {
 	if first == 0 || first > applied+1 {
 		return tooOld(applied + 1)
 	}
-	n.cfg.Log.Info("state.db is behind the newest snapshot: replaying the log", "from", applied+1, "to", to)
+	n.cfg.Logger.Info("state.db is behind the newest snapshot: replaying the log", "from", applied+1, "to", to)
 	m := n.state.Machine()
 	for i := applied + 1; i <= to; i++ {
 		var l raft.Log

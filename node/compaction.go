@@ -79,7 +79,7 @@ func (n *Node) runSnapshots() {
 		case <-n.snapshotCh:
 			trailing := n.trailing()
 			if err := n.reload(func(rc *raft.ReloadableConfig) { rc.TrailingLogs = trailing }); err != nil {
-				n.cfg.Log.Warn("cannot set how much log to keep", "error", err)
+				n.cfg.Logger.Warn("cannot set how much log to keep", "error", err)
 			}
 			start := time.Now()
 			err := n.raft.Snapshot().Error()
@@ -87,7 +87,7 @@ func (n *Node) runSnapshots() {
 			if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && !errors.Is(err, raft.ErrRaftShutdown) {
 				level = slog.LevelWarn // the log goes on growing
 			}
-			n.cfg.Log.Log(n.ctx, level, "snapshot", "took", time.Since(start), "trailing", trailing, "error", err)
+			n.cfg.Logger.Log(n.ctx, level, "snapshot", "took", time.Since(start), "trailing", trailing, "error", err)
 		}
 	}
 }

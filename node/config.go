@@ -66,7 +66,7 @@ type Config struct {
 	// before their time. Default 0: no bound.
 	RetentionBytes int64
 
-	Log *slog.Logger
+	Logger *slog.Logger
 	// Fatal is called, once, when the server must end: it cannot go on without harm.
 	Fatal func(error)
 	// Version is this build's, for status.
@@ -156,7 +156,7 @@ func (c *Config) setDefaults() error {
 		return errors.New("a server needs a data folder: set --data-dir")
 	case task.ValidNodeID("--node-id", c.NodeID) != nil:
 		return task.ValidNodeID("--node-id", c.NodeID)
-	case c.Log == nil || c.Fatal == nil:
+	case c.Logger == nil || c.Fatal == nil:
 		return errors.New("node: Log and Fatal must be set")
 	case c.BootstrapExpect < 0 || c.BootstrapExpect > 9:
 		return fmt.Errorf("--bootstrap-expect %d is out of range: use 1, 3 or 5", c.BootstrapExpect)
@@ -207,10 +207,10 @@ func (c *Config) raftConfig(id raft.ServerID, notify chan<- bool) *raft.Config {
 	rc.NoLegacyTelemetry = true
 	// state.db is there at the start, and checked against the newest snapshot.
 	rc.NoSnapshotRestoreOnStart = true
-	// Snapshots are taken by bytes of log, by snapshots.go: never by raft's count.
+	// Snapshots are taken by bytes of log, by compaction.go: never by raft's count.
 	rc.SnapshotThreshold = 1 << 62
 	rc.SnapshotInterval = time.Hour
 	rc.TrailingLogs = 1 << 20
-	rc.Logger = newRaftLogger(c.Log)
+	rc.Logger = newRaftLogger(c.Logger)
 	return rc
 }

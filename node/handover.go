@@ -47,7 +47,7 @@ func (h *handover) offer(why string) {
 	if h.done != nil || time.Now().Before(h.next) {
 		return
 	}
-	h.n.cfg.Log.Warn(why + ": handing leadership over")
+	h.n.cfg.Logger.Warn(why + ": handing leadership over")
 	h.next = time.Now().Add(handoverPause)
 	h.done = h.n.offerLeadership()
 }
@@ -58,7 +58,7 @@ func (n *Node) offerLeadership() <-chan error {
 	n.wg.Go(func() {
 		err := n.transferLeadership(n.ctx, n.raft.LeadershipTransfer)
 		if err != nil {
-			n.cfg.Log.Warn("cannot hand leadership over", "error", err)
+			n.cfg.Logger.Warn("cannot hand leadership over", "error", err)
 		}
 		done <- err
 	})

@@ -50,9 +50,9 @@ func (n *Node) establish() (revoke func()) {
 			if err == nil || ctx.Err() != nil {
 				return
 			}
-			n.cfg.Log.Warn("cannot take up leadership", "error", err)
+			n.cfg.Logger.Warn("cannot take up leadership", "error", err)
 			if err := n.transferLeadership(ctx, n.raft.LeadershipTransfer); err != nil {
-				n.cfg.Log.Warn("cannot hand leadership over", "error", err)
+				n.cfg.Logger.Warn("cannot hand leadership over", "error", err)
 			}
 			select {
 			case <-ctx.Done():
@@ -93,7 +93,7 @@ func (n *Node) lead(ctx context.Context) error {
 	}
 	// Who hears of this leader is to know where it is.
 	if err := n.recordSelf(ctx); err != nil {
-		n.cfg.Log.Warn("cannot record where this server is", "error", err)
+		n.cfg.Logger.Warn("cannot record where this server is", "error", err)
 	}
 	n.fleet.Begin(n.state.Machine().Sessions())
 	n.state.Machine().SetObserver(n.fleet)
@@ -101,7 +101,7 @@ func (n *Node) lead(ctx context.Context) error {
 		n.ready.Store(0)
 		n.state.Machine().SetObserver(nil)
 		n.fleet.End()
-		n.cfg.Log.Info("no longer the leader", "term", term)
+		n.cfg.Logger.Info("no longer the leader", "term", term)
 	}()
 	if ctx.Err() != nil {
 		return nil
@@ -109,9 +109,9 @@ func (n *Node) lead(ctx context.Context) error {
 	n.transfers.rest()
 	n.ready.Store(term)
 	n.leaders.wake()
-	n.cfg.Log.Info("leading", "term", term)
+	n.cfg.Logger.Info("leading", "term", term)
 	loops := &scheduler.Loops{
-		Proposer: n, State: n.state, Fleet: n.fleet, Log: n.cfg.Log,
+		Proposer: n, State: n.state, Fleet: n.fleet, Logger: n.cfg.Logger,
 		RetentionInterval: n.cfg.RetentionInterval, RetentionBytes: n.cfg.RetentionBytes,
 		Settled: n.applier.clock.settled, Behind: n.flusher.Behind,
 	}

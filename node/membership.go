@@ -273,7 +273,7 @@ func (n *Node) change(ctx context.Context, p PeerInfo) error {
 		}
 	}
 	if gone := c.gone; gone.ID != "" {
-		n.cfg.Log.Warn("a server gives its place to another one", "was", gone.ID, "is", id, "voted", gone.Suffrage == raft.Voter)
+		n.cfg.Logger.Warn("a server gives its place to another one", "was", gone.ID, "is", id, "voted", gone.Suffrage == raft.Voter)
 		if err := n.raft.RemoveServer(gone.ID, 0, askTimeout).Error(); err != nil {
 			return n.readError(err)
 		}
@@ -286,7 +286,7 @@ func (n *Node) change(ctx context.Context, p PeerInfo) error {
 	if c.voter {
 		add = n.raft.AddVoter // which changes its address and nothing else
 	}
-	n.cfg.Log.Info("a server is taken into the configuration", "server", id, "peer_addr", addr, "addr", p.Addr, "known", c.known, "votes", c.voter, "is_to_vote", c.record.GetVote())
+	n.cfg.Logger.Info("a server is taken into the configuration", "server", id, "peer_addr", addr, "addr", p.Addr, "known", c.known, "votes", c.voter, "is_to_vote", c.record.GetVote())
 	if err := add(id, addr, 0, askTimeout).Error(); err != nil {
 		return n.readError(err)
 	}

@@ -141,7 +141,7 @@ func (n *Node) openFiles() (err error) {
 	}
 	stores := n.cfg.Stores
 	if stores == nil {
-		file, err := openLog(n.cfg.DataDir, n.cfg.LogStore, &n.id, n.cfg.Log)
+		file, err := openLog(n.cfg.DataDir, n.cfg.LogStore, &n.id, n.cfg.Logger)
 		if segmented, ok := file.(*segments); ok {
 			segmented.lost = n.fatal
 			n.logBegins = segmented.begins
@@ -155,11 +155,11 @@ func (n *Node) openFiles() (err error) {
 	n.log = &watchedLog{LogStore: n.checked, fatal: n.fatal, chunk: chunkOf(n.id.LogStore)}
 	n.stable = &watchedStable{StableStore: &checkedStable{stores}, log: n.log, fatal: n.fatal, ending: n.ctx.Done()}
 	id := store.Identity{NodeID: n.id.NodeID, ServerID: n.id.ServerID}
-	if n.state, err = store.OpenState(n.cfg.DataDir, id, n.cfg.Log); err != nil {
+	if n.state, err = store.OpenState(n.cfg.DataDir, id, n.cfg.Logger); err != nil {
 		return n.explainState(err)
 	}
 	n.state.OnCorrupt(func(err error) { n.fatal(n.explainState(err)) })
-	if n.snapshots, err = store.OpenSnapshots(n.state, n.cfg.Log); err != nil {
+	if n.snapshots, err = store.OpenSnapshots(n.state, n.cfg.Logger); err != nil {
 		return fmt.Errorf("%w; restore the data folder, or move it away and let the server join anew", err)
 	}
 	return n.checkFiles()
@@ -176,12 +176,12 @@ func (n *Node) startRaft() (err error) {
 		}
 	}()
 	n.vouchers = newVouchers(n.ctx, n.askTrusted, n.wg.Go)
-	n.gate = newGate(n.id.raftID(), func() string { return n.state.Machine().ClusterID() }, n.vouchers, newRefusals(n.cfg.Log))
+	n.gate = newGate(n.id.raftID(), func() string { return n.state.Machine().ClusterID() }, n.vouchers, newRefusals(n.cfg.Logger))
 	inner := n.cfg.RaftTransport
 	if inner == nil {
-		inner = addressed{newTransport(n.cfg.RaftListener, n.cfg.PeerAddr, n.gate, n.cfg.Log, n.pace, n.progress)}
+		inner = addressed{newTransport(n.cfg.RaftListener, n.cfg.PeerAddr, n.gate, n.cfg.Logger, n.pace, n.progress)}
 	}
-	n.patient = newPatient(inner, n.replicates, n.pace, n.progress, newAbsences(n.cfg.Log))
+	n.patient = newPatient(inner, n.replicates, n.pace, n.progress, newAbsences(n.cfg.Logger))
 	n.transport = newSerialized(stationed{n.patient, n.mayCampaign}, n.id.raftID(), n.gate.screen)
 	cache, err := raft.NewLogCache(logCacheEntries, n.log)
 	if err != nil {
@@ -213,7 +213,7 @@ func (n *Node) runFlusher() {
 func (n *Node) Shutdown(ctx context.Context) error {
 	if n.raft.State() == raft.Leader {
 		if err := n.transferLeadership(ctx, n.raft.LeadershipTransfer); err != nil {
-			n.cfg.Log.Info("leadership was not handed over", "error", err)
+			n.cfg.Logger.Info("leadership was not handed over", "error", err)
 		}
 	}
 	done := make(chan error, 1)

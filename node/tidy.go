@@ -48,13 +48,13 @@ func (n *Node) tidy(ctx context.Context) {
 		return
 	}
 	if err := n.recordSelf(ctx); err != nil {
-		n.cfg.Log.Debug("cannot record this server", "error", err)
+		n.cfg.Logger.Debug("cannot record this server", "error", err)
 		return
 	}
 	// One that is alone leads from wherever it is.
 	if self, known := member(servers, n.id.raftID()); known && string(self.Address) != n.cfg.PeerAddr {
 		err := n.raft.AddVoter(self.ID, raft.ServerAddress(n.cfg.PeerAddr), 0, askTimeout).Error()
-		n.cfg.Log.Info("this server has moved", "was", self.Address, "is", n.cfg.PeerAddr, "error", err)
+		n.cfg.Logger.Info("this server has moved", "was", self.Address, "is", n.cfg.PeerAddr, "error", err)
 	}
 	for _, s := range n.state.Machine().Servers() {
 		if _, known := member(servers, recordID(s)); known || n.owedVote(s.NodeId, servers) {
@@ -62,7 +62,7 @@ func (n *Node) tidy(ctx context.Context) {
 		}
 		op := &logpb.DeleteServer{NodeId: s.NodeId, ServerId: s.ServerId}
 		if _, err := n.Propose(ctx, &logpb.Op{Op: &logpb.Op_DeleteServer{DeleteServer: op}}); err != nil {
-			n.cfg.Log.Debug("cannot forget a server that has left", "server", recordID(s), "error", err)
+			n.cfg.Logger.Debug("cannot forget a server that has left", "server", recordID(s), "error", err)
 			return
 		}
 	}
@@ -91,7 +91,7 @@ func (n *Node) promote(ctx context.Context) {
 		}
 		err = n.raft.AddVoter(s.ID, s.Address, 0, askTimeout).Error()
 		unlock()
-		n.cfg.Log.Info("a server that has caught up becomes a voter", "server", s.ID, "error", err)
+		n.cfg.Logger.Info("a server that has caught up becomes a voter", "server", s.ID, "error", err)
 		return // and look again at who votes
 	}
 }

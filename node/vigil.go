@@ -72,7 +72,7 @@ type vigil struct {
 }
 
 func newVigil(n *Node) *vigil {
-	return &vigil{n: n, timeout: n.cfg.ElectionTimeout, starved: newStarvation(n.cfg.Log)}
+	return &vigil{n: n, timeout: n.cfg.ElectionTimeout, starved: newStarvation(n.cfg.Logger)}
 }
 
 func (v *vigil) run() {
@@ -110,7 +110,7 @@ func (v *vigil) look() {
 		if led != 0 && led == term && state == raft.Follower && v.starved.within(now, v.timeout) {
 			// It gave up for want of answers that it was not run to read. Who still follows it
 			// elects it again, and anybody else refuses.
-			v.n.cfg.Log.Info("leadership was lost while this server was not run: asking for it again")
+			v.n.cfg.Logger.Info("leadership was lost while this server was not run: asking for it again")
 			v.relax()
 		}
 		v.tighten()
@@ -197,7 +197,7 @@ func (v *vigil) set(timeout time.Duration) bool {
 		rc.HeartbeatTimeout, rc.ElectionTimeout = timeout, timeout
 	})
 	if err != nil {
-		v.n.cfg.Log.Error("cannot set raft's timeouts", "error", err)
+		v.n.cfg.Logger.Error("cannot set raft's timeouts", "error", err)
 	}
 	return err == nil
 }

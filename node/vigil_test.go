@@ -24,7 +24,7 @@ func TestAServerThatNeverLedDoesNotAskForLeadershipAgain(t *testing.T) {
 
 	var log bytes.Buffer
 	own := &Node{raft: n.raft, cfg: n.cfg}
-	own.cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+	own.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	v := newVigil(own)
 	v.timeout = time.Hour // it counts as starved for all of the test
 	v.last = time.Now()

@@ -54,9 +54,9 @@ func (n *Node) tellVote(said string) string {
 	switch {
 	case why == said:
 	case why == "":
-		n.cfg.Log.Info("this server has a vote now")
+		n.cfg.Logger.Info("this server has a vote now")
 	default:
-		n.cfg.Log.Warn("this server has no vote", "why", why)
+		n.cfg.Logger.Warn("this server has no vote", "why", why)
 	}
 	return why
 }

@@ -125,6 +125,6 @@ func (n *Node) setClock(ctx context.Context) {
 
 func (n *Node) clockAgreed(at time.Time) {
 	if leap := n.applier.clock.agreed(at); leap > clockJump {
-		n.cfg.Log.Warn("the time has leapt: nothing is cleaned up for a while", "by", leap, "while", clockGrace)
+		n.cfg.Logger.Warn("the time has leapt: nothing is cleaned up for a while", "by", leap, "while", clockGrace)
 	}
 }

@@ -50,7 +50,7 @@ func (n *Node) watchDisk() {
 			asked = false
 		case !asked:
 			asked = true
-			n.cfg.Log.Warn("the disk has stalled: handing leadership over", "writing_for", stalled)
+			n.cfg.Logger.Warn("the disk has stalled: handing leadership over", "writing_for", stalled)
 			n.offerLeadership()
 		case stalled >= 2*n.cfg.StallTimeout && !n.flusher.Full():
 			n.fatal(fmt.Errorf("the disk has stalled: one write of the log, or of the state behind it, takes %v; another server takes the lead", stalled.Round(time.Millisecond)))
@@ -68,7 +68,7 @@ func (n *Node) watchFollower(said bool) bool {
 	case stalled < n.cfg.StallTimeout:
 		return false
 	case !said:
-		n.cfg.Log.Warn("the state machine of this follower stands still", "applying_for", stalled)
+		n.cfg.Logger.Warn("the state machine of this follower stands still", "applying_for", stalled)
 	case stalled >= followerStalls*n.cfg.StallTimeout && !n.flusher.Full():
 		n.fatal(fmt.Errorf("the state machine of this follower has stood still for %v: its disk has stalled, or it waits for itself; start it again", stalled.Round(time.Millisecond)))
 	}

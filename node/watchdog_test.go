@@ -80,7 +80,7 @@ func TestAFollowerThatWasPausedGoesOn(t *testing.T) {
 	t.Parallel()
 	state, err := store.OpenState(t.TempDir(), store.Identity{NodeID: "n1", ServerID: "s1"}, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	n := &Node{state: state, cfg: Config{StallTimeout: time.Second, Log: slog.New(slog.DiscardHandler)}, flusher: store.NewFlusher(state)}
+	n := &Node{state: state, cfg: Config{StallTimeout: time.Second, Logger: slog.New(slog.DiscardHandler)}, flusher: store.NewFlusher(state)}
 	n.applier = &applier{n: n, waiters: map[chan struct{}]uint64{}}
 	ended := false
 	n.fatal = func(error) { ended = true }

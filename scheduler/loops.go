@@ -36,7 +36,7 @@ type Loops struct {
 	Proposer Proposer
 	State    State
 	Fleet    *Fleet
-	Log      *slog.Logger
+	Logger   *slog.Logger
 	// RetentionInterval is how often what is over is looked for.
 	RetentionInterval time.Duration
 	// RetentionBytes is how many bytes the state may take on disk before finished jobs
@@ -53,7 +53,7 @@ type Loops struct {
 
 // Run runs the loops until ctx ends, and returns when all have ended.
 func (l *Loops) Run(ctx context.Context) {
-	l.lines = loglimit.New(l.Log)
+	l.lines = loglimit.New(l.Logger)
 	defer l.lines.Close()
 	var wg sync.WaitGroup
 	wg.Go(func() { l.allocate(ctx) })
@@ -125,7 +125,7 @@ func (l *Loops) sleep(ctx context.Context, now, next int64) {
 func (l *Loops) propose(ctx context.Context, op *logpb.Op) (r fsm.Result, ok bool) {
 	r, err := l.Proposer.Propose(ctx, op)
 	if err != nil {
-		l.Log.Debug("a proposal of the leader failed", "error", err)
+		l.Logger.Debug("a proposal of the leader failed", "error", err)
 		pause(ctx, retryPause)
 		return r, false
 	}
@@ -165,7 +165,7 @@ func (l *Loops) expireLeases(ctx context.Context) {
 		last = time.Now()
 		expired, stoodStill := l.Fleet.Lapsed(l.State.Machine().Sessions, since)
 		if stoodStill {
-			l.Log.Warn("this server stood still: every worker gets a new lease", "for", since)
+			l.Logger.Warn("this server stood still: every worker gets a new lease", "for", since)
 		}
 		if expired = closing.begin(expired); len(expired) == 0 {
 			continue
@@ -222,7 +222,7 @@ func (l *Loops) closeExpired(ctx context.Context, sessions []uint64) {
 			if err == nil {
 				return
 			}
-			l.Log.Debug("a session was not closed", "session", id, "error", err)
+			l.Logger.Debug("a session was not closed", "session", id, "error", err)
 			if !errors.Is(err, task.ErrUnknownOutcome) && ctx.Err() == nil {
 				l.Fleet.Keep(id)
 			}

@@ -131,7 +131,7 @@ func startLeader(t *testing.T, hold func(*logpb.Op)) (l *leader, stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	loops := &Loops{
-		Proposer: l, State: l, Fleet: l.fleet, Log: slog.New(slog.DiscardHandler), RetentionInterval: time.Hour, RetentionBytes: roomForJobs,
+		Proposer: l, State: l, Fleet: l.fleet, Logger: slog.New(slog.DiscardHandler), RetentionInterval: time.Hour, RetentionBytes: roomForJobs,
 		Settled: func() bool { return !l.leapt.Load() }, Behind: l.behind.Load,
 	}
 	wg.Go(func() { loops.Run(ctx) })

@@ -51,7 +51,7 @@ func (l *Loops) reclaim(ctx context.Context) {
 			l.lines.Warn("a worker does not say what became of an exclusive task, long after it should have ended: its lease is not renewed", "session", session)
 		}
 		for _, session := range absolved {
-			l.Log.Info("a worker has said what became of its exclusive tasks: its lease is renewed again", "session", session)
+			l.Logger.Info("a worker has said what became of its exclusive tasks: its lease is renewed again", "session", session)
 		}
 		for _, op := range ops {
 			l.lines.Warn("tasks are taken off a worker that does not say what became of them", "session", op.GetOverdue().Session)

@@ -36,14 +36,14 @@ func (l *Loops) makeRoom(ctx context.Context) {
 	for l.RetentionBytes > 0 && ctx.Err() == nil {
 		jobs, err := l.State.Excess(l.RetentionBytes, collectBatch)
 		if err != nil {
-			l.Log.Warn("cannot look for what there is no room for", "error", err)
+			l.Logger.Warn("cannot look for what there is no room for", "error", err)
 			return
 		}
 		if len(jobs) == 0 || l.proposeCollect(ctx, &logpb.Collect{Jobs: jobs, OverBudget: true}) == 0 {
 			return
 		}
 		if !warned {
-			l.Log.Warn("finished jobs are forgotten before their time, for want of room", "limit", l.RetentionBytes)
+			l.Logger.Warn("finished jobs are forgotten before their time, for want of room", "limit", l.RetentionBytes)
 			warned = true
 		}
 	}
@@ -54,7 +54,7 @@ func (l *Loops) makeRoom(ctx context.Context) {
 func (l *Loops) forget(ctx context.Context) uint32 {
 	jobs, keys, err := l.State.Due(l.Proposer.Now(), collectBatch)
 	if err != nil {
-		l.Log.Warn("cannot look for what may be forgotten", "error", err)
+		l.Logger.Warn("cannot look for what may be forgotten", "error", err)
 		return 0
 	}
 	if len(jobs)+len(keys) == 0 {

@@ -20,9 +20,9 @@ import (
 
 // Config is what a Server is made of.
 type Config struct {
-	Node  *node.Node
-	Peers *Peers
-	Log   *slog.Logger
+	Node   *node.Node
+	Peers  *Peers
+	Logger *slog.Logger
 	// Version is this build's.
 	Version string
 }
@@ -59,7 +59,7 @@ type Server struct {
 
 // New returns a server for a node.
 func New(cfg Config) *Server {
-	s := &Server{node: cfg.Node, peers: cfg.Peers, log: cfg.Log, lines: loglimit.New(cfg.Log), version: cfg.Version, health: health.NewServer(), mostFollowed: maxAllFollowed}
+	s := &Server{node: cfg.Node, peers: cfg.Peers, log: cfg.Logger, lines: loglimit.New(cfg.Logger), version: cfg.Version, health: health.NewServer(), mostFollowed: maxAllFollowed}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.verifies = newRounds(s.verify)
 	s.walks = newRounds(func() ([]string, error) { return s.node.State().Machine().CheckInvariants(), nil })

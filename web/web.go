@@ -41,8 +41,8 @@ type Node interface {
 
 // Config is what a Server is made of.
 type Config struct {
-	Node Node
-	Log  *slog.Logger
+	Node   Node
+	Logger *slog.Logger
 	// Version is this build's.
 	Version string
 	// Refused is how many reported tasks were not recorded since the start; nil: none.

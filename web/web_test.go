@@ -58,7 +58,7 @@ func newServer(n *fakeNode) *web.Server {
 	turned := func() map[string]wire.Turned {
 		return map[string]wire.Turned{"grpc": {Refused: 1, Displaced: 2, Ended: 3}, "http": {}}
 	}
-	return web.New(web.Config{Node: n, Log: slog.New(slog.DiscardHandler), Version: "v1", Turned: turned})
+	return web.New(web.Config{Node: n, Logger: slog.New(slog.DiscardHandler), Version: "v1", Turned: turned})
 }
 
 func get(t *testing.T, s http.Handler, path string) (int, string) {
@@ -139,7 +139,7 @@ func TestProfilesAreServedOnRequestOnly(t *testing.T) {
 	const path = "/debug/pprof/goroutine?debug=1"
 	code, _ := get(t, newServer(n), path)
 	require.Equal(t, http.StatusNotFound, code)
-	s := web.New(web.Config{Node: n, Log: slog.New(slog.DiscardHandler), Version: "v1", Profiles: true})
+	s := web.New(web.Config{Node: n, Logger: slog.New(slog.DiscardHandler), Version: "v1", Profiles: true})
 	code, body := get(t, s, path)
 	require.Equal(t, http.StatusOK, code)
 	require.Contains(t, body, "goroutine profile")

@@ -171,7 +171,7 @@ func (g *guardian) lost(old *guardProcess) {
 		return // the next command starts one
 	}
 	if _, err := g.get(); err != nil {
-		g.log.Error("there is no guard until the next task that needs one", "err", err)
+		g.log.Error("there is no guard until the next task that needs one", "error", err)
 		go g.unguarded()
 	}
 }
@@ -391,7 +391,7 @@ func (g *guardian) close() {
 	g.parts.Wait()
 	if dir := g.scratch.path(); dir != "" {
 		if err := guard.RemoveAll(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
-			g.log.Warn("cannot remove the working directories of commands", "err", err)
+			g.log.Warn("cannot remove the working directories of commands", "error", err)
 		}
 	}
 }

@@ -222,7 +222,7 @@ func (w *Worker) keepAttached(ctx context.Context) error {
 		welcomed, err := w.attach(ctx, addr)
 		err = wire.FromStatus(err)
 		if ctx.Err() != nil || w.hasLeft() {
-			w.log.Debug("the session's stream ended for good", "addr", addr, "err", err)
+			w.log.Debug("the session's stream ended for good", "addr", addr, "error", err)
 			break
 		}
 		if welcomed {
@@ -233,7 +233,7 @@ func (w *Worker) keepAttached(ctx context.Context) error {
 				// Streams that end as soon as they are open must not be opened in a loop.
 				back.reset()
 			}
-			w.log.Info("the session's stream ended", "addr", addr, "err", err)
+			w.log.Info("the session's stream ended", "addr", addr, "error", err)
 		}
 		if errors.Is(err, errOldTerm) || monoNow()-attached > doubtful {
 			attached, doubtful = monoNow(), min(2*doubtful, doubtMost)
@@ -274,7 +274,7 @@ func (w *Worker) keepAttached(ctx context.Context) error {
 		unready = 0
 		if now := monoNow(); !welcomed && now-lastWarning > warnEvery {
 			lastWarning = now
-			w.log.Warn("no session with the leader yet, still trying", "addr", addr, "err", err)
+			w.log.Warn("no session with the leader yet, still trying", "addr", addr, "error", err)
 		}
 		wait := back.next()
 		if e != nil {

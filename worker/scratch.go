@@ -141,7 +141,7 @@ func (w *Worker) emptySlotDir(s *slot) {
 		return
 	}
 	if err := guard.RemoveAll(s.dir.path); err != nil {
-		w.log.Warn("cannot remove the working directory of a command, another one is used from now on", "dir", filepath.Base(s.dir.path), "err", err)
+		w.log.Warn("cannot remove the working directory of a command, another one is used from now on", "dir", filepath.Base(s.dir.path), "error", err)
 	}
 	s.dir = folder{}
 }

@@ -122,7 +122,7 @@ func (w *Worker) welcomed(addr string, m *rotav1.Welcome, helloSent time.Duratio
 		if err := w.id.opened(m.GetSessionId()); err != nil {
 			// The session works without it; only the next process will have to wait for
 			// the lease of this one.
-			w.log.Error("cannot keep the session's id", "err", err)
+			w.log.Error("cannot keep the session's id", "error", err)
 		}
 	}
 	w.board.drop(m.GetDrop())
@@ -269,7 +269,7 @@ func (w *Worker) assigned(m *rotav1.Assignments) error {
 			spans = append(spans, s)
 			continue
 		}
-		w.log.Error("an assignment is malformed", "job", a.GetJobId(), "err", err)
+		w.log.Error("an assignment is malformed", "job", a.GetJobId(), "error", err)
 		if r, ok := rangeOf(a.GetRange()); ok {
 			w.board.refuse(key{a.GetJobId(), a.GetTokenOffset()}, r, &result{kind: failed, err: errorText(err.Error())})
 		}

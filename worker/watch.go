@@ -45,7 +45,7 @@ func (w *Worker) watchLeader(ctx context.Context) {
 func (w *Worker) watchAt(ctx context.Context, addr string) (heard bool) {
 	conn, err := w.cfg.Dial(addr)
 	if err != nil {
-		w.log.Debug("cannot watch for the leader", "addr", addr, "err", err)
+		w.log.Debug("cannot watch for the leader", "addr", addr, "error", err)
 		return false
 	}
 	defer conn.Close()
@@ -81,7 +81,7 @@ func (w *Worker) watchAt(ctx context.Context, addr string) (heard bool) {
 			}
 		}
 	}
-	w.log.Debug("the watch for the leader ended", "addr", addr, "err", err)
+	w.log.Debug("the watch for the leader ended", "addr", addr, "error", err)
 	return heard
 }
 

@@ -138,7 +138,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case <-sessionEnded:
-		w.log.Error("the servers do not accept this worker", "err", sessionErr)
+		w.log.Error("the servers do not accept this worker", "error", sessionErr)
 		w.stopTasks()
 		return sessionErr
 	}
@@ -186,7 +186,7 @@ func (w *Worker) takeLeave(sessionEnded <-chan struct{}, left int) {
 	select {
 	case <-w.left:
 		if err := w.id.save(0); err != nil {
-			w.log.Error("cannot note that the session has ended", "err", err)
+			w.log.Error("cannot note that the session has ended", "error", err)
 		}
 	case <-sessionEnded:
 	case <-time.After(goodbyeTimeout):
@@ -274,6 +274,6 @@ func (w *Worker) fence(ctx context.Context) {
 // fenceGuard tells the guard until when exclusive tasks may live.
 func (w *Worker) fenceGuard() {
 	if err := w.guardian.extend(); err != nil && !errors.Is(err, errGuardLost) {
-		w.log.Error("cannot tell the guard of the lease", "err", err)
+		w.log.Error("cannot tell the guard of the lease", "error", err)
 	}
 }

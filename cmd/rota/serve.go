@@ -156,7 +156,7 @@ func startServer(s *serverFlags, open ports, log *slog.Logger) (*server, error) 
 		ElectionTimeout: s.electionTimeout, CommitTimeout: s.commitTimeout, LeaseTimeout: s.leaseTimeout,
 		StallTimeout: s.stallTimeout, LogStore: s.logStore, RetentionInterval: s.retentionInterval, RetentionBytes: s.retentionBytes,
 		SnapshotBytes: s.snapshotBytes, TrailingBytes: s.trailingBytes,
-		Log: log, Version: version,
+		Logger: log, Version: version,
 		Fatal: func(err error) {
 			// Nothing is closed: what cannot go on without harm must not write any more.
 			log.Error("this server cannot go on", "error", err)
@@ -168,10 +168,10 @@ func startServer(s *serverFlags, open ports, log *slog.Logger) (*server, error) 
 	}
 	srv := &server{
 		log: log, node: n, peers: peers, ports: open, failed: make(chan error, 2),
-		transport: transport.New(transport.Config{Node: n, Peers: peers, Log: log, Version: version}),
+		transport: transport.New(transport.Config{Node: n, Peers: peers, Logger: log, Version: version}),
 	}
 	srv.grpc = grpc.NewServer(srv.transport.Options()...)
-	srv.web = web.New(web.Config{Node: n, Log: log, Version: version, Refused: srv.transport.Refused, Turned: open.turned, TooLarge: open.grpc.TooLarge, Profiles: s.pprof})
+	srv.web = web.New(web.Config{Node: n, Logger: log, Version: version, Refused: srv.transport.Refused, Turned: open.turned, TooLarge: open.grpc.TooLarge, Profiles: s.pprof})
 	srv.transport.Register(srv.grpc)
 	srv.http = &http.Server{
 		Handler: srv.web, ReadHeaderTimeout: httpHeaderTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout,

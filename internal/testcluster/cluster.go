@@ -110,7 +110,7 @@ func (c *Cluster) TryRestart(i int) error {
 	cfg := s.Config
 	cfg.Addr, cfg.PeerAddr, cfg.HTTPAddr = s.Addr, s.raft, ""
 	cfg.Join, cfg.Peers, cfg.RaftListener = c.Addrs(), s.peers, raftListener
-	cfg.Log = Logger(cfg.NodeID)
+	cfg.Logger = Logger(cfg.NodeID)
 	cfg.Fatal = func(err error) { c.t.Errorf("server %s must stop: %v", cfg.NodeID, err) }
 	if c.edit != nil {
 		c.edit(&cfg)
@@ -122,7 +122,7 @@ func (c *Cluster) TryRestart(i int) error {
 		return err
 	}
 	s.Node = n
-	s.service = transport.New(transport.Config{Node: n, Peers: s.peers, Log: cfg.Log, Version: "test"})
+	s.service = transport.New(transport.Config{Node: n, Peers: s.peers, Logger: cfg.Logger, Version: "test"})
 	s.grpc = grpc.NewServer(s.service.Options()...)
 	s.service.Register(s.grpc)
 	go func() { _ = s.grpc.Serve(grpcListener) }()

@@ -22,8 +22,8 @@ type Config struct {
 	Dir  string
 	Seed uint64
 	// Edit changes the configuration of each server before each start; it may be nil.
-	Edit func(*node.Config)
-	Log  *slog.Logger
+	Edit   func(*node.Config)
+	Logger *slog.Logger
 }
 
 // Cluster is servers and the network between them. All of it lives in one bubble.
@@ -57,8 +57,8 @@ type Server struct {
 
 // New returns a cluster whose servers are not started yet.
 func New(cfg Config) *Cluster {
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	c := &Cluster{Net: newNetwork(rand.New(rand.NewPCG(cfg.Seed, 1))), cfg: cfg}
 	for i := range cfg.Servers {
@@ -94,7 +94,7 @@ func (s *Server) Start() error {
 		NodeID: s.Name, DataDir: s.dir, Addr: s.Name, PeerAddr: s.Name,
 		BootstrapExpect: len(c.Servers), Join: c.Names(),
 		Peers: &peers{c, s.Name}, RaftTransport: t, Stores: s.Stores,
-		Log: c.cfg.Log.With("server", s.Name), Version: "sim",
+		Logger: c.cfg.Logger.With("server", s.Name), Version: "sim",
 		Fatal: func(err error) { c.noteFatal(fmt.Errorf("server %s: %w", s.Name, err)) },
 	}
 	if c.cfg.Edit != nil {

@@ -53,7 +53,7 @@ func TestAServerThatIsAwayDoesNotFillTheLog(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		log := &loudLines{}
-		c := New(Config{Servers: 3, Dir: dir, Seed: 1, Log: slog.New(log)})
+		c := New(Config{Servers: 3, Dir: dir, Seed: 1, Logger: slog.New(log)})
 		require.NoError(t, c.StartAll())
 		leader, err := c.WaitLeader(ctx)
 		require.NoError(t, err)

@@ -79,7 +79,7 @@ func simulate(t *testing.T, seed uint64) (counts Counts) {
 			o.Servers = 5
 		}
 		if os.Getenv(logVariable) != "" {
-			o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		}
 		counts, problems = Simulate(o)
 	})

@@ -22,8 +22,8 @@ type Options struct {
 	// Chaos is how long clients submit and the nemesis is at work.
 	Chaos time.Duration
 	// Drain is how long everything may take to come to its end behind that.
-	Drain time.Duration
-	Log   *slog.Logger
+	Drain  time.Duration
+	Logger *slog.Logger
 }
 
 // lease is the lease of workers' sessions in a run: short, so that many end.
@@ -51,7 +51,7 @@ func Simulate(o Options) (Counts, []string) {
 	electionTimeout := []time.Duration{150 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond}[random.IntN(3)]
 	snapshotBytes := []int64{8 << 10, 64 << 10, 1 << 30}[random.IntN(3)]
 	r.c = New(Config{
-		Servers: o.Servers, Dir: o.Dir, Seed: o.Seed, Log: o.Log,
+		Servers: o.Servers, Dir: o.Dir, Seed: o.Seed, Logger: o.Logger,
 		Edit: func(cfg *node.Config) {
 			cfg.LeaseTimeout = lease
 			cfg.CommitTimeout = 20 * time.Millisecond
