@@ -2,6 +2,7 @@ package archtest
 
 import (
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -19,7 +20,10 @@ func TestRepositoryKeepsTheHouseRules(t *testing.T) {
 		t.Fatalf("loaded %d packages and %d nodes of the import graph from %s: nothing was checked",
 			len(repo.pkgs), len(repo.imports), root)
 	}
-	for _, violation := range check(houseRules, repo) {
+	if len(repo.texts) == 0 {
+		t.Fatalf("found no documents below %s: no file that they name was looked for", root)
+	}
+	for _, violation := range slices.Concat(check(houseRules, repo), checkRows(houseRules, repo)) {
 		t.Error(violation)
 	}
 }

@@ -21,6 +21,9 @@ type rules struct {
 	testSupport   []string
 	maxLines      int
 	vagueNames    []string
+	// packageTexts are the names of files that tell what a package is for: a text may speak of them
+	// without meaning a certain one.
+	packageTexts []string
 }
 
 // A repository is what check judges: files in memory and the import graph.
@@ -30,6 +33,17 @@ type repository struct {
 	pkgs   []pkg
 	// imports is the import graph of everything linked, by import path.
 	imports map[string][]string
+	// files are the paths of all files and folders, relative to the root, with slashes.
+	files map[string]bool
+	// texts are the documents beside the code.
+	texts []text
+}
+
+// A text is a document in Markdown.
+type text struct {
+	// path is relative to the root, with slashes.
+	path string
+	src  []byte
 }
 
 // A pkg is one folder with Go files.
@@ -39,7 +53,7 @@ type pkg struct {
 	// nested says that the folder belongs to another module inside the repository:
 	// its imports are its own affair, its names and file lengths are not.
 	nested bool
-	// documented says that there is a doc.go or a DESIGN.md.
+	// documented says that the folder has a file that says what the package is for.
 	documented bool
 	files      []file
 }
@@ -56,6 +70,27 @@ func check(r rules, repo repository) []string {
 	c := &checker{rules: r, repo: repo}
 	for _, p := range repo.pkgs {
 		c.checkPackage(p)
+	}
+	for _, t := range repo.texts {
+		c.checkText(t)
+	}
+	return c.found
+}
+
+// checkRows returns the rows of the rules that speak of a folder without Go files: they hold
+// nothing to anything, and the next reader believes that they do.
+func checkRows(r rules, repo repository) []string {
+	c := &checker{rules: r, repo: repo}
+	rows := slices.Concat([]string{r.entry}, r.testSupport)
+	for _, l := range r.layers {
+		rows = append(rows, l.dir)
+		rows = append(rows, l.own...)
+	}
+	slices.Sort(rows)
+	for _, dir := range slices.Compact(rows) {
+		if !slices.ContainsFunc(repo.pkgs, func(p pkg) bool { return under(p.dir, dir) }) {
+			c.report("internal/archtest/rules_test.go", "has a row for %s, which is no folder with Go files; remove it", dir)
+		}
 	}
 	return c.found
 }
@@ -86,6 +121,10 @@ func (c *checker) checkPackage(p pkg) {
 			c.checkLength(p, f)
 		}
 		c.checkName(p, f, parsed)
+		if handWritten {
+			c.checkComments(p, parsed, fset)
+			c.checkLogging(f, parsed, fset)
+		}
 		if !p.nested {
 			c.checkFile(p, f, parsed, fset)
 		}

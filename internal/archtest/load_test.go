@@ -21,15 +21,14 @@ func load(root string) (repository, error) {
 	if err != nil {
 		return repository{}, err
 	}
-	pkgs, err := readPackages(root)
-	if err != nil {
+	repo := repository{module: module, files: make(map[string]bool)}
+	if err := repo.readFiles(root); err != nil {
 		return repository{}, err
 	}
-	imports, err := importGraph(root)
-	if err != nil {
+	if repo.imports, err = importGraph(root); err != nil {
 		return repository{}, err
 	}
-	return repository{module: module, pkgs: pkgs, imports: imports}, nil
+	return repo, nil
 }
 
 func modulePath(gomod string) (string, error) {
@@ -45,9 +44,9 @@ func modulePath(gomod string) (string, error) {
 	return "", fmt.Errorf("%s has no module line", gomod)
 }
 
-// readPackages reads every Go file below root, except what the go command ignores
-// too: testdata and names that begin with a dot or an underscore.
-func readPackages(root string) ([]pkg, error) {
+// readFiles reads every Go file and every document below root, except what the go command
+// ignores too: testdata and names that begin with a dot or an underscore.
+func (r *repository) readFiles(root string) error {
 	byDir := make(map[string]*pkg)
 	var nested []string
 	err := filepath.WalkDir(root, func(full string, d fs.DirEntry, err error) error {
@@ -66,13 +65,16 @@ func readPackages(root string) ([]pkg, error) {
 			if rel != "." && (d.Name() == "testdata" || strings.ContainsAny(d.Name()[:1], "._")) {
 				return fs.SkipDir
 			}
+			r.files[rel] = true
 			return nil
 		}
 		dir := filepath.ToSlash(filepath.Dir(rel))
 		if d.Name() == "go.mod" && dir != "." {
 			nested = append(nested, dir)
 		}
-		if !strings.HasSuffix(d.Name(), ".go") || strings.ContainsAny(d.Name()[:1], "._") {
+		r.files[rel] = true
+		isText := strings.HasSuffix(d.Name(), ".md")
+		if !isText && !strings.HasSuffix(d.Name(), ".go") || strings.ContainsAny(d.Name()[:1], "._") {
 			return nil
 		}
 		src, err := os.ReadFile(full)
@@ -81,6 +83,10 @@ func readPackages(root string) ([]pkg, error) {
 		}
 		if err != nil {
 			return err
+		}
+		if isText {
+			r.texts = append(r.texts, text{path: rel, src: src})
+			return nil
 		}
 		p := byDir[dir]
 		if p == nil {
@@ -91,19 +97,18 @@ func readPackages(root string) ([]pkg, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read the Go files: %w", err)
+		return fmt.Errorf("read the files: %w", err)
 	}
-	pkgs := make([]pkg, 0, len(byDir))
 	for _, p := range byDir {
 		p.nested = underAny(p.dir, nested)
-		pkgs = append(pkgs, *p)
+		r.pkgs = append(r.pkgs, *p)
 	}
-	slices.SortFunc(pkgs, func(a, b pkg) int { return strings.Compare(a.dir, b.dir) })
-	return pkgs, nil
+	slices.SortFunc(r.pkgs, func(a, b pkg) int { return strings.Compare(a.dir, b.dir) })
+	return nil
 }
 
 func isDocumented(dir string) bool {
-	for _, name := range []string{"doc.go", "DESIGN.md"} {
+	for _, name := range packageTexts {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			return true
 		}

@@ -7,6 +7,9 @@ const maxLines = 600
 // vagueNames are package names that say nothing about what is inside.
 var vagueNames = []string{"util", "utils", "common", "helper", "helpers", "misc"}
 
+// packageTexts are the files of which each package has one.
+var packageTexts = []string{"doc.go", "DESIGN.md"}
+
 // testLibraries are for tests and for the packages under testSupport.
 var testLibraries = []string{
 	"testing/...",
@@ -19,7 +22,7 @@ var testLibraries = []string{
 
 // testSupport are the folders that exist for tests: they may import test libraries,
 // and only tests and each other may import them.
-var testSupport = []string{"internal/sim", "internal/archtest", "internal/testcluster", "internal/smalldisk", "e2e"}
+var testSupport = []string{"internal/sim", "internal/archtest", "internal/testcluster", "internal/smalldisk"}
 
 // A layer is a folder of the repository with what its non-test files may import.
 // The longest matching dir counts, so a row for fsm/store replaces that of fsm.
@@ -103,16 +106,12 @@ var layers = []layer{
 	// It is a process of its own, and starts the faster the less comes with it.
 	{dir: "worker/guard", own: []string{"task"}, refused: network, unlinked: join(network, raft)},
 	{dir: "client", own: []string{"api", "task", "wire"}, unlinked: raft},
-	{dir: "examples", own: []string{"api", "task", "wire", "client", "worker"}},
 
 	{dir: "cmd", own: []string{
 		"task", "fsm", "scheduler", "node", "transport", "web", "api", "wire", "worker", "client",
 		"internal/localcluster",
 	}},
 
-	{dir: "e2e", own: []string{
-		"task", "fsm", "scheduler", "node", "transport", "web", "api", "wire", "worker", "client", "internal",
-	}},
 	{dir: "internal/sim", own: []string{
 		"task", "fsm", "scheduler", "node", "transport", "web", "api", "wire", "worker", "client",
 	}},
@@ -136,6 +135,7 @@ var houseRules = rules{
 	testSupport:   testSupport,
 	maxLines:      maxLines,
 	vagueNames:    vagueNames,
+	packageTexts:  packageTexts,
 }
 
 func join(lists ...[]string) []string {

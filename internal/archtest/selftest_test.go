@@ -10,10 +10,12 @@ import (
 
 const module = "github.com/rota-scheduler/rota"
 
+const madeUpFile = "apply.go"
+
 // A madeUp is a package as a test of the checker describes it.
 type madeUp struct {
 	dir string
-	// file is apply.go unless the test needs another name.
+	// file is madeUpFile unless the test needs another name.
 	file string
 	src  string
 	// silent leaves out doc.go.
@@ -153,6 +155,41 @@ func TestCheckRefusesViolations(t *testing.T) {
 		{name: "a layer's name as a mere prefix",
 			pkg:  madeUp{dir: "fsmtools", src: "package fsmtools"},
 			want: "fsmtools: is in no layer"},
+		{name: "a neighbour that is not there",
+			pkg:  madeUp{dir: "node", src: "package node\n\n// Taken by bytes, by snapshots.go.\n"},
+			want: "node/apply.go:3: names snapshots.go, which is not there"},
+		{name: "a neighbour of somebody else",
+			pkg:  madeUp{dir: "node", src: "package node // view.go is in another folder."},
+			want: "names view.go, which is not there"},
+		{name: "a path that is not there",
+			pkg:  madeUp{dir: "fsm", src: "package fsm // See node/view.go."},
+			want: "names node/view.go, which is not there"},
+		{name: "files that are there, of every kind",
+			pkg: madeUp{dir: "fsm", src: "package fsm\n\n// It is in view.go, fsm/view.go, or the README.md; doc.go tells.\n"}},
+		{name: "a file of another module",
+			pkg: madeUp{dir: "node", src: "package node // See github.com/hashicorp/raft/replication.go, https://go.dev/a.go."}},
+		{name: "an instruction of the compiler",
+			pkg: madeUp{dir: "node", src: "package node\n\n//go:embed skew.go.txt\nvar skew string\n"}},
+		{name: "a file of the same nested module",
+			pkg: madeUp{dir: "jepsen-tests/nemesis", nested: true, src: "package nemesis // See workload/line.go."}},
+		{name: "a file that a nested module does not have",
+			pkg:  madeUp{dir: "jepsen-tests/nemesis", nested: true, src: "package nemesis // See workload/board.go."},
+			want: "names workload/board.go, which is not there"},
+
+		{name: "a logger under another name",
+			pkg:  madeUp{dir: "node", src: "package node\nimport \"log/slog\"\ntype Config struct {\n\tLog *slog.Logger\n}"},
+			want: "node/apply.go:4: has a logger called Log; call it Logger"},
+		{name: "loggers as they should be",
+			pkg: madeUp{dir: "node", src: `package node; import "log/slog"; type Config struct { Logger, log *slog.Logger }`}},
+		{name: "an error under another key",
+			pkg:  madeUp{dir: "worker", src: `package worker; func f() { w.log.Warn("lost", "addr", addr, "err", err) }`},
+			want: `logs an error as "err"; its key is "error"`},
+		{name: "an error of a context under another key",
+			pkg:  madeUp{dir: "worker", src: `package worker; func f() { log.ErrorContext(ctx, "lost", "cause", sessionErr) }`},
+			want: `logs an error as "cause"`},
+		{name: "errors and others under their keys",
+			pkg: madeUp{dir: "worker", src: `package worker; func f() { log.Warn("lost", "addr", addr, "error", err); log.With("n", n) }`}},
+
 		{name: "a file that does not parse to its end",
 			pkg:  madeUp{dir: "fsm", src: "package fsm\nimport _ \"net\"\nfunc ("},
 			want: "fsm/apply.go:2: imports net, which fsm must not"},
@@ -171,10 +208,46 @@ func TestCheckRefusesViolations(t *testing.T) {
 	}
 }
 
+func TestDocumentsNameFilesThatAreThere(t *testing.T) {
+	t.Parallel()
+	repo := repository{
+		files: map[string]bool{"docs/guarantees.md": true, "fsm/view.go": true, "jepsen-tests/checker/doc.go": true},
+		texts: []text{
+			{path: "docs/architecture.md", src: []byte("A view (`fsm/view.go`), [what holds](guarantees.md), `fsm/band.go`.\n\nAlso ../fsm/view.go.\n")},
+			{path: "README.md", src: []byte("[what holds](docs/guarantees.md), [docs](docs/operations.md)\n")},
+			{path: "jepsen-tests/README.md", src: []byte("checker/doc.go, each doc.go, doc.go:12, [a site](https://go.dev/x.go), store/summary.md\n")},
+		},
+	}
+	want := []string{
+		"docs/architecture.md:1: names fsm/band.go, which is not there; say its path from this folder or from the root",
+		"README.md:1: names docs/operations.md, which is not there; say its path from this folder or from the root",
+	}
+	if got := check(houseRules, repo); !slices.Equal(got, want) {
+		t.Errorf("violations %q, want %q", got, want)
+	}
+}
+
+func TestRowsWithoutAFolderAreRefused(t *testing.T) {
+	t.Parallel()
+	r := rules{
+		entry:       "cmd",
+		layers:      []layer{{dir: "fsm", own: []string{"task"}}, {dir: "examples", own: []string{"fsm"}}},
+		testSupport: []string{"internal/sim", "e2e"},
+	}
+	repo := repository{pkgs: []pkg{{dir: "cmd/rota"}, {dir: "fsm/store"}, {dir: "internal/sim"}, {dir: "task"}}}
+	want := []string{
+		"internal/archtest/rules_test.go: has a row for e2e, which is no folder with Go files; remove it",
+		"internal/archtest/rules_test.go: has a row for examples, which is no folder with Go files; remove it",
+	}
+	if got := checkRows(r, repo); !slices.Equal(got, want) {
+		t.Errorf("violations %q, want %q", got, want)
+	}
+}
+
 func (m madeUp) repository() repository {
 	name := m.file
 	if name == "" {
-		name = "apply.go"
+		name = madeUpFile
 	}
 	return repository{
 		module: module,
@@ -184,6 +257,9 @@ func (m madeUp) repository() repository {
 			documented: !m.silent,
 			files:      []file{{name: name, src: []byte(m.src)}},
 		}},
+		files: map[string]bool{
+			m.dir + "/" + name: true, "fsm/view.go": true, "README.md": true, "jepsen-tests/workload/line.go": true,
+		},
 		imports: map[string][]string{
 			module + "/" + m.dir:   m.links,
 			"example.org/metrics":  {"example.org/expose", "fmt"},
