@@ -55,7 +55,7 @@ func (w *Worker) runCommand(ctx context.Context, s *slot, r *run) result {
 
 // tryCommand starts a command, and returns how it ended. An error means that it was not started,
 // for a reason that may have passed.
-func (w *Worker) tryCommand(ctx context.Context, s *slot, r *run, request *guard.StartRequest, stdin []byte) (result, error) {
+func (w *Worker) tryCommand(ctx context.Context, s *slot, r *run, request *guard.Request, stdin []byte) (result, error) {
 	var err error
 	if request.Stdout, err = openStdout(r, request.Dir); err != nil {
 		if ownFault(err) {
@@ -68,7 +68,7 @@ func (w *Worker) tryCommand(ctx context.Context, s *slot, r *run, request *guard
 	if err != nil {
 		return w.giveBack(fmt.Errorf("make pipes for a command: %w", err)), nil
 	}
-	p, err := w.guardian.run(request)
+	p, err := w.guard.Run(request)
 	io.started(request)
 	if err != nil {
 		io.close()
@@ -79,23 +79,24 @@ func (w *Worker) tryCommand(ctx context.Context, s *slot, r *run, request *guard
 	strict := r.work.command.GetStdout() == rotav1.Stdout_STDOUT_FULL
 	out, tail := io.read(s, p, strict)
 	stopped := !unhook()
-	s.usage = p.ending.usage
+	ending, err := p.Ending()
+	s.usage = ending.Usage
 
-	switch err := p.err; {
-	case stopped && (err == nil || errors.Is(err, errKeeperLost) || errors.Is(err, unix.ECANCELED)):
+	switch {
+	case stopped && (err == nil || errors.Is(err, guard.ErrKeeperLost) || errors.Is(err, unix.ECANCELED)):
 		res := endedBy(ctx)
 		if res.stderr = tail; res.outcome == rotav1.Outcome_OUTCOME_FAILED {
 			// Of one that was stopped nobody keeps it, so it is not sent.
 			res.printed(out, tail)
 		}
 		return res, nil
-	case p.ending.byLease, errors.Is(err, unix.ECANCELED):
+	case ending.ByLease, errors.Is(err, unix.ECANCELED):
 		return result{kind: kind{outcome: rotav1.Outcome_OUTCOME_STOPPED}, err: ErrLease.Error()}, nil
-	case errors.Is(err, errKeeperLost):
+	case errors.Is(err, guard.ErrKeeperLost):
 		return result{kind: kind{outcome: rotav1.Outcome_OUTCOME_LOST}, err: err.Error(), stderr: tail}, nil
 	case ownFault(err):
 		return w.giveBack(fmt.Errorf("start a command: %w", err)), nil
-	case errors.Is(err, errNotStarted):
+	case errors.Is(err, guard.ErrNotStarted):
 		return result{}, fmt.Errorf("start a command: %w", err)
 	case err != nil && request.Dir == s.dir.path && !s.dir.intact():
 		return result{}, fmt.Errorf("start a command in %s: %w", request.Dir, err)
@@ -107,20 +108,20 @@ func (w *Worker) tryCommand(ctx context.Context, s *slot, r *run, request *guard
 		res.printed(out, tail)
 		return res, nil
 	}
-	return exitResult(p.ending, out, tail), nil
+	return exitResult(ending, out, tail), nil
 }
 
 // exitResult judges a command that ended by itself.
-func exitResult(e ending, out capture, tail []byte) result {
+func exitResult(e guard.Ending, out capture, tail []byte) result {
 	res := result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED, hasExit: true}}
 	res.printed(out, tail)
 	switch {
-	case e.status.Signaled():
+	case e.Status.Signaled():
 		// As shells do.
-		res.exit = 128 + int32(e.status.Signal())
-		res.err = killedBy + signalName(e.status.Signal())
-	case e.status.ExitStatus() != 0:
-		res.exit = int32(e.status.ExitStatus())
+		res.exit = 128 + int32(e.Status.Signal())
+		res.err = killedBy + signalName(e.Status.Signal())
+	case e.Status.ExitStatus() != 0:
+		res.exit = int32(e.Status.ExitStatus())
 		res.err = fmt.Sprintf("exit code %d", res.exit)
 	default:
 		return res
@@ -161,30 +162,30 @@ const (
 
 // terminate asks a command to end, kills it when it does not, and sees to it itself when those do
 // not whose business that is.
-func (w *Worker) terminate(ctx context.Context, r *run, p *proc) {
+func (w *Worker) terminate(ctx context.Context, r *run, p *guard.Process) {
 	grace := stopGrace
 	if r.work.exclusive && errors.Is(context.Cause(ctx), ErrDropped) {
 		// Its next attempt may be under way: there is no time to ask.
 		grace = 0
 	} else {
 		// Without the second one a stopped process would not notice the first.
-		p.signal(unix.SIGTERM, unix.SIGCONT)
+		p.Signal(unix.SIGTERM, unix.SIGCONT)
 	}
 	tick := time.NewTicker(terminateTick)
 	defer tick.Stop()
 	for asked, killed := monoNow(), false; ; {
 		waited := monoNow() - asked
 		if !killed && waited >= grace {
-			p.signal(unix.SIGKILL)
+			p.Signal(unix.SIGKILL)
 			killed = true
 		}
 		if waited >= grace+killPatience || r.work.exclusive && bootNow() >= w.lease.after(killShare)+lastLine {
 			w.log.Error("a command does not end: its processes are killed one by one", "task", task.ID{Job: r.task.Job, Index: r.task.Index})
-			p.keeper.destroy()
+			p.Destroy()
 			return
 		}
 		select {
-		case <-p.done:
+		case <-p.Done():
 			return
 		case <-tick.C:
 		}
@@ -192,7 +193,7 @@ func (w *Worker) terminate(ctx context.Context, r *run, p *proc) {
 }
 
 // commandRequest is what to start for a task of the servers at addrs, and what to put on its standard input.
-func commandRequest(r *run, addrs []string) (*guard.StartRequest, []byte, error) {
+func commandRequest(r *run, addrs []string) (*guard.Request, []byte, error) {
 	c := r.work.command
 	argv, stdin := c.GetArgv(), r.task.Payload
 	if len(argv) == 0 {
@@ -221,7 +222,7 @@ func commandRequest(r *run, addrs []string) (*guard.StartRequest, []byte, error)
 			return nil, nil, fmt.Errorf("find the working directory: %w", err)
 		}
 	}
-	return &guard.StartRequest{
+	return &guard.Request{
 		Exclusive: r.work.exclusive, Path: path, Dir: dir, Argv: argv, Env: env,
 		Stdin: -1, Stdout: -1, Stderr: -1,
 	}, stdin, nil

@@ -204,7 +204,7 @@ func TestEachCommandFindsAnEmptyFolder(t *testing.T) {
 		shell(3, "pwd; ls -A; rmdir $PWD"),
 		shell(4, "pwd; ls -A; stat -c %a ."))
 	b.await(t, 4, 0)
-	root := b.worker.guardian.scratchDir()
+	root := b.worker.scratch.path()
 	for job := range uint64(4) {
 		lines := strings.Fields(b.await(t, job+1, 0).output)
 		require.True(t, strings.HasPrefix(lines[0], root))

@@ -38,8 +38,7 @@
 //
 // An agent that was killed or paused can stop nothing, so other processes do: this binary,
 // executed again. A keeper is the parent of each command, and a guard that of the keepers; package
-// guard says what they do, and why. guardian.go keeps them for the agent, guard.go and keeper.go
-// are what the agent sees of them.
+// guard says what they do, and why.
 //
 // # Health
 //

@@ -17,7 +17,7 @@ func (w *Worker) runHandler(ctx context.Context, r *run) result {
 		return result{kind: failed, err: errorText(fmt.Sprintf("this worker has no handler %q", r.work.handler))}
 	}
 	if r.work.exclusive {
-		release, err := w.guardian.holdAgent()
+		release, err := w.guard.HoldAgent()
 		if err != nil {
 			return w.giveBack(fmt.Errorf("an exclusive task needs the guard: %w", err))
 		}

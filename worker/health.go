@@ -125,19 +125,19 @@ func (w *Worker) recover(ctx context.Context) {
 
 // probe starts a command that does nothing, in all the ways that a task's is.
 func (w *Worker) probe() error {
-	dir, err := w.guardian.scratch.subfolder("probe-")
+	dir, err := w.scratch.subfolder("probe-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = guard.RemoveAll(dir.path) }()
-	r := &guard.StartRequest{Dir: dir.path, Stdin: -1, Stdout: -1, Stderr: -1}
+	r := &guard.Request{Dir: dir.path, Stdin: -1, Stdout: -1, Stderr: -1}
 	r.Path, r.Argv, r.Env = guard.Probe()
 	io, err := newPipes(nil, r)
 	if err != nil {
 		return fmt.Errorf("make pipes for a command: %w", err)
 	}
 	defer io.close()
-	p, err := w.guardian.run(r)
+	p, err := w.guard.Run(r)
 	io.started(r)
 	if err != nil {
 		return fmt.Errorf("start a command: %w", err)
@@ -145,16 +145,17 @@ func (w *Worker) probe() error {
 	timeout := time.NewTimer(probeTimeout)
 	defer timeout.Stop()
 	select {
-	case <-p.done:
+	case <-p.Done():
 	case <-timeout.C:
-		p.keeper.destroy()
+		p.Destroy()
 		return errors.New("a command that does nothing does not end")
 	}
-	if p.err != nil {
-		return fmt.Errorf("start a command: %w", p.err)
+	ending, err := p.Ending()
+	if err != nil {
+		return fmt.Errorf("start a command: %w", err)
 	}
-	if p.ending.status != 0 {
-		return fmt.Errorf("a command that does nothing ended with status %#x", int(p.ending.status))
+	if ending.Status != 0 {
+		return fmt.Errorf("a command that does nothing ended with status %#x", int(ending.Status))
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ type pipes struct {
 
 // newPipes makes pipes and puts the command's ends into the request, which may have another
 // standard output already. That is closed with them.
-func newPipes(stdin []byte, r *guard.StartRequest) (*pipes, error) {
+func newPipes(stdin []byte, r *guard.Request) (*pipes, error) {
 	p := &pipes{stdout: -1, stderr: -1, stdin: -1}
 	err := p.open(stdin, r)
 	if err != nil {
@@ -56,7 +56,7 @@ func newPipes(stdin []byte, r *guard.StartRequest) (*pipes, error) {
 	return p, nil
 }
 
-func (p *pipes) open(stdin []byte, r *guard.StartRequest) (err error) {
+func (p *pipes) open(stdin []byte, r *guard.Request) (err error) {
 	// Only these ends are non-blocking: programs do not expect that of theirs.
 	if r.Stdout < 0 {
 		if p.stdout, r.Stdout, err = newPipe(); err != nil {
@@ -110,7 +110,7 @@ func unblock(fd int) error {
 }
 
 // started closes the command's ends here: the guard has got them, or nobody will.
-func (p *pipes) started(r *guard.StartRequest) {
+func (p *pipes) started(r *guard.Request) {
 	closeFiles(r.Stdin, r.Stdout, r.Stderr)
 	r.Stdin, r.Stdout, r.Stderr = -1, -1, -1
 }
@@ -132,10 +132,10 @@ func (p *pipes) close() {
 // read reads the outputs until they end or the command has ended, and closes all. Of standard
 // error it returns the end. A strict command is killed when there is more of its standard output
 // than is kept.
-func (p *pipes) read(s *slot, c *proc, strict bool) (out capture, stderr []byte) {
+func (p *pipes) read(s *slot, c *guard.Process, strict bool) (out capture, stderr []byte) {
 	out.b = s.stdout[:0]
 	var ended bool
-	if p.stdin < 0 && c.endsWithin(quickEnd) {
+	if p.stdin < 0 && endsWithin(c, quickEnd) {
 		if ended = p.stdout < 0 || out.drain(p.stdout); ended {
 			ended = p.tail.drain(p.stderr)
 		}
@@ -149,17 +149,17 @@ func (p *pipes) read(s *slot, c *proc, strict bool) (out capture, stderr []byte)
 	if cap(out.b) <= keepBuffer {
 		s.stdout = out.b
 	}
-	<-c.done
+	<-c.Done()
 	out.finish()
 	return out, p.tail.bytes()
 }
 
 // endsWithin waits for the command's end, and says whether it came.
-func (c *proc) endsWithin(d time.Duration) bool {
+func endsWithin(c *guard.Process, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-c.done:
+	case <-c.Done():
 		return true
 	case <-timer.C:
 		return false
@@ -167,7 +167,7 @@ func (c *proc) endsWithin(d time.Duration) bool {
 }
 
 // follow reads the outputs as they come, until drainTimeout after the command's end.
-func (p *pipes) follow(out *capture, c *proc, strict bool) {
+func (p *pipes) follow(out *capture, c *guard.Process, strict bool) {
 	stderr := os.NewFile(uintptr(p.stderr), "stderr")
 	files := []*os.File{stderr}
 	var stdout *os.File
@@ -188,7 +188,7 @@ func (p *pipes) follow(out *capture, c *proc, strict bool) {
 	p.stdin, p.stdout, p.stderr = -1, -1, -1
 	others.Go(func() { p.tail.readFrom(stderr) })
 	others.Go(func() {
-		<-c.done
+		<-c.Done()
 		for _, f := range files {
 			_ = f.SetDeadline(time.Now().Add(drainTimeout))
 		}
@@ -198,7 +198,7 @@ func (p *pipes) follow(out *capture, c *proc, strict bool) {
 		out.add(n)
 		if strict && !killed && out.tooLarge() {
 			killed = true
-			c.signal(unix.SIGKILL)
+			c.Signal(unix.SIGKILL)
 		}
 		if err != nil {
 			break

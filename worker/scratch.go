@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -120,6 +121,15 @@ func (s *scratch) subfolder(pattern string) (folder, error) {
 	return newFolder(path)
 }
 
+// remove removes the folder, when the commands have ended.
+func (s *scratch) remove() {
+	if dir := s.path(); dir != "" {
+		if err := guard.RemoveAll(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+			s.log.Warn("cannot remove the working directories of commands", "error", err)
+		}
+	}
+}
+
 // slotDir is the slot's working directory for a command that names none. It is made
 // for the first one and kept while commands leave it as they found it: making and
 // removing one costs more than looking whether it is empty.
@@ -127,7 +137,7 @@ func (w *Worker) slotDir(s *slot) (string, error) {
 	if s.dir.intact() {
 		return s.dir.path, nil
 	}
-	dir, err := w.guardian.scratch.subfolder(fmt.Sprintf("slot%d-", s.number))
+	dir, err := w.scratch.subfolder(fmt.Sprintf("slot%d-", s.number))
 	if err != nil {
 		return "", err
 	}

@@ -16,7 +16,7 @@ import (
 // startFailure explains why a command did not start. fresh: its folder is the attempt's own. A program
 // that is being written, or a folder that others may have, passes; a program that is not there, or is
 // none, stays so.
-func startFailure(r *guard.StartRequest, fresh bool, err error) result {
+func startFailure(r *guard.Request, fresh bool, err error) result {
 	if info, statErr := os.Stat(r.Dir); statErr != nil || !info.IsDir() {
 		return result{kind: failed, err: errorText(fmt.Sprintf("the working directory %q is not there on this worker", r.Dir))}
 	}
@@ -28,7 +28,7 @@ func startFailure(r *guard.StartRequest, fresh bool, err error) result {
 }
 
 // startAdvice says what to do about a command that did not start; "" where the error says it all.
-func startAdvice(r *guard.StartRequest, fresh bool, err error) string {
+func startAdvice(r *guard.Request, fresh bool, err error) string {
 	switch {
 	case errors.Is(err, unix.E2BIG):
 		return ": pass it on standard input"

@@ -10,6 +10,7 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/worker/guard"
 )
 
 const (
@@ -40,10 +41,11 @@ type Worker struct {
 	board   *board
 	out     *outbox
 	// works is those of the open stream; only its reader looks at it.
-	works    works
-	guardian *guardian
-	health   health
-	kills    kills
+	works   works
+	guard   *guard.Client
+	scratch *scratch
+	health  health
+	kills   kills
 	// condition is what the leader is to know of this worker's health, and told, which the
 	// stream's writer alone uses, what was said last.
 	condition atomic.Pointer[rotav1.WorkerState]
@@ -101,15 +103,18 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	defer w.id.close()
-	w.guardian = newGuardian(w.id, w.log, func() time.Duration { return w.lease.after(killShare) })
-	w.guardian.unguarded = w.board.fence
-	defer w.guardian.close()
+	w.beginGuard()
+	defer w.scratch.remove()
+	defer w.guard.Close()
 	if w.cfg.Commands {
 		if err := keepSecrets(); err != nil {
 			return err
 		}
 		w.kills.begin()
-		if err := w.guardian.start(); err != nil {
+		if _, err := w.scratch.folder(); err != nil {
+			return err
+		}
+		if err := w.guard.Start(); err != nil {
 			return err
 		}
 	}
@@ -130,7 +135,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	parts.Go(func() { w.fence(life) })
 	parts.Go(func() { w.relieve(life) })
 	parts.Go(func() { w.recover(life) })
-	parts.Go(func() { w.guardian.tend(life) })
+	parts.Go(func() { w.guard.Tend(life) })
 	for _, s := range w.board.slots {
 		go w.serveSlot(context.WithoutCancel(ctx), s)
 	}
@@ -145,6 +150,19 @@ func (w *Worker) Run(ctx context.Context) error {
 	left := w.stopTasks()
 	w.takeLeave(sessionEnded, left)
 	return nil
+}
+
+// beginGuard gets ready to start a guard, and a folder for the working directories of commands.
+func (w *Worker) beginGuard() {
+	w.guard = guard.NewClient(guard.Config{
+		Logger: w.log, Lock: w.id.guardLock,
+		Deadline:  func() time.Duration { return w.lease.after(killShare) },
+		Unguarded: w.board.fence,
+	})
+	w.scratch = &scratch{log: w.log, made: w.guard.RemoveAtEnd}
+	if w.id.dir != "" {
+		w.scratch.base = w.id.scratch()
+	}
 }
 
 // stopTasks gives back what waits, ends what runs, and returns how many tasks do not end.
@@ -273,7 +291,7 @@ func (w *Worker) fence(ctx context.Context) {
 
 // fenceGuard tells the guard until when exclusive tasks may live.
 func (w *Worker) fenceGuard() {
-	if err := w.guardian.extend(); err != nil && !errors.Is(err, errGuardLost) {
+	if err := w.guard.Extend(); err != nil && !errors.Is(err, guard.ErrGuardLost) {
 		w.log.Error("cannot tell the guard of the lease", "error", err)
 	}
 }

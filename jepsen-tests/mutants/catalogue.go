@@ -81,7 +81,7 @@ func All() []Mutant {
 			Name: "guard-asleep", About: "nobody ends the serial commands of an agent that is paused",
 			Check: "S6", Workload: "serial", Nemesis: "worker-pause", Rate: 40, Interval: 5 * time.Second, TimeLimit: 40 * time.Second,
 			edits: []edit{{
-				"", "worker/guard/clock.go", "return deadline - BootNow() }", "return time.Hour }",
+				"", "worker/guard/enforcement.go", "return deadline - BootNow() }", "return time.Hour }",
 			}},
 		},
 		{

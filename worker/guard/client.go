@@ -1,4 +1,4 @@
-package worker
+package guard
 
 import (
 	"context"
@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/rota-scheduler/rota/worker/guard"
 )
 
 const (
@@ -39,191 +37,200 @@ const (
 	freshTries = 3
 )
 
-// guardian keeps a guard and its keepers for the agent.
-type guardian struct {
-	log      *slog.Logger
-	lock     *os.File
-	deadline func() time.Duration
-	// unguarded is called when exclusive handlers run and no guard can be had.
-	unguarded func()
-	scratch   *scratch
+// ErrGuardLost: there is no guard, and so nothing was started.
+var ErrGuardLost = errors.New("the guard process has ended")
+
+// Config is what a Client is made of.
+type Config struct {
+	// Logger gets what people need to know.
+	Logger *slog.Logger
+	// Lock is the lock of the worker's data folder, which guard and keepers hold as long as they
+	// live; nil: none.
+	Lock *os.File
+	// Deadline is when exclusive work must be dead, on BootNow.
+	Deadline func() time.Duration
+	// Unguarded is called when exclusive handlers run and no guard can be had.
+	Unguarded func()
+}
+
+// Client keeps a guard and its keepers for the agent.
+type Client struct {
+	cfg Config
+	log *slog.Logger
 	// stir has an element when there is something to tend.
 	stir chan struct{}
 
 	mu    sync.Mutex
-	guard *guardProcess
-	// pause is the last wait for a guard, and notBefore, on monoNow, when it is over.
-	pause, notBefore time.Duration
+	guard *remoteGuard
+	// pause is the last wait for a guard, and notBefore when it is over.
+	pause     time.Duration
+	notBefore time.Time
 	// holds is how many exclusive handlers run.
 	holds int
+	// scratch is the folder that is to be removed when the agent is gone; empty: none.
+	scratch string
 	// keepers is all that have not ended, exclusive those with exclusive commands, idle those
 	// that are free, the warmest last.
-	keepers, exclusive map[*keeper]struct{}
-	idle               []*keeper
+	keepers, exclusive map[*remoteKeeper]struct{}
+	idle               []*remoteKeeper
 	closed             bool
 	// parts is the goroutines that read what guards and keepers say.
 	parts sync.WaitGroup
 }
 
-func newGuardian(id *identity, log *slog.Logger, deadline func() time.Duration) *guardian {
-	g := &guardian{
-		log: log, lock: id.guardLock, deadline: deadline, unguarded: func() {}, scratch: &scratch{log: log},
-		stir: make(chan struct{}, 1), keepers: map[*keeper]struct{}{}, exclusive: map[*keeper]struct{}{},
+// NewClient makes a client. It starts a guard when one is needed.
+func NewClient(cfg Config) *Client {
+	return &Client{
+		cfg: cfg, log: cfg.Logger, stir: make(chan struct{}, 1),
+		keepers: map[*remoteKeeper]struct{}{}, exclusive: map[*remoteKeeper]struct{}{},
 	}
-	if id.dir != "" {
-		g.scratch.base = id.scratch()
-	}
-	g.scratch.made = g.scratchMade
-	return g
 }
 
-// start starts the guard if there is none.
-func (g *guardian) start() error {
-	if _, err := g.scratch.folder(); err != nil {
-		return err
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	_, err := g.get()
+// Start starts the guard if there is none.
+func (c *Client) Start() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err := c.get()
 	return err
 }
 
 // get returns the guard. The caller has the lock, which is let go of while the next guard has to
 // wait a little.
-func (g *guardian) get() (*guardProcess, error) {
+func (c *Client) get() (*remoteGuard, error) {
 	for {
-		wait := g.notBefore - monoNow()
+		wait := time.Until(c.notBefore)
 		switch {
-		case g.closed:
-			return nil, errGuardLost
-		case g.guard != nil:
-			return g.guard, nil
+		case c.closed:
+			return nil, ErrGuardLost
+		case c.guard != nil:
+			return c.guard, nil
 		case wait > guardWait:
-			return nil, fmt.Errorf("%w again and again: the next one is started in %v", errGuardLost, wait.Round(time.Second))
+			return nil, fmt.Errorf("%w again and again: the next one is started in %v", ErrGuardLost, wait.Round(time.Second))
 		case wait > 0:
-			g.mu.Unlock()
+			c.mu.Unlock()
 			time.Sleep(wait)
-			g.mu.Lock()
+			c.mu.Lock()
 			continue
 		}
-		started, err := g.begin()
+		started, err := c.begin()
 		if err != nil {
-			g.hesitate()
+			c.hesitate()
 		}
 		return started, err
 	}
 }
 
 // begin starts a guard.
-func (g *guardian) begin() (*guardProcess, error) {
-	started, err := startGuard(g.lock)
+func (c *Client) begin() (*remoteGuard, error) {
+	started, err := startGuard(c.cfg.Lock)
 	if err != nil {
 		return nil, err
 	}
-	first := guard.LeaseFrame(g.deadline())
-	for range g.holds {
-		first = append(first, guard.Frame(guard.FrameHold)...)
+	first := leaseFrame(c.cfg.Deadline())
+	for range c.holds {
+		first = append(first, numberFrame(frameHold)...)
 	}
-	if dir := g.scratch.path(); dir != "" {
-		first = append(first, guard.ScratchFrame(dir)...)
+	if c.scratch != "" {
+		first = append(first, scratchFrame(c.scratch)...)
 	}
 	err = started.send(first)
 	if err == nil {
-		g.guard = started
+		c.guard = started
 	}
-	g.parts.Go(func() {
+	c.parts.Go(func() {
 		started.read()
-		g.lost(started)
+		c.lost(started)
 	})
 	return started, err
 }
 
 // hesitate makes the next guard wait.
-func (g *guardian) hesitate() {
-	g.pause = min(guardMaxPause, max(guardPause, 2*g.pause))
-	g.notBefore = monoNow() + g.pause
+func (c *Client) hesitate() {
+	c.pause = min(guardMaxPause, max(guardPause, 2*c.pause))
+	c.notBefore = time.Now().Add(c.pause)
 }
 
 // lost is called when a guard has ended. What runs goes on: each command has a keeper, which
 // listens to the agent. Only no keeper of that guard gets another one.
-func (g *guardian) lost(old *guardProcess) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.guard != old {
+func (c *Client) lost(old *remoteGuard) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.guard != old {
 		return
 	}
-	g.guard = nil
-	if g.closed {
+	c.guard = nil
+	if c.closed {
 		return
 	}
-	for _, k := range g.idle {
-		_ = k.conn.Close()
+	for _, k := range c.idle {
+		k.close()
 	}
-	g.idle = nil
-	if monoNow()-old.since < guardPace {
-		g.hesitate()
+	c.idle = nil
+	lived := time.Since(old.since)
+	if lived < guardPace {
+		c.hesitate()
 	} else {
-		g.pause, g.notBefore = 0, 0
+		c.pause, c.notBefore = 0, time.Time{}
 	}
-	g.log.Error("the guard process has ended, which only somebody on this machine can bring about: another one is started, and what runs goes on",
-		"after", (monoNow() - old.since).Round(time.Millisecond), "running", len(g.keepers))
-	if g.holds == 0 {
+	c.log.Error("the guard process has ended, which only somebody on this machine can bring about: another one is started, and what runs goes on",
+		"after", lived.Round(time.Millisecond), "running", len(c.keepers))
+	if c.holds == 0 {
 		return // the next command starts one
 	}
-	if _, err := g.get(); err != nil {
-		g.log.Error("there is no guard until the next task that needs one", "error", err)
-		go g.unguarded()
+	if _, err := c.get(); err != nil {
+		c.log.Error("there is no guard until the next task that needs one", "error", err)
+		go c.cfg.Unguarded()
 	}
 }
 
-// extend tells guard and keepers the deadline of exclusive work.
-func (g *guardian) extend() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	lease := guard.LeaseFrame(g.deadline())
-	for k := range g.exclusive {
+// Extend tells guard and keepers the deadline of exclusive work, as Config.Deadline has it now.
+func (c *Client) Extend() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	lease := leaseFrame(c.cfg.Deadline())
+	for k := range c.exclusive {
 		// One that cannot be told is lost, or kills too early.
 		_ = k.send(lease, nil)
 	}
-	if g.guard == nil {
+	if c.guard == nil {
 		return nil
 	}
-	return g.guard.send(lease)
+	return c.guard.send(lease)
 }
 
-// holdAgent makes the guard kill this process when the deadline passes before
+// HoldAgent makes the guard kill this process when the deadline passes before
 // release is called.
-func (g *guardian) holdAgent() (release func(), err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	held, err := g.get()
+func (c *Client) HoldAgent() (release func(), err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g, err := c.get()
 	if err != nil {
 		return nil, err
 	}
 	// What is written reaches the guard even when this process never runs again.
-	if err := held.send(guard.Frame(guard.FrameHold)); err != nil {
+	if err := g.send(numberFrame(frameHold)); err != nil {
 		return nil, err
 	}
-	g.holds++
-	notify(g.stir)
+	c.holds++
+	notify(c.stir)
 	return func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.holds--
-		if g.guard != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.holds--
+		if c.guard != nil {
 			// A guard that cannot be told is lost, and the next one starts from holds.
-			_ = g.guard.send(guard.Frame(guard.FrameRelease))
+			_ = c.guard.send(numberFrame(frameRelease))
 		}
 	}, nil
 }
 
-// run starts a command. The files of the request are still the caller's. After an error it was
+// Run starts a command. The files of the request are still the caller's. After an error it was
 // not started.
-func (g *guardian) run(r *guard.StartRequest) (p *proc, err error) {
+func (c *Client) Run(r *Request) (p *Process, err error) {
 	for range freshTries {
-		var k *keeper
+		var k *remoteKeeper
 		var prefix []byte
-		if k, prefix, err = g.take(r.Exclusive); err != nil {
+		if k, prefix, err = c.take(r.Exclusive); err != nil {
 			return nil, err
 		}
 		if p, err = k.run(prefix, r); err == nil {
@@ -234,138 +241,145 @@ func (g *guardian) run(r *guard.StartRequest) (p *proc, err error) {
 }
 
 // take returns a keeper for one command, and what it must be told before.
-func (g *guardian) take(exclusive bool) (k *keeper, prefix []byte, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if n := len(g.idle); n > 0 {
-		k = g.idle[n-1]
-		g.idle = g.idle[:n-1]
-	} else if k, err = g.keeper(); err != nil {
+func (c *Client) take(exclusive bool) (k *remoteKeeper, prefix []byte, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := len(c.idle); n > 0 {
+		k = c.idle[n-1]
+		c.idle = c.idle[:n-1]
+	} else if k, err = c.newKeeper(); err != nil {
 		return nil, nil, err
 	}
 	if !exclusive {
 		return k, nil, nil
 	}
 	// From here on it hears of every new deadline.
-	g.exclusive[k] = struct{}{}
-	if err := k.guard.send(guard.Frame(guard.FrameExclusive, k.id, 1)); err != nil {
-		_ = k.conn.Close()
+	c.exclusive[k] = struct{}{}
+	if err := k.guard.send(numberFrame(frameExclusive, k.id, 1)); err != nil {
+		k.close()
 		return nil, nil, err
 	}
-	return k, guard.LeaseFrame(g.deadline()), nil
+	return k, leaseFrame(c.cfg.Deadline()), nil
 }
 
-// keeper asks the guard for a keeper.
-func (g *guardian) keeper() (*keeper, error) {
-	held, err := g.get()
+// newKeeper asks the guard for a keeper.
+func (c *Client) newKeeper() (*remoteKeeper, error) {
+	g, err := c.get()
 	if err != nil {
 		return nil, err
 	}
-	k, err := held.newKeeper()
+	k, err := g.newKeeper()
 	if err != nil {
 		return nil, err
 	}
-	k.put = g.put
-	g.keepers[k] = struct{}{}
-	notify(g.stir)
-	g.parts.Go(func() {
+	k.put = c.put
+	c.keepers[k] = struct{}{}
+	notify(c.stir)
+	c.parts.Go(func() {
 		k.read()
-		g.forget(k)
+		c.forget(k)
 	})
 	return k, nil
 }
 
 // put takes back a keeper whose command has ended.
-func (g *guardian) put(k *keeper) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if _, ok := g.exclusive[k]; ok {
-		delete(g.exclusive, k)
-		_ = k.guard.send(guard.Frame(guard.FrameExclusive, k.id, 0))
+func (c *Client) put(k *remoteKeeper) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.exclusive[k]; ok {
+		delete(c.exclusive, k)
+		_ = k.guard.send(numberFrame(frameExclusive, k.id, 0))
 	}
 	switch {
 	case k.left:
 		k.retire()
-	case g.closed || k.guard != g.guard:
-		_ = k.conn.Close()
+	case c.closed || k.guard != c.guard:
+		k.close()
 	default:
-		g.idle = append(g.idle, k)
+		c.idle = append(c.idle, k)
 	}
 }
 
 // forget lets go of a keeper that has ended.
-func (g *guardian) forget(k *keeper) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.keepers, k)
-	delete(g.exclusive, k)
-	g.idle = slices.DeleteFunc(g.idle, func(i *keeper) bool { return i == k })
+func (c *Client) forget(k *remoteKeeper) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.keepers, k)
+	delete(c.exclusive, k)
+	c.idle = slices.DeleteFunc(c.idle, func(i *remoteKeeper) bool { return i == k })
 }
 
-// scratchMade tells the guard of a folder that it is to remove.
-func (g *guardian) scratchMade(dir string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.guard != nil {
-		_ = g.guard.send(guard.ScratchFrame(dir))
+// RemoveAtEnd has the guard remove a folder when the agent is gone. A later guard is told of the
+// last one only.
+func (c *Client) RemoveAtEnd(dir string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.scratch = dir
+	if c.guard != nil {
+		_ = c.guard.send(scratchFrame(dir))
 	}
 }
 
-// tend looks after guard and keepers until ctx ends.
-func (g *guardian) tend(ctx context.Context) {
+// Tend looks after guard and keepers until ctx ends.
+func (c *Client) Tend(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		if !g.hasWork() {
+		if !c.hasWork() {
 			// An idle worker does not wake up.
 			select {
-			case <-g.stir:
+			case <-c.stir:
 			case <-ctx.Done():
 				return
 			}
 			continue
 		}
-		if !sleep(ctx, tendEvery) {
+		timer.Reset(tendEvery)
+		select {
+		case <-timer.C:
+			c.look()
+		case <-ctx.Done():
 			return
 		}
-		g.look()
 	}
 }
 
-func (g *guardian) hasWork() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.keepers) > 0 || g.holds > 0
+func (c *Client) hasWork() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.keepers) > 0 || c.holds > 0
 }
 
 // look asks guard and busy keepers for a sign of life, wakes those that give none, which a task
 // may have stopped, and then kills them. Keepers that have long been idle may go.
-func (g *guardian) look() {
-	g.mu.Lock()
-	held := g.guard
-	var busy []*keeper
-	for k := range g.keepers {
+func (c *Client) look() {
+	c.mu.Lock()
+	g := c.guard
+	var busy []*remoteKeeper
+	for k := range c.keepers {
 		if k.busyFor() > keeperProbeAfter {
 			busy = append(busy, k)
 		}
 	}
-	g.idle = slices.DeleteFunc(g.idle, func(k *keeper) bool {
-		over := monoNow()-k.since > keeperIdle
+	c.idle = slices.DeleteFunc(c.idle, func(k *remoteKeeper) bool {
+		over := time.Since(k.since) > keeperIdle
 		if over {
-			_ = k.conn.Close()
+			k.close()
 		}
 		return over
 	})
-	g.mu.Unlock()
-	if held != nil {
-		if held.silent() {
-			g.log.Error("the guard process does not answer, as if it was stopped: it is killed, and another one is started")
-			held.kill()
-		} else if held.unanswered.Load() > 1 {
-			_ = held.cmd.Process.Signal(unix.SIGCONT)
+	c.mu.Unlock()
+	if g != nil {
+		if g.silent() {
+			c.log.Error("the guard process does not answer, as if it was stopped: it is killed, and another one is started")
+			g.kill()
+		} else if g.unanswered.Load() > 1 {
+			_ = g.cmd.Process.Signal(unix.SIGCONT)
 		}
 	}
 	for _, k := range busy {
 		if k.silent() {
-			g.log.Error("the process that watches over a command does not answer, as if it was stopped: both are killed", "pid", k.number())
+			c.log.Error("the process that watches over a command does not answer, as if it was stopped: both are killed", "pid", k.number())
 			go k.destroy()
 		} else if pid := k.number(); k.unanswered.Load() > 1 && pid != 0 {
 			_ = unix.Kill(pid, unix.SIGCONT)
@@ -373,25 +387,17 @@ func (g *guardian) look() {
 	}
 }
 
-// scratchDir is the folder for working directories, if it was made.
-func (g *guardian) scratchDir() string { return g.scratch.path() }
-
-// close ends the guard and the keepers, with whatever they still run.
-func (g *guardian) close() {
-	g.mu.Lock()
-	g.closed = true
-	for k := range g.keepers {
-		_ = k.conn.Close()
+// Close ends the guard and the keepers, with whatever they still run.
+func (c *Client) Close() {
+	c.mu.Lock()
+	c.closed = true
+	for k := range c.keepers {
+		k.close()
 	}
-	if g.guard != nil {
-		g.guard.told.Store(true)
-		_ = g.guard.conn.Close()
+	if c.guard != nil {
+		c.guard.told.Store(true)
+		c.guard.close()
 	}
-	g.mu.Unlock()
-	g.parts.Wait()
-	if dir := g.scratch.path(); dir != "" {
-		if err := guard.RemoveAll(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
-			g.log.Warn("cannot remove the working directories of commands", "error", err)
-		}
-	}
+	c.mu.Unlock()
+	c.parts.Wait()
 }

@@ -1,4 +1,4 @@
-package worker
+package guard
 
 import (
 	"log/slog"
@@ -7,20 +7,21 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/rota-scheduler/rota/worker/guard"
 )
 
+// patience is for what happens at once, on a machine that is busy.
+const patience = 30 * time.Second
+
 // fakeKeeper is a keeper of which the test has the other end.
-func fakeKeeper(t *testing.T) (k *keeper, theirs net.Conn) {
-	conn, file, err := socketPair("keeper")
+func fakeKeeper(t *testing.T) (k *remoteKeeper, theirs net.Conn) {
+	ours, file, err := socketPair("keeper")
 	require.NoError(t, err)
 	theirs, err = net.FileConn(file)
 	require.NoError(t, err)
 	require.NoError(t, file.Close())
-	t.Cleanup(func() { _, _ = conn.Close(), theirs.Close() })
-	g := &guardProcess{over: make(chan struct{})}
-	return &keeper{guard: g, peer: peer{conn: conn}, gone: make(chan struct{}), put: func(*keeper) {}, pid: 1 << 30}, theirs
+	t.Cleanup(func() { _, _ = ours.Close(), theirs.Close() })
+	g := &remoteGuard{over: make(chan struct{})}
+	return &remoteKeeper{guard: g, conn: conn{file: ours}, gone: make(chan struct{}), put: func(*remoteKeeper) {}, pid: 1 << 30}, theirs
 }
 
 // A keeper that ended at the moment at which it was to start a command told of that later, when
@@ -29,32 +30,32 @@ func TestTheEndOfAKeeperSaysNothingOfWhatAnotherOneHasStarted(t *testing.T) {
 	t.Parallel()
 	first, firstEnd := fakeKeeper(t)
 	second, _ := fakeKeeper(t)
-	g := newGuardian(&identity{}, slog.New(slog.DiscardHandler), func() time.Duration { return 0 })
-	g.idle = []*keeper{second, first}
+	g := NewClient(Config{Logger: slog.New(slog.DiscardHandler), Deadline: func() time.Duration { return 0 }})
+	g.idle = []*remoteKeeper{second, first}
 
 	first.writing.Lock()
 	type started struct {
-		p   *proc
+		p   *Process
 		err error
 	}
 	result := make(chan started, 1)
 	go func() {
-		p, err := g.run(&guard.StartRequest{Stdin: -1, Stdout: 1, Stderr: 2})
+		p, err := g.Run(&Request{Stdin: -1, Stdout: 1, Stderr: 2})
 		result <- started{p, err}
 	}()
-	eventually(t, "the first keeper is to start it", func() bool {
+	require.Eventually(t, func() bool {
 		first.mu.Lock()
 		defer first.mu.Unlock()
 		return first.proc != nil
-	})
+	}, patience, time.Millisecond, "the first keeper is to start it")
 	require.NoError(t, firstEnd.Close())
 	over := make(chan struct{})
 	go func() { defer close(over); first.read() }()
-	eventually(t, "the first keeper has ended", func() bool {
+	require.Eventually(t, func() bool {
 		first.mu.Lock()
 		defer first.mu.Unlock()
 		return first.ended
-	})
+	}, patience, time.Millisecond, "the first keeper has ended")
 	first.writing.Unlock()
 	s := <-result
 	require.NoError(t, s.err)
@@ -66,10 +67,10 @@ func TestTheEndOfAKeeperSaysNothingOfWhatAnotherOneHasStarted(t *testing.T) {
 		require.Fail(t, "the command runs", "err: %v", s.p.err)
 	default:
 	}
-	f := guard.Frame(guard.FrameEnded, s.p.id, 0, 0, 0, 0, 0)
-	var in guard.Frames
-	in.Feed(f)
-	kind, fields, ok, err := in.Next()
+	f := numberFrame(frameEnded, s.p.id, 0, 0, 0, 0, 0)
+	var in frames
+	in.feed(f)
+	kind, fields, ok, err := in.next()
 	require.True(t, ok && err == nil)
 	second.handle(kind, &fields)
 	<-s.p.done

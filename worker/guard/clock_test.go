@@ -11,9 +11,9 @@ import (
 func TestWhatCannotBeKilledIsLookedAtSeldom(t *testing.T) {
 	t.Parallel()
 	looks := 0
-	for waited := DyingPause(0); waited < 60*manyLooks*dyingTick; looks++ {
-		waited += DyingPause(looks)
+	for waited := dyingPause(0); waited < 60*manyLooks*dyingTick; looks++ {
+		waited += dyingPause(looks)
 	}
-	require.Equal(t, dyingTick, DyingPause(0), "most ends are a matter of milliseconds")
+	require.Equal(t, dyingTick, dyingPause(0), "most ends are a matter of milliseconds")
 	require.Less(t, looks, 3*manyLooks, "in a minute")
 }

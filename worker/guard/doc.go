@@ -1,6 +1,6 @@
-// Package guard is the processes that stand between an agent and the commands that it runs: one
-// guard, and a keeper for each command that runs at the same time. They are the agent's binary,
-// executed again (main.go).
+// Package guard is the processes that stand between an agent and the commands that it runs, and the
+// agent's way to them: one guard, and a keeper for each command that runs at the same time. They are
+// the agent's binary, executed again (main.go).
 //
 // # Purpose
 //
@@ -14,15 +14,17 @@
 //	         group from the fork on, and as a subreaper all that ever descends from it, in whatever
 //	         session: orphans become its children. It ends what has to end with the command, at the
 //	         agent's wish, at the deadline of exclusive work, or when the agent is gone.
-//	guard    is the parent of the keepers (guard.go). It lets a keeper go on that a command has
+//	guard    is the parent of the keepers (supervisor.go). It lets a keeper go on that a command has
 //	         stopped, ends what is left of one that was killed, kills one that does not keep the
 //	         deadline, and kills the agent where that runs exclusive handlers past it.
 //	agent    sends commands to keepers, with the pipes to use, and asks guard and keepers for signs
-//	         of life. Where neither does its duty, it kills the processes of a command itself.
+//	         of life (client.go; remoteguard.go and remotekeeper.go are what it sees of them). Where
+//	         neither does its duty, it kills the processes of a command itself.
 //
 // So a command that kills its parent is lost alone, and it is known which one it was. One that
 // kills the guard loses nothing: what runs goes on, for each keeper listens to the agent, and the
-// agent starts another guard. What a keeper says and is told is in wire.go.
+// agent starts another guard. What they say to each other is in wire.go, and how guard and keepers
+// keep deadlines in enforcement.go.
 //
 // # What ends with a command
 //

@@ -40,7 +40,7 @@ type keeper struct {
 // command is a program with all that it has started. leader is the process that was started,
 // and the number of its group.
 type command struct {
-	request *StartRequest
+	request *Request
 	leader  int
 	// stopped says that it was asked to end, killed, that it must, and byLease, that this
 	// is because the deadline has passed.
@@ -61,7 +61,7 @@ func runKeeper(null int) int {
 		socket: newSocket(), null: null, exit: os.Exit,
 		forked: make(chan struct{}, 1), look: make(chan struct{}, 1),
 	}
-	k.tell(Frame(FrameUp, uint64(os.Getpid())))
+	k.tell(numberFrame(frameUp, uint64(os.Getpid())))
 	go k.reap()
 	go k.enforce()
 	if err := k.receive(k.handle); err != nil {
@@ -71,8 +71,8 @@ func runKeeper(null int) int {
 	return 0
 }
 
-func (k *keeper) handle(kind byte, f Fields, files *[]int) error {
-	if kind == FrameStart {
+func (k *keeper) handle(kind byte, f fields, files *[]int) error {
+	if kind == frameStart {
 		r, err := parseStart(f.rest, files)
 		if err == nil {
 			err = k.start(r)
@@ -82,21 +82,21 @@ func (k *keeper) handle(kind byte, f Fields, files *[]int) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch kind {
-	case FrameSignal:
-		id, sig := f.Number(), unix.Signal(f.Number())
+	case frameSignal:
+		id, sig := f.number(), unix.Signal(f.number())
 		if c := k.command; c != nil && c.request.ID == id {
 			c.stopped = true
 			c.killed = c.killed || sig == unix.SIGKILL
 			c.signal(sig)
 			notify(k.look)
 		}
-	case FrameLease:
-		k.deadline = time.Duration(f.Number())
-	case FrameRetire:
+	case frameLease:
+		k.deadline = time.Duration(f.number())
+	case frameRetire:
 		k.retired = true
 		k.leave()
-	case FramePing:
-		k.tell(Frame(FramePong))
+	case framePing:
+		k.tell(numberFrame(framePong))
 	default:
 		return errFrame
 	}
@@ -117,7 +117,7 @@ func (c *command) signal(sig unix.Signal) {
 }
 
 // start starts a command.
-func (k *keeper) start(r *StartRequest) error {
+func (k *keeper) start(r *Request) error {
 	k.forking.Lock()
 	k.mu.Lock()
 	busy := k.command != nil || k.retired
@@ -133,12 +133,12 @@ func (k *keeper) start(r *StartRequest) error {
 		k.mu.Unlock()
 	}
 	k.forking.Unlock()
-	closeFiles(r.Files()...)
+	closeFiles(r.files()...)
 	if busy {
 		return errFrame
 	}
 	if err != nil {
-		k.tell(Frame(FrameFailed, r.ID, uint64(errnoOf(err))))
+		k.tell(numberFrame(frameFailed, r.ID, uint64(errnoOf(err))))
 		return nil
 	}
 	notify(k.forked)
@@ -148,7 +148,7 @@ func (k *keeper) start(r *StartRequest) error {
 	return nil
 }
 
-func (k *keeper) fork(r *StartRequest) (int, error) {
+func (k *keeper) fork(r *Request) (int, error) {
 	stdin := k.null
 	if r.Stdin >= 0 {
 		stdin = r.Stdin
@@ -172,7 +172,7 @@ const shell = "/bin/sh"
 
 // isText says whether a program may be a script: no NUL byte stands in its first line, as far as that
 // is looked at. A program of another machine is none, though execvp would try.
-func isText(r *StartRequest) bool {
+func isText(r *Request) bool {
 	const looked = 256
 	path := r.Path
 	if !filepath.IsAbs(path) {
@@ -261,7 +261,7 @@ func (k *keeper) bury(thorough bool) {
 		return
 	}
 	k.command = nil
-	k.tell(Frame(FrameEnded, c.request.ID, uint64(c.status), flag(c.byLease), flag(leaves), uint64(max(0, c.used.Maxrss)), microseconds(c.used.Utime)+microseconds(c.used.Stime)))
+	k.tell(numberFrame(frameEnded, c.request.ID, uint64(c.status), flag(c.byLease), flag(leaves), uint64(max(0, c.used.Maxrss)), microseconds(c.used.Utime)+microseconds(c.used.Stime)))
 }
 
 func microseconds(t syscall.Timeval) uint64 { return uint64(max(0, t.Nano()/1000)) }
@@ -277,70 +277,6 @@ func flag(b bool) uint64 {
 func (k *keeper) leave() {
 	if k.retired && k.command == nil && !hasChildren() {
 		k.exit(0)
-	}
-}
-
-// enforce kills what has to end, and sees to what is dying.
-func (k *keeper) enforce() {
-	dying := 0
-	for looks := 0; ; looks++ {
-		wait, sweep := k.lookAfter(looks%thoroughEvery == thoroughEvery-1)
-		if sweep != nil {
-			k.sweep(sweep)
-		}
-		if wait == dyingTick {
-			wait = DyingPause(dying)
-			dying++
-		} else {
-			dying = 0
-		}
-		switch wait {
-		case 0:
-			<-k.look
-			looks = 0
-		default:
-			time.Sleep(wait)
-		}
-	}
-}
-
-// lookAfter does it once. It says how long to wait, 0: until there is more to do, and which
-// command, with all that descends from it, is to be killed.
-func (k *keeper) lookAfter(thorough bool) (wait time.Duration, sweep *command) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.bury(thorough)
-	c := k.command
-	if c == nil {
-		return 0, nil
-	}
-	rest := left(k.deadline)
-	if !c.exited && c.request.Exclusive && rest <= 0 {
-		// Also when it was signalled before: nothing may be left to chance here.
-		c.byLease, c.killed = true, true
-	}
-	switch {
-	case c.killed, c.exited && c.whole():
-		c.signal(unix.SIGKILL)
-		return dyingTick, c
-	case c.exited:
-		return dyingTick, nil
-	case c.request.Exclusive:
-		return min(rest, enforceTick), nil
-	}
-	return 0, nil
-}
-
-// sweep kills all that has ever come of a command. It is the keeper's only one: what descends
-// from the keeper descends from it.
-func (k *keeper) sweep(c *command) {
-	k.forking.Lock()
-	defer k.forking.Unlock()
-	k.mu.Lock()
-	still := k.command == c
-	k.mu.Unlock()
-	if still {
-		KillTree(os.Getpid())
 	}
 }
 

@@ -67,9 +67,9 @@ func parseStat(pid int, stat []byte) (p process, ok bool) {
 	return process{pid: pid, parent: n[statParent], group: n[statGroup], session: n[statSession]}, true
 }
 
-// KillTree kills all processes that descend from root, but not root, and says whether there were
+// killTree kills all processes that descend from root, but not root, and says whether there were
 // any. What they fork meanwhile is found by the next call.
-func KillTree(root int) (found bool) {
+func killTree(root int) (found bool) {
 	return killBelow(root, func(int) bool { return true })
 }
 
@@ -94,8 +94,8 @@ func killBelow(root int, passes func(child int) bool) (found bool) {
 	return found
 }
 
-// KillSession kills all processes of a session, and says whether there were any.
-func KillSession(session int) (found bool) {
+// killSession kills all processes of a session, and says whether there were any.
+func killSession(session int) (found bool) {
 	eachProcess(func(p process) {
 		if p.session == session {
 			found = true

@@ -1,105 +1,66 @@
-package worker
+package guard
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/rota-scheduler/rota/task"
-	"github.com/rota-scheduler/rota/worker/guard"
 )
 
-// errKeeperLost: the process that started a command has ended before the command, which has
-// been killed.
-var errKeeperLost = errors.New("the process that watches over the command has ended before it, which only somebody on this machine can bring about")
-
-// errNotStarted: a command was certainly not started.
-var errNotStarted = errors.New("the command was not started")
-
-// keeper is one keeper, as the agent sees it.
-type keeper struct {
-	guard *guardProcess
+// remoteKeeper is one keeper, as the agent sees it.
+type remoteKeeper struct {
+	guard *remoteGuard
 	id    uint64
-	peer
+	conn
 	// gone is closed by the guard: nothing is left of it, or it did not start, which whyNot
 	// explains then.
 	gone   chan struct{}
 	whyNot error
 	// put is called when it is free for another command.
-	put func(*keeper)
+	put func(*remoteKeeper)
 
 	mu sync.Mutex
 	// pid is its number; 0: it is not known to have started.
 	pid int
 	// proc is what it runs; nil: nothing.
-	proc *proc
+	proc *Process
 	last uint64
-	// since is when it began or ended to run something, on monoNow.
-	since time.Duration
+	// since is when it began or ended to run something.
+	since time.Time
 	// left says that a command has left processes running, so that it gets no other one.
 	left, ended bool
 }
 
-// proc is one command, as the agent sees it.
-type proc struct {
-	keeper *keeper
-	id     uint64
-	// done is closed when it has ended with all that it takes along, or did not start; the
-	// fields below are set then.
-	done   chan struct{}
-	ending ending
-	err    error
-}
-
-// ending is how a command has ended.
-type ending struct {
-	status  syscall.WaitStatus
-	byLease bool
-	usage   task.Usage
-}
-
 // run starts a command, whose frames prefix precede. After an error it was not started.
-func (k *keeper) run(prefix []byte, r *guard.StartRequest) (*proc, error) {
+func (k *remoteKeeper) run(prefix []byte, r *Request) (*Process, error) {
 	k.mu.Lock()
 	if k.ended {
 		k.mu.Unlock()
-		return nil, errNotStarted
+		return nil, ErrNotStarted
 	}
 	k.last++
 	// One for each try: the reader of a keeper that has just ended tells of its own, later.
-	p := &proc{keeper: k, id: k.last, done: make(chan struct{})}
+	p := &Process{keeper: k, id: k.last, done: make(chan struct{})}
 	r.ID = p.id
-	k.proc, k.since = p, monoNow()
+	k.proc, k.since = p, time.Now()
 	k.mu.Unlock()
-	if err := k.send(append(prefix, r.Frame()...), r.Files()); err != nil {
+	if err := k.send(append(prefix, r.frame()...), r.files()); err != nil {
 		// Half a message is none, and the reader has seen, or will see, it end.
-		_ = k.conn.Close()
+		k.close()
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if k.proc == p {
 			k.proc = nil
 		}
-		return nil, errNotStarted
+		return nil, ErrNotStarted
 	}
 	return p, nil
 }
 
-// signal signals the command's group, if it has not ended.
-func (p *proc) signal(signals ...unix.Signal) {
-	var b []byte
-	for _, s := range signals {
-		b = append(b, guard.Frame(guard.FrameSignal, p.id, uint64(s))...)
-	}
-	// Where the keeper is gone, the command is as well, or is being ended.
-	_ = p.keeper.send(b, nil)
-}
-
 // read takes what the keeper says until it has ended.
-func (k *keeper) read() {
+func (k *remoteKeeper) read() {
 	k.receive(k.handle)
 	k.mu.Lock()
 	k.ended = true
@@ -112,23 +73,23 @@ func (k *keeper) read() {
 	}
 	switch {
 	case pid != 0:
-		p.err = errKeeperLost
+		p.err = ErrKeeperLost
 	case k.whyNot != nil:
-		p.err = fmt.Errorf("%w: %w", errNotStarted, k.whyNot)
+		p.err = fmt.Errorf("%w: %w", ErrNotStarted, k.whyNot)
 	default:
-		p.err = errNotStarted
+		p.err = ErrNotStarted
 	}
 	close(p.done)
 }
 
-func (k *keeper) handle(kind byte, f *guard.Fields) {
-	if kind == guard.FrameUp {
+func (k *remoteKeeper) handle(kind byte, f *fields) {
+	if kind == frameUp {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.pid = int(f.Number())
+		k.pid = int(f.number())
 		return
 	}
-	id := f.Number()
+	id := f.number()
 	k.mu.Lock()
 	p := k.proc
 	if p == nil || p.id != id {
@@ -136,15 +97,15 @@ func (k *keeper) handle(kind byte, f *guard.Fields) {
 		return
 	}
 	switch kind {
-	case guard.FrameFailed:
-		p.err = unix.Errno(f.Number())
-	case guard.FrameEnded:
-		p.ending = ending{status: syscall.WaitStatus(f.Number()), byLease: f.Number() == 1}
-		k.left = f.Number() == 1
-		p.ending.usage.PeakMemory = f.Number() << 10
-		p.ending.usage.CPUTime = time.Duration(f.Number()) * time.Microsecond
+	case frameFailed:
+		p.err = unix.Errno(f.number())
+	case frameEnded:
+		p.ending = Ending{Status: syscall.WaitStatus(f.number()), ByLease: f.number() == 1}
+		k.left = f.number() == 1
+		p.ending.Usage.PeakMemory = f.number() << 10
+		p.ending.Usage.CPUTime = time.Duration(f.number()) * time.Microsecond
 	}
-	k.proc, k.since = nil, monoNow()
+	k.proc, k.since = nil, time.Now()
 	k.mu.Unlock()
 	k.unanswered.Store(0)
 	// First, so that who waits for the command finds the keeper free.
@@ -154,7 +115,7 @@ func (k *keeper) handle(kind byte, f *guard.Fields) {
 
 // awaitGone waits, for a keeper that has ended, until nothing is left of what it ran. Its guard
 // sees to that. Where the guard was killed as well, what can be found is in the keeper's session.
-func (k *keeper) awaitGone(pid int) {
+func (k *remoteKeeper) awaitGone(pid int) {
 	select {
 	case <-k.gone:
 		return
@@ -163,26 +124,23 @@ func (k *keeper) awaitGone(pid int) {
 	if k.guard.told.Load() || pid == 0 {
 		return
 	}
-	for looks := 0; guard.KillSession(pid); looks++ {
-		time.Sleep(guard.DyingPause(looks))
+	for looks := 0; killSession(pid); looks++ {
+		time.Sleep(dyingPause(looks))
 	}
 }
 
-// dyingTick is how often it is looked whether processes that were killed have ended.
-const dyingTick = 5 * time.Millisecond
-
 // busyFor is for how long it has run its command; 0: it runs none.
-func (k *keeper) busyFor() time.Duration {
+func (k *remoteKeeper) busyFor() time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.proc == nil {
 		return 0
 	}
-	return monoNow() - k.since
+	return time.Since(k.since)
 }
 
 // number is its process id; 0: it is not up, or has ended.
-func (k *keeper) number() int {
+func (k *remoteKeeper) number() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.ended {
@@ -192,9 +150,9 @@ func (k *keeper) number() int {
 }
 
 // retire lets the keeper end once nothing is left of what its commands have left running.
-func (k *keeper) retire() {
-	if k.send(guard.Frame(guard.FrameRetire), nil) != nil {
-		_ = k.conn.Close()
+func (k *remoteKeeper) retire() {
+	if k.send(numberFrame(frameRetire), nil) != nil {
+		k.close()
 	}
 }
 
@@ -204,15 +162,15 @@ const strikes = 100
 
 // destroy ends the command of a keeper that does not do it, and the keeper. Its guard need
 // not be able to do anything for that.
-func (k *keeper) destroy() {
+func (k *remoteKeeper) destroy() {
 	pid := k.number()
 	if pid == 0 {
 		// It was never up: with its connection it is not any more.
-		_ = k.conn.Close()
+		k.close()
 		return
 	}
 	for range strikes {
-		if !guard.KillTree(pid) {
+		if !killTree(pid) {
 			break
 		}
 		time.Sleep(dyingTick)

@@ -75,8 +75,8 @@ const maxFiles = 16
 
 // receive calls handle for what the agent says, and returns when the agent is gone, or is
 // broken: ending its commands is the one safe answer to both.
-func (s *socket) receive(handle func(kind byte, f Fields, files *[]int) error) error {
-	var in Frames
+func (s *socket) receive(handle func(kind byte, f fields, files *[]int) error) error {
+	var in frames
 	var files []int
 	buf := make([]byte, 16<<10)
 	oob := make([]byte, unix.CmsgSpace(maxFiles*4))
@@ -89,9 +89,9 @@ func (s *socket) receive(handle func(kind byte, f Fields, files *[]int) error) e
 			return nil
 		}
 		files = append(files, filesOf(oob[:oobn])...)
-		in.Feed(buf[:n])
+		in.feed(buf[:n])
 		for {
-			kind, f, ok, err := in.Next()
+			kind, f, ok, err := in.next()
 			if err != nil {
 				return err
 			}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -13,19 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// secondLine is how long after a deadline the guard kills a keeper that has not kept it. The
-	// lease ends a fifth of its length behind the deadline.
-	secondLine = 150 * time.Millisecond
-	// keeperPatience is how long keepers may take to end their commands when the agent is gone.
-	keeperPatience = 5 * time.Second
-	// sureLooks is how many looks in a row must find no orphan: a process that is forked during
-	// a look, by one that ends during it, may escape that one.
-	sureLooks = 2
-)
+// keeperPatience is how long keepers may take to end their commands when the agent is gone.
+const keeperPatience = 5 * time.Second
 
-// guardProcess is all of a guard: the parent of the keepers, and the heir of those that are killed.
-type guardProcess struct {
+// supervisor is all of a guard: the parent of the keepers, and the heir of those that are killed.
+type supervisor struct {
 	socket
 	agent, null int
 	look        chan struct{}
@@ -56,9 +47,9 @@ type ward struct {
 	exclusive bool
 }
 
-// Command is a guard that is not started yet. Its file 3 must be its end of a socket to the
+// guardCommand is a guard that is not started yet. Its file 3 must be its end of a socket to the
 // agent, and 4 the lock of the data folder, or /dev/null.
-func Command(files ...*os.File) *exec.Cmd {
+func guardCommand(files ...*os.File) *exec.Cmd {
 	return &exec.Cmd{
 		// Not the name it was started by: the file may have been replaced by a newer
 		// one, which would speak another language.
@@ -83,7 +74,7 @@ func Probe() (path string, argv, env []string) {
 }
 
 func runGuard(null int) int {
-	g := &guardProcess{
+	g := &supervisor{
 		socket: newSocket(),
 		agent:  os.Getppid(), null: null, keepers: map[int]*ward{},
 		look: make(chan struct{}, 1), forked: make(chan struct{}, 1),
@@ -97,9 +88,9 @@ func runGuard(null int) int {
 	return 0
 }
 
-func (g *guardProcess) handle(kind byte, f Fields, files *[]int) error {
-	if kind == FrameKeeper {
-		id := f.Number()
+func (g *supervisor) handle(kind byte, f fields, files *[]int) error {
+	if kind == frameKeeper {
+		id := f.number()
 		if f.failed || len(*files) == 0 {
 			return errFrame
 		}
@@ -111,25 +102,25 @@ func (g *guardProcess) handle(kind byte, f Fields, files *[]int) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch kind {
-	case FrameExclusive:
-		id, on := f.Number(), f.Number() == 1
+	case frameExclusive:
+		id, on := f.number(), f.number() == 1
 		for _, w := range g.keepers {
 			if w.id == id {
 				w.exclusive = on
 			}
 		}
 		notify(g.look)
-	case FrameLease:
-		g.deadline = time.Duration(f.Number())
-	case FrameHold:
+	case frameLease:
+		g.deadline = time.Duration(f.number())
+	case frameHold:
 		g.holds++
 		notify(g.look)
-	case FrameRelease:
+	case frameRelease:
 		g.holds--
-	case FrameScratch:
+	case frameScratch:
 		g.scratch = append(g.scratch, f.text())
-	case FramePing:
-		g.tell(Frame(FramePong))
+	case framePing:
+		g.tell(numberFrame(framePong))
 	default:
 		return errFrame
 	}
@@ -140,7 +131,7 @@ func (g *guardProcess) handle(kind byte, f Fields, files *[]int) error {
 }
 
 // start starts a keeper with a socket to the agent.
-func (g *guardProcess) start(id uint64, file int) {
+func (g *supervisor) start(id uint64, file int) {
 	g.forking.Lock()
 	defer g.forking.Unlock()
 	defer closeFiles(file)
@@ -154,7 +145,7 @@ func (g *guardProcess) start(id uint64, file int) {
 		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGCONT},
 	})
 	if err != nil {
-		g.tell(Frame(FrameGone, id, uint64(errnoOf(err))))
+		g.tell(numberFrame(frameGone, id, uint64(errnoOf(err))))
 		return
 	}
 	g.mu.Lock()
@@ -164,7 +155,7 @@ func (g *guardProcess) start(id uint64, file int) {
 }
 
 // reap waits for children that end, and for keepers that are stopped.
-func (g *guardProcess) reap() {
+func (g *supervisor) reap() {
 	for {
 		pid, code, err := waitAny(unix.WSTOPPED)
 		switch {
@@ -180,7 +171,7 @@ func (g *guardProcess) reap() {
 }
 
 // resume lets a child go on that was stopped. Nobody but a command can have stopped a keeper.
-func (g *guardProcess) resume(pid int) {
+func (g *supervisor) resume(pid int) {
 	// It is taken note of, or it would be told again and again.
 	_ = unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED|unix.WNOHANG, nil)
 	g.mu.Lock()
@@ -191,7 +182,7 @@ func (g *guardProcess) resume(pid int) {
 }
 
 // ended is called for a child that has ended and is not reaped.
-func (g *guardProcess) ended(pid int) {
+func (g *supervisor) ended(pid int) {
 	// Its start may not be noted yet.
 	g.forking.Lock()
 	g.mu.Lock()
@@ -205,98 +196,17 @@ func (g *guardProcess) ended(pid int) {
 	delete(g.keepers, pid)
 	if status.Exited() && status.ExitStatus() == 0 {
 		// Nothing lives of what it had to take along.
-		g.tell(Frame(FrameGone, w.id, 0))
+		g.tell(numberFrame(frameGone, w.id, 0))
 		return
 	}
 	g.dead, g.quiet = append(g.dead, w), 0
 	notify(g.look)
 }
 
-// enforce keeps deadlines that keepers and agent have not kept, and ends what killed keepers
-// have left.
-func (g *guardProcess) enforce() {
-	sweeps, last := 0, time.Duration(0)
-	for {
-		wait, orphans := g.lookAfter()
-		switch {
-		case !orphans:
-			sweeps = 0
-		case BootNow()-last >= DyingPause(sweeps):
-			g.sweep()
-			sweeps, last = sweeps+1, BootNow()
-		}
-		if wait == 0 {
-			<-g.look
-		} else {
-			time.Sleep(wait)
-		}
-	}
-}
-
-// lookAfter does it once. It says how long to wait, 0: until there is more to do, and whether
-// orphans are to be looked for.
-func (g *guardProcess) lookAfter() (wait time.Duration, orphans bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	rest := left(g.deadline)
-	for _, w := range g.keepers {
-		switch {
-		case !w.exclusive:
-		case rest <= -secondLine:
-			_ = unix.Kill(w.pid, unix.SIGKILL)
-			wait = dyingTick
-		default:
-			wait = min(rest+secondLine, enforceTick)
-		}
-	}
-	if g.holds > 0 {
-		// The agent is this process's parent as long as it lives; its number cannot be
-		// another's before it is seen to be gone.
-		if rest <= 0 && os.Getppid() == g.agent {
-			_ = unix.Kill(g.agent, unix.SIGKILL)
-		}
-		if wait == 0 {
-			wait = min(max(rest, dyingTick), enforceTick)
-		}
-	}
-	if len(g.dead) > 0 {
-		wait, orphans = dyingTick, true
-	}
-	return wait, orphans
-}
-
-// sweep kills what killed keepers have left, once, and tells the agent of keepers of which
-// nothing is left.
-func (g *guardProcess) sweep() {
-	g.forking.Lock()
-	defer g.forking.Unlock()
-	g.mu.Lock()
-	dead := len(g.dead)
-	keepers := make([]int, 0, len(g.keepers))
-	for pid := range g.keepers {
-		keepers = append(keepers, pid)
-	}
-	g.mu.Unlock()
-	found := killBelow(os.Getpid(), func(child int) bool { return !slices.Contains(keepers, child) })
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.dead) != dead || found {
-		g.quiet = 0
-		return
-	}
-	if g.quiet++; g.quiet < sureLooks {
-		return
-	}
-	for _, w := range g.dead {
-		g.tell(Frame(FrameGone, w.id, 0))
-	}
-	g.dead = nil
-}
-
 // shutDown waits, when the agent is gone, until the keepers have ended what they run, as they see
 // to themselves, and kills those that do not. The lock of the data folder ends with the last of
 // them: who gets it next knows that nothing is left.
-func (g *guardProcess) shutDown() {
+func (g *supervisor) shutDown() {
 	for waited := time.Duration(0); ; waited += dyingTick {
 		g.mu.Lock()
 		live := len(g.keepers) + len(g.dead)

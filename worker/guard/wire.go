@@ -14,58 +14,58 @@ import (
 
 // Kinds of frames from the agent to its guard.
 const (
-	// FrameKeeper: id; with it travels the keeper's end of its socket. Start a keeper.
-	FrameKeeper = 'N'
-	// FrameExclusive: id of a keeper, 1 where it runs an exclusive command from now on, 0 where
+	// frameKeeper: id; with it travels the keeper's end of its socket. Start a keeper.
+	frameKeeper = 'N'
+	// frameExclusive: id of a keeper, 1 where it runs an exclusive command from now on, 0 where
 	// it does not.
-	FrameExclusive = 'X'
-	// FrameHold and FrameRelease: the agent itself runs one more, or one less, exclusive task,
+	frameExclusive = 'X'
+	// frameHold and frameRelease: the agent itself runs one more, or one less, exclusive task,
 	// and is to die in place of a process group.
-	FrameHold    = 'H'
-	FrameRelease = 'R'
-	// FrameScratch: a folder that is to be removed when the agent is gone.
-	FrameScratch = 'T'
+	frameHold    = 'H'
+	frameRelease = 'R'
+	// frameScratch: a folder that is to be removed when the agent is gone.
+	frameScratch = 'T'
 )
 
 // Kinds of frames from the guard to its agent.
 const (
-	// FrameGone: id, errno. A keeper has ended, and nothing is left of what it ran; or it did not
+	// frameGone: id, errno. A keeper has ended, and nothing is left of what it ran; or it did not
 	// start, for which errno is the reason.
-	FrameGone = 'G'
+	frameGone = 'G'
 )
 
 // Kinds of frames from the agent to a keeper.
 const (
-	// FrameStart: id, flags, path, folder, arguments, environment; with the frame travel the
+	// frameStart: id, flags, path, folder, arguments, environment; with the frame travel the
 	// command's standard input, if flagged, output and error.
-	FrameStart = 'S'
-	// FrameSignal: id, signal. The command has been asked to end from then on.
-	FrameSignal = 'K'
-	// FrameRetire: there are no more commands to come. What commands have left running goes on.
-	FrameRetire = 'Q'
+	frameStart = 'S'
+	// frameSignal: id, signal. The command has been asked to end from then on.
+	frameSignal = 'K'
+	// frameRetire: there are no more commands to come. What commands have left running goes on.
+	frameRetire = 'Q'
 )
 
 // Kinds of frames from a keeper to the agent.
 const (
-	// FrameUp: process id. It is the first one.
-	FrameUp = 'U'
-	// FrameFailed: id, errno. The command did not start.
-	FrameFailed = 'F'
-	// FrameEnded: id, wait status, 1 if it was killed for the lease, 1 if it has left processes
+	// frameUp: process id. It is the first one.
+	frameUp = 'U'
+	// frameFailed: id, errno. The command did not start.
+	frameFailed = 'F'
+	// frameEnded: id, wait status, 1 if it was killed for the lease, 1 if it has left processes
 	// running, KiB of memory and us of CPU time that it has used. The command and its whole group have ended.
-	FrameEnded = 'E'
+	frameEnded = 'E'
 )
 
 // Kinds of frames to guard and keepers alike.
 const (
-	// FrameLease: the moment, on BootNow in ns, when exclusive work must be dead.
-	FrameLease = 'L'
-	// FramePing is answered by FramePong, as soon as what came before it is done.
-	FramePing = 'P'
-	FramePong = 'p'
+	// frameLease: the moment, on BootNow in ns, when exclusive work must be dead.
+	frameLease = 'L'
+	// framePing is answered by framePong, as soon as what came before it is done.
+	framePing = 'P'
+	framePong = 'p'
 )
 
-// Flags of FrameStart.
+// Flags of frameStart.
 const (
 	startExclusive = 1 << iota
 	startStdin
@@ -77,8 +77,8 @@ const maxFrame = 4 << 20
 
 var errFrame = errors.New("guard: a frame between agent and guard is malformed")
 
-// Frame makes a frame with numbers.
-func Frame(kind byte, numbers ...uint64) []byte {
+// numberFrame makes a frame with numbers.
+func numberFrame(kind byte, numbers ...uint64) []byte {
 	b := append(make([]byte, 4, 40), kind)
 	for _, n := range numbers {
 		b = binary.AppendUvarint(b, n)
@@ -86,14 +86,14 @@ func Frame(kind byte, numbers ...uint64) []byte {
 	return closeFrame(b)
 }
 
-// LeaseFrame is a FrameLease.
-func LeaseFrame(deadline time.Duration) []byte {
-	return Frame(FrameLease, uint64(max(0, deadline)))
+// leaseFrame is a frameLease.
+func leaseFrame(deadline time.Duration) []byte {
+	return numberFrame(frameLease, uint64(max(0, deadline)))
 }
 
-// ScratchFrame is a FrameScratch.
-func ScratchFrame(dir string) []byte {
-	return closeFrame(appendText(append(make([]byte, 4), FrameScratch), dir))
+// scratchFrame is a frameScratch.
+func scratchFrame(dir string) []byte {
+	return closeFrame(appendText(append(make([]byte, 4), frameScratch), dir))
 }
 
 func closeFrame(b []byte) []byte {
@@ -101,15 +101,15 @@ func closeFrame(b []byte) []byte {
 	return b
 }
 
-// Fields reads the fields of a frame. After a malformed one all are empty, and
-// Failed says so.
-type Fields struct {
+// fields reads the fields of a frame. After a malformed one all are empty, and
+// failed says so.
+type fields struct {
 	rest   []byte
 	failed bool
 }
 
-// Number reads a number.
-func (f *Fields) Number() uint64 {
+// number reads a number.
+func (f *fields) number() uint64 {
 	n, k := binary.Uvarint(f.rest)
 	if k <= 0 {
 		f.failed, f.rest = true, nil
@@ -119,10 +119,7 @@ func (f *Fields) Number() uint64 {
 	return n
 }
 
-// Failed says whether there was a malformed field.
-func (f *Fields) Failed() bool { return f.failed }
-
-func (f *Fields) text() string {
+func (f *fields) text() string {
 	v, rest, ok := task.PackNext(f.rest)
 	if !ok {
 		f.failed = true
@@ -131,8 +128,8 @@ func (f *Fields) text() string {
 	return string(v)
 }
 
-func (f *Fields) texts() []string {
-	n := f.Number()
+func (f *fields) texts() []string {
+	n := f.number()
 	if n > uint64(len(f.rest)) {
 		f.failed = true
 		return nil
@@ -144,8 +141,8 @@ func (f *Fields) texts() []string {
 	return list
 }
 
-// StartRequest is a command that a keeper is to start.
-type StartRequest struct {
+// Request is a command that a keeper is to start.
+type Request struct {
 	ID        uint64
 	Exclusive bool
 	Path, Dir string
@@ -154,8 +151,8 @@ type StartRequest struct {
 	Stdin, Stdout, Stderr int
 }
 
-// Frame is the request as a FrameStart.
-func (r *StartRequest) Frame() []byte {
+// frame is the request as a frameStart.
+func (r *Request) frame() []byte {
 	size := 64 + len(r.Path) + len(r.Dir)
 	for _, list := range [][]string{r.Argv, r.Env} {
 		for _, s := range list {
@@ -169,7 +166,7 @@ func (r *StartRequest) Frame() []byte {
 	if r.Stdin >= 0 {
 		flags |= startStdin
 	}
-	b := append(make([]byte, 4, size), FrameStart)
+	b := append(make([]byte, 4, size), frameStart)
 	b = binary.AppendUvarint(b, r.ID)
 	b = binary.AppendUvarint(b, flags)
 	b = appendText(b, r.Path)
@@ -179,8 +176,8 @@ func (r *StartRequest) Frame() []byte {
 	return closeFrame(b)
 }
 
-// Files is what travels with the frame, in this order.
-func (r *StartRequest) Files() []int {
+// files is what travels with the frame, in this order.
+func (r *Request) files() []int {
 	if r.Stdin >= 0 {
 		return []int{r.Stdin, r.Stdout, r.Stderr}
 	}
@@ -200,11 +197,11 @@ func appendTexts(b []byte, list []string) []byte {
 	return b
 }
 
-// parseStart reads a FrameStart and takes its files from those that have arrived.
-func parseStart(body []byte, arrived *[]int) (*StartRequest, error) {
-	f := Fields{rest: body}
-	r := &StartRequest{ID: f.Number(), Stdin: -1}
-	flags := f.Number()
+// parseStart reads a frameStart and takes its files from those that have arrived.
+func parseStart(body []byte, arrived *[]int) (*Request, error) {
+	f := fields{rest: body}
+	r := &Request{ID: f.number(), Stdin: -1}
+	flags := f.number()
 	r.Exclusive = flags&startExclusive != 0
 	r.Path, r.Dir = f.text(), f.text()
 	r.Argv, r.Env = f.texts(), f.texts()
@@ -224,26 +221,26 @@ func parseStart(body []byte, arrived *[]int) (*StartRequest, error) {
 	return r, nil
 }
 
-// Frames splits a stream of bytes into frames.
-type Frames struct{ buf []byte }
+// frames splits a stream of bytes into frames.
+type frames struct{ buf []byte }
 
-// Next returns the next frame; ok is false where it has not arrived in full. The
-// fields are valid until the next call of Feed.
-func (s *Frames) Next() (kind byte, fields Fields, ok bool, err error) {
+// next returns the next frame; ok is false where it has not arrived in full. The
+// fields are valid until the next call of feed.
+func (s *frames) next() (kind byte, f fields, ok bool, err error) {
 	if len(s.buf) < 4 {
-		return 0, Fields{}, false, nil
+		return 0, fields{}, false, nil
 	}
 	n := int(binary.LittleEndian.Uint32(s.buf))
 	if n == 0 || n > maxFrame {
-		return 0, Fields{}, false, errFrame
+		return 0, fields{}, false, errFrame
 	}
 	if len(s.buf) < 4+n {
-		return 0, Fields{}, false, nil
+		return 0, fields{}, false, nil
 	}
-	f := s.buf[4 : 4+n]
+	body := s.buf[4 : 4+n]
 	s.buf = s.buf[4+n:]
-	return f[0], Fields{rest: f[1:]}, true, nil
+	return body[0], fields{rest: body[1:]}, true, nil
 }
 
-// Feed adds what has arrived.
-func (s *Frames) Feed(b []byte) { s.buf = append(s.buf, b...) }
+// feed adds what has arrived.
+func (s *frames) feed(b []byte) { s.buf = append(s.buf, b...) }
