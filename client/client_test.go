@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rota-scheduler/rota/internal/leaks"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
@@ -19,7 +19,7 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 var upper = task.Spec{Handler: "upper"}
 

@@ -3,7 +3,7 @@ package node
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/rota-scheduler/rota/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rota-scheduler/rota/internal/leaks"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
 
@@ -18,7 +18,7 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // clusterServer answers Status with err, or cuts the connection where that is nil.
 type clusterServer struct {

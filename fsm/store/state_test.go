@@ -7,15 +7,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rota-scheduler/rota/internal/leaks"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // TestPayloadsAreReadAcrossTheFlush: the first tasks of a growing job are on disk, the
 // last ones are not, and a run of both is granted.
