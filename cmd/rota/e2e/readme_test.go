@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,9 +18,8 @@ var repository = filepath.Join("..", "..", "..")
 
 // exceptions are the blocks of the README that this test does not run, by how they begin, and why.
 var exceptions = map[string]string{
-	"make demo":              "TestDemoLeavesNothing takes the tour, and make test runs this test",
-	"4  The sha256 of":       "what the tour prints",
-	"make build && cd bench": "takes hours, and installs the peers",
+	"make demo":        "TestDemoLeavesNothing takes the tour, and make test runs this test",
+	"4  The sha256 of": "what the tour prints",
 }
 
 // block is a block of shell commands of a text.
@@ -69,7 +69,7 @@ func TestNoCommandOfTheReadmeIsForgotten(t *testing.T) {
 	met := map[string]bool{}
 	for _, b := range blocks(t, filepath.Join(repository, "README.md")) {
 		switch b.section {
-		case sectionJob, sectionCluster:
+		case sectionInstall, sectionJob, sectionMore, sectionCluster:
 			run++
 			continue
 		}
@@ -81,22 +81,24 @@ func TestNoCommandOfTheReadmeIsForgotten(t *testing.T) {
 		}
 		require.True(t, known, "a block of %q is run by no test:\n%s", b.section, b.text)
 	}
-	require.Equal(t, 3, run)
+	require.Equal(t, 4, run)
 	require.Len(t, met, len(exceptions))
 }
 
 // The sections of the README whose commands are run.
 const (
+	sectionInstall = "Install"
 	sectionJob     = "A job in three lines"
+	sectionMore    = "More commands"
 	sectionCluster = "A cluster of three"
 )
 
-// readme returns the commands of one section.
-func readme(t *testing.T, section string) []string {
+// readme returns the commands of some sections.
+func readme(t *testing.T, sections ...string) []string {
 	t.Helper()
 	var own []block
 	for _, b := range blocks(t, filepath.Join(repository, "README.md")) {
-		if b.section == section {
+		if slices.Contains(sections, b.section) {
 			own = append(own, b)
 		}
 	}
@@ -128,16 +130,24 @@ func soon(pattern string) func(s *shell, command string) {
 	}
 }
 
-// clone makes a folder that is to the shell what a clone of this repository is to a user. Its make
-// build gives it the binary under test, as that of the Makefile would.
+// clone makes a folder that is to the shell what a clone of this repository is to a user. Its go
+// install gives it the binary under test, where that of Go would put it.
 func clone(t *testing.T) *shell {
 	t.Helper()
-	plan, err := exec.Command("make", "-n", "-C", repository, "build").CombinedOutput()
-	require.NoError(t, err, string(plan))
-	require.Contains(t, string(plan), "-o bin/rota ./cmd/rota")
+	list := exec.Command("go", "list", "-f", "{{.Name}} {{.Target}}", "./cmd/rota")
+	list.Dir = repository
+	target, err := list.CombinedOutput()
+	require.NoError(t, err, string(target))
+	require.Regexp(t, `^main /.*/rota\n$`, string(target))
 	tools := t.TempDir()
 	s := newShell(t, "PATH="+tools+":"+os.Getenv("PATH"))
-	s.write(filepath.Join(tools, "make"), "#!/bin/sh\n[ \"$*\" = build ] && mkdir bin && ln -s '"+binary+"' bin/rota\n")
+	s.write(filepath.Join(tools, "go"), `#!/bin/sh
+case "$*" in
+"env GOPATH") echo "$HOME/go" ;;
+"install ./cmd/rota") mkdir -p "$HOME/go/bin" && ln -s '`+binary+`' "$HOME/go/bin/rota" ;;
+*) exit 1 ;;
+esac
+`)
 	for _, dir := range []string{"client", "task"} {
 		require.NoError(t, os.CopyFS(filepath.Join(s.dir, dir), os.DirFS(filepath.Join(repository, dir))))
 	}
@@ -160,9 +170,9 @@ func TestTheReadmesJobRunsAsWritten(t *testing.T) {
 	var dev *background
 	var failed string
 	steps := []step{
-		{"make build && export PATH=$PWD/bin:$PATH", func(s *shell, command string) {
+		{"go install ./cmd/rota && export PATH=$(go env GOPATH)/bin:$PATH", func(s *shell, command string) {
 			s.ok(command)
-			require.Equal(t, filepath.Join(s.dir, "bin", "rota")+"\n", s.ok("command -v rota"))
+			require.Equal(t, filepath.Join(s.dir, "go", "bin", "rota")+"\n", s.ok("command -v rota"))
 		}},
 		{"rota dev --nodes 3 --workers 3 &", func(s *shell, command string) {
 			dev = s.start(strings.TrimSuffix(command, " &"))
@@ -228,7 +238,7 @@ func TestTheReadmesJobRunsAsWritten(t *testing.T) {
 			soon(`^n2 leads in term [0-9]+$`)(s, command)
 		}},
 	}
-	commands := readme(t, sectionJob)
+	commands := readme(t, sectionInstall, sectionJob, sectionMore)
 	for i, step := range steps {
 		require.Less(t, i, len(commands))
 		require.Equal(t, step.command, commands[i], "the README has changed: say here what must come of it")
