@@ -27,8 +27,8 @@ func (a *app) workerStartCmd() *cobra.Command {
 		Short: "Start a worker",
 		Long: "Starts one worker. It runs commands, and the handlers rota.noop, rota.square,\n" +
 			"rota.sleep and rota.echo.\n\n" +
-			"SIGTERM and SIGINT end it in good order: tasks that wait are given back, those\n" +
-			"that run may finish. A second one ends it at once.",
+			"SIGTERM or SIGINT ends it in good order: it gives waiting tasks back and lets running\n" +
+			"tasks finish. A second one ends it at once.",
 		Example: "  rota worker start --name w1 --slots 4 --label disk=ssd",
 		Args:    wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -80,13 +80,13 @@ func (a *app) workerStartCmd() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&name, "name", "", "name for people; empty: that of the host")
+	f.StringVar(&name, "name", "", "name of the worker, for people; empty: the name of the host")
 	f.IntVar(&slots, "slots", 0, "how many tasks run at once; 0: one for each CPU")
-	f.StringArrayVar(&labels, "label", nil, "k=v that jobs can require; may be repeated")
-	f.StringSliceVar(&queues, "queues", nil, "queues that are served, q,q; empty: all")
-	f.StringVar(&dataDir, "data-dir", "", "folder that keeps the worker's identity across restarts, and the working directories of commands; empty: a new identity each time, and directories below TMPDIR")
+	f.StringArrayVar(&labels, "label", nil, "label that jobs can require, k=v; may be repeated")
+	f.StringSliceVar(&queues, "queues", nil, "queues to take tasks from, as q,q; empty: all")
+	f.StringVar(&dataDir, "data-dir", "", "folder for the worker's identity, so that it lasts across restarts, and for the working directories of commands; empty: a new identity each time, and directories below TMPDIR")
 	f.DurationVar(&stopTimeout, "stop-timeout", worker.DefaultStopTimeout, "how long running tasks may take to finish when the worker is asked to end; 0s: no time")
-	f.StringVar(&profiles, "pprof", "", "loopback address on which profiles of this process are served, below /debug/pprof/; empty: none")
+	f.StringVar(&profiles, "pprof", "", "loopback address to serve profiles of this process on, below /debug/pprof/; empty: none")
 	log.add(f)
 	return cmd
 }

@@ -65,7 +65,7 @@ func (a *app) hint(err error) string {
 		if a.leaderless() {
 			return "the servers answer, but none of them leads: are most of them up?"
 		}
-		return "are the servers up? name them by --addr or ROTA_ADDR"
+		return "are the servers up? name them with --addr or ROTA_ADDR"
 	case task.KindExhausted:
 		return "the servers are busy: try again in a moment"
 	default:
@@ -128,7 +128,7 @@ func (a *app) request(ctx context.Context) (context.Context, context.CancelFunc)
 // clientFlags adds the flags of verbs that talk to a cluster.
 func (a *app) clientFlags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
-	f.StringVar(&a.addr, "addr", defaultAddr, "servers, as host:port,host:port")
+	f.StringVar(&a.addr, "addr", defaultAddr, "addresses of servers, as host:port,host:port")
 	fromEnv(f, "addr", "ROTA_ADDR")
 	f.DurationVar(&a.requestTimeout, "request-timeout", defaultRequestTimeout, "how long to try to get an answer from the servers")
 }

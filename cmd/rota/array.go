@@ -15,7 +15,7 @@ type array struct {
 	maxParallel uint32
 }
 
-const arrayForm = "expected values and ranges, such as 0-999 or 1,3,5-9:2, and then %max-parallel where wanted"
+const arrayForm = "expected values and ranges, such as 0-999 or 1,3,5-9:2, and optionally %max-parallel"
 
 // parseArray parses "0-999", "1-99:2", "1,3,5-9:2%4" or "5".
 func parseArray(s string) (array, error) {
@@ -28,13 +28,13 @@ func parseArray(s string) (array, error) {
 		}
 		a.add(run)
 		if a.count > task.MaxTasks {
-			return array{}, usagef("array %q has %d tasks or more, the limit is %d; make several jobs of them", s, a.count, task.MaxTasks)
+			return array{}, usagef("array %q has at least %d tasks, and the limit is %d: make several jobs", s, a.count, task.MaxTasks)
 		}
 	}
 	if limited {
-		n, why := parseNumber("limit behind %", limit)
+		n, why := parseNumber("limit after %", limit)
 		if why == "" && n == 0 {
-			why = "the limit behind % is 0"
+			why = "the limit after % is 0"
 		}
 		if why != "" {
 			return array{}, usagef("malformed array %q: %s; %s", s, why, arrayForm)

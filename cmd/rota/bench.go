@@ -37,8 +37,8 @@ func (a *app) benchCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure a cluster",
-		Long: "Measures a running cluster, or with --local one of 3 servers and 2 workers that it\n" +
-			"starts for that. Every count and every result is checked.\n\n" +
+		Long: "Measures a running cluster, or with --local a cluster of 3 servers and 2 workers that it\n" +
+			"starts itself. It checks every count and every result.\n\n" +
 			"  array     no-op handlers as one array job, results received as they complete\n" +
 			"  distinct  tasks with 64-byte payloads of their own and 16-byte results\n" +
 			"  single    one task at a time, from the submit to its result",
@@ -58,10 +58,10 @@ func (a *app) benchCmd() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&only, "workload", "", "only this one: array, distinct or single; empty: all")
+	f.StringVar(&only, "workload", "", "measure only this workload: array, distinct or single; empty: all")
 	f.IntVar(&tasks, "tasks", 0, "tasks of a run; 0: 100000, 20000 and 500")
-	f.IntVar(&runs, "runs", defaultRuns, "how often each workload is measured")
-	f.BoolVar(&local, "local", false, "start 3 servers and 2 workers for it")
+	f.IntVar(&runs, "runs", defaultRuns, "how often to measure each workload")
+	f.BoolVar(&local, "local", false, "start a cluster of 3 servers and 2 workers and measure it")
 	a.clientFlags(cmd)
 	return cmd
 }
@@ -201,7 +201,7 @@ func (b *bench) job(ctx context.Context, r client.Request, tasks int, want func(
 	}
 	run.total = time.Since(start).Seconds()
 	if count != tasks {
-		return run, fmt.Errorf("job %d: %d of %d results came", job.ID(), count, tasks)
+		return run, fmt.Errorf("job %d: %d of %d results arrived", job.ID(), count, tasks)
 	}
 	return run, nil
 }
@@ -210,9 +210,9 @@ func checkResult(r *client.Result, job uint64, seen []bool, want func(i int) []b
 	i := int(r.Index)
 	switch {
 	case i >= len(seen):
-		return fmt.Errorf("a result of task %d.%d came, which does not exist", job, i)
+		return fmt.Errorf("a result arrived of task %d.%d, which does not exist", job, i)
 	case seen[i]:
-		return fmt.Errorf("the result of task %d.%d came twice", job, i)
+		return fmt.Errorf("the result of task %d.%d arrived twice", job, i)
 	case r.State != task.Succeeded:
 		return fmt.Errorf("task %d.%d %s: %s", job, i, r.State, r.Error)
 	case string(r.Output) != string(want(i)):

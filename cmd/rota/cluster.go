@@ -24,25 +24,25 @@ const maxProblem = 600
 func (a *app) clusterCmd() *cobra.Command {
 	status := &cobra.Command{
 		Use: "status", Short: "Show the servers and who leads them",
-		Long: "Shows the servers of the cluster as the leader sees them, or whoever answers. The exit code is\n" +
-			"6 where no leader is elected, or no cluster has been formed yet.",
+		Long: "Shows the servers of the cluster as the leader sees them, or the server that answers. The\n" +
+			"exit code is 6 if there is no leader, or no cluster yet.",
 		Example: "  rota cluster status\n  rota cluster status --addr 127.0.0.1:7420,127.0.0.1:7430,127.0.0.1:7440 -o json",
 		Args:    wantArgs(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.withClient(cmd.Context(), a.clusterStatus) },
 	}
 	verify := &cobra.Command{
 		Use: "verify", Short: "Compare the states of all servers at one log index",
-		Long: "Takes the digest of every server's state at one log index and compares them. The\n" +
-			"exit code is 1 unless all voters answered, with equal digests and no broken\n" +
-			"invariant.",
+		Long: "Takes the digest of every server's state at one log index and compares the digests. The\n" +
+			"exit code is 1 unless all voters answered, all digests are equal and no invariant is\n" +
+			"broken.",
 		Example: "  rota cluster verify\n  rota cluster verify -o json",
 		Args:    wantArgs(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.withClient(cmd.Context(), a.clusterVerify) },
 	}
 	transfer := &cobra.Command{
 		Use: "transfer-leader [NODE]", ValidArgsFunction: a.nodeIDs(), Short: "Make another server the leader",
-		Long: "Hands leadership over to a server by its node id, or to the one that is furthest:\n" +
-			"before a server is stopped for long, for instance. No task is restarted for it.",
+		Long: "Hands leadership over to the server with a node id, or to the one whose log is most\n" +
+			"complete. Use it before you stop a leader for long. It restarts no task.",
 		Example: "  rota cluster transfer-leader\n  rota cluster transfer-leader n2",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -91,12 +91,12 @@ func leaderless(info client.ClusterInfo) error {
 	case voters == 0:
 		what := info.Waiting
 		if what == "" {
-			what = "it is about to look for the others"
+			what = "it has not looked for the others yet"
 		}
 		return &codeError{exitUnavailable, fmt.Errorf(
-			"the server that answers is part of no cluster yet: %s (new servers wait until as many have met as --bootstrap-expect says, at the addresses of --join)", oneLine(what, maxProblem))}
+			"the server that answers is not part of a cluster yet: %s (new servers wait at the addresses of --join until there are as many as --bootstrap-expect says)", oneLine(what, maxProblem))}
 	}
-	return &codeError{exitUnavailable, fmt.Errorf("no leader is elected: %d of %d voting servers answer, and %d must be up and reach each other",
+	return &codeError{exitUnavailable, fmt.Errorf("there is no leader: %d of %d voting servers answer, and %d must be up and reach each other",
 		answering(info), voters, voters/2+1)}
 }
 
@@ -191,7 +191,7 @@ func (a *app) clusterVerify(ctx context.Context, c *client.Client) error {
 	case err != nil:
 		return err
 	case status.Leader == "":
-		return task.Errorf(task.KindUnavailable, "no leader is elected: a majority of the servers must be up")
+		return task.Errorf(task.KindUnavailable, "there is no leader: a majority of the servers must be up")
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(verifyTimeout, a.requestTimeout))
 	defer cancel()
@@ -213,7 +213,7 @@ func (a *app) clusterVerify(ctx context.Context, c *client.Client) error {
 		err = t.end()
 	}
 	if err == nil && !info.OK {
-		err = errors.New("the servers' states are not proven to be the same: see the table")
+		err = errors.New("verify could not prove that all servers have the same state: see the table")
 	}
 	return err
 }

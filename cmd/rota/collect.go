@@ -143,7 +143,7 @@ func (a *app) collect(ctx context.Context, c collection) (t tally, err error) {
 		if err := show(r); err != nil || c.quiet || r.OutputMissing == 0 {
 			return err
 		}
-		s.say("rota: task %d.%d: its output lacks %s behind the first %s (to have all of it: --stdout file:PATH)",
+		s.say("rota: task %d.%d: the output lacks %s after the first %s (to keep all of it: --stdout file:PATH)",
 			c.job.ID(), r.Index, bytesText(r.OutputMissing), thousands(uint64(r.OutputHead)))
 		return nil
 	})
@@ -151,7 +151,7 @@ func (a *app) collect(ctx context.Context, c collection) (t tally, err error) {
 		return t, err
 	}
 	if c.serial && t.later > 0 && !c.quiet {
-		s.say("rota: --serial keeps the order and does not stop: %s ran behind task %v, which failed",
+		s.say("rota: --serial keeps the order and does not stop: %s ran after task %v, which failed",
 			plural(t.later, "task"), task.ID{Job: c.job.ID(), Index: t.firstFailed})
 	}
 	return t, end()

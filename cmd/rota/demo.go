@@ -26,7 +26,7 @@ func (a *app) demoCmd() *cobra.Command {
 		Use:   "demo",
 		Short: "The tour: three servers, three workers, the leader killed in the middle of a job",
 		Long: "Starts three servers and three workers as processes of their own, runs jobs on them,\n" +
-			"kills the leader while tasks run, and checks that nothing is lost, doubled or wrong.\n" +
+			"kills the leader while tasks run, and checks that no result is lost, doubled or wrong.\n" +
 			"It takes less than a minute and leaves nothing behind.",
 		Example: "  rota demo",
 		Args:    wantArgs(),

@@ -39,7 +39,7 @@ type file struct{ path, hash string }
 func (a *app) demoFiles(ctx context.Context, dir string) ([]file, error) {
 	for _, program := range []string{"sh", "sha256sum"} {
 		if _, err := exec.LookPath(program); err != nil {
-			return nil, fmt.Errorf("the tour needs the program %s, and it is not there: install it (it is part of every usual Linux)", program)
+			return nil, fmt.Errorf("the tour needs the program %s, which is not installed: install it (every usual Linux has it)", program)
 		}
 	}
 	if dir != "" {
@@ -64,7 +64,7 @@ func (a *app) demoFiles(ctx context.Context, dir string) ([]file, error) {
 			return files, nil
 		}
 	}
-	return nil, errors.New("no Go is installed, and no other folder has enough files to hash: name one by --files")
+	return nil, errors.New("no Go is installed, and no other folder has enough files to hash: name one with --files")
 }
 
 // goRoot is where the Go on the path is installed; "": there is none.

@@ -29,14 +29,14 @@ func (a *app) devCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run servers and workers on this machine",
-		Long: "Starts servers and workers as processes of their own, in a temporary folder that is\n" +
-			"removed at the end, or in --data-dir, and runs until Ctrl-C.",
+		Long: "Starts servers and workers as processes of their own and runs until Ctrl-C. Their data is\n" +
+			"in --data-dir, or else in a temporary folder that is removed at the end.",
 		Example: "  rota dev --nodes 3 --workers 2",
 		Args:    wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case nodes < 1 || nodes > maxDevNodes || nodes%2 == 0:
-				return usagef("--nodes %d makes no sense: use 1, 3 or 5, since an even number survives no more losses", nodes)
+				return usagef("--nodes %d makes no sense: use 1, 3 or 5, because an even number survives no more losses", nodes)
 			case workers < 0 || workers > maxDevWorkers:
 				return usagef("--workers %d is out of range: use 0 to %d", workers, maxDevWorkers)
 			case slots < 0:
@@ -48,10 +48,10 @@ func (a *app) devCmd() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&nodes, "nodes", 1, "servers: 1, 3 or 5")
-	f.IntVar(&workers, "workers", 1, "workers")
+	f.IntVar(&nodes, "nodes", 1, "number of servers: 1, 3 or 5")
+	f.IntVar(&workers, "workers", 1, "number of workers")
 	f.IntVar(&slots, "slots", 0, "slots of each worker; 0: one for each CPU")
-	f.StringVar(&dir, "data-dir", "", "folder that keeps the cluster; empty: a temporary one")
+	f.StringVar(&dir, "data-dir", "", "folder for the data of the cluster; empty: a temporary one")
 	return cmd
 }
 

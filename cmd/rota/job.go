@@ -57,8 +57,8 @@ func (a *app) jobListCmd() *cobra.Command {
 	}
 	f := cmd.Flags()
 	filter.add(f, "only jobs")
-	f.IntVar(&limit, "limit", defaultJobs, "at most this many; 0: all")
-	f.BoolVar(&filter.options.Stale, "stale", false, "let any server answer from what it knows, which may be old")
+	f.IntVar(&limit, "limit", defaultJobs, "show at most this many; 0: all")
+	f.BoolVar(&filter.options.Stale, "stale", false, "let any server answer from its own state, which may be old")
 	return cmd
 }
 
@@ -126,7 +126,7 @@ func took(j client.JobInfo) string {
 func (a *app) jobGetCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "get ID|ID.TASK...", ValidArgsFunction: a.recentJobs(), Short: "Show jobs, or single tasks of them", Args: wantJobs,
-		Long:    "Shows a job, or one task of it: what it was given, and what became of each attempt." + tasksHelp,
+		Long:    "Shows a job, or one task of it: its input, and how each attempt ended." + tasksHelp,
 		Example: "  rota job get 42\n  rota job get 42.7 -o json\n  rota job get last.7",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := parseJobs(args, true, nil)
@@ -225,9 +225,8 @@ func (a *app) jobWaitCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "wait ID...", ValidArgsFunction: a.recentJobs(), Short: "Wait until jobs are over",
 		Long: "Waits until every task of a job has ended, and prints the job. The exit code is 0\n" +
-			"where all succeeded, 3 where some failed, 4 where it was cancelled, 124 where it\n" +
-			"took longer than --wait-timeout. Of several jobs that did not succeed, it is that of\n" +
-			"the first." + jobsHelp,
+			"if all tasks succeeded, 3 if some failed, 4 if the job was cancelled, and 124 if it took\n" +
+			"longer than --wait-timeout. If several jobs did not succeed, it is that of the first." + jobsHelp,
 		Example: "  rota job wait 42\n  rota job wait 40-42 --wait-timeout 10m",
 		Args:    wantJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -238,7 +237,7 @@ func (a *app) jobWaitCmd() *cobra.Command {
 			return a.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error { return a.waitJobs(ctx, c, &s, timeout) })
 		},
 	}
-	cmd.Flags().DurationVar(&timeout, "wait-timeout", 0, "longest wait; 0: no limit")
+	cmd.Flags().DurationVar(&timeout, "wait-timeout", 0, "how long to wait; 0: no limit")
 	return cmd
 }
 
@@ -284,10 +283,10 @@ func (a *app) jobResultsCmd() *cobra.Command {
 	var cursor string
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use: "results ID", ValidArgsFunction: a.recentJobs(), Short: "Print the results of a job, and wait for those to come",
-		Long: "Prints how each task ended: in index order, or as tasks complete. It ends when the\n" +
-			"job is over; the exit code does not say how that went. With --as-completed, JSON\n" +
-			"lines have a cursor, and --cursor goes on behind it. last is the newest job of all.",
+		Use: "results ID", ValidArgsFunction: a.recentJobs(), Short: "Print the results of a job as they arrive, until the job is over",
+		Long: "Prints how each task ended, in index order or as tasks complete, until the job is\n" +
+			"over. The exit code does not say whether tasks failed. With --as-completed, each JSON\n" +
+			"line has a cursor, and --cursor continues after it. last is the newest job.",
 		Example: "  rota job results 42 -o jsonl\n  rota job results last --raw",
 		Args:    wantArgs("a job id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -297,10 +296,10 @@ func (a *app) jobResultsCmd() *cobra.Command {
 			}
 			from, err := base64.RawURLEncoding.DecodeString(cursor)
 			if err != nil {
-				return usagef("malformed --cursor: it must come from the cursor of a result")
+				return usagef("malformed --cursor: use the cursor of a result")
 			}
 			if cursor != "" && !asCompleted {
-				return usagef("--cursor is for results --as-completed")
+				return usagef("--cursor needs --as-completed")
 			}
 			if raw && a.format != formatTable {
 				return usagef("--raw and -o %s contradict each other: give one of them", a.format)
@@ -322,10 +321,10 @@ func (a *app) jobResultsCmd() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&asCompleted, "as-completed", false, "as tasks complete, not in index order")
-	f.BoolVar(&raw, "raw", false, "print the outputs alone, byte for byte")
-	f.StringVar(&cursor, "cursor", "", "go on behind the result with this cursor")
-	f.DurationVar(&timeout, "wait-timeout", 0, "longest wait; 0: no limit")
+	f.BoolVar(&asCompleted, "as-completed", false, "print results as tasks complete, not in index order")
+	f.BoolVar(&raw, "raw", false, "print only the outputs, byte for byte")
+	f.StringVar(&cursor, "cursor", "", "continue after the result with this cursor")
+	f.DurationVar(&timeout, "wait-timeout", 0, "how long to wait; 0: no limit")
 	return cmd
 }
 
@@ -335,10 +334,10 @@ func (a *app) jobCancelCmd() *cobra.Command {
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use: "cancel ID|ID.TASK|all...", ValidArgsFunction: a.recentJobs(), Short: "Cancel jobs, or single tasks of them",
-		Long: "Asks for the end of a job. Tasks that wait end at once, tasks that workers hold are\n" +
-			"stopped by them; --wait waits for that." + tasksHelp + "\n" +
-			"all is every job that --queue, --name and --state let through; without --state, those that\n" +
-			"are not over.",
+		Long: "Cancels a job. Tasks that wait end at once. Tasks that workers hold end when their\n" +
+			"workers have stopped them; --wait waits for that." + tasksHelp + "\n" +
+			"all means every job that matches --queue, --name and --state; without --state, every job\n" +
+			"that matches and is not over.",
 		Example: "  rota job cancel 42\n  rota job cancel 42.7\n  rota job cancel 1-10,15\n  rota job cancel all --queue nightly",
 		Args:    wantJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -361,7 +360,7 @@ func (a *app) jobCancelCmd() *cobra.Command {
 	f := cmd.Flags()
 	filter.add(f, "with all: jobs")
 	f.BoolVar(&wait, "wait", false, "wait until the jobs are over")
-	f.DurationVar(&timeout, "wait-timeout", 0, "longest wait; 0: no limit")
+	f.DurationVar(&timeout, "wait-timeout", 0, "how long to wait; 0: no limit")
 	return cmd
 }
 
@@ -387,9 +386,9 @@ func (a *app) cancelJobs(ctx context.Context, c *client.Client, s *selection, wa
 				Stopping  uint32 `json:"stopping"`
 			}{n.Job, info.Cancelled, info.Stopping})
 		case s.single():
-			return a.print("%s cancelled, %d that workers hold asked to stop\n", plural(int(info.Cancelled), "task"), info.Stopping)
+			return a.print("%s cancelled, %d held by workers asked to stop\n", plural(int(info.Cancelled), "task"), info.Stopping)
 		}
-		return a.print("%v: %s cancelled, %d that workers hold asked to stop\n", n, plural(int(info.Cancelled), "task"), info.Stopping)
+		return a.print("%v: %s cancelled, %d held by workers asked to stop\n", n, plural(int(info.Cancelled), "task"), info.Stopping)
 	})
 	if a.format != formatTable && !(err != nil && s.single()) {
 		err = errors.Join(end(), err)
@@ -426,8 +425,8 @@ func (a *app) jobRetryCmd() *cobra.Command {
 	var wait bool
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use: "retry ID...", ValidArgsFunction: a.recentJobs(), Short: "Make new jobs of the tasks of finished ones that did not succeed",
-		Long:    "Makes a new job of the tasks of a finished one that did not succeed, and prints its id." + jobsHelp,
+		Use: "retry ID...", ValidArgsFunction: a.recentJobs(), Short: "Run the tasks of finished jobs again that did not succeed",
+		Long:    "Makes a new job from the tasks of a finished job that did not succeed, and prints its id." + jobsHelp,
 		Example: "  rota job retry 42\n  rota job retry last --wait",
 		Args:    wantJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -445,9 +444,9 @@ func (a *app) jobRetryCmd() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.BoolVar(&opts.All, "all", false, "also the tasks that succeeded")
-	f.StringVar(&opts.Key, "key", "", "request key: the same key again is the same retry, not a second one")
+	f.StringVar(&opts.Key, "key", "", "request key: a second retry with the same key makes no second job")
 	f.BoolVar(&wait, "wait", false, "wait until the new job is over")
-	f.DurationVar(&timeout, "wait-timeout", 0, "longest wait; 0: no limit")
+	f.DurationVar(&timeout, "wait-timeout", 0, "how long to wait; 0: no limit")
 	return cmd
 }
 

@@ -47,7 +47,7 @@ type selection struct {
 }
 
 // jobsHelp explains the arguments, for the help of verbs that take several jobs.
-const jobsHelp = "\n\nSeveral may be named: 7 9, 7,9 or 7-9; last is the newest job of all."
+const jobsHelp = "\n\nName several as 7 9, 7,9 or 7-9; last is the newest job."
 
 // tasksHelp adds to it for verbs that take single tasks.
 const tasksHelp = jobsHelp + "\n42.7 is the task with index 7 of job 42, last.7 one of the newest job."
@@ -75,7 +75,7 @@ func parseJobs(args []string, tasks bool, filter *jobFilter) (selection, error) 
 	case s.all && !narrow:
 		return selection{}, usagef("all needs a filter: give --queue, --name or --state")
 	case narrow && !s.all:
-		return selection{}, usagef("--queue, --name and --state say what all means: name all, or leave them out")
+		return selection{}, usagef("--queue, --name and --state belong to all: name all, or leave them out")
 	}
 	return s, nil
 }
@@ -101,7 +101,7 @@ func (s *selection) add(text string, tasks bool) error {
 	if index, ok := strings.CutPrefix(text, lastJob+"."); ok && tasks {
 		i, err := task.ParseIndex(index)
 		if err != nil {
-			return usagef("%q is not a task id: expected a number behind the dot, such as %s.7", text, lastJob)
+			return usagef("%q is not a task id: expected a number after the dot, such as %s.7", text, lastJob)
 		}
 		return s.nameNewest(named{task.ID{Index: i}, true})
 	}
@@ -129,7 +129,7 @@ func (s *selection) addRange(text, first, last string) error {
 		return usagef("malformed range of jobs %q: expected first-last, such as 7-9", text)
 	}
 	if to-from >= maxNamed {
-		return usagef("%q names %d jobs, the limit is %d", text, to-from+1, maxNamed)
+		return usagef("%q names %d jobs, and the limit is %d", text, to-from+1, maxNamed)
 	}
 	for id := from; id <= to; id++ {
 		if err := s.name(named{ID: task.ID{Job: id}}); err != nil {
@@ -141,7 +141,7 @@ func (s *selection) addRange(text, first, last string) error {
 
 func (s *selection) name(n named) error {
 	if len(s.names) == maxNamed {
-		return usagef("more than %d jobs are named, the limit", maxNamed)
+		return usagef("more than %d jobs are named, which is the limit", maxNamed)
 	}
 	s.names = append(s.names, n)
 	return nil
@@ -152,7 +152,7 @@ func (s *selection) nameNewest(n named) error {
 		return nil
 	}
 	if len(s.newest) == maxNamed {
-		return usagef("more than %d tasks are named, the limit", maxNamed)
+		return usagef("more than %d tasks are named, which is the limit", maxNamed)
 	}
 	s.newest = append(s.newest, n)
 	return nil
@@ -192,7 +192,7 @@ func newestJob(ctx context.Context, c *client.Client) (uint64, error) {
 	for j, err := range c.List(ctx, client.ListOptions{PageSize: 1}) {
 		return j.ID, err
 	}
-	return 0, task.Errorf(task.KindNotFound, "there is no job")
+	return 0, task.Errorf(task.KindNotFound, "there is no job yet")
 }
 
 // eachJob calls f for what is named, one after the other. What is wrong with one does not keep it from
@@ -203,7 +203,7 @@ func (a *app) eachJob(ctx context.Context, c *client.Client, s *selection, f fun
 		return err
 	}
 	if len(names) == 0 {
-		a.say("rota: the filter lets no job through%s", s.filter.besides())
+		a.say("rota: no %sjob matches", s.filter.besides())
 	}
 	var first error
 	for _, n := range names {
@@ -271,7 +271,7 @@ func (f *jobFilter) onlyOpen() {
 // besides says what the filter asks for without having been told.
 func (f *jobFilter) besides() string {
 	if f.open {
-		return " that is pending or running"
+		return "pending or running "
 	}
 	return ""
 }

@@ -35,17 +35,18 @@ func (a *app) mapCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "map [flags] -- COMMAND ARG... {}",
 		Short: "Run a command for each line of standard input, print the results in order",
-		Long: "Makes a job with a task for each line of standard input, and starts them as the lines\n" +
-			"come. The line takes the place of {} in the arguments; without {} it is the command's\n" +
-			"standard input. Outputs of commands are printed byte for byte, those of handlers a line\n" +
-			"each, in the order of the input or as tasks complete. Names that may have newlines in\n" +
-			"them come safely from find -print0 with --null.\n\n" +
-			"Of an output of more than 256 KiB the first and the last 128 KiB are kept, unless --stdout\n" +
-			"says otherwise, as in --stdout 'file:/data/{task}.out'; of standard error, the last 8 KiB.\n\n" +
-			"A task that fails is explained on standard error, the others are still printed,\n" +
-			"and the exit code is 3. Where nobody reads the results any more, as behind | head, the\n" +
-			"job is cancelled, unless it has a --key. Ctrl-C cancels a job whose input has not come to\n" +
-			"its end; a whole one goes on without you, and it is said how to cancel it.",
+		Long: "Makes a job with a task for each line of standard input, and starts the tasks as the\n" +
+			"lines arrive. The line replaces {} in the arguments; without {} it is the standard input\n" +
+			"of the command. Map prints the outputs of commands byte for byte and those of handlers a\n" +
+			"line each, in the order of the input or as tasks complete. For names that may contain\n" +
+			"newlines, use --null with find -print0.\n\n" +
+			"If an output has more than 256 KiB, Rota keeps the first and the last 128 KiB; --stdout\n" +
+			"changes that, as in --stdout 'file:/data/{task}.out'. Of standard error it keeps the last\n" +
+			"8 KiB.\n\n" +
+			"If a task fails, map says why on standard error, prints the others, and ends with exit\n" +
+			"code 3. If nobody reads the results any more, as with | head, it cancels the job, unless\n" +
+			"the job has a --key. Ctrl-C cancels a job whose input has not ended. If the input has\n" +
+			"ended, the job goes on without you, and map says how to cancel it.",
 		Example: "  find . -name '*.go' | rota map --cwd . -- wc -l {}\n  find . -name '*.go' -print0 | rota map --null --cwd . -- sha256sum {}\n  seq 1000 | rota map --handler rota.square --as-completed",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			command, err := commandOf(cmd, args, s.handler)
@@ -73,7 +74,7 @@ func (a *app) mapCmd() *cobra.Command {
 		},
 	}
 	s.add(cmd.Flags(), true, task.DefaultAttempts-1)
-	cmd.Flags().BoolVarP(&null, "null", "0", false, "a NUL byte ends each item of the input, not a newline")
+	cmd.Flags().BoolVarP(&null, "null", "0", false, "a NUL byte ends each item of the input instead of a newline")
 	a.clientFlags(cmd)
 	cmd.Flags().SetInterspersed(false)
 	return cmd
@@ -81,7 +82,7 @@ func (a *app) mapCmd() *cobra.Command {
 
 func (a *app) mapLines(ctx context.Context, c *client.Client, spec task.Spec, s *specFlags, d delimiter) error {
 	if a.inTTY {
-		a.say("rota: reading a task from each %s; end with Ctrl-D", d.item)
+		a.say("rota: each %s is a task; Ctrl-D ends the input", d.item)
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -198,17 +199,17 @@ func (a *app) submitLines(ctx context.Context, stop context.CancelCauseFunc, c *
 // abandon does what can be done about a job that got only part of its tasks.
 func (a *app) abandon(ctx context.Context, job *client.Job, key string) {
 	if key != "" {
-		a.say("rota: job %d has only part of its tasks: the same command with the same input and --key completes it", job.ID())
+		a.say("rota: job %d has only part of its tasks: run the same command with the same input and --key to complete it", job.ID())
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
 	defer cancel()
 	switch _, err := job.Cancel(ctx); {
 	case errors.Is(err, task.ErrConflict), errors.Is(err, task.ErrNotFound):
-		a.say("rota: job %d had only part of its tasks, and is over", job.ID())
+		a.say("rota: job %d had only part of its tasks and is over", job.ID())
 		return
 	case err != nil:
-		a.say("rota: job %d has only part of its tasks and could not be cancelled: the servers do so after %v", job.ID(), task.OpenTimeout)
+		a.say("rota: job %d has only part of its tasks and could not be cancelled: the servers cancel it after %v", job.ID(), task.OpenTimeout)
 		return
 	}
 	a.say("rota: job %d had only part of its tasks and was cancelled", job.ID())
@@ -291,7 +292,7 @@ func readLine(in *bufio.Reader, number int, d delimiter) ([]byte, error) {
 		}
 		switch {
 		case len(line) > task.MaxPayload:
-			return nil, fmt.Errorf("%s %d of standard input has more than %d bytes, the limit; put larger data where tasks can read it", d.item, number, task.MaxPayload)
+			return nil, fmt.Errorf("%s %d of standard input has more than %d bytes, which is the limit: put larger data where tasks can read it", d.item, number, task.MaxPayload)
 		case errors.Is(err, bufio.ErrBufferFull):
 			continue
 		case errors.Is(err, io.EOF) && len(line) > 0, err == nil:

@@ -11,9 +11,9 @@ import (
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "rota",
-		Short: "Rota runs jobs on many machines, and keeps them when servers die",
+		Short: "Rota runs jobs on many machines and keeps them when servers die",
 		Long: "Rota is a durable task scheduler. Its servers replicate jobs, assignments and\n" +
-			"results, and whichever of them leads gives tasks to workers.\n\n" +
+			"results. One of them leads and gives tasks to workers; if it dies, another one leads.\n\n" +
 			"Start here:  rota demo            a tour, with the leader killed in the middle\n" +
 			"             rota dev             servers and workers on this machine\n" +
 			"             rota run -- echo hi  a job, in another terminal",

@@ -37,9 +37,10 @@ func (a *app) serverCmd() *cobra.Command {
 	start := &cobra.Command{
 		Use:   "start --node-id ID --data-dir FOLDER",
 		Short: "Start a server",
-		Long: "Starts one server. Start the first ones of a cluster with the same --join and\n" +
-			"--bootstrap-expect; they make the cluster once all of them are there.\n\n" +
-			"SIGTERM and SIGINT end it in good order, a second one at once.",
+		Long: "Starts one server. Start the first servers of a cluster with the same --join and\n" +
+			"--bootstrap-expect. They form the cluster once all of them are up.\n\n" +
+			"SIGTERM or SIGINT makes the server hand its work over and end; a second one ends it\n" +
+			"at once.",
 		Example: "  rota server start --node-id n1 --data-dir /var/lib/rota --bootstrap-expect 1\n\n" +
 			"  rota server start --node-id n1 --data-dir d1 --bootstrap-expect 3 \\\n" +
 			"    --addr 127.0.0.1:7420 --peer-addr 127.0.0.1:7421 --http-addr 127.0.0.1:7422 \\\n" +
@@ -64,21 +65,21 @@ func (a *app) serverCmd() *cobra.Command {
 	f := start.Flags()
 	f.StringVar(&s.config, "config", "", "YAML file with values of these flags by their names")
 	f.StringVar(&s.nodeID, "node-id", "", "name of this server, unique in the cluster")
-	f.StringVar(&s.dataDir, "data-dir", "", "folder that is this server's own")
+	f.StringVar(&s.dataDir, "data-dir", "", "folder for the data of this server alone")
 	f.StringVar(&s.addr, "addr", defaultAddr, "gRPC address, for clients, workers and the other servers")
 	f.StringVar(&s.peerAddr, "peer-addr", "127.0.0.1:7421", "Raft address, for the other servers")
 	f.StringVar(&s.httpAddr, "http-addr", "127.0.0.1:7422", "HTTP address: /livez, /readyz and /metrics")
-	f.IntVar(&s.bootstrapExpect, "bootstrap-expect", 0, "how many new servers make a cluster together: 1, 3 or 5")
+	f.IntVar(&s.bootstrapExpect, "bootstrap-expect", 0, "how many new servers form a cluster: 1, 3 or 5")
 	f.StringSliceVar(&s.join, "join", nil, "gRPC addresses of the servers of the cluster, host:port,host:port")
-	f.StringVar(&s.logStore, "log-store", "", "what keeps the log: wal or boltdb, chosen once for a data folder; empty: what it has, wal for a new one")
-	f.DurationVar(&s.electionTimeout, "election-timeout", 0, "how soon a silent leader is replaced (default 400ms)")
+	f.StringVar(&s.logStore, "log-store", "", "store of the log: wal or boltdb; a data folder keeps its first choice; empty: that choice, or wal in a new folder")
+	f.DurationVar(&s.electionTimeout, "election-timeout", 0, "how long a leader may be silent before the others elect a new one (default 400ms)")
 	f.DurationVar(&s.commitTimeout, "commit-timeout", 0, "how soon an idle follower learns of the last commit (default 5ms)")
-	f.DurationVar(&s.leaseTimeout, "lease-timeout", 0, "how long a worker may be silent (default 10s)")
-	f.DurationVar(&s.stallTimeout, "stall-timeout", 0, "how long the disk may stall before a leader gives its place up (default 2s)")
-	f.DurationVar(&s.retentionInterval, "retention-interval", 0, "how often finished jobs are looked through (default 10s)")
-	f.Int64Var(&s.retentionBytes, "retention-bytes", 0, "bytes of state.db beyond which finished jobs go before their time (default no limit)")
+	f.DurationVar(&s.leaseTimeout, "lease-timeout", 0, "how long a worker may be silent before its tasks go to others (default 10s)")
+	f.DurationVar(&s.stallTimeout, "stall-timeout", 0, "how long the disk of a leader may stall before it hands leadership over (default 2s)")
+	f.DurationVar(&s.retentionInterval, "retention-interval", 0, "how often to look for finished jobs whose retention is over (default 10s)")
+	f.Int64Var(&s.retentionBytes, "retention-bytes", 0, "size of state.db in bytes beyond which finished jobs are forgotten early (default no limit)")
 	f.Int64Var(&s.snapshotBytes, "snapshot-bytes", 0, "bytes of log between two snapshots (default 256 MiB)")
-	f.Int64Var(&s.trailingBytes, "trailing-bytes", 0, "bytes of log that are kept behind a snapshot, more while another server needs it (default 64 MiB)")
+	f.Int64Var(&s.trailingBytes, "trailing-bytes", 0, "bytes of log to keep before a snapshot; more while another server needs them (default 64 MiB)")
 	f.BoolVar(&s.pprof, "pprof", false, "serve profiles of this process below /debug/pprof/ on the HTTP address")
 	s.log.add(f)
 	return group("server", "Start servers", start)
@@ -94,7 +95,7 @@ func (s *serverFlags) check() error {
 	case s.dataDir == "":
 		return usagef("a server needs a folder of its own: set --data-dir")
 	case s.bootstrapExpect < 0 || s.bootstrapExpect > 9 || s.bootstrapExpect > 0 && s.bootstrapExpect%2 == 0:
-		return usagef("--bootstrap-expect %d makes no sense: use 1, 3 or 5, since an even number survives no more losses", s.bootstrapExpect)
+		return usagef("--bootstrap-expect %d makes no sense: use 1, 3 or 5, because an even number survives no more losses", s.bootstrapExpect)
 	case s.bootstrapExpect > 1 && len(s.join) == 0:
 		return usagef("--bootstrap-expect %d needs the addresses of these servers: set --join", s.bootstrapExpect)
 	}

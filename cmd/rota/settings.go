@@ -106,7 +106,7 @@ func (c *configFile) add(key, value *yaml.Node, f *pflag.FlagSet) error {
 		return usagef("%s, line %d: %q is given twice", c.path, key.Line, name)
 	}
 	if slices.Contains(c.more, name) && value.Kind != yaml.SequenceNode {
-		return usagef("%s, line %d: %q must be a list, such as [echo, hi]: nothing splits it into words", c.path, value.Line, name)
+		return usagef("%s, line %d: %q must be a list, such as [echo, hi]: rota does not split it into words", c.path, value.Line, name)
 	}
 	scalars := []*yaml.Node{value}
 	if value.Kind == yaml.SequenceNode {

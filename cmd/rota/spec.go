@@ -50,29 +50,29 @@ type specFlags struct {
 func (s *specFlags) add(f *pflag.FlagSet, fromStdin bool, retries int) {
 	s.flags = f
 	f.StringVar(&s.name, "name", "", "name of the job, for people")
-	f.StringVar(&s.queue, "queue", task.DefaultQueue, "queue that the job stands in")
+	f.StringVar(&s.queue, "queue", task.DefaultQueue, "queue of the job")
 	f.StringVar(&s.handler, "handler", "", "run this handler of the workers instead of a command")
 	if !fromStdin {
-		f.StringVar(&s.payload, "payload", "", "standard input of each task: text, @file, or - for this standard input")
-		f.StringVar(&s.array, "array", "", "a task for each value, such as 0-999 or 1,3,5-9:2, and %4 behind them for 4 at once")
+		f.StringVar(&s.payload, "payload", "", "standard input of each task: text, @file, or - to read it from this standard input")
+		f.StringVar(&s.array, "array", "", "a task for each value, such as 0-999 or 1,3,5-9:2; add %4 to run 4 at once")
 	}
 	f.StringVar(&s.alloc, "alloc", "least-loaded", "which worker gets a task: least-loaded, random")
 	f.BoolVar(&s.serial, "serial", false, "run the tasks in index order, one at a time")
-	f.Uint32Var(&s.maxParallel, "max-parallel", 0, "most tasks that run at once; 0: no limit")
+	f.Uint32Var(&s.maxParallel, "max-parallel", 0, "largest number of tasks that run at once; 0: no limit")
 	f.Int32Var(&s.priority, "priority", 0, "higher goes first within the queue, -1000 to 1000")
-	f.IntVar(&s.retries, "retries", retries, "how often a task that failed is tried again")
+	f.IntVar(&s.retries, "retries", retries, "how often to try a failed task again")
 	f.DurationVar(&s.timeout, "timeout", 0, "longest run of one attempt; 0: no limit")
 	f.DurationVar(&s.delay, "delay", 0, "start no earlier than this long after the submit")
 	f.StringVar(&s.at, "at", "", "start no earlier than this time, such as 2030-01-31T18:00:00Z")
 	f.DurationVar(&s.expire, "expire", 0, "cancel tasks that have not started this long after the submit")
-	f.DurationVar(&s.retention, "retention", 0, "keep the finished job for this long; 0: 24h where it succeeded, 7 days otherwise")
+	f.DurationVar(&s.retention, "retention", 0, "how long to keep the finished job; 0: 24h if it succeeded, else 7 days")
 	f.StringArrayVar(&s.require, "require", nil, "label that a worker must have, k=v; may be repeated")
-	f.StringVar(&s.key, "key", "", "request key: the same key and job again is the same job, not a second one")
+	f.StringVar(&s.key, "key", "", "request key: a second submit of the same job with the same key makes no second job")
 	f.StringArrayVar(&s.env, "env", nil, "environment of the command, k=v; may be repeated")
-	f.StringVar(&s.cwd, "cwd", "", "folder of the worker to run the command in, from the folder here, such as . ; empty: a fresh one for each attempt")
-	f.StringVar(&s.stdout, "stdout", "ends", "what becomes of a command's output: ends (of more than 256 KiB the first and last 128 KiB), full (more than 256 KiB fails the task), discard, or file:PATH on the worker, with {job}, {task}, {value} or {attempt} in it")
+	f.StringVar(&s.cwd, "cwd", "", "folder of the worker to run the command in; relative to the folder here, such as . ; empty: a new empty folder for each attempt")
+	f.StringVar(&s.stdout, "stdout", "ends", "what to do with a command's output: ends (keep the first and last 128 KiB if it has more than 256 KiB), full (fail the task if it has more than 256 KiB), discard, or file:PATH on the worker, with {job}, {task}, {value} or {attempt} in it")
 	f.StringArrayVar(&s.meta, "meta", nil, "k=v kept with the job; may be repeated")
-	f.DurationVar(&s.waitTimeout, "wait-timeout", 0, "longest wait for the job's end; 0: no limit")
+	f.DurationVar(&s.waitTimeout, "wait-timeout", 0, "how long to wait for the end of the job; 0: no limit")
 	f.BoolVar(&s.asCompleted, "as-completed", false, "print results as tasks complete, not in index order")
 }
 
@@ -81,7 +81,7 @@ func (s *specFlags) add(f *pflag.FlagSet, fromStdin bool, retries int) {
 func commandOf(cmd *cobra.Command, args []string, handler string) ([]string, error) {
 	switch {
 	case handler == "" && len(args) == 0:
-		return nil, usagef("no command: give one behind --, as in %s -- echo hi, or name a --handler", cmd.CommandPath())
+		return nil, usagef("no command: give one after --, as in %s -- echo hi, or name a --handler", cmd.CommandPath())
 	case handler != "" && len(args) > 0:
 		return nil, usagef("a --handler and a command contradict each other: give one of them")
 	}
@@ -229,7 +229,7 @@ func readPayload(arg string, in io.Reader) ([]byte, error) {
 		return nil, usagef("cannot read the payload from %s: %v", name, err)
 	}
 	if len(b) > task.MaxPayload {
-		return nil, usagef("the payload from %s has more than %d bytes, the limit; put larger data where tasks can read it", name, task.MaxPayload)
+		return nil, usagef("the payload from %s has more than %d bytes, which is the limit: put larger data where tasks can read it", name, task.MaxPayload)
 	}
 	return b, nil
 }

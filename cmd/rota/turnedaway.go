@@ -44,7 +44,7 @@ func (t *turnedAway) tell() {
 			continue
 		}
 		t.told[port] = now
-		t.log.Warn("connections were turned away: there is no room for as many, or for what they ask for", "port", port,
+		t.log.Warn("connections were turned away: there were too many, or they asked for too much", "port", port,
 			"refused", now.Refused-before.Refused, "displaced", now.Displaced-before.Displaced, "ended", now.Ended-before.Ended)
 	}
 }
