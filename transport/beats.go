@@ -41,7 +41,7 @@ func (s *Server) beat(ctx context.Context, l *link, b *rotav1.Beat) error {
 	if !b.Exclusive {
 		s.renew(l, h)
 	} else if l.await(h) {
-		go s.confirm(ctx, l)
+		s.begun.Go(func() { s.confirm(ctx, l) })
 	}
 	return nil
 }

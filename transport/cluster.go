@@ -84,7 +84,7 @@ func serverOf(p node.PeerStatus, note string) *rotav1.Server {
 func (s *Server) WatchLeader(_ *rotav1.WatchLeaderRequest, stream grpc.ServerStreamingServer[rotav1.WatchLeaderResponse]) error {
 	ctx, cancel := s.streamContext(stream.Context())
 	defer cancel()
-	return wire.ToStatus(within(ctx, func() error { return s.watchLeader(ctx, stream) }))
+	return wire.ToStatus(s.within(ctx, func() error { return s.watchLeader(ctx, stream) }))
 }
 
 // watchLeader sends who leads, and which servers there are, whenever that changes.

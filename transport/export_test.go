@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 
+	"google.golang.org/grpc"
+
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/node"
@@ -83,7 +85,29 @@ func (s *sentMessages) Send(m *rotav1.SessionResponse) error {
 }
 
 // Within is within.
-func Within(ctx context.Context, f func() error) error { return within(ctx, f) }
+func Within(ctx context.Context, f func() error) error { return WithinOf(&Server{}, ctx, f) }
+
+// WithinOf is within of a server.
+func WithinOf(s *Server, ctx context.Context, f func() error) error { return s.within(ctx, f) }
+
+// WriteUnanswered serves, while its server stops, a stream with one submit that is never answered. ctx is the
+// stream's.
+func WriteUnanswered(ctx context.Context, n *node.Node) error {
+	s := &Server{node: n}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.stop()
+	w := submitStreamOf(s)
+	w.stream, w.unanswered = &submitsOf{ctx: ctx}, 1
+	return w.write(ctx)
+}
+
+// submitsOf is a stream of submits that ends with a context.
+type submitsOf struct {
+	grpc.BidiStreamingServer[rotav1.SubmitStreamRequest, rotav1.SubmitStreamResponse]
+	ctx context.Context
+}
+
+func (s *submitsOf) Context() context.Context { return s.ctx }
 
 // HeldOfAnswer is what counts as held for an answer to a submit until it is sent.
 func HeldOfAnswer(a *rotav1.SubmitAnswer) int64 { return heldBytes(a) }

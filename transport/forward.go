@@ -82,7 +82,7 @@ func callLeader[Req, Resp any](ctx context.Context, s *Server, addr string, req 
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go s.giveUpDeposed(ctx, cancel, addr)
+	s.begun.Go(func() { s.giveUpDeposed(ctx, cancel, addr) })
 	resp, err := remote(conn, metadata.AppendToOutgoingContext(ctx, wire.ForwardedKey, "1"), req)
 	switch {
 	case err == nil:

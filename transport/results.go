@@ -55,7 +55,7 @@ func (s *Server) StreamResults(r *rotav1.StreamResultsRequest, stream grpc.Serve
 		return wire.ToStatus(err)
 	}
 	w := &resultWriter{s: s, job: r.GetJobId(), order: order, next: next, inputs: r.GetInputs(), stream: stream}
-	return wire.ToStatus(within(ctx, func() error { return w.run(ctx, r.GetNoWait()) }))
+	return wire.ToStatus(s.within(ctx, func() error { return w.run(ctx, r.GetNoWait()) }))
 }
 
 // resultWriter is one stream of results.

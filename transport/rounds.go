@@ -17,6 +17,9 @@ const maxRest = time.Second
 type rounds[T any] struct {
 	// ask bounds itself: it is asked for several, and so not with the context of one.
 	ask func() (T, error)
+	// stopping ends the rests, and running is the rounds under way.
+	stopping context.Context
+	running  *sync.WaitGroup
 
 	mu   sync.Mutex
 	next *round[T]
@@ -32,15 +35,15 @@ type round[T any] struct {
 	err    error
 }
 
-func newRounds[T any](ask func() (T, error)) *rounds[T] {
-	return &rounds[T]{ask: ask, turn: make(chan struct{}, 1)}
+func newRounds[T any](stopping context.Context, running *sync.WaitGroup, ask func() (T, error)) *rounds[T] {
+	return &rounds[T]{ask: ask, stopping: stopping, running: running, turn: make(chan struct{}, 1)}
 }
 
 // do waits for the answer of a round that begins from now on.
 func (r *rounds[T]) do(ctx context.Context) (T, error) {
 	n, first := r.join()
 	if first {
-		r.run(n)
+		r.running.Go(func() { r.run(n) })
 	}
 	select {
 	case <-n.done:
@@ -51,8 +54,8 @@ func (r *rounds[T]) do(ctx context.Context) (T, error) {
 	}
 }
 
-// join returns the next round. Who is the first of it runs it, even where it does not wait for it
-// any more: others do.
+// join returns the next round. Who is the first of it has it run, which ends with no caller: others
+// wait for it.
 func (r *rounds[T]) join() (n *round[T], first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,10 +65,20 @@ func (r *rounds[T]) join() (n *round[T], first bool) {
 	return r.next, first
 }
 
+// rest waits until the next round may begin.
+func (r *rounds[T]) rest() {
+	timer := time.NewTimer(time.Until(r.rested))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.stopping.Done():
+	}
+}
+
 func (r *rounds[T]) run(n *round[T]) {
 	r.turn <- struct{}{}
 	defer func() { <-r.turn }()
-	time.Sleep(time.Until(r.rested))
+	r.rest()
 	r.mu.Lock()
 	r.next = nil
 	r.mu.Unlock()

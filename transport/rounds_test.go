@@ -18,7 +18,7 @@ func TestACostlyQuestionIsSharedByAllWhoAsk(t *testing.T) {
 		const takes = 100 * time.Millisecond
 		asked, at := 0, 0
 		var began []time.Time
-		r := newRounds(func() (time.Time, error) {
+		r := newRounds(t.Context(), new(sync.WaitGroup), func() (time.Time, error) {
 			at++
 			require.Equal(t, 1, at, "at once")
 			defer func() { at-- }()
@@ -47,10 +47,51 @@ func TestACostlyQuestionIsSharedByAllWhoAsk(t *testing.T) {
 	})
 }
 
+// The first of a round is a call as any other: it ends with its context, and the round goes on.
+func TestNobodyWaitsForARoundBeyondItsCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var running sync.WaitGroup
+		r := newRounds(t.Context(), &running, func() (int, error) {
+			time.Sleep(time.Minute)
+			return 7, nil
+		})
+		began := time.Now()
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := r.do(short)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, time.Second, time.Since(began))
+		running.Wait()
+		require.Equal(t, time.Minute, time.Since(began))
+	})
+}
+
+// A server that stops does not wait until a question may be asked again.
+func TestARoundDoesNotRestWhereTheServerStops(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stopping, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		r := newRounds(stopping, &running, func() (int, error) {
+			time.Sleep(maxRest)
+			return 7, nil
+		})
+		_, err := r.do(t.Context())
+		require.NoError(t, err)
+		stop()
+		began := time.Now()
+		_, err = r.do(t.Context())
+		require.NoError(t, err)
+		running.Wait()
+		require.Equal(t, maxRest, time.Since(began))
+	})
+}
+
 func TestWhoGoesIsNotMissedByTheOthersOfItsRound(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRounds(func() (int, error) {
+		r := newRounds(t.Context(), new(sync.WaitGroup), func() (int, error) {
 			time.Sleep(time.Minute)
 			return 7, nil
 		})

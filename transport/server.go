@@ -55,14 +55,16 @@ type Server struct {
 	stopping context.Context
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
+	// begun is what handlers have begun: it ends with their streams, or just behind them.
+	begun sync.WaitGroup
 }
 
 // New returns a server for a node.
 func New(cfg Config) *Server {
 	s := &Server{node: cfg.Node, peers: cfg.Peers, log: cfg.Logger, lines: loglimit.New(cfg.Logger), version: cfg.Version, health: health.NewServer(), mostFollowed: maxAllFollowed}
 	s.stopping, s.stop = context.WithCancel(context.Background())
-	s.verifies = newRounds(s.verify)
-	s.walks = newRounds(func() ([]string, error) { return s.node.State().Machine().CheckInvariants(), nil })
+	s.verifies = newRounds(s.stopping, &s.begun, s.verify)
+	s.walks = newRounds(s.stopping, &s.begun, func() ([]string, error) { return s.node.State().Machine().CheckInvariants(), nil })
 	return s
 }
 
@@ -120,6 +122,10 @@ func (s *Server) Stop() {
 	s.wg.Wait()
 	s.lines.Close()
 }
+
+// Wait returns when all that handlers have begun has ended. It is called once the gRPC server has ended, with
+// its handlers.
+func (s *Server) Wait() { s.begun.Wait() }
 
 // streamContext ends with the stream or with the server.
 func (s *Server) streamContext(ctx context.Context) (context.Context, context.CancelFunc) {

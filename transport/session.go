@@ -34,7 +34,7 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 	if err := s.node.CheckLeader(); err != nil {
 		return err
 	}
-	hello, err := firstHello(ctx, stream)
+	hello, err := s.firstHello(ctx, stream)
 	if err != nil {
 		return err
 	}
@@ -66,12 +66,12 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 	}
 	received := make(chan error, 1)
 	// Recv ends with the stream, which ends when this function returns.
-	go func() {
+	s.begun.Go(func() {
 		received <- s.receive(ctx, link)
 		// What was put out before, such as the answer to goodbye, goes out first.
 		link.finish()
-	}()
-	sendErr := within(ctx, func() error {
+	})
+	sendErr := s.within(ctx, func() error {
 		if err := stream.Send(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_Welcome{Welcome: welcome}}); err != nil {
 			return err
 		}
@@ -93,11 +93,11 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 }
 
 // firstHello waits for a worker's first message, which must be a hello.
-func firstHello(ctx context.Context, stream sessionStream) (*rotav1.Hello, error) {
+func (s *Server) firstHello(ctx context.Context, stream sessionStream) (*rotav1.Hello, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
 	var first *rotav1.SessionRequest
-	err := within(ctx, func() error {
+	err := s.within(ctx, func() error {
 		m, err := stream.Recv()
 		if err == nil {
 			first = m

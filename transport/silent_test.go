@@ -112,6 +112,44 @@ func TestAStreamEndsThoughItsPeerReadsNothing(t *testing.T) {
 	}
 }
 
+// What a handler has begun may still send for a moment when the handler has returned.
+func TestWaitIsForAllThatHandlersHaveBegun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &transport.Server{}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		release := make(chan struct{})
+		require.ErrorIs(t, transport.WithinOf(s, ctx, func() error { <-release; return nil }), task.ErrUnavailable)
+		waited := make(chan struct{})
+		go func() { s.Wait(); close(waited) }()
+		synctest.Wait()
+		select {
+		case <-waited:
+			t.Fatal("it did not wait")
+		default:
+		}
+		close(release)
+		<-waited
+	})
+}
+
+// Submits that are under way when a server stops are answered, as long as there is somebody to be answered.
+func TestAStreamOfSubmitsEndsWithItsClient(t *testing.T) {
+	t.Parallel()
+	n := testcluster.Start(t, 1, nil).Servers[0].Node
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- transport.WriteUnanswered(ctx, n) }()
+	cancel()
+	select {
+	case err := <-ended:
+		require.ErrorIs(t, err, context.Canceled)
+	case <-time.After(testcluster.Wait):
+		t.Fatal("it waits for an answer that nobody reads")
+	}
+}
+
 // What an answer says of workers that are missing counts as well: its client may not read it.
 func TestAnswersThatExplainAreHeldWithTheirTexts(t *testing.T) {
 	t.Parallel()

@@ -39,9 +39,9 @@ func (s *Server) SubmitStream(stream grpc.BidiStreamingServer[rotav1.SubmitStrea
 	defer w.holding.End()
 	w.room = sync.NewCond(&w.mu)
 	// The reader ends with the stream, at the latest when this function has returned.
-	go w.read()
+	s.begun.Go(w.read)
 	defer w.unfollowAll()
-	return wire.ToStatus(within(ctx, func() error { return w.write(ctx) }))
+	return wire.ToStatus(s.within(ctx, func() error { return w.write(ctx) }))
 }
 
 // submitStream is one client's stream of submits.
@@ -211,8 +211,12 @@ func (w *submitStream) write(ctx context.Context) error {
 			if w.s.stopping.Err() == nil {
 				return ctx.Err()
 			}
-			// What is under way is answered yet.
-			<-w.wake
+			// What is under way is answered yet, unless there is nobody to be answered any more.
+			select {
+			case <-w.wake:
+			case <-w.stream.Context().Done():
+				return ctx.Err()
+			}
 		}
 	}
 }

@@ -14,9 +14,9 @@ const endTimeout = time.Second
 // within runs f, which may wait in Send or Recv of a stream for a peer that is silent or does
 // not read. These end with the stream only, and that ends when its handler returns: so within
 // returns endTimeout after ctx at the latest, and f just behind the handler.
-func within(ctx context.Context, f func() error) error {
+func (s *Server) within(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- f() }()
+	s.begun.Go(func() { done <- f() })
 	select {
 	case err := <-done:
 		return err

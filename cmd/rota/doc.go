@@ -8,7 +8,7 @@
 // returns an error, and exit.go alone decides what that means for the exit code and
 // what is said about it.
 //
-//	server.go serve.go          server start
+//	server.go                   server start
 //	worker.go agent.go          worker start, list, get; handlers.go has the built-in handlers
 //	run.go map.go               jobs from the command line; spec.go has their flags
 //	job.go cluster.go           look at jobs and servers, and change them

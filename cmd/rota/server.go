@@ -1,12 +1,17 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"net"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/server"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
 )
@@ -59,7 +64,7 @@ func (a *app) serverCmd() *cobra.Command {
 			if err := s.check(); err != nil {
 				return err
 			}
-			return a.serve(cmd.Context(), &s)
+			return a.runServer(cmd.Context(), &s)
 		},
 	}
 	f := start.Flags()
@@ -83,6 +88,46 @@ func (a *app) serverCmd() *cobra.Command {
 	f.BoolVar(&s.pprof, "pprof", false, "serve profiles of this process below /debug/pprof/ on the HTTP address")
 	s.log.add(f)
 	return group("server", "Start servers", start)
+}
+
+// runServer runs a server until ctx ends.
+func (a *app) runServer(ctx context.Context, s *serverFlags) error {
+	log, err := s.log.logger(a.err)
+	if err != nil {
+		return err
+	}
+	log = log.With("node", s.nodeID)
+	srv, err := server.Start(s.serverConfig(log))
+	if err != nil {
+		return err
+	}
+	log.Info("serving", "version", version, "addr", s.addr, "peer_addr", s.peerAddr, "http_addr", s.httpAddr, "data_dir", s.dataDir)
+	select {
+	case <-ctx.Done():
+		log.Info("shutting down; a second signal ends the process at once")
+	case err = <-srv.Failed():
+		log.Error("a port is not served any more", "error", err)
+	}
+	return errors.Join(err, srv.Stop(context.WithoutCancel(ctx)))
+}
+
+func (s *serverFlags) serverConfig(log *slog.Logger) server.Config {
+	return server.Config{
+		Node: node.Config{
+			NodeID: s.nodeID, DataDir: s.dataDir, Addr: s.addr, PeerAddr: s.peerAddr, HTTPAddr: s.httpAddr,
+			BootstrapExpect: s.bootstrapExpect, Join: s.join,
+			ElectionTimeout: s.electionTimeout, CommitTimeout: s.commitTimeout, LeaseTimeout: s.leaseTimeout,
+			StallTimeout: s.stallTimeout, LogStore: s.logStore, RetentionInterval: s.retentionInterval, RetentionBytes: s.retentionBytes,
+			SnapshotBytes: s.snapshotBytes, TrailingBytes: s.trailingBytes,
+			Logger: log, Version: version,
+			Fatal: func(err error) {
+				// Nothing is closed: what cannot go on without harm must not write any more.
+				log.Error("this server cannot go on", "error", err)
+				os.Exit(exitError)
+			},
+		},
+		Profiles: s.pprof,
+	}
 }
 
 // check finds mistakes in the flags before anything is opened.

@@ -70,7 +70,7 @@ var (
 )
 
 // layers is the house of DESIGN: task <- fsm <- scheduler <- node <- transport <-
-// web <- cmd, with worker and client beside it on api, task and wire.
+// web <- server <- cmd, with worker and client beside it on api, task and wire.
 var layers = []layer{
 	{dir: "api"},
 	{dir: "task", stdlibOnly: true, unlinked: join(network, raft)},
@@ -102,13 +102,15 @@ var layers = []layer{
 	{dir: "transport", own: []string{"task", "fsm", "scheduler", "node", "api", "wire", "internal/loglimit"}},
 	{dir: "web", own: []string{"task", "fsm", "scheduler", "node", "transport", "api", "wire"}},
 
+	{dir: "server", own: []string{"node", "transport", "web", "wire"}},
+
 	{dir: "worker", own: []string{"api", "task", "wire", "internal/sealedfile"}, unlinked: raft},
 	// It is a process of its own, and starts the faster the less comes with it.
 	{dir: "worker/guard", own: []string{"task"}, refused: network, unlinked: join(network, raft)},
 	{dir: "client", own: []string{"api", "task", "wire"}, unlinked: raft},
 
 	{dir: "cmd", own: []string{
-		"task", "fsm", "scheduler", "node", "transport", "web", "api", "wire", "worker", "client",
+		"task", "fsm", "scheduler", "node", "web", "server", "api", "wire", "worker", "client",
 		"internal/localcluster",
 	}},
 
@@ -116,7 +118,7 @@ var layers = []layer{
 		"task", "fsm", "scheduler", "node", "transport", "web", "api", "wire", "worker", "client",
 	}},
 	{dir: "internal/testcluster", own: []string{
-		"task", "fsm", "scheduler", "node", "transport", "web", "api", "wire", "worker", "client", "internal/ports",
+		"task", "fsm", "scheduler", "node", "transport", "web", "server", "api", "wire", "worker", "client", "internal/ports",
 	}},
 	// It starts processes of the binary, and speaks to them as any client does.
 	{dir: "internal/localcluster", own: []string{"task", "wire", "client", "internal/ports"}},

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -13,12 +12,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc"
 
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/internal/ports"
 	"github.com/rota-scheduler/rota/node"
-	"github.com/rota-scheduler/rota/transport"
+	"github.com/rota-scheduler/rota/server"
 	"github.com/rota-scheduler/rota/worker"
 )
 
@@ -27,13 +25,12 @@ const Wait = 30 * time.Second
 
 // Server is one server of a Cluster.
 type Server struct {
-	Config  node.Config
-	Node    *node.Node
-	service *transport.Server
-	grpc    *grpc.Server
-	peers   *transport.Peers
-	Addr    string
-	raft    string
+	Config node.Config
+	// Node is its node; nil while it is not running.
+	Node       *node.Node
+	running    *server.Server
+	Addr       string
+	raft, http string
 }
 
 // Cluster is servers in this process.
@@ -51,7 +48,7 @@ func Start(t testing.TB, n int, edit func(*node.Config)) *Cluster {
 	dir := t.TempDir()
 	for i := range n {
 		c.Servers = append(c.Servers, &Server{
-			Addr: freeAddr(t), raft: freeAddr(t),
+			Addr: freeAddr(t), raft: freeAddr(t), http: freeAddr(t),
 			Config: node.Config{NodeID: fmt.Sprintf("n%d", i+1), DataDir: filepath.Join(dir, fmt.Sprintf("n%d", i+1)), BootstrapExpect: n},
 		})
 	}
@@ -98,34 +95,18 @@ func (c *Cluster) Restart(i int) {
 // TryRestart is Restart where it is the start's failure that is looked for.
 func (c *Cluster) TryRestart(i int) error {
 	s := c.Servers[i]
-	grpcListener, err := net.Listen("tcp", s.Addr)
-	if err != nil {
-		return err
-	}
-	raftListener, err := net.Listen("tcp", s.raft)
-	if err != nil {
-		return err
-	}
-	s.peers = transport.NewPeers()
 	cfg := s.Config
-	cfg.Addr, cfg.PeerAddr, cfg.HTTPAddr = s.Addr, s.raft, ""
-	cfg.Join, cfg.Peers, cfg.RaftListener = c.Addrs(), s.peers, raftListener
-	cfg.Logger = Logger(cfg.NodeID)
+	cfg.Addr, cfg.PeerAddr, cfg.HTTPAddr, cfg.Join = s.Addr, s.raft, s.http, c.Addrs()
+	cfg.Logger, cfg.Version = Logger(cfg.NodeID), "test"
 	cfg.Fatal = func(err error) { c.t.Errorf("server %s must stop: %v", cfg.NodeID, err) }
 	if c.edit != nil {
 		c.edit(&cfg)
 	}
-	n, err := node.Start(cfg)
+	running, err := server.Start(server.Config{Node: cfg})
 	if err != nil {
-		_ = grpcListener.Close()
-		_ = raftListener.Close()
 		return err
 	}
-	s.Node = n
-	s.service = transport.New(transport.Config{Node: n, Peers: s.peers, Logger: cfg.Logger, Version: "test"})
-	s.grpc = grpc.NewServer(s.service.Options()...)
-	s.service.Register(s.grpc)
-	go func() { _ = s.grpc.Serve(grpcListener) }()
+	s.running, s.Node = running, running.Node()
 	return nil
 }
 
@@ -133,10 +114,7 @@ func (c *Cluster) TryRestart(i int) error {
 func (c *Cluster) Kill(i int) {
 	c.t.Helper()
 	s := c.Servers[i]
-	s.grpc.Stop()
-	s.service.Stop()
-	require.NoError(c.t, s.Node.Kill())
-	require.NoError(c.t, s.peers.Close())
+	require.NoError(c.t, s.running.Kill())
 	s.Node = nil
 }
 
@@ -162,16 +140,11 @@ func (c *Cluster) Wipe(i int) {
 // PeerAddr is the Raft address of server i.
 func (c *Cluster) PeerAddr(i int) string { return c.Servers[i].raft }
 
-// Stop ends server i in good order.
+// Stop ends server i in good order, as the command does.
 func (c *Cluster) Stop(i int) {
 	c.t.Helper()
 	s := c.Servers[i]
-	s.service.Stop()
-	ctx, cancel := context.WithTimeout(context.Background(), Wait)
-	defer cancel()
-	require.NoError(c.t, s.Node.Shutdown(ctx))
-	s.grpc.Stop()
-	require.NoError(c.t, s.peers.Close())
+	require.NoError(c.t, s.running.Stop(context.Background()))
 	s.Node = nil
 }
 

@@ -1,0 +1,116 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/transport"
+	"github.com/rota-scheduler/rota/web"
+)
+
+const (
+	// httpTimeout bounds a request and its answer, httpHeaderTimeout the coming of its headers,
+	// and httpIdleTimeout how long a connection may wait for the next one.
+	httpTimeout       = 30 * time.Second
+	httpHeaderTimeout = 5 * time.Second
+	httpIdleTimeout   = 60 * time.Second
+	// httpHeaderBytes bounds the headers of a request.
+	httpHeaderBytes = 8 << 10
+)
+
+// Config is what a server is started with.
+type Config struct {
+	// Node is what its node is started with. The server listens on the addresses that stand there, and
+	// fills in Peers and RaftListener.
+	Node node.Config
+	// Profiles serves what this process does below /debug/pprof/ on the HTTP port. It tells more of the
+	// machine than whoever may read the metrics should know.
+	Profiles bool
+}
+
+// Server is a server that runs. Stop or Kill ends it.
+type Server struct {
+	log       *slog.Logger
+	node      *node.Node
+	peers     *transport.Peers
+	transport *transport.Server
+	grpc      *grpc.Server
+	web       *web.Server
+	http      *http.Server
+	ports     listeners
+	// failed gets an error when a port is served no more though nobody asked for it.
+	failed chan error
+	// grpcServed is closed when the gRPC port is served no more, running is who serves the HTTP port and who tells
+	// the log of connections, until stopTelling.
+	grpcServed  chan struct{}
+	running     sync.WaitGroup
+	stopTelling context.CancelFunc
+}
+
+// Start opens the ports of a server, then its data folder, and serves.
+func Start(cfg Config) (*Server, error) { return start(cfg) }
+
+// start is Start with further options of the gRPC server.
+func start(cfg Config, opts ...grpc.ServerOption) (*Server, error) {
+	open, err := openPorts(&cfg.Node)
+	if err != nil {
+		return nil, err
+	}
+	peers := transport.NewPeers()
+	cfg.Node.Peers, cfg.Node.RaftListener = peers, open.peer
+	n, err := node.Start(cfg.Node)
+	if err != nil {
+		open.close()
+		return nil, errors.Join(err, peers.Close())
+	}
+	log, version := cfg.Node.Logger, cfg.Node.Version
+	s := &Server{
+		log: log, node: n, peers: peers, ports: open, failed: make(chan error, 2), grpcServed: make(chan struct{}),
+		transport: transport.New(transport.Config{Node: n, Peers: peers, Logger: log, Version: version}),
+	}
+	s.grpc = grpc.NewServer(slices.Concat(s.transport.Options(), []grpc.ServerOption{grpc.WaitForHandlers(true)}, opts)...)
+	s.transport.Register(s.grpc)
+	s.web = web.New(web.Config{
+		Node: n, Logger: log, Version: version, Refused: s.transport.Refused, Turned: open.turned, TooLarge: open.grpc.TooLarge, Profiles: cfg.Profiles,
+	})
+	s.http = &http.Server{
+		Handler: s.web, ReadHeaderTimeout: httpHeaderTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout,
+		IdleTimeout: httpIdleTimeout, MaxHeaderBytes: httpHeaderBytes,
+		ErrorLogger: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	s.serve()
+	return s, nil
+}
+
+func (s *Server) serve() {
+	go func() {
+		defer close(s.grpcServed)
+		if err := s.grpc.Serve(s.ports.grpc); err != nil {
+			s.failed <- fmt.Errorf("serve gRPC: %w", err)
+		}
+	}()
+	s.running.Go(func() {
+		if err := s.http.Serve(s.ports.http); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- fmt.Errorf("serve HTTP: %w", err)
+		}
+	})
+	var telling context.Context
+	telling, s.stopTelling = context.WithCancel(context.Background())
+	s.running.Go(func() { newTurnedAway(s.log, s.ports.turned).run(telling) })
+}
+
+// Node is the server's node.
+func (s *Server) Node() *node.Node { return s.node }
+
+// Failed gets an error when a port is served no more though nobody asked for it. The server is then to
+// be stopped.
+func (s *Server) Failed() <-chan error { return s.failed }

@@ -1,0 +1,100 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+const (
+	// drainTimeout is how long requests that are under way may take once the server
+	// is asked to end. Clients go elsewhere with what is cut off.
+	drainTimeout = 2 * time.Second
+	// handlerTimeout is how long a server waits for handlers whose connections are cut off. They end at once,
+	// or within transport's second for a peer that does not read, unless a disk hangs.
+	handlerTimeout = 5 * time.Second
+	// shutdownTimeout bounds the handing over of leadership, and the end of the node.
+	shutdownTimeout = 10 * time.Second
+)
+
+// Stop ends the server: nobody is sent here any more, leadership goes to another server,
+// what is under way is finished.
+func (s *Server) Stop(ctx context.Context) error {
+	s.web.Stopping()
+	// First, so that whoever is sent away finds the next leader in its place.
+	if _, leads := s.node.Ready(); leads {
+		if err := s.node.TransferLeadership(ctx, ""); err != nil {
+			s.log.Debug("leadership was not handed over before the end of the streams", "error", err)
+		}
+	}
+	s.transport.Stop()
+	if !closes(s.ended(s.grpc.GracefulStop), drainTimeout) {
+		s.log.Info("some requests did not end in time and are cut off")
+		s.cutOff()
+	}
+	bounded, cancel := context.WithTimeout(ctx, shutdownTimeout)
+	defer cancel()
+	err := errors.Join(s.node.Shutdown(bounded), s.peers.Close(), s.stopHTTP(ctx))
+	s.stopTelling()
+	s.running.Wait()
+	s.log.Info("ended")
+	return err
+}
+
+// Kill ends the server as a crash would, but for what the operating system keeps: its connections break
+// without a word, nothing is handed over and nothing finished. It is for tests.
+func (s *Server) Kill() error {
+	err := s.http.Close()
+	_ = s.ports.grpc.Close() // or somebody comes in behind those who are cut off
+	s.ports.grpc.CloseAll()
+	s.transport.Stop()
+	s.cutOff()
+	err = errors.Join(err, s.node.Kill(), s.peers.Close())
+	s.stopTelling()
+	s.running.Wait()
+	return err
+}
+
+// cutOff ends all gRPC connections, and waits for the handlers.
+func (s *Server) cutOff() {
+	s.ports.grpc.CloseAll()
+	if !closes(s.ended(s.grpc.Stop), handlerTimeout) {
+		s.log.Warn("some requests did not end though their connections are cut off; this server ends without them")
+	}
+}
+
+// ended is closed once stop has ended the gRPC server, and nothing is left of its handlers.
+func (s *Server) ended(stop func()) <-chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		stop()
+		<-s.grpcServed
+		s.transport.Wait()
+	}()
+	return ended
+}
+
+// closes waits for c to be closed, but not for longer than limit.
+func closes(c <-chan struct{}, limit time.Duration) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-c:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// stopHTTP comes last, so that /readyz says until the end that this server goes. Who has not ended
+// its request by then is not waited for: it is no fault of this server's.
+func (s *Server) stopHTTP(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	err := s.http.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return s.http.Close()
+	}
+	return err
+}
