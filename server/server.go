@@ -85,7 +85,7 @@ func start(cfg Config, opts ...grpc.ServerOption) (*Server, error) {
 	s.http = &http.Server{
 		Handler: s.web, ReadHeaderTimeout: httpHeaderTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout,
 		IdleTimeout: httpIdleTimeout, MaxHeaderBytes: httpHeaderBytes,
-		ErrorLogger: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	s.serve()
 	return s, nil
