@@ -1,0 +1,72 @@
+package raftnet
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+const (
+	// absentAfter is how long a server may leave heartbeats unanswered before the log says so.
+	absentAfter = time.Second
+	// absentAgain is how often it says so.
+	absentAgain = time.Minute
+)
+
+// absences tells the log of servers that do not answer this one while it leads: a line when
+// one goes, a line when it is back, and one a minute between. A server that comes and goes has
+// no more lines than that.
+type absences struct {
+	log *slog.Logger
+
+	mu      sync.Mutex
+	servers map[raft.ServerID]*absence
+}
+
+// absence is what is known of a server that has not answered.
+type absence struct {
+	// term is that in which this server found out; it may not have led for a while.
+	term uint64
+	// since is when it did not answer for the first time; zero: it answers.
+	since time.Time
+	// said is when the log had a line last, and told whether that was of this absence.
+	said time.Time
+	told bool
+}
+
+func newAbsences(log *slog.Logger) *absences {
+	return &absences{log: log, servers: map[raft.ServerID]*absence{}}
+}
+
+// heard notes whether a server has answered a heartbeat of a term.
+func (a *absences) heard(id raft.ServerID, term uint64, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, now := a.servers[id], time.Now()
+	if s == nil || s.term != term {
+		// What an earlier term knew says nothing of the time since; when its line was, does.
+		s = &absence{term: term, said: saidBefore(s)}
+		a.servers[id] = s
+	}
+	switch {
+	case err == nil:
+		if s.told {
+			a.log.Info("a server answers again", "server", nodeIDOf(id), "was_away", now.Sub(s.since).Round(time.Millisecond))
+		}
+		s.since, s.told = time.Time{}, false
+	case s.since.IsZero():
+		s.since = now
+	case now.Sub(s.since) >= absentAfter && now.Sub(s.said) >= absentAgain:
+		s.said, s.told = now, true
+		a.log.Warn("a server does not answer", "server", nodeIDOf(id), "away_for", now.Sub(s.since).Round(time.Millisecond), "error", err)
+	}
+}
+
+func saidBefore(s *absence) time.Time {
+	if s == nil {
+		return time.Time{}
+	}
+	return s.said
+}

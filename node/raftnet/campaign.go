@@ -1,0 +1,46 @@
+package raftnet
+
+import "github.com/hashicorp/raft"
+
+// A server that was started at another address than the others know would win elections
+// from there: it reaches them. They would follow a leader of whom they do not know where it
+// is, and send nobody on to it. So it asks for no votes until a leader has recorded where
+// it is (see announce.go). The others can elect one without it.
+
+// stationed is raft's transport of a server that asks for votes only from where the others
+// know it to be.
+type stationed struct {
+	raftTransport
+	may func() bool
+}
+
+// RequestPreVote implements raft.WithPreVote. A denial is what raft takes in its stride; it
+// would log an error for each failure.
+func (s stationed) RequestPreVote(id raft.ServerID, target raft.ServerAddress, r *raft.RequestPreVoteRequest, out *raft.RequestPreVoteResponse) error {
+	if s.may() {
+		return s.raftTransport.RequestPreVote(id, target, r, out)
+	}
+	*out = raft.RequestPreVoteResponse{RPCHeader: r.RPCHeader, Term: r.Term}
+	return nil
+}
+
+// RequestVote implements raft.Transport.
+func (s stationed) RequestVote(id raft.ServerID, target raft.ServerAddress, r *raft.RequestVoteRequest, out *raft.RequestVoteResponse) error {
+	if s.may() {
+		return s.raftTransport.RequestVote(id, target, r, out)
+	}
+	*out = raft.RequestVoteResponse{RPCHeader: r.RPCHeader, Term: r.Term}
+	return nil
+}
+
+// mayCampaign says whether this server is where Raft's configuration has it. What of the
+// configuration is in its log counts, committed or not: its record stands before that, so
+// who elects it has the record too.
+func (n *Node) mayCampaign() bool {
+	r := n.transport.raft.Load()
+	if r == nil {
+		return false
+	}
+	self, known := member(r.GetConfiguration().Configuration().Servers, n.id.raftID())
+	return !known || string(self.Address) == n.cfg.PeerAddr
+}

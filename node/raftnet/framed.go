@@ -1,0 +1,102 @@
+package raftnet
+
+import (
+	"net"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// messageTimeout bounds how long a message may take from its first byte to its last, and each
+// piece of a state that is received. Its sender gives up after a transportTimeout.
+const messageTimeout = 10 * transportTimeout
+
+// heard is a connection that another server has opened, on which it sends messages.
+type heard struct {
+	net.Conn
+	from raft.ServerID
+	gate *gate
+	// Only the one goroutine that reads uses these. limited is the message, by its number, that
+	// has a deadline; 0: none has.
+	framing framing
+	limited uint64
+}
+
+// newHeard returns a connection on which one server speaks, and no other.
+func newHeard(conn net.Conn, from raft.ServerID, g *gate) *heard {
+	c := &heard{Conn: conn, from: from, gate: g}
+	c.framing.seen = fieldSeen{id: c.speaks, term: g.checkTerm}
+	return c
+}
+
+// speaks refuses a message that another server than that of the greeting is said to have sent.
+func (c *heard) speaks(id []byte) error {
+	if string(id) != string(c.from) {
+		return errOtherSender
+	}
+	return nil
+}
+
+// Read implements net.Conn. Of a message that is refused, the refused part is not read.
+func (c *heard) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if e := c.framing.feed(p[:n]); e != nil {
+		c.gate.refuse(hostOf(c.Conn), c.from, e)
+		return 0, e
+	}
+	if e := c.limit(); e != nil && err == nil {
+		err = e
+	}
+	return n, err
+}
+
+// limit sets the deadline of a message that has begun, and takes it away between messages: a
+// connection may be quiet for as long as there is nothing to say.
+func (c *heard) limit() error {
+	switch {
+	case c.framing.between():
+		if c.limited == 0 {
+			return nil
+		}
+		c.limited = 0
+		return c.SetReadDeadline(time.Time{})
+	case c.framing.inside && c.limited == c.framing.begun:
+		return nil
+	}
+	c.limited = c.framing.begun
+	return c.SetReadDeadline(time.Now().Add(messageTimeout))
+}
+
+// asked is a connection that this server has opened, on which another one answers.
+type asked struct {
+	net.Conn
+	to   raft.ServerID
+	gate *gate
+	// framing is used by whoever reads: raft's transport lets one at a time.
+	framing framing
+}
+
+func newAsked(conn net.Conn, to raft.ServerID, g *gate) *asked {
+	c := &asked{Conn: conn, to: to, gate: g, framing: framing{answers: true}}
+	c.framing.seen.term = g.checkTerm
+	return c
+}
+
+// Read implements net.Conn.
+func (c *asked) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if e := c.framing.feed(p[:n]); e != nil {
+		c.gate.refuse(hostOf(c.Conn), c.to, e)
+		return 0, e
+	}
+	return n, err
+}
+
+// hostOf is the host at the other end of a connection.
+func hostOf(conn net.Conn) string {
+	host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
+	if err != nil {
+		return conn.RemoteAddr().String()
+	}
+	return host
+}

@@ -1,0 +1,231 @@
+package raftnet
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/stretchr/testify/require"
+)
+
+// fakeStanding is the standing of a server that needs no raft.
+type fakeStanding struct {
+	ids     []raft.ServerID
+	follows raft.ServerID
+	at      uint64
+}
+
+func (s *fakeStanding) members() (out []raft.Server) {
+	for _, id := range s.ids {
+		out = append(out, raft.Server{ID: id})
+	}
+	return out
+}
+
+func (s *fakeStanding) leader() raft.ServerID { return s.follows }
+func (s *fakeStanding) term() uint64          { return s.at }
+
+// newTestGate is the gate of a server of the cluster "c", which asks by a function whom it does
+// not know.
+func newTestGate(t *testing.T, self raft.ServerID, ask func(v *vouchers)) *gate {
+	t.Helper()
+	var asking sync.WaitGroup
+	ctx, cancel := context.WithCancel(context.Background())
+	v := newVouchers(ctx, nil, asking.Go)
+	v.ask = func(context.Context) { ask(v) }
+	g := newGate(self, func() string { return "c" }, v, newRefusals(slog.New(slog.DiscardHandler)))
+	t.Cleanup(func() {
+		cancel()
+		asking.Wait()
+		g.refusals.close()
+	})
+	return g
+}
+
+// openGate is the gate of a server that knows every server of these tests.
+func openGate(t *testing.T, self raft.ServerID) *gate {
+	t.Helper()
+	g := newTestGate(t, self, func(*vouchers) {})
+	g.cluster = func() string { return "" }
+	g.open(&fakeStanding{ids: []raft.ServerID{"leader", "follower", "b", "n1/old", "n1/a", "n2/b", "n2/new", "n9/x"}})
+	return g
+}
+
+func TestTheGateLetsServersOfTheConfigurationIn(t *testing.T) {
+	t.Parallel()
+	g := newTestGate(t, "n1/a", func(*vouchers) {})
+	require.ErrorIs(t, g.check("n2/b"), errNotOpen)
+	g.open(&fakeStanding{ids: []raft.ServerID{"n1/a", "n2/b"}, follows: "n3/c"})
+	hello := func(meant, from raft.ServerID, cluster string) error {
+		return g.admit(t.Context(), greeting{meant: meant, from: from, cluster: cluster})
+	}
+	require.NoError(t, hello("n1/a", "n2/b", "c"))
+	require.NoError(t, hello("n1/a", "n2/b", ""), "it does not know its cluster yet")
+	require.NoError(t, hello("n1/a", "n3/c", "c"), "a leader that is being removed is followed until it is gone")
+	require.ErrorContains(t, hello("n1/lost", "n2/b", "c"), "lost its data folder")
+	require.ErrorIs(t, hello("n1/a", "n1/a", "c"), errOurselves)
+	require.ErrorIs(t, hello("n1/a", "n2/b", "d"), errOtherCluster)
+	require.ErrorIs(t, hello("n1/a", "n4/d", "c"), errUnknownSender)
+	require.ErrorIs(t, hello("n1/a", "", "c"), errUnknownSender)
+	require.ErrorIs(t, g.check("n4/d"), errUnknownSender)
+	require.ErrorIs(t, g.check("n1/a"), errOurselves)
+	require.NoError(t, g.check("n3/c"))
+}
+
+// A follower that missed a change of the configuration hears the leader that it brought, on the
+// word of a server that it knows.
+func TestAServerIsLetInWhenOneThatIsKnownVouchesForIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		g := newTestGate(t, "n1/a", func(v *vouchers) {
+			asked.Add(1)
+			time.Sleep(10 * time.Millisecond)
+			v.learn(7, "n4/d", "n5/e")
+		})
+		g.open(&fakeStanding{ids: []raft.ServerID{"n1/a", "n2/b"}, at: 7})
+		hello := greeting{meant: "n1/a", from: "n4/d"}
+		require.NoError(t, g.admit(t.Context(), hello))
+		require.NoError(t, g.check("n4/d"))
+		require.NoError(t, g.check("n5/e"))
+		require.ErrorIs(t, g.check("n6/f"), errUnknownSender)
+		require.EqualValues(t, 1, asked.Load())
+
+		time.Sleep(vouchedFor/2 + time.Second)
+		require.NoError(t, g.check("n4/d"), "it is asked for anew in time")
+		synctest.Wait()
+		require.EqualValues(t, 2, asked.Load())
+		time.Sleep(vouchedFor + time.Second)
+		require.ErrorIs(t, g.check("n4/d"), errUnknownSender, "what was said long ago counts no more")
+	})
+}
+
+// However many strangers knock, the servers of the cluster are asked once a second.
+func TestStrangersDoNotMakeAServerAskWithoutPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		g := newTestGate(t, "n1/a", func(*vouchers) { asked.Add(1) })
+		g.open(&fakeStanding{ids: []raft.ServerID{"n1/a", "n2/b"}})
+		for range 10_000 {
+			require.ErrorIs(t, g.admit(t.Context(), greeting{meant: "n1/a", from: "n9/x"}), errUnknownSender)
+			require.Error(t, g.checkTerm(math.MaxUint64))
+			time.Sleep(time.Millisecond)
+		}
+		require.LessOrEqual(t, asked.Load(), int32(11))
+	})
+}
+
+func TestAbsurdTermsAreRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		far := uint64(1 << 40)
+		g := newTestGate(t, "n1/a", func(v *vouchers) { v.learn(far) })
+		g.open(&fakeStanding{at: 100})
+		require.NoError(t, g.checkTerm(1))
+		require.NoError(t, g.checkTerm(100+maxTermLeap))
+		require.Error(t, g.checkTerm(100+maxTermLeap+1))
+		synctest.Wait()
+		// A server that was away for long: the others say how far they are.
+		require.NoError(t, g.checkTerm(far+1))
+		require.Error(t, g.checkTerm(far+maxTermLeap+1))
+		require.Error(t, g.checkTerm(math.MaxUint64))
+	})
+}
+
+func TestVouchedServersAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v := newVouchers(t.Context(), nil, nil)
+		name := func(i int) raft.ServerID { return raft.ServerID(rune('a' + i)) }
+		for i := range 10 * maxVouched {
+			v.learn(1, name(i))
+		}
+		require.Len(t, v.seen, maxVouched)
+		require.True(t, v.know(name(0)))
+		time.Sleep(vouchedFor + time.Second)
+		v.learn(1, name(10*maxVouched))
+		require.Len(t, v.seen, 1)
+	})
+}
+
+// lines is a logger that keeps what it is given.
+type lines struct {
+	slog.Handler
+	mu  sync.Mutex
+	all []slog.Record
+}
+
+func newLines() *lines { return &lines{Handler: slog.DiscardHandler} }
+
+func (l *lines) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *lines) WithAttrs([]slog.Attr) slog.Handler { return l }
+
+func (l *lines) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, r)
+	return nil
+}
+
+// attr is what a line says of a name.
+func attr(r slog.Record, name string) (v slog.Value) {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == name {
+			v = a.Value
+		}
+		return a.Key != name
+	})
+	return v
+}
+
+func TestARefusedPeerHasALineAMinute(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := newLines()
+		r := newRefusals(slog.New(log))
+		defer r.close()
+		for range 3000 {
+			r.note("10.0.0.9", "n9/x", errUnknownSender)
+			time.Sleep(100 * time.Millisecond)
+		}
+		r.note("10.0.0.8", "n8/x", errUnknownSender)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.EqualValues(t, 3001, r.total.Load())
+		require.Len(t, log.all, 7, "one at once, one a minute for five minutes, and one of the other")
+		total := int64(0)
+		for _, l := range log.all {
+			total += attr(l, "count").Int64()
+		}
+		require.EqualValues(t, 3001, total, "none is left out")
+		require.Empty(t, r.peers)
+
+		for i := range 10 * maxRefused {
+			r.note(string(rune('a'+i)), "", errors.New("it is nobody"))
+		}
+		require.LessOrEqual(t, len(r.peers), maxRefused+1)
+	})
+}
+
+// The leader sends nearly all messages: to let them in takes no memory.
+func BenchmarkScreen(b *testing.B) {
+	g := newGate("n1/a", func() string { return "" }, newVouchers(b.Context(), nil, func(func()) {}), newRefusals(slog.New(slog.DiscardHandler)))
+	defer g.refusals.close()
+	g.open(&fakeStanding{ids: []raft.ServerID{"n1/a", "n2/b", "n3/c"}, follows: "n2/b"})
+	rpc := raft.RPC{Command: &raft.AppendEntriesRequest{RPCHeader: headerOf("n2/b"), Term: 1}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := g.screen(rpc); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,125 @@
+package raftnet
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// heartbeatPatience is how long a heartbeat waits for raft before it is answered in its
+// stead: far less than a leader's lease, and more than an entry takes to be written.
+const heartbeatPatience = 50 * time.Millisecond
+
+// serialized is raft's transport with heartbeats that go the way of all messages.
+//
+// Raft takes heartbeats on the transport's goroutine, beside its own, so that they do
+// not wait for the disk. One of a later term then deposes a leader in the middle of what
+// it does: it goes on to write what it was given, under a term that is another leader's
+// (https://github.com/hashicorp/raft/issues/695). The other leader's entry at that place
+// has the same index and the same term, passes for the same, and the two servers differ
+// from there on. Here raft's own goroutine takes them. Where it is busy with the disk, a
+// heartbeat that changes nothing is answered without it.
+type serialized struct {
+	raftTransport
+	// screen refuses messages that raft is not to see.
+	screen func(raft.RPC) error
+	rpcs   chan raft.RPC
+	raft   atomic.Pointer[raft.Raft]
+	// vigil looks at pre-votes first.
+	vigil  atomic.Pointer[vigil]
+	id     raft.ServerID
+	once   sync.Once
+	closed chan struct{}
+}
+
+func newSerialized(inner raftTransport, id raft.ServerID, screen func(raft.RPC) error) *serialized {
+	s := &serialized{raftTransport: inner, screen: screen, rpcs: make(chan raft.RPC), id: id, closed: make(chan struct{})}
+	go s.forward()
+	return s
+}
+
+func (s *serialized) forward() {
+	for {
+		select {
+		case rpc := <-s.raftTransport.Consumer():
+			if err := s.screen(rpc); err != nil {
+				refuseRPC(rpc, err)
+				continue
+			}
+			if r, ok := rpc.Command.(*raft.RequestPreVoteRequest); ok {
+				if v := s.vigil.Load(); v != nil {
+					if err := v.preVote(r); err != nil {
+						refuseRPC(rpc, err)
+						continue
+					}
+				}
+			}
+			s.pass(rpc, nil)
+		case <-s.closed:
+			return
+		}
+	}
+}
+
+// pass gives a message to raft. It is false where it was not taken in time.
+func (s *serialized) pass(rpc raft.RPC, timeout <-chan time.Time) bool {
+	select {
+	case s.rpcs <- rpc:
+		return true
+	case <-s.closed:
+		return true
+	case <-timeout:
+		return false
+	}
+}
+
+// Consumer implements raft.Transport.
+func (s *serialized) Consumer() <-chan raft.RPC { return s.rpcs }
+
+// SetHeartbeatHandler implements raft.Transport. Raft's handler is not used.
+func (s *serialized) SetHeartbeatHandler(func(raft.RPC)) {
+	s.raftTransport.SetHeartbeatHandler(s.heartbeat)
+}
+
+func (s *serialized) heartbeat(rpc raft.RPC) {
+	if err := s.screen(rpc); err != nil {
+		refuseRPC(rpc, err)
+		return
+	}
+	timer := time.NewTimer(heartbeatPatience)
+	defer timer.Stop()
+	if s.pass(rpc, timer.C) {
+		return
+	}
+	if resp := s.follows(rpc.Command); resp != nil {
+		rpc.Respond(resp, nil)
+		return
+	}
+	s.pass(rpc, nil)
+}
+
+// follows is the answer to a heartbeat that tells nothing new; nil: it does. It changes
+// nothing, and says no more than that this server follows that leader.
+func (s *serialized) follows(command any) *raft.AppendEntriesResponse {
+	r := s.raft.Load()
+	hb, ok := command.(*raft.AppendEntriesRequest)
+	if r == nil || !ok {
+		return nil
+	}
+	leader, _ := r.LeaderWithID()
+	if r.State() != raft.Follower || r.CurrentTerm() != hb.Term || leader != s.DecodePeer(hb.Addr) {
+		return nil
+	}
+	return &raft.AppendEntriesResponse{
+		RPCHeader: raft.RPCHeader{ProtocolVersion: hb.ProtocolVersion, ID: []byte(s.id), Addr: s.EncodePeer(s.id, s.LocalAddr())},
+		Term:      hb.Term, LastLog: r.LastIndex(), Success: true,
+	}
+}
+
+// Close implements raft.WithClose.
+func (s *serialized) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return s.raftTransport.Close()
+}

@@ -1,0 +1,66 @@
+package raftnet
+
+import (
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// Bounds of what a server is sent of the log at once, bytes. The first message to a server
+// has firstBatch.
+const (
+	minBatch   = 16 << 10
+	firstBatch = 256 << 10
+	maxBatch   = 4 << 20
+)
+
+// pace is how much of the log each server is sent at once.
+//
+// Raft bounds a message by its number of entries, and what a message may take by a second,
+// whatever its size. A server on a slow link or disk that is behind would be sent the same
+// message for ever, each too large for its second. So a message that fails is followed by
+// one of half the size, down to a single entry, and one that is taken by a larger one.
+type pace struct {
+	mu      sync.Mutex
+	batches map[raft.ServerID]int64
+}
+
+func newPace() *pace { return &pace{batches: map[raft.ServerID]int64{}} }
+
+func (p *pace) batch(id raft.ServerID) int64 {
+	if b, ok := p.batches[id]; ok {
+		return b
+	}
+	return firstBatch
+}
+
+// cut takes from a message what is too much. Raft sends that next.
+func (p *pace) cut(id raft.ServerID, r *raft.AppendEntriesRequest) {
+	p.mu.Lock()
+	left := p.batch(id)
+	p.mu.Unlock()
+	for i, e := range r.Entries {
+		if left -= sizeOf(e); left < 0 && i > 0 {
+			r.Entries = r.Entries[:i]
+			return
+		}
+	}
+}
+
+// ended notes whether a message was taken.
+func (p *pace) ended(id raft.ServerID, r *raft.AppendEntriesRequest, taken bool) {
+	if len(r.Entries) == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch b := p.batch(id); {
+	case !taken:
+		p.batches[id] = max(b/2, minBatch)
+	case b < maxBatch:
+		p.batches[id] = b * 2
+	}
+}
+
+// sizeOf is about what an entry takes, bytes.
+func sizeOf(l *raft.Log) int64 { return int64(len(l.Data)) + entryOverhead }

@@ -1,0 +1,102 @@
+package raftnet
+
+import (
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+const (
+	// maxHeldLog bounds the log that is kept because other servers need it, bytes; a quarter
+	// of the free space does too.
+	maxHeldLog = 1 << 30
+	// maxHeldEntries bounds it in entries, in SnapshotEntries.
+	maxHeldEntries = 4
+	// heldFor is how long the log is kept for a server that answers heartbeats, and has
+	// neither taken entries nor been sent the state meanwhile: it may be busy with either.
+	heldFor = 30 * time.Second
+)
+
+// progress is how far each other server has come with the log, by what it has taken from
+// this one while it led.
+//
+// Raft drops all log but the newest, whatever the others need. A server that takes the
+// whole state over needs what follows it next, and where the leader has dropped that
+// meanwhile, it needs the state again: under load, or with a large state, it never catches
+// up. So what servers need that are on their way is kept, within bounds.
+type progress struct {
+	mu      sync.Mutex
+	servers map[raft.ServerID]*place
+}
+
+// place is how far a server has come.
+type place struct {
+	index uint64
+	// until is when the place is forgotten.
+	until time.Time
+	// installs is how many states are on their way to it.
+	installs int
+}
+
+func newProgress() *progress { return &progress{servers: map[raft.ServerID]*place{}} }
+
+func (p *progress) at(id raft.ServerID, index uint64) *place {
+	s := p.servers[id]
+	if s == nil {
+		s = &place{}
+		p.servers[id] = s
+	}
+	s.index, s.until = index, time.Now().Add(heldFor)
+	return s
+}
+
+// has notes that a server has the log up to an index.
+func (p *progress) has(id raft.ServerID, index uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.at(id, index)
+}
+
+// installing notes that a server is sent the state as of an index. What it returns is to be
+// called when that has ended: the server may take the state over still.
+func (p *progress) installing(id raft.ServerID, index uint64) (ended func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.at(id, index)
+	s.installs++
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		s.installs--
+		s.until = time.Now().Add(heldFor)
+	}
+}
+
+// trailing is how many entries before last are to be kept: keep, and before those what other
+// servers need. One that needs more than limit is not waited for, and one that is away only
+// while it is sent the state.
+func (p *progress) trailing(keep, last, limit uint64, away func(raft.ServerID) bool) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	needed := last
+	for id, s := range p.servers {
+		switch {
+		case s.installs == 0 && now.After(s.until):
+			delete(p.servers, id)
+		case s.installs == 0 && away(id), s.index+limit < last:
+		default:
+			needed = min(needed, s.index)
+		}
+	}
+	return keep + last - needed
+}
+
+// lastOf is the last index that a server has which has accepted a request.
+func lastOf(r *raft.AppendEntriesRequest) uint64 {
+	if n := len(r.Entries); n > 0 {
+		return r.Entries[n-1].Index
+	}
+	return r.PrevLogEntry
+}

@@ -1,0 +1,95 @@
+package raftnet
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// streamLayer is raft's TCP, behind the door. It knows every connection: raft's transport
+// leaves those that others have opened to the others, and would answer on them beyond its
+// own end.
+type streamLayer struct {
+	net.Listener
+	gate      *gate
+	advertise string
+
+	mu     sync.Mutex
+	closed bool
+	conns  map[*streamConn]struct{}
+}
+
+func newStreamLayer(l net.Listener, advertise string, g *gate) *streamLayer {
+	return &streamLayer{Listener: newDoor(l, g), gate: g, advertise: advertise, conns: map[*streamConn]struct{}{}}
+}
+
+// streamConn is a connection that its layer knows until it is closed.
+type streamConn struct {
+	net.Conn
+	layer *streamLayer
+}
+
+func (c *streamConn) Close() error {
+	c.layer.mu.Lock()
+	delete(c.layer.conns, c)
+	c.layer.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// keep takes note of a connection, and refuses it where the layer is closed.
+func (s *streamLayer) keep(conn net.Conn, err error) (net.Conn, error) {
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errors.Join(net.ErrClosed, conn.Close())
+	}
+	c := &streamConn{conn, s}
+	s.conns[c] = struct{}{}
+	return c, nil
+}
+
+// Accept implements net.Listener.
+func (s *streamLayer) Accept() (net.Conn, error) { return s.keep(s.Listener.Accept()) }
+
+// Dial implements raft.StreamLayer.
+func (s *streamLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	return s.keep(s.dial(addr, timeout))
+}
+
+// dial connects to a server and greets it.
+func (s *streamLayer) dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	target, id := splitAddress(addr)
+	conn, err := net.DialTimeout("tcp", target, timeout)
+	if err != nil {
+		return nil, err
+	}
+	hello := greeting{meant: id, from: s.gate.self, cluster: s.gate.cluster()}
+	if err := hello.write(conn, timeout); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return newAsked(conn, id, s.gate), nil
+}
+
+// Addr implements net.Listener: the address that the other servers know.
+func (s *streamLayer) Addr() net.Addr { return advertised(s.advertise) }
+
+// Close implements net.Listener. It ends every connection.
+func (s *streamLayer) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	conns := s.conns
+	s.conns = map[*streamConn]struct{}{}
+	s.mu.Unlock()
+	err := s.Listener.Close()
+	for c := range conns {
+		// Its reader hears of it; that it may be closed already is no error here.
+		_ = c.Conn.Close()
+	}
+	return err
+}

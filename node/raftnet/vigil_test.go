@@ -1,0 +1,35 @@
+package raftnet
+
+import (
+	"bytes"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/stretchr/testify/require"
+)
+
+// A server that is no part of a cluster has no leadership to lose, in term 0 as well, whose number
+// is that of a server that never led. On a busy machine its log would say so at each look.
+func TestAServerThatNeverLedDoesNotAskForLeadershipAgain(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, t.TempDir())
+	cfg.BootstrapExpect = 0
+	n, err := startErr(t, cfg)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, n.Kill()) }()
+	require.Zero(t, n.raft.CurrentTerm())
+	require.Equal(t, raft.Follower, n.raft.State())
+
+	var log bytes.Buffer
+	own := &Node{raft: n.raft, cfg: n.cfg}
+	own.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	v := newVigil(own)
+	v.timeout = time.Hour // it counts as starved for all of the test
+	v.last = time.Now()
+	v.starved.note(v.last, 0, false)
+	v.look()
+	require.Empty(t, log.String())
+	require.False(t, v.loose)
+}
