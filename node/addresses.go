@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/node/raftnet"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -45,7 +46,7 @@ func (b *addrBook) get(id raft.ServerID) string {
 }
 
 // recordID is how a recorded server is called in Raft's configuration.
-func recordID(s *logpb.ServerRecord) raft.ServerID { return raftID(s.NodeId, s.ServerId) }
+func recordID(s *logpb.ServerRecord) raft.ServerID { return raftnet.ServerID(s.NodeId, s.ServerId) }
 
 // record returns what is recorded of a server; nil: nothing.
 func (n *Node) record(id raft.ServerID) *logpb.ServerRecord {
@@ -132,7 +133,7 @@ func (n *Node) votes(id raft.ServerID) bool {
 func (n *Node) identify(ctx context.Context, id raft.ServerID) (PeerInfo, error) {
 	addr := n.addrOf(id)
 	if addr == "" {
-		return PeerInfo{}, task.Errorf(task.KindUnavailable, "the gRPC address of %s is not known", nodeIDOf(id))
+		return PeerInfo{}, task.Errorf(task.KindUnavailable, "the gRPC address of %s is not known", raftnet.NodeID(id))
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()

@@ -6,6 +6,8 @@ import (
 
 	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/node/raftnet"
 )
 
 // A server may be elected between its look at what is wrong and its question for the leader, and it may
@@ -27,7 +29,7 @@ func TestAServerThatHasYetToCatchUpWasNotRemoved(t *testing.T) {
 	cfg.BootstrapExpect, cfg.ElectionTimeout = 0, time.Hour // nobody misses a leader meanwhile
 	n, err := startErr(t, cfg)
 	require.NoError(t, err)
-	others := []raft.Server{{ID: raftID("n2", "other"), Address: "127.0.0.1:3"}}
+	others := []raft.Server{{ID: raftnet.ServerID("n2", "other"), Address: "127.0.0.1:3"}}
 	what, _ := n.misplacedAmong(others)
 	require.Empty(t, what)
 	n.caughtUp.Store(true)

@@ -12,10 +12,8 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/node/raftnet"
 )
-
-// entryOverhead is about what an entry of the log takes beside its data, bytes.
-const entryOverhead = 32
 
 // applier is the raft.FSM: a thin layer over the machine.
 type applier struct {
@@ -71,7 +69,7 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 		}
 		if l.Type == raft.LogCommand {
 			out[i] = results
-			a.logBytes += sizeOf(l)
+			a.logBytes += raftnet.EntrySize(l)
 		}
 		configured = configured || l.Type == raft.LogConfiguration
 	}

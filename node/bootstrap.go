@@ -5,15 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
-	"net"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/rota-scheduler/rota/node/raftnet"
 )
 
 const (
@@ -24,48 +23,7 @@ const (
 	// joinTimeout bounds a request to be taken in, for which the leader asks back and writes
 	// entries.
 	joinTimeout = 5 * time.Second
-	// transportTimeout bounds raft's messages. A half-open connection blocks a heartbeat
-	// for as long.
-	transportTimeout = time.Second
-	// installBytes is how much of the state a server must take over in a transportTimeout, which
-	// is to receive it, write it, look through it and answer. Raft's own default, 256 KiB, is
-	// more than a busy machine takes: a transfer was given up that had nearly ended, and the
-	// next one had more to send.
-	installBytes = 32 << 10
-	// transportPool is how many connections to each server are kept.
-	transportPool = 3
 )
-
-// newTransport serves raft on a listener.
-func newTransport(l net.Listener, advertise string, g *gate, log *slog.Logger, pc *pace, pr *progress) raftTransport {
-	t := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:                  newStreamLayer(l, advertise, g),
-		MaxPool:                 transportPool,
-		MaxRPCsInFlight:         2,
-		Timeout:                 transportTimeout,
-		Logger:                  newRaftLogger(log),
-		MsgpackUseNewTimeFormat: true,
-	})
-	t.TimeoutScale = installBytes
-	return pipelined{t, pc, pr}
-}
-
-type advertised string
-
-func (advertised) Network() string  { return "tcp" }
-func (a advertised) String() string { return string(a) }
-
-// splitRaftID is the inverse of raftID.
-func splitRaftID(id raft.ServerID) (nodeID, serverID string) {
-	nodeID, serverID, _ = strings.Cut(string(id), "/")
-	return nodeID, serverID
-}
-
-// nodeIDOf returns the node id of a server in Raft's configuration.
-func nodeIDOf(id raft.ServerID) string {
-	nodeID, _ := splitRaftID(id)
-	return nodeID
-}
 
 // Self is what this server says of itself.
 func (n *Node) Self() PeerInfo {
@@ -254,7 +212,7 @@ func (n *Node) tryBootstrap() (status string, err error) {
 		if p.NodeID < n.id.NodeID {
 			return "waiting for " + p.NodeID + " to bootstrap the cluster", nil
 		}
-		configuration.Servers = append(configuration.Servers, raft.Server{ID: raftID(p.NodeID, p.ServerID), Address: raft.ServerAddress(p.PeerAddr)})
+		configuration.Servers = append(configuration.Servers, raft.Server{ID: raftnet.ServerID(p.NodeID, p.ServerID), Address: raft.ServerAddress(p.PeerAddr)})
 	}
 	if len(configuration.Servers) != n.cfg.BootstrapExpect {
 		return "", fmt.Errorf("%d servers are there, %d are expected: list exactly the first servers in --join", len(configuration.Servers), n.cfg.BootstrapExpect)

@@ -14,6 +14,14 @@ import (
 // down again whenever one is made.
 const shortFiles = 8
 
+const (
+	// maxHeldLog bounds the log that is kept because other servers need it, bytes; a quarter
+	// of the free space does too.
+	maxHeldLog = 1 << 30
+	// maxHeldEntries bounds it in entries, in SnapshotEntries.
+	maxHeldEntries = 4
+)
+
 // snapshotWanted asks for a snapshot, behind which raft drops the log.
 func (n *Node) snapshotWanted() {
 	select {
@@ -104,5 +112,14 @@ func (n *Node) trailing() uint64 {
 		return keep
 	}
 	limit := min(uint64(min(maxHeldLog, freeBytes(n.cfg.DataDir)/4)/average), maxHeldEntries*n.cfg.SnapshotEntries)
-	return n.progress.trailing(keep, last, min(limit, n.within(maxHeldLog, last)), n.patient.away)
+	return n.transport.Trailing(keep, last, min(limit, n.within(maxHeldLog, last)))
+}
+
+// reload changes raft's configuration. Raft asks its callers to take turns.
+func (n *Node) reload(change func(rc *raft.ReloadableConfig)) error {
+	n.reloading.Lock()
+	defer n.reloading.Unlock()
+	rc := n.raft.ReloadableConfig()
+	change(&rc)
+	return n.raft.ReloadConfig(rc)
 }

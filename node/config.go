@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/rota-scheduler/rota/node/raftnet"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -32,7 +33,7 @@ type Config struct {
 	// RaftListener is the open Raft port. Nil: RaftTransport is set.
 	RaftListener net.Listener
 	// RaftTransport replaces the TCP transport, in simulations.
-	RaftTransport raftTransport
+	RaftTransport raftnet.Base
 	// LogStore is LogStoreBolt or LogStoreWAL. Default: what the folder has, LogStoreWAL
 	// for a new one.
 	LogStore string
@@ -127,7 +128,7 @@ type PeerInfo struct {
 }
 
 // RaftID is how the server is called in Raft's configuration.
-func (p PeerInfo) RaftID() raft.ServerID { return raftID(p.NodeID, p.ServerID) }
+func (p PeerInfo) RaftID() raft.ServerID { return raftnet.ServerID(p.NodeID, p.ServerID) }
 
 const (
 	defaultElectionTimeout   = 400 * time.Millisecond
@@ -140,10 +141,6 @@ const (
 	defaultStallTimeout      = 2 * time.Second
 	defaultRetentionInterval = 10 * time.Second
 
-	// maxAppendEntries is how many entries one message to a follower carries, and one
-	// batch to the state machine. Raft reads as many, of up to 256 KiB each, for a message
-	// that is cut to what its server can take.
-	maxAppendEntries = 64
 	// logCacheEntries of at most 256 KiB each are kept for followers: 8 MiB.
 	logCacheEntries = 32
 )
@@ -199,7 +196,7 @@ func (c *Config) raftConfig(id raft.ServerID, notify chan<- bool) *raft.Config {
 	// timeout in any case.
 	rc.LeaderLeaseTimeout = c.ElectionTimeout
 	rc.CommitTimeout = c.CommitTimeout
-	rc.MaxAppendEntries = maxAppendEntries
+	rc.MaxAppendEntries = raftnet.MaxAppendEntries
 	rc.BatchApplyCh = false // the proposer batches
 	rc.PreVoteDisabled = false
 	rc.NotifyCh = notify
@@ -211,6 +208,6 @@ func (c *Config) raftConfig(id raft.ServerID, notify chan<- bool) *raft.Config {
 	rc.SnapshotThreshold = 1 << 62
 	rc.SnapshotInterval = time.Hour
 	rc.TrailingLogs = 1 << 20
-	rc.Logger = newRaftLogger(c.Logger)
+	rc.Logger = raftnet.NewLogger(c.Logger)
 	return rc
 }

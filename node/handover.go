@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/rota-scheduler/rota/node/raftnet"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -136,7 +137,7 @@ func (n *Node) transferTo(to string) (transfer func() raft.Future, err error) {
 		return nil, n.readError(err)
 	}
 	at := slices.IndexFunc(servers, func(s raft.Server) bool {
-		return s.Suffrage == raft.Voter && s.ID != n.id.raftID() && (to == "" || nodeIDOf(s.ID) == to)
+		return s.Suffrage == raft.Voter && s.ID != n.id.raftID() && (to == "" || raftnet.NodeID(s.ID) == to)
 	})
 	switch {
 	case at < 0 && to == "":

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm/store"
 	"github.com/rota-scheduler/rota/internal/sealedfile"
+	"github.com/rota-scheduler/rota/node/raftnet"
 )
 
 const (
@@ -38,11 +39,7 @@ type identity struct {
 }
 
 // raftID is the identity under which the server stands in Raft's configuration.
-func (id identity) raftID() raft.ServerID { return raftID(id.NodeID, id.ServerID) }
-
-func raftID(nodeID, serverID string) raft.ServerID {
-	return raft.ServerID(nodeID + "/" + serverID)
-}
+func (id identity) raftID() raft.ServerID { return raftnet.ServerID(id.NodeID, id.ServerID) }
 
 // lockDir makes the data folder and takes it for this process.
 func lockDir(dir string) (*os.File, error) {

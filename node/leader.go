@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/node/raftnet"
 	"github.com/rota-scheduler/rota/scheduler"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -180,7 +181,7 @@ func (n *Node) Leader() Leader {
 		_, id = n.raft.LeaderWithID()
 	}
 	if id != "" && n.votes(id) {
-		l.NodeID, l.Addr = nodeIDOf(id), n.addrOf(id)
+		l.NodeID, l.Addr = raftnet.NodeID(id), n.addrOf(id)
 	}
 	return l
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/node/raftnet"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -135,10 +136,10 @@ func (n *Node) judge(p PeerInfo) (c change, err error) {
 	for _, s := range servers {
 		switch {
 		case s.ID == id:
-		case nodeIDOf(s.ID) == p.NodeID:
+		case raftnet.NodeID(s.ID) == p.NodeID:
 			c.gone = s
 		case string(s.Address) == p.PeerAddr:
-			return c, task.Errorf(task.KindConflict, "Raft address %s is that of server %s: give server %s an address of its own", p.PeerAddr, nodeIDOf(s.ID), p.NodeID)
+			return c, task.Errorf(task.KindConflict, "Raft address %s is that of server %s: give server %s an address of its own", p.PeerAddr, raftnet.NodeID(s.ID), p.NodeID)
 		}
 	}
 	switch {
@@ -206,11 +207,11 @@ func (n *Node) checkGone(s raft.Server) error {
 	switch silent := n.silence(s.ID); {
 	case silent == 0:
 		// What is not known is not dead.
-		return task.Errorf(task.KindConflict, "node %s is a living server of the cluster already, at Raft address %s: give the new server a node id and addresses of its own", nodeIDOf(s.ID), s.Address)
+		return task.Errorf(task.KindConflict, "node %s is a living server of the cluster already, at Raft address %s: give the new server a node id and addresses of its own", raftnet.NodeID(s.ID), s.Address)
 	case silent < replaceAfter:
 		return &task.Error{
 			Kind: task.KindUnavailable, RetryAfter: retryDelay,
-			Msg: fmt.Sprintf("node %s answered at Raft address %s less than %v ago: a server of its name elsewhere, or without its data, has to wait", nodeIDOf(s.ID), s.Address, replaceAfter),
+			Msg: fmt.Sprintf("node %s answered at Raft address %s less than %v ago: a server of its name elsewhere, or without its data, has to wait", raftnet.NodeID(s.ID), s.Address, replaceAfter),
 		}
 	}
 	return nil
@@ -277,7 +278,7 @@ func (n *Node) change(ctx context.Context, p PeerInfo) error {
 		if err := n.raft.RemoveServer(gone.ID, 0, askTimeout).Error(); err != nil {
 			return n.readError(err)
 		}
-		n.patient.forget(gone.ID)
+		n.transport.Forget(gone.ID)
 	}
 	if !c.add {
 		return nil
@@ -300,7 +301,7 @@ func (n *Node) silence(id raft.ServerID) time.Duration {
 	if id == n.id.raftID() {
 		return 0
 	}
-	return n.patient.silence(id, n.Term())
+	return n.transport.Silence(id, n.Term())
 }
 
 func (n *Node) put(ctx context.Context, s *logpb.ServerRecord) error {
@@ -348,7 +349,7 @@ func (n *Node) Peers(ctx context.Context) ([]PeerStatus, error) {
 	out := make([]PeerStatus, len(servers))
 	done := make(chan struct{})
 	for i, s := range servers {
-		nodeID, serverID := splitRaftID(s.ID)
+		nodeID, serverID := raftnet.SplitServerID(s.ID)
 		out[i] = PeerStatus{NodeID: nodeID, ServerID: serverID, PeerAddr: string(s.Address), Voter: s.Suffrage == raft.Voter, Record: n.record(s.ID)}
 		out[i].NoVote = voteless(s, out[i].Record, voters)
 		go func() {

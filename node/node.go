@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/node/raftnet"
 	"github.com/rota-scheduler/rota/scheduler"
 )
 
@@ -35,7 +36,7 @@ type Node struct {
 	flusher   *store.Flusher
 	applier   *applier
 	raft      *raft.Raft
-	transport *serialized
+	transport *raftnet.Transport
 	proposer  *proposer
 	fleet     *scheduler.Fleet
 	reads     barrierGroup
@@ -58,11 +59,6 @@ type Node struct {
 	// the one before, bytes.
 	snapshotCh chan struct{}
 	average    atomic.Int64
-	pace       *pace
-	progress   *progress
-	patient    *patient
-	gate       *gate
-	vouchers   *vouchers
 	// reloading is held while raft's configuration is changed.
 	reloading sync.Mutex
 	notify    chan bool
@@ -93,7 +89,7 @@ func Start(cfg Config) (started *Node, err error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, snapshotCh: make(chan struct{}, 1), pace: newPace(), progress: newProgress(), notify: make(chan bool, notifyBuffer), places: make(chan struct{}, 1), members: make(chan struct{}, 1)}
+	n := &Node{cfg: cfg, snapshotCh: make(chan struct{}, 1), notify: make(chan bool, notifyBuffer), places: make(chan struct{}, 1), members: make(chan struct{}, 1)}
 	if n.nonce, err = newID(); err != nil {
 		return nil, err
 	}
@@ -119,9 +115,7 @@ func Start(cfg Config) (started *Node, err error) {
 	n.proposer = newProposer(n)
 	n.wg.Go(n.runFlusher)
 	n.wg.Go(n.runSnapshots)
-	v := newVigil(n)
-	n.transport.vigil.Store(v)
-	n.wg.Go(v.run)
+	n.wg.Go(func() { n.transport.WatchLeader(n.ctx) })
 	n.wg.Go(n.watchDisk)
 	n.wg.Go(n.watchSpace)
 	n.wg.Go(n.followLeadership)
@@ -175,14 +169,11 @@ func (n *Node) startRaft() (err error) {
 			}
 		}
 	}()
-	n.vouchers = newVouchers(n.ctx, n.askTrusted, n.wg.Go)
-	n.gate = newGate(n.id.raftID(), func() string { return n.state.Machine().ClusterID() }, n.vouchers, newRefusals(n.cfg.Logger))
-	inner := n.cfg.RaftTransport
-	if inner == nil {
-		inner = addressed{newTransport(n.cfg.RaftListener, n.cfg.PeerAddr, n.gate, n.cfg.Logger, n.pace, n.progress)}
-	}
-	n.patient = newPatient(inner, n.replicates, n.pace, n.progress, newAbsences(n.cfg.Logger))
-	n.transport = newSerialized(stationed{n.patient, n.mayCampaign}, n.id.raftID(), n.gate.screen)
+	n.transport = raftnet.New(raftnet.Config{
+		Self: n.id.raftID(), Addr: n.cfg.PeerAddr, Listener: n.cfg.RaftListener, Base: n.cfg.RaftTransport,
+		ClusterID: func() string { return n.state.Machine().ClusterID() }, Ask: n.askTrusted,
+		ElectionTimeout: n.cfg.ElectionTimeout, Logger: n.cfg.Logger,
+	})
 	cache, err := raft.NewLogCache(logCacheEntries, n.log)
 	if err != nil {
 		return err
@@ -195,8 +186,7 @@ func (n *Node) startRaft() (err error) {
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
-	n.transport.raft.Store(n.raft)
-	n.gate.open(raftStanding{n.raft})
+	n.transport.Attach(n.raft, n.reload)
 	n.checked.running.Store(true)
 	return nil
 }
@@ -261,7 +251,6 @@ func (n *Node) stop() error {
 	err := n.raft.Shutdown().Error()
 	<-settled
 	n.fleet.End()
-	defer n.gate.refusals.close()
 	return errors.Join(err, n.transport.Close())
 }
 

@@ -12,6 +12,8 @@ import (
 	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/segment"
 	"golang.org/x/sys/unix"
+
+	"github.com/rota-scheduler/rota/node/raftnet"
 )
 
 // segmentBytes is the size of a file of the log, all of which is taken when it is made:
@@ -59,7 +61,7 @@ func openWAL(path string, log *slog.Logger) (logStore, error) {
 
 func (s *segments) open() error {
 	files, meta := &walFiles{}, &checkedMeta{}
-	file, err := wal.Open(s.dir, wal.WithLogger(newRaftLogger(s.log)), wal.WithSegmentSize(int(s.size)),
+	file, err := wal.Open(s.dir, wal.WithLogger(raftnet.NewLogger(s.log)), wal.WithSegmentSize(int(s.size)),
 		wal.WithMetaStore(meta), wal.WithSegmentFiler(segment.NewFiler(s.dir, files)))
 	if err != nil {
 		return err

@@ -53,14 +53,14 @@ func (a *absences) heard(id raft.ServerID, term uint64, err error) {
 	switch {
 	case err == nil:
 		if s.told {
-			a.log.Info("a server answers again", "server", nodeIDOf(id), "was_away", now.Sub(s.since).Round(time.Millisecond))
+			a.log.Info("a server answers again", "server", NodeID(id), "was_away", now.Sub(s.since).Round(time.Millisecond))
 		}
 		s.since, s.told = time.Time{}, false
 	case s.since.IsZero():
 		s.since = now
 	case now.Sub(s.since) >= absentAfter && now.Sub(s.said) >= absentAgain:
 		s.said, s.told = now, true
-		a.log.Warn("a server does not answer", "server", nodeIDOf(id), "away_for", now.Sub(s.since).Round(time.Millisecond), "error", err)
+		a.log.Warn("a server does not answer", "server", NodeID(id), "away_for", now.Sub(s.since).Round(time.Millisecond), "error", err)
 	}
 }
 

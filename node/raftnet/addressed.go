@@ -11,19 +11,12 @@ import (
 // addresses only. No address contains it.
 const addressMark = "#"
 
-// raftTransport is all that raft looks for in a transport.
-type raftTransport interface {
-	raft.Transport
-	raft.WithPreVote
-	raft.WithClose
-}
-
-var _ raftTransport = pipelined{}
+var _ Base = pipelined{}
 
 // addressed is raft's transport, with the id of a server as a part of its address: raft finds
 // a server by its address alone.
 type addressed struct {
-	raftTransport
+	Base
 }
 
 func addressOf(id raft.ServerID, target raft.ServerAddress) raft.ServerAddress {
@@ -38,30 +31,30 @@ func splitAddress(addr raft.ServerAddress) (target string, id raft.ServerID) {
 
 // AppendEntriesPipeline implements raft.Transport.
 func (a addressed) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	return a.raftTransport.AppendEntriesPipeline(id, addressOf(id, target))
+	return a.Base.AppendEntriesPipeline(id, addressOf(id, target))
 }
 
 // AppendEntries implements raft.Transport.
 func (a addressed) AppendEntries(id raft.ServerID, target raft.ServerAddress, r *raft.AppendEntriesRequest, out *raft.AppendEntriesResponse) error {
-	return a.raftTransport.AppendEntries(id, addressOf(id, target), r, out)
+	return a.Base.AppendEntries(id, addressOf(id, target), r, out)
 }
 
 // RequestVote implements raft.Transport.
 func (a addressed) RequestVote(id raft.ServerID, target raft.ServerAddress, r *raft.RequestVoteRequest, out *raft.RequestVoteResponse) error {
-	return a.raftTransport.RequestVote(id, addressOf(id, target), r, out)
+	return a.Base.RequestVote(id, addressOf(id, target), r, out)
 }
 
 // RequestPreVote implements raft.WithPreVote.
 func (a addressed) RequestPreVote(id raft.ServerID, target raft.ServerAddress, r *raft.RequestPreVoteRequest, out *raft.RequestPreVoteResponse) error {
-	return a.raftTransport.RequestPreVote(id, addressOf(id, target), r, out)
+	return a.Base.RequestPreVote(id, addressOf(id, target), r, out)
 }
 
 // InstallSnapshot implements raft.Transport.
 func (a addressed) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, r *raft.InstallSnapshotRequest, out *raft.InstallSnapshotResponse, data io.Reader) error {
-	return a.raftTransport.InstallSnapshot(id, addressOf(id, target), r, out, data)
+	return a.Base.InstallSnapshot(id, addressOf(id, target), r, out, data)
 }
 
 // TimeoutNow implements raft.Transport.
 func (a addressed) TimeoutNow(id raft.ServerID, target raft.ServerAddress, r *raft.TimeoutNowRequest, out *raft.TimeoutNowResponse) error {
-	return a.raftTransport.TimeoutNow(id, addressOf(id, target), r, out)
+	return a.Base.TimeoutNow(id, addressOf(id, target), r, out)
 }

@@ -10,7 +10,7 @@ import "github.com/hashicorp/raft"
 // stationed is raft's transport of a server that asks for votes only from where the others
 // know it to be.
 type stationed struct {
-	raftTransport
+	Base
 	may func() bool
 }
 
@@ -18,7 +18,7 @@ type stationed struct {
 // would log an error for each failure.
 func (s stationed) RequestPreVote(id raft.ServerID, target raft.ServerAddress, r *raft.RequestPreVoteRequest, out *raft.RequestPreVoteResponse) error {
 	if s.may() {
-		return s.raftTransport.RequestPreVote(id, target, r, out)
+		return s.Base.RequestPreVote(id, target, r, out)
 	}
 	*out = raft.RequestPreVoteResponse{RPCHeader: r.RPCHeader, Term: r.Term}
 	return nil
@@ -27,20 +27,8 @@ func (s stationed) RequestPreVote(id raft.ServerID, target raft.ServerAddress, r
 // RequestVote implements raft.Transport.
 func (s stationed) RequestVote(id raft.ServerID, target raft.ServerAddress, r *raft.RequestVoteRequest, out *raft.RequestVoteResponse) error {
 	if s.may() {
-		return s.raftTransport.RequestVote(id, target, r, out)
+		return s.Base.RequestVote(id, target, r, out)
 	}
 	*out = raft.RequestVoteResponse{RPCHeader: r.RPCHeader, Term: r.Term}
 	return nil
-}
-
-// mayCampaign says whether this server is where Raft's configuration has it. What of the
-// configuration is in its log counts, committed or not: its record stands before that, so
-// who elects it has the record too.
-func (n *Node) mayCampaign() bool {
-	r := n.transport.raft.Load()
-	if r == nil {
-		return false
-	}
-	self, known := member(r.GetConfiguration().Configuration().Servers, n.id.raftID())
-	return !known || string(self.Address) == n.cfg.PeerAddr
 }

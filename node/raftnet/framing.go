@@ -16,7 +16,7 @@ const (
 	// ids, addresses, and a configuration of all servers.
 	maxControlMessage = 64 << 10
 	// maxElements bounds each array and map: entries, and fields of a message.
-	maxElements = maxAppendEntries
+	maxElements = MaxAppendEntries
 	// maxNesting is how deep values stand in each other: a message, its entries, an entry, and one
 	// to spare.
 	maxNesting = 4

@@ -48,7 +48,7 @@ func messagesOf(t testing.TB, id raft.ServerID, term uint64) (out [][]byte) {
 		{Index: 1 << 40, Term: term, Data: make([]byte, 300<<10), AppendedAt: time.Now()},
 		{Index: 2, Type: raft.LogNoop, Extensions: []byte("x")},
 	}
-	for len(entries) < maxAppendEntries {
+	for len(entries) < MaxAppendEntries {
 		entries = append(entries, &raft.Log{Data: make([]byte, len(entries)*10)})
 	}
 	for kind, m := range map[byte]any{
@@ -120,7 +120,7 @@ func TestALengthIsRefusedBeforeItIsDecoded(t *testing.T) {
 		"an entry":                data(math.MaxUint32),
 		"an entry by a byte":      data(maxEntriesMessage - 20),
 		"entries":                 fields(kindAppendEntries, 1, field("Entries"), length(0xdd, math.MaxUint32)),
-		"one entry too many":      fields(kindAppendEntries, 1, field("Entries"), []byte{0xdc, 0, maxAppendEntries + 1}),
+		"one entry too many":      fields(kindAppendEntries, 1, field("Entries"), []byte{0xdc, 0, MaxAppendEntries + 1}),
 		"an unknown field":        fields(kindAppendEntries, 1, field("Other"), length(0xdb, math.MaxUint32)),
 		"an extension":            fields(kindAppendEntries, 1, field("Other"), length(0xc9, math.MaxUint32)),
 		"a vote":                  fields(kindRequestVote, 1, field("Candidate"), length(0xc6, maxControlMessage)),

@@ -36,14 +36,11 @@ func (s *fakeStanding) term() uint64          { return s.at }
 // not know.
 func newTestGate(t *testing.T, self raft.ServerID, ask func(v *vouchers)) *gate {
 	t.Helper()
-	var asking sync.WaitGroup
-	ctx, cancel := context.WithCancel(context.Background())
-	v := newVouchers(ctx, nil, asking.Go)
+	v := newVouchers(nil)
 	v.ask = func(context.Context) { ask(v) }
 	g := newGate(self, func() string { return "c" }, v, newRefusals(slog.New(slog.DiscardHandler)))
 	t.Cleanup(func() {
-		cancel()
-		asking.Wait()
+		v.close()
 		g.refusals.close()
 	})
 	return g
@@ -143,7 +140,8 @@ func TestAbsurdTermsAreRefused(t *testing.T) {
 func TestVouchedServersAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		v := newVouchers(t.Context(), nil, nil)
+		v := newVouchers(nil)
+		defer v.close()
 		name := func(i int) raft.ServerID { return raft.ServerID(rune('a' + i)) }
 		for i := range 10 * maxVouched {
 			v.learn(1, name(i))
@@ -218,7 +216,7 @@ func TestARefusedPeerHasALineAMinute(t *testing.T) {
 
 // The leader sends nearly all messages: to let them in takes no memory.
 func BenchmarkScreen(b *testing.B) {
-	g := newGate("n1/a", func() string { return "" }, newVouchers(b.Context(), nil, func(func()) {}), newRefusals(slog.New(slog.DiscardHandler)))
+	g := newGate("n1/a", func() string { return "" }, newVouchers(nil), newRefusals(slog.New(slog.DiscardHandler)))
 	defer g.refusals.close()
 	g.open(&fakeStanding{ids: []raft.ServerID{"n1/a", "n2/b", "n3/c"}, follows: "n2/b"})
 	rpc := raft.RPC{Command: &raft.AppendEntriesRequest{RPCHeader: headerOf("n2/b"), Term: 1}}

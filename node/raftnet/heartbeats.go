@@ -2,7 +2,6 @@ package raftnet
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -22,20 +21,17 @@ const heartbeatPatience = 50 * time.Millisecond
 // from there on. Here raft's own goroutine takes them. Where it is busy with the disk, a
 // heartbeat that changes nothing is answered without it.
 type serialized struct {
-	raftTransport
-	// screen refuses messages that raft is not to see.
-	screen func(raft.RPC) error
+	Base
+	// t is whose part this is: it screens messages, and knows raft.
+	t      *Transport
 	rpcs   chan raft.RPC
-	raft   atomic.Pointer[raft.Raft]
-	// vigil looks at pre-votes first.
-	vigil  atomic.Pointer[vigil]
 	id     raft.ServerID
 	once   sync.Once
 	closed chan struct{}
 }
 
-func newSerialized(inner raftTransport, id raft.ServerID, screen func(raft.RPC) error) *serialized {
-	s := &serialized{raftTransport: inner, screen: screen, rpcs: make(chan raft.RPC), id: id, closed: make(chan struct{})}
+func newSerialized(inner Base, id raft.ServerID, t *Transport) *serialized {
+	s := &serialized{Base: inner, t: t, rpcs: make(chan raft.RPC), id: id, closed: make(chan struct{})}
 	go s.forward()
 	return s
 }
@@ -43,13 +39,13 @@ func newSerialized(inner raftTransport, id raft.ServerID, screen func(raft.RPC) 
 func (s *serialized) forward() {
 	for {
 		select {
-		case rpc := <-s.raftTransport.Consumer():
-			if err := s.screen(rpc); err != nil {
+		case rpc := <-s.Base.Consumer():
+			if err := s.t.gate.screen(rpc); err != nil {
 				refuseRPC(rpc, err)
 				continue
 			}
 			if r, ok := rpc.Command.(*raft.RequestPreVoteRequest); ok {
-				if v := s.vigil.Load(); v != nil {
+				if v := s.t.vigil.Load(); v != nil {
 					if err := v.preVote(r); err != nil {
 						refuseRPC(rpc, err)
 						continue
@@ -80,11 +76,11 @@ func (s *serialized) Consumer() <-chan raft.RPC { return s.rpcs }
 
 // SetHeartbeatHandler implements raft.Transport. Raft's handler is not used.
 func (s *serialized) SetHeartbeatHandler(func(raft.RPC)) {
-	s.raftTransport.SetHeartbeatHandler(s.heartbeat)
+	s.Base.SetHeartbeatHandler(s.heartbeat)
 }
 
 func (s *serialized) heartbeat(rpc raft.RPC) {
-	if err := s.screen(rpc); err != nil {
+	if err := s.t.gate.screen(rpc); err != nil {
 		refuseRPC(rpc, err)
 		return
 	}
@@ -103,7 +99,7 @@ func (s *serialized) heartbeat(rpc raft.RPC) {
 // follows is the answer to a heartbeat that tells nothing new; nil: it does. It changes
 // nothing, and says no more than that this server follows that leader.
 func (s *serialized) follows(command any) *raft.AppendEntriesResponse {
-	r := s.raft.Load()
+	r := s.t.raft.Load()
 	hb, ok := command.(*raft.AppendEntriesRequest)
 	if r == nil || !ok {
 		return nil
@@ -121,5 +117,5 @@ func (s *serialized) follows(command any) *raft.AppendEntriesResponse {
 // Close implements raft.WithClose.
 func (s *serialized) Close() error {
 	s.once.Do(func() { close(s.closed) })
-	return s.raftTransport.Close()
+	return s.Base.Close()
 }

@@ -8,8 +8,6 @@ import (
 
 	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
-
-	"github.com/rota-scheduler/rota/fsm"
 )
 
 // heartbeatOf is a heartbeat of a leader called n9.
@@ -22,11 +20,10 @@ func heartbeatOf(tr raft.Transport, term uint64) *raft.AppendEntriesRequest {
 }
 
 // joinedBy returns the transport of a server that a cluster has just taken in.
-func joinedBy(t *testing.T, n *Node, id raft.ServerID) raftTransport {
+func joinedBy(t *testing.T, s *testServer, id raft.ServerID) Base {
 	t.Helper()
 	other, _ := serveRaft(t, id)
-	require.Eventually(t, func() bool { _, ok := n.Ready(); return ok }, patience, time.Millisecond)
-	require.NoError(t, n.raft.AddNonvoter(id, other.LocalAddr(), 0, patience).Error())
+	require.NoError(t, s.AddNonvoter(id, other.LocalAddr(), 0, patience).Error())
 	return other
 }
 
@@ -35,34 +32,30 @@ func joinedBy(t *testing.T, n *Node, id raft.ServerID) raftTransport {
 // leader, and nobody would ever see the difference.
 func TestADeposedLeaderWritesNothingUnderTheNextTerm(t *testing.T) {
 	t.Parallel()
-	cfg := config(t, t.TempDir())
-	n := start(t, cfg)
-	other := joinedBy(t, n, "n9/x")
+	log := raft.NewInmemStore()
+	s := newLeader(t, log)
+	other := joinedBy(t, s, "n9/x")
 	foreign := map[uint64]bool{}
 	for i := range 20 {
-		require.Eventually(t, func() bool { _, ok := n.Ready(); return ok }, patience, time.Millisecond)
-		hb := heartbeatOf(other, n.raft.CurrentTerm()+1)
+		s.waitReady(t)
+		hb := heartbeatOf(other, s.CurrentTerm()+1)
 		foreign[hb.Term] = true
 		var resp raft.AppendEntriesResponse
-		require.NoError(t, other.AppendEntries(n.id.raftID(), listensAt(n), hb, &resp))
+		require.NoError(t, other.AppendEntries(s.id, s.at, hb, &resp))
 		require.Equal(t, hb.Term, resp.Term, "it has taken the next term over")
-		done := make(chan struct{})
 		// Its outcome depends on whether it leads again by then.
-		n.ProposeAsync(submitOp(t, fmt.Sprint("k", i)), func(fsm.Result, error) { close(done) })
-		<-done
+		_ = s.Apply([]byte(fmt.Sprint("k", i)), patience).Error()
 	}
-	stop(t, n)
-	onLog(t, cfg.DataDir, func(log raft.LogStore) {
-		first, err := log.FirstIndex()
-		require.NoError(t, err)
-		last, err := log.LastIndex()
-		require.NoError(t, err)
-		for i := first; i <= last; i++ {
-			var entry raft.Log
-			require.NoError(t, log.GetLog(i, &entry))
-			require.False(t, foreign[entry.Term], "entry %d (%v) is of term %d, which another server led", i, entry.Type, entry.Term)
-		}
-	})
+	s.end()
+	first, err := log.FirstIndex()
+	require.NoError(t, err)
+	last, err := log.LastIndex()
+	require.NoError(t, err)
+	for i := first; i <= last; i++ {
+		var entry raft.Log
+		require.NoError(t, log.GetLog(i, &entry))
+		require.False(t, foreign[entry.Term], "entry %d (%v) is of term %d, which another server led", i, entry.Type, entry.Term)
+	}
 }
 
 // gated is a log whose writes wait while the gate is closed.
@@ -82,24 +75,22 @@ func (g *gated) StoreLogs(logs []*raft.Log) error {
 func TestHeartbeatsDoNotWaitForTheDisk(t *testing.T) {
 	t.Parallel()
 	log := &gated{InmemStore: raft.NewInmemStore()}
-	cfg := config(t, t.TempDir())
-	cfg.Stores = log
-	n := start(t, cfg)
-	other := joinedBy(t, n, "n9/x")
+	s := newLeader(t, log)
+	other := joinedBy(t, s, "n9/x")
 	send := func(r *raft.AppendEntriesRequest) (resp raft.AppendEntriesResponse, err error) {
-		err = other.AppendEntries(n.id.raftID(), listensAt(n), r, &resp)
+		err = other.AppendEntries(s.id, s.at, r, &resp)
 		return resp, err
 	}
-	term := n.raft.CurrentTerm() + 1
+	term := s.CurrentTerm() + 1
 	entries := heartbeatOf(other, term)
-	entries.PrevLogEntry, entries.PrevLogTerm = n.raft.LastIndex(), term-1
-	entries.Entries = []*raft.Log{{Index: n.raft.LastIndex() + 1, Term: term, Type: raft.LogNoop}}
+	entries.PrevLogEntry, entries.PrevLogTerm = s.LastIndex(), term-1
+	entries.Entries = []*raft.Log{{Index: s.LastIndex() + 1, Term: term, Type: raft.LogNoop}}
 	log.gate.Lock()
 	open := sync.OnceFunc(log.gate.Unlock)
 	defer open()
 	var sender sync.WaitGroup
 	sender.Go(func() { _, _ = send(entries) }) // it is not answered in time
-	require.Eventually(t, func() bool { return n.raft.CurrentTerm() == term }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return s.CurrentTerm() == term }, patience, time.Millisecond)
 	for range 3 {
 		resp, err := send(heartbeatOf(other, term))
 		require.NoError(t, err)
@@ -108,8 +99,8 @@ func TestHeartbeatsDoNotWaitForTheDisk(t *testing.T) {
 	}
 	_, err := send(heartbeatOf(other, term+1))
 	require.ErrorContains(t, err, "timeout", "a later term is for raft itself")
-	require.Equal(t, term, n.raft.CurrentTerm())
+	require.Equal(t, term, s.CurrentTerm())
 	open()
 	sender.Wait()
-	require.Eventually(t, func() bool { return n.raft.CurrentTerm() > term }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return s.CurrentTerm() > term }, patience, time.Millisecond)
 }

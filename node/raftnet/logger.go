@@ -18,7 +18,8 @@ type raftLogger struct {
 	name         string
 }
 
-func newRaftLogger(l *slog.Logger) hclog.Logger {
+// NewLogger returns the logger that raft is given.
+func NewLogger(l *slog.Logger) hclog.Logger {
 	return &raftLogger{Logger: hclog.NewNullLogger(), log: l.With("part", "raft"), repeats: newRepeats()}
 }
 

@@ -40,7 +40,7 @@ func (p *pace) cut(id raft.ServerID, r *raft.AppendEntriesRequest) {
 	left := p.batch(id)
 	p.mu.Unlock()
 	for i, e := range r.Entries {
-		if left -= sizeOf(e); left < 0 && i > 0 {
+		if left -= EntrySize(e); left < 0 && i > 0 {
 			r.Entries = r.Entries[:i]
 			return
 		}
@@ -62,5 +62,8 @@ func (p *pace) ended(id raft.ServerID, r *raft.AppendEntriesRequest, taken bool)
 	}
 }
 
-// sizeOf is about what an entry takes, bytes.
-func sizeOf(l *raft.Log) int64 { return int64(len(l.Data)) + entryOverhead }
+// entryOverhead is about what an entry of the log takes beside its data, bytes.
+const entryOverhead = 32
+
+// EntrySize is about what an entry of the log takes, bytes.
+func EntrySize(l *raft.Log) int64 { return int64(len(l.Data)) + entryOverhead }

@@ -3,7 +3,6 @@ package raftnet
 import (
 	"errors"
 	"io"
-	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +31,7 @@ var errNotAwaited = errors.New("this server does not lead any more, or the other
 // for that long. Here no entries are tried while heartbeats fail, so that raft counts a
 // failure or two for each absence, and none holds it back for more than milliseconds.
 type patient struct {
-	raftTransport
+	Base
 	// wanted says whether entries of a term are still to reach a server.
 	wanted func(term uint64, id raft.ServerID) bool
 	// pace bounds what they are sent, and progress is told of what they have.
@@ -58,14 +57,14 @@ type silentSince struct {
 	term  uint64
 }
 
-func newPatient(inner raftTransport, wanted func(term uint64, id raft.ServerID) bool, pc *pace, pr *progress, a *absences) *patient {
-	return &patient{raftTransport: inner, wanted: wanted, pace: pc, progress: pr, absences: a, gone: map[raft.ServerID]*silentSince{}, closed: make(chan struct{})}
+func newPatient(inner Base, wanted func(term uint64, id raft.ServerID) bool, pc *pace, pr *progress, a *absences) *patient {
+	return &patient{Base: inner, wanted: wanted, pace: pc, progress: pr, absences: a, gone: map[raft.ServerID]*silentSince{}, closed: make(chan struct{})}
 }
 
 // AppendEntries implements raft.Transport.
 func (p *patient) AppendEntries(id raft.ServerID, target raft.ServerAddress, r *raft.AppendEntriesRequest, out *raft.AppendEntriesResponse) error {
 	if isHeartbeat(r) {
-		err := p.raftTransport.AppendEntries(id, target, r, out)
+		err := p.Base.AppendEntries(id, target, r, out)
 		p.heard(id, r.Term, err == nil)
 		p.absences.heard(id, r.Term, err)
 		return err
@@ -76,7 +75,7 @@ func (p *patient) AppendEntries(id raft.ServerID, target raft.ServerAddress, r *
 		return p.wait(back, r.Term, id)
 	}
 	p.pace.cut(id, r)
-	err := p.raftTransport.AppendEntries(id, target, r, out)
+	err := p.Base.AppendEntries(id, target, r, out)
 	p.pace.ended(id, r, err == nil)
 	if err == nil && out.Success {
 		p.progress.has(id, lastOf(r))
@@ -96,7 +95,7 @@ func (p *patient) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, r
 		return p.wait(back, r.Term, id)
 	}
 	defer p.progress.installing(id, r.LastLogIndex)()
-	return p.raftTransport.InstallSnapshot(id, target, r, out, &wantedReader{Reader: data, wanted: func() bool { return p.wanted(r.Term, id) }})
+	return p.Base.InstallSnapshot(id, target, r, out, &wantedReader{Reader: data, wanted: func() bool { return p.wanted(r.Term, id) }})
 }
 
 // wantedReader is a state that ends with an error once it is not to be sent any more. Raft
@@ -191,21 +190,10 @@ func (p *patient) wait(back <-chan struct{}, term uint64, id raft.ServerID) erro
 // Close implements raft.WithClose.
 func (p *patient) Close() error {
 	p.once.Do(func() { close(p.closed) })
-	return p.raftTransport.Close()
+	return p.Base.Close()
 }
 
 // isHeartbeat tells a heartbeat from entries, as raft's own transport does.
 func isHeartbeat(r *raft.AppendEntriesRequest) bool {
 	return r.PrevLogEntry == 0 && r.PrevLogTerm == 0 && len(r.Entries) == 0 && r.LeaderCommitIndex == 0
-}
-
-// replicates says whether this server leads in a term, and a server is one that it
-// replicates to.
-func (n *Node) replicates(term uint64, id raft.ServerID) bool {
-	r := n.transport.raft.Load()
-	if r == nil || r.State() != raft.Leader || r.CurrentTerm() != term {
-		return false
-	}
-	members := r.GetConfiguration().Configuration().Servers
-	return slices.ContainsFunc(members, func(s raft.Server) bool { return s.ID == id })
 }

@@ -27,7 +27,7 @@ type patientPair struct {
 func newPatientPair(t *testing.T) *patientPair {
 	p := &patientPair{t: t, taken: make(chan any, 100)}
 	leader, _ := openTransports(t)
-	p.patient = newPatient(leader.(raftTransport), func(uint64, raft.ServerID) bool { return p.wanted.Load() }, newPace(), newProgress(), newAbsences(slog.New(slog.DiscardHandler)))
+	p.patient = newPatient(leader.(Base), func(uint64, raft.ServerID) bool { return p.wanted.Load() }, newPace(), newProgress(), newAbsences(slog.New(slog.DiscardHandler)))
 	t.Cleanup(func() { require.NoError(t, p.patient.Close()) })
 	p.wanted.Store(true)
 	return p

@@ -7,16 +7,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-const (
-	// maxHeldLog bounds the log that is kept because other servers need it, bytes; a quarter
-	// of the free space does too.
-	maxHeldLog = 1 << 30
-	// maxHeldEntries bounds it in entries, in SnapshotEntries.
-	maxHeldEntries = 4
-	// heldFor is how long the log is kept for a server that answers heartbeats, and has
-	// neither taken entries nor been sent the state meanwhile: it may be busy with either.
-	heldFor = 30 * time.Second
-)
+// heldFor is how long the log is kept for a server that answers heartbeats, and has
+// neither taken entries nor been sent the state meanwhile: it may be busy with either.
+const heldFor = 30 * time.Second
 
 // progress is how far each other server has come with the log, by what it has taken from
 // this one while it led.

@@ -86,6 +86,3 @@ func (r *refusals) close() {
 		p.next.Stop()
 	}
 }
-
-// RaftRefused counts what was refused on raft's port, since the start.
-func (n *Node) RaftRefused() int64 { return n.gate.refusals.total.Load() }

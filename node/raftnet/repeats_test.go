@@ -29,7 +29,7 @@ func TestRaftSaysTheSameOnceAMinute(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		log := newLines()
-		l := newRaftLogger(slog.New(log))
+		l := NewLogger(slog.New(log))
 		refusedAt := func(port string) error { return errors.New("read tcp 127.0.0.1:" + port + ": it is refused") }
 		for i := range 600 {
 			l.Error("failed to make requestVote RPC", "target", "n2", "error", refusedAt([]string{"1", "22"}[i%2]), "term", i)

@@ -27,7 +27,7 @@ func (g *gate) screen(rpc raft.RPC) error {
 		err = screenContent(rpc.Command)
 	}
 	if err != nil && !errors.Is(err, errNotOpen) {
-		g.refuse(nodeIDOf(from), from, err)
+		g.refuse(NodeID(from), from, err)
 	}
 	return err
 }

@@ -10,11 +10,15 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
 )
 
 func TestEntriesThatNoLeaderSendsAreRefused(t *testing.T) {
 	t.Parallel()
-	good, err := fsm.EncodeEntry(1, []*logpb.Op{submitOp(t, "a")})
+	spec, err := fsm.EncodeSpec(&task.Spec{Handler: "none"})
+	require.NoError(t, err)
+	submit := &logpb.Submit{Spec: spec, Tasks: &logpb.Tasks{Count: 1}, Key: "a", Hash: []byte("a")}
+	good, err := fsm.EncodeEntry(1, []*logpb.Op{{Op: &logpb.Op_Submit{Submit: submit}}})
 	require.NoError(t, err)
 	newer, err := proto.Marshal(&logpb.Entry{Version: fsm.Version + 1})
 	require.NoError(t, err)

@@ -93,3 +93,9 @@ func (s *streamLayer) Close() error {
 	}
 	return err
 }
+
+// advertised is the address that the other servers know.
+type advertised string
+
+func (advertised) Network() string  { return "tcp" }
+func (a advertised) String() string { return string(a) }

@@ -3,7 +3,9 @@ package raftnet
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
+	"log/slog"
 	"strconv"
 	"sync"
 	"time"
@@ -54,7 +56,10 @@ var errRival = errors.New("there is another candidate, with as good a log: this 
 // timeouts more; here they give up the silent leader when they are asked. And of two who
 // campaign at once, and would split the votes, one yields.
 type vigil struct {
-	n       *Node
+	self    raft.ServerID
+	raft    *raft.Raft
+	reload  func(change func(*raft.ReloadableConfig)) error
+	log     *slog.Logger
 	timeout time.Duration
 
 	mu      sync.Mutex
@@ -71,17 +76,17 @@ type vigil struct {
 	led uint64
 }
 
-func newVigil(n *Node) *vigil {
-	return &vigil{n: n, timeout: n.cfg.ElectionTimeout, starved: newStarvation(n.cfg.Logger)}
+func newVigil(cfg Config, r *raft.Raft, reload func(change func(*raft.ReloadableConfig)) error) *vigil {
+	return &vigil{self: cfg.Self, raft: r, reload: reload, log: cfg.Logger, timeout: cfg.ElectionTimeout, starved: newStarvation(cfg.Logger)}
 }
 
-func (v *vigil) run() {
+func (v *vigil) run(ctx context.Context) {
 	tick := time.NewTicker(max(v.timeout/vigilLooks, vigilTick))
 	defer tick.Stop()
 	v.last = time.Now()
 	for {
 		select {
-		case <-v.n.ctx.Done():
+		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
@@ -97,7 +102,7 @@ func (v *vigil) look() {
 		v.starved.note(now, gap, gap > v.timeout/2)
 	}
 	v.last = now
-	r := v.n.raft
+	r := v.raft
 	state, term := r.State(), r.CurrentTerm()
 	_, leader := r.LeaderWithID()
 	led := v.led
@@ -110,7 +115,7 @@ func (v *vigil) look() {
 		if led != 0 && led == term && state == raft.Follower && v.starved.within(now, v.timeout) {
 			// It gave up for want of answers that it was not run to read. Who still follows it
 			// elects it again, and anybody else refuses.
-			v.n.cfg.Logger.Info("leadership was lost while this server was not run: asking for it again")
+			v.log.Info("leadership was lost while this server was not run: asking for it again")
 			v.relax()
 		}
 		v.tighten()
@@ -123,7 +128,7 @@ func (v *vigil) look() {
 
 // silent says whether this server has listened, and has not heard from its leader for a time.
 func (v *vigil) silent(now time.Time, d time.Duration) bool {
-	return now.Sub(v.n.raft.LastContact()) >= d && !v.starved.within(now, v.timeout/attentive)
+	return now.Sub(v.raft.LastContact()) >= d && !v.starved.within(now, v.timeout/attentive)
 }
 
 // campaign ends raft's wait for a silent leader.
@@ -136,7 +141,7 @@ func (v *vigil) campaign(now time.Time) {
 
 // preVote is called with each pre-vote before raft gets it. An error refuses it.
 func (v *vigil) preVote(rival *raft.RequestPreVoteRequest) error {
-	r := v.n.raft
+	r := v.raft
 	v.giveUp(r)
 	term, err := strconv.ParseUint(r.Stats()["last_log_term"], 10, 64)
 	own := &raft.RequestPreVoteRequest{LastLogTerm: term, LastLogIndex: r.LastIndex()}
@@ -146,7 +151,7 @@ func (v *vigil) preVote(rival *raft.RequestPreVoteRequest) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	now := time.Now()
-	lower := v.n.id.raftID() < raft.ServerID(rival.ID)
+	lower := v.self < raft.ServerID(rival.ID)
 	if lower && r.State() == raft.Candidate && now.Sub(v.began) < v.timeout/fresh && !better(rival, own) {
 		return errRival
 	}
@@ -193,20 +198,11 @@ func (v *vigil) tighten() {
 }
 
 func (v *vigil) set(timeout time.Duration) bool {
-	err := v.n.reload(func(rc *raft.ReloadableConfig) {
+	err := v.reload(func(rc *raft.ReloadableConfig) {
 		rc.HeartbeatTimeout, rc.ElectionTimeout = timeout, timeout
 	})
 	if err != nil {
-		v.n.cfg.Logger.Error("cannot set raft's timeouts", "error", err)
+		v.log.Error("cannot set raft's timeouts", "error", err)
 	}
 	return err == nil
-}
-
-// reload changes raft's configuration. Raft asks its callers to take turns.
-func (n *Node) reload(change func(rc *raft.ReloadableConfig)) error {
-	n.reloading.Lock()
-	defer n.reloading.Unlock()
-	rc := n.raft.ReloadableConfig()
-	change(&rc)
-	return n.raft.ReloadConfig(rc)
 }

@@ -14,18 +14,12 @@ import (
 // is that of a server that never led. On a busy machine its log would say so at each look.
 func TestAServerThatNeverLedDoesNotAskForLeadershipAgain(t *testing.T) {
 	t.Parallel()
-	cfg := config(t, t.TempDir())
-	cfg.BootstrapExpect = 0
-	n, err := startErr(t, cfg)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, n.Kill()) }()
-	require.Zero(t, n.raft.CurrentTerm())
-	require.Equal(t, raft.Follower, n.raft.State())
+	s := newServer(t, raft.NewInmemStore())
+	require.Zero(t, s.CurrentTerm())
+	require.Equal(t, raft.Follower, s.State())
 
 	var log bytes.Buffer
-	own := &Node{raft: n.raft, cfg: n.cfg}
-	own.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	v := newVigil(own)
+	v := newVigil(Config{Self: s.id, ElectionTimeout: testTimeout, Logger: slog.New(slog.NewTextHandler(&log, nil))}, s.Raft, s.reload)
 	v.timeout = time.Hour // it counts as starved for all of the test
 	v.last = time.Now()
 	v.starved.note(v.last, 0, false)

@@ -11,6 +11,8 @@ import (
 const (
 	// vouchPause is the least time between two inquiries, whoever knocks meanwhile.
 	vouchPause = time.Second
+	// inquiryTimeout bounds an inquiry.
+	inquiryTimeout = time.Second
 	// vouchedFor is how long a server is known that others have vouched for. It is asked for
 	// anew when half of that is over, so that a long transfer of the state is not cut off.
 	vouchedFor = time.Minute
@@ -27,11 +29,11 @@ const (
 // that answers, as when all others were replaced while this one was away, it stays alone
 // until it is started with the address of one that is there.
 type vouchers struct {
-	ctx context.Context
 	// ask asks them, and has what they say learned; it ends with its context.
-	ask func(ctx context.Context)
-	// run runs it in the background.
-	run func(func())
+	ask    func(ctx context.Context)
+	ctx    context.Context
+	cancel context.CancelFunc
+	asking sync.WaitGroup
 
 	mu      sync.Mutex
 	seen    map[raft.ServerID]time.Time
@@ -41,8 +43,18 @@ type vouchers struct {
 	running chan struct{}
 }
 
-func newVouchers(ctx context.Context, ask func(ctx context.Context), run func(func())) *vouchers {
-	return &vouchers{ctx: ctx, ask: ask, run: run, seen: map[raft.ServerID]time.Time{}}
+func newVouchers(ask func(ctx context.Context)) *vouchers {
+	v := &vouchers{ask: ask, seen: map[raft.ServerID]time.Time{}}
+	v.ctx, v.cancel = context.WithCancel(context.Background())
+	return v
+}
+
+// close ends the inquiry under way, and waits for that. There is none afterwards.
+func (v *vouchers) close() {
+	v.mu.Lock()
+	v.cancel()
+	v.mu.Unlock()
+	v.asking.Wait()
 }
 
 // inquire asks, unless that was done a moment ago. What it returns is closed when the answers
@@ -59,8 +71,8 @@ func (v *vouchers) inquire() <-chan struct{} {
 		return ended
 	}
 	v.running = ended
-	v.run(func() {
-		ctx, cancel := context.WithTimeout(v.ctx, askTimeout)
+	v.asking.Go(func() {
+		ctx, cancel := context.WithTimeout(v.ctx, inquiryTimeout)
 		defer cancel()
 		v.ask(ctx)
 		v.mu.Lock()
@@ -109,39 +121,4 @@ func (v *vouchers) term() uint64 {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.highest
-}
-
-// askTrusted asks the servers of Raft's configuration and of the join list which servers
-// there are.
-func (n *Node) askTrusted(ctx context.Context) {
-	servers, err := n.Servers()
-	if err != nil {
-		return
-	}
-	var wg sync.WaitGroup
-	for _, s := range servers {
-		// Anybody can become a server without a vote: its word counts for nothing.
-		if s.ID == n.id.raftID() || s.Suffrage != raft.Voter {
-			continue
-		}
-		wg.Go(func() {
-			if info, err := n.identify(ctx, s.ID); err == nil {
-				n.vouchers.learn(info.Term, info.Members...)
-			}
-		})
-	}
-	n.ask(ctx) // see vouchedBy
-	wg.Wait()
-}
-
-// vouchedBy takes the word of a server of the join list for who belongs to the cluster.
-func (n *Node) vouchedBy(p PeerInfo) {
-	if own := n.state.Machine().ClusterID(); own != "" && own != p.ClusterID {
-		return
-	}
-	if !n.initialized() {
-		// It may be about to make a cluster with this one, and have none yet.
-		n.vouchers.learn(p.Term, p.RaftID())
-	}
-	n.vouchers.learn(p.Term, p.Members...)
 }

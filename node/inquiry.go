@@ -1,0 +1,48 @@
+package node
+
+import (
+	"context"
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// Raft hears servers that this one knows, and those that they know: see package raftnet.
+
+// askTrusted asks the servers of Raft's configuration and of the join list which servers
+// there are.
+func (n *Node) askTrusted(ctx context.Context) {
+	servers, err := n.Servers()
+	if err != nil {
+		return
+	}
+	var wg sync.WaitGroup
+	for _, s := range servers {
+		// Anybody can become a server without a vote: its word counts for nothing.
+		if s.ID == n.id.raftID() || s.Suffrage != raft.Voter {
+			continue
+		}
+		wg.Go(func() {
+			if info, err := n.identify(ctx, s.ID); err == nil {
+				n.transport.Learn(info.Term, info.Members...)
+			}
+		})
+	}
+	n.ask(ctx) // see vouchedBy
+	wg.Wait()
+}
+
+// vouchedBy takes the word of a server of the join list for who belongs to the cluster.
+func (n *Node) vouchedBy(p PeerInfo) {
+	if own := n.state.Machine().ClusterID(); own != "" && own != p.ClusterID {
+		return
+	}
+	if !n.initialized() {
+		// It may be about to make a cluster with this one, and have none yet.
+		n.transport.Learn(p.Term, p.RaftID())
+	}
+	n.transport.Learn(p.Term, p.Members...)
+}
+
+// RaftRefused counts what was refused on raft's port, since the start.
+func (n *Node) RaftRefused() int64 { return n.transport.Refused() }

@@ -1,0 +1,175 @@
+package raftnet
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+const (
+	// MaxAppendEntries is how many entries one message to a follower carries, and one
+	// batch to the state machine. Raft reads as many, of up to 256 KiB each, for a message
+	// that is cut to what its server can take.
+	MaxAppendEntries = 64
+	// transportTimeout bounds raft's messages. A half-open connection blocks a heartbeat
+	// for as long.
+	transportTimeout = time.Second
+	// installBytes is how much of the state a server must take over in a transportTimeout, which
+	// is to receive it, write it, look through it and answer. Raft's own default, 256 KiB, is
+	// more than a busy machine takes: a transfer was given up that had nearly ended, and the
+	// next one had more to send.
+	installBytes = 32 << 10
+	// transportPool is how many connections to each server are kept.
+	transportPool = 3
+	// maxInFlight is how many messages with entries may be on their way to a server.
+	maxInFlight = 2
+)
+
+// Base is all that raft looks for in a transport.
+type Base interface {
+	raft.Transport
+	raft.WithPreVote
+	raft.WithClose
+}
+
+// Config is what a transport is made with.
+type Config struct {
+	// Self is this server in Raft's configuration, and Addr its Raft address as others reach it.
+	Self raft.ServerID
+	Addr string
+	// Listener is the open Raft port. Nil: Base is set.
+	Listener net.Listener
+	// Base replaces TCP, in simulations.
+	Base Base
+	// ClusterID returns the id of the cluster; "": it is not known yet.
+	ClusterID func() string
+	// Ask asks the servers that this one knows which servers there are, and has what they say
+	// learned by Learn. It ends with its context.
+	Ask func(ctx context.Context)
+	// ElectionTimeout is how long a leader may be silent.
+	ElectionTimeout time.Duration
+	Logger          *slog.Logger
+}
+
+// Transport is raft's transport. Raft is made with it, and then attached.
+type Transport struct {
+	*serialized
+	cfg      Config
+	gate     *gate
+	vouchers *vouchers
+	progress *progress
+	patient  *patient
+
+	raft  atomic.Pointer[raft.Raft]
+	vigil atomic.Pointer[vigil]
+}
+
+// New returns a transport that lets nobody in before raft is attached. It owns the listener.
+func New(cfg Config) *Transport {
+	t := &Transport{cfg: cfg, progress: newProgress()}
+	t.vouchers = newVouchers(cfg.Ask)
+	t.gate = newGate(cfg.Self, cfg.ClusterID, t.vouchers, newRefusals(cfg.Logger))
+	pc := newPace()
+	base := cfg.Base
+	if base == nil {
+		base = addressed{newTransport(cfg.Listener, cfg.Addr, t.gate, cfg.Logger, pc, t.progress)}
+	}
+	t.patient = newPatient(base, t.replicates, pc, t.progress, newAbsences(cfg.Logger))
+	t.serialized = newSerialized(stationed{t.patient, t.mayCampaign}, cfg.Self, t)
+	return t
+}
+
+// newTransport serves raft on a listener.
+func newTransport(l net.Listener, advertise string, g *gate, log *slog.Logger, pc *pace, pr *progress) Base {
+	t := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:                  newStreamLayer(l, advertise, g),
+		MaxPool:                 transportPool,
+		MaxRPCsInFlight:         maxInFlight,
+		Timeout:                 transportTimeout,
+		Logger:                  NewLogger(log),
+		MsgpackUseNewTimeFormat: true,
+	})
+	t.TimeoutScale = installBytes
+	return pipelined{t, pc, pr}
+}
+
+// Attach tells the transport whose it is, and lets other servers in. reload changes raft's
+// configuration. It is called once.
+func (t *Transport) Attach(r *raft.Raft, reload func(change func(*raft.ReloadableConfig)) error) {
+	t.vigil.Store(newVigil(t.cfg, r, reload))
+	t.raft.Store(r)
+	t.gate.open(raftStanding{r})
+}
+
+// WatchLeader ends raft's wait for a leader that is silent, until ctx ends. Raft is attached.
+func (t *Transport) WatchLeader(ctx context.Context) { t.vigil.Load().run(ctx) }
+
+// Learn takes the word of a server that is trusted for a term and for who belongs to the
+// cluster.
+func (t *Transport) Learn(term uint64, members ...raft.ServerID) { t.vouchers.learn(term, members...) }
+
+// Away says whether a server did not answer its last heartbeat.
+func (t *Transport) Away(id raft.ServerID) bool { return t.patient.away(id) }
+
+// Silence is how long a server has answered no heartbeat, as far as is known from a term; 0:
+// it has, or none was sent.
+func (t *Transport) Silence(id raft.ServerID, term uint64) time.Duration {
+	return t.patient.silence(id, term)
+}
+
+// Forget says that a server is no member any more.
+func (t *Transport) Forget(id raft.ServerID) { t.patient.forget(id) }
+
+// Trailing is how many entries before last are to be kept: keep, and before those what other
+// servers need, of no more than limit.
+func (t *Transport) Trailing(keep, last, limit uint64) uint64 {
+	return t.progress.trailing(keep, last, limit, t.patient.away)
+}
+
+// Refused counts what was refused on raft's port, since the start.
+func (t *Transport) Refused() int64 { return t.gate.refusals.total.Load() }
+
+// Close implements raft.WithClose. It waits until nobody is asked any more.
+func (t *Transport) Close() error {
+	defer t.gate.refusals.close()
+	t.vouchers.close()
+	return t.serialized.Close()
+}
+
+// replicates says whether this server leads in a term, and a server is one that it
+// replicates to.
+func (t *Transport) replicates(term uint64, id raft.ServerID) bool {
+	r := t.raft.Load()
+	if r == nil || r.State() != raft.Leader || r.CurrentTerm() != term {
+		return false
+	}
+	_, known := member(r, id)
+	return known
+}
+
+// mayCampaign says whether this server is where Raft's configuration has it. What of the
+// configuration is in its log counts, committed or not: its record stands before that, so
+// who elects it has the record too.
+func (t *Transport) mayCampaign() bool {
+	r := t.raft.Load()
+	if r == nil {
+		return false
+	}
+	self, known := member(r, t.cfg.Self)
+	return !known || string(self.Address) == t.cfg.Addr
+}
+
+// member returns a server of Raft's latest configuration.
+func member(r *raft.Raft, id raft.ServerID) (raft.Server, bool) {
+	servers := r.GetConfiguration().Configuration().Servers
+	at := slices.IndexFunc(servers, func(s raft.Server) bool { return s.ID == id })
+	if at < 0 {
+		return raft.Server{}, false
+	}
+	return servers[at], true
+}
