@@ -1,5 +1,5 @@
-// Package node is one server: raft, its log and transport, and what makes of them a
-// state machine that clients can rely on.
+// Package node is one server: raft and its log, with the transport of package raftnet, and what
+// makes of them a state machine that clients can rely on.
 //
 // # Purpose
 //
@@ -21,24 +21,10 @@
 // Gaining leadership means: Barrier, a full new lease for every session, the loops,
 // then ready (leader.go). Losing it means: not ready, cancel, wait until all has ended.
 //
-// # Raft's port
-//
-// What comes in goes through a door (door.go): each connection greets first, and says who
-// speaks, to whom, and in which cluster (greeting.go). The gate lets in whom the latest
-// configuration has, whom this server follows, and whom a server that is known here vouches
-// for (gate.go, vouch.go): a follower that was away must hear a leader that it does not know,
-// and a new server knows nobody. Then every length is checked before it is decoded, every
-// term before raft takes it over (framing.go), and every entry before it is written
-// (screen.go). What is refused has a line a minute and peer in the log (refusals.go).
-//
-// There is no TLS yet. Who reaches the port, and knows the ids of two servers, can pass for
-// one of them: it can depose leaders, and have entries written that it made. It cannot use up
-// terms or memory, nor have written what no server could read.
-//
 // # Places
 //
 // Where servers are is a part of the state (addresses.go). A server tells the leader where
-// it is (announce.go), and asks for no votes from anywhere else (campaign.go); the leader
+// it is (announce.go), and asks for no votes from anywhere else (raftnet/campaign.go); the leader
 // asks back, and changes records and Raft's configuration (membership.go, tidy.go).
 //
 // # Trade-offs

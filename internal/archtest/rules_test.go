@@ -98,6 +98,7 @@ var layers = []layer{
 
 	{dir: "scheduler", own: []string{"task", "fsm", "internal/loglimit"}, refused: network, unlinked: raft},
 	{dir: "node", own: []string{"task", "fsm", "scheduler", "api", "wire", "internal/sealedfile"}},
+	{dir: "node/raftnet", own: []string{"fsm"}, refused: grpc},
 	{dir: "transport/peerpb"},
 	{dir: "transport", own: []string{"task", "fsm", "scheduler", "node", "api", "wire", "internal/loglimit"}},
 	{dir: "web", own: []string{"task", "fsm", "scheduler", "node", "transport", "api", "wire"}},

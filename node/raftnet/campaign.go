@@ -5,7 +5,7 @@ import "github.com/hashicorp/raft"
 // A server that was started at another address than the others know would win elections
 // from there: it reaches them. They would follow a leader of whom they do not know where it
 // is, and send nobody on to it. So it asks for no votes until a leader has recorded where
-// it is (see announce.go). The others can elect one without it.
+// it is (see node/announce.go). The others can elect one without it.
 
 // stationed is raft's transport of a server that asks for votes only from where the others
 // know it to be.
