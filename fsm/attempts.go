@@ -42,7 +42,7 @@ func (w *segmentWriter) attempt(i uint32, s *slot, outcome task.Outcome, reason 
 	}
 	offset := int64(s.token) - int64(i)
 	if a := w.tried; a != nil && a.First+a.Count == i && a.Attempt == uint32(s.attempt) && a.TokenOffset == offset && a.GrantedNs == s.at &&
-		a.Outcome == uint32(outcome) && a.Reason == uint32(reason) && a.Worker == worker && len(a.PackedUsage) < sharedUsage {
+		a.Outcome == uint32(outcome) && a.Reason == uint32(reason) && a.Worker == worker && len(a.PackedUsage) < w.m.rules.sharedUsage {
 		a.Count++
 		w.addUsage(a)
 		return
@@ -148,7 +148,7 @@ func AttemptWithout(a *logpb.Attempt, first, end uint32) (left []*logpb.Attempt)
 		if left[1].Count < smaller.Count {
 			smaller = left[1]
 		}
-		smaller.Error, smaller.StderrTail = shortened(a.Error), nil
+		smaller.Error, smaller.StderrTail = shortened(a.Error, shortError), nil
 	}
 	return left
 }

@@ -44,7 +44,7 @@ func tellPerTask(b *testing.B) {
 
 func encode(b testing.TB, clock int64, ops ...*logpb.Op) []byte {
 	b.Helper()
-	data, err := fsm.EncodeEntry(clock, ops)
+	data, err := fsm.EncodeEntry(fsm.GateVersion, clock, ops)
 	require.NoError(b, err)
 	return data
 }

@@ -27,7 +27,7 @@ func newBundle(t testing.TB) *testBundle {
 // apply applies an entry.
 func (b *testBundle) apply(ops ...*logpb.Op) []fsm.Result {
 	b.t.Helper()
-	data, err := fsm.EncodeEntry(b.clock, ops)
+	data, err := fsm.EncodeEntry(b.m.ActiveVersion(), b.clock, ops)
 	require.NoError(b.t, err)
 	b.index++
 	results, err := b.m.Apply(b.index, 1, data)

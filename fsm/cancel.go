@@ -28,7 +28,7 @@ func (m *Machine) cancel(o *logpb.Cancel, r *Result) {
 	r.Job = j.id
 	reason := task.Reason(o.Reason)
 	if o.Index == nil {
-		budget := sweepBudget(o.Step)
+		budget := m.sweepBudget(o.Step)
 		m.cancelJob(j, reason, r)
 		m.sweep(j, &budget)
 		return
@@ -101,7 +101,7 @@ func (j *job) stopped(s *slot) (bool, task.Reason) {
 // leader names the jobs; whether their time has come is decided here. What an entry does not come to is
 // due still, and the leader names it again.
 func (m *Machine) expire(o *logpb.Expire, r *Result) {
-	budget := sweepBudget(o.Step)
+	budget := m.sweepBudget(o.Step)
 	for _, id := range o.Jobs {
 		if budget <= 0 {
 			return
@@ -115,7 +115,7 @@ func (m *Machine) expire(o *logpb.Expire, r *Result) {
 
 // expireJob begins what the time of j asks for.
 func (m *Machine) expireJob(j *job, r *Result) {
-	if j.open && j.lastAppend+int64(task.OpenTimeout) <= m.clock {
+	if j.open && j.lastAppend+int64(m.rules.OpenTimeout) <= m.clock {
 		m.cancelJob(j, task.ReasonAbandoned, r)
 	}
 	switch {
@@ -131,4 +131,6 @@ func (m *Machine) expireJob(j *job, r *Result) {
 		m.touch(j)
 		j.expireAt = 0
 	}
+	// The rules may have changed since it was set: the leader must not name the job again for nothing.
+	m.updateDeadline(j)
 }

@@ -7,7 +7,7 @@ import (
 
 // Requests are validated before they are proposed. What is checked here is what an
 // op could break if it was not: then it has no effect and an error of its own. The
-// checks are part of the semantics of Version.
+// checks are part of what the version of the entry means.
 
 const (
 	// MaxReported is how many tasks one Report, or one hello, may name: far more than
@@ -25,13 +25,14 @@ const (
 
 // rangeCheck adds up ranges of indexes.
 type rangeCheck struct {
+	tasks      int // the most that a job can have
 	limit, sum uint64
 	bad        bool
 }
 
 func (c *rangeCheck) add(first, count uint32) {
 	c.sum += uint64(count)
-	c.bad = c.bad || uint64(first)+uint64(count) > task.MaxTasks || c.sum > c.limit
+	c.bad = c.bad || uint64(first)+uint64(count) > uint64(c.tasks) || c.sum > c.limit
 }
 
 func (c *rangeCheck) ranges(ranges []*logpb.Range) {
@@ -42,21 +43,21 @@ func (c *rangeCheck) ranges(ranges []*logpb.Range) {
 
 func (c *rangeCheck) err(what string) error {
 	if c.bad {
-		return task.Errorf(task.KindInvalid, "%s names tasks beyond %d, the most that a job can have, or more than %d in all", what, task.MaxTasks, c.limit)
+		return task.Errorf(task.KindInvalid, "%s names tasks beyond %d, the most that a job can have, or more than %d in all", what, c.tasks, c.limit)
 	}
 	return nil
 }
 
-func checkPlan(o *logpb.ApplyPlan) error {
-	c := rangeCheck{limit: MaxPlanned}
-	for _, a := range o.Assign {
+func (m *Machine) checkPlan(assign []*logpb.Assign) error {
+	c := rangeCheck{tasks: m.rules.MaxTasks, limit: m.rules.maxPlanned}
+	for _, a := range assign {
 		c.add(a.First, a.Count)
 	}
 	return c.err("the plan")
 }
 
-func checkReport(groups []*logpb.ReportGroup) error {
-	c := rangeCheck{limit: MaxReported}
+func (m *Machine) checkReport(groups []*logpb.ReportGroup) error {
+	c := rangeCheck{tasks: m.rules.MaxTasks, limit: m.rules.maxReported}
 	for _, g := range groups {
 		if g.Outcome != uint32(task.Outcome(g.Outcome)) || !task.Outcome(g.Outcome).Valid() {
 			return task.Errorf(task.KindInvalid, "a report on job %d has the unknown outcome %d", g.Job, g.Outcome)
@@ -76,25 +77,25 @@ func checkReason(reason uint32) error {
 	return nil
 }
 
-func checkHello(o *logpb.OpenSession) error {
+func (m *Machine) checkHello(o *logpb.OpenSession) error {
 	s := o.Session
 	if s == nil {
 		return task.Errorf(task.KindInvalid, "a session without a worker")
 	}
-	if err := task.ValidName("worker id", s.Worker); err != nil {
+	if err := m.rules.ValidName("worker id", s.Worker); err != nil {
 		return err
 	}
-	if s.Slots < 1 || s.Slots > task.MaxSlots {
-		return task.Errorf(task.KindInvalid, "worker %s has %d slots: use 1 to %d", s.Worker, s.Slots, task.MaxSlots)
+	if s.Slots < 1 || s.Slots > m.rules.MaxSlots {
+		return task.Errorf(task.KindInvalid, "worker %s has %d slots: use 1 to %d", s.Worker, s.Slots, m.rules.MaxSlots)
 	}
-	if err := checkHeld("the hello", o.Held); err != nil {
+	if err := m.checkHeld("the hello", o.Held); err != nil {
 		return err
 	}
-	return checkReport(o.Reports)
+	return m.checkReport(o.Reports)
 }
 
-func checkHeld(what string, held []*logpb.Held) error {
-	c := rangeCheck{limit: MaxReported}
+func (m *Machine) checkHeld(what string, held []*logpb.Held) error {
+	c := rangeCheck{tasks: m.rules.MaxTasks, limit: m.rules.maxReported}
 	for _, h := range held {
 		c.ranges(h.Ranges)
 	}

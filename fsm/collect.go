@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"time"
+
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -20,7 +22,7 @@ func (m *Machine) collect(o *logpb.Collect, r *Result) {
 		} else if stored, ok := m.finished(id); ok {
 			rec = stored
 		}
-		if rec == nil || rec.FinishedNs == 0 || !o.OverBudget && rec.FinishedNs+Retention(rec) > m.clock {
+		if rec == nil || rec.FinishedNs == 0 || !o.OverBudget && Due(rec) > m.clock {
 			continue
 		}
 		if j != nil {
@@ -43,23 +45,21 @@ func (m *Machine) collect(o *logpb.Collect, r *Result) {
 	}
 }
 
-// Retention is how long a finished job is kept after its end.
-func Retention(rec *logpb.JobRecord) (d int64) {
-	if len(rec.SpecId) > 0 {
-		d = rec.RetentionNs
-	} else if s, err := DecodeSpecHead(rec.Spec); err == nil {
-		d = int64(s.Retention)
+// Due is when a finished job may be forgotten.
+func Due(rec *logpb.JobRecord) int64 {
+	if rec.DueNs != 0 {
+		return rec.DueNs
 	}
-	return retention(d, rec.Counts[task.Succeeded] == rec.Total)
+	asked := int64(0)
+	if len(rec.SpecId) > 0 {
+		asked = rec.RetentionNs
+	} else if s, err := DecodeSpecHead(rec.Spec); err == nil {
+		asked = int64(s.Retention)
+	}
+	return rec.FinishedNs + dueBefore(asked, rec.Counts[task.Succeeded] == rec.Total)
 }
 
-// retention is how long a finished job is kept that asked for so long; 0: it did not ask.
-func retention(asked int64, succeeded bool) int64 {
-	switch {
-	case asked > 0:
-		return asked
-	case succeeded:
-		return int64(task.RetainSucceeded)
-	}
-	return int64(task.RetainOther)
+// dueBefore is how long a job is kept that has ended under a version before 3, which did not note it.
+func dueBefore(asked int64, succeeded bool) int64 {
+	return int64(task.RulesOf(ungatedVersion).Retention(time.Duration(asked), succeeded))
 }

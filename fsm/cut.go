@@ -140,7 +140,7 @@ func (m *Machine) Cut() *Cut {
 func (m *Machine) meta() *logpb.Meta {
 	return &logpb.Meta{
 		ClusterId: m.clusterID, AppliedIndex: m.applied, AppliedTerm: m.term, ClockNs: m.clock, NextJob: m.nextJob,
-		NextToken: m.nextToken, NextSession: m.nextSession, Version: Version, Digest: m.digest(),
+		NextToken: m.nextToken, NextSession: m.nextSession, Version: m.active, Digest: m.digest(),
 		Configuration: m.configuration, ConfigIndex: m.configIndex, Digests: m.digests[:len(m.digests):len(m.digests)],
 		JobsSum: m.jobsSum, SessionsSum: m.sessionsSum, KeysSum: m.keysSum, Servers: m.servers,
 	}
@@ -160,7 +160,9 @@ func cutKey(id string, e *keyEntry) KeyCut {
 func (j *job) cut(scratch *[]byte) JobCut {
 	c := JobCut{Record: j.toRecord(), Finished: j.final(), job: j, whole: j.isNew && j.final(), Appends: j.appends[:len(j.appends):len(j.appends)]}
 	if c.Finished {
-		c.DueNs = j.finished + retention(int64(j.spec.Retention), j.counts[task.Succeeded] == j.total)
+		if c.DueNs = j.forgetAt(); c.DueNs == 0 {
+			c.DueNs = j.finished + dueBefore(int64(j.spec.Retention), j.counts[task.Succeeded] == j.total)
+		}
 	}
 	j.cutSpec(&c)
 	j.cutAttempts(&c)
@@ -207,7 +209,7 @@ func (j *job) toRecord() *logpb.JobRecord {
 		SubmittedNs: j.submitted, StartedNs: j.started, FinishedNs: j.finished, LastAppendNs: j.lastAppend,
 		NotBeforeNs: j.notBefore, ExpireAtNs: j.expireAt, Counts: append([]uint32(nil), j.counts[:]...), Frontier: j.next,
 		Received: j.received, RetryOf: j.retryOf, CancelReason: uint32(j.cancelReason), Reason: uint32(j.reason), Sum: j.sum, OwnPayloads: j.ownPayloads,
-		Sweep: j.sweep, Retrying: j.retrying, AttemptsSum: j.attemptsSum(),
+		Sweep: j.sweep, Retrying: j.retrying, AttemptsSum: j.attemptsSum(), DueNs: j.forgetAt(),
 	}
 	if s := j.spec; s.apart() {
 		r.SpecId, r.SpecSum, r.RetentionNs = s.id[:], s.sum, int64(s.Retention)

@@ -65,6 +65,9 @@ func jobHash(r jobHeader) uint64 {
 	if r.attempts != 0 {
 		d = task.Mix(d, r.attempts, 0)
 	}
+	if r.due != 0 {
+		d = task.Mix(d, uint64(r.due), 0, 0)
+	}
 	return d
 }
 
@@ -74,6 +77,7 @@ type jobHeader struct {
 	total, received, sweep          uint32
 	submitted, started, finished    int64
 	notBefore, expireAt, lastAppend int64
+	due                             int64
 	retryOf, attempts               uint64
 	open, hold                      bool
 	cancelReason, reason            task.Reason
@@ -83,7 +87,7 @@ func (j *job) record() jobHeader {
 	return jobHeader{
 		id: j.id, specHash: j.spec.sum, sum: j.sum, total: j.total, received: j.received, sweep: j.sweep, submitted: j.submitted,
 		started: j.started, finished: j.finished, notBefore: j.notBefore, expireAt: j.expireAt, lastAppend: j.lastAppend,
-		retryOf: j.retryOf, attempts: j.attemptsSum(), open: j.open, hold: j.hold, cancelReason: j.cancelReason, reason: j.reason,
+		retryOf: j.retryOf, attempts: j.attemptsSum(), due: j.forgetAt(), open: j.open, hold: j.hold, cancelReason: j.cancelReason, reason: j.reason,
 	}
 }
 
@@ -96,7 +100,7 @@ func recordHash(r *logpb.JobRecord) uint64 {
 	return jobHash(jobHeader{
 		id: r.Id, specHash: specHash, sum: r.Sum, total: r.Total, received: r.Received, sweep: r.Sweep, submitted: r.SubmittedNs,
 		started: r.StartedNs, finished: r.FinishedNs, notBefore: r.NotBeforeNs, expireAt: r.ExpireAtNs, lastAppend: r.LastAppendNs,
-		retryOf: r.RetryOf, attempts: r.AttemptsSum, open: r.Open, hold: r.Hold, cancelReason: task.Reason(r.CancelReason), reason: task.Reason(r.Reason),
+		retryOf: r.RetryOf, attempts: r.AttemptsSum, due: r.DueNs, open: r.Open, hold: r.Hold, cancelReason: task.Reason(r.CancelReason), reason: task.Reason(r.Reason),
 	})
 }
 
@@ -113,6 +117,9 @@ func (m *Machine) digest() uint64 {
 	d := task.Mix(m.jobsSum, m.sessionsSum, m.keysSum, m.nextJob, m.nextToken, m.nextSession, uint64(m.clock), hashBytes([]byte(m.clusterID)))
 	if h := serversHash(m.servers); h != 0 {
 		d = task.Mix(d, h)
+	}
+	if m.active >= GateVersion {
+		d = task.Mix(d, uint64(m.active), 0)
 	}
 	return d
 }

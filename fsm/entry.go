@@ -9,17 +9,13 @@ import (
 	"github.com/rota-scheduler/rota/fsm/logpb"
 )
 
-// Version is the semantics of Apply that this build knows. A change to what any
-// op does to the state is a new version; entries say which one they mean. From
-// version 2 on attempts that do not end their tasks leave records.
-const Version = 2
-
-// attemptsVersion is the first one in which attempts leave records.
-const attemptsVersion = 2
-
-// EncodeEntry encodes ops as one log entry, proposed at clock (Unix ns).
-func EncodeEntry(clock int64, ops []*logpb.Op) ([]byte, error) {
-	return proto.Marshal(&logpb.Entry{Version: Version, ClockNs: clock, Ops: ops})
+// EncodeEntry encodes ops as one log entry, proposed at clock (Unix ns) under the active version. A rise
+// stands alone in an entry of the version that it rises to.
+func EncodeEntry(active uint32, clock int64, ops []*logpb.Op) ([]byte, error) {
+	if len(ops) > 0 && ops[0].GetSetVersion() != nil {
+		active = max(active, ops[0].GetSetVersion().Version)
+	}
+	return proto.Marshal(&logpb.Entry{Version: active, ClockNs: clock, Ops: ops})
 }
 
 // ErrMalformed is the error of data that no build has written as a log entry.
@@ -27,7 +23,7 @@ var ErrMalformed = errors.New("malformed log entry")
 
 // DecodeEntry decodes and checks a log entry. An error means that this build must
 // not go on: it would apply something other than the rest of the cluster does.
-// ErrMalformed: nobody could.
+// ErrMalformed: nobody could; ErrTooOld: a newer build can.
 func DecodeEntry(data []byte) (*logpb.Entry, error) {
 	e := &logpb.Entry{}
 	if err := proto.Unmarshal(data, e); err != nil {
@@ -37,17 +33,17 @@ func DecodeEntry(data []byte) (*logpb.Entry, error) {
 		return nil, fmt.Errorf("%w: it has no version", ErrMalformed)
 	}
 	if e.Version > Version {
-		return nil, fmt.Errorf("log entry of version %d, this build knows up to %d: upgrade this server", e.Version, Version)
+		return nil, errTooOld("the entry has version %d, it knows versions up to %d", e.Version, Version)
 	}
 	if hasUnknown(e) {
-		return nil, fmt.Errorf("log entry with unknown fields: upgrade this server")
+		return nil, errTooOld("the entry has fields that it does not know")
 	}
 	for i, op := range e.Ops {
-		if op.Op == nil || hasUnknown(op) {
-			return nil, fmt.Errorf("log entry with unknown op at place %d: upgrade this server", i)
+		if !knownOp(op) {
+			return nil, errTooOld("it does not know op %d of the entry", i)
 		}
 		if unknownInside(op) {
-			return nil, fmt.Errorf("log entry with unknown fields in op %d (%T): upgrade this server", i, op.Op)
+			return nil, errTooOld("op %d of the entry (%T) has fields that it does not know", i, op.Op)
 		}
 	}
 	return e, nil
@@ -98,6 +94,8 @@ func unknownInside(op *logpb.Op) bool {
 		return hasUnknown(o.PutServer) || hasUnknown(o.PutServer.Server)
 	case *logpb.Op_DeleteServer:
 		return hasUnknown(o.DeleteServer)
+	case *logpb.Op_SetVersion:
+		return hasUnknown(o.SetVersion)
 	default:
 		return true
 	}
@@ -119,4 +117,10 @@ func unknownInHeld(held []*logpb.Held) bool {
 		}
 	}
 	return false
+}
+
+// unknownInSpec says whether a spec has fields that this build does not know, at any depth.
+func unknownInSpec(s *logpb.Spec) bool {
+	return unknownSpecField(s) || hasUnknown(s.Env...) || hasUnknown(s.Require...) || hasUnknown(s.Meta...) ||
+		hasUnknown(s.Values...) || hasUnknown(s.Retried...)
 }

@@ -50,7 +50,8 @@ func TestDecodeEntryRefusesUnknownFieldsAtEveryDepth(t *testing.T) {
 		data, err := proto.Marshal(e)
 		require.NoError(t, err)
 		_, err = fsm.DecodeEntry(data)
-		require.ErrorContains(t, err, "upgrade this server", path)
+		require.ErrorIs(t, err, fsm.ErrTooOld, path)
+		require.ErrorContains(t, err, "start the newer build again", path)
 	})
 	require.Greater(t, places, 20, "the entry's messages were not walked")
 }

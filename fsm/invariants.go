@@ -354,7 +354,7 @@ func (c *checker) session(s *session) {
 	if sum != s.assigned {
 		c.failf("session %d counts %d tasks, holds %d", s.pb.Id, s.assigned, sum)
 	}
-	if most := s.pb.Slots + task.MaxOutstanding; s.assigned > most {
+	if most := s.pb.Slots + c.m.rules.MaxOutstanding; s.assigned > most {
 		c.failf("session %d holds %d tasks, limit %d", s.pb.Id, s.assigned, most)
 	}
 	if current, _ := c.m.byWorker.Get(s.pb.Worker); current != s {

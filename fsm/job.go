@@ -127,7 +127,9 @@ type job struct {
 	// sum is the digest of the tasks.
 	sum uint64
 	// rare is what few jobs have; nil: this one has nothing of it.
-	rare     *rare
+	rare *rare
+	// deadline is the next moment at which the leader must look at it; of a finished one, when it may be
+	// forgotten (0: the rules of versions before 3 say when).
 	deadline int64
 	// sweep is the page with which a cancel or an expiry goes on, plus 1; 0: none is under way.
 	sweep   uint32
@@ -172,6 +174,15 @@ func (j *job) recordBytes() int64 {
 }
 
 func (j *job) final() bool { return j.finished != 0 }
+
+// forgetAt is when a finished job may be forgotten; 0: it has not ended, or the rules of versions before 3
+// say when.
+func (j *job) forgetAt() int64 {
+	if j.final() {
+		return j.deadline
+	}
+	return 0
+}
 
 // ended says that every task has an outcome and none can be added. The job is final
 // once the entry that ended it is settled.

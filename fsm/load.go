@@ -32,6 +32,13 @@ func (m *Machine) Load(meta *logpb.Meta, sessions []*logpb.Session, jobs func(yi
 	m.nextJob, m.nextToken, m.nextSession = meta.NextJob, meta.NextToken, meta.NextSession
 	m.configuration, m.configIndex, m.digests = meta.Configuration, meta.ConfigIndex, meta.Digests
 	m.jobsSum, m.sessionsSum, m.keysSum = meta.JobsSum, meta.SessionsSum, meta.KeysSum
+	if err := CheckVersion(meta.Version); err != nil {
+		return err
+	}
+	m.setActive(meta.Version)
+	if meta.Version < GateVersion && meta.ClusterId == "" {
+		m.setActive(0) // nothing was applied yet, whatever build has made the file
+	}
 	if err := checkServers(meta.Servers); err != nil {
 		return err
 	}
@@ -59,7 +66,7 @@ func (m *Machine) loadJob(saved *SavedJob) error {
 	if err != nil {
 		return fmt.Errorf("job %d: %w", r.Id, err)
 	}
-	if len(r.Counts) != task.NumStates || r.Total > task.MaxTasks || r.Frontier > r.Total {
+	if len(r.Counts) != task.NumStates || r.Total > uint32(m.rules.MaxTasks) || r.Frontier > r.Total {
 		return fmt.Errorf("job %d: malformed record", r.Id)
 	}
 	j := &job{
@@ -102,7 +109,7 @@ func (m *Machine) loadJob(saved *SavedJob) error {
 func (m *Machine) internSaved(saved *SavedJob) (*spec, error) {
 	r := saved.Record
 	if len(r.SpecId) == 0 {
-		s, err := m.intern(r.Spec, nil)
+		s, _, err := m.intern(r.Spec)
 		if err == nil && s.apart() {
 			s.raw, s.within = r.Spec, true
 		}
@@ -119,7 +126,7 @@ func (m *Machine) internSaved(saved *SavedJob) (*spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := m.intern(raw, nil)
+	s, _, err := m.intern(raw)
 	if err != nil {
 		return nil, err
 	}

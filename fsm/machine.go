@@ -85,7 +85,10 @@ type Machine struct {
 	watchers *Watchers
 
 	clusterID       string
-	version         uint32 // that of the entry under way
+	active          uint32        // the active version; 0: no entry was applied yet
+	writes          atomic.Uint32 // what ActiveVersion says
+	version         uint32        // that of the entry under way, and rules what it means
+	rules           *rules
 	clock           int64
 	applied, term   uint64
 	configuration   []byte
@@ -121,11 +124,12 @@ type Machine struct {
 	deadlines       *btree.BTreeG[timer]
 	outstandingLive uint64 // tasks in slots that are not final
 	liveJobs        int    // those that have not ended
-	mostLiveJobs    int    // the bound on them
+	mostLiveJobs    int    // the bound on them, in tests; 0: that of the rules
 
 	// Of the entry being applied.
 	touched []*job
 	wake    bool
+	read    []readSpec // specs of its submits that were not applied yet
 
 	// Not yet cut for the disk.
 	dirtyJobs     []*job
@@ -142,7 +146,7 @@ type Machine struct {
 // New returns an empty machine. watchers may be shared by machines that take each
 // other's place.
 func New(history History, watchers *Watchers) *Machine {
-	return &Machine{
+	m := &Machine{
 		history:  history,
 		watchers: watchers,
 		nextJob:  1, nextToken: 1, nextSession: 1,
@@ -158,8 +162,9 @@ func New(history History, watchers *Watchers) *Machine {
 		timers:        newTimers(),
 		deadlines:     newTimers(),
 		dirtySessions: map[uint64]struct{}{},
-		mostLiveJobs:  task.MaxLiveJobs,
 	}
+	m.setActive(0)
+	return m
 }
 
 // SetObserver makes o the observer, or none with nil, between two entries.
@@ -200,10 +205,15 @@ func (m *Machine) Apply(index, term uint64, data []byte) ([]Result, error) {
 	}
 	results := make([]Result, len(e.Ops))
 	m.mu.Lock()
+	defer m.mu.Unlock()
+	// What this build does not know is found before anything has changed.
+	if err := m.readSpecs(e.Ops); err != nil {
+		return nil, fmt.Errorf("log index %d: %w", index, err)
+	}
+	m.begin(m.versionOf(e))
 	// The proposer never lets the clock go back; a leader with another history
 	// must not be able to either. Nor is it ever 0, which stands for "not yet".
 	m.clock = min(max(m.clock, e.ClockNs, 1), MaxClock)
-	m.version = e.Version
 	m.applied, m.term = index, term
 	m.metaDirty = true
 	for i, op := range e.Ops {
@@ -212,7 +222,6 @@ func (m *Machine) Apply(index, term uint64, data []byte) ([]Result, error) {
 	}
 	m.settle()
 	m.showPending()
-	m.mu.Unlock()
 	return results, nil
 }
 
@@ -229,6 +238,12 @@ func (m *Machine) ApplyConfiguration(index, term uint64, configuration []byte) {
 }
 
 func (m *Machine) apply(op *logpb.Op, r *Result) {
+	if r.Err = Supports(m.version, Needs(op)); r.Err != nil {
+		if op.GetSubmit() != nil {
+			m.release(m.nextSpec().spec)
+		}
+		return
+	}
 	switch o := op.Op.(type) {
 	case *logpb.Op_InitCluster:
 		m.initCluster(o.InitCluster, r)
@@ -247,7 +262,7 @@ func (m *Machine) apply(op *logpb.Op, r *Result) {
 	case *logpb.Op_ApplyPlan:
 		m.applyPlan(o.ApplyPlan, r)
 	case *logpb.Op_Report:
-		if r.Err = checkReport(o.Report.Groups); r.Err == nil {
+		if r.Err = m.checkReport(o.Report.Groups); r.Err == nil {
 			m.report(o.Report.Session, o.Report.Groups, r)
 		}
 	case *logpb.Op_Overdue:
@@ -262,6 +277,8 @@ func (m *Machine) apply(op *logpb.Op, r *Result) {
 		m.putServer(o.PutServer, r)
 	case *logpb.Op_DeleteServer:
 		m.deleteServer(o.DeleteServer, r)
+	case *logpb.Op_SetVersion:
+		m.setVersion(o.SetVersion, r)
 	default:
 		panic(fmt.Sprintf("fsm: op %T passed DecodeEntry but has no Apply", op.Op))
 	}
@@ -339,12 +356,16 @@ func (m *Machine) settleJob(j *job) {
 // finish does what the end of a job asks for, once.
 func (m *Machine) finish(j *job) {
 	j.finished = m.clock
+	m.setDeadline(j, 0)
+	if m.version >= GateVersion {
+		j.deadline = m.clock + int64(m.rules.Retention(j.spec.Retention, j.counts[task.Succeeded] == j.total))
+	}
 	m.liveJobs--
 	j.sweep = 0 // whatever it would still have come to has ended
 	// Its start may lie years ahead: nobody waits for that any more.
 	m.timers.Delete(timer{at: j.notBefore, job: j.id, kind: startTimer})
 	if j.key != "" {
-		expires := m.clock + int64(task.KeyRetention)
+		expires := m.clock + int64(m.rules.KeyRetention)
 		m.putKey(j.spec.Queue, j.key, &keyEntry{hash: j.keyHash, job: j.id, expires: expires, replaces: keyHashOf(j.spec.Queue, j.key, j.id, 0)})
 	}
 }

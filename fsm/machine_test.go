@@ -397,7 +397,7 @@ func TestApplySkipsWhatItHas(t *testing.T) {
 	b := newBundle(t)
 	op := submitOp(t, &task.Spec{Handler: "h"}, &logpb.Submit{Tasks: packed(1)})
 	b.must(op)
-	data, err := fsm.EncodeEntry(b.clock, []*logpb.Op{proto.CloneOf(op)})
+	data, err := fsm.EncodeEntry(fsm.GateVersion, b.clock, []*logpb.Op{proto.CloneOf(op)})
 	require.NoError(t, err)
 	for _, index := range []uint64{0, b.index} {
 		results, err := b.m.Apply(index, 1, data)

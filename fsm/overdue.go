@@ -32,8 +32,8 @@ type OverdueTask struct {
 }
 
 // late says whether the worker of task i, whose slot is s, should have reported by a time.
-func (j *job) late(s *slot, by int64) bool {
-	waited := by - s.at - int64(task.ReportMargin)
+func (m *Machine) late(j *job, s *slot, by int64) bool {
+	waited := by - s.at - int64(m.rules.ReportMargin)
 	switch s.state {
 	case task.Stopping:
 		return waited >= 0
@@ -79,7 +79,7 @@ func (m *Machine) overdueOf(s *session, now int64) Overdue {
 		slots := j.page(at.page).slots
 		for k := range slots {
 			sl := &slots[k]
-			if sl.session != s.pb.Id || !sl.state.Held() || !j.late(sl, now) {
+			if sl.session != s.pb.Id || !sl.state.Held() || !m.late(j, sl, now) {
 				continue
 			}
 			if len(o.Tasks) == MaxReported {
@@ -98,7 +98,7 @@ func (m *Machine) overdueOf(s *session, now int64) Overdue {
 // overdue takes tasks off a session that is silent about them. The leader names them; whether
 // they are late is decided here.
 func (m *Machine) overdue(o *logpb.Overdue, r *Result) {
-	if r.Err = checkHeld("an end of overdue tasks", o.Held); r.Err != nil {
+	if r.Err = m.checkHeld("an end of overdue tasks", o.Held); r.Err != nil {
 		return
 	}
 	s := m.sessions[o.Session]
@@ -116,7 +116,7 @@ func (m *Machine) overdue(o *logpb.Overdue, r *Result) {
 			if !m.current(s.pb.Id, j, i, int64(i)+h.TokenOffset) {
 				return
 			}
-			if sl, _ := j.slot(i); j.late(sl, m.clock) {
+			if sl, _ := j.slot(i); m.late(j, sl, m.clock) {
 				m.takeOverdue(j, i, s, o.Unstarted, w)
 				r.Total++
 			}
@@ -132,7 +132,7 @@ func (m *Machine) takeOverdue(j *job, i uint32, holder *session, unstarted bool,
 	asked := s.state == task.Stopping
 	stopped, why := j.stopped(s)
 	m.letGo(j, i, s)
-	note := SilentNote(holder.name(), asked, j.spec.Timeout)
+	note := SilentNote(holder.name(), asked, j.spec.Timeout, m.rules.ReportMargin)
 	if note != w.note {
 		w.close()
 		w.note = note
@@ -153,10 +153,11 @@ func (m *Machine) takeOverdue(j *job, i uint32, holder *session, unstarted bool,
 	}
 }
 
-// SilentNote is the error of a task that was ended because its worker said nothing of it.
-func SilentNote(worker string, stopping bool, timeout time.Duration) string {
+// SilentNote is the error of a task that was ended because its worker said nothing of it for so much
+// longer than it had.
+func SilentNote(worker string, stopping bool, timeout, margin time.Duration) string {
 	if stopping {
-		return fmt.Sprintf("worker %s was asked to stop it and did not say within %v that it has: it may still run there", worker, task.ReportMargin)
+		return fmt.Sprintf("worker %s was asked to stop it and did not say within %v that it has: it may still run there", worker, margin)
 	}
-	return fmt.Sprintf("worker %s did not report it within its timeout of %v and %v more: it may still run there", worker, timeout, task.ReportMargin)
+	return fmt.Sprintf("worker %s did not report it within its timeout of %v and %v more: it may still run there", worker, timeout, margin)
 }

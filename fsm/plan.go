@@ -11,7 +11,7 @@ import (
 // checked again here, against the state as it is now: a plan made by a deposed
 // leader, or from an old view, is harmless.
 func (m *Machine) applyPlan(o *logpb.ApplyPlan, r *Result) {
-	if r.Err = checkPlan(o); r.Err != nil {
+	if r.Err = m.checkPlan(o.Assign); r.Err != nil {
 		return
 	}
 	for _, a := range o.Assign {
@@ -81,7 +81,7 @@ func (m *Machine) grantRun(s *session, j *job, i, end uint32) (n, attempt uint32
 
 // grantable says whether task i may be granted to s now.
 func (m *Machine) grantable(s *session, j *job, i uint32) bool {
-	if s.assigned >= s.capacity(j.spec.Exclusive()) {
+	if s.assigned >= s.capacity(j.spec.Exclusive(), m.rules) {
 		return false
 	}
 	held := j.counts.Held()

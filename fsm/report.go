@@ -81,7 +81,7 @@ func (m *Machine) endAttempt(j *job, i uint32, outcome task.Outcome, g *logpb.Re
 	case outcome == task.OutcomeStopped:
 		w.attempt(i, s, outcome, task.NoReason, worker)
 		m.requeue(j, i, s, nil)
-	case outcome == task.OutcomeLost && s.lost+1 >= task.MaxLost:
+	case outcome == task.OutcomeLost && s.lost+1 >= m.rules.MaxLost:
 		m.end(j, i, s, task.Failed, task.ReasonWorkerLost, nil, w, worker)
 	case outcome == task.OutcomeLost:
 		// A task that kills what watches over it must not do so at once again.
@@ -99,7 +99,7 @@ func (m *Machine) endAttempt(j *job, i uint32, outcome task.Outcome, g *logpb.Re
 func (m *Machine) postpone(j *job, i uint32, s *slot, why task.Reason, wrong *uint8) {
 	m.leave(j, i, s, task.Scheduled)
 	j.wentWrong(s, wrong)
-	s.at = m.clock + int64(task.Backoff(j.id, i, uint32(*wrong)))
+	s.at = m.clock + int64(m.rules.Backoff(j.id, i, uint32(*wrong)))
 	s.session, s.reason = 0, why
 	m.enter(j, i, s, task.Scheduled)
 }
@@ -207,15 +207,15 @@ func (w *segmentWriter) describe() {
 
 // notesOfReport returns the error and the standard error of the report for one more record.
 func (w *segmentWriter) notesOfReport() (note string, stderr []byte) {
-	if w.notes += len(w.g.Error) + len(w.g.StderrTail); w.notes <= maxNotes {
+	if w.notes += len(w.g.Error) + len(w.g.StderrTail); w.notes <= w.m.rules.maxNotes {
 		return w.g.Error, w.g.StderrTail
 	}
-	return shortened(w.g.Error), nil
+	return shortened(w.g.Error, w.m.rules.shortError), nil
 }
 
 // shortened is the beginning of an error. The cut may go through a character, whose rest is dropped.
-func shortened(note string) string {
-	return strings.ToValidUTF8(note[:min(len(note), shortError)], "")
+func shortened(note string, bytes int) string {
+	return strings.ToValidUTF8(note[:min(len(note), bytes)], "")
 }
 
 // addUntouched appends the end of a run of untouched tasks.

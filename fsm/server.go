@@ -24,8 +24,8 @@ func (m *Machine) putServer(o *logpb.PutServer, r *Result) {
 	case known && proto.Equal(m.servers[at], o.Server):
 		r.Existed = true
 		return
-	case !known && len(m.servers) >= task.MaxServers:
-		r.Err = task.Errorf(task.KindExhausted, "the cluster has %d servers recorded, the limit", task.MaxServers)
+	case !known && len(m.servers) >= m.rules.MaxServers:
+		r.Err = task.Errorf(task.KindExhausted, "the cluster has %d servers recorded, the limit", m.rules.MaxServers)
 		return
 	}
 	// A slice of its own: readers and cuts have the old one.

@@ -110,11 +110,11 @@ func (s *session) heldPages() []pageRef {
 
 // capacity is how many tasks it may hold. Exclusive tasks are never queued at a
 // worker: there they would hold up others under a lease that runs.
-func (s *session) capacity(exclusive bool) uint32 {
+func (s *session) capacity(exclusive bool, r *rules) uint32 {
 	if exclusive {
 		return s.pb.Slots
 	}
-	return s.pb.Slots + task.MaxOutstanding
+	return s.pb.Slots + r.MaxOutstanding
 }
 
 // openSession registers a worker: first its reports are applied, then what it still
@@ -122,7 +122,7 @@ func (s *session) capacity(exclusive bool) uint32 {
 // the old session ends. Only who knows the old one's nonce may take its place: ids of
 // sessions count up, and are no secret.
 func (m *Machine) openSession(o *logpb.OpenSession, r *Result) {
-	if r.Err = checkHello(o); r.Err != nil {
+	if r.Err = m.checkHello(o); r.Err != nil {
 		return
 	}
 	pb := o.Session
@@ -135,11 +135,11 @@ func (m *Machine) openSession(o *logpb.OpenSession, r *Result) {
 	case old != nil && (old.pb.Id != o.Replaces || !slices.Equal(old.pb.Nonce, o.ReplacesNonce)):
 		r.Err = task.Errorf(task.KindConflict, "worker %s has an open session (%d) of another process: end that process, or wait for its lease, or use another data folder", pb.Worker, old.pb.Id)
 		return
-	case old == nil && len(m.sessions) >= task.MaxWorkers:
-		r.Err = task.Errorf(task.KindExhausted, "the cluster has %d workers, the limit", task.MaxWorkers)
+	case old == nil && len(m.sessions) >= m.rules.MaxWorkers:
+		r.Err = task.Errorf(task.KindExhausted, "the cluster has %d workers, the limit", m.rules.MaxWorkers)
 		return
 	case m.offersTooMuch(old, pb):
-		r.Err = task.Errorf(task.KindExhausted, "the cluster's workers offer more than it holds, %d MiB: let worker %s offer fewer labels, handlers and queues", MaxSessionBytes>>20, pb.Worker)
+		r.Err = task.Errorf(task.KindExhausted, "the cluster's workers offer more than it holds, %d MiB: let worker %s offer fewer labels, handlers and queues", m.rules.maxSessionBytes>>20, pb.Worker)
 		return
 	}
 	holder := uint64(0) // nobody
@@ -170,7 +170,7 @@ func (m *Machine) offersTooMuch(old *session, pb *logpb.Session) bool {
 	if old != nil {
 		before = proto.Size(old.pb)
 	}
-	return now > before && m.sessionBytes-before+now > MaxSessionBytes
+	return now > before && m.sessionBytes-before+now > m.rules.maxSessionBytes
 }
 
 // move gives what the worker still holds of its old session to the new one.
@@ -258,7 +258,7 @@ func (m *Machine) takeBack(j *job, s *session, on []pageRef, how parting) {
 			switch stopped, why := j.stopped(sl); {
 			case stopped:
 				m.end(j, i, sl, task.Cancelled, why, nil, w, s.name())
-			case how == lost && sl.lost+1 >= task.MaxLost:
+			case how == lost && sl.lost+1 >= m.rules.MaxLost:
 				m.end(j, i, sl, task.Failed, task.ReasonWorkerLost, nil, w, s.name())
 			case how == lost:
 				w.attempt(i, sl, task.OutcomeLost, task.ReasonWorkerLost, s.name())

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"crypto/sha256"
+	"errors"
 	"strings"
 	"time"
 
@@ -52,6 +53,9 @@ func decodeHead(head []byte) (*task.Spec, error) {
 	var p logpb.Spec
 	if err := proto.Unmarshal(head, &p); err != nil {
 		return nil, err
+	}
+	if unknownInSpec(&p) {
+		return nil, errTooOld("the spec of a job has fields that it does not know")
 	}
 	return &task.Spec{
 		Name: p.Name, Queue: p.Queue, Handler: p.Handler, Command: p.Command, Env: fromPairs(p.Env), Cwd: p.Cwd,
@@ -164,6 +168,8 @@ type spec struct {
 	size int
 	sum  uint64
 	refs int
+	// needs is the version that it needs; valid is the version by whose rules it was found valid last.
+	needs, valid uint32
 	// manyValues: Spec lacks its values.
 	manyValues bool
 	// counted: what is not yet on disk has it in its count.
@@ -177,30 +183,111 @@ type spec struct {
 
 func (s *spec) apart() bool { return s.size > SpecApart }
 
-// intern returns the shared spec of these bytes. One that is new must pass check, if there is one.
-func (m *Machine) intern(raw []byte, check func(*task.Spec) error) (*spec, error) {
+// intern returns the shared spec of these bytes. One that was not there is decoded, whole: a spec that stands apart
+// keeps a part of it.
+func (m *Machine) intern(raw []byte) (s *spec, decoded *task.Spec, err error) {
 	id := SpecID(sha256.Sum256(raw))
 	if s := m.specs[id]; s != nil {
 		s.refs++
-		return s, nil
+		return s, nil, nil
 	}
-	decoded, err := DecodeSpec(raw)
-	if err != nil {
-		return nil, task.Errorf(task.KindInvalid, "malformed spec: %v", err)
+	if decoded, err = decodeWhole(raw); err != nil {
+		return nil, nil, err
 	}
-	decoded.SetDefaults()
-	if check != nil {
-		if err := check(decoded); err != nil {
-			return nil, err
-		}
-	}
-	s := &spec{Spec: decoded, id: id, raw: raw, size: len(raw), sum: hashBytes(raw), refs: 1}
+	s = &spec{Spec: decoded, id: id, raw: raw, size: len(raw), sum: hashBytes(raw), refs: 1, needs: decoded.Needs()}
 	if s.apart() {
 		s.Spec, s.manyValues = trimmed(decoded), len(decoded.Values) > keptValues
 	}
 	s.class = m.classOf(decoded)
 	m.specs[id] = s
+	return s, decoded, nil
+}
+
+// decodeWhole decodes a stored spec and completes it.
+func decodeWhole(raw []byte) (*task.Spec, error) {
+	s, err := DecodeSpec(raw)
+	if errors.Is(err, ErrTooOld) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, task.Errorf(task.KindInvalid, "malformed spec: %v", err)
+	}
+	task.StoredRules.SetDefaults(s)
 	return s, nil
+}
+
+// readSpec is the spec of a submit that is to be applied, or why it has none.
+type readSpec struct {
+	spec *spec
+	// decoded is all of it; nil: it was there already.
+	decoded *task.Spec
+	err     error
+}
+
+// readSpecs reads the specs of the submits among ops. An error means that this build does not know one of them.
+func (m *Machine) readSpecs(ops []*logpb.Op) error {
+	m.read = m.read[:0]
+	for _, op := range ops {
+		o, ok := op.Op.(*logpb.Op_Submit)
+		if !ok {
+			continue
+		}
+		s, decoded, err := m.intern(o.Submit.Spec)
+		if errors.Is(err, ErrTooOld) {
+			for _, r := range m.read {
+				m.release(r.spec)
+			}
+			return err
+		}
+		m.read = append(m.read, readSpec{s, decoded, err})
+	}
+	return nil
+}
+
+// nextSpec returns the next of the specs that were read.
+func (m *Machine) nextSpec() readSpec {
+	next := m.read[0]
+	m.read[0] = readSpec{}
+	m.read = m.read[1:]
+	return next
+}
+
+// takeSpec returns the spec of a submit, which is the next of those that were read. Whether it is valid does not
+// depend on what of it this server has in memory.
+func (m *Machine) takeSpec(o *logpb.Submit) (*spec, error) {
+	next := m.nextSpec()
+	err := m.rules.ValidKey(o.Key)
+	if err == nil {
+		err = next.err
+	}
+	if err == nil {
+		err = m.checkSpec(next, o.Spec)
+	}
+	if err != nil {
+		m.release(next.spec)
+		return nil, err
+	}
+	return next.spec, nil
+}
+
+// checkSpec checks a spec by the rules of the entry, once for all jobs that have it.
+func (m *Machine) checkSpec(r readSpec, raw []byte) (err error) {
+	if r.spec.valid == m.version {
+		return nil
+	}
+	if err := Supports(m.version, r.spec.needs); err != nil {
+		return err
+	}
+	if r.decoded == nil {
+		if r.decoded, err = decodeWhole(raw); err != nil {
+			return err
+		}
+	}
+	if err := m.rules.Validate(r.decoded); err != nil {
+		return err
+	}
+	r.spec.valid = m.version
+	return nil
 }
 
 // trimmed is a spec without what only workers and readers need.
@@ -214,8 +301,11 @@ func trimmed(s *task.Spec) *task.Spec {
 	return &out
 }
 
-// release gives a reference of intern back.
+// release gives a reference of intern back; nil: there is none.
 func (m *Machine) release(s *spec) {
+	if s == nil {
+		return
+	}
 	if s.refs--; s.refs == 0 {
 		delete(m.specs, s.id)
 		if s.class.specs--; s.class.specs == 0 {

@@ -51,10 +51,7 @@ func (m *Machine) lookupKey(queue, key string) (keyEntry, bool) {
 }
 
 func (m *Machine) submit(o *logpb.Submit, r *Result) {
-	if r.Err = task.ValidKey(o.Key); r.Err != nil {
-		return
-	}
-	s, err := m.intern(o.Spec, (*task.Spec).Validate)
+	s, err := m.takeSpec(o)
 	if err != nil {
 		r.Err = err
 		return
@@ -69,12 +66,12 @@ func (m *Machine) submit(o *logpb.Submit, r *Result) {
 			return
 		}
 	}
-	err = checkPlan(&logpb.ApplyPlan{Assign: o.Assign})
+	err = m.checkPlan(o.Assign)
 	if err == nil {
 		err = m.roomForJob()
 	}
 	if err == nil {
-		err = checkTasks(nil, o.Tasks, o.Open)
+		err = m.checkTasks(nil, o.Tasks, o.Open)
 	}
 	if err != nil {
 		m.release(s)
@@ -124,7 +121,7 @@ func (m *Machine) submit(o *logpb.Submit, r *Result) {
 // roomForJob says whether there may be one more job. Jobs of which the last task ends in the same entry
 // count still.
 func (m *Machine) roomForJob() error {
-	if m.liveJobs < m.mostLiveJobs {
+	if m.liveJobs < cmp.Or(m.mostLiveJobs, m.rules.MaxLiveJobs) {
 		return nil
 	}
 	return task.Errorf(task.KindExhausted,
@@ -132,7 +129,7 @@ func (m *Machine) roomForJob() error {
 }
 
 // checkTasks says whether tasks fit behind those that j has; nil: a new job.
-func checkTasks(j *job, t *logpb.Tasks, open bool) error {
+func (m *Machine) checkTasks(j *job, t *logpb.Tasks, open bool) error {
 	count, own, have := t.GetCount(), len(t.GetPacked()) > 0, uint32(0)
 	if j != nil {
 		have = j.total
@@ -140,14 +137,14 @@ func checkTasks(j *job, t *logpb.Tasks, open bool) error {
 	switch {
 	case count == 0 && !open:
 		return task.Errorf(task.KindInvalid, "a job needs at least one task")
-	case uint64(have)+uint64(count) > task.MaxTasks:
-		return task.Errorf(task.KindTooLarge, "%d tasks are more than a job can have (%d): split it into several jobs", uint64(have)+uint64(count), task.MaxTasks)
+	case uint64(have)+uint64(count) > uint64(m.rules.MaxTasks):
+		return task.Errorf(task.KindTooLarge, "%d tasks are more than a job can have (%d): split it into several jobs", uint64(have)+uint64(count), m.rules.MaxTasks)
 	}
 	if have > 0 && count > 0 && own != j.ownPayloads {
 		return task.Errorf(task.KindConflict, "job %d: either all tasks have payloads of their own or none", j.id)
 	}
 	if own {
-		return task.PackCheck(t.Packed, int(count), task.MaxPayload)
+		return task.PackCheck(t.Packed, int(count), m.rules.MaxPayload)
 	}
 	return nil
 }
@@ -204,7 +201,7 @@ func (m *Machine) appendTasks(o *logpb.AppendTasks, r *Result) {
 		return
 	}
 	j := g.job
-	if err := checkTasks(j, o.Tasks, true); err != nil {
+	if err := m.checkTasks(j, o.Tasks, true); err != nil {
 		r.Err = err
 		return
 	}

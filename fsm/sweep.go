@@ -13,9 +13,9 @@ import "github.com/rota-scheduler/rota/task"
 const maxSwept = 4096
 
 // sweepBudget is how much an op with a step may sweep.
-func sweepBudget(step uint32) int {
-	if step == 0 || step > maxSwept {
-		return maxSwept
+func (m *Machine) sweepBudget(step uint32) int {
+	if step == 0 || int(step) > m.rules.maxSwept {
+		return m.rules.maxSwept
 	}
 	return int(step)
 }

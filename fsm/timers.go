@@ -4,8 +4,6 @@ import (
 	"cmp"
 
 	"github.com/tidwall/btree"
-
-	"github.com/rota-scheduler/rota/task"
 )
 
 // timer is a moment at which something of a job may change.
@@ -42,17 +40,21 @@ const atOnce = 1
 
 // updateDeadline keeps the next moment at which the leader must look at j.
 func (m *Machine) updateDeadline(j *job) {
-	at := int64(0)
-	switch {
-	case j.final():
-	case j.sweep != 0:
-		at = atOnce
-	default:
-		at = j.expireAt
-		if abandoned := j.lastAppend + int64(task.OpenTimeout); j.open && (at == 0 || abandoned < at) {
-			at = abandoned
-		}
+	if j.final() {
+		return
 	}
+	at := j.expireAt
+	if abandoned := j.lastAppend + int64(m.rules.OpenTimeout); j.open && (at == 0 || abandoned < at) {
+		at = abandoned
+	}
+	if j.sweep != 0 {
+		at = atOnce
+	}
+	m.setDeadline(j, at)
+}
+
+// setDeadline sets the next moment at which the leader must look at j; 0: there is none.
+func (m *Machine) setDeadline(j *job, at int64) {
 	if at == j.deadline {
 		return
 	}

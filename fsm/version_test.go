@@ -1,17 +1,20 @@
 package fsm_test
 
 import (
+	"bytes"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
 )
 
 // applyAs applies an entry of a version.
-func (b *testBundle) applyAs(version uint32, op *logpb.Op) {
+func (b *testBundle) applyAs(version uint32, op *logpb.Op) fsm.Result {
 	b.t.Helper()
 	data, err := proto.Marshal(&logpb.Entry{Version: version, ClockNs: b.clock, Ops: []*logpb.Op{op}})
 	require.NoError(b.t, err)
@@ -19,6 +22,11 @@ func (b *testBundle) applyAs(version uint32, op *logpb.Op) {
 	results, err := b.m.Apply(b.index, 1, data)
 	require.NoError(b.t, err)
 	require.NoError(b.t, results[0].Err)
+	return results[0]
+}
+
+func riseOp(version uint32) *logpb.Op {
+	return &logpb.Op{Op: &logpb.Op_SetVersion{SetVersion: &logpb.SetVersion{Version: version}}}
 }
 
 // digestOfVersion1 is what a build that knew version 1 only makes of the entries below.
@@ -41,4 +49,131 @@ func TestEntriesOfVersion1MeanWhatTheyMeant(t *testing.T) {
 	b.applyAs(old, &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: 1}}})
 	_, digest := b.m.Digest()
 	require.Equal(t, uint64(digestOfVersion1), digest)
+}
+
+func TestANewClusterBeginsWithTheGate(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	require.EqualValues(t, fsm.GateVersion, b.m.ActiveVersion())
+	b.openSession("w", 1)
+	require.EqualValues(t, fsm.GateVersion, b.m.ActiveVersion())
+	require.EqualValues(t, fsm.GateVersion, b.m.Cut().Meta.Version)
+}
+
+// A log from before the gate gets one by the first rise, which is in no entry of an older version.
+func TestTheActiveVersionRisesAndNeverFalls(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.applyAs(2, &logpb.Op{Op: &logpb.Op_InitCluster{InitCluster: &logpb.InitCluster{ClusterId: "c"}}})
+	require.EqualValues(t, 2, b.m.ActiveVersion(), "entries are written as the servers from before the gate know them")
+	data, err := proto.Marshal(&logpb.Entry{Version: 2, Ops: []*logpb.Op{riseOp(fsm.GateVersion)}})
+	require.NoError(t, err)
+	b.index++
+	results, err := b.m.Apply(b.index, 1, data)
+	require.NoError(t, err)
+	require.ErrorIs(t, results[0].Err, task.ErrUnsupported)
+	require.EqualValues(t, 2, b.m.ActiveVersion())
+
+	_, before := b.m.Digest()
+	require.False(t, b.must(riseOp(fsm.GateVersion)).Existed)
+	require.EqualValues(t, fsm.GateVersion, b.m.ActiveVersion())
+	_, behind := b.m.Digest()
+	require.NotEqual(t, before, behind, "the active version is a part of the digest")
+	require.EqualValues(t, fsm.GateVersion, b.m.Cut().Meta.Version)
+	require.True(t, b.must(riseOp(fsm.GateVersion)).Existed)
+	require.True(t, b.must(riseOp(1)).Existed)
+	b.applyAs(1, &logpb.Op{Op: &logpb.Op_Checkpoint{Checkpoint: &logpb.Checkpoint{Id: 1}}})
+	require.EqualValues(t, fsm.GateVersion, b.m.ActiveVersion())
+}
+
+// A leader may have made entries before it has seen the rise. The state may have by then what their version
+// did not know.
+func TestEntriesFromBeforeARiseMeanWhatTheActiveVersionMeans(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.openSession("w", 9)
+	job := b.submit(&task.Spec{Handler: "h"}, 1)
+	b.applyAs(1, planOp(job, 0, 1, 1))
+	b.applyAs(1, reportOp(job, 0, 1, 0, task.OutcomeFailed))
+	require.Len(t, b.m.Attempts(job, 0), 1, "entries of version 1 leave none")
+}
+
+func TestARiseStandsAloneInItsEntry(t *testing.T) {
+	t.Parallel()
+	require.Greater(t, fsm.New(nothing{}, nil).Weight(riseOp(fsm.GateVersion)), fsm.MaxEntryTasks)
+}
+
+// What a newer build has put into a spec stops a server that does not know it, before anything of the
+// entry was applied.
+func TestASpecThatThisBuildDoesNotKnowChangesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.openSession("w", 1)
+	job := b.submit(&task.Spec{Handler: "h"}, 3)
+	b.m.Flushed(b.m.Cut())
+	index, before := b.m.Digest()
+	known := submitOp(t, &task.Spec{Handler: "another"}, &logpb.Submit{Tasks: &logpb.Tasks{Count: 1}})
+	newer := proto.CloneOf(known)
+	newer.GetSubmit().Spec = append(bytes.Clone(known.GetSubmit().Spec), unknownField...)
+	data, err := fsm.EncodeEntry(fsm.GateVersion, b.clock, []*logpb.Op{cancelOp(job, 1), known, newer})
+	require.NoError(t, err)
+	_, err = b.m.Apply(index+1, 1, data)
+	require.ErrorIs(t, err, fsm.ErrTooOld)
+	require.ErrorContains(t, err, "its data is whole: start the newer build again")
+	at, digest := b.m.Digest()
+	require.Equal(t, index, at)
+	require.Equal(t, before, digest)
+	require.Nil(t, b.m.Cut(), "something is written")
+	require.Empty(t, b.m.CheckInvariants())
+}
+
+func TestAStateOfANewerVersionIsNotLoaded(t *testing.T) {
+	t.Parallel()
+	err := fsm.New(nothing{}, nil).Load(&logpb.Meta{Version: fsm.Version + 1}, nil, func(func(*fsm.SavedJob) error) error { return nil })
+	require.ErrorIs(t, err, fsm.ErrTooOld)
+	require.ErrorContains(t, err, "start the newer build again")
+}
+
+// Of two servers only one has a job of a spec in memory. Whether that spec may be submitted again must not
+// depend on it: the rules may have changed since.
+func TestWhetherASpecIsValidDoesNotDependOnWhatIsInMemory(t *testing.T) {
+	t.Parallel()
+	raw, err := fsm.EncodeSpec(&task.Spec{Handler: "h", Queue: "q", Policy: task.LeastLoaded, MaxAttempts: task.MaxAttempts + 1})
+	require.NoError(t, err)
+	saved := &logpb.JobRecord{Id: 1, Spec: raw, Total: 1, Counts: make([]uint32, task.NumStates)}
+	saved.Counts[task.Pending] = 1
+	with, without := newBundle(t), newBundle(t)
+	// The digest of the job is left out of the file's, which is all that is wrong with it.
+	err = with.m.Load(&logpb.Meta{NextJob: 2, NextToken: 1, NextSession: 1}, nil, func(yield func(*fsm.SavedJob) error) error {
+		return yield(&fsm.SavedJob{Record: saved, Index: func(func(uint32, []byte) error) error { return nil }})
+	})
+	if err != nil {
+		require.ErrorContains(t, err, "digest")
+	}
+	for _, b := range []*testBundle{with, without} {
+		r := b.apply(&logpb.Op{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: raw, Tasks: &logpb.Tasks{Count: 1}}}})[0]
+		require.ErrorIs(t, r.Err, task.ErrInvalid)
+	}
+}
+
+// When a finished job may be forgotten is noted at its end: the rules may be others when its time has come.
+func TestWhenAJobMayBeForgottenIsNotedAtItsEnd(t *testing.T) {
+	t.Parallel()
+	for _, version := range []uint32{2, fsm.GateVersion} {
+		b := newBundle(t)
+		b.applyAs(version, &logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: &logpb.OpenSession{Session: &logpb.Session{
+			Worker: "w", Nonce: []byte("w"), Slots: 9, Handlers: []string{"h"},
+		}}}})
+		kept := submitOp(t, &task.Spec{Handler: "h"}, &logpb.Submit{Tasks: &logpb.Tasks{Count: 1}})
+		asked := submitOp(t, &task.Spec{Handler: "h", Retention: time.Hour}, &logpb.Submit{Tasks: &logpb.Tasks{Count: 1}})
+		for job, keep := range map[uint64]time.Duration{b.applyAs(version, kept).Job: task.RetainSucceeded, b.applyAs(version, asked).Job: time.Hour} {
+			b.applyAs(version, planOp(job, 0, 1, 1))
+			held, _ := b.m.Task(job, 0)
+			b.applyAs(version, reportOp(job, 0, 1, int64(held.Token)-1, task.OutcomeSucceeded))
+			rec, ok := b.m.Job(job)
+			require.True(t, ok)
+			require.Equal(t, rec.FinishedNs+int64(keep), fsm.Due(rec))
+			require.Equal(t, version >= fsm.GateVersion, rec.DueNs != 0)
+		}
+	}
 }

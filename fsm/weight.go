@@ -59,6 +59,8 @@ func counted(ranges []*logpb.Range) (n int) {
 func (m *Machine) Weight(op *logpb.Op) int {
 	n := Named(op)
 	switch o := op.Op.(type) {
+	case *logpb.Op_SetVersion:
+		return MaxEntryTasks + 1 // it stands alone
 	case *logpb.Op_Cancel:
 		if o.Cancel.Index == nil {
 			m.mu.RLock()

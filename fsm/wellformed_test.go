@@ -35,7 +35,7 @@ func TestCheckEntryTakesWhatIsWellFormed(t *testing.T) {
 // FuzzCheckEntry: what CheckEntry refuses is what DecodeEntry calls malformed, and nothing else.
 func FuzzCheckEntry(f *testing.F) {
 	for _, op := range hostileOps() {
-		data, err := fsm.EncodeEntry(1e18, []*logpb.Op{op})
+		data, err := fsm.EncodeEntry(fsm.GateVersion, 1e18, []*logpb.Op{op})
 		require.NoError(f, err)
 		f.Add(data)
 	}
@@ -52,7 +52,7 @@ func BenchmarkCheckEntry(b *testing.B) {
 			Spec: make([]byte, 100), Tasks: &logpb.Tasks{Count: 1}, Key: "0123456789abcdef", Hash: make([]byte, 32),
 		}}})
 	}
-	data, err := fsm.EncodeEntry(1e18, ops)
+	data, err := fsm.EncodeEntry(fsm.GateVersion, 1e18, ops)
 	require.NoError(b, err)
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()

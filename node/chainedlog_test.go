@@ -71,7 +71,7 @@ func TestEachEntryNamesTheOneBefore(t *testing.T) {
 // A gap is one wherever it comes from: what is behind it is not applied.
 func TestAnEntryBehindAGapStopsTheServer(t *testing.T) {
 	t.Parallel()
-	data, err := fsm.EncodeEntry(1, []*logpb.Op{submitOp(t, "late")})
+	data, err := fsm.EncodeEntry(fsm.GateVersion, 1, []*logpb.Op{submitOp(t, "late")})
 	require.NoError(t, err)
 	for name, prev := range map[string]func(at fsm.Place) fsm.Place{
 		"entries are missing": func(at fsm.Place) fsm.Place { return fsm.Place{Index: at.Index + 1, Term: at.Term} },
@@ -99,7 +99,7 @@ func TestAnEntryBehindAGapStopsTheServer(t *testing.T) {
 func TestEntriesThatNameNothingPass(t *testing.T) {
 	t.Parallel()
 	n := start(t, config(t, t.TempDir()))
-	data, err := fsm.EncodeEntry(1, []*logpb.Op{submitOp(t, "old")})
+	data, err := fsm.EncodeEntry(fsm.GateVersion, 1, []*logpb.Op{submitOp(t, "old")})
 	require.NoError(t, err)
 	at := *n.applier.at.Load()
 	l := &raft.Log{Index: at.Index + 9, Term: at.Term, Type: raft.LogCommand, Data: data}

@@ -288,7 +288,7 @@ func (p *proposer) send() {
 		for i := range batch {
 			ops[i] = batch[i].op
 		}
-		data, err := fsm.EncodeEntry(p.n.applier.clock.now(), ops)
+		data, err := fsm.EncodeEntry(p.n.state.Machine().ActiveVersion(), p.n.applier.clock.now(), ops)
 		if err != nil {
 			p.finish(batch, nil, task.Errorf(task.KindInvalid, "cannot encode the request: %v", err))
 			continue

@@ -117,7 +117,7 @@ func TestABatchThatGetsOnIsNoStall(t *testing.T) {
 		state.Machine().SetObserver(slow{after: func() { applied++; require.Equal(t, time.Second, a.applying()) }})
 		var logs []*raft.Log
 		for i := range 20 {
-			data, err := fsm.EncodeEntry(1, []*logpb.Op{submitOp(t, strconv.Itoa(i))})
+			data, err := fsm.EncodeEntry(fsm.GateVersion, 1, []*logpb.Op{submitOp(t, strconv.Itoa(i))})
 			require.NoError(t, err)
 			logs = append(logs, &raft.Log{Index: uint64(i) + 1, Term: 1, Type: raft.LogCommand, Data: data})
 		}

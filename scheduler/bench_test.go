@@ -87,7 +87,7 @@ func benchmarkPlan(b *testing.B, workers int, run time.Duration) {
 	index := uint64(0)
 	apply := func(op *logpb.Op) fsm.Result {
 		index++
-		data, err := fsm.EncodeEntry(int64(index), []*logpb.Op{op})
+		data, err := fsm.EncodeEntry(fsm.GateVersion, int64(index), []*logpb.Op{op})
 		require.NoError(b, err)
 		r, err := m.Apply(index, 1, data)
 		require.NoError(b, err)

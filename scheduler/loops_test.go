@@ -101,7 +101,7 @@ func (l *leader) Propose(_ context.Context, op *logpb.Op) (fsm.Result, error) {
 			return r, nil
 		}
 	}
-	data, err := fsm.EncodeEntry(l.Now(), []*logpb.Op{op})
+	data, err := fsm.EncodeEntry(fsm.GateVersion, l.Now(), []*logpb.Op{op})
 	if err != nil {
 		return fsm.Result{}, err
 	}

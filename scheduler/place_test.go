@@ -24,7 +24,7 @@ func TestSingleTasksGoRoundIdleWorkers(t *testing.T) {
 		f := NewFleet(10 * time.Second)
 		f.Begin(nil)
 		for i := range uint64(workers) {
-			data, err := fsm.EncodeEntry(1, []*logpb.Op{{Op: &logpb.Op_OpenSession{OpenSession: &logpb.OpenSession{
+			data, err := fsm.EncodeEntry(fsm.GateVersion, 1, []*logpb.Op{{Op: &logpb.Op_OpenSession{OpenSession: &logpb.OpenSession{
 				Session: &logpb.Session{Worker: string(rune('a' + i)), Nonce: []byte("1"), Slots: 2, Handlers: []string{"h"}},
 			}}}})
 			require.NoError(t, err)

@@ -40,7 +40,7 @@ func (d *desk) Wake()                                   { d.f.Wake() }
 func (d *desk) apply(op *logpb.Op) fsm.Result {
 	d.t.Helper()
 	d.index++
-	data, err := fsm.EncodeEntry(int64(d.index), []*logpb.Op{op})
+	data, err := fsm.EncodeEntry(fsm.GateVersion, int64(d.index), []*logpb.Op{op})
 	require.NoError(d.t, err)
 	r, err := d.m.Apply(d.index, 1, data)
 	require.NoError(d.t, err)

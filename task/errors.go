@@ -27,6 +27,8 @@ const (
 	KindUnknownOutcome Kind = "unknown-outcome"
 	// KindOtherCluster: the servers that are named are not of one cluster; nothing happened.
 	KindOtherCluster Kind = "other-cluster"
+	// KindUnsupported: it needs a newer version of the servers than the cluster has; nothing happened.
+	KindUnsupported Kind = "unsupported"
 	// KindInternal: a fault of the server.
 	KindInternal Kind = "internal"
 )
@@ -70,6 +72,7 @@ var (
 	ErrUnavailable    error = &Error{Kind: KindUnavailable}
 	ErrUnknownOutcome error = &Error{Kind: KindUnknownOutcome}
 	ErrOtherCluster   error = &Error{Kind: KindOtherCluster}
+	ErrUnsupported    error = &Error{Kind: KindUnsupported}
 	ErrInternal       error = &Error{Kind: KindInternal}
 )
 

@@ -3,7 +3,8 @@ package task
 import "time"
 
 // Limits on what input can grow. Each is checked before a request is proposed
-// to the log, so that nothing in the log exceeds it.
+// to the log, so that nothing in the log exceeds it. What applying the log depends on is read from
+// Rules: there it belongs to a version.
 const (
 	// MaxTasks is the most tasks a job can have. What a job costs grows with those of its tasks that were
 	// touched, and no log entry with the size of its job.
@@ -86,17 +87,9 @@ const (
 	BackoffMax  = 5 * time.Minute
 )
 
-// Backoff returns how long a task waits after its failures-th failed attempt
-// (from 1 on). It is a pure function of its arguments.
+// Backoff is Rules.Backoff by the newest rules.
 func Backoff(job uint64, index, failures uint32) time.Duration {
-	d := BackoffBase
-	for i := uint32(1); i < failures && d < BackoffMax; i++ {
-		d *= 2
-	}
-	d = min(d, BackoffMax)
-	// In 1/1024: 768 to 1279 of 1024 is 75 % to 125 %.
-	factor := 768 + time.Duration(Mix(job, uint64(index), uint64(failures))%512)
-	return d * factor / 1024
+	return newest.Backoff(job, index, failures)
 }
 
 // MixSeed is the hash of no words.

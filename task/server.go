@@ -32,5 +32,5 @@ func ValidAddr(what, addr string) error {
 	if len(addr) > MaxAddr {
 		return Errorf(KindTooLarge, "%s has %d bytes, the limit is %d", what, len(addr), MaxAddr)
 	}
-	return validName(what, addr, false)
+	return newest.validName(what, addr, false)
 }

@@ -172,6 +172,8 @@ func codeOf(kind task.Kind) codes.Code {
 		return codes.NotFound
 	case task.KindOtherCluster:
 		return codes.FailedPrecondition
+	case task.KindUnsupported:
+		return codes.Unimplemented
 	case task.KindConflict:
 		return codes.AlreadyExists
 	case task.KindExhausted:
@@ -231,7 +233,7 @@ func contextError(code codes.Code) error {
 func known(kind task.Kind) bool {
 	switch kind {
 	case task.KindInvalid, task.KindNotFound, task.KindConflict, task.KindTooLarge, task.KindExhausted,
-		task.KindUnavailable, task.KindUnknownOutcome, task.KindOtherCluster, task.KindInternal:
+		task.KindUnavailable, task.KindUnknownOutcome, task.KindOtherCluster, task.KindUnsupported, task.KindInternal:
 		return true
 	default:
 		return false

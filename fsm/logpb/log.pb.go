@@ -27,7 +27,7 @@ const (
 // Entry is one entry of the replicated log.
 type Entry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Selects the semantics of Apply; see fsm.Version.
+	// Selects the semantics of Apply, together with the active version; see fsm/version.go.
 	Version uint32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
 	// Unix time of the proposing leader, ns; never goes back from entry to entry.
 	ClockNs       int64 `protobuf:"varint,2,opt,name=clock_ns,json=clockNs,proto3" json:"clock_ns,omitempty"`
@@ -106,6 +106,7 @@ type Op struct {
 	//	*Op_PutServer
 	//	*Op_DeleteServer
 	//	*Op_Overdue
+	//	*Op_SetVersion
 	Op            isOp_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -283,6 +284,15 @@ func (x *Op) GetOverdue() *Overdue {
 	return nil
 }
 
+func (x *Op) GetSetVersion() *SetVersion {
+	if x != nil {
+		if x, ok := x.Op.(*Op_SetVersion); ok {
+			return x.SetVersion
+		}
+	}
+	return nil
+}
+
 type isOp_Op interface {
 	isOp_Op()
 }
@@ -347,6 +357,10 @@ type Op_Overdue struct {
 	Overdue *Overdue `protobuf:"bytes,15,opt,name=overdue,proto3,oneof"`
 }
 
+type Op_SetVersion struct {
+	SetVersion *SetVersion `protobuf:"bytes,16,opt,name=set_version,json=setVersion,proto3,oneof"`
+}
+
 func (*Op_InitCluster) isOp_Op() {}
 
 func (*Op_Submit) isOp_Op() {}
@@ -376,6 +390,8 @@ func (*Op_PutServer) isOp_Op() {}
 func (*Op_DeleteServer) isOp_Op() {}
 
 func (*Op_Overdue) isOp_Op() {}
+
+func (*Op_SetVersion) isOp_Op() {}
 
 // InitCluster gives the cluster its id; the first one wins.
 type InitCluster struct {
@@ -422,6 +438,52 @@ func (x *InitCluster) GetClusterId() string {
 	return ""
 }
 
+// SetVersion raises the active version. It is the first op of an entry that has that version
+// itself, so that a server which does not know it stops there, whatever else it knows.
+type SetVersion struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetVersion) Reset() {
+	*x = SetVersion{}
+	mi := &file_logpb_log_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetVersion) ProtoMessage() {}
+
+func (x *SetVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_logpb_log_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetVersion.ProtoReflect.Descriptor instead.
+func (*SetVersion) Descriptor() ([]byte, []int) {
+	return file_logpb_log_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SetVersion) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 type Pair struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -432,7 +494,7 @@ type Pair struct {
 
 func (x *Pair) Reset() {
 	*x = Pair{}
-	mi := &file_logpb_log_proto_msgTypes[3]
+	mi := &file_logpb_log_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -444,7 +506,7 @@ func (x *Pair) String() string {
 func (*Pair) ProtoMessage() {}
 
 func (x *Pair) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[3]
+	mi := &file_logpb_log_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -457,7 +519,7 @@ func (x *Pair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pair.ProtoReflect.Descriptor instead.
 func (*Pair) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{3}
+	return file_logpb_log_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Pair) GetKey() string {
@@ -509,7 +571,7 @@ type Spec struct {
 
 func (x *Spec) Reset() {
 	*x = Spec{}
-	mi := &file_logpb_log_proto_msgTypes[4]
+	mi := &file_logpb_log_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -521,7 +583,7 @@ func (x *Spec) String() string {
 func (*Spec) ProtoMessage() {}
 
 func (x *Spec) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[4]
+	mi := &file_logpb_log_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -534,7 +596,7 @@ func (x *Spec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spec.ProtoReflect.Descriptor instead.
 func (*Spec) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{4}
+	return file_logpb_log_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Spec) GetName() string {
@@ -716,7 +778,7 @@ type ValueRun struct {
 
 func (x *ValueRun) Reset() {
 	*x = ValueRun{}
-	mi := &file_logpb_log_proto_msgTypes[5]
+	mi := &file_logpb_log_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -728,7 +790,7 @@ func (x *ValueRun) String() string {
 func (*ValueRun) ProtoMessage() {}
 
 func (x *ValueRun) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[5]
+	mi := &file_logpb_log_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -741,7 +803,7 @@ func (x *ValueRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValueRun.ProtoReflect.Descriptor instead.
 func (*ValueRun) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{5}
+	return file_logpb_log_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ValueRun) GetFirst() uint32 {
@@ -777,7 +839,7 @@ type Tasks struct {
 
 func (x *Tasks) Reset() {
 	*x = Tasks{}
-	mi := &file_logpb_log_proto_msgTypes[6]
+	mi := &file_logpb_log_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -789,7 +851,7 @@ func (x *Tasks) String() string {
 func (*Tasks) ProtoMessage() {}
 
 func (x *Tasks) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[6]
+	mi := &file_logpb_log_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -802,7 +864,7 @@ func (x *Tasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tasks.ProtoReflect.Descriptor instead.
 func (*Tasks) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{6}
+	return file_logpb_log_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Tasks) GetCount() uint32 {
@@ -839,7 +901,7 @@ type Submit struct {
 
 func (x *Submit) Reset() {
 	*x = Submit{}
-	mi := &file_logpb_log_proto_msgTypes[7]
+	mi := &file_logpb_log_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -851,7 +913,7 @@ func (x *Submit) String() string {
 func (*Submit) ProtoMessage() {}
 
 func (x *Submit) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[7]
+	mi := &file_logpb_log_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -864,7 +926,7 @@ func (x *Submit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Submit.ProtoReflect.Descriptor instead.
 func (*Submit) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{7}
+	return file_logpb_log_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Submit) GetSpec() []byte {
@@ -934,7 +996,7 @@ type AppendTasks struct {
 
 func (x *AppendTasks) Reset() {
 	*x = AppendTasks{}
-	mi := &file_logpb_log_proto_msgTypes[8]
+	mi := &file_logpb_log_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -946,7 +1008,7 @@ func (x *AppendTasks) String() string {
 func (*AppendTasks) ProtoMessage() {}
 
 func (x *AppendTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[8]
+	mi := &file_logpb_log_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -959,7 +1021,7 @@ func (x *AppendTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendTasks.ProtoReflect.Descriptor instead.
 func (*AppendTasks) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{8}
+	return file_logpb_log_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AppendTasks) GetJob() uint64 {
@@ -993,7 +1055,7 @@ type CloseTasks struct {
 
 func (x *CloseTasks) Reset() {
 	*x = CloseTasks{}
-	mi := &file_logpb_log_proto_msgTypes[9]
+	mi := &file_logpb_log_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1067,7 @@ func (x *CloseTasks) String() string {
 func (*CloseTasks) ProtoMessage() {}
 
 func (x *CloseTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[9]
+	mi := &file_logpb_log_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1080,7 @@ func (x *CloseTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseTasks.ProtoReflect.Descriptor instead.
 func (*CloseTasks) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{9}
+	return file_logpb_log_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CloseTasks) GetJob() uint64 {
@@ -1049,7 +1111,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_logpb_log_proto_msgTypes[10]
+	mi := &file_logpb_log_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1123,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[10]
+	mi := &file_logpb_log_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +1136,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{10}
+	return file_logpb_log_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Cancel) GetJob() uint64 {
@@ -1115,7 +1177,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_logpb_log_proto_msgTypes[11]
+	mi := &file_logpb_log_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1127,7 +1189,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[11]
+	mi := &file_logpb_log_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1140,7 +1202,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{11}
+	return file_logpb_log_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Range) GetFirst() uint32 {
@@ -1168,7 +1230,7 @@ type Held struct {
 
 func (x *Held) Reset() {
 	*x = Held{}
-	mi := &file_logpb_log_proto_msgTypes[12]
+	mi := &file_logpb_log_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1242,7 @@ func (x *Held) String() string {
 func (*Held) ProtoMessage() {}
 
 func (x *Held) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[12]
+	mi := &file_logpb_log_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1255,7 @@ func (x *Held) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Held.ProtoReflect.Descriptor instead.
 func (*Held) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{12}
+	return file_logpb_log_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Held) GetJob() uint64 {
@@ -1237,7 +1299,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_logpb_log_proto_msgTypes[13]
+	mi := &file_logpb_log_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1311,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[13]
+	mi := &file_logpb_log_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1324,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{13}
+	return file_logpb_log_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Session) GetId() uint64 {
@@ -1357,7 +1419,7 @@ type OpenSession struct {
 
 func (x *OpenSession) Reset() {
 	*x = OpenSession{}
-	mi := &file_logpb_log_proto_msgTypes[14]
+	mi := &file_logpb_log_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1369,7 +1431,7 @@ func (x *OpenSession) String() string {
 func (*OpenSession) ProtoMessage() {}
 
 func (x *OpenSession) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[14]
+	mi := &file_logpb_log_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1382,7 +1444,7 @@ func (x *OpenSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSession.ProtoReflect.Descriptor instead.
 func (*OpenSession) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{14}
+	return file_logpb_log_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *OpenSession) GetSession() *Session {
@@ -1433,7 +1495,7 @@ type CloseSession struct {
 
 func (x *CloseSession) Reset() {
 	*x = CloseSession{}
-	mi := &file_logpb_log_proto_msgTypes[15]
+	mi := &file_logpb_log_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1445,7 +1507,7 @@ func (x *CloseSession) String() string {
 func (*CloseSession) ProtoMessage() {}
 
 func (x *CloseSession) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[15]
+	mi := &file_logpb_log_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1458,7 +1520,7 @@ func (x *CloseSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSession.ProtoReflect.Descriptor instead.
 func (*CloseSession) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{15}
+	return file_logpb_log_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CloseSession) GetId() uint64 {
@@ -1495,7 +1557,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_logpb_log_proto_msgTypes[16]
+	mi := &file_logpb_log_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +1569,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[16]
+	mi := &file_logpb_log_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +1582,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{16}
+	return file_logpb_log_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Assign) GetJob() uint64 {
@@ -1560,7 +1622,7 @@ type ApplyPlan struct {
 
 func (x *ApplyPlan) Reset() {
 	*x = ApplyPlan{}
-	mi := &file_logpb_log_proto_msgTypes[17]
+	mi := &file_logpb_log_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +1634,7 @@ func (x *ApplyPlan) String() string {
 func (*ApplyPlan) ProtoMessage() {}
 
 func (x *ApplyPlan) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[17]
+	mi := &file_logpb_log_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +1647,7 @@ func (x *ApplyPlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyPlan.ProtoReflect.Descriptor instead.
 func (*ApplyPlan) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{17}
+	return file_logpb_log_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ApplyPlan) GetAssign() []*Assign {
@@ -1620,7 +1682,7 @@ type ReportGroup struct {
 
 func (x *ReportGroup) Reset() {
 	*x = ReportGroup{}
-	mi := &file_logpb_log_proto_msgTypes[18]
+	mi := &file_logpb_log_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1632,7 +1694,7 @@ func (x *ReportGroup) String() string {
 func (*ReportGroup) ProtoMessage() {}
 
 func (x *ReportGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[18]
+	mi := &file_logpb_log_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1645,7 +1707,7 @@ func (x *ReportGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportGroup.ProtoReflect.Descriptor instead.
 func (*ReportGroup) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{18}
+	return file_logpb_log_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReportGroup) GetJob() uint64 {
@@ -1749,7 +1811,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_logpb_log_proto_msgTypes[19]
+	mi := &file_logpb_log_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1761,7 +1823,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[19]
+	mi := &file_logpb_log_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1774,7 +1836,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{19}
+	return file_logpb_log_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Report) GetSession() uint64 {
@@ -1805,7 +1867,7 @@ type Overdue struct {
 
 func (x *Overdue) Reset() {
 	*x = Overdue{}
-	mi := &file_logpb_log_proto_msgTypes[20]
+	mi := &file_logpb_log_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +1879,7 @@ func (x *Overdue) String() string {
 func (*Overdue) ProtoMessage() {}
 
 func (x *Overdue) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[20]
+	mi := &file_logpb_log_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +1892,7 @@ func (x *Overdue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Overdue.ProtoReflect.Descriptor instead.
 func (*Overdue) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{20}
+	return file_logpb_log_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Overdue) GetSession() uint64 {
@@ -1868,7 +1930,7 @@ type Expire struct {
 
 func (x *Expire) Reset() {
 	*x = Expire{}
-	mi := &file_logpb_log_proto_msgTypes[21]
+	mi := &file_logpb_log_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +1942,7 @@ func (x *Expire) String() string {
 func (*Expire) ProtoMessage() {}
 
 func (x *Expire) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[21]
+	mi := &file_logpb_log_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +1955,7 @@ func (x *Expire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expire.ProtoReflect.Descriptor instead.
 func (*Expire) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{21}
+	return file_logpb_log_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Expire) GetJobs() []uint64 {
@@ -1923,7 +1985,7 @@ type Collect struct {
 
 func (x *Collect) Reset() {
 	*x = Collect{}
-	mi := &file_logpb_log_proto_msgTypes[22]
+	mi := &file_logpb_log_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +1997,7 @@ func (x *Collect) String() string {
 func (*Collect) ProtoMessage() {}
 
 func (x *Collect) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[22]
+	mi := &file_logpb_log_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2010,7 @@ func (x *Collect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collect.ProtoReflect.Descriptor instead.
 func (*Collect) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{22}
+	return file_logpb_log_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Collect) GetJobs() []uint64 {
@@ -1982,7 +2044,7 @@ type KeyRef struct {
 
 func (x *KeyRef) Reset() {
 	*x = KeyRef{}
-	mi := &file_logpb_log_proto_msgTypes[23]
+	mi := &file_logpb_log_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1994,7 +2056,7 @@ func (x *KeyRef) String() string {
 func (*KeyRef) ProtoMessage() {}
 
 func (x *KeyRef) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[23]
+	mi := &file_logpb_log_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2007,7 +2069,7 @@ func (x *KeyRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyRef.ProtoReflect.Descriptor instead.
 func (*KeyRef) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{23}
+	return file_logpb_log_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *KeyRef) GetQueue() string {
@@ -2034,7 +2096,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_logpb_log_proto_msgTypes[24]
+	mi := &file_logpb_log_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2046,7 +2108,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[24]
+	mi := &file_logpb_log_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2059,7 +2121,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{24}
+	return file_logpb_log_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Checkpoint) GetId() uint64 {
@@ -2090,7 +2152,7 @@ type ServerRecord struct {
 
 func (x *ServerRecord) Reset() {
 	*x = ServerRecord{}
-	mi := &file_logpb_log_proto_msgTypes[25]
+	mi := &file_logpb_log_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2102,7 +2164,7 @@ func (x *ServerRecord) String() string {
 func (*ServerRecord) ProtoMessage() {}
 
 func (x *ServerRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[25]
+	mi := &file_logpb_log_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2115,7 +2177,7 @@ func (x *ServerRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerRecord.ProtoReflect.Descriptor instead.
 func (*ServerRecord) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{25}
+	return file_logpb_log_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ServerRecord) GetNodeId() string {
@@ -2177,7 +2239,7 @@ type PutServer struct {
 
 func (x *PutServer) Reset() {
 	*x = PutServer{}
-	mi := &file_logpb_log_proto_msgTypes[26]
+	mi := &file_logpb_log_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2189,7 +2251,7 @@ func (x *PutServer) String() string {
 func (*PutServer) ProtoMessage() {}
 
 func (x *PutServer) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[26]
+	mi := &file_logpb_log_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2202,7 +2264,7 @@ func (x *PutServer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutServer.ProtoReflect.Descriptor instead.
 func (*PutServer) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{26}
+	return file_logpb_log_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PutServer) GetServer() *ServerRecord {
@@ -2224,7 +2286,7 @@ type DeleteServer struct {
 
 func (x *DeleteServer) Reset() {
 	*x = DeleteServer{}
-	mi := &file_logpb_log_proto_msgTypes[27]
+	mi := &file_logpb_log_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2236,7 +2298,7 @@ func (x *DeleteServer) String() string {
 func (*DeleteServer) ProtoMessage() {}
 
 func (x *DeleteServer) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[27]
+	mi := &file_logpb_log_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2249,7 +2311,7 @@ func (x *DeleteServer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServer.ProtoReflect.Descriptor instead.
 func (*DeleteServer) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{27}
+	return file_logpb_log_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeleteServer) GetNodeId() string {
@@ -2312,14 +2374,16 @@ type JobRecord struct {
 	// Of its tasks that have not ended, those with an attempt that went wrong.
 	Retrying uint32 `protobuf:"varint,30,opt,name=retrying,proto3" json:"retrying,omitempty"`
 	// The digest of all attempts that were recorded apart from outcomes.
-	AttemptsSum   uint64 `protobuf:"fixed64,31,opt,name=attempts_sum,json=attemptsSum,proto3" json:"attempts_sum,omitempty"`
+	AttemptsSum uint64 `protobuf:"fixed64,31,opt,name=attempts_sum,json=attemptsSum,proto3" json:"attempts_sum,omitempty"`
+	// When it may be forgotten; 0: it has not ended, or did under a version before 3, whose rules say when.
+	DueNs         int64 `protobuf:"varint,32,opt,name=due_ns,json=dueNs,proto3" json:"due_ns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *JobRecord) Reset() {
 	*x = JobRecord{}
-	mi := &file_logpb_log_proto_msgTypes[28]
+	mi := &file_logpb_log_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2331,7 +2395,7 @@ func (x *JobRecord) String() string {
 func (*JobRecord) ProtoMessage() {}
 
 func (x *JobRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[28]
+	mi := &file_logpb_log_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2344,7 +2408,7 @@ func (x *JobRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRecord.ProtoReflect.Descriptor instead.
 func (*JobRecord) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{28}
+	return file_logpb_log_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *JobRecord) GetId() uint64 {
@@ -2557,6 +2621,13 @@ func (x *JobRecord) GetAttemptsSum() uint64 {
 	return 0
 }
 
+func (x *JobRecord) GetDueNs() int64 {
+	if x != nil {
+		return x.DueNs
+	}
+	return 0
+}
+
 // AppendMark is a task set that was appended, for idempotence.
 type AppendMark struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2569,7 +2640,7 @@ type AppendMark struct {
 
 func (x *AppendMark) Reset() {
 	*x = AppendMark{}
-	mi := &file_logpb_log_proto_msgTypes[29]
+	mi := &file_logpb_log_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2581,7 +2652,7 @@ func (x *AppendMark) String() string {
 func (*AppendMark) ProtoMessage() {}
 
 func (x *AppendMark) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[29]
+	mi := &file_logpb_log_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2594,7 +2665,7 @@ func (x *AppendMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendMark.ProtoReflect.Descriptor instead.
 func (*AppendMark) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{29}
+	return file_logpb_log_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AppendMark) GetFirst() uint32 {
@@ -2646,7 +2717,7 @@ type Segment struct {
 
 func (x *Segment) Reset() {
 	*x = Segment{}
-	mi := &file_logpb_log_proto_msgTypes[30]
+	mi := &file_logpb_log_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2658,7 +2729,7 @@ func (x *Segment) String() string {
 func (*Segment) ProtoMessage() {}
 
 func (x *Segment) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[30]
+	mi := &file_logpb_log_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2671,7 +2742,7 @@ func (x *Segment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segment.ProtoReflect.Descriptor instead.
 func (*Segment) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{30}
+	return file_logpb_log_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Segment) GetRanges() []*Range {
@@ -2809,7 +2880,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_logpb_log_proto_msgTypes[31]
+	mi := &file_logpb_log_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2821,7 +2892,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[31]
+	mi := &file_logpb_log_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2834,7 +2905,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{31}
+	return file_logpb_log_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Attempt) GetFirst() uint32 {
@@ -2938,7 +3009,7 @@ type Segments struct {
 
 func (x *Segments) Reset() {
 	*x = Segments{}
-	mi := &file_logpb_log_proto_msgTypes[32]
+	mi := &file_logpb_log_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2950,7 +3021,7 @@ func (x *Segments) String() string {
 func (*Segments) ProtoMessage() {}
 
 func (x *Segments) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[32]
+	mi := &file_logpb_log_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2963,7 +3034,7 @@ func (x *Segments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segments.ProtoReflect.Descriptor instead.
 func (*Segments) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{32}
+	return file_logpb_log_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Segments) GetSegments() []*Segment {
@@ -2985,7 +3056,7 @@ type KeyRecord struct {
 
 func (x *KeyRecord) Reset() {
 	*x = KeyRecord{}
-	mi := &file_logpb_log_proto_msgTypes[33]
+	mi := &file_logpb_log_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2997,7 +3068,7 @@ func (x *KeyRecord) String() string {
 func (*KeyRecord) ProtoMessage() {}
 
 func (x *KeyRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[33]
+	mi := &file_logpb_log_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3010,7 +3081,7 @@ func (x *KeyRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyRecord.ProtoReflect.Descriptor instead.
 func (*KeyRecord) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{33}
+	return file_logpb_log_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *KeyRecord) GetHash() []byte {
@@ -3047,8 +3118,10 @@ type Meta struct {
 	NextJob      uint64                 `protobuf:"varint,8,opt,name=next_job,json=nextJob,proto3" json:"next_job,omitempty"`
 	NextToken    uint64                 `protobuf:"varint,9,opt,name=next_token,json=nextToken,proto3" json:"next_token,omitempty"`
 	NextSession  uint64                 `protobuf:"varint,10,opt,name=next_session,json=nextSession,proto3" json:"next_session,omitempty"`
-	Version      uint32                 `protobuf:"varint,11,opt,name=version,proto3" json:"version,omitempty"`
-	Digest       uint64                 `protobuf:"fixed64,12,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The active version; 1 or 2: that of the build that wrote it, before there was a gate; 0: no
+	// entry was applied yet.
+	Version uint32 `protobuf:"varint,11,opt,name=version,proto3" json:"version,omitempty"`
+	Digest  uint64 `protobuf:"fixed64,12,opt,name=digest,proto3" json:"digest,omitempty"`
 	// Raft's configuration as of config_index, in raft's encoding.
 	Configuration []byte        `protobuf:"bytes,13,opt,name=configuration,proto3" json:"configuration,omitempty"`
 	ConfigIndex   uint64        `protobuf:"varint,14,opt,name=config_index,json=configIndex,proto3" json:"config_index,omitempty"`
@@ -3065,7 +3138,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_logpb_log_proto_msgTypes[34]
+	mi := &file_logpb_log_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3077,7 +3150,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[34]
+	mi := &file_logpb_log_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3090,7 +3163,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{34}
+	return file_logpb_log_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Meta) GetFormat() uint32 {
@@ -3238,7 +3311,7 @@ type DigestMark struct {
 
 func (x *DigestMark) Reset() {
 	*x = DigestMark{}
-	mi := &file_logpb_log_proto_msgTypes[35]
+	mi := &file_logpb_log_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3250,7 +3323,7 @@ func (x *DigestMark) String() string {
 func (*DigestMark) ProtoMessage() {}
 
 func (x *DigestMark) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[35]
+	mi := &file_logpb_log_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3263,7 +3336,7 @@ func (x *DigestMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestMark.ProtoReflect.Descriptor instead.
 func (*DigestMark) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{35}
+	return file_logpb_log_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DigestMark) GetId() uint64 {
@@ -3295,7 +3368,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x05Entry\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x19\n" +
 	"\bclock_ns\x18\x02 \x01(\x03R\aclockNs\x12!\n" +
-	"\x03ops\x18\x03 \x03(\v2\x0f.rota.log.v1.OpR\x03ops\"\xd4\x06\n" +
+	"\x03ops\x18\x03 \x03(\v2\x0f.rota.log.v1.OpR\x03ops\"\x90\a\n" +
 	"\x02Op\x12=\n" +
 	"\finit_cluster\x18\x01 \x01(\v2\x18.rota.log.v1.InitClusterH\x00R\vinitCluster\x12-\n" +
 	"\x06submit\x18\x02 \x01(\v2\x13.rota.log.v1.SubmitH\x00R\x06submit\x12=\n" +
@@ -3317,11 +3390,16 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\n" +
 	"put_server\x18\r \x01(\v2\x16.rota.log.v1.PutServerH\x00R\tputServer\x12@\n" +
 	"\rdelete_server\x18\x0e \x01(\v2\x19.rota.log.v1.DeleteServerH\x00R\fdeleteServer\x120\n" +
-	"\aoverdue\x18\x0f \x01(\v2\x14.rota.log.v1.OverdueH\x00R\aoverdueB\x04\n" +
+	"\aoverdue\x18\x0f \x01(\v2\x14.rota.log.v1.OverdueH\x00R\aoverdue\x12:\n" +
+	"\vset_version\x18\x10 \x01(\v2\x17.rota.log.v1.SetVersionH\x00R\n" +
+	"setVersionB\x04\n" +
 	"\x02op\",\n" +
 	"\vInitCluster\x12\x1d\n" +
 	"\n" +
-	"cluster_id\x18\x01 \x01(\tR\tclusterId\".\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterId\"&\n" +
+	"\n" +
+	"SetVersion\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\".\n" +
 	"\x04Pair\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"\xfe\x05\n" +
@@ -3471,7 +3549,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x06server\x18\x01 \x01(\v2\x19.rota.log.v1.ServerRecordR\x06server\"D\n" +
 	"\fDeleteServer\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
-	"\tserver_id\x18\x02 \x01(\tR\bserverId\"\x9b\a\n" +
+	"\tserver_id\x18\x02 \x01(\tR\bserverId\"\xb2\a\n" +
 	"\tJobRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12\x10\n" +
@@ -3506,7 +3584,8 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\fretention_ns\x18\x1b \x01(\x03R\vretentionNs\x12\x14\n" +
 	"\x05sweep\x18\x1c \x01(\rR\x05sweep\x12\x1a\n" +
 	"\bretrying\x18\x1e \x01(\rR\bretrying\x12!\n" +
-	"\fattempts_sum\x18\x1f \x01(\x06R\vattemptsSum\"L\n" +
+	"\fattempts_sum\x18\x1f \x01(\x06R\vattemptsSum\x12\x15\n" +
+	"\x06due_ns\x18  \x01(\x03R\x05dueNs\"L\n" +
 	"\n" +
 	"AppendMark\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +
@@ -3600,93 +3679,95 @@ func file_logpb_log_proto_rawDescGZIP() []byte {
 	return file_logpb_log_proto_rawDescData
 }
 
-var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_logpb_log_proto_goTypes = []any{
 	(*Entry)(nil),        // 0: rota.log.v1.Entry
 	(*Op)(nil),           // 1: rota.log.v1.Op
 	(*InitCluster)(nil),  // 2: rota.log.v1.InitCluster
-	(*Pair)(nil),         // 3: rota.log.v1.Pair
-	(*Spec)(nil),         // 4: rota.log.v1.Spec
-	(*ValueRun)(nil),     // 5: rota.log.v1.ValueRun
-	(*Tasks)(nil),        // 6: rota.log.v1.Tasks
-	(*Submit)(nil),       // 7: rota.log.v1.Submit
-	(*AppendTasks)(nil),  // 8: rota.log.v1.AppendTasks
-	(*CloseTasks)(nil),   // 9: rota.log.v1.CloseTasks
-	(*Cancel)(nil),       // 10: rota.log.v1.Cancel
-	(*Range)(nil),        // 11: rota.log.v1.Range
-	(*Held)(nil),         // 12: rota.log.v1.Held
-	(*Session)(nil),      // 13: rota.log.v1.Session
-	(*OpenSession)(nil),  // 14: rota.log.v1.OpenSession
-	(*CloseSession)(nil), // 15: rota.log.v1.CloseSession
-	(*Assign)(nil),       // 16: rota.log.v1.Assign
-	(*ApplyPlan)(nil),    // 17: rota.log.v1.ApplyPlan
-	(*ReportGroup)(nil),  // 18: rota.log.v1.ReportGroup
-	(*Report)(nil),       // 19: rota.log.v1.Report
-	(*Overdue)(nil),      // 20: rota.log.v1.Overdue
-	(*Expire)(nil),       // 21: rota.log.v1.Expire
-	(*Collect)(nil),      // 22: rota.log.v1.Collect
-	(*KeyRef)(nil),       // 23: rota.log.v1.KeyRef
-	(*Checkpoint)(nil),   // 24: rota.log.v1.Checkpoint
-	(*ServerRecord)(nil), // 25: rota.log.v1.ServerRecord
-	(*PutServer)(nil),    // 26: rota.log.v1.PutServer
-	(*DeleteServer)(nil), // 27: rota.log.v1.DeleteServer
-	(*JobRecord)(nil),    // 28: rota.log.v1.JobRecord
-	(*AppendMark)(nil),   // 29: rota.log.v1.AppendMark
-	(*Segment)(nil),      // 30: rota.log.v1.Segment
-	(*Attempt)(nil),      // 31: rota.log.v1.Attempt
-	(*Segments)(nil),     // 32: rota.log.v1.Segments
-	(*KeyRecord)(nil),    // 33: rota.log.v1.KeyRecord
-	(*Meta)(nil),         // 34: rota.log.v1.Meta
-	(*DigestMark)(nil),   // 35: rota.log.v1.DigestMark
+	(*SetVersion)(nil),   // 3: rota.log.v1.SetVersion
+	(*Pair)(nil),         // 4: rota.log.v1.Pair
+	(*Spec)(nil),         // 5: rota.log.v1.Spec
+	(*ValueRun)(nil),     // 6: rota.log.v1.ValueRun
+	(*Tasks)(nil),        // 7: rota.log.v1.Tasks
+	(*Submit)(nil),       // 8: rota.log.v1.Submit
+	(*AppendTasks)(nil),  // 9: rota.log.v1.AppendTasks
+	(*CloseTasks)(nil),   // 10: rota.log.v1.CloseTasks
+	(*Cancel)(nil),       // 11: rota.log.v1.Cancel
+	(*Range)(nil),        // 12: rota.log.v1.Range
+	(*Held)(nil),         // 13: rota.log.v1.Held
+	(*Session)(nil),      // 14: rota.log.v1.Session
+	(*OpenSession)(nil),  // 15: rota.log.v1.OpenSession
+	(*CloseSession)(nil), // 16: rota.log.v1.CloseSession
+	(*Assign)(nil),       // 17: rota.log.v1.Assign
+	(*ApplyPlan)(nil),    // 18: rota.log.v1.ApplyPlan
+	(*ReportGroup)(nil),  // 19: rota.log.v1.ReportGroup
+	(*Report)(nil),       // 20: rota.log.v1.Report
+	(*Overdue)(nil),      // 21: rota.log.v1.Overdue
+	(*Expire)(nil),       // 22: rota.log.v1.Expire
+	(*Collect)(nil),      // 23: rota.log.v1.Collect
+	(*KeyRef)(nil),       // 24: rota.log.v1.KeyRef
+	(*Checkpoint)(nil),   // 25: rota.log.v1.Checkpoint
+	(*ServerRecord)(nil), // 26: rota.log.v1.ServerRecord
+	(*PutServer)(nil),    // 27: rota.log.v1.PutServer
+	(*DeleteServer)(nil), // 28: rota.log.v1.DeleteServer
+	(*JobRecord)(nil),    // 29: rota.log.v1.JobRecord
+	(*AppendMark)(nil),   // 30: rota.log.v1.AppendMark
+	(*Segment)(nil),      // 31: rota.log.v1.Segment
+	(*Attempt)(nil),      // 32: rota.log.v1.Attempt
+	(*Segments)(nil),     // 33: rota.log.v1.Segments
+	(*KeyRecord)(nil),    // 34: rota.log.v1.KeyRecord
+	(*Meta)(nil),         // 35: rota.log.v1.Meta
+	(*DigestMark)(nil),   // 36: rota.log.v1.DigestMark
 }
 var file_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: rota.log.v1.Entry.ops:type_name -> rota.log.v1.Op
 	2,  // 1: rota.log.v1.Op.init_cluster:type_name -> rota.log.v1.InitCluster
-	7,  // 2: rota.log.v1.Op.submit:type_name -> rota.log.v1.Submit
-	8,  // 3: rota.log.v1.Op.append_tasks:type_name -> rota.log.v1.AppendTasks
-	9,  // 4: rota.log.v1.Op.close_tasks:type_name -> rota.log.v1.CloseTasks
-	10, // 5: rota.log.v1.Op.cancel:type_name -> rota.log.v1.Cancel
-	14, // 6: rota.log.v1.Op.open_session:type_name -> rota.log.v1.OpenSession
-	15, // 7: rota.log.v1.Op.close_session:type_name -> rota.log.v1.CloseSession
-	17, // 8: rota.log.v1.Op.apply_plan:type_name -> rota.log.v1.ApplyPlan
-	19, // 9: rota.log.v1.Op.report:type_name -> rota.log.v1.Report
-	21, // 10: rota.log.v1.Op.expire:type_name -> rota.log.v1.Expire
-	22, // 11: rota.log.v1.Op.collect:type_name -> rota.log.v1.Collect
-	24, // 12: rota.log.v1.Op.checkpoint:type_name -> rota.log.v1.Checkpoint
-	26, // 13: rota.log.v1.Op.put_server:type_name -> rota.log.v1.PutServer
-	27, // 14: rota.log.v1.Op.delete_server:type_name -> rota.log.v1.DeleteServer
-	20, // 15: rota.log.v1.Op.overdue:type_name -> rota.log.v1.Overdue
-	3,  // 16: rota.log.v1.Spec.env:type_name -> rota.log.v1.Pair
-	3,  // 17: rota.log.v1.Spec.require:type_name -> rota.log.v1.Pair
-	3,  // 18: rota.log.v1.Spec.meta:type_name -> rota.log.v1.Pair
-	5,  // 19: rota.log.v1.Spec.values:type_name -> rota.log.v1.ValueRun
-	11, // 20: rota.log.v1.Spec.retried:type_name -> rota.log.v1.Range
-	6,  // 21: rota.log.v1.Submit.tasks:type_name -> rota.log.v1.Tasks
-	16, // 22: rota.log.v1.Submit.assign:type_name -> rota.log.v1.Assign
-	6,  // 23: rota.log.v1.AppendTasks.tasks:type_name -> rota.log.v1.Tasks
-	11, // 24: rota.log.v1.Held.ranges:type_name -> rota.log.v1.Range
-	3,  // 25: rota.log.v1.Session.labels:type_name -> rota.log.v1.Pair
-	13, // 26: rota.log.v1.OpenSession.session:type_name -> rota.log.v1.Session
-	18, // 27: rota.log.v1.OpenSession.reports:type_name -> rota.log.v1.ReportGroup
-	12, // 28: rota.log.v1.OpenSession.held:type_name -> rota.log.v1.Held
-	16, // 29: rota.log.v1.ApplyPlan.assign:type_name -> rota.log.v1.Assign
-	11, // 30: rota.log.v1.ReportGroup.ranges:type_name -> rota.log.v1.Range
-	18, // 31: rota.log.v1.Report.groups:type_name -> rota.log.v1.ReportGroup
-	12, // 32: rota.log.v1.Overdue.held:type_name -> rota.log.v1.Held
-	23, // 33: rota.log.v1.Collect.keys:type_name -> rota.log.v1.KeyRef
-	25, // 34: rota.log.v1.PutServer.server:type_name -> rota.log.v1.ServerRecord
-	29, // 35: rota.log.v1.JobRecord.appends:type_name -> rota.log.v1.AppendMark
-	6,  // 36: rota.log.v1.JobRecord.inline_tasks:type_name -> rota.log.v1.Tasks
-	30, // 37: rota.log.v1.JobRecord.inline_segments:type_name -> rota.log.v1.Segment
-	11, // 38: rota.log.v1.Segment.ranges:type_name -> rota.log.v1.Range
-	30, // 39: rota.log.v1.Segments.segments:type_name -> rota.log.v1.Segment
-	35, // 40: rota.log.v1.Meta.digests:type_name -> rota.log.v1.DigestMark
-	25, // 41: rota.log.v1.Meta.servers:type_name -> rota.log.v1.ServerRecord
-	42, // [42:42] is the sub-list for method output_type
-	42, // [42:42] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	8,  // 2: rota.log.v1.Op.submit:type_name -> rota.log.v1.Submit
+	9,  // 3: rota.log.v1.Op.append_tasks:type_name -> rota.log.v1.AppendTasks
+	10, // 4: rota.log.v1.Op.close_tasks:type_name -> rota.log.v1.CloseTasks
+	11, // 5: rota.log.v1.Op.cancel:type_name -> rota.log.v1.Cancel
+	15, // 6: rota.log.v1.Op.open_session:type_name -> rota.log.v1.OpenSession
+	16, // 7: rota.log.v1.Op.close_session:type_name -> rota.log.v1.CloseSession
+	18, // 8: rota.log.v1.Op.apply_plan:type_name -> rota.log.v1.ApplyPlan
+	20, // 9: rota.log.v1.Op.report:type_name -> rota.log.v1.Report
+	22, // 10: rota.log.v1.Op.expire:type_name -> rota.log.v1.Expire
+	23, // 11: rota.log.v1.Op.collect:type_name -> rota.log.v1.Collect
+	25, // 12: rota.log.v1.Op.checkpoint:type_name -> rota.log.v1.Checkpoint
+	27, // 13: rota.log.v1.Op.put_server:type_name -> rota.log.v1.PutServer
+	28, // 14: rota.log.v1.Op.delete_server:type_name -> rota.log.v1.DeleteServer
+	21, // 15: rota.log.v1.Op.overdue:type_name -> rota.log.v1.Overdue
+	3,  // 16: rota.log.v1.Op.set_version:type_name -> rota.log.v1.SetVersion
+	4,  // 17: rota.log.v1.Spec.env:type_name -> rota.log.v1.Pair
+	4,  // 18: rota.log.v1.Spec.require:type_name -> rota.log.v1.Pair
+	4,  // 19: rota.log.v1.Spec.meta:type_name -> rota.log.v1.Pair
+	6,  // 20: rota.log.v1.Spec.values:type_name -> rota.log.v1.ValueRun
+	12, // 21: rota.log.v1.Spec.retried:type_name -> rota.log.v1.Range
+	7,  // 22: rota.log.v1.Submit.tasks:type_name -> rota.log.v1.Tasks
+	17, // 23: rota.log.v1.Submit.assign:type_name -> rota.log.v1.Assign
+	7,  // 24: rota.log.v1.AppendTasks.tasks:type_name -> rota.log.v1.Tasks
+	12, // 25: rota.log.v1.Held.ranges:type_name -> rota.log.v1.Range
+	4,  // 26: rota.log.v1.Session.labels:type_name -> rota.log.v1.Pair
+	14, // 27: rota.log.v1.OpenSession.session:type_name -> rota.log.v1.Session
+	19, // 28: rota.log.v1.OpenSession.reports:type_name -> rota.log.v1.ReportGroup
+	13, // 29: rota.log.v1.OpenSession.held:type_name -> rota.log.v1.Held
+	17, // 30: rota.log.v1.ApplyPlan.assign:type_name -> rota.log.v1.Assign
+	12, // 31: rota.log.v1.ReportGroup.ranges:type_name -> rota.log.v1.Range
+	19, // 32: rota.log.v1.Report.groups:type_name -> rota.log.v1.ReportGroup
+	13, // 33: rota.log.v1.Overdue.held:type_name -> rota.log.v1.Held
+	24, // 34: rota.log.v1.Collect.keys:type_name -> rota.log.v1.KeyRef
+	26, // 35: rota.log.v1.PutServer.server:type_name -> rota.log.v1.ServerRecord
+	30, // 36: rota.log.v1.JobRecord.appends:type_name -> rota.log.v1.AppendMark
+	7,  // 37: rota.log.v1.JobRecord.inline_tasks:type_name -> rota.log.v1.Tasks
+	31, // 38: rota.log.v1.JobRecord.inline_segments:type_name -> rota.log.v1.Segment
+	12, // 39: rota.log.v1.Segment.ranges:type_name -> rota.log.v1.Range
+	31, // 40: rota.log.v1.Segments.segments:type_name -> rota.log.v1.Segment
+	36, // 41: rota.log.v1.Meta.digests:type_name -> rota.log.v1.DigestMark
+	26, // 42: rota.log.v1.Meta.servers:type_name -> rota.log.v1.ServerRecord
+	43, // [43:43] is the sub-list for method output_type
+	43, // [43:43] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_logpb_log_proto_init() }
@@ -3710,15 +3791,16 @@ func file_logpb_log_proto_init() {
 		(*Op_PutServer)(nil),
 		(*Op_DeleteServer)(nil),
 		(*Op_Overdue)(nil),
+		(*Op_SetVersion)(nil),
 	}
-	file_logpb_log_proto_msgTypes[10].OneofWrappers = []any{}
+	file_logpb_log_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_logpb_log_proto_rawDesc), len(file_logpb_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

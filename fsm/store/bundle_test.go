@@ -47,7 +47,7 @@ func (b *testBundle) reopen() {
 
 func (b *testBundle) apply(ops ...*logpb.Op) []fsm.Result {
 	b.t.Helper()
-	data, err := fsm.EncodeEntry(b.clock, ops)
+	data, err := fsm.EncodeEntry(b.s.Machine().ActiveVersion(), b.clock, ops)
 	require.NoError(b.t, err)
 	results, err := b.s.Machine().Apply(b.s.Machine().AppliedIndex()+1, 1, data)
 	require.NoError(b.t, err)

@@ -78,7 +78,7 @@ func create(path string, id Identity) error {
 			return err
 		}
 		return putProto(tx, metaBucket, metaKey, &logpb.Meta{
-			Format: format, NodeId: id.NodeID, ServerId: id.ServerID, NextJob: 1, NextToken: 1, NextSession: 1, Version: fsm.Version,
+			Format: format, NodeId: id.NodeID, ServerId: id.ServerID, NextJob: 1, NextToken: 1, NextSession: 1,
 			Digest: emptyDigest(),
 		})
 	})

@@ -288,7 +288,7 @@ func deleteJob(tx *bolt.Tx, id uint64, specs specChanges) error {
 	if err != nil || !ok {
 		return err
 	}
-	due := key6464(uint64(rec.FinishedNs+fsm.Retention(rec)), id)
+	due := key6464(uint64(fsm.Due(rec)), id)
 	if err := remove(tx, dueBucket, due); err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func TestReadersEntriesAndFlushesDoNotWaitForEachOther(t *testing.T) { //nolint:
 			b.s.Machine().SetObserver(g)
 			spec, err := fsm.EncodeSpec(&task.Spec{Handler: "h"})
 			require.NoError(t, err)
-			data, err := fsm.EncodeEntry(b.clock, []*logpb.Op{
+			data, err := fsm.EncodeEntry(fsm.GateVersion, b.clock, []*logpb.Op{
 				{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: session}}},
 				{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: spec, Tasks: &logpb.Tasks{Count: 1}, Key: "k", Hash: []byte("h")}}},
 			})

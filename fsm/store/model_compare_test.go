@@ -63,7 +63,7 @@ func (w *world) compareRecord(j *sim.Job) {
 		Id: j.ID, Key: j.Key, KeyHash: []byte(j.Hash), Total: j.Total(), Open: j.Open, Hold: j.Hold, SubmittedNs: j.Submitted, StartedNs: j.Started,
 		FinishedNs: j.Finished, LastAppendNs: j.LastAppend, NotBeforeNs: j.NotBefore, ExpireAtNs: j.ExpireAt, Counts: counts[:],
 		Frontier: j.Frontier(), Received: uint32(len(j.Outcomes)), RetryOf: j.RetryOf, CancelReason: uint32(j.CancelReason),
-		Reason: uint32(j.Reason), OwnPayloads: j.Own, Sweep: j.Sweep, Retrying: j.Retrying(),
+		Reason: uint32(j.Reason), OwnPayloads: j.Own, Sweep: j.Sweep, Retrying: j.Retrying(), DueNs: j.Due,
 	}
 	got := proto.CloneOf(rec)
 	got.Spec, got.SpecId, got.SpecSum, got.RetentionNs, got.Sum, got.Appends, got.InlineTasks, got.InlineSegments = nil, nil, 0, 0, 0, nil, nil, nil

@@ -87,6 +87,9 @@ func (w *world) op() *logpb.Op {
 }
 
 func (w *world) opRare() *logpb.Op {
+	if w.chance("rise", 40) {
+		return &logpb.Op{Op: &logpb.Op_SetVersion{SetVersion: &logpb.SetVersion{Version: uint32(w.between("version", 1, fsm.Version))}}}
+	}
 	if w.chance("init", 50) {
 		return &logpb.Op{Op: &logpb.Op_InitCluster{InitCluster: &logpb.InitCluster{ClusterId: of(w, "cluster", "", "c1", "c2")}}}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	bolt "go.etcd.io/bbolt"
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"github.com/rota-scheduler/rota/fsm"
@@ -38,7 +39,7 @@ var mustReach = []string{
 	"page done", "page done and reloaded", "inline job", "job leaves with several flushes", "crash before the write", "crash behind the write", "installed",
 	"cut in flight over an entry", "payloads from disk and memory",
 	"large spec within a record", "spec apart, in memory", "spec apart, on disk", "several attempts",
-	"server recorded again", "server moved", "server forgotten", "server beyond the limit",
+	"server recorded again", "server moved", "server forgotten", "server beyond the limit", "version raised", "entry from before the rise",
 }
 
 // world is one run: the model, a server that flushes, crashes and is rebuilt from a
@@ -59,6 +60,8 @@ type world struct {
 
 	log   []logged
 	clock int64
+	// ungated: the first entries are from before the gate.
+	ungated bool
 	// looked is the latest time for which a view was taken: the machines know what was due then.
 	looked int64
 
@@ -114,7 +117,7 @@ func TestMachinesBehaveLikeTheModel(t *testing.T) {
 func newWorld(t *rapid.T, base string) *world {
 	dir, err := os.MkdirTemp(base, "run-")
 	require.NoError(t, err)
-	w := &world{T: t, base: dir, model: sim.NewModel(), paths: map[string]int{}, twin: fsm.New(noHistory{}, nil), clock: 1_700_000_000e9}
+	w := &world{T: t, base: dir, model: sim.NewModel(), paths: map[string]int{}, twin: fsm.New(noHistory{}, nil), clock: 1_700_000_000e9, ungated: rapid.Bool().Draw(t, "ungated")}
 	w.open(OpenState(w.newDir(), w.identity(), slog.New(slog.DiscardHandler)))
 	w.twin.SetObserver(&w.twinEvents)
 	return w
@@ -287,14 +290,15 @@ func (w *world) configure() {
 func (w *world) lastIndex() uint64 { return w.state.Machine().AppliedIndex() }
 
 func (w *world) apply(ops ...*logpb.Op) []fsm.Result {
-	data, err := fsm.EncodeEntry(w.clock, ops)
+	version := w.version(ops)
+	data, err := proto.Marshal(&logpb.Entry{Version: version, ClockNs: w.clock, Ops: ops})
 	require.NoError(w, err)
 	index := w.lastIndex() + w.between("step", 1, 2)
 	w.events.seen, w.twinEvents.seen = nil, nil
 	collected := w.model.Paths["job collected"]
 	unflushed := len(w.twin.JobsBelow(0, 1000)) // only to look at it with jobs in memory
 
-	want := plain(w.model.Apply(index, w.clock, ops))
+	want := plain(w.model.Apply(index, version, w.clock, ops))
 	got, err := w.state.Machine().Apply(index, 1, data)
 	require.NoError(w, err)
 	twin, err := w.twin.Apply(index, 1, data)
@@ -315,6 +319,23 @@ func (w *world) apply(ops ...*logpb.Op) []fsm.Result {
 	}
 	w.compareEntry()
 	return want
+}
+
+// version is that of an entry: the active one, and now and then an earlier one, as of a leader that has not
+// seen the rise. A log that begins without a gate has one only from its first rise on.
+func (w *world) version(ops []*logpb.Op) uint32 {
+	if rise := ops[0].GetSetVersion(); rise != nil && w.chance("alone", 80) {
+		return max(rise.Version, 1)
+	}
+	switch active := w.model.Active; {
+	case active == 0 && w.ungated:
+		return fsm.GateVersion - 1
+	case active == 0:
+		return fsm.GateVersion
+	case active >= fsm.GateVersion && !w.chance("late", 5):
+		return active
+	}
+	return uint32(w.between("entry version", 1, fsm.GateVersion-1))
 }
 
 // countMixed notes report groups of which some tasks were recorded and some not.

@@ -182,7 +182,7 @@ func decodeSpec(job uint64, raw []byte) (*task.Spec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: job %d has a malformed spec: %w", ErrCorrupt, job, err)
 	}
-	spec.SetDefaults()
+	task.StoredRules.SetDefaults(spec)
 	return spec, nil
 }
 

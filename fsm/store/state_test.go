@@ -148,7 +148,7 @@ func TestMuchThatWaitsHoldsApplyBackUntilItIsWritten(t *testing.T) {
 	// Encoded once: it is a quarter of a gigabyte in all.
 	spec, err := fsm.EncodeSpec(&task.Spec{Handler: "h"})
 	require.NoError(t, err)
-	data, err := fsm.EncodeEntry(b.clock, []*logpb.Op{{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: spec, Tasks: packed(120, task.MaxPayload-20)}}}})
+	data, err := fsm.EncodeEntry(fsm.GateVersion, b.clock, []*logpb.Op{{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: spec, Tasks: packed(120, task.MaxPayload-20)}}}})
 	require.NoError(t, err)
 	m := b.s.Machine()
 	for dirty := int64(0); dirty < stopBytes; dirty, _ = m.Pending() {

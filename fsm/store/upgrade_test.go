@@ -68,7 +68,7 @@ func TestAFileOfFormat2IsReadAndWritten(t *testing.T) {
 			spec, err := b.s.Spec(rec)
 			require.NoError(t, err)
 			require.Equal(t, bytes.Repeat([]byte("shared "), 2000), spec.SharedPayload)
-			require.EqualValues(t, 1000e9, fsm.Retention(rec))
+			require.EqualValues(t, 1000e9, fsm.Due(rec)-rec.FinishedNs)
 		}
 		for _, first := range []uint32{0, 100, 200} {
 			require.True(t, b.append(growingJob, first, &logpb.Tasks{Count: 100}).Existed, "the append at %d", first)

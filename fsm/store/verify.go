@@ -14,6 +14,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 )
 
@@ -231,6 +232,9 @@ func getMeta(tx *bolt.Tx, meta *logpb.Meta) error {
 func checkFormat(path string, meta *logpb.Meta) error {
 	if meta.Format < oldestFormat || meta.Format > format {
 		return fmt.Errorf("%s has format %d, this build knows formats %d to %d: use the version of rota that wrote it", path, meta.Format, oldestFormat, format)
+	}
+	if err := fsm.CheckVersion(meta.Version); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }

@@ -17,6 +17,10 @@ type Model struct {
 	Jobs                            map[uint64]*Job
 	Sessions                        map[uint64]*Session
 	Keys                            map[KeyName]*Key
+	// Active is the active version of the log; 0: no entry was applied yet. version is that of the entry under
+	// way, and rules what it means.
+	Active, version uint32
+	rules           *task.Rules
 	// Servers is the servers that are recorded, by node id.
 	Servers map[string]*logpb.ServerRecord
 	// Events is what an observer is told about the entry that was applied last.
@@ -42,6 +46,7 @@ type Job struct {
 	LastAppend   int64
 	NotBefore    int64
 	ExpireAt     int64
+	Due          int64 // when it may be forgotten, where that was noted at its end
 	CancelReason task.Reason
 	Reason       task.Reason
 	// Sweep is the page with which a cancel or an expiry goes on, plus 1; 0: none is under way.
@@ -157,9 +162,10 @@ func NewModel() *Model {
 	}
 }
 
-// Apply applies the ops of one entry and returns a result for each. Errors have the
+// Apply applies the ops of one entry of a version and returns a result for each. Errors have the
 // right kind and no text.
-func (m *Model) Apply(index uint64, clock int64, ops []*logpb.Op) []fsm.Result {
+func (m *Model) Apply(index uint64, version uint32, clock int64, ops []*logpb.Op) []fsm.Result {
+	m.begin(version, ops)
 	m.Clock = min(max(m.Clock, clock, 1), fsm.MaxClock)
 	m.Events = nil
 	results := make([]fsm.Result, len(ops))
@@ -203,6 +209,8 @@ func (m *Model) apply(op *logpb.Op, r *fsm.Result) {
 		m.putServer(o.PutServer, r)
 	case *logpb.Op_DeleteServer:
 		m.deleteServer(o.DeleteServer, r)
+	case *logpb.Op_SetVersion:
+		m.setVersion(o.SetVersion, r)
 	}
 }
 
@@ -252,8 +260,11 @@ func (m *Model) finish(j *Job) {
 		return
 	}
 	j.Finished, j.Sweep = m.Clock, 0
+	if m.version >= fsm.GateVersion {
+		j.Due = m.Clock + m.keep(j)
+	}
 	if j.Key != "" {
-		m.Keys[KeyName{j.Spec.Queue, j.Key}].Expires = m.Clock + int64(task.KeyRetention)
+		m.Keys[KeyName{j.Spec.Queue, j.Key}].Expires = m.Clock + int64(m.rules.KeyRetention)
 	}
 }
 
@@ -272,6 +283,18 @@ func (m *Model) initCluster(o *logpb.InitCluster, r *fsm.Result) {
 	}
 }
 
+// keep is how long j is kept after its end.
+func (m *Model) keep(j *Job) int64 {
+	c := j.Counts()
+	switch {
+	case j.Spec.Retention > 0:
+		return int64(j.Spec.Retention)
+	case c[task.Succeeded] == j.Total():
+		return int64(m.rules.RetainSucceeded)
+	}
+	return int64(m.rules.RetainOther)
+}
+
 // collect forgets finished jobs and keys whose time is over.
 func (m *Model) collect(o *logpb.Collect, r *fsm.Result) {
 	for _, id := range o.Jobs {
@@ -279,13 +302,11 @@ func (m *Model) collect(o *logpb.Collect, r *fsm.Result) {
 		if j == nil || j.Finished == 0 {
 			continue
 		}
-		keep := int64(j.Spec.Retention)
-		if c := j.Counts(); keep == 0 && c[task.Succeeded] == j.Total() {
-			keep = int64(task.RetainSucceeded)
-		} else if keep == 0 {
-			keep = int64(task.RetainOther)
+		due := j.Due
+		if due == 0 {
+			due = j.Finished + m.keep(j)
 		}
-		if o.OverBudget || j.Finished+keep <= m.Clock {
+		if o.OverBudget || due <= m.Clock {
 			delete(m.Jobs, id)
 			r.Total++
 			m.saw("job collected")

@@ -9,7 +9,7 @@ import (
 )
 
 func (m *Model) submit(o *logpb.Submit, r *fsm.Result) {
-	if err := task.ValidKey(o.Key); err != nil {
+	if err := m.rules.ValidKey(o.Key); err != nil {
 		refuse(r, task.KindOf(err))
 		return
 	}
@@ -18,8 +18,8 @@ func (m *Model) submit(o *logpb.Submit, r *fsm.Result) {
 		refuse(r, task.KindInvalid)
 		return
 	}
-	spec.SetDefaults()
-	if err := spec.Validate(); err != nil {
+	task.StoredRules.SetDefaults(spec)
+	if err := m.rules.Validate(spec); err != nil {
 		refuse(r, task.KindOf(err))
 		return
 	}
@@ -302,7 +302,7 @@ func (m *Model) expire(o *logpb.Expire, r *fsm.Result) {
 }
 
 func (m *Model) expireJob(j *Job, r *fsm.Result) {
-	if j.Open && j.LastAppend+int64(task.OpenTimeout) <= m.Clock {
+	if j.Open && j.LastAppend+int64(m.rules.OpenTimeout) <= m.Clock {
 		m.saw("abandoned")
 		m.cancelJob(j, task.ReasonAbandoned, r)
 	}

@@ -55,7 +55,7 @@ func (m *Model) takeOverdue(j *Job, i uint32, s *Session, unstarted bool) {
 		m.saw("overdue before the sweep")
 		stopped, why = true, j.CancelReason
 	}
-	note := fsm.SilentNote(s.workerName(), asked, j.Spec.Timeout)
+	note := fsm.SilentNote(s.workerName(), asked, j.Spec.Timeout, m.rules.ReportMargin)
 	switch {
 	case stopped:
 		m.saw("overdue to cancelled")

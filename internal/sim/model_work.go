@@ -141,7 +141,7 @@ func (m *Model) endSession(s *Session, lost, unstarted bool) {
 		case j.CancelReason != 0:
 			m.saw("ended by the end of a session before the sweep")
 			m.end(j, i, task.Cancelled, j.CancelReason, s.workerName(), nil)
-		case lost && t.Lost+1 >= task.MaxLost:
+		case lost && t.Lost+1 >= uint32(m.rules.MaxLost):
 			m.saw("worker lost too often")
 			m.end(j, i, task.Failed, task.ReasonWorkerLost, s.workerName(), nil)
 		default:
@@ -254,7 +254,7 @@ func (m *Model) grantable(session, job uint64, i uint32) bool {
 		return false
 	}
 	if !j.Spec.Serial {
-		return m.load(session) < int(s.Slots)+task.MaxOutstanding
+		return m.load(session) < int(s.Slots)+int(m.rules.MaxOutstanding)
 	}
 	if m.load(session) >= int(s.Slots) {
 		m.saw("no free slot")
@@ -378,7 +378,7 @@ func (m *Model) endAttempt(j *Job, i uint32, g *logpb.ReportGroup, output []byte
 		} else {
 			m.tried(t, outcome, 0, worker, g)
 		}
-	case outcome == task.OutcomeLost && t.Lost+1 >= task.MaxLost:
+	case outcome == task.OutcomeLost && t.Lost+1 >= uint32(m.rules.MaxLost):
 		m.saw("lost too often")
 		m.end(j, i, task.Failed, task.ReasonWorkerLost, worker, g)
 	case outcome == task.OutcomeLost:
@@ -412,5 +412,5 @@ func (m *Model) tried(t *Task, outcome task.Outcome, why task.Reason, worker str
 func (m *Model) postpone(j *Job, i uint32, why task.Reason, wrong uint32) {
 	t := j.Tasks[i]
 	t.State, t.Session, t.Reason = task.Scheduled, 0, why
-	t.NotBefore = m.Clock + int64(task.Backoff(j.ID, i, wrong))
+	t.NotBefore = m.Clock + int64(m.rules.Backoff(j.ID, i, wrong))
 }

@@ -99,7 +99,7 @@ func outcome(err error) history.Type {
 		return history.Info
 	}
 	switch task.KindOf(wire.FromStatus(err)) {
-	case task.KindInvalid, task.KindNotFound, task.KindConflict, task.KindTooLarge, task.KindExhausted, task.KindUnavailable, task.KindOtherCluster:
+	case task.KindInvalid, task.KindNotFound, task.KindConflict, task.KindTooLarge, task.KindExhausted, task.KindUnavailable, task.KindOtherCluster, task.KindUnsupported:
 		return history.Fail
 	default:
 		return history.Info

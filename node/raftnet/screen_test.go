@@ -18,7 +18,7 @@ func TestEntriesThatNoLeaderSendsAreRefused(t *testing.T) {
 	spec, err := fsm.EncodeSpec(&task.Spec{Handler: "none"})
 	require.NoError(t, err)
 	submit := &logpb.Submit{Spec: spec, Tasks: &logpb.Tasks{Count: 1}, Key: "a", Hash: []byte("a")}
-	good, err := fsm.EncodeEntry(1, []*logpb.Op{{Op: &logpb.Op_Submit{Submit: submit}}})
+	good, err := fsm.EncodeEntry(fsm.GateVersion, 1, []*logpb.Op{{Op: &logpb.Op_Submit{Submit: submit}}})
 	require.NoError(t, err)
 	newer, err := proto.Marshal(&logpb.Entry{Version: fsm.Version + 1})
 	require.NoError(t, err)

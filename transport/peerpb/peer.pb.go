@@ -89,7 +89,9 @@ type IdentifyResponse struct {
 	// What a leader knows of others that cannot do theirs.
 	Notes []*Note `protobuf:"bytes,19,rep,name=notes,proto3" json:"notes,omitempty"`
 	// Raft ids of the servers that it takes for those of the cluster.
-	Members       []string `protobuf:"bytes,20,rep,name=members,proto3" json:"members,omitempty"`
+	Members []string `protobuf:"bytes,20,rep,name=members,proto3" json:"members,omitempty"`
+	// The newest version of the log that its build knows; 0: it was built before there was a gate.
+	Knows         uint32 `protobuf:"varint,21,opt,name=knows,proto3" json:"knows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -262,6 +264,13 @@ func (x *IdentifyResponse) GetMembers() []string {
 		return x.Members
 	}
 	return nil
+}
+
+func (x *IdentifyResponse) GetKnows() uint32 {
+	if x != nil {
+		return x.Knows
+	}
+	return 0
 }
 
 type Note struct {
@@ -562,8 +571,10 @@ type JoinRequest struct {
 	HttpAddr string `protobuf:"bytes,5,opt,name=http_addr,json=httpAddr,proto3" json:"http_addr,omitempty"`
 	Version  string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
 	// Of the cluster that it has the state of; empty: none.
-	ClusterId     string `protobuf:"bytes,7,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	Nonce         string `protobuf:"bytes,8,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	ClusterId string `protobuf:"bytes,7,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Nonce     string `protobuf:"bytes,8,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	// As in IdentifyResponse.
+	Knows         uint32 `protobuf:"varint,9,opt,name=knows,proto3" json:"knows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -654,6 +665,13 @@ func (x *JoinRequest) GetNonce() string {
 	return ""
 }
 
+func (x *JoinRequest) GetKnows() uint32 {
+	if x != nil {
+		return x.Knows
+	}
+	return 0
+}
+
 type JoinResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Voter         bool                   `protobuf:"varint,1,opt,name=voter,proto3" json:"voter,omitempty"`
@@ -703,7 +721,7 @@ var File_peerpb_peer_proto protoreflect.FileDescriptor
 const file_peerpb_peer_proto_rawDesc = "" +
 	"\n" +
 	"\x11peerpb/peer.proto\x12\frota.peer.v1\"\x11\n" +
-	"\x0fIdentifyRequest\"\xe0\x04\n" +
+	"\x0fIdentifyRequest\"\xf6\x04\n" +
 	"\x10IdentifyResponse\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
 	"\tserver_id\x18\x02 \x01(\tR\bserverId\x12\x1d\n" +
@@ -727,7 +745,8 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x05nonce\x18\x11 \x01(\tR\x05nonce\x12\x18\n" +
 	"\aproblem\x18\x12 \x01(\tR\aproblem\x12(\n" +
 	"\x05notes\x18\x13 \x03(\v2\x12.rota.peer.v1.NoteR\x05notes\x12\x18\n" +
-	"\amembers\x18\x14 \x03(\tR\amembers\"9\n" +
+	"\amembers\x18\x14 \x03(\tR\amembers\x12\x14\n" +
+	"\x05knows\x18\x15 \x01(\rR\x05knows\"9\n" +
 	"\x04Note\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x18\n" +
 	"\aproblem\x18\x02 \x01(\tR\aproblem\"f\n" +
@@ -752,7 +771,7 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x06digest\x18\x02 \x01(\x06R\x06digest\x12\x1e\n" +
 	"\n" +
 	"violations\x18\x03 \x03(\tR\n" +
-	"violations\"\xe0\x01\n" +
+	"violations\"\xf6\x01\n" +
 	"\vJoinRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
 	"\tserver_id\x18\x02 \x01(\tR\bserverId\x12\x1b\n" +
@@ -762,7 +781,8 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\aversion\x18\x06 \x01(\tR\aversion\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\a \x01(\tR\tclusterId\x12\x14\n" +
-	"\x05nonce\x18\b \x01(\tR\x05nonce\"$\n" +
+	"\x05nonce\x18\b \x01(\tR\x05nonce\x12\x14\n" +
+	"\x05knows\x18\t \x01(\rR\x05knows\"$\n" +
 	"\fJoinResponse\x12\x14\n" +
 	"\x05voter\x18\x01 \x01(\bR\x05voter2\xaa\x02\n" +
 	"\vPeerService\x12I\n" +

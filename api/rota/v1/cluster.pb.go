@@ -97,7 +97,9 @@ type Server struct {
 	// Made with its data folder.
 	ServerId string `protobuf:"bytes,11,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
 	// What keeps it from doing its part, in words for people; empty: nothing is known.
-	Problem       string `protobuf:"bytes,12,opt,name=problem,proto3" json:"problem,omitempty"`
+	Problem string `protobuf:"bytes,12,opt,name=problem,proto3" json:"problem,omitempty"`
+	// The newest version of the log that its build knows; 0: it did not answer.
+	Knows         uint32 `protobuf:"varint,13,opt,name=knows,proto3" json:"knows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -216,6 +218,13 @@ func (x *Server) GetProblem() string {
 	return ""
 }
 
+func (x *Server) GetKnows() uint32 {
+	if x != nil {
+		return x.Knows
+	}
+	return 0
+}
+
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -261,7 +270,10 @@ type StatusResponse struct {
 	ClusterId    string    `protobuf:"bytes,4,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	AppliedIndex uint64    `protobuf:"varint,5,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
 	// What the asked server waits for, in words for people, where it is part of no cluster yet; else empty.
-	Waiting       string `protobuf:"bytes,6,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	Waiting string `protobuf:"bytes,6,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// The active version of the log, as the asked server has it: it rises once all voters know the next one, and
+	// never falls. Until then nothing is taken that needs it.
+	ActiveVersion uint32 `protobuf:"varint,7,opt,name=active_version,json=activeVersion,proto3" json:"active_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -336,6 +348,13 @@ func (x *StatusResponse) GetWaiting() string {
 		return x.Waiting
 	}
 	return ""
+}
+
+func (x *StatusResponse) GetActiveVersion() uint32 {
+	if x != nil {
+		return x.ActiveVersion
+	}
+	return 0
 }
 
 type WatchLeaderRequest struct {
@@ -741,7 +760,7 @@ var File_rota_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_rota_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x15rota/v1/cluster.proto\x12\arota.v1\x1a\x1egoogle/protobuf/duration.proto\"\xf0\x02\n" +
+	"\x15rota/v1/cluster.proto\x12\arota.v1\x1a\x1egoogle/protobuf/duration.proto\"\x86\x03\n" +
 	"\x06Server\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x1b\n" +
@@ -755,8 +774,9 @@ const file_rota_v1_cluster_proto_rawDesc = "" +
 	"\x04term\x18\n" +
 	" \x01(\x04R\x04term\x12\x1b\n" +
 	"\tserver_id\x18\v \x01(\tR\bserverId\x12\x18\n" +
-	"\aproblem\x18\f \x01(\tR\aproblem\"\x0f\n" +
-	"\rStatusRequest\"\xc5\x01\n" +
+	"\aproblem\x18\f \x01(\tR\aproblem\x12\x14\n" +
+	"\x05knows\x18\r \x01(\rR\x05knows\"\x0f\n" +
+	"\rStatusRequest\"\xec\x01\n" +
 	"\x0eStatusResponse\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12)\n" +
@@ -764,7 +784,8 @@ const file_rota_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"cluster_id\x18\x04 \x01(\tR\tclusterId\x12#\n" +
 	"\rapplied_index\x18\x05 \x01(\x04R\fappliedIndex\x12\x18\n" +
-	"\awaiting\x18\x06 \x01(\tR\awaiting\"\x14\n" +
+	"\awaiting\x18\x06 \x01(\tR\awaiting\x12%\n" +
+	"\x0eactive_version\x18\a \x01(\rR\ractiveVersion\"\x14\n" +
 	"\x12WatchLeaderRequest\"\xb5\x01\n" +
 	"\x13WatchLeaderResponse\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x16\n" +

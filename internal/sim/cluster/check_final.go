@@ -135,7 +135,7 @@ func (r *Run) replay(to uint64) *sim.Model {
 		for _, wrong := range line.Look(m, l.Term, e.ClockNs, e.Ops) {
 			r.history.problem("log entry %d: %s", l.Index, wrong)
 		}
-		m.Apply(l.Index, e.ClockNs, e.Ops)
+		m.Apply(l.Index, e.Version, e.ClockNs, e.Ops)
 		for _, ev := range m.Events {
 			if ev.Kind != sim.GrantedEvent {
 				continue

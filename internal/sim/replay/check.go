@@ -265,7 +265,7 @@ func (w *world) forgetAll() {
 	}
 	slices.SortFunc(collect.Keys, func(a, b *logpb.KeyRef) int { return cmp.Compare(a.Key, b.Key) })
 	ops = append(ops, &logpb.Op{Op: &logpb.Op_Collect{Collect: collect}})
-	w.commit(w.lastTerm(), w.model.Clock+int64(task.RetainOther), ops)
+	w.commit(w.lastTerm(), w.version(), w.model.Clock+int64(task.RetainOther), ops)
 	if len(w.model.Jobs)+len(w.model.Keys) > 0 {
 		w.problem("%d jobs and %d keys cannot be forgotten", len(w.model.Jobs), len(w.model.Keys))
 	}

@@ -40,7 +40,7 @@ type diskJob struct {
 func newDisk() *disk {
 	_, digest := fsm.New(nil, nil).Digest()
 	return &disk{
-		meta: &logpb.Meta{NextJob: 1, NextToken: 1, NextSession: 1, Version: fsm.Version, Digest: digest},
+		meta: &logpb.Meta{NextJob: 1, NextToken: 1, NextSession: 1, Digest: digest},
 		jobs: map[uint64]*diskJob{}, specs: map[fsm.SpecID]diskSpec{}, keys: map[string]*logpb.KeyRecord{}, sessions: map[uint64]*logpb.Session{},
 	}
 }

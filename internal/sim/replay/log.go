@@ -26,16 +26,28 @@ type entry struct {
 	known  bool
 }
 
-// commit puts ops into the log for good. From then on the model has them, and the replicas
+// version is the one in which a leader writes entries now.
+func (w *world) version() uint32 {
+	switch {
+	case w.model.Active != 0:
+		return w.model.Active
+	case w.nature.ungated:
+		return fsm.GateVersion - 1
+	}
+	return fsm.GateVersion
+}
+
+// commit puts ops into the log for good, as an entry of a version. From then on the model has them, and the replicas
 // come to them in time.
-func (w *world) commit(term uint64, clock int64, ops []*logpb.Op) *entry {
-	data, err := fsm.EncodeEntry(clock, ops)
+func (w *world) commit(term uint64, version uint32, clock int64, ops []*logpb.Op) *entry {
+	version = max(version, ops[0].GetSetVersion().GetVersion())
+	data, err := fsm.EncodeEntry(version, clock, ops)
 	if err != nil {
 		w.problem("encode an entry: %v", err)
 	}
 	w.index++
 	e := &entry{index: w.index, term: term, data: data, ops: ops}
-	e.results = w.model.Apply(e.index, clock, ops)
+	e.results = w.model.Apply(e.index, version, clock, ops)
 	e.events = w.model.Events
 	w.counts.Entries++
 	w.tracef("entry %d term %d clock %d %v %v", e.index, term, clock, names(ops), brief(e.results))
@@ -81,9 +93,10 @@ func same(a, b []fsm.Result) bool {
 
 // stray is what a deposed leader had in flight.
 type stray struct {
-	term  uint64
-	clock int64
-	ops   []*logpb.Op
+	term    uint64
+	version uint32
+	clock   int64
+	ops     []*logpb.Op
 }
 
 // strand decides what becomes of what a deposed leader had in flight: it is lost, or comes to
@@ -120,7 +133,7 @@ func (w *world) arriveLate(s stray) {
 	}
 	w.counts.Late++
 	w.tracef("late: of term %d, %v", s.term, names(s.ops))
-	w.commit(max(s.term, w.lastTerm()), s.clock, s.ops)
+	w.commit(max(s.term, w.lastTerm()), s.version, s.clock, s.ops)
 	// The leader applies it like all that it commits.
 	if w.tenure != nil {
 		w.tenure.r.catchUp()

@@ -90,7 +90,7 @@ var mustReach = []string{
 	"requeued by the end of a session", "task kept over a new session", "task cancelled by itself", "verdict already",
 	"verdict superseded", "verdict unknown", "range cancelled", "append of nothing", "append repeated", "granted with the submit", "key conflict", "key repeated",
 	"abandoned", "expired", "job collected", "close repeated after the end", "worker lost too often", "lost", "given back by the end of a session",
-	"overdue to cancelled", "overdue to failed", "overdue to scheduled", "overdue and not started",
+	"overdue to cancelled", "overdue to failed", "overdue to scheduled", "overdue and not started", "version raised", "entry from before the rise",
 }
 
 // requireEnough fails where too little happened: such runs prove nothing.

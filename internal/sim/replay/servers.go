@@ -54,3 +54,16 @@ func (r *replica) compareServers() {
 		r.w.problem("%s has the servers %v, the model %v", r.name, got, want)
 	}
 }
+
+// raise proposes the newest version, as a leader does once all servers know it.
+func (w *world) raise() {
+	if w.over {
+		return
+	}
+	if t := w.tenure; t != nil {
+		t.propose(&logpb.Op{Op: &logpb.Op_SetVersion{SetVersion: &logpb.SetVersion{Version: fsm.Version}}}, func(fsm.Result, error) {})
+	}
+	if w.model.Active < fsm.Version {
+		w.after(w.between(0, longest), w.raise)
+	}
+}

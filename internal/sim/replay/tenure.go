@@ -50,6 +50,7 @@ type proposal struct {
 
 // flight is an entry on its way; in place of ops it may have a barrier.
 type flight struct {
+	version   uint32
 	clock     int64
 	proposals []*proposal
 	barrier   func(error)
@@ -76,7 +77,7 @@ func (w *world) elect() {
 	for _, s := range w.early {
 		w.counts.Late++
 		w.tracef("left by term %d: %v", s.term, names(s.ops))
-		w.commit(max(s.term, w.lastTerm()), s.clock, s.ops)
+		w.commit(max(s.term, w.lastTerm()), s.version, s.clock, s.ops)
 	}
 	w.early = nil
 	if w.chance(20) {
@@ -137,7 +138,7 @@ func (t *tenure) end() {
 }
 
 func (t *tenure) strayOf(f flight) stray {
-	s := stray{term: t.term, clock: f.clock}
+	s := stray{term: t.term, version: f.version, clock: f.clock}
 	for _, p := range f.proposals {
 		s.ops = append(s.ops, p.op)
 	}
@@ -201,7 +202,7 @@ func (t *tenure) send() {
 		t.lanes[l] = t.lanes[l][n:]
 	}
 	if len(batch) > 0 {
-		t.fly(flight{clock: t.r.stamp(), proposals: batch})
+		t.fly(flight{version: t.w.version(), clock: t.r.stamp(), proposals: batch})
 	}
 }
 
@@ -230,7 +231,7 @@ func (t *tenure) land() {
 		return
 	}
 	ops := t.strayOf(f).ops
-	e := t.w.commit(t.term, f.clock, ops)
+	e := t.w.commit(t.term, f.version, f.clock, ops)
 	t.r.catchUp()
 	if len(t.w.problems) > 0 {
 		return

@@ -255,7 +255,7 @@ func (r *replica) due(at int64, overBudget bool) (jobs []uint64, keys []*logpb.K
 	}
 	for _, id := range sorted(r.disk.jobs) {
 		rec := r.disk.jobs[id].record
-		if len(jobs) < collectBatch && rec.FinishedNs != 0 && rec.FinishedNs+fsm.Retention(rec) <= at && !r.m.Collected(id) {
+		if len(jobs) < collectBatch && rec.FinishedNs != 0 && fsm.Due(rec) <= at && !r.m.Collected(id) {
 			jobs = append(jobs, id)
 		}
 	}

@@ -100,7 +100,9 @@ type nature struct {
 	// hostile lets what a deposed leader had in flight come to the log at any time. Raft lets it
 	// only before the next leader begins, and that leases keep exclusive tasks from
 	// overlapping at their workers relies on it.
-	hostile   bool
+	hostile bool
+	// ungated: the servers are of a build from before the gate, until all are replaced.
+	ungated   bool
 	forgetful bool // clients leave open jobs behind
 	poison    bool // some tasks kill the agents that run them
 	flush     time.Duration
@@ -128,6 +130,7 @@ func Run(o Options) Result {
 	w.after(0, w.elect)
 	w.after(w.between(50*time.Millisecond, time.Second), w.makeTrouble)
 	w.after(w.between(50*time.Millisecond, longest), w.moveServers)
+	w.after(w.between(50*time.Millisecond, longest), w.raise)
 	w.after(w.between(time.Second, 2*time.Second), w.lookAtAll)
 	w.after(0, w.planBlindly)
 	w.after(w.nature.trouble, w.heal)
@@ -141,7 +144,7 @@ func (w *world) drawNature() nature {
 	return nature{
 		trouble: w.between(time.Second, 10*time.Second) * time.Duration(1+w.o.Stretch), clients: 1 + w.below(3), forgetful: w.chance(10), poison: w.chance(10),
 		loss: []int{0, 5, 30}[w.below(3)], crashes: w.chance(60), zombies: w.chance(60), deaths: w.chance(60), pauses: w.chance(60),
-		installs: w.chance(50), stalls: w.chance(40), stale: w.chance(60), hostile: w.chance(35),
+		installs: w.chance(50), stalls: w.chance(40), stale: w.chance(60), hostile: w.chance(35), ungated: w.chance(40),
 		flush: []time.Duration{50 * time.Millisecond, 300 * time.Millisecond, 3 * time.Second}[w.below(3)],
 		extra: []time.Duration{time.Millisecond, 30 * time.Millisecond, time.Second}[w.below(3)],
 	}

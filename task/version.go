@@ -1,0 +1,19 @@
+//go:build !rotanext
+
+package task
+
+// Version is the newest version of the log that this build knows:
+//
+//	1  the first one
+//	2  attempts that do not end their tasks leave records
+//	3  the version is a part of the state and rises by itself; when a finished job may be forgotten
+//	   is noted at its end
+//
+// A build with the tag rotanext knows one more, for the test of two builds.
+const Version = 3
+
+// laterRules is the rules of versions that do not have the first ones.
+var laterRules []since
+
+// Needs is the first version that has all that the spec asks for.
+func (s *Spec) Needs() uint32 { return 1 }
