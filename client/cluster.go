@@ -27,6 +27,8 @@ type ClusterInfo struct {
 	// Waiting is what the server that answered waits for, in words for people, where it is part of no
 	// cluster yet; else "".
 	Waiting string
+	// ActiveVersion is the active version of the log: it rises once all voters know the next one.
+	ActiveVersion uint32
 }
 
 // ServerInfo is one server.
@@ -45,6 +47,8 @@ type ServerInfo struct {
 	Version     string
 	// Problem is what keeps it from doing its part, in words for people; "": nothing is known.
 	Problem string
+	// KnowsVersion is the newest version of the log that its build knows; 0: it did not answer.
+	KnowsVersion uint32
 }
 
 // VerifyInfo is a comparison of the servers' states at one log index.
@@ -113,7 +117,7 @@ func (c *Client) Status(ctx context.Context) (ClusterInfo, error) {
 	}
 	info := ClusterInfo{
 		ID: resp.GetClusterId(), Leader: resp.GetLeader(), Term: resp.GetTerm(), AppliedIndex: resp.GetAppliedIndex(),
-		Waiting: resp.GetWaiting(), Servers: make([]ServerInfo, 0, len(resp.GetServers())),
+		Waiting: resp.GetWaiting(), ActiveVersion: resp.GetActiveVersion(), Servers: make([]ServerInfo, 0, len(resp.GetServers())),
 	}
 	for _, s := range resp.GetServers() {
 		if s.GetId() == info.Leader && info.Leader != "" {
@@ -124,7 +128,7 @@ func (c *Client) Status(ctx context.Context) (ClusterInfo, error) {
 		info.Servers = append(info.Servers, ServerInfo{
 			ID: s.GetId(), ServerID: s.GetServerId(), Addr: s.GetAddr(), PeerAddr: s.GetPeerAddr(), HTTPAddr: s.GetHttpAddr(),
 			State: serverState(s.GetState()), Voter: s.GetVoter(), AppliedIndex: s.GetAppliedIndex(), Term: s.GetTerm(),
-			LastContact: s.GetLastContact().AsDuration(), Version: s.GetVersion(), Problem: s.GetProblem(),
+			LastContact: s.GetLastContact().AsDuration(), Version: s.GetVersion(), Problem: s.GetProblem(), KnowsVersion: s.GetKnows(),
 		})
 	}
 	return info, nil

@@ -64,7 +64,7 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 		results, err := applyEntry(m, l)
 		if err != nil {
 			a.failed.Store(true)
-			a.n.fatal(fmt.Errorf("this server must stop: %w", err))
+			a.n.fatal(mustStop(err))
 			return out
 		}
 		if l.Type == raft.LogCommand {

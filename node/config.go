@@ -110,7 +110,10 @@ type PeerInfo struct {
 	AppliedIndex    uint64
 	// CommitIndex is how far it knows the log to be committed. Servers do not tell each other.
 	CommitIndex uint64
+	// Version is that of its build, for people; Knows the newest version of the log that it knows, 0: it does
+	// not say.
 	Version     string
+	Knows       uint32
 	LeaderAddr  string
 	LastContact time.Duration
 	// Clock is its wall clock; zero: it does not say.

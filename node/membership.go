@@ -45,7 +45,7 @@ func (n *Node) AddServer(ctx context.Context, p PeerInfo) (voter bool, err error
 	if err := n.CheckLeader(); err != nil {
 		return false, err
 	}
-	if err := checkJoining(p, n.state.Machine().ClusterID()); err != nil {
+	if err := n.checkJoining(p); err != nil {
 		return false, err
 	}
 	c, err := n.judge(p)
@@ -68,7 +68,7 @@ func (n *Node) AddServer(ctx context.Context, p PeerInfo) (voter bool, err error
 }
 
 // checkJoining finds what is wrong with what a server says of itself.
-func checkJoining(p PeerInfo, clusterID string) error {
+func (n *Node) checkJoining(p PeerInfo) error {
 	for _, err := range []error{
 		task.ValidNodeID("node id", p.NodeID), task.ValidNodeID("server id", p.ServerID),
 		task.ValidAddr("gRPC address", p.Addr), task.ValidAddr("Raft address", p.PeerAddr),
@@ -80,10 +80,10 @@ func checkJoining(p PeerInfo, clusterID string) error {
 	if len(p.HTTPAddr) > task.MaxAddr || len(p.Version) > task.MaxName {
 		return task.Errorf(task.KindTooLarge, "the HTTP address or the version of server %s is too long", p.NodeID)
 	}
-	if p.ClusterID != "" && p.ClusterID != clusterID {
+	if id := n.state.Machine().ClusterID(); p.ClusterID != "" && p.ClusterID != id {
 		return task.Errorf(task.KindConflict, "server %s has the state of another cluster, %s: give it an empty data folder, or start it with the addresses of its own cluster in --join", p.NodeID, p.ClusterID)
 	}
-	return nil
+	return checkKnows(&p, n.state.Machine().ActiveVersion())
 }
 
 // change is what it takes to have a server where it says that it is.
@@ -230,7 +230,7 @@ func (n *Node) callBack(ctx context.Context, p PeerInfo) (told PeerInfo, err err
 		return told, task.Errorf(task.KindConflict, "server %s says that it is at %s (Raft %s), where server %s says that it is at %s (Raft %s)",
 			p.RaftID(), p.Addr, p.PeerAddr, told.RaftID(), told.Addr, told.PeerAddr)
 	}
-	return told, checkJoining(told, n.state.Machine().ClusterID())
+	return told, n.checkJoining(told)
 }
 
 // stillThere asks a server that is about to lose its place whether it is where it is

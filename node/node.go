@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/store"
 	"github.com/rota-scheduler/rota/node/raftnet"
 	"github.com/rota-scheduler/rota/scheduler"
@@ -152,7 +153,12 @@ func (n *Node) openFiles() (err error) {
 	if n.state, err = store.OpenState(n.cfg.DataDir, id, n.cfg.Logger); err != nil {
 		return n.explainState(err)
 	}
-	n.state.OnCorrupt(func(err error) { n.fatal(n.explainState(err)) })
+	n.state.OnCorrupt(func(err error) {
+		if errors.Is(err, fsm.ErrTooOld) {
+			err = mustStop(err)
+		}
+		n.fatal(n.explainState(err))
+	})
 	if n.snapshots, err = store.OpenSnapshots(n.state, n.cfg.Logger); err != nil {
 		return fmt.Errorf("%w; restore the data folder, or move it away and let the server join anew", err)
 	}

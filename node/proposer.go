@@ -91,8 +91,9 @@ type proposal struct {
 // flight, what arrives meanwhile becomes the next one.
 type proposer struct {
 	n *Node
-	// weigh is the weight of an op.
-	weigh func(*logpb.Op) int
+	// weigh is the weight of an op, supports an error where the active version does not know it.
+	weigh    func(*logpb.Op) int
+	supports func(*logpb.Op) error
 
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -123,7 +124,16 @@ type flight struct {
 }
 
 func newProposer(n *Node) *proposer {
-	p := &proposer{n: n, weigh: func(op *logpb.Op) int { return n.state.Machine().Weight(op) }, flights: make(chan flight, n.cfg.EntriesInFlight)}
+	p := &proposer{
+		n: n, flights: make(chan flight, n.cfg.EntriesInFlight),
+		weigh: func(op *logpb.Op) int { return n.state.Machine().Weight(op) },
+		supports: func(op *logpb.Op) error {
+			if op.GetSetVersion() != nil {
+				return nil // its entry has the version that it rises to
+			}
+			return fsm.Supports(n.state.Machine().ActiveVersion(), fsm.Needs(op))
+		},
+	}
 	p.changed = sync.NewCond(&p.mu)
 	p.wg.Go(p.send)
 	p.wg.Go(p.receive)
@@ -134,11 +144,14 @@ func newProposer(n *Node) *proposer {
 // or KindUnknownOutcome.
 func (p *proposer) propose(op *logpb.Op, done func(fsm.Result, error)) {
 	l, size, weight := laneOf(op), proto.Size(op), p.weigh(op)
+	unsupported := p.supports(op)
 	p.mu.Lock()
 	var err error
 	switch {
 	case p.closed:
 		err = errClosing()
+	case unsupported != nil:
+		err = unsupported
 	case len(p.lanes[l]) >= laneOps || p.bytes[l]+size > laneBytes && len(p.lanes[l]) > 0,
 		isReport(op) && (p.reports.ops >= reportOps || p.reports.bytes+size > reportBytes && p.reports.ops > 0):
 		err = &task.Error{Kind: task.KindExhausted, Msg: "too many requests wait for the log; try again", RetryAfter: retryDelay}
@@ -431,6 +444,10 @@ func (n *Node) ProposeAsync(op *logpb.Op, done func(fsm.Result, error)) {
 // SubmitAsync proposes a submit. Where it can be placed at once, its first assignment is
 // in the same entry.
 func (n *Node) SubmitAsync(op *logpb.Submit, spec *task.Spec, done func(fsm.Result, error)) {
+	if err := fsm.Supports(n.state.Machine().ActiveVersion(), spec.Needs()); err != nil {
+		done(fsm.Result{}, err)
+		return
+	}
 	release := func() {}
 	if _, ready := n.Ready(); ready && !op.Open {
 		op.Assign, release = n.fleet.Place(n.state.Machine(), spec, op.Tasks.GetCount())

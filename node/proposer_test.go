@@ -21,7 +21,7 @@ import (
 
 // idle is a proposer that sends nothing, so that what waits can be looked at.
 func idle() *proposer {
-	return &proposer{n: &Node{}, weigh: fsm.Named, changed: sync.NewCond(new(sync.Mutex))}
+	return &proposer{n: &Node{}, weigh: fsm.Named, supports: func(*logpb.Op) error { return nil }, changed: sync.NewCond(new(sync.Mutex))}
 }
 
 func sized(op *logpb.Op, bytes int) *logpb.Op {

@@ -10,7 +10,7 @@ import (
 )
 
 // keepServers keeps the records of servers in step with Raft's configuration while this server
-// leads, and makes voters of those that are to become some.
+// leads, makes voters of those that are to become some, and raises the version of the log.
 func (n *Node) keepServers(ctx context.Context) {
 	tick := time.NewTicker(promoteEvery)
 	defer tick.Stop()
@@ -22,6 +22,7 @@ func (n *Node) keepServers(ctx context.Context) {
 		}
 		n.tidy(ctx)
 		n.promote(ctx)
+		n.raiseVersion(ctx)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/task"
@@ -28,7 +29,7 @@ func (s *Server) Status(ctx context.Context, _ *rotav1.StatusRequest) (*rotav1.S
 		return nil, wire.ToStatus(err)
 	}
 	self := s.node.Self()
-	resp := &rotav1.StatusResponse{Leader: s.node.Leader().NodeID, Term: self.Term, ClusterId: self.ClusterID, AppliedIndex: self.AppliedIndex, Waiting: s.node.Waiting()}
+	resp := &rotav1.StatusResponse{Leader: s.node.Leader().NodeID, Term: self.Term, ClusterId: self.ClusterID, AppliedIndex: self.AppliedIndex, Waiting: s.node.Waiting(), ActiveVersion: s.node.State().Machine().ActiveVersion()}
 	notes := map[string]string{}
 	for _, p := range peers {
 		if !p.Voter {
@@ -74,6 +75,7 @@ func serverOf(p node.PeerStatus, note string) *rotav1.Server {
 		out.State = rotav1.ServerState_SERVER_STATE_FOLLOWER
 	}
 	out.Addr, out.HttpAddr, out.AppliedIndex, out.Version, out.Term = p.Info.Addr, p.Info.HTTPAddr, p.Info.AppliedIndex, p.Info.Version, p.Info.Term
+	out.Knows = max(p.Info.Knows, fsm.GateVersion-1) // builds from before the gate do not say
 	if p.Info.State != raft.Leader {
 		out.LastContact = durationpb.New(p.Info.LastContact)
 	}

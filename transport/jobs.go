@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -22,7 +23,7 @@ import (
 // Submit implements the job service.
 func (s *Server) Submit(ctx context.Context, r *rotav1.SubmitRequest) (*rotav1.SubmitResponse, error) {
 	// Checked where it arrives: what cannot succeed need not travel.
-	op, spec, err := submitOp(r)
+	op, spec, err := s.submitOp(r)
 	if err != nil {
 		return nil, wire.ToStatus(err)
 	}
@@ -68,22 +69,32 @@ func checkSize(r proto.Message) error {
 	return nil
 }
 
-func submitOp(r *rotav1.SubmitRequest) (*logpb.Submit, *task.Spec, error) {
-	if err := checkSize(r); err != nil {
+// submitOp checks a submit by the rules of the active version, and translates it.
+func (s *Server) submitOp(r *rotav1.SubmitRequest) (*logpb.Submit, *task.Spec, error) {
+	return submitOp(r, s.rules())
+}
+
+// rules is what applying the log depends on, by the active version.
+func (s *Server) rules() *task.Rules {
+	return task.RulesOf(s.node.State().Machine().ActiveVersion())
+}
+
+func submitOp(r *rotav1.SubmitRequest, rules *task.Rules) (*logpb.Submit, *task.Spec, error) {
+	if err := cmp.Or(checkSize(r), wire.CheckKnown(r, r.GetTasks())); err != nil {
 		return nil, nil, err
 	}
 	spec, err := wire.SpecFromProto(r.GetSpec())
 	if err != nil {
 		return nil, nil, err
 	}
-	spec.SetDefaults()
-	if err := spec.Validate(); err != nil {
+	rules.SetDefaults(&spec)
+	if err := rules.Validate(&spec); err != nil {
 		return nil, nil, err
 	}
-	if err := task.ValidKey(r.GetRequestKey()); err != nil {
+	if err := rules.ValidKey(r.GetRequestKey()); err != nil {
 		return nil, nil, err
 	}
-	tasks, err := tasksOf(r.GetTasks(), r.GetOpen())
+	tasks, err := tasksOf(r.GetTasks(), r.GetOpen(), rules)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -126,18 +137,18 @@ func requestHash(op *logpb.Submit) []byte {
 	return h.Sum(nil)[:16]
 }
 
-func tasksOf(t *rotav1.TaskSet, open bool) (*logpb.Tasks, error) {
+func tasksOf(t *rotav1.TaskSet, open bool, rules *task.Rules) (*logpb.Tasks, error) {
 	count, packed := t.GetCount(), t.GetPackedPayloads()
 	switch {
 	case count == 0 && !open:
 		return nil, task.Errorf(task.KindInvalid, "a job needs at least one task")
 	case count == 0 && len(packed) > 0:
 		return nil, task.Errorf(task.KindInvalid, "payloads without a count of tasks")
-	case count > task.MaxTasks:
-		return nil, task.Errorf(task.KindTooLarge, "%d tasks are more than a job can have (%d): split it into several jobs", count, task.MaxTasks)
+	case int(count) > rules.MaxTasks:
+		return nil, task.Errorf(task.KindTooLarge, "%d tasks are more than a job can have (%d): split it into several jobs", count, rules.MaxTasks)
 	}
 	if len(packed) > 0 {
-		if err := task.PackCheck(packed, int(count), task.MaxPayload); err != nil {
+		if err := task.PackCheck(packed, int(count), rules.MaxPayload); err != nil {
 			return nil, err
 		}
 	}
@@ -146,7 +157,7 @@ func tasksOf(t *rotav1.TaskSet, open bool) (*logpb.Tasks, error) {
 
 // AppendTasks implements the job service.
 func (s *Server) AppendTasks(ctx context.Context, r *rotav1.AppendTasksRequest) (*rotav1.AppendTasksResponse, error) {
-	op, err := appendOp(r)
+	op, err := appendOp(r, s.rules())
 	if err != nil {
 		return nil, wire.ToStatus(err)
 	}
@@ -190,11 +201,11 @@ func (s *Server) ListAppends(ctx context.Context, r *rotav1.ListAppendsRequest) 
 	return &rotav1.ListAppendsResponse{Counts: counts, AppliedIndex: index}, nil
 }
 
-func appendOp(r *rotav1.AppendTasksRequest) (*logpb.Op, error) {
-	if err := checkSize(r); err != nil {
+func appendOp(r *rotav1.AppendTasksRequest, rules *task.Rules) (*logpb.Op, error) {
+	if err := cmp.Or(checkSize(r), wire.CheckKnown(r, r.GetTasks())); err != nil {
 		return nil, err
 	}
-	tasks, err := tasksOf(r.GetTasks(), true)
+	tasks, err := tasksOf(r.GetTasks(), true, rules)
 	if err != nil {
 		return nil, err
 	}
@@ -203,6 +214,9 @@ func appendOp(r *rotav1.AppendTasksRequest) (*logpb.Op, error) {
 
 // CloseTasks implements the job service.
 func (s *Server) CloseTasks(ctx context.Context, r *rotav1.CloseTasksRequest) (*rotav1.CloseTasksResponse, error) {
+	if err := wire.CheckKnown(r); err != nil {
+		return nil, wire.ToStatus(err)
+	}
 	return atLeader(ctx, s, r,
 		func(ctx context.Context, r *rotav1.CloseTasksRequest) (*rotav1.CloseTasksResponse, error) {
 			res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_CloseTasks{CloseTasks: &logpb.CloseTasks{Job: r.GetJobId(), Total: r.GetTotal()}}})
@@ -304,6 +318,9 @@ const cancelStep = 1024
 
 // CancelJob implements the job service.
 func (s *Server) CancelJob(ctx context.Context, r *rotav1.CancelJobRequest) (*rotav1.CancelJobResponse, error) {
+	if err := wire.CheckKnown(r); err != nil {
+		return nil, wire.ToStatus(err)
+	}
 	return atLeader(ctx, s, r,
 		func(ctx context.Context, r *rotav1.CancelJobRequest) (*rotav1.CancelJobResponse, error) {
 			op := &logpb.Cancel{Job: r.GetJobId(), Index: r.TaskIndex, Reason: uint32(task.ReasonUser), Step: cancelStep}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/internal/testcluster"
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/task"
@@ -41,7 +42,7 @@ func newStranger(t *testing.T, nodeID, serverID string) *stranger {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = raft.Close() })
 	s := &stranger{is: &peerpb.IdentifyResponse{
-		NodeId: nodeID, ServerId: serverID, Addr: l.Addr().String(), PeerAddr: raft.Addr().String(), Nonce: "nonce of " + serverID,
+		NodeId: nodeID, ServerId: serverID, Addr: l.Addr().String(), PeerAddr: raft.Addr().String(), Nonce: "nonce of " + serverID, Knows: fsm.Version,
 	}}
 	g := grpc.NewServer()
 	peerpb.RegisterPeerServiceServer(g, s)
@@ -60,7 +61,7 @@ func newStranger(t *testing.T, nodeID, serverID string) *stranger {
 
 // request is how it asks to be taken in.
 func (s *stranger) request() *peerpb.JoinRequest {
-	return &peerpb.JoinRequest{NodeId: s.is.NodeId, ServerId: s.is.ServerId, Addr: s.is.Addr, PeerAddr: s.is.PeerAddr, Nonce: s.is.Nonce}
+	return &peerpb.JoinRequest{NodeId: s.is.NodeId, ServerId: s.is.ServerId, Addr: s.is.Addr, PeerAddr: s.is.PeerAddr, Nonce: s.is.Nonce, Knows: s.is.Knows}
 }
 
 // joins is a way to ask the leader.

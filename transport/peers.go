@@ -116,7 +116,7 @@ func identify(ctx context.Context, c peerpb.PeerServiceClient) (node.PeerInfo, e
 		NodeID: r.NodeId, ServerID: r.ServerId, ClusterID: r.ClusterId, Addr: r.Addr, PeerAddr: r.PeerAddr, HTTPAddr: r.HttpAddr,
 		Initialized: r.Initialized, BootstrapExpect: int(r.BootstrapExpect), State: stateOf(r.State), Term: r.Term,
 		AppliedIndex: r.AppliedIndex, Version: r.Version, LeaderAddr: r.LeaderAddr, LastContact: time.Duration(r.LastContactNs), Clock: unixNano(r.ClockNs), DiskFull: r.DiskFull,
-		Nonce: r.Nonce, Problem: r.Problem,
+		Nonce: r.Nonce, Problem: r.Problem, Knows: r.Knows,
 	}
 	for _, id := range r.Members {
 		info.Members = append(info.Members, raft.ServerID(id))
@@ -143,7 +143,7 @@ func (p *Peers) Join(ctx context.Context, addr string, self node.PeerInfo) error
 	}
 	_, err = c.Join(ctx, &peerpb.JoinRequest{
 		NodeId: self.NodeID, ServerId: self.ServerID, PeerAddr: self.PeerAddr, Addr: self.Addr, HttpAddr: self.HTTPAddr,
-		Version: self.Version, ClusterId: self.ClusterID, Nonce: self.Nonce,
+		Version: self.Version, ClusterId: self.ClusterID, Nonce: self.Nonce, Knows: self.Knows,
 	})
 	return wire.FromStatus(err)
 }
@@ -164,7 +164,7 @@ func (s *Server) Identify(context.Context, *peerpb.IdentifyRequest) (*peerpb.Ide
 		NodeId: p.NodeID, ServerId: p.ServerID, ClusterId: p.ClusterID, Addr: p.Addr, PeerAddr: p.PeerAddr, HttpAddr: p.HTTPAddr,
 		Initialized: p.Initialized, BootstrapExpect: uint32(p.BootstrapExpect), State: p.State.String(), Term: p.Term,
 		AppliedIndex: p.AppliedIndex, Version: p.Version, LeaderAddr: p.LeaderAddr, LastContactNs: int64(p.LastContact), ClockNs: p.Clock.UnixNano(), DiskFull: p.DiskFull,
-		Nonce: p.Nonce, Problem: p.Problem,
+		Nonce: p.Nonce, Problem: p.Problem, Knows: p.Knows,
 	}
 	for _, id := range p.Members {
 		resp.Members = append(resp.Members, string(id))
@@ -184,7 +184,7 @@ func (s *Server) Join(ctx context.Context, r *peerpb.JoinRequest) (*peerpb.JoinR
 	}
 	voter, err := s.node.AddServer(ctx, node.PeerInfo{
 		NodeID: r.NodeId, ServerID: r.ServerId, PeerAddr: r.PeerAddr, Addr: r.Addr, HTTPAddr: r.HttpAddr,
-		Version: r.Version, ClusterID: r.ClusterId, Nonce: r.Nonce,
+		Version: r.Version, ClusterID: r.ClusterId, Nonce: r.Nonce, Knows: r.Knows,
 	})
 	if err != nil {
 		return nil, wire.ToStatus(err)

@@ -12,10 +12,14 @@ import (
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/fsm/store"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
 )
 
 // RetryJob implements the job service.
 func (s *Server) RetryJob(ctx context.Context, r *rotav1.RetryJobRequest) (*rotav1.RetryJobResponse, error) {
+	if err := wire.CheckKnown(r); err != nil {
+		return nil, wire.ToStatus(err)
+	}
 	return atLeader(ctx, s, r, s.retryJob,
 		func(c grpc.ClientConnInterface, ctx context.Context, r *rotav1.RetryJobRequest) (*rotav1.RetryJobResponse, error) {
 			return rotav1.NewJobServiceClient(c).RetryJob(ctx, r)
@@ -25,7 +29,7 @@ func (s *Server) RetryJob(ctx context.Context, r *rotav1.RetryJobRequest) (*rota
 // retryJob makes a new job of the tasks of a finished one, as the leader: each with its
 // own payload, or, where the payload is shared, with its own value.
 func (s *Server) retryJob(ctx context.Context, r *rotav1.RetryJobRequest) (*rotav1.RetryJobResponse, error) {
-	if err := task.ValidKey(r.GetRequestKey()); err != nil {
+	if err := s.rules().ValidKey(r.GetRequestKey()); err != nil {
 		return nil, err
 	}
 	if err := s.node.Barrier(ctx); err != nil {
@@ -92,7 +96,7 @@ func (s *Server) retriedSpec(rec *logpb.JobRecord, chosen []fsm.Range) ([]byte, 
 	for i, r := range chosen {
 		spec.Retried[i] = task.IndexRun(r)
 	}
-	if err := spec.Validate(); err != nil {
+	if err := s.rules().Validate(&spec); err != nil {
 		return nil, fmt.Errorf("%w; use --all", err)
 	}
 	return fsm.EncodeSpec(&spec)

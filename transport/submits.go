@@ -113,8 +113,12 @@ func (w *submitStream) admit() bool {
 
 func (w *submitStream) submit(item *rotav1.SubmitItem) {
 	answer := func(r fsm.Result, err error) { w.answer(item, r, err) }
+	if err := wire.CheckKnown(item); err != nil {
+		answer(fsm.Result{}, err)
+		return
+	}
 	if item.GetAppend() != nil {
-		op, err := appendOp(item.GetAppend())
+		op, err := appendOp(item.GetAppend(), w.s.rules())
 		if err != nil {
 			answer(fsm.Result{}, err)
 			return
@@ -122,7 +126,7 @@ func (w *submitStream) submit(item *rotav1.SubmitItem) {
 		w.s.node.ProposeAsync(op, answer)
 		return
 	}
-	op, spec, err := submitOp(item.GetRequest())
+	op, spec, err := w.s.submitOp(item.GetRequest())
 	if err != nil {
 		answer(fsm.Result{}, err)
 		return

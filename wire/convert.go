@@ -68,6 +68,12 @@ func SpecFromProto(p *rotav1.JobSpec) (task.Spec, error) {
 		Require:     PairsFromMap(p.GetRequire()),
 		Meta:        PairsFromMap(p.GetMeta()),
 	}
+	if err := checkSpecKnown(p); err != nil {
+		return task.Spec{}, err
+	}
+	if err := laterFields(p, &s); err != nil {
+		return task.Spec{}, err
+	}
 	for _, r := range p.GetValues() {
 		s.Values = append(s.Values, task.ValueRun{First: r.GetFirst(), Step: r.GetStep(), Count: r.GetCount()})
 	}

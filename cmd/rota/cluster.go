@@ -138,22 +138,22 @@ func (a *app) printStatus(info client.ClusterInfo) error {
 	if voters := votersOf(info); voters < len(info.Servers) {
 		votes = fmt.Sprintf("; voters: %d", voters)
 	}
-	err := a.print("Leader %s, term %d, applied index %d; servers that answer: %d of %d%s\n\n",
-		leader, info.Term, info.AppliedIndex, up, len(info.Servers), votes)
+	err := a.print("Leader %s, term %d, applied index %d, log version %d; servers that answer: %d of %d%s\n\n",
+		leader, info.Term, info.AppliedIndex, info.ActiveVersion, up, len(info.Servers), votes)
 	if err != nil {
 		return err
 	}
-	t := a.newTable("ID", "STATE", "VOTER", "ADDR", "PEER ADDR", "HTTP ADDR", "APPLIED", "LAST CONTACT", "VERSION")
+	t := a.newTable("ID", "STATE", "VOTER", "ADDR", "PEER ADDR", "HTTP ADDR", "APPLIED", "LAST CONTACT", "KNOWS", "VERSION")
 	for _, s := range info.Servers {
-		applied, contact := fmt.Sprint(s.AppliedIndex), short(s.LastContact)
+		applied, contact, knows := fmt.Sprint(s.AppliedIndex), short(s.LastContact), fmt.Sprint(s.KnowsVersion)
 		switch s.State {
 		case "leader":
 			contact = ""
 		case "unreachable":
-			applied, contact = "", "" // nobody knows
+			applied, contact, knows = "", "", "" // nobody knows
 		}
 		t.row(s.ID, s.State, map[bool]string{true: "yes", false: "no"}[s.Voter], s.Addr, s.PeerAddr, s.HTTPAddr,
-			applied, contact, s.Version)
+			applied, contact, knows, s.Version)
 	}
 	if err := t.end(); err != nil {
 		return err

@@ -283,6 +283,8 @@ type statusShape struct {
 	ClusterID    string        `json:"cluster_id"`
 	AppliedIndex uint64        `json:"applied_index"`
 	Waiting      string        `json:"waiting,omitempty"`
+	// ActiveVersion is the active version of the log.
+	ActiveVersion uint32 `json:"active_version"`
 }
 
 type serverShape struct {
@@ -298,15 +300,17 @@ type serverShape struct {
 	Term          uint64 `json:"term"`
 	ServerID      string `json:"server_id"`
 	Problem       string `json:"problem"`
+	// KnowsVersion is the newest version of the log that its build knows; 0: it did not answer.
+	KnowsVersion uint32 `json:"knows_version"`
 }
 
 func shapeStatus(c client.ClusterInfo) statusShape {
-	s := statusShape{Leader: c.Leader, Term: c.Term, ClusterID: c.ID, AppliedIndex: c.AppliedIndex, Waiting: c.Waiting, Servers: []serverShape{}}
+	s := statusShape{Leader: c.Leader, Term: c.Term, ClusterID: c.ID, AppliedIndex: c.AppliedIndex, Waiting: c.Waiting, ActiveVersion: c.ActiveVersion, Servers: []serverShape{}}
 	for _, v := range c.Servers {
 		s.Servers = append(s.Servers, serverShape{
 			ID: v.ID, Addr: v.Addr, PeerAddr: v.PeerAddr, HTTPAddr: v.HTTPAddr, State: v.State, Voter: v.Voter,
 			AppliedIndex: v.AppliedIndex, LastContactMS: v.LastContact.Milliseconds(), Version: v.Version,
-			Term: v.Term, ServerID: v.ServerID, Problem: v.Problem,
+			Term: v.Term, ServerID: v.ServerID, Problem: v.Problem, KnowsVersion: v.KnowsVersion,
 		})
 	}
 	return s

@@ -56,12 +56,12 @@ func TestShapeOfAStatus(t *testing.T) {
 	t.Parallel()
 	requireJSON(t, `{"leader":"n1","term":4,"servers":[{"id":"n1","addr":"a:1","peer_addr":"a:2","http_addr":"a:3","state":"leader",
 		"voter":true,"applied_index":9,"last_contact_ms":12,"version":"dev","term":4,"server_id":"ab",
-		"problem":"it waits"}],"cluster_id":"c","applied_index":9}`,
-		shapeStatus(client.ClusterInfo{ID: "c", Leader: "n1", Term: 4, AppliedIndex: 9, Servers: []client.ServerInfo{{
+		"problem":"it waits","knows_version":4}],"cluster_id":"c","applied_index":9,"active_version":3}`,
+		shapeStatus(client.ClusterInfo{ID: "c", Leader: "n1", Term: 4, AppliedIndex: 9, ActiveVersion: 3, Servers: []client.ServerInfo{{
 			ID: "n1", ServerID: "ab", Addr: "a:1", PeerAddr: "a:2", HTTPAddr: "a:3", State: "leader", Voter: true, AppliedIndex: 9,
-			Term: 4, LastContact: 12 * time.Millisecond, Version: "dev", Problem: "it waits",
+			Term: 4, LastContact: 12 * time.Millisecond, Version: "dev", Problem: "it waits", KnowsVersion: 4,
 		}}}))
-	requireJSON(t, `{"leader":"","term":0,"servers":[],"cluster_id":"","applied_index":0}`, shapeStatus(client.ClusterInfo{}))
+	requireJSON(t, `{"leader":"","term":0,"servers":[],"cluster_id":"","applied_index":0,"active_version":0}`, shapeStatus(client.ClusterInfo{}))
 }
 
 func TestShapeOfAWorker(t *testing.T) {

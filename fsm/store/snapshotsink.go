@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/rota-scheduler/rota/fsm"
 )
 
 // ErrOutdated says that a newer snapshot is there already.
@@ -72,6 +74,9 @@ func (k *sink) Close() error {
 	switch {
 	case k.content != nil:
 		if got = k.end(); got.err != nil {
+			if errors.Is(got.err, fsm.ErrTooOld) {
+				k.store.state.tell(got.err) // it would come again and again
+			}
 			return got.err
 		}
 		k.rec.Received, k.rec.StateIndex = true, got.index

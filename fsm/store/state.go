@@ -210,7 +210,7 @@ func adopt(path string, id Identity) error {
 	})
 }
 
-// OnCorrupt sets what is called when a read finds damage, each time.
+// OnCorrupt sets what is called when a read finds damage, or a state comes that this build does not know, each time.
 func (s *State) OnCorrupt(f func(error)) { s.onCorrupt.Store(&f) }
 
 // read runs f on the current pair, again where the file was replaced and closed
@@ -230,10 +230,15 @@ func (s *State) read(f func(p *pair) error) error {
 	}
 }
 
-func (s *State) corrupt(err error) error {
+// tell tells why this server cannot go on.
+func (s *State) tell(err error) {
 	if f := s.onCorrupt.Load(); f != nil {
 		(*f)(err)
 	}
+}
+
+func (s *State) corrupt(err error) error {
+	s.tell(err)
 	return &task.Error{Kind: task.KindUnavailable, Msg: "this server cannot read it: " + err.Error(), Err: err}
 }
 

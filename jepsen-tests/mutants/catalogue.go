@@ -88,7 +88,7 @@ func All() []Mutant {
 			Name: "cancel-ignored", About: "a cancel is acknowledged and forgotten",
 			Check: "S7", Workload: "cancel-race", Nemesis: "none", TimeLimit: 5 * time.Second,
 			edits: []edit{{
-				"", "fsm/cancel.go", "\t\tbudget := sweepBudget(o.Step)\n\t\tm.cancelJob(j, reason, r)\n\t\tm.sweep(j, &budget)\n\t\treturn\n",
+				"", "fsm/cancel.go", "\t\tbudget := m.sweepBudget(o.Step)\n\t\tm.cancelJob(j, reason, r)\n\t\tm.sweep(j, &budget)\n\t\treturn\n",
 				"\t\treturn\n",
 			}},
 		},
@@ -103,7 +103,7 @@ func All() []Mutant {
 		{
 			Name: "backoff-forgotten", About: "a failed task is tried again at once",
 			Check: "S8", Workload: "retry-lease", Nemesis: "none", TimeLimit: 10 * time.Second,
-			edits: []edit{{"", "fsm/report.go", "s.at = m.clock + int64(task.Backoff(j.id, i, uint32(*wrong)))", "s.at = m.clock"}},
+			edits: []edit{{"", "fsm/report.go", "s.at = m.clock + int64(m.rules.Backoff(j.id, i, uint32(*wrong)))", "s.at = m.clock"}},
 		},
 		{
 			Name: "exclusive-taken", About: "an exclusive task that its worker does not report is taken off it as any other, and runs elsewhere within the lease",

@@ -38,7 +38,7 @@ func TestAServerThatDoesNotAnswerIsShownWithoutAnIndex(t *testing.T) {
 		status = row(c.status())
 		return len(status) > 1 && status[1] == "unreachable"
 	})
-	require.Len(t, status, 9)
+	require.Len(t, status, 10)
 	require.Equal(t, "-", status[6], "APPLIED of %v", status)
 
 	var verify output

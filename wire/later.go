@@ -1,0 +1,13 @@
+//go:build !rotanext
+
+package wire
+
+import (
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// What the version behind the last one adds: nothing yet. See later_next.go.
+
+// laterFields translates what a spec has beyond the fields that the generated code knows.
+func laterFields(p *rotav1.JobSpec, _ *task.Spec) error { return CheckKnown(p) }
