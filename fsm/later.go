@@ -4,7 +4,7 @@ package fsm
 
 import "github.com/rota-scheduler/rota/fsm/logpb"
 
-// What the version behind the last one adds: nothing yet. See later_next.go.
+// What the version behind the last one adds: nothing yet.
 
 // laterNeeds is Needs for ops that came with the versions behind the first one.
 func laterNeeds(*logpb.Op) uint32 { return 1 }

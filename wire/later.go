@@ -7,7 +7,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// What the version behind the last one adds: nothing yet. See later_next.go.
+// What the version behind the last one adds: nothing yet.
 
 // laterFields translates what a spec has beyond the fields that the generated code knows.
 func laterFields(p *rotav1.JobSpec, _ *task.Spec) error { return CheckKnown(p) }
