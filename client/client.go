@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,12 +15,8 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
+	"github.com/rota-scheduler/rota/wire/leader"
 )
-
-// maxServers bounds the servers that a client keeps connections to, those that it
-// learned of from hints included. Clusters have at most a handful; addresses come
-// and go with replacements.
-const maxServers = 64
 
 // ErrClosed is in the chain of every error that a closed client returns.
 var ErrClosed = errors.New("the client is closed")
@@ -53,35 +48,24 @@ type Client struct {
 	waiting        func(op string)
 	dialOptions    []grpc.DialOption
 	leader         leaderCache
+	finder         *leader.Finder
 
 	// ctx ends with Close; background counts what ends with it.
 	ctx        context.Context
 	cancel     context.CancelFunc
 	background sync.WaitGroup
 
-	mu      sync.Mutex
-	closed  bool
+	mu     sync.Mutex
+	closed bool
+	// servers is those that were turned to, oldest first.
 	servers []*server
 	// current is the server that calls go to while no leader is known.
-	current int
-	// retired is servers that are not named any more. Calls to them may be under way.
-	retired []*server
-
-	// terms is what the servers have said of their terms, and when they were asked.
-	terms      []uint64
-	termsAsked time.Time
-
-	// addrs is the servers that the client was given, and agreed says that they are of one cluster as far as
-	// is known: see sameCluster.
-	addrs  []string
-	agreed atomic.Bool
+	current string
 }
 
 // server is one server and the connection to it, which gRPC makes when it is first used.
 type server struct {
 	addr string
-	// configured: it is one that the client was given.
-	configured bool
 
 	conn    *grpc.ClientConn
 	jobs    rotav1.JobServiceClient
@@ -100,16 +84,18 @@ func New(cfg Config) (*Client, error) {
 	if len(cfg.Addrs) == 0 {
 		return nil, task.Errorf(task.KindInvalid, "no server address: give at least one host:port")
 	}
-	if len(cfg.Addrs) > maxServers {
-		return nil, task.Errorf(task.KindTooLarge, "%d server addresses, the limit is %d", len(cfg.Addrs), maxServers)
+	if len(cfg.Addrs) > leader.MaxServers {
+		return nil, task.Errorf(task.KindTooLarge, "%d server addresses, the limit is %d", len(cfg.Addrs), leader.MaxServers)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	c := &Client{log: cfg.Logger, requestTimeout: cfg.RequestTimeout, waiting: cfg.Waiting, dialOptions: cfg.DialOptions}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.leader.init()
-	c.addrs = slices.Clone(cfg.Addrs)
+	c.finder = leader.New(leader.Config{
+		Addrs: slices.Clone(cfg.Addrs), Connect: c.source, Heard: c.heard, WatchLeader: true, Logger: cfg.Logger,
+	}, &c.leader)
+	c.leader.init(cfg.Logger, c.finder.Moved)
 	for _, addr := range cfg.Addrs {
 		err := wire.CheckAddr(addr)
 		if err == nil && len(cfg.DialOptions) == 0 {
@@ -118,15 +104,11 @@ func New(cfg Config) (*Client, error) {
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
-		s, err := c.server(addr)
-		if err != nil {
+		if _, err := c.server(addr); err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
-		s.configured = true
 	}
-	// Clients with the same list should not all begin with the same server.
-	c.current = rand.IntN(len(c.servers))
-	c.background.Go(c.watchLeader)
+	c.background.Go(func() { c.finder.Watch(c.ctx) })
 	return c, nil
 }
 
@@ -141,12 +123,12 @@ func (c *Client) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var errs []error
-	for _, s := range append(c.servers, c.retired...) {
+	for _, s := range c.servers {
 		if err := s.conn.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("close the connection to %s: %w", s.addr, err))
 		}
 	}
-	c.servers, c.retired = nil, nil
+	c.servers = nil
 	return errors.Join(errs...)
 }
 
@@ -160,65 +142,72 @@ func (c *Client) goBackground(f func()) bool {
 	return !c.closed
 }
 
-// server returns the server at addr, which becomes known by it.
+// maxRetired bounds the connections to servers that nobody names any more: what is under way
+// there may end.
+const maxRetired = 8
+
+// server returns the server at addr.
 func (c *Client) server(addr string) (*server, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	s, over, err := c.serverLocked(addr)
+	c.mu.Unlock()
+	for _, s := range over {
+		_ = s.conn.Close() // there is nobody to tell
+	}
+	return s, err
+}
+
+// serverLocked is server with the lock held. over is servers whose connections are to be closed.
+func (c *Client) serverLocked(addr string) (s *server, over []*server, err error) {
 	for _, s := range c.servers {
 		if s.addr == addr {
-			return s, nil
+			return s, nil, nil
 		}
 	}
 	if c.ctx.Err() != nil {
-		return nil, ErrClosed
-	}
-	if len(c.servers) >= maxServers {
-		return nil, task.Errorf(task.KindTooLarge, "more than %d servers", maxServers)
+		return nil, nil, ErrClosed
 	}
 	conn, err := wire.Dial(addr, c.dialOptions...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	s := &server{
+	s = &server{
 		addr: addr, conn: conn, jobs: rotav1.NewJobServiceClient(conn),
 		cluster: rotav1.NewClusterServiceClient(conn), workers: rotav1.NewWorkerServiceClient(conn),
 	}
 	s.submits = newSubmitMux(c, s)
 	c.servers = append(c.servers, s)
-	return s, nil
-}
-
-// maxRetired bounds the connections to servers that nobody names any more: what is under way
-// there may end.
-const maxRetired = 8
-
-// named takes the servers that there are, in the place of those that were named before.
-func (c *Client) named(addrs []string) {
-	if len(addrs) == 0 {
-		return
-	}
-	c.mu.Lock()
-	kept := make([]*server, 0, len(c.servers))
+	known := c.finder.Known()
+	retired := 0
 	for _, s := range c.servers {
-		if s.configured || slices.Contains(addrs, s.addr) {
-			kept = append(kept, s)
-		} else {
-			c.retired = append(c.retired, s)
+		if !slices.Contains(known, s.addr) {
+			retired++
 		}
 	}
-	c.servers = kept
-	c.current %= max(1, len(kept))
-	var over []*server
-	if n := len(c.retired) - maxRetired; n > 0 {
-		over, c.retired = c.retired[:n:n], c.retired[n:]
+	c.servers = slices.DeleteFunc(c.servers, func(s *server) bool {
+		if retired <= maxRetired || slices.Contains(known, s.addr) {
+			return false
+		}
+		retired--
+		over = append(over, s)
+		return true
+	})
+	return s, over, nil
+}
+
+// source connects to a server to ask it about its cluster, by the connection that there is.
+func (c *Client) source(addr string) (leader.Source, error) {
+	s, err := c.server(addr)
+	if err != nil {
+		return leader.Source{}, err
 	}
-	c.mu.Unlock()
-	for _, s := range over {
-		_ = s.conn.Close() // there is nobody to tell
-	}
-	for _, addr := range addrs {
-		// One that cannot be taken in is one less to turn to.
-		_, _ = c.server(addr)
+	return leader.Source{Client: s.cluster}, nil
+}
+
+// heard notes that a server is alive.
+func (c *Client) heard(addr string) {
+	if s, err := c.server(addr); err == nil {
+		s.silent.Store(false)
 	}
 }
 
@@ -226,49 +215,35 @@ func (c *Client) named(addrs []string) {
 // in, else one after the other. avoid failed just now and is taken only where
 // there is no other; it may be nil. The result is nil once the client is closed.
 func (c *Client) pick(avoid *server) *server {
-	leader, trusted := c.leader.trusted(time.Now())
-	if trusted && (avoid == nil || avoid.addr != leader) {
-		if s, err := c.server(leader); err == nil {
+	leads, trusted := c.leader.trusted(time.Now())
+	if trusted && (avoid == nil || avoid.addr != leads) {
+		if s, err := c.server(leads); err == nil {
 			return s
+		}
+	}
+	var servers []*server
+	for _, addr := range c.finder.Known() {
+		// One that cannot be taken in is one less to turn to.
+		if s, err := c.server(addr); err == nil {
+			servers = append(servers, s)
 		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	first := max(0, slices.IndexFunc(servers, func(s *server) bool { return s.addr == c.current }))
 	for _, allowed := range []func(*server) bool{
-		func(s *server) bool { return s != avoid && s.addr != leader && !s.silent.Load() },
+		func(s *server) bool { return s != avoid && s.addr != leads && !s.silent.Load() },
 		func(s *server) bool { return s != avoid && !s.silent.Load() },
-		func(s *server) bool { return s != avoid && s.addr != leader },
+		func(s *server) bool { return s != avoid && s.addr != leads },
 		func(s *server) bool { return s != avoid },
 		func(*server) bool { return true },
 	} {
 		// Calls stay with a server until it fails one of them.
-		for i := range c.servers {
-			n := (c.current + i) % len(c.servers)
-			if allowed(c.servers[n]) {
-				c.current = n
-				return c.servers[n]
+		for i := range servers {
+			if s := servers[(first+i)%len(servers)]; allowed(s) {
+				c.current = s.addr
+				return s
 			}
-		}
-	}
-	return nil
-}
-
-// watchTarget returns a server to watch the leader from: the next one behind
-// after, and not the leader unless it is the only one or may be taken.
-func (c *Client) watchTarget(after *server, leaderToo bool) *server {
-	leader, _ := c.leader.get()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	start := c.current
-	for i, s := range c.servers {
-		if s == after {
-			start = i
-		}
-	}
-	for i := range c.servers {
-		s := c.servers[(start+1+i)%len(c.servers)]
-		if leaderToo || s.addr != leader || len(c.servers) == 1 {
-			return s
 		}
 	}
 	return nil

@@ -330,18 +330,6 @@ func TestServersThatAcceptAndSayNothingAreLeft(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestBackoffGrowsToASecondWithJitter(t *testing.T) {
-	t.Parallel()
-	for failures := range 100 {
-		limit := min(time.Second, 20*time.Millisecond<<min(failures, 10))
-		for range 100 {
-			d := client.Backoff(failures)
-			require.GreaterOrEqual(t, d, limit/2)
-			require.LessOrEqual(t, d, limit)
-		}
-	}
-}
-
 func TestClusterAndWorkersAreDescribed(t *testing.T) {
 	t.Parallel()
 	_, c := setup(t, 3)

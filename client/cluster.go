@@ -10,6 +10,7 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
+	"github.com/rota-scheduler/rota/wire/leader"
 )
 
 // verifyTimeout is how long one attempt to verify a cluster may take: every server
@@ -121,7 +122,8 @@ func (c *Client) Status(ctx context.Context) (ClusterInfo, error) {
 	}
 	for _, s := range resp.GetServers() {
 		if s.GetId() == info.Leader && info.Leader != "" {
-			if known := c.leader.knownTerm(); info.Term < known || info.Term-known <= wire.MaxTermLeap {
+			if leader.Near(c.leader.Term(), info.Term) {
+				c.finder.Learn(s.GetAddr())
 				c.leader.announced(s.GetAddr(), info.Term)
 			}
 		}

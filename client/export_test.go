@@ -9,8 +9,6 @@ import (
 // What tests of behaviour need to know of the inside.
 const ChunkBytes = chunkBytes
 
-var Backoff = backoff
-
 // LeaderAddr is the server that the client takes for the leader.
 func (c *Client) LeaderAddr() string {
 	addr, _ := c.leader.get()
@@ -28,4 +26,4 @@ func WaitAnswered(ctx context.Context, resp *rotav1.SubmitResponse) (*rotav1.Sub
 }
 
 // ServerCount is how many servers the client turns to.
-func (c *Client) ServerCount() int { return c.serverCount() }
+func (c *Client) ServerCount() int { return len(c.finder.Known()) }

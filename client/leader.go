@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -13,23 +14,16 @@ import (
 // about as long as a cluster takes to elect another.
 const suspectFor = time.Second
 
-// watchLeaderFor is how long the leader itself is watched, where no other server
-// answered, before the others are tried again.
-const watchLeaderFor = 30 * time.Second
-
 // errNewLeader ends an attempt at a server that is not the leader any more.
 var errNewLeader = errors.New("another server has become leader")
 
-// errMoved ends a watch at a server that has become leader itself.
-var errMoved = errors.New("the watched server became leader")
-
-// errDoubtful ends a watch that told of a lower term than is believed in, or of one far ahead, while too few
-// servers said how far they are. The next one tells of it again: this one may say nothing more.
-var errDoubtful = errors.New("it is not known whether there is a leader of the highest term")
-
 // leaderCache is who is believed to lead. A wrong belief costs a detour, no more:
-// servers forward what they cannot do themselves.
+// servers forward what they cannot do themselves. It follows what a leader.Finder hears.
 type leaderCache struct {
+	log *slog.Logger
+	// moved is called when another server is believed to lead.
+	moved func()
+
 	mu   sync.Mutex
 	addr string
 	// term is that of addr; 0 where a hint told without one.
@@ -40,7 +34,8 @@ type leaderCache struct {
 	end   context.CancelFunc
 }
 
-func (l *leaderCache) init() {
+func (l *leaderCache) init(log *slog.Logger, moved func()) {
+	l.log, l.moved = log, moved
 	l.reign, l.end = context.WithCancel(context.Background())
 }
 
@@ -75,18 +70,30 @@ func (l *leaderCache) announced(addr string, term uint64) {
 	l.set(addr, term)
 }
 
-// knownTerm is the term of the believed leader; 0: it is not known.
-func (l *leaderCache) knownTerm() uint64 {
+// Follow takes what a server has announced.
+func (l *leaderCache) Follow(_ context.Context, news *rotav1.WatchLeaderResponse) {
+	l.announced(news.GetLeaderAddr(), news.GetTerm())
+}
+
+// Leader is the believed leader, or "".
+func (l *leaderCache) Leader() string {
+	addr, _ := l.get()
+	return addr
+}
+
+// Term is that of the believed leader; 0: it is not known.
+func (l *leaderCache) Term() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.term
 }
 
-// refute says that nobody leads in a term, where the servers have reached another one.
-func (l *leaderCache) refute(term, reached uint64) {
+// Refute says that nobody leads in a term, where the servers have reached another one.
+func (l *leaderCache) Refute(term, reached uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.term == term {
+		l.log.Debug("nobody leads in the highest term that was heard of", "term", term, "reached", reached)
 		l.set("", reached)
 	}
 }
@@ -114,6 +121,7 @@ func (l *leaderCache) set(addr string, term uint64) {
 	l.addr = addr
 	l.end()
 	l.reign, l.end = context.WithCancel(context.Background())
+	l.moved()
 }
 
 // failed notes that a call to addr failed.
@@ -132,77 +140,4 @@ func (l *leaderCache) answered(addr string) {
 	if l.addr == addr {
 		l.suspectUntil = time.Time{}
 	}
-}
-
-// watchLeader keeps a stream to some server that tells of every new leader, until
-// the client is closed. It prefers a server that does not lead: the one that tells
-// of a leader's end should not end with it, and its connection is warm when the
-// leader's breaks.
-func (c *Client) watchLeader() {
-	var last *server
-	failures := 0
-	for {
-		// Where all others have failed, the leader has to do.
-		leaderToo := failures >= c.serverCount()-1
-		s := c.watchTarget(last, leaderToo)
-		if s == nil {
-			return
-		}
-		told, err := c.watchFrom(s, leaderToo)
-		last = s
-		if c.ctx.Err() != nil {
-			return
-		}
-		if errors.Is(err, errMoved) {
-			failures = 0
-			continue
-		}
-		if told {
-			failures = 0
-		}
-		if errors.Is(err, errDoubtful) && !c.pause(c.ctx, termPause) {
-			return
-		}
-		c.log.Debug("watch of the leader broke", "server", s.addr, "error", err)
-		if !c.pause(c.ctx, backoff(failures)) {
-			return
-		}
-		failures++
-	}
-}
-
-// watchFrom watches the leader from one server until the stream breaks. told says
-// that it sent anything.
-func (c *Client) watchFrom(s *server, leaderToo bool) (told bool, err error) {
-	ctx, cancel := context.WithCancel(c.ctx)
-	if leaderToo && c.serverCount() > 1 {
-		ctx, cancel = context.WithTimeout(c.ctx, watchLeaderFor)
-	}
-	defer cancel()
-	stream, err := s.cluster.WatchLeader(ctx, &rotav1.WatchLeaderRequest{})
-	if err != nil {
-		return false, err
-	}
-	for {
-		msg, err := stream.Recv()
-		if err != nil {
-			return told, err
-		}
-		told = true
-		s.silent.Store(false)
-		c.named(msg.GetServers())
-		c.log.Debug("a leader was announced", "server", s.addr, "leader", msg.GetLeaderAddr(), "term", msg.GetTerm())
-		if !c.heardOf(msg.GetLeaderAddr(), msg.GetTerm()) {
-			return told, errDoubtful
-		}
-		if leader, _ := c.leader.get(); leader == s.addr && !leaderToo {
-			return told, errMoved
-		}
-	}
-}
-
-func (c *Client) serverCount() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.servers)
 }

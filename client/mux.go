@@ -143,7 +143,7 @@ func (m *submitMux) withdraw(call *muxCall) bool {
 
 // run keeps a stream for as long as it lasts. The next call starts another one.
 func (m *submitMux) run() {
-	ctx, cancel := context.WithCancel(m.c.naming(m.c.ctx))
+	ctx, cancel := context.WithCancel(m.c.finder.Naming(m.c.ctx))
 	defer cancel()
 	var to peer.Peer
 	stream, err := m.server.jobs.SubmitStream(ctx, grpc.Peer(&to))

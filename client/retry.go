@@ -4,19 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
+	"github.com/rota-scheduler/rota/wire/leader"
 )
 
 const (
-	// Pauses between attempts grow from backoffBase to backoffMax. A failover takes
-	// about half a second: the first pauses find the new leader early, and the last
-	// ones load a cluster that is down with one request a second.
-	backoffBase = 20 * time.Millisecond
-	backoffMax  = time.Second
 	// maxUnready is the longest pause before a leader that was not ready is asked again.
 	// Most are within milliseconds.
 	maxUnready = 100 * time.Millisecond
@@ -102,13 +97,14 @@ type attempts struct {
 	ctx context.Context
 
 	tries int
-	// failures, faults and unready, which counts leaders that were not ready yet, count
-	// since the last progress.
-	failures, faults, unready int
-	server                    *server
-	// leader and reign are as they were when server was chosen.
-	leader string
-	reign  context.Context
+	// back and unready, which is for leaders that were not ready yet, are the pauses since the
+	// last progress, and faults counts since then.
+	back, unready leader.Backoff
+	faults        int
+	server        *server
+	// leads, the believed leader, and reign are as they were when server was chosen.
+	leads string
+	reign context.Context
 	// avoid is the server that failed, where going elsewhere may help.
 	avoid *server
 	// hint is the leader that the last error named.
@@ -136,10 +132,10 @@ func (a *attempts) next() (*server, error) {
 	}
 	// Taken before the choice of a server: a leader that changes in between ends
 	// the attempt at once instead of being missed.
-	a.leader, a.reign = a.c.leader.get()
+	a.leads, a.reign = a.c.leader.get()
 	a.server = nil
 	if a.hint != "" {
-		// Too many servers, or closed: the others know the leader too.
+		// It is nil where the client is closed.
 		a.server, _ = a.c.server(a.hint)
 		a.hint = ""
 	}
@@ -169,12 +165,12 @@ func (a *attempts) wait() bool {
 // to try elsewhere: after too long, and when another server becomes leader.
 func (a *attempts) begin(s *server) (context.Context, func()) {
 	if !a.safe {
-		return a.c.naming(a.ctx), func() {}
+		return a.c.finder.Naming(a.ctx), func() {}
 	}
-	ctx, cancel := context.WithCancelCause(a.c.naming(a.ctx))
+	ctx, cancel := context.WithCancelCause(a.c.finder.Naming(a.ctx))
 	// The first news of a leader is no reason to move a request that is all but
 	// answered, and no request needs to move that is at the new leader.
-	move := a.leader != "" || a.follow
+	move := a.leads != "" || a.follow
 	stopReign := context.AfterFunc(a.reign, func() {
 		if now, _ := a.c.leader.get(); now != s.addr && move {
 			cancel(errNewLeader)
@@ -197,10 +193,12 @@ func (a *attempts) begin(s *server) (context.Context, func()) {
 
 // progress notes that the server did its work.
 func (a *attempts) progress() {
-	a.failures, a.faults, a.unready, a.delay = 0, 0, 0, 0
+	a.back.Reset()
+	a.unready.Reset()
+	a.faults, a.delay = 0, 0
 	a.hinted, a.avoid = false, nil
 	a.server.silent.Store(false)
-	a.c.agree()
+	a.c.finder.Agree()
 	a.c.leader.answered(a.server.addr)
 }
 
@@ -222,7 +220,7 @@ func (a *attempts) failed(err error, moved bool) (final error) {
 	if e.Kind == task.KindOtherCluster {
 		// The server has done nothing, and is asked again where there is nothing to it.
 		a.delay = 0
-		if err := a.c.sameCluster(a.ctx); err != nil {
+		if err := a.c.finder.SameCluster(a.ctx); err != nil {
 			return fmt.Errorf("%s: %w", a.op, err)
 		}
 		return nil
@@ -253,8 +251,7 @@ func (a *attempts) plan(e *task.Error) {
 	if e.Leader == a.server.addr {
 		// It leads, and is not ready yet. There is nowhere better to go: the one that led
 		// before may be silent for ever.
-		a.hint, a.avoid, a.delay = e.Leader, nil, min(backoff(a.unready)/4, maxUnready)
-		a.unready++
+		a.hint, a.avoid, a.delay = e.Leader, nil, min(a.unready.Next()/4, maxUnready)
 		return
 	}
 	if e.Kind != task.KindExhausted {
@@ -266,6 +263,7 @@ func (a *attempts) plan(e *task.Error) {
 		a.c.leader.failed(a.server.addr, now)
 	}
 	if e.Leader != "" && e.Leader != a.server.addr {
+		a.c.finder.Learn(e.Leader)
 		a.c.leader.hinted(a.server.addr, e.Leader, now)
 		if !a.hinted {
 			// Straight on to the leader; but two servers that point at each other must
@@ -275,8 +273,7 @@ func (a *attempts) plan(e *task.Error) {
 		}
 	}
 	a.hinted = false
-	a.delay = max(backoff(a.failures), min(e.RetryAfter, maxRetryAfter))
-	a.failures++
+	a.delay = max(a.back.Next(), min(e.RetryAfter, maxRetryAfter))
 }
 
 // giveUp is the final error of an operation for which no time is left.
@@ -322,16 +319,6 @@ func (a *attempts) unknownOutcome(e *task.Error) error {
 		out.Err = e.Err
 	}
 	return out
-}
-
-// backoff is the pause after so many failures in a row: half of it fixed, half of
-// it random, so that clients that failed together do not come back together.
-func backoff(failures int) time.Duration {
-	d := backoffMax
-	if failures < 6 {
-		d = min(d, backoffBase<<failures)
-	}
-	return d/2 + rand.N(d/2+1)
 }
 
 // pause waits for d. It is false when ctx ended, or the client was closed, before.

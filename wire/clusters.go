@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -63,29 +62,4 @@ func canonical(addr string) string {
 		return net.JoinHostPort("127.0.0.1", port)
 	}
 	return addr
-}
-
-// AskClusters asks servers of which cluster they are, and returns an error that says so where they are of
-// several. One that does not answer, or is of none yet, is none of another one.
-func AskClusters(ctx context.Context, addrs []string, connect func(addr string) (TermSource, error)) error {
-	var ids []string
-	of := map[string][]string{}
-	for i, m := range askAll(ctx, addrs, connect) {
-		id := m.GetClusterId()
-		if id == "" {
-			continue
-		}
-		if of[id] == nil {
-			ids = append(ids, id)
-		}
-		of[id] = append(of[id], addrs[i])
-	}
-	if len(ids) < 2 {
-		return nil
-	}
-	var parts []string
-	for _, id := range ids {
-		parts = append(parts, fmt.Sprintf("%s of cluster %s", strings.Join(of[id], ", "), id))
-	}
-	return task.Errorf(task.KindOtherCluster, "the addresses are those of %d clusters: give those of one (%s)", len(ids), strings.Join(parts, "; "))
 }

@@ -1,4 +1,4 @@
-package wire
+package leader
 
 import (
 	"context"
@@ -19,44 +19,89 @@ const (
 	// MaxTermLeap is how far a term may be ahead of the highest that is known to be taken at a
 	// server's word: an election every 400 ms for an hour.
 	MaxTermLeap = 10_000
-	// termTimeout bounds the question for a server's term, or its cluster.
-	termTimeout = time.Second
-	// maxAsked bounds the servers that are asked.
-	maxAsked = 64
+	// askTimeout bounds the question for a server's term, or its cluster.
+	askTimeout = time.Second
+	// termPause is the least time between two inquiries about terms.
+	termPause = time.Second
 )
 
-// TermSource is a server that can be asked for its term, and for its cluster. Close, which may be nil, is called
-// afterwards.
-type TermSource struct {
-	Client rotav1.ClusterServiceClient
-	Close  func()
+// Near says whether a term is taken at a server's word by one who knows of another.
+func Near(known, term uint64) bool {
+	return term <= known || term-known <= MaxTermLeap
 }
 
-// AskTerms asks servers for their terms, all at once, by a function that connects to an
-// address. Those that do not answer count with 0.
-func AskTerms(ctx context.Context, addrs []string, connect func(addr string) (TermSource, error)) []uint64 {
-	terms := make([]uint64, min(len(addrs), maxAsked))
-	for i, m := range askAll(ctx, addrs, connect) {
-		terms[i] = m.GetTerm()
+// Believable says whether a server may be followed in a term: it is not far ahead of the
+// highest, or a majority of the servers has come about as far.
+func (f *Finder) Believable(ctx context.Context, term uint64) bool {
+	return Near(f.follower.Term(), term) || Near(majorityTerm(f.askTerms(ctx)), term)
+}
+
+// Doubt asks whether there is a leader in the highest term that was heard of, and has the follower go
+// back to what a majority of the servers has reached where there cannot be. settled is false where too few
+// have answered to tell.
+func (f *Finder) Doubt(ctx context.Context) (settled bool) {
+	highest := f.follower.Term()
+	if highest == 0 {
+		return true
 	}
-	return terms
+	terms := f.askTerms(ctx)
+	reached := majorityTerm(terms)
+	if !refuted(terms, highest) {
+		return reached >= highest
+	}
+	f.follower.Refute(highest, reached)
+	return true
 }
 
-// askAll asks servers, all at once, what they tell of the cluster; nil of those that do not answer.
-func askAll(ctx context.Context, addrs []string, connect func(addr string) (TermSource, error)) []*rotav1.WatchLeaderResponse {
-	ctx, cancel := context.WithTimeout(ctx, termTimeout)
+// judge says whether to follow a leader of a term, as one server has announced it. settled is false
+// where too few servers have answered to tell: a busy moment must not decide that for good.
+func (f *Finder) judge(ctx context.Context, term uint64) (follow, settled bool) {
+	known := f.follower.Term()
+	if term < known {
+		// The server is behind, most likely; or the highest term is one that there never was.
+		settled = f.Doubt(ctx)
+		return term >= f.follower.Term() && f.Believable(ctx, term), settled
+	}
+	if Near(known, term) {
+		return true, true
+	}
+	reached := majorityTerm(f.askTerms(ctx))
+	return Near(reached, term), reached != 0
+}
+
+// askTerms asks all servers that are known for their terms, or returns what they have said a
+// moment ago. Those that do not answer count with 0.
+func (f *Finder) askTerms(ctx context.Context) []uint64 {
+	f.asking.Lock()
+	defer f.asking.Unlock()
+	if !f.asked.IsZero() && time.Since(f.asked) < termPause {
+		return f.terms
+	}
+	answers := f.askAll(ctx, f.Known())
+	f.terms = make([]uint64, len(answers))
+	for i, m := range answers {
+		f.terms[i] = m.GetTerm()
+	}
+	f.asked = time.Now()
+	return f.terms
+}
+
+// askAll asks servers, all at once and MaxServers of them at most, what they tell of the cluster; nil of
+// those that do not answer.
+func (f *Finder) askAll(ctx context.Context, addrs []string) []*rotav1.WatchLeaderResponse {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	answers := make([]*rotav1.WatchLeaderResponse, min(len(addrs), maxAsked))
+	answers := make([]*rotav1.WatchLeaderResponse, min(len(addrs), MaxServers))
 	var wg sync.WaitGroup
 	for i, addr := range addrs[:len(answers)] {
-		wg.Go(func() { answers[i] = askOne(ctx, addr, connect) })
+		wg.Go(func() { answers[i] = f.askOne(ctx, addr) })
 	}
 	wg.Wait()
 	return answers
 }
 
-func askOne(ctx context.Context, addr string, connect func(addr string) (TermSource, error)) *rotav1.WatchLeaderResponse {
-	s, err := connect(addr)
+func (f *Finder) askOne(ctx context.Context, addr string) *rotav1.WatchLeaderResponse {
+	s, err := f.cfg.Connect(addr)
 	if err != nil {
 		return nil
 	}
@@ -76,9 +121,9 @@ func askOne(ctx context.Context, addr string, connect func(addr string) (TermSou
 	return m
 }
 
-// MajorityTerm is the highest term that a majority of the servers has reached; 0 where a
+// majorityTerm is the highest term that a majority of the servers has reached; 0 where a
 // majority did not answer.
-func MajorityTerm(terms []uint64) uint64 {
+func majorityTerm(terms []uint64) uint64 {
 	if len(terms) == 0 {
 		return 0
 	}
@@ -86,8 +131,8 @@ func MajorityTerm(terms []uint64) uint64 {
 	return sorted[(len(sorted)-1)/2]
 }
 
-// Refuted says whether a majority of the servers has answered, and has not reached a term.
-func Refuted(terms []uint64, term uint64) bool {
+// refuted says whether a majority of the servers has answered, and has not reached a term.
+func refuted(terms []uint64, term uint64) bool {
 	below := 0
 	for _, t := range terms {
 		if t != 0 && t < term {

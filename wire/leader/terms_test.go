@@ -1,4 +1,4 @@
-package wire
+package leader
 
 import (
 	"testing"
@@ -28,7 +28,7 @@ func TestATermIsWhatAMajorityHasReached(t *testing.T) {
 		{[]uint64{0, 0, 5, 5, 5}, 5, true},
 		{[]uint64{0, 0, 0, 5, 5}, 0, false},
 	} {
-		require.Equal(t, tc.majority, MajorityTerm(tc.terms), "%v", tc.terms)
-		require.Equal(t, tc.refuted, Refuted(tc.terms, 7), "%v", tc.terms)
+		require.Equal(t, tc.majority, majorityTerm(tc.terms), "%v", tc.terms)
+		require.Equal(t, tc.refuted, refuted(tc.terms, 7), "%v", tc.terms)
 	}
 }
