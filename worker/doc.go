@@ -12,7 +12,7 @@
 //	session.go   groups go out as Reports, and are kept until they are answered
 //	board.go     what is answered is no longer held
 //
-// Beside it stand the finding of the leader (link.go, watch.go), the lease that
+// Beside it stand the leader that it follows (link.go, follow.go), the lease that
 // exclusive tasks live under (lease.go), the identity in the data folder
 // (identity.go) and the graceful end (worker.go).
 //

@@ -3,20 +3,15 @@ package worker
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
+	"github.com/rota-scheduler/rota/wire/leader"
 )
 
 const (
-	// backoffBase and backoffMax bound the wait between attempts to attach. The wait
-	// ends early when a leader is announced.
-	backoffBase = 20 * time.Millisecond
-	backoffMax  = time.Second
 	// attachTimeout is how long one attempt may take until Welcome: a new session
 	// needs a log entry, a server that is cut off answers never.
 	attachTimeout = 2 * time.Second
@@ -29,25 +24,25 @@ const (
 	unreadyPause = 5 * time.Millisecond
 	// maxRetryAfter bounds the wait that a server can ask for.
 	maxRetryAfter = 5 * time.Second
-	// maxKnown bounds the addresses that are learnt beside the configured ones.
-	maxKnown = 16
+	// doubtAfter is how long a worker is without a leader before it asks whether it waits for
+	// one that there cannot be. It doubles each time, up to doubtMost: an outage should not
+	// have thousands of workers ask.
+	doubtAfter = 2 * time.Second
+	doubtMost  = 30 * time.Second
 )
 
-// link knows where the servers are and which of them leads.
+var (
+	errAbsurdTerm = errors.New("the server speaks for a term that no majority of the servers has reached")
+	errRefuted    = errors.New("no majority of the servers has reached the term that the server speaks for")
+)
+
+// link is the stream of the session: where it is, and where to open the next one.
 type link struct {
+	finder *leader.Finder
 	// news has an element when a leader was announced.
 	news chan struct{}
-	// moved has an element when a session was attached: the watch may be in its way.
-	moved chan struct{}
-
-	// configured is the addresses that this worker was given.
-	configured []string
 
 	mu sync.Mutex
-	// known is those, and the ones that were learnt: the servers that one named last, and
-	// leaders that were pointed at since.
-	known []string
-	turn  int
 	// hint is where to go next; empty: the next one in turn.
 	hint string
 	// addr is where the session is, or was last. target is where a stream is open or
@@ -58,13 +53,8 @@ type link struct {
 	cut          context.CancelCauseFunc
 }
 
-func newLink(addrs []string) *link {
-	return &link{
-		news: make(chan struct{}, 1), moved: make(chan struct{}, 1),
-		configured: slices.Clone(addrs), known: slices.Clone(addrs),
-		// Workers that start together must not all ask the same server first.
-		turn: rand.IntN(len(addrs)),
-	}
+func newLink(finder *leader.Finder) *link {
+	return &link{finder: finder, news: make(chan struct{}, 1)}
 }
 
 // next is the address to try next.
@@ -76,8 +66,7 @@ func (l *link) next() string {
 		l.hint = ""
 		return addr
 	}
-	l.turn++
-	return l.known[l.turn%len(l.known)]
+	return l.finder.Next()
 }
 
 // point says where the leader is said to be.
@@ -85,30 +74,7 @@ func (l *link) point(addr string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hint = addr
-	l.learn(addr)
-}
-
-func (l *link) learn(addr string) {
-	if len(l.known) < len(l.configured)+maxKnown && !slices.Contains(l.known, addr) {
-		l.known = append(l.known, addr)
-	}
-}
-
-// other is an address for the watch, which must not share the fate of the session:
-// any but the one that the session uses. Empty: there is no other.
-func (l *link) other() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var others []string
-	for _, a := range l.known {
-		if a != l.addr {
-			others = append(others, a)
-		}
-	}
-	if len(others) == 0 {
-		return ""
-	}
-	return others[rand.IntN(len(others))]
+	l.finder.Learn(addr)
 }
 
 // trying takes note that a stream is being opened.
@@ -122,9 +88,9 @@ func (l *link) trying(addr string, cut context.CancelCauseFunc) {
 func (l *link) attached(addr string, term uint64) {
 	l.mu.Lock()
 	l.addr, l.term = addr, term
-	l.learn(addr)
 	l.mu.Unlock()
-	notify(l.moved)
+	l.finder.Learn(addr)
+	l.finder.Moved()
 }
 
 // detached takes note that the stream has ended.
@@ -143,20 +109,6 @@ func (l *link) current() string {
 
 var errNewLeader = errors.New("another server has become leader")
 
-// heard takes note of the servers that there are, in the place of those that there were: what
-// one has said by mistake is gone when the next one says otherwise.
-func (l *link) heard(addrs []string) {
-	if len(addrs) == 0 {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.known = slices.Clone(l.configured)
-	for _, addr := range addrs {
-		l.learn(addr)
-	}
-}
-
 // announced ends the stream to a deposed leader, or an attempt to open one to
 // another server, and points to the new leader.
 func (l *link) announced(term uint64, addr string) {
@@ -166,19 +118,11 @@ func (l *link) announced(term uint64, addr string) {
 		return
 	}
 	l.hint = addr
-	l.learn(addr)
 	if l.cut != nil {
 		l.cut(errNewLeader)
 	}
 	l.mu.Unlock()
 	notify(l.news)
-}
-
-// all is every address that is known.
-func (l *link) all() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.known)
 }
 
 // streamTerm is the term in which the open stream was welcomed.
@@ -209,7 +153,7 @@ func notify(c chan struct{}) {
 // keepAttached holds a session until ctx ends. It returns an error only where
 // trying again is hopeless.
 func (w *Worker) keepAttached(ctx context.Context) error {
-	var back backoff
+	var back leader.Backoff
 	redirects, refusals, unready := 0, 0, 0
 	welcomedOnce := false
 	lastWarning := time.Duration(-1 << 62)
@@ -229,18 +173,18 @@ func (w *Worker) keepAttached(ctx context.Context) error {
 			welcomedOnce = true
 			redirects, unready = 0, 0
 			attached, doubtful = monoNow(), doubtAfter
-			if monoNow()-began > backoffMax {
+			if monoNow()-began > leader.BackoffMost {
 				// Streams that end as soon as they are open must not be opened in a loop.
-				back.reset()
+				back.Reset()
 			}
 			w.log.Info("the session's stream ended", "addr", addr, "error", err)
 		}
 		if errors.Is(err, errOldTerm) || monoNow()-attached > doubtful {
 			attached, doubtful = monoNow(), min(2*doubtful, doubtMost)
-			doubts.Go(func() { _ = w.doubt(ctx) })
+			doubts.Go(func() { _ = w.finder.Doubt(ctx) })
 		}
-		if errors.Is(err, task.ErrOtherCluster) && !w.agreed {
-			if err := w.sameCluster(ctx); err != nil {
+		if errors.Is(err, task.ErrOtherCluster) && !w.finder.Agreed() {
+			if err := w.finder.SameCluster(ctx); err != nil {
 				return err
 			}
 			continue
@@ -276,7 +220,7 @@ func (w *Worker) keepAttached(ctx context.Context) error {
 			lastWarning = now
 			w.log.Warn("no session with the leader yet, still trying", "addr", addr, "error", err)
 		}
-		wait := back.next()
+		wait := back.Next()
 		if e != nil {
 			wait = max(wait, min(e.RetryAfter, maxRetryAfter))
 		}
@@ -303,13 +247,3 @@ func (w *Worker) pause(ctx context.Context, d time.Duration) bool {
 		return false
 	}
 }
-
-// backoff is growing waits with jitter.
-type backoff struct{ last time.Duration }
-
-func (b *backoff) next() time.Duration {
-	b.last = min(backoffMax, max(backoffBase, 2*b.last))
-	return b.last/2 + rand.N(b.last/2+1)
-}
-
-func (b *backoff) reset() { b.last = 0 }

@@ -40,7 +40,7 @@ func (w *Worker) attach(ctx context.Context, addr string) (welcomed bool, err er
 	w.link.trying(addr, cut)
 	defer w.link.detached()
 
-	stream, err := rotav1.NewWorkerServiceClient(conn).Session(w.naming(ctx))
+	stream, err := rotav1.NewWorkerServiceClient(conn).Session(w.finder.Naming(ctx))
 	if err != nil {
 		return false, causeOf(ctx, err)
 	}
@@ -52,13 +52,13 @@ func (w *Worker) attach(ctx context.Context, addr string) (welcomed bool, err er
 	if !impatience.Stop() {
 		return false, errNoWelcome
 	}
-	if !w.believable(ctx, welcome.GetTerm()) {
+	if !w.finder.Believable(ctx, welcome.GetTerm()) {
 		return false, fmt.Errorf("%w: %d", errAbsurdTerm, welcome.GetTerm())
 	}
 	if err := w.welcomed(addr, welcome, helloSent); err != nil {
 		return false, err
 	}
-	w.agreed = true
+	w.finder.Agree()
 	w.link.attached(addr, welcome.GetTerm())
 	return true, w.serve(ctx, cut, stream)
 }

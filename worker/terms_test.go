@@ -8,6 +8,7 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
+	"github.com/rota-scheduler/rota/wire/leader"
 )
 
 // three returns a leader and two followers, all of the same term, that know each other.
@@ -31,26 +32,26 @@ func TestATermThatThereNeverWasIsForgotten(t *testing.T) {
 	for name, term := range map[string]uint64{"a little ahead": 100, "far ahead": 1 << 60} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			leader, one, fake := three(t, 5)
+			real, one, fake := three(t, 5)
 			fake.term, fake.refuse = term, nil
 			fake.initial = &rotav1.WatchLeaderResponse{Term: term, Leader: "fake", LeaderAddr: fake.addr, Servers: []string{fake.addr}}
 			done := make(chan error, 1)
 			cfg := Config{Slots: 1, Handlers: map[string]Handler{"echo": echo}, Addrs: []string{fake.addr}}
-			if term > wire.MaxTermLeap {
+			if term > leader.MaxTermLeap {
 				// It is not even the only one that the worker was told of.
-				cfg.Addrs = append(cfg.Addrs, leader.addr, one.addr)
+				cfg.Addrs = append(cfg.Addrs, real.addr, one.addr)
 			}
 			w, _ := run1(t, cfg, done)
-			if term < wire.MaxTermLeap {
+			if term < leader.MaxTermLeap {
 				eventually(t, "the worker follows it", func() bool { return w.lease.highest() == term })
 				// The others are heard of, as by a server that the worker watches.
-				w.link.heard([]string{leader.addr, one.addr, fake.addr})
-				notify(w.link.moved)
+				w.finder.Named([]string{real.addr, one.addr, fake.addr})
+				w.finder.Moved()
 			}
-			leader.assign(t, handlerWork(1, 0, 1, "echo"))
-			leader.await(t, 1, 0)
+			real.assign(t, handlerWork(1, 0, 1, "echo"))
+			real.await(t, 1, 0)
 			eventually(t, "the real term", func() bool { return w.lease.highest() == 5 })
-			if term > wire.MaxTermLeap {
+			if term > leader.MaxTermLeap {
 				fake.set(func() { require.Empty(t, fake.beats, "it was never followed") })
 			}
 		})
@@ -60,11 +61,11 @@ func TestATermThatThereNeverWasIsForgotten(t *testing.T) {
 // The first term that a worker hears of may be any, where a majority has reached it.
 func TestAHighTermIsFollowedWhereAMajorityHasReachedIt(t *testing.T) {
 	t.Parallel()
-	leader, one, two := three(t, 50*wire.MaxTermLeap)
+	real, one, two := three(t, 50*leader.MaxTermLeap)
 	done := make(chan error, 1)
-	run1(t, Config{Slots: 1, Handlers: map[string]Handler{"echo": echo}, Addrs: []string{one.addr, two.addr, leader.addr}}, done)
-	leader.assign(t, handlerWork(1, 0, 1, "echo"))
-	leader.await(t, 1, 0)
+	run1(t, Config{Slots: 1, Handlers: map[string]Handler{"echo": echo}, Addrs: []string{one.addr, two.addr, real.addr}}, done)
+	real.assign(t, handlerWork(1, 0, 1, "echo"))
+	real.await(t, 1, 0)
 }
 
 // An announcement of an absurd term does not take a worker off its leader.
@@ -84,19 +85,4 @@ func TestAnAbsurdTermThatIsAnnouncedIsNotFollowed(t *testing.T) {
 	leader.await(t, 2, 0)
 	require.EqualValues(t, 5, w.lease.highest())
 	fake.set(func() { require.Empty(t, fake.hellos) })
-}
-
-// What one server names by mistake does not stay for good.
-func TestServersThatWereNamedByMistakeAreForgotten(t *testing.T) {
-	t.Parallel()
-	l := newLink([]string{"a:1"})
-	var lies []string
-	for i := range 2 * maxKnown {
-		lies = append(lies, string(rune('b'+i))+":1")
-	}
-	l.heard(lies)
-	l.point("z:1")
-	require.LessOrEqual(t, len(l.all()), 1+maxKnown)
-	l.heard([]string{"a:1", "real:2"})
-	require.Equal(t, []string{"a:1", "real:2"}, l.all())
 }

@@ -10,6 +10,7 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire/leader"
 	"github.com/rota-scheduler/rota/worker/guard"
 )
 
@@ -31,15 +32,15 @@ const (
 
 // Worker is an agent: it holds a session and runs the tasks that it is assigned.
 type Worker struct {
-	cfg   Config
-	log   *slog.Logger
-	id    *identity
-	link  *link
-	lease lease
-	// inquiry is about terms that are doubtful.
-	inquiry inquiry
-	board   *board
-	out     *outbox
+	cfg Config
+	log *slog.Logger
+	id  *identity
+	// finder finds the leader, and link is the stream to it.
+	finder *leader.Finder
+	link   *link
+	lease  lease
+	board  *board
+	out    *outbox
 	// works is those of the open stream; only its reader looks at it.
 	works   works
 	guard   *guard.Client
@@ -67,9 +68,6 @@ type Worker struct {
 	// lapse says that no more beats are sent, so that the lease runs out.
 	lapse atomic.Bool
 	ran   atomic.Bool
-	// agreed says that the addresses that this worker was given are of one cluster, as far as is known. It
-	// is for the goroutine that keeps the session.
-	agreed bool
 }
 
 // New makes a worker. It does nothing before Run.
@@ -78,11 +76,13 @@ func New(cfg Config) (*Worker, error) {
 		return nil, err
 	}
 	w := &Worker{
-		cfg: cfg, log: cfg.Logger, link: newLink(cfg.Addrs), out: newOutbox(),
+		cfg: cfg, log: cfg.Logger, out: newOutbox(),
 		slotDone: make(chan *slot, cfg.Slots),
 		beatSoon: make(chan struct{}, 1), fenceSoon: make(chan struct{}, 1), relieveSoon: make(chan struct{}, 1), flushed: make(chan struct{}, 1),
 		goodbye: make(chan struct{}), left: make(chan struct{}), health: health{fell: make(chan struct{}, 1)},
 	}
+	w.finder = leader.New(leader.Config{Addrs: cfg.Addrs, Connect: w.source, Logger: cfg.Logger}, follower{w})
+	w.link = newLink(w.finder)
 	w.board = newBoard(cfg.Slots, w.out)
 	w.board.mayStart = w.lease.startable
 	w.board.workCame = func() { notify(w.relieveSoon) }
@@ -131,7 +131,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		defer close(sessionEnded)
 		sessionErr = w.keepAttached(life)
 	})
-	parts.Go(func() { w.watchLeader(life) })
+	parts.Go(func() { w.finder.Watch(life) })
 	parts.Go(func() { w.fence(life) })
 	parts.Go(func() { w.relieve(life) })
 	parts.Go(func() { w.recover(life) })

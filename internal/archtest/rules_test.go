@@ -75,6 +75,7 @@ var layers = []layer{
 	{dir: "api"},
 	{dir: "task", stdlibOnly: true, unlinked: join(network, raft)},
 	{dir: "wire", own: []string{"api", "task"}, unlinked: raft},
+	{dir: "wire/leader", own: []string{"api", "task", "wire"}, unlinked: raft},
 
 	{
 		dir:      "fsm",
