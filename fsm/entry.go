@@ -97,7 +97,7 @@ func unknownInside(op *logpb.Op) bool {
 	case *logpb.Op_SetVersion:
 		return hasUnknown(o.SetVersion)
 	default:
-		return true
+		return unknownInLater(op)
 	}
 }
 

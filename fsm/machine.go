@@ -280,7 +280,7 @@ func (m *Machine) apply(op *logpb.Op, r *Result) {
 	case *logpb.Op_SetVersion:
 		m.setVersion(o.SetVersion, r)
 	default:
-		panic(fmt.Sprintf("fsm: op %T passed DecodeEntry but has no Apply", op.Op))
+		m.applyLater(op, r)
 	}
 }
 

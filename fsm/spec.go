@@ -15,7 +15,7 @@ import (
 
 // EncodeSpec encodes a spec as it stands in the log and in state.db.
 func EncodeSpec(s *task.Spec) ([]byte, error) {
-	return proto.Marshal(&logpb.Spec{
+	p := &logpb.Spec{
 		Name: s.Name, Queue: s.Queue, Handler: s.Handler, Command: s.Command, Env: toPairs(s.Env), Cwd: s.Cwd,
 		Placeholder: s.Placeholder, Policy: uint32(s.Policy), Serial: s.Serial, MaxParallel: s.MaxParallel,
 		Priority: s.Priority, MaxAttempts: s.MaxAttempts, TimeoutNs: int64(s.Timeout), DelayNs: int64(s.Delay),
@@ -23,7 +23,9 @@ func EncodeSpec(s *task.Spec) ([]byte, error) {
 		RetentionNs: int64(s.Retention), Values: toValues(s.Values), SharedPayload: s.SharedPayload,
 		Retried: toIndexes(s.Retried),
 		Stdout:  uint32(s.Stdout), StdoutPath: s.StdoutPath,
-	})
+	}
+	toLater(p)
+	return proto.Marshal(p)
 }
 
 // DecodeSpec is the inverse of EncodeSpec. The shared payload shares memory with raw.
@@ -57,14 +59,16 @@ func decodeHead(head []byte) (*task.Spec, error) {
 	if unknownInSpec(&p) {
 		return nil, errTooOld("the spec of a job has fields that it does not know")
 	}
-	return &task.Spec{
+	s := &task.Spec{
 		Name: p.Name, Queue: p.Queue, Handler: p.Handler, Command: p.Command, Env: fromPairs(p.Env), Cwd: p.Cwd,
 		Placeholder: p.Placeholder, Policy: task.Policy(p.Policy), Serial: p.Serial, MaxParallel: p.MaxParallel,
 		Priority: p.Priority, MaxAttempts: p.MaxAttempts, Timeout: time.Duration(p.TimeoutNs), Delay: time.Duration(p.DelayNs),
 		NotBefore: p.NotBeforeNs, Expire: time.Duration(p.ExpireNs), Require: fromPairs(p.Require), Meta: fromPairs(p.Meta),
 		Retention: time.Duration(p.RetentionNs), Values: fromValues(p.Values), Retried: fromIndexes(p.Retried),
 		Stdout: task.Stdout(p.Stdout), StdoutPath: p.StdoutPath,
-	}, nil
+	}
+	fromLater(&p, s)
+	return s, nil
 }
 
 // payloadField is the number of Spec.shared_payload.

@@ -23,6 +23,7 @@ func (n *Node) keepServers(ctx context.Context) {
 		n.tidy(ctx)
 		n.promote(ctx)
 		n.raiseVersion(ctx)
+		n.proposeLater(ctx)
 	}
 }
 

@@ -32,10 +32,9 @@ type since struct {
 	rules   Rules
 }
 
-// allRules is the rules of all versions, the oldest first. Each holds until the next one begins. What
-// a version has meant once, it means for ever: a constant that changes stands here as a number in the
-// rules before.
-var allRules = append([]since{{1, Rules{
+// firstRules is what versions have meant from the first one on. What a version has meant once, it means
+// for ever: a constant that changes stands here as a number, and in the rules of a later version.
+var firstRules = Rules{
 	MaxTasks: MaxTasks, MaxPayload: MaxPayload, MaxRequestKey: MaxRequestKey, MaxName: MaxName,
 	MaxArgs: MaxArgs, MaxArgBytes: MaxArgBytes, MaxPairs: MaxPairs, MaxPairBytes: MaxPairBytes,
 	MaxValueRuns: MaxValueRuns, MaxPriority: MaxPriority, MaxAttempts: MaxAttempts, MaxDelay: MaxDelay,
@@ -45,7 +44,10 @@ var allRules = append([]since{{1, Rules{
 	RetainSucceeded: RetainSucceeded, RetainOther: RetainOther, KeyRetention: KeyRetention,
 	MaxLiveJobs: MaxLiveJobs, MaxWorkers: MaxWorkers, MaxServers: MaxServers,
 	MaxSlots: MaxSlots, MaxOutstanding: MaxOutstanding,
-}}}, laterRules...)
+}
+
+// allRules is the rules of all versions, the oldest first. Each holds until the next one begins.
+var allRules = append([]since{{1, firstRules}}, laterRules...)
 
 // RulesOf returns the rules of a version. They must not be changed.
 func RulesOf(version uint32) *Rules {

@@ -9,7 +9,7 @@ package task
 //	3  the version is a part of the state and rises by itself; when a finished job may be forgotten
 //	   is noted at its end
 //
-// A build with the tag rotanext knows one more, for the test of two builds.
+// A build with the tag rotanext knows one more, for the test of two builds: see version_next.go.
 const Version = 3
 
 // laterRules is the rules of versions that do not have the first ones.

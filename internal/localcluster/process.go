@@ -62,6 +62,13 @@ func (p *Process) SetFlag(name, value string) {
 	p.args = args
 }
 
+// SetBinary sets the program for its next start.
+func (p *Process) SetBinary(path string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.binary = path
+}
+
 // Start starts the process. It must not run.
 func (p *Process) Start() error {
 	p.mu.Lock()

@@ -19,10 +19,23 @@ func build(dir string) (string, error) {
 	if path := os.Getenv("ROTA_E2E_BINARY"); path != "" {
 		return path, nil
 	}
-	path := filepath.Join(dir, "rota")
+	return compile(filepath.Join(dir, "rota"))
+}
+
+// BuildNext returns the path of a build that knows one version of the log more: the one that
+// ROTA_E2E_NEXT names, or one that is built in a folder.
+func BuildNext(dir string) (string, error) {
+	if path := os.Getenv("ROTA_E2E_NEXT"); path != "" {
+		return path, nil
+	}
+	return compile(filepath.Join(dir, "rota-next"), "-tags", "rotanext")
+}
+
+func compile(path string, flags ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/rota-scheduler/rota/cmd/rota")
+	args := append(append([]string{"build"}, flags...), "-o", path, "github.com/rota-scheduler/rota/cmd/rota")
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build rota: %w\n%s", err, out)
