@@ -99,11 +99,12 @@ func TestAPanicOfThePayloadsIsTheCallers(t *testing.T) {
 	})
 	cluster, c := setup(t, 1)
 	require.PanicsWithValue(t, "broken", func() {
-		for range c.Map(t.Context(), upper, func(yield func([]byte) bool) {
+		for _, err := range c.Map(t.Context(), upper, func(yield func([]byte) bool) {
 			yield([]byte("a"))
 			_ = cluster.await(t.Context(), func() bool { return len(cluster.jobs) == 1 })
 			panic("broken")
 		}) {
+			_ = err
 		}
 	})
 	require.True(t, cluster.jobs[1].cancelled)
@@ -144,6 +145,12 @@ func TestAKeyedJobIsCompletedWhereverItWasCut(t *testing.T) {
 	require.Greater(t, len(cut), 3, "several pages of cuts")
 
 	again := client.Request{Spec: upper, Key: "k", Payloads: slices.Values(payloads), Linger: time.Hour}
+	// Without the second page of cuts, nobody knows where the next append has to end.
+	cluster.inject("ListAppends", fault{}, fault{err: task.Errorf(task.KindInvalid, "no more cuts")})
+	_, err = newClient(t, cluster).Submit(t.Context(), again)
+	require.ErrorContains(t, err, "no more cuts")
+	require.True(t, cluster.jobs[1].open)
+
 	job, err := newClient(t, cluster).Submit(t.Context(), again)
 	require.NoError(t, err)
 	require.True(t, job.Existed())

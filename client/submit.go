@@ -178,7 +178,9 @@ func (s *submit) send(in *intake, cuts *cuts) error {
 		if err != nil {
 			return err
 		}
-		b, last, err := in.next(renewEvery, then)
+		var b batch
+		var last bool
+		b, last, err = in.next(renewEvery, then)
 		switch {
 		case err != nil:
 			return err
