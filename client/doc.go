@@ -10,35 +10,35 @@
 //
 // # Flow
 //
-// Every call goes through one retry helper. It picks a server, the leader where one
-// is known, sends the request, and tries again elsewhere after a failure, with
-// growing pauses, until the caller's context ends. The leader is learned from
-// errors, from answers, and from a background stream to another server, so that
-// after a failover the next call goes to the new leader at once, and calls that
-// wait on the old one are moved over.
+// Every call goes through one retry helper. It picks a server (the leader if it
+// knows one), sends the request, and after a failure tries again elsewhere, with
+// growing pauses, until the caller's context ends. The client learns of the leader from
+// errors, from answers, and from a background stream to another server. So after a
+// failover the next call goes to the new leader at once, and calls that wait on the
+// old leader move over.
 //
-// A request whose answer was lost may have taken effect. It is sent again only
-// where that does no harm: reads, and requests that the servers recognise. Submit
-// and Retry make a random request key for that unless they are given one. What
+// A request whose answer was lost may have taken effect. The client sends it again only
+// if that does no harm: reads, and requests that the servers recognise. For that, Submit
+// and Retry make a random request key unless they are given one. A request that
 // cannot be sent again fails with task.ErrUnknownOutcome, and so does every
-// mutation whose context ends while its outcome is not known.
+// mutation whose context ends while its outcome is unknown.
 //
-// A job that does not fit into one request is submitted open and grows by appends,
-// each of which names the index it starts at, so that an interrupted submit goes on
-// where it stopped. Payloads that come in their own time, as those of Map, go out as
-// they come (Request.Linger); where a job was cut is then up to the clock, so whoever
-// completes it asks for the cuts, and a job that waits for payloads is renewed before
-// the servers give it up. Result streams go on behind the last message that arrived, on
-// any server.
+// A job that does not fit into one request is submitted open and grows by appends. Each
+// append names the index it starts at, so that an interrupted submit continues where it
+// stopped. Up to eight appends are under way, in their order. Payloads that arrive slowly, as
+// those of Map may, go out as they arrive (Request.Linger). The clock then decides where a
+// job is cut, so whoever completes the job asks for the cuts. A job that waits for payloads is
+// renewed before the servers give it up. A result stream continues after the last message
+// that arrived, on any server.
 //
 // # Trade-offs
 //
-// Up to eight appends are under way, in their order, since a server refuses a gap. When
-// one of them fails, those behind it are sent again.
+// A server refuses an append that leaves a gap. So if one of several appends fails, the client
+// sends those after it again, too.
 //
-// Results share the memory of the message that brought them, which spares a copy
-// and an allocation for each; a program that keeps few of many should copy them.
+// Results share the memory of the message that brought them, which saves a copy
+// and an allocation for each. A program that keeps few of many results should copy them.
 //
 // The SDK checks the servers' promises where it can: a result that comes twice, or
-// is missing at the end, is an error, never smoothed over.
+// is missing at the end, is an error, and never hidden.
 package client

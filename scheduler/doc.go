@@ -1,53 +1,55 @@
-// Package scheduler allocates tasks to workers and keeps the leader's other loops.
+// Package scheduler allocates tasks to workers and runs the leader's other loops.
 //
 // # Purpose
 //
-// Plan decides who gets what: a pure function of a view of the state and of what the
-// leader knows of its workers (plan.go, policy.go). Fleet is that knowledge, which is
-// in no log: who is connected, when each last beat, how long its tasks take
-// (fleet.go). Loops turn both into proposals while this server leads (loops.go); what they
-// decide is in Allocator, Fleet.Lapsed and Backstop, which neither wait nor propose (allocator.go,
-// fleet.go, overdue.go).
+// Plan decides which worker gets which task. It is a pure function of a view of the state
+// and of what the leader knows about its workers (plan.go, policy.go). The Fleet is that
+// knowledge, which is in no log: which workers are connected, when each sent its last beat,
+// how long its tasks take (fleet.go). Loops turn both into proposals while this server
+// leads (loops.go). Allocator, Fleet.Lapsed and Backstop decide what the loops propose; they
+// neither wait nor propose (allocator.go, fleet.go, overdue.go).
 //
 // # Flow
 //
 // The machine wakes the fleet when there may be something to allocate. The allocation
 // loop takes a view, plans, proposes the plan, waits until it is applied, and begins
-// again: one plan in flight. Grants reach the workers not from the plan's answer but
-// from the machine, which tells the fleet of each grant that it applied.
+// again: one plan is in flight. Workers do not get their grants from the answer to the plan
+// but from the machine, which tells the fleet of each grant that it applied.
 //
-// # Who comes next
+// # Which task comes next
 //
-// Queues take turns, a chunk each to one worker, and the next plan goes on behind the queue that
-// had the last turn; a queue that weighs more would have several chunks at its turn. Within a
-// queue strict priority holds, then the order of submit, across classes: jobs that ask for the same
-// of a worker. A class whose workers are full is passed over, since what comes behind it takes no
-// room that it could use. Where a class has more than is shown, or than is tried at once, its
-// workers are not for those behind it until the next plan. A small job that is placed with its
-// submit (place.go) takes no worker that a job in line waits for. Exclusive tasks need a free slot, which
-// what is fetched in advance would leave no time to come free: see planner.keepSlots.
+// Queues take turns: each turn gives one worker a chunk of one queue, and the next plan
+// continues after the queue that had the last turn. A queue with more weight would get several
+// chunks a turn. Within a queue, priority decides first, and then the order of submit, across
+// classes. (A class is the jobs that need the same things of a worker.) If all workers of a class
+// are full, the plan passes over it, because the jobs behind it take no room that it could use. If
+// a class has more tasks than the view shows, or than the plan tries at once, its workers take nothing
+// from the classes behind it until the next plan. A small job that is placed with its submit
+// (place.go) takes no worker that a waiting job needs. Exclusive tasks need a free slot, and a
+// worker that fetches tasks in advance never has one: see planner.keepSlots.
 //
-// # How much a worker holds
+// # How many tasks a worker holds
 //
-// A worker that holds only as many tasks as it has slots idles for a round trip and
-// a commit after each. So it may hold more: about as much as it works off in the next
-// 200 ms, by the run times it reports, or the others where it has reported none yet; nothing
-// for exclusive tasks, and nothing before anything is known. That bound is what decides
-// throughput with short tasks, and it vanishes with long ones, which would only wait in the
-// wrong place. What it gets at once is a share of what there is, and 5 ms of work or 2,048 tasks at
-// least where the tasks of a job are known to be short (runs.go): each share costs a message and a
-// report. Where tasks turn long after that, the worker gives back what it would not reach (worker:
-// board.relieve). While nobody knows, a few hundred workers try the job first.
+// A worker that holds only as many tasks as it has slots is idle for a round trip and a commit
+// after each task. So it may hold more: about as much as it finishes in the next 200 ms. The
+// estimate uses the run times that it reports, or those of other workers if it has reported
+// none. A worker gets no exclusive task in advance, and no task whose run time nobody knows. That
+// bound decides the throughput of short tasks. For long tasks it vanishes: they would only wait in
+// the wrong place. A worker gets its share in one message; if the tasks of a job are known to be
+// short, a share is at least 5 ms of work or 2,048 tasks (runs.go), because each share costs a
+// message and a report. If tasks turn long after that, the worker gives back those that it would
+// not reach (worker: board.relieve). While nobody knows how long the tasks of a job take, a few
+// hundred workers try it first.
 //
-// # Who is not relied on
+// # Workers that are not relied on
 //
-// Workers keep timeouts and stop what they are asked to. Backstop finds tasks of workers that beat
-// and say nothing of them, long after they should have. A look is bounded, and goes round all
-// sessions. Whether a task is late is decided by the machine; whether its worker is silent, busy with
-// others, or about to report is known here only.
+// Workers keep timeouts and stop tasks when they are asked to. Backstop finds tasks of workers that
+// send beats and say nothing of these tasks long after they should have. Each look is bounded,
+// and the looks go round all sessions. The machine decides whether a task is late. Only this package
+// knows whether the worker is silent, busy with others, or about to report.
 //
 // # Trade-offs
 //
 // The package knows no raft: it is given a Proposer. A plan may be stale when it is
-// applied; the state machine checks every limit again, so the worst is wasted work.
+// applied. The state machine checks every limit again, so the worst result is wasted work.
 package scheduler

@@ -1,27 +1,27 @@
-// Package transport serves gRPC: clients, worker sessions, the cluster, and the other
+// Package transport serves gRPC: to clients, worker sessions, the cluster, and the other
 // servers.
 //
 // # Purpose
 //
 // It turns requests into ops and records into answers, checks every input against its
-// bounds before anything is proposed, and keeps the streams to workers. What is
-// decided is decided elsewhere: by the state machine and by the scheduler.
+// bounds before it proposes anything, and keeps the streams to workers. It decides nothing:
+// the state machine and the scheduler do.
 //
 // # Flow
 //
-// Every server takes every call. What changes something goes to the leader: a follower
-// forwards it once, or waits, with jitter, while there is none, up to the caller's
-// deadline (forward.go). Reads are answered where they arrive, after the server has
-// made sure that its state is fresh enough (reads.go). Results are streamed by any
-// server: a stream holds nothing but a cursor (results.go). Lists come in pages that are
-// bounded by count and by bytes, and cost what they show (lists.go).
+// Every server takes every call. A call that changes something goes to the leader: a follower
+// forwards it once. While there is no leader the follower waits, with jitter, up to the
+// caller's deadline (forward.go). A server answers a read itself, after it has
+// made sure that its state is fresh enough (reads.go). Any server streams results:
+// a stream keeps only a cursor (results.go). Lists come in pages, which are bounded by count
+// and by bytes and cost what they show (lists.go).
 //
-// A worker's Session is served by the leader. Attaching first makes the stream the way
-// to the session, then sends what the session holds by the state machine: a grant made
-// in between is sent twice, and the worker knows it by its token (session.go).
+// The leader serves a worker's Session. Attaching first directs the grants of the session to
+// the stream, and then sends what the session holds according to the state machine. So a grant
+// made in between is sent twice, and the worker recognises it by its token (session.go).
 //
 // # Trade-offs
 //
-// Reports are acknowledged only when they are committed; they are proposed as they
-// come, without waiting for the ones before.
+// Reports are acknowledged only when they are committed. They are proposed as they
+// arrive, without waiting for earlier ones.
 package transport

@@ -1,28 +1,28 @@
 // Package wire is what both ends of a connection must agree on: the one mapping
-// between errors and gRPC status codes, the translation of domain types to their
+// between errors and gRPC status codes, the translation between domain types and
 // messages, and the settings of connections.
 //
 // # Flow
 //
-// A server hands each error of a handler to ToStatus, which adds an ErrorDetail.
-// The other end hands what a call returned to FromStatus and gets the same
-// *task.Error back. What has no ErrorDetail did not come from a server of Rota but
-// from the transport between, and FromStatus assumes the worst of it: that nobody
-// knows what became of the request. Connections made by Dial take the uncertainty
-// away where they can: a call that never left this machine is marked as such.
+// A server passes each error of a handler to ToStatus, which adds an ErrorDetail.
+// The other end passes the result of a call to FromStatus and gets the same
+// *task.Error back. A status without an ErrorDetail did not come from a server of Rota but
+// from the transport between them. FromStatus then assumes the worst: that the outcome of
+// the request is unknown. Connections made by Dial remove the uncertainty
+// where they can: they mark a call that never left this machine.
 //
 // # Trade-offs
 //
-// A kind is carried as text beside the status code. The code alone is coarser than
-// the kinds, and code that is not ours, such as a proxy, may set one; the detail
-// is proof that a server of Rota answered.
+// A kind is text beside the status code. The code alone is coarser than the kinds, and
+// foreign code, such as a proxy, may set a code too. The detail proves that a server of
+// Rota answered.
 //
-// Windows of flow control are fixed, 1 MiB towards a client and 64 KiB towards a server,
-// instead of estimated: the estimator sends extra pings while data flows, and on a LAN one
-// fixed window is enough to keep a link full. A message that a server reads may be larger
+// Flow control has fixed windows, 1 MiB towards a client and 64 KiB towards a server,
+// instead of estimated ones. The estimator sends extra pings while data flows, and on a LAN one
+// fixed window is enough to keep a link full. A server may read messages that are larger
 // than its window.
 //
-// A server keeps account of the requests that are on their way to it by looking at the frames
-// of HTTP/2 that pass (arrivals.go, framing.go). That repeats what gRPC does inside and does
-// not show: it cannot say how much of a message has come, nor give one up that does not.
+// A server counts the requests that are arriving by looking at the HTTP/2 frames that pass
+// (arrivals.go, framing.go). gRPC does the same inside and does not show it: it cannot say how
+// much of a message has arrived, and it cannot give up a message that does not arrive.
 package wire
