@@ -43,7 +43,7 @@ demo: build ## Build, then take the tour: three servers, the leader killed mid-j
 	bin/rota demo
 
 .PHONY: test
-test: check-fmt check-mod check-imports check-proto vet unit full unit-chaos unit-bench chaos-short ## Everything CI checks
+test: check-fmt check-mod check-imports check-proto vet lint unit full unit-chaos unit-bench chaos-short ## Everything CI checks
 # With the same faults each time; other seeds are for those who look for something.
 test: SEED := 1
 
@@ -117,7 +117,7 @@ fuzz: ## Run each fuzz target for FUZZTIME
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run golangci-lint on PKG
-	$(GOLANGCI_LINT) run $(PKG)
+	$(GOLANGCI_LINT) run --allow-parallel-runners $(PKG)
 
 .PHONY: proto
 proto: $(BUF) ## Generate code from the .proto files

@@ -86,7 +86,7 @@ func (s *segments) reopen() error {
 	}
 	// Not for want of space, or one would wait for some: there is no log any more. Raft panics where it
 	// cannot read an entry, so this server ends before anybody gets at the lock.
-	err = fmt.Errorf("the log was closed to go on in another file, and could not be opened again: %v; start the server again", err)
+	err = fmt.Errorf("the log was closed to go on in another file, and could not be opened again, so start the server again: %w", err)
 	if s.lost != nil {
 		s.lost(err)
 	}

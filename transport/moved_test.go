@@ -189,8 +189,8 @@ func TestACopyOfALivingServerIsNotRecorded(t *testing.T) {
 		voteOf(t, c, i) // before that nobody knows who lives
 	}
 	leader, twin := c.Leader(), follower(c)
-	real := c.Servers[twin].Node.Self()
-	fake := real
+	own := c.Servers[twin].Node.Self()
+	fake := own
 	fake.Addr, fake.PeerAddr, fake.Nonce = "127.0.0.1:9", "127.0.0.1:10", "another"
 	var err error
 	c.Eventually(func() bool {
@@ -199,7 +199,7 @@ func TestACopyOfALivingServerIsNotRecorded(t *testing.T) {
 		return errors.Is(err, task.ErrConflict) || err == nil
 	}, "it lives")
 	require.ErrorContains(t, err, "living server")
-	require.Equal(t, real.Addr, recorded(c, leader, real.NodeID).Record.GetAddr())
+	require.Equal(t, own.Addr, recorded(c, leader, own.NodeID).Record.GetAddr())
 	_, err = c.Client().Submit(t.Context(), client.Request{Spec: task.Spec{Handler: "none"}})
 	require.NoError(t, err)
 	requireServed(t, c)

@@ -119,8 +119,7 @@ func (w *resultWriter) drain(ctx context.Context) error {
 	for ctx.Err() == nil {
 		var groups []*rotav1.ResultGroup
 		var count uint32
-		var err error
-		err = wire.Read(w.stream.Context(), func() (err error) {
+		err := wire.Read(w.stream.Context(), func() (err error) {
 			if w.order == rotav1.ResultOrder_RESULT_ORDER_COMPLETED {
 				groups, count, err = w.completed()
 			} else {

@@ -58,7 +58,6 @@ func (b *arrivalsBundle) held() int64 {
 func TestOnlyWhatHasBegunToComeCounts(t *testing.T) {
 	t.Parallel()
 	b := newArrivalsBundle(t)
-	c := b.conn()
 	// Whatever the parts in which it is read.
 	steps := []struct {
 		what string
@@ -78,7 +77,7 @@ func TestOnlyWhatHasBegunToComeCounts(t *testing.T) {
 		{"a third one, which ends", frame(frameHeaders, 4|flagEndStream, 5, 1), 2},
 	}
 	for _, size := range []int{1, 2, 5, 9, 1000} {
-		c = b.conn()
+		c := b.conn()
 		for _, s := range steps {
 			for rest := s.sent; len(rest) > 0; {
 				n := min(size, len(rest))

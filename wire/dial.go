@@ -119,8 +119,6 @@ func ServerOptions(opts ...grpc.ServerOption) []grpc.ServerOption {
 		grpc.ForceServerCodecV2(newBoundedCodec(a.tooLarge)),
 		grpc.StaticStreamWindowSize(serverWindow),
 		grpc.StaticConnWindowSize(window),
-		// An idle connection keeps no buffers.
-		grpc.SharedWriteBuffer(true),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.ChainUnaryInterceptor(serveCall),
 		grpc.ChainStreamInterceptor(serveStream),

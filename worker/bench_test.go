@@ -52,7 +52,7 @@ func benchmarkSlots(b *testing.B, slots, payload int) {
 					a.PackedPayloads = task.PackAppend(a.PackedPayloads, make([]byte, payload))
 				}
 			}
-			w.assigned(&rotav1.Assignments{Assignments: []*rotav1.Assignment{a}})
+			_ = w.assigned(&rotav1.Assignments{Assignments: []*rotav1.Assignment{a}})
 			assigned += n
 		}
 		m := w.out.next()

@@ -96,7 +96,8 @@ func (s *scratch) folder() (string, error) {
 }
 
 func (s *scratch) make() (folder, error) {
-	path, err := s.base, error(nil)
+	var err error
+	path := s.base
 	if path == "" {
 		path, err = os.MkdirTemp("", "rota-worker-")
 	} else {

@@ -140,7 +140,7 @@ func serveEvil(stream grpc.ServerStream, err error) error {
 	for {
 		in, out := newMessage(method.Input()), newMessage(method.Output())
 		if recv := stream.RecvMsg(in); recv != nil {
-			return nil
+			return nil //nolint:nilerr // A stream that has ended.
 		}
 		if err != nil && name.Name() != "WatchLeader" {
 			return err

@@ -111,7 +111,7 @@ func (w *world) opServer() *logpb.Op {
 	}
 	if w.chance("malformed", 15) {
 		of(w, "how", func() { s.NodeId = "n/1" }, func() { s.ServerId = "" }, func() { s.Addr = strings.Repeat("x", task.MaxAddr+1) },
-			func() { s.PeerAddr = "" }, func() { s.HttpAddr = "[31m" }, func() { s.Version = strings.Repeat("v", task.MaxName+1) })()
+			func() { s.PeerAddr = "" }, func() { s.HttpAddr = "\x1b[31m" }, func() { s.Version = strings.Repeat("v", task.MaxName+1) })()
 	}
 	return &logpb.Op{Op: &logpb.Op_PutServer{PutServer: &logpb.PutServer{Server: s}}}
 }

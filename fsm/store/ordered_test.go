@@ -18,7 +18,7 @@ func BenchmarkInOrder(b *testing.B) {
 		for _, kind := range []string{"cancelled", "reported"} {
 			b.Run(fmt.Sprintf("%s/tasks=%d", kind, tasks), func(b *testing.B) {
 				bundle := newBundle(b)
-				id := uint64(0)
+				var id uint64
 				if kind == "cancelled" {
 					id = bundle.cancelled(tasks)
 				} else {

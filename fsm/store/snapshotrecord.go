@@ -41,7 +41,7 @@ func snapshotID(index, term uint64) string { return fmt.Sprintf("%d-%d", term, i
 
 // check checks a record against itself.
 func (r *snapshotRecord) check() error {
-	wrong := ""
+	var wrong string
 	switch {
 	case r.Version != raft.SnapshotVersionMax:
 		wrong = fmt.Sprintf("version %d is not known", r.Version)

@@ -32,8 +32,10 @@ type kind struct {
 // New returns the lines of a log. Close is to be called when no more come.
 func New(log *slog.Logger) *Lines { return &Lines{log: log, kinds: map[string]*kind{}} }
 
-// Info and Warn write a line, or count it. Their kinds are told apart by msg, which is a constant.
+// Info writes a line, or counts it. Kinds of lines differ in msg, which is a constant.
 func (l *Lines) Info(msg string, args ...any) { l.say(slog.LevelInfo, msg, args) }
+
+// Warn does what Info does, for warnings.
 func (l *Lines) Warn(msg string, args ...any) { l.say(slog.LevelWarn, msg, args) }
 
 func (l *Lines) say(level slog.Level, msg string, args []any) {

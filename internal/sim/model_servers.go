@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -67,7 +68,7 @@ func serverFault(s *logpb.ServerRecord) task.Kind {
 		switch {
 		case len(t.text) > t.limit:
 			return task.KindTooLarge
-		case t.text == "" && t.must, strings.ContainsAny(t.text, "\x00\n\x1b\xff"):
+		case t.text == "" && t.must, strings.ContainsAny(t.text, "\x00\n\x1b") || !utf8.ValidString(t.text):
 			return task.KindInvalid
 		}
 	}

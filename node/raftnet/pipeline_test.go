@@ -105,7 +105,7 @@ func TestPipelineDoesNotRepeatItself(t *testing.T) {
 	}()
 	p, err := leader.AppendEntriesPipeline("follower", follower.LocalAddr())
 	require.NoError(t, err)
-	defer p.Close()
+	defer func() { _ = p.Close() }()
 	go func() {
 		for {
 			select {

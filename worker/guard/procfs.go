@@ -2,6 +2,7 @@ package guard
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"strconv"
 
@@ -114,4 +115,4 @@ func groupRuns(leader int) bool {
 
 func groupExists(leader int) bool { return !isGone(unix.Kill(-leader, 0)) }
 
-func isGone(err error) bool { return err == unix.ESRCH }
+func isGone(err error) bool { return errors.Is(err, unix.ESRCH) }

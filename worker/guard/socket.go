@@ -86,7 +86,7 @@ func (s *socket) receive(handle func(kind byte, f fields, files *[]int) error) e
 			continue
 		}
 		if err != nil || n == 0 {
-			return nil
+			return nil //nolint:nilerr // The other side has ended, which is how this loop ends.
 		}
 		files = append(files, filesOf(oob[:oobn])...)
 		in.feed(buf[:n])

@@ -42,17 +42,22 @@ var raftMessages = map[string]func(p *raftPeer, i int, term, index uint64, entri
 	"entries": func(p *raftPeer, i int, term, index uint64, entries []*raft.Log) error {
 		id, addr := p.to(i)
 		return p.AppendEntries(id, addr, &raft.AppendEntriesRequest{
-			RPCHeader: p.header(), Term: term, Leader: p.header().Addr, Entries: entries, LeaderCommitIndex: index,
+			RPCHeader: p.header(), Term: term, Entries: entries, LeaderCommitIndex: index,
+			Leader: p.header().Addr, //nolint:staticcheck // Raft sends it, too.
 		}, &raft.AppendEntriesResponse{})
 	},
 	"heartbeat": func(p *raftPeer, i int, term, _ uint64, _ []*raft.Log) error {
 		id, addr := p.to(i)
-		return p.AppendEntries(id, addr, &raft.AppendEntriesRequest{RPCHeader: p.header(), Term: term, Leader: p.header().Addr}, &raft.AppendEntriesResponse{})
+		return p.AppendEntries(id, addr, &raft.AppendEntriesRequest{
+			RPCHeader: p.header(), Term: term,
+			Leader: p.header().Addr, //nolint:staticcheck // Raft sends it, too.
+		}, &raft.AppendEntriesResponse{})
 	},
 	"vote": func(p *raftPeer, i int, term, index uint64, _ []*raft.Log) error {
 		id, addr := p.to(i)
 		return p.RequestVote(id, addr, &raft.RequestVoteRequest{
-			RPCHeader: p.header(), Term: term, Candidate: p.header().Addr, LastLogIndex: index, LastLogTerm: term, LeadershipTransfer: true,
+			RPCHeader: p.header(), Term: term, LastLogIndex: index, LastLogTerm: term, LeadershipTransfer: true,
+			Candidate: p.header().Addr, //nolint:staticcheck // Raft sends it, too.
 		}, &raft.RequestVoteResponse{})
 	},
 	"pre-vote": func(p *raftPeer, i int, term, index uint64, _ []*raft.Log) error {
