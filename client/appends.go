@@ -10,15 +10,15 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// appendsUnderWay is how many chunks of one job are under way. Each is about one log
-// entry; with one at a time a large job would take as long as its commits add up to.
+// appendsUnderWay is how many chunks of one job are under way at most. Each is about one log
+// entry. With one at a time, a large job would wait for all of its commits one after the other.
 const appendsUnderWay = 8
 
 // chunk is tasks on their way to a job. It says where in the job it belongs, so it may
 // be sent again, by this process or by another that submits the same job anew.
 type chunk struct {
 	req *rotav1.AppendTasksRequest
-	// before is the chunk in front of it, nil where that one is with the servers.
+	// before is the previous chunk; nil if the servers have it.
 	before *chunk
 	// queued is closed when it was put on its way for the first time, or will not be.
 	queued chan struct{}
@@ -28,7 +28,7 @@ type chunk struct {
 	err  error
 }
 
-// append puts tasks on their way, and waits for the oldest where many are.
+// append sends tasks, and waits for the oldest chunk if too many are under way.
 func (s *submit) append(tasks *rotav1.TaskSet) error {
 	if err := s.settle(appendsUnderWay - 1); err != nil {
 		return err
@@ -66,8 +66,8 @@ func (s *submit) renew() error {
 
 func (c *chunk) left() { c.leave.Do(func() { close(c.queued) }) }
 
-// send sends the chunk behind the one before it. Where they arrive the other way around
-// nevertheless, as after an error, it is sent again once that one has arrived.
+// send sends the chunk after the previous one. If they still arrive in the wrong order, as after
+// an error, it is sent again once the previous one has arrived.
 func (c *chunk) send(ctx context.Context, to *server) error {
 	before := c.before
 	if before != nil {
@@ -92,8 +92,8 @@ func (c *chunk) send(ctx context.Context, to *server) error {
 	return to.submits.append(ctx, c.req, c.left)
 }
 
-// settle waits until no more than so many chunks are under way. Its error is that of
-// the first chunk that failed; those behind it have failed for want of it.
+// settle waits until at most so many chunks are under way. Its error is that of the first
+// chunk that failed; the chunks after it failed because it was missing.
 func (s *submit) settle(most int) error {
 	for len(s.appends) > most {
 		oldest := s.appends[0]
@@ -107,21 +107,22 @@ func (s *submit) settle(most int) error {
 	return nil
 }
 
-// waitAppends waits for chunks that are of no use any more: their context has ended.
+// waitAppends waits for chunks that are no longer useful: their context has ended.
 func (s *submit) waitAppends() {
 	for _, c := range s.appends {
 		<-c.done
 	}
 }
 
-// cuts is where a job was cut that another process began: the tasks of each append, in their order.
-// The same tasks must be cut there again, so that the servers know them. Without a job there are none.
+// cuts is where another process cut the job that it began: the number of tasks of each append, in
+// order. The same tasks must be cut there again, so that the servers recognise them. Without a job
+// there are no cuts.
 type cuts struct {
 	job *Job
-	// first is the index behind the cuts that are known.
+	// first is the index after the known cuts.
 	first uint32
 	known []uint32
-	// over: there are no others behind them.
+	// over: there are no more.
 	over bool
 }
 

@@ -23,18 +23,18 @@ var ErrClosed = errors.New("the client is closed")
 
 // Config is what a Client needs.
 type Config struct {
-	// Addrs is the servers, as host:port; at least one. All of them should be named:
-	// a client that knows one server only is lost with it. They are those of one cluster: calls fail with
-	// task.ErrOtherCluster where they are not. Connections are in plain text, and
-	// therefore to loopback addresses only.
+	// Addrs is the servers, as host:port; at least one. Name all of them: a client that
+	// knows only one server is lost with it. They must belong to one cluster; otherwise calls fail
+	// with task.ErrOtherCluster. Connections are in plain text, and therefore to loopback addresses
+	// only.
 	Addrs []string
-	// Logger gets what the client does about failures, at debug level; nil: nothing.
+	// Logger gets what the client does about failures, at debug level; nil: no log.
 	Logger *slog.Logger
 	// RequestTimeout bounds each request, with all its attempts; 0: only the context of the call does.
-	// It does not bound Wait nor results, nor the time that the payloads of a job take to come.
+	// It bounds neither Wait nor results, nor the time until the payloads of a job have arrived.
 	RequestTimeout time.Duration
-	// Waiting is called where a request, which op names, has had no answer for nearly a second, for programs with
-	// somebody before them; from any goroutine. nil: nobody is told.
+	// Waiting is called, from any goroutine, when a request has had no answer for nearly a second, so
+	// that programs can tell their users. op names the request. nil: it is not called.
 	Waiting func(op string)
 	// DialOptions come after those that the client sets, for tests in memory.
 	DialOptions []grpc.DialOption
@@ -73,8 +73,8 @@ type server struct {
 	workers rotav1.WorkerServiceClient
 	// submits is the stream that all small submits to this server share.
 	submits *submitMux
-	// silent: it did not answer the last request. It may be paused, or cut off, which
-	// a connection does not show for long.
+	// silent: it did not answer the last request. It may be paused or cut off, and a connection
+	// does not show that for a long time.
 	silent atomic.Bool
 }
 
@@ -211,9 +211,9 @@ func (c *Client) heard(addr string) {
 	}
 }
 
-// pick returns the server for the next attempt: the leader where one is believed
-// in, else one after the other. avoid failed just now and is taken only where
-// there is no other; it may be nil. The result is nil once the client is closed.
+// pick returns the server for the next attempt: the believed leader if there is one, else one
+// server after the other. avoid has just failed and is used only if there is no other; it may be
+// nil. The result is nil once the client is closed.
 func (c *Client) pick(avoid *server) *server {
 	leads, trusted := c.leader.trusted(time.Now())
 	if trusted && (avoid == nil || avoid.addr != leads) {

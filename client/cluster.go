@@ -25,8 +25,8 @@ type ClusterInfo struct {
 	Term         uint64
 	AppliedIndex uint64
 	Servers      []ServerInfo
-	// Waiting is what the server that answered waits for, in words for people, where it is part of no
-	// cluster yet; else "".
+	// Waiting is what the server that answered waits for, in words for people, if it is not part of
+	// a cluster yet; else "".
 	Waiting string
 	// ActiveVersion is the active version of the log: it rises once all voters know the next one.
 	ActiveVersion uint32
@@ -99,7 +99,7 @@ func (c *Client) Workers(ctx context.Context, opts WorkersOptions) ([]WorkerInfo
 	}
 }
 
-// nextPage makes a page token that of the next page. more is false where there is none.
+// nextPage makes a page token that of the next page. more is false if there is none.
 func nextPage(token *string, next string) (more bool, err error) {
 	if next != "" && next == *token {
 		return false, task.Errorf(task.KindInternal, "the server sent the same page token twice")
@@ -167,9 +167,9 @@ type LeaderInfo struct {
 	Term uint64
 }
 
-// TransferLeader makes another server the leader: the voter with a node id, or, where that
-// is "", the one that is furthest. It returns once that one leads. Asked for a server that
-// leads already, it changes nothing.
+// TransferLeader makes another server the leader: the voter with a node id, or, if that
+// is "", the one with the most complete log. It returns once that server leads. If the server
+// leads already, nothing changes.
 func (c *Client) TransferLeader(ctx context.Context, to string) (LeaderInfo, error) {
 	// Without a name, a second time is another transfer.
 	op := call{op: "transfer leadership", mutation: true, safe: to != ""}
@@ -188,7 +188,7 @@ type ListOptions struct {
 	Name   string
 	// PageSize is how many jobs travel in one message, 1 to 1000; 0: 100.
 	PageSize uint32
-	// Stale lets any server answer from what it knows, without asking the leader.
+	// Stale lets any server answer from its own state, without asking the leader.
 	Stale bool
 	// MinIndex makes the answer see at least this log index.
 	MinIndex uint64

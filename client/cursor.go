@@ -13,13 +13,13 @@ const cursorVersion = 1
 
 // position is a place in a result stream. Servers hand out cursors between
 // messages only; a place within a message is the cursor before it and the number
-// of results behind that.
+// of results after that.
 type position struct {
 	job   uint64
 	order rotav1.ResultOrder
 	// base is the server's cursor; empty: the start of the stream.
 	base []byte
-	// before is the number of results before base, skip that of results behind it
+	// before is the number of results before base, skip that of results after it
 	// that are done with, and last the task of the last of those.
 	before, skip uint32
 	last         uint32

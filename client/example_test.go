@@ -111,7 +111,7 @@ func ExampleJob_AsCompletedFrom() {
 		cursor = result.Cursor()
 		break
 	}
-	// When it runs again, it goes on behind them.
+	// When it runs again, it continues after them.
 	for result, err := range c.Job(job.ID()).AsCompletedFrom(context.Background(), cursor) {
 		if err != nil {
 			log.Fatal(err)

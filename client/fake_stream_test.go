@@ -66,7 +66,7 @@ func (s *fakeServer) submitItem(stream grpc.ServerStream, item *rotav1.SubmitIte
 	return out
 }
 
-// followed is the result of a job of one task, or lost where it is not there yet.
+// followed is the result of a job of one task, or lost if it is not there yet.
 func (s *fakeServer) followed(seq, job uint64) *rotav1.FollowedResults {
 	r := &rotav1.FollowedResults{Seq: seq, Lost: true}
 	s.c.locked(func() {

@@ -42,7 +42,7 @@ type fakeCluster struct {
 	// copies is how many answers to retries say that there is more to copy.
 	copies int
 	faults map[string][]fault
-	// lies is what servers announce in the place of what is so.
+	// lies is what servers announce instead of what is so.
 	lies  map[int]*rotav1.WatchLeaderResponse
 	calls []string
 }

@@ -21,20 +21,20 @@ type JobInfo struct {
 	// Total is the number of tasks, Counts how many of them are in each state.
 	Total  uint32
 	Counts task.Counts
-	// Running is how many of those assigned were started, by the last beats of their
-	// workers. Only Job.Info tells.
+	// Running is how many of the assigned tasks had started at the last beats of their workers.
+	// Only Job.Info sets it.
 	Running uint32
-	// SubmittedAt, StartedAt and FinishedAt are zero for what has not happened yet.
+	// SubmittedAt, StartedAt and FinishedAt are zero until it has happened.
 	SubmittedAt, StartedAt, FinishedAt time.Time
 	// StartsAt is the earliest start of its tasks; zero: at once.
 	StartsAt time.Time
-	// Retrying is how many of its tasks had an attempt that went wrong and are tried again.
+	// Retrying is how many of its tasks had an attempt that failed and are tried again.
 	Retrying uint32
-	// LastFailure is an attempt that did not end its task: of those with the highest number the newest;
-	// nil: no task is tried again. Only Job.Info tells.
+	// LastFailure is an attempt that did not end its task: the newest of those with the highest number;
+	// nil: no task is tried again. Only Job.Info sets it.
 	LastFailure *AttemptInfo
-	// Missing is why no worker that is connected can run its tasks; none: some can, or nothing waits.
-	// Only Job.Info tells.
+	// Missing is why no connected worker can run its tasks; none: some can, or nothing waits.
+	// Only Job.Info sets it.
 	Missing []string
 	// RetryOf is the job that this one retries; 0: none.
 	RetryOf uint64
@@ -46,7 +46,7 @@ type JobInfo struct {
 	Cancelling bool
 	// AppliedIndex is the log index that the answer was read at.
 	AppliedIndex uint64
-	// Stale: the leader was not asked, so there may be newer news.
+	// Stale: the leader was not asked, so the answer may be old.
 	Stale bool
 }
 
@@ -60,12 +60,12 @@ type TaskInfo struct {
 	Attempt uint32
 	// Token is the fencing token of the newest assignment; 0: never assigned.
 	Token uint64
-	// Worker is the name of the worker of the newest assignment, its id where it has none.
+	// Worker is the name of the worker of the newest assignment, its id if it has none.
 	Worker string
 	// NotBefore is when it may start, where it waits for a moment.
 	NotBefore time.Time
 	// Running says that its worker has started it, RunTime how long it had run when the
-	// worker last told.
+	// worker last said so.
 	Running bool
 	RunTime time.Duration
 	// Value is what an array job gives to it; without an array, its index.
@@ -76,23 +76,23 @@ type TaskInfo struct {
 	// RetryOf is which task it was in the job that its job retries; zero: it retries none, or that is
 	// not known.
 	RetryOf task.ID
-	// Attempts is those that have ended, as many as are kept, in their order.
+	// Attempts is the attempts that have ended, as far as they are kept, in order.
 	Attempts []AttemptInfo
 }
 
 // AttemptInfo is one attempt of a task that has ended.
 type AttemptInfo struct {
 	Index, Attempt uint32
-	// State is the one that the task ended in with it; 0: it was tried again.
+	// State is the final state that the attempt gave the task; 0: the task was tried again.
 	State task.State
-	// Reason is why it went wrong; task.NoReason, where it was tried again: its worker was stopped.
+	// Reason is why it failed; task.NoReason of a task that was tried again: its worker was stopped.
 	Reason task.Reason
-	// ExitCode is that of a command; nil where none ended by itself.
+	// ExitCode is the exit code of a command; nil if no command ended by itself.
 	ExitCode *int
 	// Error says what went wrong, for people, and Stderr is the end of the command's standard error.
 	Error  string
 	Stderr []byte
-	// Worker is the name of its worker, the id where it has none.
+	// Worker is the name of its worker, the id if it has none.
 	Worker string
 	Token  uint64
 	// GrantedAt is when its worker got it; zero: not known. EndedAt is when its end was recorded.
@@ -101,11 +101,11 @@ type AttemptInfo struct {
 	Usage task.Usage
 }
 
-// CancelInfo is what a cancel did. Sent again after an answer that was lost, it
+// CancelInfo is what a cancel did. A cancel that is sent again because its answer was lost
 // counts what was left to do then.
 type CancelInfo struct {
-	// Cancelled tasks are those that nobody had: they have ended, or do so within seconds where a job has
-	// thousands. Stopping ones run and are asked to stop.
+	// Cancelled counts the tasks that no worker held: they have ended, or end within seconds if a
+	// job has thousands. Stopping counts the tasks that run and are asked to stop.
 	Cancelled, Stopping uint32
 }
 
@@ -129,8 +129,8 @@ type WorkerInfo struct {
 	LastBeat time.Duration
 	// Connected: it has a stream to the leader.
 	Connected bool
-	// Unhealthy is why it cannot start any task; "": it can. Draining: it is about to end. It gets
-	// no tasks in either case.
+	// Unhealthy is why it cannot start any task; "": it can. Draining: it is about to end. In both
+	// cases it gets no tasks.
 	Unhealthy string
 	Draining  bool
 	Tasks     []RunningTask
@@ -218,8 +218,8 @@ func workerInfo(p *rotav1.Worker) WorkerInfo {
 	return w
 }
 
-// reason keeps reasons that newer servers know: they are for people and for
-// logs, and an unknown one must not hide a result.
+// reason keeps reasons that only newer servers know: they are for people and
+// logs, and an unknown reason must not hide a result.
 func reason(p rotav1.Reason) task.Reason {
 	if p < 0 || p > 0xff {
 		return task.ReasonError

@@ -11,8 +11,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// intake cuts payloads into batches. A goroutine of its own reads them, so that those that are there
-// can go out while the next one is waited for. It reads one batch ahead at most.
+// intake cuts payloads into batches. A goroutine of its own reads them, so that payloads can go out
+// while it waits for the next one. It reads at most one batch ahead.
 type intake struct {
 	ctx context.Context
 	// linger is how long a payload waits for others; 0: until the batch is full.
@@ -30,7 +30,7 @@ type intake struct {
 	want  uint32
 	// read counts the payloads so far.
 	read int
-	// full: the next payload does not fit in any more. ended: there is no other one.
+	// full: the next payload does not fit. ended: there are no more payloads.
 	full, ended bool
 	// err is what is wrong with the payloads; panicked is what their iterator panicked with.
 	err      error
@@ -91,7 +91,7 @@ func notify(ch chan struct{}) {
 	}
 }
 
-// put adds a payload. It is false where no more are wanted.
+// put adds a payload. It is false if no more are wanted.
 func (in *intake) put(p []byte) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -140,8 +140,8 @@ func (in *intake) fits(p []byte) bool {
 }
 
 // next waits for the next batch: one that is full, or one whose first payload has lingered. last says
-// that no other one comes behind it; it may be empty then. After idle without a payload, an empty one
-// comes that is not the last. The batch behind it has then tasks exactly, 0: as many as fit.
+// that it is the last one, which may be empty. After idle without a payload, next returns an empty
+// batch that is not the last. The batch after it has exactly then tasks; 0: as many as fit.
 func (in *intake) next(idle time.Duration, then uint32) (b batch, last bool, err error) {
 	timer := time.NewTimer(idle)
 	defer timer.Stop()
@@ -190,7 +190,7 @@ func (in *intake) take(lingered bool, then uint32) (b batch, lingers, last bool,
 	return b, false, last, in.ctx.Err()
 }
 
-// bad says that payloads are at fault.
+// bad says that the payloads are at fault.
 func (in *intake) bad() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()

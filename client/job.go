@@ -42,8 +42,8 @@ func (c *Client) Job(id uint64) *Job { return &Job{c: c, id: id} }
 // ID returns the job's id.
 func (j *Job) ID() uint64 { return j.id }
 
-// Existed says that Submit or Retry found the job already made under the request
-// key. A retried request whose first answer was lost finds its own job that way.
+// Existed says that Submit or Retry found an existing job under the request key. A request
+// that is sent again because its first answer was lost finds its own job that way.
 func (j *Job) Existed() bool { return j.existed }
 
 // Missing is why no worker that was connected when the job was submitted can run its tasks; none: some can.
@@ -53,8 +53,8 @@ func (j *Job) Missing() []string { return j.missing }
 // StartsAt is the earliest start of its tasks; zero: at once. Only of a Request with Explain.
 func (j *Job) StartsAt() time.Time { return j.startsAt }
 
-// known is what a server must know before it is asked for what does not change any more:
-// that the job was made, where that is known here, and else all that is committed.
+// known is what a server must know before the client asks it for what no longer changes:
+// that the job was made, if this client knows the index; else everything that is committed.
 func (j *Job) known() *rotav1.ReadOptions {
 	if j.index == 0 {
 		return nil
@@ -125,13 +125,13 @@ func (j *Job) Wait(ctx context.Context) (JobInfo, error) {
 	}
 }
 
-// Cancel asks for the end of the job. Tasks that wait end at once; tasks that run
-// are stopped by their workers, which Wait waits for. It may be repeated.
+// Cancel cancels the job. Tasks that wait end at once. Workers stop the tasks that run,
+// and Wait waits for that. It may be repeated.
 func (j *Job) Cancel(ctx context.Context) (CancelInfo, error) {
 	return j.cancel(ctx, j.op("cancel"), &rotav1.CancelJobRequest{JobId: j.id})
 }
 
-// CancelTask asks for the end of one task.
+// CancelTask cancels one task.
 func (j *Job) CancelTask(ctx context.Context, index uint32) (CancelInfo, error) {
 	op := fmt.Sprintf("cancel task %d.%d", j.id, index)
 	return j.cancel(ctx, op, &rotav1.CancelJobRequest{JobId: j.id, TaskIndex: &index})
@@ -149,7 +149,7 @@ func (j *Job) cancel(ctx context.Context, op string, req *rotav1.CancelJobReques
 
 // RetryOptions is how a job is retried. The zero value retries what did not succeed.
 type RetryOptions struct {
-	// All: also the tasks that succeeded.
+	// All retries the tasks that succeeded, too.
 	All bool
 	// Key is the request key; empty: a random one is made, so that the request may
 	// be sent again when its answer is lost.

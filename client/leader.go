@@ -26,7 +26,7 @@ type leaderCache struct {
 
 	mu   sync.Mutex
 	addr string
-	// term is that of addr; 0 where a hint told without one.
+	// term is that of addr; 0 if a hint told without one.
 	term         uint64
 	suspectUntil time.Time
 	// reign ends when another server is believed to lead; attempts hang on it.
@@ -98,9 +98,9 @@ func (l *leaderCache) Refute(term, reached uint64) {
 	}
 }
 
-// hinted takes the hint of an error that from answered with. A hint has no term,
-// and the server may be behind: it counts where nothing better is known, or where
-// the believed leader itself says that it is another one.
+// hinted takes the hint in an error that the server from answered. A hint has no term,
+// and the server may be behind. So it counts only if nothing better is known, or if
+// the believed leader itself names another server.
 func (l *leaderCache) hinted(from, addr string, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

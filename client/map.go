@@ -81,7 +81,7 @@ func (c *Client) startMap(ctx context.Context, stop func(), spec task.Spec, inpu
 	return m
 }
 
-// wait returns the job once it has an id; nil where it never has one.
+// wait returns the job once it has an id; nil if it never has one.
 func (m *mapping) wait() *Job {
 	select {
 	case job := <-m.begun:
@@ -96,7 +96,7 @@ func (m *mapping) wait() *Job {
 	}
 }
 
-// cause is why results ended with err: for want of inputs, where those could not be submitted.
+// cause is why results ended with err: for lack of inputs, where those could not be submitted.
 func (m *mapping) cause(err error) error {
 	select {
 	case <-m.submitted:

@@ -105,7 +105,7 @@ func (m *submitMux) wait(ctx context.Context, call *muxCall) (*rotav1.SubmitResp
 		}
 		select {
 		case a := <-call.answered:
-			// It came as time ran out: what is known must not be called unknown.
+			// It arrived as time ran out: a known outcome must not be reported as unknown.
 			return a.resp, a.err
 		default:
 			return nil, ctx.Err()
@@ -113,7 +113,7 @@ func (m *submitMux) wait(ctx context.Context, call *muxCall) (*rotav1.SubmitResp
 	}
 }
 
-// enqueue queues a call and starts the stream where there is none.
+// enqueue queues a call and starts the stream if there is none.
 func (m *submitMux) enqueue(call *muxCall) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -255,7 +255,7 @@ func answerError(a *rotav1.SubmitAnswer) error {
 	return st.Err()
 }
 
-// results gathers the results of a followed job. m.mu is held.
+// results collects the results of a followed job. m.mu is held.
 func (m *submitMux) results(r *rotav1.FollowedResults) {
 	call := m.sent[r.GetSeq()]
 	if call == nil || call.followed == nil {
@@ -273,8 +273,8 @@ func (m *submitMux) results(r *rotav1.FollowedResults) {
 	delete(m.sent, r.GetSeq())
 }
 
-// end ends a stream: whoever waits hears of it. What was not sent goes to the next
-// stream where this one served at all, and is refused where it did not.
+// end ends a stream and tells everyone who waits. What was not sent goes to the next
+// stream if this one ever worked; else it is refused.
 func (m *submitMux) end(stop func(), err error) {
 	if stop != nil {
 		stop()

@@ -33,7 +33,7 @@ func originOf(j *rotav1.Job) *origin {
 	return o
 }
 
-// runOf returns in which run task i is, and its place there; ok is false where it is in none.
+// runOf returns in which run task i is, and its place there; ok is false if it is in none.
 func runOf(ends []uint32, i uint32) (run int, place uint32, ok bool) {
 	run = sort.Search(len(ends), func(k int) bool { return i < ends[k] })
 	if run == len(ends) {
@@ -76,7 +76,7 @@ func (j *Job) inputs() rotav1.ResultInputs {
 	return rotav1.ResultInputs_RESULT_INPUTS_FAILED
 }
 
-// input takes the next input of a group, nil where it has none.
+// input takes the next input of a group, nil if it has none.
 func (r *Result) input(packed []byte) (rest []byte, err error) {
 	r.Input, r.InputCut = nil, false
 	if len(packed) == 0 {

@@ -35,14 +35,14 @@ type Result struct {
 	Attempt uint32
 	// Token is the fencing token of that attempt; 0: it was never assigned.
 	Token uint64
-	// Worker is the name of the worker that ran it, its id where it has none.
+	// Worker is the name of the worker that ran it, its id if it has none.
 	Worker string
-	// ExitCode is that of a command; nil where none ended by itself.
+	// ExitCode is that of a command; nil if none ended by itself.
 	ExitCode *int
 	// Output is what the handler returned, or the command's standard output.
 	Output []byte
 	// OutputMissing is how many bytes of a command's standard output were not kept, as there were
-	// more than task.MaxPayload; they stood behind the first OutputHead bytes of Output.
+	// more than task.MaxPayload; they stood after the first OutputHead bytes of Output.
 	OutputMissing uint64
 	OutputHead    int
 	// Error says what went wrong, for people.
@@ -65,7 +65,7 @@ type message struct {
 	count uint32
 }
 
-// Cursor returns where AsCompletedFrom goes on behind this result, also in another
+// Cursor returns where AsCompletedFrom continues after this result, also in another
 // process. It is opaque and good for as long as the servers keep the job. It is
 // nil for results that did not come from AsCompleted.
 func (r *Result) Cursor() []byte {
@@ -83,7 +83,7 @@ func (r *Result) Cursor() []byte {
 }
 
 // Results returns the results of all tasks in index order, from the start. A task
-// that is not final holds up those behind it. It ends when the job is final and
+// that is not final holds up those after it. It ends when the job is final and
 // all results were returned; an error ends it, and ctx does.
 func (j *Job) Results(ctx context.Context) iter.Seq2[Result, error] {
 	return j.results(ctx, rotav1.ResultOrder_RESULT_ORDER_INDEX, nil)

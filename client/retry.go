@@ -17,15 +17,14 @@ const (
 	maxUnready = 100 * time.Millisecond
 	// maxRetryAfter bounds the delay that a server may ask for.
 	maxRetryAfter = 30 * time.Second
-	// attemptTimeout is how long one attempt may take where another one does no
-	// harm. It is there for servers that accept requests and then do nothing; dead
-	// connections are found out sooner.
+	// attemptTimeout is how long one attempt may take if another one does no harm. It is for
+	// servers that accept requests and then do nothing; dead connections are noticed sooner.
 	attemptTimeout = 10 * time.Second
-	// waitingAfter is how long a request has no answer before somebody is told: a failover, which is no
-	// news, takes less, and people begin to wonder after a second.
+	// waitingAfter is how long a request may have no answer before Config.Waiting is called. A failover
+	// takes less, and people begin to wonder after a second.
 	waitingAfter = 900 * time.Millisecond
-	// maxFaults is how often a request is tried that a server fails by a fault of
-	// its own. A fault may be that of one server, but most are the same everywhere.
+	// maxFaults is how often a request is tried that fails because of a fault of the server. A
+	// fault may be that of one server, but most are the same everywhere.
 	maxFaults = 5
 )
 
@@ -33,12 +32,12 @@ const (
 type call struct {
 	// op says what is done, for error messages: "submit a job".
 	op string
-	// mutation: it changes something, so whether it took effect matters.
+	// mutation: it changes something, so it matters whether it took effect.
 	mutation bool
 	// safe: doing it twice does no harm, so it may be sent again when its outcome
 	// is unknown. Reads are safe.
 	safe bool
-	// follow: it waits for long, so it moves to the leader as soon as one is known.
+	// follow: it waits for a long time, so it moves to the leader as soon as one is known.
 	follow bool
 	// timeout of an attempt, where safe; 0: attemptTimeout, negative: none.
 	timeout time.Duration
@@ -73,7 +72,7 @@ func do[T any](ctx context.Context, c *Client, op call, f func(context.Context, 
 	}
 }
 
-// bound is the context of one request, which somebody hears of where it takes long.
+// bound is the context of one request. If the request takes long, Config.Waiting is called.
 func (c *Client) bound(ctx context.Context, op string) (context.Context, func()) {
 	cancel := func() {}
 	if c.requestTimeout > 0 {
@@ -113,7 +112,7 @@ type attempts struct {
 	delay  time.Duration
 	// unknown: some attempt may have taken effect.
 	unknown bool
-	// last is the newest error that says more than that time ran out.
+	// last is the newest error that says more than "time ran out".
 	last *task.Error
 }
 
@@ -121,8 +120,8 @@ func (c *Client) attempts(ctx context.Context, op call) *attempts {
 	return &attempts{call: op, c: c, ctx: ctx}
 }
 
-// next waits as long as it must and returns the server for the next attempt, or
-// the final error when there is no time for another one.
+// next waits for as long as it must, and returns the server for the next attempt, or
+// the final error if there is no time for another one.
 func (a *attempts) next() (*server, error) {
 	if a.delay > 0 && !a.wait() {
 		return nil, a.giveUp()
@@ -149,8 +148,8 @@ func (a *attempts) next() (*server, error) {
 	return a.server, nil
 }
 
-// wait waits for the delay, or until another server leads: what failed for want of a
-// leader need not wait any longer. It is false where no time is left.
+// wait waits for the delay, or until another server leads: what failed because there was no
+// leader need not wait longer. It is false if no time is left.
 func (a *attempts) wait() bool {
 	if a.last != nil && a.last.Kind == task.KindExhausted || a.reign == nil {
 		return a.c.pause(a.ctx, a.delay)
@@ -210,7 +209,7 @@ func (a *attempts) failed(err error, moved bool) (final error) {
 		return fmt.Errorf("%s: %w", a.op, err)
 	}
 	if a.last == nil || !errors.Is(e, context.Canceled) && !errors.Is(e, context.DeadlineExceeded) {
-		// That time ran out is said anyway; what went wrong before is of more use.
+		// The caller knows that time ran out; what failed before that helps more.
 		a.last = e
 	}
 	a.unknown = a.unknown || a.mutation && e.Kind == task.KindUnknownOutcome
@@ -218,7 +217,7 @@ func (a *attempts) failed(err error, moved bool) (final error) {
 		a.faults++
 	}
 	if e.Kind == task.KindOtherCluster {
-		// The server has done nothing, and is asked again where there is nothing to it.
+		// The server has done nothing, so asking again does no harm.
 		a.delay = 0
 		if err := a.c.finder.SameCluster(a.ctx); err != nil {
 			return fmt.Errorf("%s: %w", a.op, err)
@@ -255,7 +254,7 @@ func (a *attempts) plan(e *task.Error) {
 		return
 	}
 	if e.Kind != task.KindExhausted {
-		// What is full is as full from any other server.
+		// It is just as full through any other server.
 		a.avoid = a.server
 		if errors.Is(e, context.DeadlineExceeded) {
 			a.server.silent.Store(true)
@@ -276,7 +275,7 @@ func (a *attempts) plan(e *task.Error) {
 	a.delay = max(a.back.Next(), min(e.RetryAfter, maxRetryAfter))
 }
 
-// giveUp is the final error of an operation for which no time is left.
+// giveUp is the final error of an operation that has no time left.
 func (a *attempts) giveUp() error {
 	e := &task.Error{Kind: task.KindUnavailable, Err: a.ctx.Err()}
 	if e.Err == nil {

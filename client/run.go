@@ -46,7 +46,7 @@ func (c *Client) Run(ctx context.Context, spec task.Spec, payload []byte) (Resul
 		// stream would be silent for a long time before it breaks.
 	case <-ctx.Done():
 	}
-	// The stream broke behind the answer, or time ran out, which the error then says.
+	// The stream broke after the answer, or time ran out, and the error says so.
 	for r, err := range job.AsCompleted(ctx) {
 		return r, err
 	}
@@ -64,7 +64,7 @@ func onlyResult(j *Job, groups []*rotav1.ResultGroup) (out Result, err error) {
 	if err == nil && count != 1 {
 		err = malformed("job %d has one task, but %d results came", j.id, count)
 	}
-	// There is nothing behind it to go on with.
+	// There is nothing after it to go on with.
 	out.message = nil
 	return out, err
 }

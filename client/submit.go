@@ -26,12 +26,12 @@ const (
 	chunkBytes = 192 << 10
 	// minChunkBytes is what the first request holds beside a very large spec.
 	minChunkBytes = 16 << 10
-	// cleanupTimeout is how long a job is tried to be cancelled that is of no use.
+	// cleanupTimeout is how long the client tries to cancel a job that is useless.
 	cleanupTimeout = 5 * time.Second
 )
 
-// renewEvery is how long a job that grows goes without a request before the servers are told that there
-// is more to come.
+// renewEvery is how long a growing job may have no request before the client tells the servers that
+// more is to come.
 const renewEvery = task.OpenTimeout / 5
 
 // errNoTasks is the error of a request whose payloads are none. Map tells it apart.
@@ -56,9 +56,9 @@ type Request struct {
 	NoKey bool
 	// Hold: a job that needs several requests starts only when it is complete.
 	Hold bool
-	// Linger is the longest that a payload waits for others before those that are there are sent:
-	// for payloads that come in their own time. 0: a request goes out when it is full, or
-	// there are no more.
+	// Linger is how long a payload waits at most for others before they are sent, for payloads
+	// that arrive slowly. 0: a request goes out when it is full, or when there are no more
+	// payloads.
 	Linger time.Duration
 	// Explain asks for what the tasks wait for; see Job.Missing and Job.StartsAt.
 	Explain bool
@@ -86,7 +86,7 @@ func Strings(s ...string) iter.Seq[[]byte] {
 // A large job takes several requests. When one of them fails, the job is returned
 // beside the error: it has the tasks so far. The same request with the same Key
 // completes it; otherwise it should be cancelled, or the servers do so after
-// task.OpenTimeout. Where the request itself is at fault, it has been cancelled.
+// task.OpenTimeout. If the request itself is at fault, it has been cancelled.
 func (c *Client) Submit(ctx context.Context, r Request) (*Job, error) {
 	key, err := requestKey(r.Key, r.NoKey)
 	if err != nil {
@@ -97,8 +97,8 @@ func (c *Client) Submit(ctx context.Context, r Request) (*Job, error) {
 	}
 	s := &submit{
 		c: c, ctx: ctx, hold: r.Hold, linger: r.Linger, begun: r.Begun,
-		// A job whose payloads come in their own time is cut where it pleases the clock. That another process
-		// can complete it nevertheless, its first request has none of them.
+		// If the payloads of a job arrive slowly, the clock decides where it is cut. Another process can
+		// complete it nevertheless, because its first request has no payloads.
 		resumable: r.Linger > 0 && r.Key != "",
 		req:       &rotav1.SubmitRequest{Spec: wire.SpecToProto(&r.Spec), RequestKey: key, Explain: r.Explain},
 	}
@@ -159,8 +159,8 @@ func (s *submit) all(payloads iter.Seq[[]byte]) (*Job, error) {
 	return s.job, nil
 }
 
-// begin makes the job, where it is one that another process may complete, and finds out where it was
-// cut by one that began it before.
+// begin makes the job if another process may complete it, and finds out where a process that began
+// it before has cut it.
 func (s *submit) begin() (*cuts, error) {
 	if !s.resumable {
 		return nil, nil
@@ -240,7 +240,7 @@ func (s *submit) close() error {
 	return err
 }
 
-// abandon cancels the job, where it was made, because it can never be complete.
+// abandon cancels the job, if it was made, because it can never be complete.
 func (s *submit) abandon(ctx context.Context, err error) error {
 	s.waitAppends()
 	if s.job != nil {
@@ -249,8 +249,8 @@ func (s *submit) abandon(ctx context.Context, err error) error {
 	return err
 }
 
-// cleanup cancels a job that is of no use any more, also when ctx has ended. That
-// it failed is only logged: whoever calls it has a better error to return.
+// cleanup cancels a job that is useless, even when ctx has ended. It only logs a
+// failure: its caller has a better error to return.
 func (j *Job) cleanup(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
@@ -259,7 +259,7 @@ func (j *Job) cleanup(ctx context.Context) {
 	}
 }
 
-// requestKey returns the key to send, a random one where none is given.
+// requestKey returns the key to send, a random one if none is given.
 func requestKey(key string, none bool) (string, error) {
 	switch {
 	case none && key != "":
@@ -284,8 +284,8 @@ func randomKey() string {
 	return "auto-" + strconv.FormatInt(time.Now().UnixMilli(), 36) + rand.Text()[:randomChars]
 }
 
-// checkSpec finds what the servers would refuse, and what could not be sent to
-// them at all, without a round trip.
+// checkSpec finds what the servers would refuse, and what cannot be sent to them at all, without
+// a round trip.
 func checkSpec(spec task.Spec) error {
 	spec.SetDefaults()
 	// Pairs travel as maps: their order does not matter, but a key given twice does.

@@ -54,7 +54,7 @@ func BenchmarkPlace(b *testing.B) {
 	}
 }
 
-// BenchmarkPlaceAhead places a small job before so many classes of its queue that come behind it. They must cost
+// BenchmarkPlaceAhead places a small job before so many classes of its queue that come after it. They must cost
 // nothing.
 func BenchmarkPlaceAhead(b *testing.B) {
 	for _, classes := range []int{100, 1000, 16_000} {

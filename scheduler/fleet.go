@@ -131,7 +131,7 @@ func (f *Fleet) member(session uint64) *Member {
 	return m
 }
 
-// Attach makes stream the way to a session, in the place of an earlier one. ok is false
+// Attach makes stream the way to a session, instead of an earlier one. ok is false
 // where this server does not lead, or the session is being closed. One that is shunned may
 // attach, to report, and has no more of its lease for it.
 func (f *Fleet) Attach(session uint64, stream Stream) (ok bool) {
@@ -169,7 +169,7 @@ func (f *Fleet) Detach(session uint64, stream Stream) {
 	}
 }
 
-// Beat renews the lease of a session. ok is false where its stream is not the current
+// Beat renews the lease of a session. ok is false if its stream is not the current
 // one any more, or the session is being closed.
 func (f *Fleet) Beat(session uint64, stream Stream, running []Running) (ok bool) {
 	f.mu.Lock()
@@ -293,7 +293,7 @@ func (f *Fleet) Renew() {
 }
 
 // Lapsed returns the sessions whose lease has ended, of those that open returns, at a look that
-// comes so long after the one before. Where that was too long it was this server that
+// comes so long after the one before. If that was too long it was this server that
 // stood still: beats may wait unread, and every session gets a full lease.
 func (f *Fleet) Lapsed(open func() []fsm.Session, sinceLook time.Duration) (expired []uint64, stoodStill bool) {
 	if stoodStill = sinceLook > f.lease/2; stoodStill {
@@ -332,7 +332,7 @@ func (f *Fleet) Close(session uint64) (expired bool) {
 
 // Shun lets the lease of a session end, whether its worker beats or not: the worker stops what
 // is exclusive before, as it does when it hears of no leader, and may report it until then. fresh is
-// false where it was shunned already.
+// false if it was shunned already.
 func (f *Fleet) Shun(session uint64) (fresh bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -396,7 +396,7 @@ type Status struct {
 	Condition
 }
 
-// Status returns that of a session; ok is false where nothing is known.
+// Status returns that of a session; ok is false if nothing is known.
 func (f *Fleet) Status(session uint64) (Status, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -433,7 +433,7 @@ func (f *Fleet) Running(job uint64) uint32 {
 }
 
 // RunTime returns for how long a task that a session holds had run at the session's last beat;
-// ok is false where it did not run.
+// ok is false if it did not run.
 func (f *Fleet) RunTime(session, job uint64, index uint32) (d time.Duration, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -15,7 +15,7 @@ const (
 	// overdueLook is how often a leader looks for tasks whose workers are silent about them.
 	overdueLook = 500 * time.Millisecond
 	// overduePages bounds the pages of tasks of one look, about a millisecond's worth; the next
-	// look goes on behind them. Five thousand workers are looked at every ten seconds.
+	// look continues after them. Five thousand workers are looked at every ten seconds.
 	overduePages = 512
 	// quietTime is how long a worker has not reported anything that is taken to have nothing more to
 	// report. One whose reports wait, for the leader is busy, sends the next with each answer.

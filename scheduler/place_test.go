@@ -99,7 +99,7 @@ func TestPlaceFindsWhoHasRoom(t *testing.T) {
 	done()
 }
 
-// However many classes wait that could use its worker, and come behind it, or could not, a small job
+// However many classes wait that could use its worker, and come after it, or could not, a small job
 // is placed; where one of them comes before it, it is not.
 func TestPlaceLooksAtNoMoreThanItMust(t *testing.T) {
 	t.Parallel()

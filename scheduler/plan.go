@@ -39,11 +39,11 @@ type Input struct {
 }
 
 // Plan returns which tasks go to which workers, and the queue at which the next view should
-// begin; "" where it gives nothing. It is a pure function: the same input gives the same plan,
+// begin; "" if it gives nothing. It is a pure function: the same input gives the same plan,
 // whatever the order of sessions and maps.
 //
 // Queues take turns, from the first of the view on: a turn is one chunk to one worker. Within a
-// queue a job gives way to another one only where it can use no room that the other one takes.
+// queue a job gives way to another one only if it can use no room that the other one takes.
 func Plan(in Input) (assigns []*logpb.Assign, next string) {
 	p := &planner{in: in, workers: make([]worker, 0, len(in.View.Sessions)), classes: make([]class, len(in.View.Classes))}
 	most := mostAhead(in.View)
@@ -77,7 +77,7 @@ func Plan(in Input) (assigns []*logpb.Assign, next string) {
 }
 
 // mostAhead bounds the tasks that workers may hold beyond their slots while these jobs wait.
-// Payloads are held in memory. Where the view does not show all that waits, the other views may
+// Payloads are held in memory. If the view does not show all that waits, the other views may
 // have less room: with more in this one, workers would never have room for what those show.
 func mostAhead(v *fsm.View) uint32 {
 	if v.Next != "" {
@@ -176,7 +176,7 @@ func (p *planner) among(q *queue, class uint8) *candidates {
 	}
 	c.among = &candidates{workers: workers}
 	if len(workers) > 0 {
-		// Several chunks for each worker even them out; few tasks go one by one. Where a plan
+		// Several chunks for each worker even them out; few tasks go one by one. If a plan
 		// has no room for all workers, the next ones serve the rest: thousands of workers
 		// with a few tasks each would cost a message for a few tasks.
 		const rounds = 4

@@ -194,7 +194,7 @@ func TestPlanLeavesNobodyIdle(t *testing.T) {
 	})
 }
 
-// Where a job is left waiting, none behind it in its queue was given room that it could use.
+// If a job is left waiting, none after it in its queue was given room that it could use.
 func TestPlanKeepsTheOrderOfAQueue(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -211,7 +211,7 @@ func TestPlanKeepsTheOrderOfAQueue(t *testing.T) {
 }
 
 // While queues compete for the same worker none gets a second turn before each has had its first,
-// and the next plan goes on where this one has stopped.
+// and the next plan continues where this one has stopped.
 func TestQueuesTakeTurnsWithinAPlanAndAcrossPlans(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -311,7 +311,7 @@ func TestBlockedClassHidesNothing(t *testing.T) {
 }
 
 // Tasks that may have payloads are held in memory by who has them: fewer of them go to a worker
-// in advance, and none where those that it has are as many.
+// in advance, and none if those that it has are as many.
 func TestFewerTasksWithPayloadsAreHeldInAdvance(t *testing.T) {
 	t.Parallel()
 	const tasks, slots, heavyMost = 100_000, 4, 4096
@@ -336,7 +336,7 @@ func TestFewerTasksWithPayloadsAreHeldInAdvance(t *testing.T) {
 }
 
 // Thousands of workers get no message for a few no-ops each, once they are known to be such:
-// other plans serve the others. Where nothing is known, or tasks take their time, they are
+// other plans serve the others. If nothing is known, or tasks take their time, they are
 // spread over as many as before.
 func TestAMessageIsWorthItsWork(t *testing.T) {
 	t.Parallel()

@@ -50,7 +50,7 @@ func (l *Loops) makeRoom(ctx context.Context) {
 }
 
 // forget forgets a batch of what is due. It returns how many jobs and keys that were; 0
-// where it failed.
+// if it failed.
 func (l *Loops) forget(ctx context.Context) uint32 {
 	jobs, keys, err := l.State.Due(l.Proposer.Now(), collectBatch)
 	if err != nil {

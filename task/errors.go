@@ -39,13 +39,13 @@ type Error struct {
 	Msg  string
 	// RetryAfter is how long to wait before trying again; 0: nothing is known.
 	RetryAfter time.Duration
-	// Leader is the gRPC address of the leader, where one is known.
+	// Leader is the gRPC address of the leader if one is known.
 	Leader string
 	// Err is the cause, or nil.
 	Err error
 }
 
-// Error returns the message, and that of the cause behind it.
+// Error returns the message, followed by that of the cause.
 func (e *Error) Error() string {
 	if e.Err != nil {
 		return e.Msg + ": " + e.Err.Error()
@@ -81,7 +81,7 @@ func Errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Msg: fmt.Sprintf(format, args...)}
 }
 
-// KindOf returns the kind of err; KindInternal where it has none, "" for nil.
+// KindOf returns the kind of err; KindInternal if it has none, "" for nil.
 func KindOf(err error) Kind {
 	if err == nil {
 		return ""

@@ -6,15 +6,15 @@ import "time"
 // to the log, so that nothing in the log exceeds it. What applying the log depends on is read from
 // Rules: there it belongs to a version.
 const (
-	// MaxTasks is the most tasks a job can have. What a job costs grows with those of its tasks that were
-	// touched, and no log entry with the size of its job.
+	// MaxTasks is the largest number of tasks of a job. The cost of a job grows with the tasks that were
+	// touched. No log entry grows with the size of its job.
 	MaxTasks = 10_000_000
-	// MaxLiveJobs is the most jobs of a cluster that have not ended. Every server has all of them in
-	// memory, see docs/operations.md.
+	// MaxLiveJobs is the largest number of jobs of a cluster that have not ended. Every server has all
+	// of them in memory, see docs/operations.md.
 	MaxLiveJobs = 10_000_000
 	// MaxPayload is the largest payload or result of one task, bytes. Larger data
 	// belongs where tasks can read it; the log is not a file store. Of a larger output
-	// of a command the ends are kept (see StdoutEnds).
+	// of a command the worker keeps both ends (see StdoutEnds).
 	MaxPayload = 256 << 10
 	// MaxRequest is the largest unary request, bytes; longer jobs grow by AppendTasks.
 	MaxRequest = 4 << 20
@@ -33,13 +33,13 @@ const (
 	// MaxError and MaxStderrTail bound what an attempt leaves behind beside its output, bytes.
 	MaxError      = 4 << 10
 	MaxStderrTail = 8 << 10
-	// MaxHealth bounds what an unhealthy worker says of itself, bytes.
+	// MaxHealth bounds the text with which a worker says why it is unhealthy, bytes.
 	MaxHealth = 256
 	// MaxPriority bounds a priority on both sides.
 	MaxPriority = 1000
 
-	// MaxAttemptsKept is how many attempts of a task are kept that did not end it, the newest ones: each may have
-	// an error and a standard error.
+	// MaxAttemptsKept is how many of the attempts that did not end a task are kept, the newest ones: each may
+	// have an error and a standard error.
 	MaxAttemptsKept = 10
 
 	// DefaultAttempts is how often a task is tried when the spec does not say.
@@ -49,9 +49,9 @@ const (
 	// MaxLost is how many workers a task may lose before it fails. It is counted
 	// apart from attempts: a lost worker says little about the task.
 	MaxLost = 5
-	// ReportMargin is how long after a task's timeout, or after it was asked to stop, its worker
-	// may say nothing of it, though it beats, before the task is taken from it. A worker gives a
-	// task 5 s to end before it kills it; the rest is for reports that wait for room.
+	// ReportMargin is how long a worker that sends beats may be silent about a task after the timeout
+	// of the task, or after the request to stop it. Then the leader takes the task from the worker. A
+	// worker gives a task 5 s to end before it kills it; the rest is for reports that wait for room.
 	ReportMargin = 15 * time.Second
 
 	// MaxDelay bounds delays, timeouts, expiries and retentions.
@@ -61,15 +61,15 @@ const (
 	// RetainSucceeded and RetainOther are how long a finished job is kept by default.
 	RetainSucceeded = 24 * time.Hour
 	RetainOther     = 7 * 24 * time.Hour
-	// KeyRetention is how long a request key outlives its job's end at least.
+	// KeyRetention is how long a request key lives at least after its job has ended.
 	KeyRetention = 24 * time.Hour
 
 	// MaxSlots bounds the slots of a worker.
 	MaxSlots = 4096
 	// MaxOutstanding bounds the tasks that a worker may hold beyond its slots.
 	MaxOutstanding = 16384
-	// MaxHandlers and MaxQueues bound what a worker registers for, MaxOffered the names of
-	// all of it together, bytes: lists of workers have them, and each server keeps them.
+	// MaxHandlers and MaxQueues bound what a worker registers for. MaxOffered bounds all of these names
+	// together, bytes: lists of workers contain them, and each server keeps them.
 	MaxHandlers = 1024
 	MaxQueues   = 1024
 	MaxOffered  = 64 << 10
@@ -77,7 +77,7 @@ const (
 	MaxWorkers = 20_000
 )
 
-// DefaultQueue is where jobs stand that name none.
+// DefaultQueue is the queue of jobs that name none.
 const DefaultQueue = "default"
 
 // Backoff before attempt n+1 is BackoffBase * 2^(n-1), at most BackoffMax, with
@@ -105,8 +105,8 @@ func Mix(words ...uint64) uint64 {
 	return h
 }
 
-// MixWord is the hash of the words that h is the hash of, and of w behind them. Where the words of
-// millions of tasks are hashed, it spares the slice.
+// MixWord adds the word w to h, the hash of the words before it. It saves the slice when the words of
+// millions of tasks are hashed.
 func MixWord(h, w uint64) uint64 {
 	h ^= w
 	h ^= h >> 30

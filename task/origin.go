@@ -1,6 +1,6 @@
 package task
 
-// What tells the tasks of a job apart: a value, the beginning of a payload, and of a retry the
+// The tasks of a job differ in a value, in the beginning of a payload, and, in a retry, in the
 // index that the task had before.
 
 // MaxInput is how much of a task's payload is shown to people, bytes.

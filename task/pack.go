@@ -12,7 +12,7 @@ func PackAppend(b, v []byte) []byte {
 	return append(b, v...)
 }
 
-// PackNext splits the first string from a packed blob. ok is false where the blob
+// PackNext splits the first string from a packed blob. ok is false if the blob
 // is empty or malformed.
 func PackNext(b []byte) (v, rest []byte, ok bool) {
 	n, k := binary.Uvarint(b)
@@ -41,7 +41,7 @@ func PackCheck(b []byte, count, limit int) error {
 	return nil
 }
 
-// PackSkip returns b without its first n strings. ok is false where there are fewer.
+// PackSkip returns b without its first n strings. ok is false if there are fewer.
 func PackSkip(b []byte, n int) (rest []byte, ok bool) {
 	for range n {
 		if _, b, ok = PackNext(b); !ok {

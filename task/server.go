@@ -2,15 +2,15 @@ package task
 
 import "strings"
 
-// Bounds of what servers say of themselves.
+// Bounds of what servers say about themselves.
 const (
 	// MaxNodeID bounds a node id and a server id, bytes. They stand in log lines, tables and
 	// metrics.
 	MaxNodeID = 64
 	// MaxAddr bounds an address, bytes: the longest host name that there is, and a port.
 	MaxAddr = 253 + len(":65535")
-	// MaxServers bounds the servers that a cluster has recorded: nine that vote, which is more
-	// than any needs, and what joins or is being replaced meanwhile.
+	// MaxServers bounds the recorded servers of a cluster: nine that vote, which is more than any
+	// cluster needs, and those that join or are being replaced meanwhile.
 	MaxServers = 16
 )
 
@@ -26,8 +26,7 @@ func ValidNodeID(what, id string) error {
 	return nil
 }
 
-// ValidAddr checks that an address can be kept and shown. Whether anybody is there is
-// another matter.
+// ValidAddr checks that an address can be kept and shown, not whether a server is there.
 func ValidAddr(what, addr string) error {
 	if len(addr) > MaxAddr {
 		return Errorf(KindTooLarge, "%s has %d bytes, the limit is %d", what, len(addr), MaxAddr)

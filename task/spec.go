@@ -11,7 +11,7 @@ const (
 	Random      Policy = 2
 )
 
-// Spec is all of a job but its tasks. The zero value is not valid: it names no work.
+// Spec is everything of a job except its tasks. The zero value is not valid: it names no work.
 type Spec struct {
 	// Name is for people.
 	Name  string
@@ -27,7 +27,7 @@ type Spec struct {
 	Cwd string
 	// Placeholder is replaced by the payload in the arguments of Command.
 	Placeholder string
-	// Stdout is what becomes of the standard output of Command, and StdoutPath its file, where it
+	// Stdout says what to do with the standard output of Command. StdoutPath is its file, if it
 	// goes to one: relative to Cwd, with names in braces (see FillStdoutPath).
 	Stdout     Stdout
 	StdoutPath string
@@ -45,7 +45,7 @@ type Spec struct {
 	// Delay and NotBefore (Unix ns) set the earliest start; at most one is set.
 	Delay     time.Duration
 	NotBefore int64
-	// Expire cancels what has not started this long after the submit; 0: never.
+	// Expire cancels tasks that have not started this long after the submit; 0: never.
 	Expire time.Duration
 	// Require is labels that a worker must have.
 	Require []Pair
@@ -71,7 +71,7 @@ type Pair struct{ Key, Value string }
 // Exclusive says whether a task of the job must never run twice at once.
 func (s *Spec) Exclusive() bool { return s.Serial }
 
-// ValueCount is how many tasks Values is for; 0 where it says nothing.
+// ValueCount is how many tasks Values is for; 0 if it says nothing.
 func (s *Spec) ValueCount() uint64 {
 	n := uint64(0)
 	for _, r := range s.Values {

@@ -2,7 +2,7 @@ package task
 
 import "fmt"
 
-// State is where a task is on its way. It is replicated: every server agrees on
+// State is the state of a task. It is replicated: every server agrees on
 // it at every log index.
 type State uint8
 
@@ -10,8 +10,8 @@ type State uint8
 const (
 	// Blocked waits for other jobs.
 	Blocked State = 1
-	// Scheduled waits for a moment: a delay, or the backoff before the next
-	// attempt. Once that moment has come it can be granted as it is.
+	// Scheduled waits for a time: a delay, or the backoff before the next
+	// attempt. Once that time has come the task can be granted as it is.
 	Scheduled State = 2
 	// Pending can be granted to a worker now.
 	Pending State = 3
@@ -31,7 +31,7 @@ const (
 
 var stateNames = [NumStates]string{"unknown", "blocked", "scheduled", "pending", "assigned", "stopping", "succeeded", "failed", "cancelled"}
 
-// String returns the state's name as it stands in JSON and tables.
+// String returns the state's name, as in JSON and tables.
 func (s State) String() string {
 	if int(s) < len(stateNames) {
 		return stateNames[s]
@@ -39,7 +39,7 @@ func (s State) String() string {
 	return fmt.Sprintf("state(%d)", uint8(s))
 }
 
-// Final says whether the state is an outcome. No outcome is ever left again.
+// Final says whether the state is an outcome. A task never leaves an outcome.
 func (s State) Final() bool { return s >= Succeeded && s <= Cancelled }
 
 // Held says whether a task in this state occupies a slot of a worker.
@@ -82,7 +82,7 @@ const (
 
 var reasonNames = [numReasons]string{"", "error", "exit-code", "timeout", "worker-lost", "expired", "dependency", "user", "abandoned"}
 
-// String returns the reason's name as it stands in JSON and tables; "" for none.
+// String returns the reason's name, as in JSON and tables; "" for none.
 func (r Reason) String() string {
 	if int(r) < len(reasonNames) {
 		return reasonNames[r]
@@ -106,7 +106,7 @@ const (
 	// OutcomeStopped: it was stopped on request, for its lease, or because its
 	// worker ends in good order.
 	OutcomeStopped Outcome = 4
-	// OutcomeLost: what watched over it has ended while it ran. It counts as a lost worker does.
+	// OutcomeLost: the process that watched over it ended while it ran. It counts like a lost worker.
 	OutcomeLost Outcome = 5
 )
 

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// Stdout says what becomes of the standard output of a command.
+// Stdout says what to do with the standard output of a command.
 type Stdout uint8
 
-// What can become of it. The numbers are stored and must not change.
+// The choices. The numbers are stored and must not change.
 const (
-	// StdoutEnds keeps it as the result: of more than MaxPayload bytes the first and the last half
-	// of that. How the task ended is for its exit code to say.
+	// StdoutEnds keeps it as the result. If it has more than MaxPayload bytes, it keeps the first and
+	// the last half of that. The exit code says how the task ended.
 	StdoutEnds Stdout = 0
 	// StdoutFull keeps it as the result, and fails the task for good at the first byte beyond
 	// MaxPayload.
@@ -53,7 +53,7 @@ func (s *Spec) StdoutText() string {
 	return stdoutNames[s.Stdout]
 }
 
-// FillStdoutPath puts values in the place of names in braces in the path of a file.
+// FillStdoutPath replaces the names in braces in the path of a file.
 func FillStdoutPath(path string, value func(name string) string) (string, error) {
 	var out strings.Builder
 	for rest := path; ; {

@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// Legible is a text in which bytes that are not UTF-8 stand as escapes, such as \xff. Messages and
-// JSON have no other way to show them.
+// Legible replaces bytes that are not UTF-8 by escapes, such as \xff. Messages and JSON cannot show
+// them otherwise.
 func Legible(text string) string {
 	if utf8.ValidString(text) {
 		return text

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Usage is what the command of a task has used; zero where it is not known, as of handlers.
+// Usage is what the command of a task has used; zero if it is not known, as of handlers.
 type Usage struct {
 	// PeakMemory is the most memory that the command, or a process that it has waited for, had
 	// resident, bytes; no less than the process that started it had, as Linux counts. CPUTime is
@@ -33,7 +33,7 @@ func ParseUsage(b []byte) (u Usage) {
 		return Usage{}
 	}
 	cpu, m := binary.Uvarint(b[n:])
-	// The bounds keep what a worker makes up from turning negative.
+	// The bounds keep invented values of a worker from becoming negative.
 	if m <= 0 || memory > 1<<52 || cpu > 1<<52 {
 		return Usage{}
 	}

@@ -78,7 +78,7 @@ func (s *Server) renew(l *link, h *heartbeat) {
 	}
 }
 
-// await notes a beat that waits for a Barrier, in the place of an earlier one. begin says that
+// await notes a beat that waits for a Barrier, instead of an earlier one. begin says that
 // nobody asks for one yet.
 func (l *link) await(h *heartbeat) (begin bool) {
 	l.mu.Lock()

@@ -111,7 +111,7 @@ func TestAnUnhealthyWorkerGetsNoTasks(t *testing.T) {
 }
 
 // A worker that goes says whether what it holds was started. Its number of the attempt is given
-// again where it was not.
+// again if it was not.
 func TestAGoodbyeSaysWhetherWhatIsHeldWasStarted(t *testing.T) {
 	t.Parallel()
 	for unstarted, want := range map[bool]uint32{true: 1, false: 2} {

@@ -35,7 +35,7 @@ func (s *indexSet) missing(limit int) (out []fsm.Range) {
 	return out
 }
 
-// run returns the first index from i on whose bit is not bit; the number of indexes where there is none.
+// run returns the first index from i on whose bit is not bit; the number of indexes if there is none.
 func (s *indexSet) run(i uint32, bit uint64) uint32 {
 	for at := uint64(i); at < uint64(s.total); at = at/64*64 + 64 {
 		// Bits that differ from bit are 1 here, and those before i are not looked at.

@@ -15,7 +15,7 @@ import (
 )
 
 // A worker forgets a task when its report is answered. A grant of that task which was put in
-// before, as when it attached, and comes behind the answer would make it run the task again,
+// before, as when it attached, and comes after the answer would make it run the task again,
 // beside whatever comes next in a serial job.
 func TestAnAnswerDoesNotOvertakeAGrant(t *testing.T) {
 	t.Parallel()

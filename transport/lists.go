@@ -129,7 +129,7 @@ func (s *Server) listSome(r *rotav1.ListJobsRequest, below uint64, p *page, resp
 	return next, next == 0, nil
 }
 
-// pageToken names the job below which a page begins; "" where none can follow.
+// pageToken names the job below which a page begins; "" if none can follow.
 func pageToken(id uint64) string {
 	if id <= 1 {
 		return ""

@@ -127,7 +127,7 @@ func identify(ctx context.Context, c peerpb.PeerServiceClient) (node.PeerInfo, e
 	return info, nil
 }
 
-// unixNano is a moment; zero where none was said.
+// unixNano is a moment; zero if none was said.
 func unixNano(ns int64) time.Time {
 	if ns == 0 {
 		return time.Time{}

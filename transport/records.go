@@ -35,7 +35,7 @@ func (s *Server) jobOf(r *logpb.JobRecord) (*rotav1.Job, error) {
 	return job, nil
 }
 
-// stamp is a moment, Unix ns; nil where it has not come.
+// stamp is a moment, Unix ns; nil if it has not come.
 func stamp(ns int64) *timestamppb.Timestamp {
 	if ns == 0 {
 		return nil

@@ -133,7 +133,7 @@ func (r *payloadReader) take(n uint32) {
 	}
 }
 
-// next returns the next tasks: up to limit bytes of them, but one at least, and none where there are no more. Where it is
+// next returns the next tasks: up to limit bytes of them, but one at least, and none if there are no more. If it is
 // cut depends on the payloads alone, from the first task on: who appends the same again appends the same.
 func (r *payloadReader) next(ctx context.Context, limit int) (*logpb.Tasks, error) {
 	out := &logpb.Tasks{}

@@ -32,7 +32,7 @@ const (
 const reportGroupBytes, reportRangeBytes = 256, 64
 
 // reports takes a worker's reports. What its session does not hold is answered at once, the
-// rest when it is committed. Where the outcome is not known, the stream ends, and the
+// rest when it is committed. If the outcome is not known, the stream ends, and the
 // worker sends them again.
 func (s *Server) reports(ctx context.Context, l *link, r *rotav1.Reports) error {
 	groups, cost, err := reportsOf(r)

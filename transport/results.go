@@ -169,7 +169,7 @@ func (w *resultWriter) wants(state uint32) bool {
 	return false
 }
 
-// addInputs says in groups how the payloads of their tasks begin, where that is wanted.
+// addInputs says in groups how the payloads of their tasks begin if that is wanted.
 func (w *resultWriter) addInputs(groups ...*rotav1.ResultGroup) error {
 	for _, g := range groups {
 		if !w.wants(uint32(g.State)) {

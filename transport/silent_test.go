@@ -56,7 +56,7 @@ func TestAWorkerThatReadsNothingIsGivenUp(t *testing.T) {
 	})
 }
 
-// Its worker could keep an exclusive task for ever: each session in the place of the last has a lease of
+// Its worker could keep an exclusive task for ever: each session that replaces the last one has a lease of
 // its own.
 func TestNobodyTakesThePlaceOfASessionWhoseLeaseIsLetEnd(t *testing.T) {
 	t.Parallel()

@@ -32,7 +32,7 @@ func (s *Server) taskOf(rec *logpb.JobRecord, i uint32) (*rotav1.Task, error) {
 	return t, s.addOrigin(t, rec)
 }
 
-// stateOf is where a task is, and the attempt that ended it, where there is one.
+// stateOf is where a task is, and the attempt that ended it if there is one.
 func (s *Server) stateOf(job uint64, i uint32) (t *rotav1.Task, last *rotav1.TaskAttempt, err error) {
 	if t, known := s.node.State().Machine().Task(job, i); known && !t.State.Final() {
 		return &rotav1.Task{

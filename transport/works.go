@@ -50,7 +50,7 @@ func (w *works) number(id fsm.SpecID) uint32 {
 	return 0
 }
 
-// keep finds a number for one more, which is 0 where it is too large, and returns what is to be
+// keep finds a number for one more, which is 0 if it is too large, and returns what is to be
 // forgotten for it: what was looked for the longest time ago.
 func (w *works) keep(id fsm.SpecID, size int) (number uint32, forget []uint32) {
 	if w.slots == 0 || size == 0 || size > w.bytes {

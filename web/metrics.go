@@ -9,8 +9,7 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// Names of metrics. They are part of what operators build upon: they are added to,
-// not changed.
+// Names of metrics. Operators build upon them: names may be added, but not changed.
 const (
 	metricBuildInfo      = "rota_build_info"
 	metricReady          = "rota_ready"

@@ -5,7 +5,7 @@ import (
 	"net/http/pprof"
 )
 
-// HandleProfiles serves what this process does below /debug/pprof/.
+// HandleProfiles serves profiles of this process below /debug/pprof/.
 func HandleProfiles(mux *http.ServeMux) {
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

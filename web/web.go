@@ -21,8 +21,8 @@ import (
 // take every server out of a load balancer at once.
 const recentContact = 2 * time.Second
 
-// maxScrapes bounds the answers to /metrics that are made at once; others are told to come again (503).
-// Each looks at the whole state's counters, and there are few who collect them.
+// maxScrapes bounds the answers to /metrics that are made at once; others get a 503.
+// Each looks at the counters of the whole state, and few programs collect them.
 const maxScrapes = 4
 
 // Node is what this package asks of a server.
@@ -31,7 +31,7 @@ type Node interface {
 	// Ready says whether the server leads and serves, and in which term.
 	Ready() (term uint64, ok bool)
 	Leader() node.Leader
-	// CaughtUp says whether the server has had all that a leader had, since its start.
+	// CaughtUp says whether the server has had, since its start, all that a leader had.
 	CaughtUp() bool
 	// RaftRefused counts what was refused on the Raft port.
 	RaftRefused() int64
@@ -51,8 +51,8 @@ type Config struct {
 	Turned func() map[string]wire.Turned
 	// TooLarge is how many requests were refused for their size since the start, by reason; nil: none.
 	TooLarge func() map[string]int64
-	// Profiles serves what this process does below /debug/pprof/. It tells more of the
-	// machine than whoever may read the metrics should know.
+	// Profiles serves profiles of this process below /debug/pprof/. They tell more about the
+	// machine than readers of the metrics should know.
 	Profiles bool
 }
 
@@ -74,7 +74,7 @@ func New(cfg Config) *Server {
 	)
 	s.mux.HandleFunc("GET /livez", s.livez)
 	s.mux.HandleFunc("GET /readyz", s.readyz)
-	// Without a log of errors: who asks is told, and whoever breaks off, over and over, must not fill the disk.
+	// Errors are not logged: the caller gets them, and a caller that breaks off again and again must not fill the disk.
 	s.mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
 	if cfg.Profiles {
 		HandleProfiles(s.mux)

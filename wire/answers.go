@@ -20,7 +20,7 @@ type guardedInfo struct {
 	conn *arrivingConn
 }
 
-// connOf is the connection that a call came over; nil where it has none of this kind.
+// connOf is the connection that a call came over; nil if it has none of this kind.
 func connOf(ctx context.Context) *arrivingConn {
 	p, ok := peer.FromContext(ctx)
 	if !ok {

@@ -14,7 +14,7 @@ import (
 // Addresses that somebody gives may be those of two clusters: an old ROTA_ADDR, a line too many. Who asks
 // one after the other would have jobs here and there. So the first calls of a client, and a worker's
 // hello, name all the addresses that it was given, and a server that knows of all of them that they are
-// its cluster's goes on as if nothing had been said: that costs no round trip. Where it does not, it
+// its cluster's goes on as if nothing had been said: that costs no round trip. If it does not, it
 // refuses before it does anything, and the one that asked has each of the addresses say of which cluster
 // it is. An address by another name, or of a server that has moved, is cleared up so.
 
@@ -35,7 +35,7 @@ func WithAddrs(ctx context.Context, addrs []string) context.Context {
 }
 
 // CheckAddrs refuses a call that names addresses which a server does not know to be its cluster's. known
-// is called only where some are named, and returns nil where there is no cluster yet.
+// is called only where some are named, and returns nil if there is no cluster yet.
 func CheckAddrs(ctx context.Context, known func() []string) error {
 	named := metadata.ValueFromIncomingContext(ctx, addrsKey)
 	if len(named) == 0 || len(named[0]) > maxAddrs {

@@ -52,7 +52,7 @@ func ToStatus(err error) error {
 // FromStatus turns what a call returned back into a *task.Error, with its message,
 // leader and delay. Errors without an ErrorDetail come from the transport: only
 // few of their codes are proof that the request had no effect, all others become
-// task.KindUnknownOutcome. Where a context ended, errors.Is still finds
+// task.KindUnknownOutcome. If a context ended, errors.Is still finds
 // context.Canceled or context.DeadlineExceeded, and where a server failed in a way
 // it did not foresee, task.ErrInternal beside task.ErrUnknownOutcome.
 func FromStatus(err error) error {

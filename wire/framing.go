@@ -352,7 +352,7 @@ type ready struct {
 	err  error
 }
 
-// read is called when there is data, or none will come. It is false where there was none yet.
+// read is called when there is data, or none will come. It is false if there was none yet.
 func (r *ready) read(fd uintptr) bool {
 	r.buf = r.pool.Get(r.size)
 	r.n, r.err = syscall.Read(int(fd), *r.buf)
