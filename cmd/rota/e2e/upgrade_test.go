@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -64,14 +65,14 @@ func upgradeAndGoBack(t *testing.T, next string, leaderFirst bool, end syscall.S
 	order := u.order(leaderFirst)
 	for _, s := range order[:2] {
 		u.replace(s, next, end)
-		u.requireVersion(task.Version)
+		u.requireStays(s)
 		u.requireRefused()
 	}
 	// Back, in the other order: the version has not risen while one server did not know it.
 	for _, s := range slices.Backward(order[:2]) {
 		u.replace(s, binary, end)
-		u.requireVersion(task.Version)
 	}
+	u.requireVersion(task.Version)
 	u.requireRefused()
 	for _, s := range u.order(leaderFirst) {
 		u.replace(s, next, end)
@@ -155,6 +156,25 @@ func (u *upgrade) requireVersion(want uint32) {
 	for _, s := range v.Servers {
 		require.Contains(u.t, []uint32{task.Version, nextVersion}, s.Knows, s.ID)
 	}
+}
+
+// proposesNext is what a leader of the next build logs each time that it has looked whether the version may rise.
+const proposesNext = "the new op was proposed"
+
+// requireStays makes a server of the next build the leader, and requires that the version does not rise under it.
+func (u *upgrade) requireStays(s *localcluster.Process) {
+	u.t.Helper()
+	looks := func() int {
+		log, err := os.ReadFile(s.LogFile)
+		require.NoError(u.t, err)
+		return strings.Count(string(log), proposesNext)
+	}
+	before := looks()
+	await(u.t, "a leader of the next build that has looked twice", func() bool {
+		u.rota("cluster", "transfer-leader", s.Name) // it keeps its place where it leads
+		return looks() >= before+2
+	})
+	u.requireVersion(task.Version)
 }
 
 // newRequest asks for what the new field is for.
