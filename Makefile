@@ -59,6 +59,7 @@ check-imports: ## Fail on imports against the house rules (internal/archtest)
 .PHONY: vet
 vet: ## Run go vet on PKG
 	$(GO) vet $(PKG)
+	$(GO) vet -tags rotanext ./task ./fsm ./wire ./node # the next build of the test of two builds
 
 .PHONY: unit
 unit: ## Run the tests of PKG that match RUN, with the race detector

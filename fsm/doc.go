@@ -36,6 +36,11 @@
 // answers does not depend on when this server flushed, because memory is always
 // asked first and is forgotten only after the commit.
 //
+// # Versions
+//
+// What an op does depends on the active version of the log, which is replicated (version.go), and on
+// nothing that differs between builds: constants are read from rules (rules.go).
+//
 // # Trade-offs
 //
 // Indexes that only the leader's scheduler needs (jobs in line by queue and class, timers, what

@@ -57,6 +57,16 @@ func mutantsVerb(ctx context.Context, args []string, out io.Writer) (checker.Ver
 			continue
 		}
 		tried++
+		if m.Test != "" {
+			caught, err := h.huntByTest(ctx, m)
+			if err != nil {
+				return "", err
+			}
+			if !caught {
+				verdict = checker.Invalid
+			}
+			continue
+		}
 		if err := h.check([]string{m.Workload}, []string{m.Nemesis}, h.can); err != nil {
 			fmt.Fprintf(out, "%-24s skipped: %v\n", m.Name, err)
 			continue
@@ -116,6 +126,28 @@ func (h *hunter) hunt(ctx context.Context, m mutants.Mutant) (caught bool, err e
 	}
 	fmt.Fprintf(h.out, "%-24s ESCAPED: %s\n", m.Name, m.About)
 	return false, nil
+}
+
+// huntByTest runs the test that must find a mutant, with it and without.
+func (h *hunter) huntByTest(ctx context.Context, m mutants.Mutant) (caught bool, err error) {
+	store := h.flags(m).store
+	caught, _, err = m.FindByTest(ctx, h.root, store, false)
+	switch {
+	case err != nil:
+		return false, err
+	case !caught:
+		fmt.Fprintf(h.out, "%-24s ESCAPED: %s\n", m.Name, m.About)
+		return false, nil
+	}
+	fmt.Fprintf(h.out, "%-24s caught by %s\n", m.Name, m.Test)
+	if !h.clean {
+		return true, nil
+	}
+	failed, said, err := m.FindByTest(ctx, h.root, store, true)
+	if failed {
+		fmt.Fprintf(h.out, "%-24s the whole build fails %s:\n%s\n", m.Name, m.Test, said)
+	}
+	return err == nil && !failed, err
 }
 
 // standsWhole runs the whole build with the seed that caught a mutant. A check that finds

@@ -11,6 +11,9 @@ const walModule = "github.com/hashicorp/raft-wal"
 // proposeAll lets reports come to the log that the leader answers from what it knows.
 var proposeAll = edit{"", "transport/reports.go", "\tif len(sorted.Held) == 0 {\n", "\tsorted.Held, exceptions = groups, nil\n\tif len(sorted.Held) == 0 {\n"}
 
+// upgradeTest replaces servers by those of another build, one by one.
+const upgradeTest = "TestServersOfTwoBuildsAreOneCluster"
+
 // All is every mutant, in the order of the checks that must find them.
 func All() []Mutant {
 	return []Mutant{
@@ -186,6 +189,18 @@ func All() []Mutant {
 			Name: "overdue-ignored", About: "nobody looks for tasks that their workers beat for and never report",
 			Check: "L8", Workload: "queue", Nemesis: "worker-silent", TimeLimit: 3 * time.Second, Interval: time.Second,
 			edits: []edit{{"", "scheduler/overdue.go", "if time.Now().Before(patience) ||", "if ctx.Err() == nil || time.Now().Before(patience) ||"}},
+		},
+		{
+			Name: "gate-by-majority", About: "the version of the log rises when a majority knows the next one", Test: upgradeTest,
+			edits: []edit{{"", "node/version.go", "known = min(known, info.knows())", "if info.knows() >= fsm.Version {\n\t\t\treturn fsm.Version, nil\n\t\t}\n\t\tknown = min(known, info.knows())"}},
+		},
+		{
+			Name: "constants-of-the-build", About: "a server applies entries by the constants of its own build", Test: upgradeTest,
+			edits: []edit{{"", "fsm/version.go", "m.version, m.rules = version, rulesOf(version)", "m.version, m.rules = version, rulesOf(Version)"}},
+		},
+		{
+			Name: "unknown-fields-dropped", About: "what a server does not know of a request is dropped", Test: upgradeTest,
+			edits: []edit{{"", "wire/unknown.go", "r.IsValid() && len(r.GetUnknown()) > 0 {", "r.IsValid() && len(r.GetUnknown()) < 0 {"}},
 		},
 	}
 }

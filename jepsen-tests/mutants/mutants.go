@@ -17,6 +17,8 @@ type Mutant struct {
 	Name, About string
 	// Check is the one that must find it, by this workload under these faults.
 	Check, Workload, Nemesis string
+	// Test is the test of two builds that must find it, in the place of a check; see FindByTest.
+	Test string
 	// Rate, TimeLimit, Interval and ServerFlags are those with which it is found within a few
 	// seeds; their zero values: those of the flags.
 	Rate                float64
@@ -40,15 +42,15 @@ type edit struct {
 
 // Build builds the broken binary into a folder and returns its path. root is the product's.
 func (m Mutant) Build(ctx context.Context, root, dir string) (string, error) {
-	return m.build(ctx, root, dir, "rota-"+m.Name, append(m.faults[:len(m.faults):len(m.faults)], m.edits...))
+	return m.build(ctx, root, dir, "rota-"+m.Name, "", append(m.faults[:len(m.faults):len(m.faults)], m.edits...))
 }
 
 // BuildWhole builds the binary that is like the broken one but for what breaks it.
 func (m Mutant) BuildWhole(ctx context.Context, root, dir string) (string, error) {
-	return m.build(ctx, root, dir, "rota-whole", m.faults)
+	return m.build(ctx, root, dir, "rota-whole", "", m.faults)
 }
 
-func (m Mutant) build(ctx context.Context, root, dir, name string, edits []edit) (string, error) {
+func (m Mutant) build(ctx context.Context, root, dir, name, tags string, edits []edit) (string, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
 		return "", err
@@ -89,7 +91,7 @@ func (m Mutant) build(ctx context.Context, root, dir, name string, edits []edit)
 	if err := os.WriteFile(list, overlay, 0o600); err != nil {
 		return "", err
 	}
-	args := []string{"build", "-overlay", list, "-o", binary}
+	args := []string{"build", "-tags", tags, "-overlay", list, "-o", binary}
 	if len(modules) > 0 {
 		file, err := modFile(root, filepath.Join(dir, name), modules)
 		if err != nil {
