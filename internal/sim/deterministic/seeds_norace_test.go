@@ -1,6 +1,6 @@
 //go:build !race
 
-package replay
+package deterministic
 
 // defaultSeeds is what a run of the test command takes on.
 const defaultSeeds = 200

@@ -1,6 +1,6 @@
 //go:build race
 
-package replay
+package deterministic
 
 // defaultSeeds is fewer than without the race detector, which makes everything several times as
 // slow and finds nothing in one goroutine.

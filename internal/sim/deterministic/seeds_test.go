@@ -1,4 +1,4 @@
-package replay
+package deterministic
 
 import (
 	"maps"
@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	seedVariable = "ROTA_REPLAY_SEED"
-	timeVariable = "ROTA_REPLAY_TIME"
+	seedVariable = "ROTA_DETERMINISTIC_SEED"
+	timeVariable = "ROTA_DETERMINISTIC_TIME"
 	// shortSeeds is how many seeds are tried where little time is asked for.
 	shortSeeds = 20
 	// enoughSeeds is from how many on all that is interesting has to happen; some of it does
@@ -33,9 +33,9 @@ var regressions = []struct {
 	why     string
 }{}
 
-// TestReplay simulates seed after seed. ROTA_REPLAY_SEED runs one seed and prints its
-// history; ROTA_REPLAY_TIME tries new seeds for so long, and makes their runs longer.
-func TestReplay(t *testing.T) {
+// TestSeedsKeepThePromises simulates seed after seed. ROTA_DETERMINISTIC_SEED runs one seed and prints its
+// history; ROTA_DETERMINISTIC_TIME tries new seeds for so long, and makes their runs longer.
+func TestSeedsKeepThePromises(t *testing.T) {
 	t.Parallel()
 	if s := os.Getenv(seedVariable); s != "" {
 		o := parseSeed(t, s)
@@ -46,7 +46,7 @@ func TestReplay(t *testing.T) {
 	if s := os.Getenv(timeVariable); s != "" {
 		d, err := time.ParseDuration(s)
 		require.NoError(t, err)
-		replayFor(t, d)
+		seedsFor(t, d)
 		return
 	}
 	seeds := defaultSeeds
@@ -143,8 +143,8 @@ func TestTheSameSeedIsTheSameHistory(t *testing.T) {
 	}
 }
 
-// replayFor tries new seeds for so long.
-func replayFor(t *testing.T, d time.Duration) {
+// seedsFor tries new seeds for so long.
+func seedsFor(t *testing.T, d time.Duration) {
 	first := rand.Uint64N(1 << 40)
 	t.Logf("from seed %d on", first)
 	var total Result
@@ -189,7 +189,7 @@ func report(t *testing.T, o Options, r Result) {
 	for _, p := range r.Problems {
 		t.Error(p)
 	}
-	t.Errorf("seed %s, step %d; run it again: %s=%s go test ./internal/sim/replay -run TestReplay -v", name, r.Steps, seedVariable, name)
+	t.Errorf("seed %s, step %d; run it again: %s=%s go test ./internal/sim/deterministic -run TestSeedsKeepThePromises -v", name, r.Steps, seedVariable, name)
 }
 
 // add adds up counts.

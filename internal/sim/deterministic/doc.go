@@ -1,4 +1,4 @@
-// Package replay simulates servers, workers and clients in one loop without goroutines,
+// Package deterministic simulates servers, workers and clients in one loop without goroutines,
 // so that a seed decides everything that happens.
 //
 // # Purpose
@@ -37,4 +37,4 @@
 // one machine word of what goroutines can do to each other, none. What a seed does
 // changes with every change of this package, so a regression that matters gets a
 // test of its own beside its seed.
-package replay
+package deterministic

@@ -1,4 +1,4 @@
-package replay
+package deterministic
 
 import (
 	"encoding/binary"
@@ -97,7 +97,7 @@ func (d *disk) refer(id fsm.SpecID, raw []byte, jobs int) {
 		s.raw = raw
 	}
 	if s.jobs += jobs; s.jobs < 0 || s.raw == nil {
-		panic(fmt.Sprintf("replay: %d jobs have a spec of %d bytes", s.jobs, len(s.raw)))
+		panic(fmt.Sprintf("deterministic: %d jobs have a spec of %d bytes", s.jobs, len(s.raw)))
 	}
 	d.specs[id] = s
 }
