@@ -43,7 +43,7 @@ demo: build ## Build, then take the tour: three servers, the leader killed mid-j
 	bin/rota demo
 
 .PHONY: test
-test: check-fmt check-mod check-imports check-proto vet lint unit full unit-chaos unit-bench chaos-short ## Everything CI checks
+test: check-fmt check-mod check-imports check-proto vet lint check-portable unit full unit-chaos unit-bench chaos-short ## Everything CI checks
 # With the same faults each time; other seeds are for those who look for something.
 test: SEED := 1
 
@@ -60,6 +60,11 @@ check-imports: ## Fail on imports against the house rules (internal/archtest)
 vet: ## Run go vet on PKG
 	$(GO) vet $(PKG)
 	$(GO) vet -tags rotanext ./task ./fsm ./wire ./node # the next build of the test of two builds
+
+.PHONY: check-portable
+check-portable: ## Fail where client and worker do not build without Linux
+	GOOS=darwin $(GO) build ./worker ./client
+	GOOS=darwin $(GO) vet ./worker/... ./client
 
 .PHONY: unit
 unit: ## Run the tests of PKG that match RUN, with the race detector

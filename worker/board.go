@@ -9,6 +9,7 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/worker/command"
 )
 
 // board is what this worker holds: tasks that wait for a slot, tasks that run, and
@@ -73,7 +74,7 @@ func newBoard(slots int, out *outbox) *board {
 	}
 	b.work = sync.NewCond(&b.mu)
 	for i := range b.slots {
-		b.slots[i] = &slot{number: i}
+		b.slots[i] = &slot{command: command.Slot{Number: i}}
 	}
 	return b
 }

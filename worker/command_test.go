@@ -1,3 +1,5 @@
+//go:build linux
+
 package worker
 
 import (
@@ -197,14 +199,15 @@ func without(m map[string]string, names ...string) map[string]string {
 
 func TestEachCommandFindsAnEmptyFolder(t *testing.T) {
 	t.Parallel()
-	b := setup(t, Config{Slots: 1, Commands: true, DataDir: t.TempDir()})
+	dir := t.TempDir()
+	b := setup(t, Config{Slots: 1, Commands: true, DataDir: dir})
 	b.assign(t,
 		shell(1, "pwd; ls -A; mkdir d; echo x > d/f; ln -s / root"),
 		shell(2, "pwd; ls -A; chmod 000 ."),
 		shell(3, "pwd; ls -A; rmdir $PWD"),
 		shell(4, "pwd; ls -A; stat -c %a ."))
 	b.await(t, 4, 0)
-	root := b.worker.scratch.path()
+	root := filepath.Join(dir, scratchFolder)
 	for job := range uint64(4) {
 		lines := strings.Fields(b.await(t, job+1, 0).output)
 		require.True(t, strings.HasPrefix(lines[0], root))
@@ -329,4 +332,15 @@ func TestCommandsGetDefaultSignals(t *testing.T) {
 	}
 	fds := strings.Fields(got[strings.LastIndex(got, "\t"):])
 	require.Equal(t, []string{"0", "1", "2", "3"}, fds[1:], "3 is that of ls")
+}
+
+func TestCommandsTellWhatTheyHaveUsed(t *testing.T) {
+	t.Parallel()
+	b := setupCommands(t)
+	// A shell that waits for a child: what both have used counts.
+	b.assign(t, shell(1, "head -c 40000000 /dev/zero | tail -c 30000000 >/dev/null; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"))
+	got := b.await(t, 1, 0)
+	require.Greater(t, got.usage.PeakMemory, uint64(20<<20))
+	require.Less(t, got.usage.PeakMemory, uint64(1<<30))
+	require.Positive(t, got.usage.CPUTime)
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
+	"github.com/rota-scheduler/rota/worker/command"
+	"github.com/rota-scheduler/rota/worker/guard"
 )
 
 // DefaultStopTimeout is how long a graceful stop lets running tasks finish when
@@ -40,7 +42,7 @@ type Config struct {
 	DataDir string
 	// Handlers is the Go functions that tasks can name.
 	Handlers map[string]Handler
-	// Commands says that tasks may run programs here. Run then keeps those from reading what this
+	// Commands says that tasks may run programs here, which needs Linux. Run then keeps those from reading what this
 	// process knows: it overwrites the environment that /proc shows of it, though not what
 	// os.Getenv returns, and makes it not dumpable, so that there are no core dumps and no
 	// debugger of the same user can attach.
@@ -79,6 +81,11 @@ type Task struct {
 	JobName string
 	Queue   string
 }
+
+// ErrLinuxOnly is why a worker on another system than Linux runs neither commands nor exclusive
+// tasks: New returns it where Config.Commands is set, and exclusive tasks fail there, so that another
+// worker gets their next attempts.
+var ErrLinuxOnly = guard.ErrUnsupported
 
 // Causes that end a handler's context; context.Cause returns them.
 var (
@@ -125,6 +132,9 @@ func (c *Config) complete() error {
 	}
 	if len(c.Handlers) == 0 && !c.Commands {
 		return task.Errorf(task.KindInvalid, "the worker can run nothing: register handlers or allow commands")
+	}
+	if c.Commands && !command.Supported {
+		return fmt.Errorf("allow commands: %w", ErrLinuxOnly)
 	}
 	if len(c.Handlers) > task.MaxHandlers {
 		return task.Errorf(task.KindTooLarge, "the worker has %d handlers, the limit is %d", len(c.Handlers), task.MaxHandlers)

@@ -7,7 +7,7 @@
 //	board.go     what is not held already is queued, as ranges, not as tasks (span.go)
 //	slot.go      a slot takes the next task and runs it
 //	handler.go   ... as a Go function
-//	command.go   ... as a program, which a keeper starts
+//	command.go   ... as a program, which package command runs
 //	outbox.go    the result joins a group of results that ended alike (group.go)
 //	session.go   groups go out as Reports, and are kept until they are answered
 //	board.go     what is answered is no longer held
@@ -48,8 +48,8 @@
 //
 // # Secrets
 //
-// environ.go says what commands get of the environment, and what they can find out about the rest
-// (secrets.go).
+// Package command says what commands get of the environment, and what they can find out about the
+// rest.
 //
 // # Trade-offs
 //
@@ -58,15 +58,13 @@
 //     keeps every question ("queued, running or reported?") answerable in one place.
 //   - Results are kept in memory only. An agent that is killed loses what it has
 //     not reported; those tasks run again, as at-least-once execution allows.
-//   - Standard output is read through a pipe, not a file: programs see what they
-//     expect, and what is too much of it is dropped from the middle (capture.go) instead
-//     of filling a disk. A job can have it written to a file of its own (stdout.go).
 //   - While slots have tasks in reserve, results gather for up to 100 ms or until they
 //     are as many as those tasks (outbox.go). Short commands then cost the servers one
 //     log entry for dozens instead of one each; nobody waits for what is held up,
 //     because what others do wait for goes at once.
 //   - A Go handler that ignores its context keeps its slot. If its task is
 //     exclusive, the guard kills the whole agent when the lease demands it.
-//   - The lease, the guard and the reaping of groups rest on Linux: CLOCK_BOOTTIME,
-//     subreapers, death signals and /proc. There is no version for other systems.
+//   - The lease of exclusive tasks, the guard and the reaping of groups rest on Linux:
+//     CLOCK_BOOTTIME, subreapers, death signals and /proc. On other systems a worker runs
+//     ordinary handlers and refuses the rest (ErrLinuxOnly).
 package worker

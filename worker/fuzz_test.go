@@ -59,7 +59,7 @@ func FuzzServerMessages(f *testing.F) {
 		w, err := New(Config{Addrs: []string{"127.0.0.1:1"}, Slots: 2, Handlers: map[string]Handler{"h": echo}, Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
 		w.id = &identity{}
-		w.beginGuard()
+		w.prepareProcesses()
 		w.lease.welcome(time.Hour, bootNow(), false)
 		w.lease.beat(true)
 		silence := newWatchdog(func() {})

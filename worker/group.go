@@ -40,14 +40,6 @@ type result struct {
 	usage   task.Usage
 }
 
-// printed puts in what a command has printed.
-func (r *result) printed(out capture, stderr []byte) {
-	r.output, r.stderr = out.b, stderr
-	if out.missing > 0 {
-		r.missing, r.head = out.missing, uint32(out.head)
-	}
-}
-
 // group gathers results of one job that ended alike. Outputs stand in packed in the
 // order of ranges; while all of them are empty there is none.
 type group struct {

@@ -19,12 +19,22 @@ func (w *Worker) runHandler(ctx context.Context, r *run) result {
 	if r.work.exclusive {
 		release, err := w.guard.HoldAgent()
 		if err != nil {
-			return w.giveBack(fmt.Errorf("an exclusive task needs the guard: %w", err))
+			return w.unguarded(err)
 		}
 		defer release()
 	}
 	output, err := call(ctx, h, &r.task)
 	return handlerResult(ctx, output, err)
+}
+
+// unguarded is the result of an exclusive task that cannot have a guard.
+func (w *Worker) unguarded(err error) result {
+	err = fmt.Errorf("an exclusive task needs the guard: %w", err)
+	if errors.Is(err, ErrLinuxOnly) {
+		// It will never have one here. What is ordinary goes on.
+		return result{kind: failed, err: errorText(err.Error())}
+	}
+	return w.giveBack(err)
 }
 
 // call runs the handler and turns a panic into an error.

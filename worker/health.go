@@ -2,8 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -11,7 +9,6 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
-	"github.com/rota-scheduler/rota/worker/guard"
 )
 
 // What keeps an agent from starting commands at all, such as a lack of files or memory, or a full
@@ -25,8 +22,6 @@ const (
 	// one that fails, and with each fault soon after a good one, up to probeMost.
 	probeFirst = 100 * time.Millisecond
 	probeMost  = 10 * time.Second
-	// probeTimeout is how long a probe may take.
-	probeTimeout = 5 * time.Second
 	// convalescence is how long the agent must have been healthy for the next fault to be a new one.
 	convalescence = time.Minute
 )
@@ -106,7 +101,7 @@ func (w *Worker) recover(ctx context.Context) {
 			if !sleep(ctx, wait) {
 				return
 			}
-			err := w.probe()
+			err := w.commands.Probe()
 			if err == nil {
 				w.log.Info("this worker can start tasks again", "after", (monoNow() - began).Round(time.Millisecond))
 				break
@@ -121,41 +116,4 @@ func (w *Worker) recover(ctx context.Context) {
 		w.board.resume()
 		w.tellState()
 	}
-}
-
-// probe starts a command that does nothing, in all the ways that a task's is.
-func (w *Worker) probe() error {
-	dir, err := w.scratch.subfolder("probe-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = guard.RemoveAll(dir.path) }()
-	r := &guard.Request{Dir: dir.path, Stdin: -1, Stdout: -1, Stderr: -1}
-	r.Path, r.Argv, r.Env = guard.Probe()
-	io, err := newPipes(nil, r)
-	if err != nil {
-		return fmt.Errorf("make pipes for a command: %w", err)
-	}
-	defer io.close()
-	p, err := w.guard.Run(r)
-	io.started(r)
-	if err != nil {
-		return fmt.Errorf("start a command: %w", err)
-	}
-	timeout := time.NewTimer(probeTimeout)
-	defer timeout.Stop()
-	select {
-	case <-p.Done():
-	case <-timeout.C:
-		p.Destroy()
-		return errors.New("a command that does nothing does not end")
-	}
-	ending, err := p.Ending()
-	if err != nil {
-		return fmt.Errorf("start a command: %w", err)
-	}
-	if ending.Status != 0 {
-		return fmt.Errorf("a command that does nothing ended with status %#x", int(ending.Status))
-	}
-	return nil
 }

@@ -1,9 +1,10 @@
+//go:build linux
+
 package worker
 
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,35 +59,6 @@ func TestTheFolderForWorkingDirectoriesIsMadeAgain(t *testing.T) {
 		}
 		require.Empty(t, d.trouble())
 	}
-}
-
-// The folder of an agent without a data folder lies where everybody may write. Where it is gone,
-// somebody else may have put something of the same name in its place.
-func TestAFolderOfSomebodyElseIsNotUsed(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	require.NoError(t, os.Mkdir(dir+"/theirs", 0o777))
-	require.NoError(t, os.Symlink(dir+"/theirs", dir+"/link"))
-	for what, path := range map[string]string{"a link": dir + "/link", "a file": os.DevNull} {
-		_, err := newFolder(path)
-		require.Error(t, err, what)
-	}
-	if os.Geteuid() == 0 {
-		require.NoError(t, os.Chown(dir+"/theirs", 65534, 65534))
-		_, err := newFolder(dir + "/theirs")
-		require.ErrorContains(t, err, "is not a folder of this user")
-	}
-	require.NoError(t, os.Mkdir(dir+"/open", 0o777))
-	mine, err := newFolder(dir + "/open")
-	require.NoError(t, err)
-	require.True(t, mine.intact())
-	require.NoError(t, os.Chmod(mine.path, 0o777))
-	require.False(t, mine.intact(), "others may enter it")
-	require.NoError(t, os.Chmod(mine.path, 0o700))
-	require.True(t, mine.intact())
-	require.NoError(t, os.Rename(mine.path, dir+"/moved"))
-	require.NoError(t, os.Mkdir(mine.path, 0o700))
-	require.False(t, mine.intact(), "it is another one")
 }
 
 func TestAnAgentWithoutAPlaceForWorkingDirectoriesGivesTasksBack(t *testing.T) {
@@ -233,13 +205,6 @@ func TestAFullDiskFailsNoTask(t *testing.T) {
 
 func TestWhatIsTheUsersFaultFailsTheTask(t *testing.T) {
 	t.Parallel()
-	for err, own := range map[error]bool{
-		unix.EMFILE: true, unix.ENFILE: true, unix.ENOMEM: true, unix.EAGAIN: true,
-		unix.ENOENT: false, unix.EACCES: false, unix.ENOEXEC: false, unix.E2BIG: false, unix.ETXTBSY: false, unix.ELOOP: false,
-	} {
-		require.Equal(t, own, ownFault(fmt.Errorf("start: %w", &fs.PathError{Err: err})), "%v", err)
-	}
-	require.False(t, ownFault(nil))
 	b := setupCommands(t)
 	b.assign(t, commandWork(1, "/no/such/program"), commandWork(2, "/etc/passwd"), commandWork(3, "no-such-program"))
 	for job := uint64(1); job < 4; job++ {

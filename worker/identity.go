@@ -147,8 +147,13 @@ func (id *identity) load() error {
 	return nil
 }
 
-// scratch is where working directories of commands are made.
-func (id *identity) scratch() string { return filepath.Join(id.dir, scratchFolder) }
+// scratch is where working directories of commands are made; empty: there is no data folder.
+func (id *identity) scratch() string {
+	if id.dir == "" {
+		return ""
+	}
+	return filepath.Join(id.dir, scratchFolder)
+}
 
 // opened takes note of the session that the leader has given.
 func (id *identity) opened(session uint64) error {

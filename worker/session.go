@@ -209,7 +209,7 @@ func (w *Worker) sendBeat(stream sessionStream, silence *watchdog) error {
 	// A Send that blocks is silence as well, so the watchdog is armed before it.
 	silence.arm(w.lease.silence())
 	if len(beat.Running) > 0 {
-		w.kills.look()
+		w.noteKills()
 	}
 	return stream.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Beat{Beat: beat}})
 }

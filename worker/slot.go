@@ -7,19 +7,15 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/worker/command"
 )
 
 // slot runs one task at a time, in a goroutine of its own.
 type slot struct {
-	number int
 	// current is what it runs. The board's lock guards it.
 	current *run
-	// stdout is where outputs of commands are read to, from task to task.
-	stdout []byte
-	// usage is what the command has used that it ran last.
-	usage task.Usage
-	// dir is its working directory for commands.
-	dir folder
+	// command is what it keeps from one command to the next.
+	command command.Slot
 }
 
 // serveSlot runs tasks until the board is closed.
@@ -73,9 +69,6 @@ func (w *Worker) execute(s *slot, r *run) result {
 		defer cancel()
 	}
 	if r.work.command != nil {
-		if !w.cfg.Commands {
-			return result{kind: failed, err: "this worker does not run commands: start it with commands allowed, or require a label of one that does"}
-		}
 		return w.runCommand(ctx, s, r)
 	}
 	return w.runHandler(ctx, r)

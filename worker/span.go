@@ -1,18 +1,19 @@
 package worker
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/worker/command"
 )
 
 // work is what to run, as one assignment says it.
 type work struct {
-	handler   string
-	command   *rotav1.CommandWork
+	handler string
+	// command is the program to run; nil: it is a handler.
+	command   *command.Work
 	timeout   time.Duration
 	exclusive bool
 	// first and step give each index its value.
@@ -20,12 +21,6 @@ type work struct {
 	shared      []byte
 	jobName     string
 	queue       string
-	// What all tasks of a command share: a part of the environment, and where the
-	// program is.
-	once          sync.Once
-	env           []string
-	program, path string
-	pathErr       error
 }
 
 // workOf is the work of an assignment, for which the server has sent w, now or before.
@@ -34,15 +29,18 @@ func workOf(a *rotav1.Assignment, w *rotav1.WorkSpec) *work {
 	if a.GetWorkNumber() != 0 {
 		first, step = a.GetArrayFirst(), a.GetArrayStep()
 	}
-	return &work{
+	made := &work{
 		handler:   w.GetHandler().GetName(),
-		command:   w.GetCommand(),
 		timeout:   max(0, w.GetTimeout().AsDuration()),
 		exclusive: w.GetExclusive(),
 		first:     first, step: step,
 		shared:  w.GetSharedPayload(),
 		jobName: w.GetJobName(), queue: w.GetQueue(),
 	}
+	if c := w.GetCommand(); c != nil {
+		made.command = &command.Work{Spec: c}
+	}
+	return made
 }
 
 // span is tasks of one assignment that wait: the indexes next to end - 1. A range

@@ -1,8 +1,6 @@
 package worker
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -62,61 +60,21 @@ func TestUsageThatNobodyKnowsTakesNoRoom(t *testing.T) {
 	require.Empty(t, o.next().Groups[0].GetPackedUsage())
 }
 
-func TestCommandsTellWhatTheyHaveUsed(t *testing.T) {
-	t.Parallel()
-	b := setupCommands(t)
-	// A shell that waits for a child: what both have used counts.
-	b.assign(t, shell(1, "head -c 40000000 /dev/zero | tail -c 30000000 >/dev/null; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"))
-	got := b.await(t, 1, 0)
-	require.Greater(t, got.usage.PeakMemory, uint64(20<<20))
-	require.Less(t, got.usage.PeakMemory, uint64(1<<30))
-	require.Positive(t, got.usage.CPUTime)
-}
-
 // sentNowhere is a stream that takes what is sent.
 type sentNowhere struct{ sessionStream }
 
 func (sentNowhere) Send(*rotav1.SessionRequest) error { return nil }
 
-// TestAKillForWantOfMemoryIsSaidToBeOne, where the kernel's count has risen, for each command that it may
-// have killed.
-func TestAKillForWantOfMemoryIsSaidToBeOne(t *testing.T) {
+// A kill of this morning explains nothing that happens tonight, so it is noted while it is new.
+func TestABeatOfARunningTaskNotesKills(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "memory.events")
-	count := func(text string) {
-		require.NoError(t, os.WriteFile(path, []byte("low 0\noom 3\noom_kill "+text+"\n"), 0o600))
-	}
-	count("2")
-	w := &Worker{kills: kills{path: path, count: 2}, board: newBoard(1, newOutbox())}
-	w.board.slots = []*slot{{current: &run{}}}
+	noted := 0
+	w := &Worker{board: newBoard(1, newOutbox()), noteKills: func() { noted++ }}
 	silence := newWatchdog(func() {})
 	defer silence.disarm()
-	killed := func(err string) string {
-		res := &result{kind: kind{hasExit: true, exit: killedExit}, err: err}
-		w.hint(res)
-		return res.err
-	}
-	require.Equal(t, "killed by signal SIGKILL, which rota did not send; the kernel does where memory runs out", killed("killed by signal SIGKILL"))
-	require.Equal(t, "exit code 137", killed("exit code 137"))
-	count("4")
-	for range 2 {
-		require.Equal(t, "killed by signal SIGKILL: the kernel has killed a process here just now for want of memory", killed("killed by signal SIGKILL"))
-		require.Equal(t, "exit code 137: the kernel has killed a process here just now for want of memory", killed("exit code 137"))
-	}
-	other := &result{kind: kind{hasExit: true, exit: 7}, err: "exit code 7"}
-	w.hint(other)
-	require.Equal(t, "exit code 7", other.err)
-	count("5")
 	require.NoError(t, w.sendBeat(sentNowhere{}, silence))
-	w.kills.rose -= killsTogether
-	require.Equal(t, "exit code 137", killed("exit code 137"), "a beat before this one has seen that kill")
-	require.NoError(t, os.Remove(path))
-	w.kills = kills{path: path, count: 2}
-	require.False(t, w.kills.explain(), "what cannot be read explains nothing")
-	w.kills.path = ""
-	w.kills.begin()
-	if w.kills.path != "" {
-		_, err := readKills(w.kills.path)
-		require.NoError(t, err)
-	}
+	require.Zero(t, noted, "nothing runs that could be killed")
+	w.board.slots = []*slot{{current: &run{}}}
+	require.NoError(t, w.sendBeat(sentNowhere{}, silence))
+	require.Equal(t, 1, noted)
 }

@@ -11,6 +11,7 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire/leader"
+	"github.com/rota-scheduler/rota/worker/command"
 	"github.com/rota-scheduler/rota/worker/guard"
 )
 
@@ -42,11 +43,13 @@ type Worker struct {
 	board  *board
 	out    *outbox
 	// works is those of the open stream; only its reader looks at it.
-	works   works
-	guard   *guard.Client
-	scratch *scratch
-	health  health
-	kills   kills
+	works works
+	guard *guard.Client
+	// commands runs tasks that are programs.
+	commands *command.Runner
+	// noteKills is commands.NoteKills.
+	noteKills func()
+	health    health
 	// condition is what the leader is to know of this worker's health, and told, which the
 	// stream's writer alone uses, what was said last.
 	condition atomic.Pointer[rotav1.WorkerState]
@@ -103,18 +106,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	defer w.id.close()
-	w.beginGuard()
-	defer w.scratch.remove()
+	w.prepareProcesses()
+	defer w.commands.Close()
 	defer w.guard.Close()
 	if w.cfg.Commands {
-		if err := keepSecrets(); err != nil {
-			return err
-		}
-		w.kills.begin()
-		if _, err := w.scratch.folder(); err != nil {
-			return err
-		}
-		if err := w.guard.Start(); err != nil {
+		if err := w.commands.Start(); err != nil {
 			return err
 		}
 	}
@@ -152,17 +148,16 @@ func (w *Worker) Run(ctx context.Context) error {
 	return nil
 }
 
-// beginGuard gets ready to start a guard, and a folder for the working directories of commands.
-func (w *Worker) beginGuard() {
+// prepareProcesses gets ready to start a guard and commands.
+func (w *Worker) prepareProcesses() {
+	deadline := func() time.Duration { return w.lease.after(killShare) }
 	w.guard = guard.NewClient(guard.Config{
-		Logger: w.log, Lock: w.id.guardLock,
-		Deadline:  func() time.Duration { return w.lease.after(killShare) },
-		Unguarded: w.board.fence,
+		Logger: w.log, Lock: w.id.guardLock, Deadline: deadline, Unguarded: w.board.fence,
 	})
-	w.scratch = &scratch{log: w.log, made: w.guard.RemoveAtEnd}
-	if w.id.dir != "" {
-		w.scratch.base = w.id.scratch()
-	}
+	w.commands = command.NewRunner(command.Config{
+		Logger: w.log, Guard: w.guard, Addrs: w.cfg.Addrs, Scratch: w.id.scratch(), Deadline: deadline, Grace: commandGrace,
+	})
+	w.noteKills = w.commands.NoteKills
 }
 
 // stopTasks gives back what waits, ends what runs, and returns how many tasks do not end.

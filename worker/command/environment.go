@@ -1,4 +1,6 @@
-package worker
+//go:build linux
+
+package command
 
 import (
 	"fmt"
@@ -64,17 +66,17 @@ const envAddr = "ROTA_ADDR"
 // reserved are the names that a job cannot set.
 var reserved = []string{envJob, envIndex, envValue, envAttempt, envFence, guard.Env}
 
-// prepare finds out what all tasks of a work share. addrs is where its servers are.
-func (w *work) prepare(addrs []string) {
+// prepare finds out what the tasks share. addrs is where its servers are.
+func (w *Work) prepare(addrs []string) {
 	w.once.Do(func() {
-		w.env = jobEnvironment(w.command.GetEnv(), addrs)
-		w.program = w.command.GetArgv()[0]
+		w.env = jobEnvironment(w.Spec.GetEnv(), addrs)
+		w.program = w.Spec.GetArgv()[0]
 		w.path, w.pathErr = lookPath(w.program, w.env)
 	})
 }
 
 // find is where a program is, which nearly always is the same one for all tasks.
-func (w *work) find(program string) (string, error) {
+func (w *Work) find(program string) (string, error) {
 	if program == w.program {
 		return w.path, w.pathErr
 	}
@@ -83,7 +85,7 @@ func (w *work) find(program string) (string, error) {
 
 // environment is that of one task's command, after prepare. Each name stands in it once: with two,
 // it depends on the program which one counts.
-func (w *work) environment(t *Task) []string {
+func (w *Work) environment(t *Task) []string {
 	env := make([]string, len(w.env), len(w.env)+5)
 	copy(env, w.env)
 	return append(env,

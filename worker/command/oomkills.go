@@ -1,4 +1,6 @@
-package worker
+//go:build linux
+
+package command
 
 import (
 	"bytes"
@@ -15,15 +17,15 @@ import (
 // this worker, or else on the whole machine; where the count has risen when a command ends by SIGKILL, that
 // is why, as far as anybody can tell.
 
-// kills is how many processes the kernel has killed here for want of memory.
-type kills struct {
+// oomKills is how many processes the kernel has killed here for want of memory.
+type oomKills struct {
 	// path is the file that counts them; "": there is none.
 	path string
 
 	mu    sync.Mutex
 	count uint64
-	// rose is when the count was last seen to have risen, on monoNow; 0: never.
-	rose time.Duration
+	// rose is when the count was last seen to have risen; zero: never.
+	rose time.Time
 }
 
 // killsTogether is how long after a rise of the count it explains the ends of other commands, too: the
@@ -44,7 +46,7 @@ func killFiles() (paths []string) {
 }
 
 // begin notes how many there were before this worker.
-func (k *kills) begin() {
+func (k *oomKills) begin() {
 	for _, path := range killFiles() {
 		if n, err := readKills(path); err == nil {
 			k.path, k.count = path, n
@@ -55,14 +57,14 @@ func (k *kills) begin() {
 
 // look takes note of a rise. It is called every now and then while tasks run: a kill of this morning explains
 // nothing that happens tonight.
-func (k *kills) look() {
+func (k *oomKills) look() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.see(monoNow())
+	k.see(time.Now())
 }
 
 // see is look, with k.mu held.
-func (k *kills) see(now time.Duration) {
+func (k *oomKills) see(now time.Time) {
 	if k.path == "" {
 		return
 	}
@@ -72,12 +74,12 @@ func (k *kills) see(now time.Duration) {
 }
 
 // explain says whether the kernel has killed a process here just now.
-func (k *kills) explain() bool {
+func (k *oomKills) explain() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now := monoNow()
+	now := time.Now()
 	k.see(now)
-	return k.rose != 0 && now-k.rose < killsTogether
+	return !k.rose.IsZero() && now.Sub(k.rose) < killsTogether
 }
 
 var errNoCount = errors.New("no count of kills")
@@ -102,13 +104,13 @@ const killedExit = 128 + 9
 // killedBy is how the error of a command begins that was ended by a signal.
 const killedBy = "killed by signal "
 
-// hint says of a command that was killed, and not by this worker, what is known about that.
-func (w *Worker) hint(res *result) {
+// explainKill says of a command that was killed, and not by this worker, what is known about that.
+func (r *Runner) explainKill(res *Result) {
 	switch {
-	case !res.hasExit || res.exit != killedExit:
-	case w.kills.explain():
-		res.err += ": the kernel has killed a process here just now for want of memory"
-	case strings.HasPrefix(res.err, killedBy):
-		res.err += ", which rota did not send; the kernel does where memory runs out"
+	case res.End != Exited || res.Exit != killedExit:
+	case r.kills.explain():
+		res.Err += ": the kernel has killed a process here just now for want of memory"
+	case strings.HasPrefix(res.Err, killedBy):
+		res.Err += ", which rota did not send; the kernel does where memory runs out"
 	}
 }

@@ -1,4 +1,6 @@
-package worker
+//go:build linux
+
+package command
 
 import (
 	"bytes"
@@ -132,7 +134,7 @@ func (p *pipes) close() {
 // read reads the outputs until they end or the command has ended, and closes all. Of standard
 // error it returns the end. A strict command is killed when there is more of its standard output
 // than is kept.
-func (p *pipes) read(s *slot, c *guard.Process, strict bool) (out capture, stderr []byte) {
+func (p *pipes) read(s *Slot, c *guard.Process, strict bool) (out capture, stderr []byte) {
 	out.b = s.stdout[:0]
 	var ended bool
 	if p.stdin < 0 && endsWithin(c, quickEnd) {

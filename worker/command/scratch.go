@@ -1,4 +1,6 @@
-package worker
+//go:build linux
+
+package command
 
 import (
 	"errors"
@@ -134,11 +136,11 @@ func (s *scratch) remove() {
 // slotDir is the slot's working directory for a command that names none. It is made
 // for the first one and kept while commands leave it as they found it: making and
 // removing one costs more than looking whether it is empty.
-func (w *Worker) slotDir(s *slot) (string, error) {
+func (r *Runner) slotDir(s *Slot) (string, error) {
 	if s.dir.intact() {
 		return s.dir.path, nil
 	}
-	dir, err := w.scratch.subfolder(fmt.Sprintf("slot%d-", s.number))
+	dir, err := r.scratch.subfolder(fmt.Sprintf("slot%d-", s.Number))
 	if err != nil {
 		return "", err
 	}
@@ -147,12 +149,12 @@ func (w *Worker) slotDir(s *slot) (string, error) {
 }
 
 // emptySlotDir makes sure that the next command finds nothing of the last one.
-func (w *Worker) emptySlotDir(s *slot) {
+func (r *Runner) emptySlotDir(s *Slot) {
 	if pristine(s.dir.path) {
 		return
 	}
 	if err := guard.RemoveAll(s.dir.path); err != nil {
-		w.log.Warn("cannot remove the working directory of a command, another one is used from now on", "dir", filepath.Base(s.dir.path), "error", err)
+		r.log.Warn("cannot remove the working directory of a command, another one is used from now on", "dir", filepath.Base(s.dir.path), "error", err)
 	}
 	s.dir = folder{}
 }

@@ -1,4 +1,6 @@
-package worker
+//go:build linux
+
+package command
 
 import (
 	"bytes"
@@ -16,15 +18,15 @@ import (
 // startFailure explains why a command did not start. fresh: its folder is the attempt's own. A program
 // that is being written, or a folder that others may have, passes; a program that is not there, or is
 // none, stays so.
-func startFailure(r *guard.Request, fresh bool, err error) result {
+func startFailure(r *guard.Request, fresh bool, err error) Result {
 	if info, statErr := os.Stat(r.Dir); statErr != nil || !info.IsDir() {
-		return result{kind: failed, err: errorText(fmt.Sprintf("the working directory %q is not there on this worker", r.Dir))}
+		return Result{End: Failed, Err: fmt.Sprintf("the working directory %q is not there on this worker", r.Dir)}
 	}
-	k := failedForGood
+	end := FailedForGood
 	if errors.Is(err, unix.ETXTBSY) {
-		k = failed
+		end = Failed
 	}
-	return result{kind: k, err: errorText(fmt.Sprintf("start %q: %v%s", r.Path, err, startAdvice(r, fresh, err)))}
+	return Result{End: end, Err: fmt.Sprintf("start %q: %v%s", r.Path, err, startAdvice(r, fresh, err))}
 }
 
 // startAdvice says what to do about a command that did not start; "" where the error says it all.

@@ -1,4 +1,6 @@
-package worker
+//go:build linux
+
+package command
 
 import (
 	"path/filepath"
@@ -16,13 +18,13 @@ const stdoutMode = 0o644
 
 // openStdout opens what a command's standard output goes to, in its folder dir; -1: the agent reads
 // it. What goes to a file is the command's own business: the agent copies nothing.
-func openStdout(r *run, dir string) (int, error) {
-	c := r.work.command
+func openStdout(t *Task, dir string) (int, error) {
+	c := t.Work.Spec
 	switch c.GetStdout() {
 	case rotav1.Stdout_STDOUT_DISCARD:
 		return openFile("/dev/null", unix.O_WRONLY)
 	case rotav1.Stdout_STDOUT_FILE:
-		path, err := task.FillStdoutPath(c.GetStdoutPath(), r.task.named)
+		path, err := task.FillStdoutPath(c.GetStdoutPath(), t.named)
 		if err != nil {
 			return -1, err
 		}
@@ -65,17 +67,3 @@ func (e *openError) Error() string {
 }
 
 func (e *openError) Unwrap() error { return e.err }
-
-// named is what stands in the place of a name in the path of a file.
-func (t *Task) named(name string) string {
-	switch name {
-	case "job":
-		return strconv.FormatUint(t.Job, 10)
-	case "task":
-		return strconv.FormatUint(uint64(t.Index), 10)
-	case "value":
-		return strconv.FormatUint(uint64(t.Value), 10)
-	default: // attempt: others are refused
-		return strconv.FormatUint(uint64(t.Attempt), 10)
-	}
-}

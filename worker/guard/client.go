@@ -1,11 +1,11 @@
+//go:build linux
+
 package guard
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -36,22 +36,6 @@ const (
 	// out to be dead.
 	freshTries = 3
 )
-
-// ErrGuardLost: there is no guard, and so nothing was started.
-var ErrGuardLost = errors.New("the guard process has ended")
-
-// Config is what a Client is made of.
-type Config struct {
-	// Logger gets what people need to know.
-	Logger *slog.Logger
-	// Lock is the lock of the worker's data folder, which guard and keepers hold as long as they
-	// live; nil: none.
-	Lock *os.File
-	// Deadline is when exclusive work must be dead, on BootNow.
-	Deadline func() time.Duration
-	// Unguarded is called when exclusive handlers run and no guard can be had.
-	Unguarded func()
-}
 
 // Client keeps a guard and its keepers for the agent.
 type Client struct {

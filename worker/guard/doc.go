@@ -53,6 +53,8 @@
 //
 // # Trade-offs
 //
+//   - All of this is for Linux. Elsewhere there is a Client without a guard (elsewhere.go), so that
+//     workers that run ordinary handlers build there.
 //   - A keeper is 2 MiB of memory and ten threads, and takes 7 ms to start. It is kept for the next command, and let
 //     go of when it has had none for a minute. An idle worker has none.
 //   - The main thread of a keeper reads and forks in turns: handing each start from one

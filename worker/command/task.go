@@ -1,0 +1,83 @@
+package command
+
+import (
+	"strconv"
+	"sync"
+
+	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/task"
+)
+
+// Work is what the tasks of one assignment share. It is not to be copied.
+type Work struct {
+	// Spec is the command, as the job names it.
+	Spec *rotav1.CommandWork
+
+	// Found out once for all tasks: what of the environment they have in common, and where the
+	// program is.
+	once          sync.Once
+	env           []string
+	program, path string
+	pathErr       error
+}
+
+// Task is one attempt of one task. What the fields mean is said at worker.Task.
+type Task struct {
+	Work                  *Work
+	Job, Token            uint64
+	Index, Value, Attempt uint32
+	Payload               []byte
+	// Exclusive says that the command must be dead when Config.Deadline says.
+	Exclusive bool
+}
+
+// named is what stands in the place of a name in the path of a file.
+func (t *Task) named(name string) string {
+	switch name {
+	case "job":
+		return strconv.FormatUint(t.Job, 10)
+	case "task":
+		return strconv.FormatUint(uint64(t.Index), 10)
+	case "value":
+		return strconv.FormatUint(uint64(t.Value), 10)
+	default: // attempt: others are refused
+		return strconv.FormatUint(uint64(t.Attempt), 10)
+	}
+}
+
+// End is how a command has ended, or why it was not started.
+type End int
+
+const (
+	// Exited: by itself, or by a signal that this worker did not send.
+	Exited End = iota
+	// Stopped: because its context has ended.
+	Stopped
+	// Expired: because the deadline of exclusive work has passed.
+	Expired
+	// Lost: with the process that watched over it, which somebody has killed.
+	Lost
+	// Failed: it could not be started, or its output could not be kept. Another worker, or a later
+	// attempt, may do better.
+	Failed
+	// FailedForGood is Failed where that would be the same again.
+	FailedForGood
+)
+
+// Result is what became of a command.
+type Result struct {
+	End End
+	// Exit is the exit code of a command that has Exited; 128 and its number for a signal, as in
+	// shells.
+	Exit int32
+	// Err says why, for people; empty: it is a success, or End says all.
+	Err string
+	// Output is the standard output. Missing is how many bytes of it were not kept, behind its first
+	// Head bytes. It is valid until the slot runs the next command.
+	Output  []byte
+	Missing uint64
+	Head    uint32
+	// Stderr is the end of the standard error.
+	Stderr []byte
+	Usage  task.Usage
+}
