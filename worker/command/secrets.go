@@ -17,7 +17,7 @@ import (
 )
 
 // keepSecrets keeps what this process has, its environment and its memory, from the commands that
-// it will run. Once for each process; see environ.go for what holds then.
+// it will run. Once for each process; see environment.go for what holds then.
 var keepSecrets = sync.OnceValue(func() error {
 	if err := hideEnvironment(); err != nil {
 		return fmt.Errorf("hide the environment of this process from tasks: %w", err)
