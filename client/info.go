@@ -155,7 +155,7 @@ func jobInfo(p *rotav1.Job) (JobInfo, error) {
 		return JobInfo{}, err
 	}
 	counts := p.GetTasks()
-	spec.Retried = retriedRuns(p.GetRetried())
+	spec.Retried = wire.RangesFromProto(p.GetRetried())
 	var last *AttemptInfo
 	if p.GetLastFailure() != nil {
 		a := attemptInfo(p.GetLastFailure())

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"slices"
 	"sort"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
@@ -102,12 +101,4 @@ func (r *Result) used(packed []byte) (rest []byte, err error) {
 	}
 	r.Usage = task.ParseUsage(encoded)
 	return rest, nil
-}
-
-// retriedRuns is the indexes of a job's tasks in the one that it retries.
-func retriedRuns(ranges []*rotav1.IndexRange) (out []task.IndexRun) {
-	for _, r := range ranges {
-		out = append(out, task.IndexRun{First: r.GetFirst(), Count: r.GetCount()})
-	}
-	return slices.Clip(out)
 }

@@ -39,8 +39,8 @@ func finalHash(i uint32, s *slot, output uint64) uint64 {
 }
 
 // rangeHash is the digest of untouched tasks that were ended together.
-func rangeHash(sp span, cursor uint32, to task.State, reason task.Reason) uint64 {
-	return task.Mix(uint64(sp.lo), uint64(sp.hi), uint64(cursor), uint64(to)<<8|uint64(reason))
+func rangeHash(r task.Range, cursor uint32, to task.State, reason task.Reason) uint64 {
+	return task.Mix(uint64(r.First), uint64(r.End()), uint64(cursor), uint64(to)<<8|uint64(reason))
 }
 
 // hash is the digest of a job with its tasks.

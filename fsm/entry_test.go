@@ -10,6 +10,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
 )
 
 // unknownField is a field of a number that no message has.
@@ -93,7 +94,7 @@ type nothing struct{}
 func (nothing) Key(string, string) (*logpb.KeyRecord, bool)     { return nil, false }
 func (nothing) Job(uint64) (*logpb.JobRecord, bool)             { return nil, false }
 func (nothing) Append(uint64, uint32) (*logpb.AppendMark, bool) { return nil, false }
-func (nothing) Tokens(_ uint64, tasks []fsm.Range, f func(fsm.Range, fsm.LastToken)) {
+func (nothing) Tokens(_ uint64, tasks []task.Range, f func(task.Range, fsm.LastToken)) {
 	for _, r := range tasks {
 		f(r, fsm.LastToken{})
 	}

@@ -179,9 +179,9 @@ func (c *checker) liveTask(j *job, i uint32, s *slot) {
 	case j.sweepsOver(i): // it stands in no line any more
 	case j.cancelReason != 0:
 		c.failf("task %s is %v, its job was cancelled", name, s.state)
-	case s.state == task.Pending && !j.returned.has(i):
+	case s.state == task.Pending && !j.returned.Has(i):
 		c.failf("task %s is pending but not in line", name)
-	case s.state == task.Scheduled && !j.returned.has(i):
+	case s.state == task.Scheduled && !j.returned.Has(i):
 		if _, waits := c.m.timers.Get(timer{at: s.at, job: j.id, index: i, kind: retryTimer}); !waits {
 			c.failf("task %s waits for no timer", name)
 		}

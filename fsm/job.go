@@ -119,7 +119,7 @@ type job struct {
 	// live counts touched tasks that are not final.
 	live uint32
 	// returned is the touched tasks that can be granted again.
-	returned rangeSet
+	returned task.RangeSet
 	// received counts outcomes: it is the next cursor.
 	received uint32
 	// retrying is how many tasks that are not final had an attempt that went wrong.
@@ -260,10 +260,10 @@ func (m *Machine) leave(j *job, i uint32, s *slot, to task.State) {
 	j.sum -= s.hash(i)
 	switch from {
 	case task.Pending:
-		j.returned.remove(i)
+		j.returned.Remove(task.Range{First: i, Count: 1})
 	case task.Scheduled:
 		if _, waiting := m.timers.Delete(timer{at: s.at, job: j.id, index: i, kind: retryTimer}); !waiting {
-			j.returned.remove(i)
+			j.returned.Remove(task.Range{First: i, Count: 1})
 		}
 	}
 }
@@ -275,7 +275,7 @@ func (m *Machine) enter(j *job, i uint32, s *slot, to task.State) {
 	j.sum += s.hash(i)
 	switch to {
 	case task.Pending:
-		j.returned.add(i)
+		j.returned.Add(task.Range{First: i, Count: 1})
 	case task.Scheduled:
 		m.arm(m.timers, timer{at: s.at, job: j.id, index: i, kind: retryTimer})
 	}

@@ -181,7 +181,7 @@ func (m *Machine) loadLive(j *job, n uint32, live []byte) error {
 		}
 		switch s.state {
 		case task.Pending:
-			j.returned.add(i)
+			j.returned.Add(task.Range{First: i, Count: 1})
 		case task.Scheduled:
 			m.timers.Set(timer{at: s.at, job: j.id, index: i, kind: retryTimer})
 		default:

@@ -22,7 +22,7 @@ type History interface {
 	Append(job uint64, first uint32) (*logpb.AppendMark, bool)
 	// Tokens tells under which tokens tasks got their outcomes. It calls f for runs of
 	// tasks that are all of one range, in their order.
-	Tokens(job uint64, tasks []Range, f func(Range, LastToken))
+	Tokens(job uint64, tasks []task.Range, f func(task.Range, LastToken))
 }
 
 // LastToken is the token under which tasks got their outcomes: that of task i is

@@ -133,12 +133,12 @@ type fakeHistory struct {
 	asked, tasks int
 }
 
-func (h *fakeHistory) Tokens(_ uint64, tasks []fsm.Range, f func(fsm.Range, fsm.LastToken)) {
+func (h *fakeHistory) Tokens(_ uint64, tasks []task.Range, f func(task.Range, fsm.LastToken)) {
 	h.asked++
 	for _, r := range tasks {
 		for i := r.First; i < r.First+r.Count; i++ {
 			h.tasks++
-			f(fsm.Range{First: i, Count: 1}, fsm.LastToken{TokenOffset: 100, Granted: i != 7, Known: i < 1000})
+			f(task.Range{First: i, Count: 1}, fsm.LastToken{TokenOffset: 100, Granted: i != 7, Known: i < 1000})
 		}
 	}
 }

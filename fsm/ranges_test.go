@@ -2,7 +2,6 @@ package fsm
 
 import (
 	"encoding/binary"
-	"maps"
 	"slices"
 	"testing"
 
@@ -12,44 +11,6 @@ import (
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
 )
-
-func TestRangeSetIsASet(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		var set rangeSet
-		want := map[uint32]bool{}
-		most := rapid.SampledFrom([]uint32{8, 64}).Draw(t, "most")
-		for range rapid.IntRange(0, 200).Draw(t, "steps") {
-			i := rapid.Uint32Range(0, most).Draw(t, "index")
-			if rapid.Bool().Draw(t, "add") {
-				set.add(i)
-				want[i] = true
-			} else {
-				set.remove(i)
-				delete(want, i)
-			}
-			require.EqualValues(t, len(want), set.count())
-			for i := range most + 2 {
-				require.Equal(t, want[i], set.has(i), "%d in %v", i, set)
-			}
-			end, first := uint32(0), true
-			set.each(func(lo, count uint32) bool {
-				require.Positive(t, count)
-				require.True(t, first || end < lo, "%v is not sorted, disjoint and apart", set)
-				end, first = lo+count, false
-				return true
-			})
-		}
-		var all []uint32
-		set.each(func(lo, count uint32) bool {
-			for i := range count {
-				all = append(all, lo+i)
-			}
-			return true
-		})
-		require.Equal(t, slices.Sorted(maps.Keys(want)), all)
-	})
-}
 
 func TestRangesOfASegmentKeepTheirOrder(t *testing.T) {
 	t.Parallel()

@@ -148,12 +148,12 @@ func (j *job) available() uint32 {
 	held := j.counts.Held()
 	untouched := j.total - j.next
 	if j.spec.Serial {
-		if held == 0 && (j.returned.count() > 0 || j.live == 0 && untouched > 0) {
+		if held == 0 && (j.returned.Count() > 0 || j.live == 0 && untouched > 0) {
 			return 1
 		}
 		return 0
 	}
-	n := j.returned.count() + untouched
+	n := j.returned.Count() + untouched
 	if limit := j.spec.MaxParallel; limit > 0 {
 		n = min(n, limit-min(limit, held))
 	}

@@ -45,7 +45,7 @@ func (m *Machine) reportGroup(session uint64, g *logpb.ReportGroup, r *Result) {
 }
 
 // askHistory is an asker that does not fail.
-func (m *Machine) askHistory(job uint64, tasks []Range, f func(Range, LastToken)) error {
+func (m *Machine) askHistory(job uint64, tasks []task.Range, f func(task.Range, LastToken)) error {
 	m.history.Tokens(job, tasks, f)
 	return nil
 }
@@ -219,14 +219,14 @@ func shortened(note string, bytes int) string {
 }
 
 // addUntouched appends the end of a run of untouched tasks.
-func (w *segmentWriter) addUntouched(sp span, to task.State, reason task.Reason) {
+func (w *segmentWriter) addUntouched(r task.Range, to task.State, reason task.Reason) {
 	if w.seg == nil || w.seg.State != uint32(to) || w.seg.Reason != uint32(reason) || w.seg.Attempt != 0 || w.seg.Granted || w.nonEmpty {
 		w.close()
 		w.first = w.j.received
 		w.seg = &logpb.Segment{State: uint32(to), Reason: uint32(reason), FinishedNs: w.m.clock}
 	}
-	addIndex(&w.seg.Ranges, sp.lo, sp.hi-sp.lo)
-	w.count += sp.hi - sp.lo
+	addIndex(&w.seg.Ranges, r.First, r.Count)
+	w.count += r.Count
 }
 
 // close hands the segment under way to the job, and the attempts.

@@ -51,7 +51,7 @@ func ahead(exceptions []Exception, next uint64) bool {
 }
 
 // Exceptions returns the verdicts on what is not held. ask asks the disk, as History.Tokens does.
-func (s *SortedOut) Exceptions(ask func(job uint64, tasks []Range, f func(Range, LastToken)) error) (out []Exception, err error) {
+func (s *SortedOut) Exceptions(ask func(job uint64, tasks []task.Range, f func(task.Range, LastToken)) error) (out []Exception, err error) {
 	for _, v := range s.rest {
 		if out, err = v.settle(out, ask); err != nil {
 			return nil, err

@@ -114,7 +114,7 @@ func fromValues(runs []*logpb.ValueRun) []task.ValueRun {
 	return out
 }
 
-func toIndexes(runs []task.IndexRun) []*logpb.Range {
+func toIndexes(runs []task.Range) []*logpb.Range {
 	var out []*logpb.Range
 	for _, r := range runs {
 		out = append(out, &logpb.Range{First: r.First, Count: r.Count})
@@ -122,10 +122,10 @@ func toIndexes(runs []task.IndexRun) []*logpb.Range {
 	return out
 }
 
-func fromIndexes(runs []*logpb.Range) []task.IndexRun {
-	var out []task.IndexRun
+func fromIndexes(runs []*logpb.Range) []task.Range {
+	var out []task.Range
 	for _, r := range runs {
-		out = append(out, task.IndexRun{First: r.First, Count: r.Count})
+		out = append(out, task.Range{First: r.First, Count: r.Count})
 	}
 	return out
 }

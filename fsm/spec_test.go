@@ -21,7 +21,7 @@ func fullSpec() *task.Spec {
 	return &task.Spec{
 		Name: "n", Queue: "q", Command: []string{"c", "", "d"}, Env: pairs, Cwd: "/", Placeholder: "{}", Policy: task.Random, Serial: true,
 		MaxParallel: 3, Priority: -7, MaxAttempts: 9, Timeout: time.Second, Delay: time.Minute, NotBefore: 5, Expire: time.Hour,
-		Require: pairs, Meta: pairs, Retention: time.Hour, Values: []task.ValueRun{{First: 1, Step: 2, Count: 3}}, Retried: []task.IndexRun{{First: 4, Count: 3}}, SharedPayload: []byte("payload"),
+		Require: pairs, Meta: pairs, Retention: time.Hour, Values: []task.ValueRun{{First: 1, Step: 2, Count: 3}}, Retried: []task.Range{{First: 4, Count: 3}}, SharedPayload: []byte("payload"),
 		Stdout: task.StdoutFile, StdoutPath: "/out",
 	}
 }

@@ -24,7 +24,7 @@ func (m *Machine) sweepBudget(step uint32) int {
 func (m *Machine) beginSweep(j *job) {
 	m.touch(j)
 	// All that waits is to end: nothing of it is taken out of line one by one.
-	j.returned.clear()
+	j.returned = task.RangeSet{}
 	j.sweep = 1
 }
 
@@ -59,7 +59,7 @@ func (m *Machine) sweepPage(j *job, n uint32, w *segmentWriter) (changed int) {
 	hi := min(lo+pageSize, j.total)
 	switch {
 	case p == nil:
-		m.endUntouched(j, span{lo, hi}, reason, w)
+		m.endUntouched(j, task.RangeTo(lo, hi), reason, w)
 		return 0
 	case p == donePage || p.final == j.pageTasks(n):
 		return 0
@@ -83,17 +83,16 @@ const endedPageBytes = 1 << 10
 
 // endUntouched cancels a whole page of untouched tasks. It needs no slots: the page
 // is done as soon as its segment is on disk.
-func (m *Machine) endUntouched(j *job, sp span, reason task.Reason, w *segmentWriter) {
-	n := sp.hi - sp.lo
-	j.counts[j.base()] -= n
-	j.counts[task.Cancelled] += n
-	w.addUntouched(sp, task.Cancelled, reason)
-	j.sum += rangeHash(sp, j.received, task.Cancelled, reason)
-	p := &page{alike: &slot{state: task.Cancelled, reason: reason, at: int64(j.received)}, final: int(n), dirty: true}
-	j.received += n
-	j.setPage(sp.lo/pageSize, p)
+func (m *Machine) endUntouched(j *job, r task.Range, reason task.Reason, w *segmentWriter) {
+	j.counts[j.base()] -= r.Count
+	j.counts[task.Cancelled] += r.Count
+	w.addUntouched(r, task.Cancelled, reason)
+	j.sum += rangeHash(r, j.received, task.Cancelled, reason)
+	p := &page{alike: &slot{state: task.Cancelled, reason: reason, at: int64(j.received)}, final: int(r.Count), dirty: true}
+	j.received += r.Count
+	j.setPage(r.First/pageSize, p)
 	m.dirtyBytes += endedPageBytes
-	j.dirtyPages = append(j.dirtyPages, sp.lo/pageSize)
+	j.dirtyPages = append(j.dirtyPages, r.First/pageSize)
 	if j.reason == 0 {
 		j.reason = reason
 	}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 
 	"github.com/tidwall/btree"
+
+	"github.com/rota-scheduler/rota/task"
 )
 
 // timer is a moment at which something of a job may change.
@@ -86,7 +88,7 @@ func (m *Machine) fireTimers(now int64) (more bool) {
 		if t.kind == startTimer {
 			j.due = true
 		} else {
-			j.returned.add(t.index)
+			j.returned.Add(task.Range{First: t.index, Count: 1})
 		}
 		m.updateReady(j)
 	}

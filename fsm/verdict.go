@@ -1,6 +1,9 @@
 package fsm
 
-import "github.com/rota-scheduler/rota/fsm/logpb"
+import (
+	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
+)
 
 // Exception is a run of reported tasks that were not recorded, and why. The token of task i
 // is i + TokenOffset.
@@ -147,16 +150,16 @@ func verdictOn(token, last int64, reported bool) Verdict {
 }
 
 // asker is History.Tokens, for those whose disk may fail.
-type asker func(job uint64, tasks []Range, f func(Range, LastToken)) error
+type asker func(job uint64, tasks []task.Range, f func(task.Range, LastToken)) error
 
 // settle appends what was noted to exceptions. What only the disk can tell, it asks in one
 // go: workers that come back report thousands late, and what was a read of the disk for
 // each would keep Apply busy for seconds.
 func (v *verdicts) settle(exceptions []Exception, ask asker) ([]Exception, error) {
-	var asked []Range
+	var asked []task.Range
 	for _, e := range v.runs {
 		if e.Verdict == onDisk {
-			asked = append(asked, Range{e.First, e.Count})
+			asked = append(asked, task.Range{First: e.First, Count: e.Count})
 		}
 	}
 	told, err := askDisk(v.g.Job, v.g.TokenOffset, asked, ask)
@@ -178,12 +181,12 @@ func (v *verdicts) settle(exceptions []Exception, ask asker) ([]Exception, error
 
 // askDisk returns the verdicts on tasks of a job that only the disk can tell. It is no method: what
 // ask is given would take v along, to the heap, with every report.
-func askDisk(job uint64, offset int64, asked []Range, ask asker) ([]Exception, error) {
+func askDisk(job uint64, offset int64, asked []task.Range, ask asker) ([]Exception, error) {
 	if len(asked) == 0 {
 		return nil, nil
 	}
 	var told []Exception
-	err := ask(job, asked, func(of Range, last LastToken) {
+	err := ask(job, asked, func(of task.Range, last LastToken) {
 		verdict := Unknown
 		if last.Known {
 			verdict = verdictOn(offset, last.TokenOffset, last.Granted && !last.Unreported)

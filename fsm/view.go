@@ -74,11 +74,8 @@ type JobView struct {
 	// have no payloads of their own, and what they share is small.
 	Light bool
 	// Ranges is the tasks, in the order in which they should be granted.
-	Ranges []Range
+	Ranges []task.Range
 }
-
-// Range is the indexes First to First+Count-1.
-type Range struct{ First, Count uint32 }
 
 // SessionView is a worker that can be given tasks.
 type SessionView struct {
@@ -128,7 +125,7 @@ type viewer struct {
 	// ranges counts those that are shown, passed how many more bands may be passed over.
 	ranges, passed int
 	// spare is where ranges are put next, those of many jobs in one piece.
-	spare []Range
+	spare []task.Range
 }
 
 type room struct{ tasks, slots uint64 }
@@ -266,19 +263,25 @@ const maxLightSpec = 1024
 func (v *viewer) job(j *job, ranges int) (jv JobView, more bool) {
 	left := j.available()
 	from := len(v.spare)
-	show := func(first, count uint32) bool {
-		n := min(count, left)
+	show := func(r task.Range) bool {
+		n := min(r.Count, left)
 		if n == 0 || len(v.spare)-from == ranges {
 			more = n > 0
 			return false
 		}
-		v.spare = append(v.spare, Range{first, n})
+		v.spare = append(v.spare, task.Range{First: r.First, Count: n})
 		left -= n
 		return true
 	}
 	budget := left
-	if shown := j.returned.each(show); shown {
-		show(j.next, j.total-j.next)
+	all := true
+	for r := range j.returned.All() {
+		if all = show(r); !all {
+			break
+		}
+	}
+	if all {
+		show(task.RangeTo(j.next, j.total))
 	}
 	return JobView{
 		ID: j.id, Budget: budget - left, Policy: j.spec.Policy, Exclusive: j.spec.Exclusive(),

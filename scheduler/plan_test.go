@@ -37,12 +37,12 @@ func anyInput(t *rapid.T) scheduler.Input {
 			for range rapid.IntRange(1, 3).Draw(t, "ranges") {
 				next += rapid.Uint32Range(0, 10).Draw(t, "gap")
 				n := rapid.Uint32Range(1, 500).Draw(t, "count")
-				j.Ranges = append(j.Ranges, fsm.Range{First: next, Count: n})
+				j.Ranges = append(j.Ranges, task.Range{First: next, Count: n})
 				j.Budget += n
 				next += n
 			}
 			if j.Exclusive {
-				j.Ranges, j.Budget = []fsm.Range{{First: 0, Count: 1}}, 1
+				j.Ranges, j.Budget = []task.Range{{First: 0, Count: 1}}, 1
 			} else if rapid.Bool().Draw(t, "limited") {
 				j.Budget = rapid.Uint32Range(1, j.Budget).Draw(t, "budget")
 			}
@@ -120,7 +120,7 @@ func TestPlanKeepsLimits(t *testing.T) {
 			for i := a.First; i < a.First+a.Count; i++ {
 				require.False(t, seen[task.ID{Job: a.Job, Index: i}], "task %d.%d twice", a.Job, i)
 				seen[task.ID{Job: a.Job, Index: i}] = true
-				require.True(t, slices.ContainsFunc(j.Ranges, func(r fsm.Range) bool { return i >= r.First && i < r.First+r.Count }))
+				require.True(t, slices.ContainsFunc(j.Ranges, func(r task.Range) bool { return i >= r.First && i < r.First+r.Count }))
 			}
 		}
 		for id, n := range given {
@@ -220,7 +220,7 @@ func TestQueuesTakeTurnsWithinAPlanAndAcrossPlans(t *testing.T) {
 		for i, name := range names {
 			v.Classes = append(v.Classes, fsm.ClassView{})
 			accept(v, i, 0)
-			v.Queues = append(v.Queues, fsm.QueueView{Name: name, Jobs: []fsm.JobView{{ID: uint64(i), Class: uint8(i), Budget: 100, Ranges: []fsm.Range{{First: 0, Count: 100}}}}})
+			v.Queues = append(v.Queues, fsm.QueueView{Name: name, Jobs: []fsm.JobView{{ID: uint64(i), Class: uint8(i), Budget: 100, Ranges: []task.Range{{First: 0, Count: 100}}}}})
 		}
 		all := slices.Clone(v.Queues)
 		var turns []uint64
@@ -269,7 +269,7 @@ func loadOf(plan []*logpb.Assign) map[uint64]uint32 {
 func arrayInput(tasks uint32, policy task.Policy, slots ...uint32) scheduler.Input {
 	v := &fsm.View{
 		Classes: make([]fsm.ClassView, 1),
-		Queues:  []fsm.QueueView{{Name: "q", Jobs: []fsm.JobView{{ID: 1, Policy: policy, Budget: tasks, Ranges: []fsm.Range{{First: 0, Count: tasks}}}}}},
+		Queues:  []fsm.QueueView{{Name: "q", Jobs: []fsm.JobView{{ID: 1, Policy: policy, Budget: tasks, Ranges: []task.Range{{First: 0, Count: tasks}}}}}},
 	}
 	accept(v, 0, 0)
 	for i, n := range slots {
@@ -306,7 +306,7 @@ func TestBlockedClassHidesNothing(t *testing.T) {
 	in := arrayInput(10, task.LeastLoaded, 4)
 	in.View.Classes = append(in.View.Classes, fsm.ClassView{})
 	jobs := &in.View.Queues[0].Jobs
-	*jobs = append([]fsm.JobView{{ID: 9, Class: 1, Budget: 5, Ranges: []fsm.Range{{First: 0, Count: 5}}}}, *jobs...)
+	*jobs = append([]fsm.JobView{{ID: 9, Class: 1, Budget: 5, Ranges: []task.Range{{First: 0, Count: 5}}}}, *jobs...)
 	require.Equal(t, map[uint64]uint32{1: 4}, loadOf(plan(in)))
 }
 
@@ -370,7 +370,7 @@ func TestAFewTryAJobFirst(t *testing.T) {
 	slots := slices.Repeat([]uint32{4}, 2000)
 	in := arrayInput(300_000, task.LeastLoaded, slots...)
 	jobs := &in.View.Queues[0].Jobs
-	*jobs = append(*jobs, fsm.JobView{ID: 2, Budget: 10, Ranges: []fsm.Range{{First: 0, Count: 10}}})
+	*jobs = append(*jobs, fsm.JobView{ID: 2, Budget: 10, Ranges: []task.Range{{First: 0, Count: 10}}})
 	got := plan(in)
 	require.Len(t, got, 256)
 	for _, a := range got {
@@ -383,7 +383,7 @@ func TestAFewTryAJobFirst(t *testing.T) {
 	in = arrayInput(1, task.LeastLoaded, slots...)
 	jobs = &in.View.Queues[0].Jobs
 	for id := uint64(2); id <= 1000; id++ {
-		*jobs = append(*jobs, fsm.JobView{ID: id, Budget: 1, Ranges: []fsm.Range{{First: 0, Count: 1}}})
+		*jobs = append(*jobs, fsm.JobView{ID: id, Budget: 1, Ranges: []task.Range{{First: 0, Count: 1}}})
 	}
 	require.Len(t, plan(in), 1000)
 }

@@ -6,9 +6,6 @@ package task
 // MaxInput is how much of a task's payload is shown to people, bytes.
 const MaxInput = 128
 
-// IndexRun is the indexes First, First+1, ... of Count tasks.
-type IndexRun struct{ First, Count uint32 }
-
 // ValueAt returns the value of task i.
 func (s *Spec) ValueAt(i uint32) uint32 {
 	begin := uint32(0)

@@ -56,7 +56,7 @@ type Spec struct {
 	Values []ValueRun
 	// Retried is the indexes that the tasks had in the job that this one retries, run by run; none: it
 	// retries none. Servers set it.
-	Retried []IndexRun
+	Retried []Range
 	// SharedPayload is the payload of each task that has none of its own.
 	SharedPayload []byte
 }

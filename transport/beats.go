@@ -128,7 +128,7 @@ func (l *link) answerBeat(seq uint64) error {
 		l.stopsTold = now
 		l.s.node.State().Machine().Held(l.session, func(t fsm.HeldTask) {
 			if t.Stopping {
-				answer.Stop = append(answer.Stop, heldOf(t.Job, t.TokenOffset, t.First, t.Count))
+				answer.Stop = append(answer.Stop, heldOf(t.Job, t.TokenOffset, task.Range{First: t.First, Count: t.Count}))
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
 )
 
@@ -113,7 +114,7 @@ func (s *submitsOf) Context() context.Context { return s.ctx }
 func HeldOfAnswer(a *rotav1.SubmitAnswer) int64 { return heldBytes(a) }
 
 // ChosenBefore is chosenBefore.
-func ChosenBefore(n *node.Node, r *rotav1.RetryJobRequest) ([]fsm.Range, error) {
+func ChosenBefore(n *node.Node, r *rotav1.RetryJobRequest) ([]task.Range, error) {
 	rec, err := n.State().Job(r.GetJobId())
 	if err != nil {
 		return nil, err

@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
-	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/task"
 )
 
 // someRanges are ranges of a few tasks, in any order, which may overlap.
@@ -31,10 +31,10 @@ func TestWhatOneSideHoldsAndTheOtherDoesNot(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ours, theirs := someRanges.Draw(t, "ours"), someRanges.Draw(t, "theirs")
 		listed := heldBy(&rotav1.Hello{Held: []*rotav1.HeldTasks{{JobId: 1, TokenOffset: 7, Ranges: ours}}})
-		current := heldLists{}
+		current := heldTasks{}
 		for _, i := range indexes(theirs) {
-			current.add(fsm.Grant{Job: 1, TokenOffset: 7, First: i, Count: 1})
-			current.add(fsm.Grant{Job: 1, TokenOffset: 8, First: i, Count: 1})
+			current.add(heldKey{1, 7}, task.Range{First: i, Count: 1})
+			current.add(heldKey{1, 8}, task.Range{First: i, Count: 1})
 		}
 		var want []uint32
 		for _, i := range indexes(ours) {

@@ -3,7 +3,7 @@ package transport
 import (
 	"math/bits"
 
-	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/task"
 )
 
 // indexSet is a set of indexes of a job's tasks, a bit for each: 1.2 MB for the largest job, however they lie.
@@ -26,10 +26,10 @@ func (s *indexSet) add(first, count uint32) {
 }
 
 // missing returns the indexes that are not in the set, as ranges: all of them, or the first limit and one more.
-func (s *indexSet) missing(limit int) (out []fsm.Range) {
+func (s *indexSet) missing(limit int) (out []task.Range) {
 	for i := s.run(0, 1); i < s.total && len(out) <= limit; {
 		end := s.run(i, 0)
-		out = append(out, fsm.Range{First: i, Count: end - i})
+		out = append(out, task.Range{First: i, Count: end - i})
 		i = s.run(end, 1)
 	}
 	return out

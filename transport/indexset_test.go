@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/task"
 )
 
 func TestAnIndexSetKnowsWhatIsMissing(t *testing.T) {
@@ -22,14 +22,14 @@ func TestAnIndexSetKnowsWhatIsMissing(t *testing.T) {
 				has[i] = true
 			}
 		}
-		var want []fsm.Range
+		var want []task.Range
 		for i := range total {
 			switch n := len(want); {
 			case has[i]:
 			case n > 0 && want[n-1].First+want[n-1].Count == i:
 				want[n-1].Count++
 			default:
-				want = append(want, fsm.Range{First: i, Count: 1})
+				want = append(want, task.Range{First: i, Count: 1})
 			}
 		}
 		require.Equal(t, want, s.missing(len(want)))

@@ -78,7 +78,7 @@ func (l *link) Stop(job uint64, index uint32, tokenOffset int64) {
 	if n := len(l.stops); n > 0 && l.stops[n-1].JobId == job && l.stops[n-1].TokenOffset == tokenOffset {
 		appendIndex(&l.stops[n-1].Ranges, index)
 	} else {
-		l.stops = append(l.stops, heldOf(job, tokenOffset, index, 1))
+		l.stops = append(l.stops, heldOf(job, tokenOffset, task.Range{First: index, Count: 1}))
 	}
 	l.mu.Unlock()
 	l.signal()

@@ -28,9 +28,7 @@ func (s *Server) jobOf(r *logpb.JobRecord) (*rotav1.Job, error) {
 		},
 		SubmittedAt: stamp(r.SubmittedNs), StartedAt: stamp(r.StartedNs), FinishedAt: stamp(r.FinishedNs), RetryOf: r.RetryOf,
 		RequestKey: r.Key, Open: r.Open, Cancelling: r.CancelReason != 0 && r.FinishedNs == 0, StartsAt: stamp(r.NotBeforeNs),
-	}
-	for _, run := range spec.Retried {
-		job.Retried = append(job.Retried, &rotav1.IndexRange{First: run.First, Count: run.Count})
+		Retried: wire.RangesToProto(spec.Retried),
 	}
 	return job, nil
 }
@@ -66,15 +64,11 @@ func exitCodeOf(plusOne int32) *int32 {
 	return &code
 }
 
-// heldOf groups a run for a message.
-func heldOf(job uint64, offset int64, first, count uint32) *rotav1.HeldTasks {
-	return &rotav1.HeldTasks{JobId: job, TokenOffset: offset, Ranges: []*rotav1.IndexRange{{First: first, Count: count}}}
-}
-
+// rangesOf checks ranges that a worker names.
 func rangesOf(ranges []*rotav1.IndexRange) ([]*logpb.Range, error) {
 	out := make([]*logpb.Range, len(ranges))
 	for i, r := range ranges {
-		if r.GetCount() == 0 || uint64(r.GetFirst())+uint64(r.GetCount()) > task.MaxTasks {
+		if !wire.RangeFromProto(r).Valid() {
 			return nil, task.Errorf(task.KindInvalid, "index range %d+%d is out of range", r.GetFirst(), r.GetCount())
 		}
 		out[i] = &logpb.Range{First: r.First, Count: r.Count}

@@ -26,7 +26,7 @@ const (
 )
 
 // growRetry makes the job of op from payloads that are too many for one request, or goes on with it.
-func (s *Server) growRetry(ctx context.Context, rec *logpb.JobRecord, op *logpb.Submit, chosen []fsm.Range) (*rotav1.RetryJobResponse, error) {
+func (s *Server) growRetry(ctx context.Context, rec *logpb.JobRecord, op *logpb.Submit, chosen []task.Range) (*rotav1.RetryJobResponse, error) {
 	if op.Key == "" {
 		return nil, task.Errorf(task.KindInvalid, "the payloads to retry have more than %d bytes: they are copied in several steps, which needs a request key", task.MaxRequest)
 	}
@@ -90,7 +90,7 @@ func (s *Server) copyPayloads(ctx context.Context, resp *rotav1.RetryJobResponse
 }
 
 // checkRetried says whether the payloads of the chosen tasks have more than limit bytes, before anything is made.
-func checkRetried(ctx context.Context, state *store.State, job uint64, chosen []fsm.Range, limit int) error {
+func checkRetried(ctx context.Context, state *store.State, job uint64, chosen []task.Range, limit int) error {
 	payloads := &payloadReader{state: state, job: job, left: chosen}
 	for size := 0; ; {
 		tasks, err := payloads.next(ctx, copiedAtOnce)
@@ -108,7 +108,7 @@ type payloadReader struct {
 	state *store.State
 	job   uint64
 	// left is those that were not read, but for taken of the first range.
-	left  []fsm.Range
+	left  []task.Range
 	taken uint32
 	// packed is what was read and not returned, of count tasks.
 	packed []byte

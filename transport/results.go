@@ -186,12 +186,8 @@ func (w *resultWriter) addInputs(groups ...*rotav1.ResultGroup) error {
 		if !w.own {
 			return nil
 		}
-		ranges := make([]fsm.Range, len(g.Ranges))
-		for i, r := range g.Ranges {
-			ranges[i] = fsm.Range{First: r.First, Count: r.Count}
-		}
 		var err error
-		if g.PackedInputs, err = w.s.node.State().AppendInputs(nil, w.job, ranges); err != nil {
+		if g.PackedInputs, err = w.s.node.State().AppendInputs(nil, w.job, wire.RangesFromProto(g.Ranges)); err != nil {
 			return err
 		}
 	}

@@ -83,7 +83,7 @@ func (s *Server) retryOf(ctx context.Context, rec *logpb.JobRecord, r *rotav1.Re
 }
 
 // retriedSpec is the spec of a job that runs the chosen tasks of another again.
-func (s *Server) retriedSpec(rec *logpb.JobRecord, chosen []fsm.Range) ([]byte, error) {
+func (s *Server) retriedSpec(rec *logpb.JobRecord, chosen []task.Range) ([]byte, error) {
 	old, err := s.node.State().Spec(rec)
 	if err != nil {
 		return nil, err
@@ -92,17 +92,14 @@ func (s *Server) retriedSpec(rec *logpb.JobRecord, chosen []fsm.Range) ([]byte, 
 	// The start time of the first run says nothing about this one.
 	spec.Delay, spec.NotBefore = 0, 0
 	spec.Values = retriedValues(spec.Values, chosen)
-	spec.Retried = make([]task.IndexRun, len(chosen))
-	for i, r := range chosen {
-		spec.Retried[i] = task.IndexRun(r)
-	}
+	spec.Retried = chosen
 	if err := s.rules().Validate(&spec); err != nil {
 		return nil, fmt.Errorf("%w; use --all", err)
 	}
 	return fsm.EncodeSpec(&spec)
 }
 
-func countOf(ranges []fsm.Range) (n uint32) {
+func countOf(ranges []task.Range) (n uint32) {
 	for _, r := range ranges {
 		n += r.Count
 	}
@@ -111,7 +108,7 @@ func countOf(ranges []fsm.Range) (n uint32) {
 
 // chosenBefore returns the tasks that the job under the request's key runs again; nil: there is no such job, or it
 // runs others. A retry of many payloads takes many requests, which need not read all results each.
-func (s *Server) chosenBefore(rec *logpb.JobRecord, r *rotav1.RetryJobRequest) ([]fsm.Range, error) {
+func (s *Server) chosenBefore(rec *logpb.JobRecord, r *rotav1.RetryJobRequest) ([]task.Range, error) {
 	if r.GetRequestKey() == "" {
 		return nil, nil
 	}
@@ -138,27 +135,23 @@ func (s *Server) chosenBefore(rec *logpb.JobRecord, r *rotav1.RetryJobRequest) (
 	case err != nil:
 		return nil, err
 	}
-	chosen := make([]fsm.Range, len(spec.Retried))
-	for i, run := range spec.Retried {
-		chosen[i] = fsm.Range(run)
-	}
 	want := rec.Total
 	if !r.GetAll() {
 		want -= rec.Counts[task.Succeeded]
 	}
-	if countOf(chosen) != want {
+	if countOf(spec.Retried) != want {
 		return nil, nil
 	}
-	return chosen, nil
+	return spec.Retried, nil
 }
 
 // retried returns the tasks that are to run again, as ranges of indexes. Results are read in the order in which
 // they came, each once: in the order of their tasks, neighbours may lie far apart.
-func (s *Server) retried(ctx context.Context, rec *logpb.JobRecord, all bool) ([]fsm.Range, error) {
+func (s *Server) retried(ctx context.Context, rec *logpb.JobRecord, all bool) ([]task.Range, error) {
 	succeeded := rec.Counts[task.Succeeded]
 	switch {
 	case all || succeeded == 0:
-		return []fsm.Range{{First: 0, Count: rec.Total}}, nil
+		return []task.Range{{First: 0, Count: rec.Total}}, nil
 	case succeeded == rec.Total:
 		return nil, nil
 	}
@@ -193,7 +186,7 @@ func (s *Server) retried(ctx context.Context, rec *logpb.JobRecord, all bool) ([
 
 // retriedValues returns the values that the chosen tasks had. None are needed where
 // every value was its index and still is.
-func retriedValues(values []task.ValueRun, chosen []fsm.Range) []task.ValueRun {
+func retriedValues(values []task.ValueRun, chosen []task.Range) []task.ValueRun {
 	if len(values) == 0 {
 		if len(chosen) == 1 && chosen[0].First == 0 {
 			return nil
@@ -204,7 +197,7 @@ func retriedValues(values []task.ValueRun, chosen []fsm.Range) []task.ValueRun {
 	for _, r := range chosen {
 		begin := uint32(0)
 		for _, v := range values {
-			from, to := max(r.First, begin), min(r.First+r.Count, begin+v.Count)
+			from, to := max(r.First, begin), min(r.End(), begin+v.Count)
 			if from < to {
 				out = append(out, task.ValueRun{First: v.First + (from-begin)*v.Step, Step: v.Step, Count: to - from})
 			}

@@ -213,18 +213,18 @@ func checkOffer(h *rotav1.Hello) error {
 // what the worker lists and does not hold. It comes after Attach: what is granted in
 // between is sent twice, and the worker knows it by its token.
 func (s *Server) resend(id uint64, h *rotav1.Hello, l *link) (drop []*rotav1.HeldTasks, open bool) {
-	listed, current := heldBy(h), heldLists{}
+	listed, current := heldBy(h), heldTasks{}
 	open = s.node.State().Machine().Held(id, func(t fsm.HeldTask) {
-		current.add(t.Grant)
+		k, whole := heldKey{t.Job, t.TokenOffset}, task.Range{First: t.First, Count: t.Count}
+		current.add(k, whole)
 		if t.Stopping {
-			for i := t.First; i < t.First+t.Count; i++ {
+			for i := whole.First; i < whole.End(); i++ {
 				l.Stop(t.Job, i, t.TokenOffset)
 			}
 		}
-		whole := indexSpan{uint64(t.First), uint64(t.First) + uint64(t.Count)}
-		without(whole, listed[heldKey{t.Job, t.TokenOffset}], func(part indexSpan) {
+		listed.without(k, whole, func(part task.Range) {
 			g := t.Grant
-			g.First, g.Count = uint32(part.first), uint32(part.end-part.first)
+			g.First, g.Count = part.First, part.Count
 			l.Grant(g)
 		})
 	})

@@ -14,7 +14,7 @@ import (
 // its own: up to task.MaxInput bytes of each, and one more where that is not all. What came with one request, of one
 // page, is read once, in whatever order the ranges are: it has up to 4 MiB, and results stand in the order in
 // which tasks ended.
-func (s *State) AppendInputs(packed []byte, id uint64, ranges []fsm.Range) ([]byte, error) {
+func (s *State) AppendInputs(packed []byte, id uint64, ranges []task.Range) ([]byte, error) {
 	r := &inputReader{s: s, job: id}
 	if slices.IsSortedFunc(ranges, byFirst) {
 		for _, rg := range ranges {
@@ -43,7 +43,7 @@ func (s *State) AppendInputs(packed []byte, id uint64, ranges []fsm.Range) ([]by
 	return packed, nil
 }
 
-func byFirst(a, b fsm.Range) int { return cmp.Compare(a.First, b.First) }
+func byFirst(a, b task.Range) int { return cmp.Compare(a.First, b.First) }
 
 // inputReader reads how payloads begin, of tasks in the order of their indexes.
 type inputReader struct {
@@ -56,7 +56,7 @@ type inputReader struct {
 	inputs []byte
 }
 
-func (r *inputReader) read(rg fsm.Range) error {
+func (r *inputReader) read(rg task.Range) error {
 	for i := rg.First; i < rg.First+rg.Count; i++ {
 		if i < r.next || i >= r.end {
 			payloads, n, err := r.s.payloadsTogether(r.job, i, fsm.PageTasks-i%fsm.PageTasks)

@@ -5,7 +5,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -16,7 +15,7 @@ func TestInputsReadEachRecordOnce(t *testing.T) {
 	const tasks, most = 20_000, 2_000 // 79 records
 	b := newBundle(t)
 	job := b.submit(&logpb.Submit{Tasks: packed(tasks, 0)}, &task.Spec{Handler: "h"})
-	read := func(ranges ...fsm.Range) (inputs []byte) {
+	read := func(ranges ...task.Range) (inputs []byte) {
 		inputs = make([]byte, 0, 1<<20)
 		allocs := testing.AllocsPerRun(1, func() {
 			var err error
@@ -26,7 +25,7 @@ func TestInputsReadEachRecordOnce(t *testing.T) {
 		require.Less(t, allocs, float64(most))
 		return inputs
 	}
-	all := fsm.Range{Count: tasks}
+	all := task.Range{Count: tasks}
 	inMemory := read(all)
 	require.NoError(t, task.PackCheck(inMemory, tasks, task.MaxInput+1))
 	require.NoError(t, b.s.Flush())
@@ -37,11 +36,11 @@ func TestInputsReadEachRecordOnce(t *testing.T) {
 	for i, rest := 0, inMemory; i < tasks; i++ {
 		inputs[i], rest, _ = task.PackNext(rest)
 	}
-	var apart []fsm.Range
+	var apart []task.Range
 	var want []byte
 	for i := range uint32(tasks) {
 		at := i * 7919 % tasks
-		apart = append(apart, fsm.Range{First: at, Count: 1})
+		apart = append(apart, task.Range{First: at, Count: 1})
 		want = task.PackAppend(want, inputs[at])
 	}
 	require.Equal(t, want, read(apart...))

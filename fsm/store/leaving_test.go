@@ -80,7 +80,7 @@ func TestWhatALargeJobLeavesGoesSomeAtATime(t *testing.T) {
 		require.ErrorIs(t, err, task.ErrNotFound)
 		_, _, err = b.s.Cursor(large, large3rd)
 		require.ErrorIs(t, err, task.ErrNotFound)
-		b.s.pair.Load().db.Tokens(large, []fsm.Range{{First: large3rd, Count: 1}}, func(_ fsm.Range, last fsm.LastToken) { require.False(t, last.Known) })
+		b.s.pair.Load().db.Tokens(large, []task.Range{{First: large3rd, Count: 1}}, func(_ task.Range, last fsm.LastToken) { require.False(t, last.Known) })
 		excess, err := b.s.Excess(0, 10)
 		require.NoError(t, err)
 		require.Empty(t, excess, "there will be room without")

@@ -471,7 +471,7 @@ func (noHistory) Key(string, string) (*logpb.KeyRecord, bool)     { return nil, 
 func (noHistory) Job(uint64) (*logpb.JobRecord, bool)             { return nil, false }
 func (noHistory) Append(uint64, uint32) (*logpb.AppendMark, bool) { return nil, false }
 
-func (noHistory) Tokens(_ uint64, tasks []fsm.Range, f func(fsm.Range, fsm.LastToken)) {
+func (noHistory) Tokens(_ uint64, tasks []task.Range, f func(task.Range, fsm.LastToken)) {
 	for _, r := range tasks {
 		f(r, fsm.LastToken{})
 	}

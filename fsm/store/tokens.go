@@ -8,6 +8,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
 )
 
 // tokensAtOnce is how many tasks are looked up together. What they have in common is read
@@ -15,11 +16,11 @@ import (
 const tokensAtOnce = 16 * fsm.PageTasks
 
 // Tokens implements fsm.History.
-func (db *DB) Tokens(job uint64, tasks []fsm.Range, f func(fsm.Range, fsm.LastToken)) {
+func (db *DB) Tokens(job uint64, tasks []task.Range, f func(task.Range, fsm.LastToken)) {
 	must(db.tokens(job, tasks, f))
 }
 
-func (db *DB) tokens(job uint64, tasks []fsm.Range, f func(fsm.Range, fsm.LastToken)) error {
+func (db *DB) tokens(job uint64, tasks []task.Range, f func(task.Range, fsm.LastToken)) error {
 	return db.view(func(tx *bolt.Tx) error {
 		rec, err := readJob(tx, job)
 		if err != nil {
@@ -33,7 +34,7 @@ func (db *DB) tokens(job uint64, tasks []fsm.Range, f func(fsm.Range, fsm.LastTo
 					break
 				}
 				n := min(r.Count, tokensAtOnce, rec.Total-r.First)
-				if err := l.tell(fsm.Range{First: r.First, Count: n}, f); err != nil {
+				if err := l.tell(task.Range{First: r.First, Count: n}, f); err != nil {
 					return err
 				}
 				r.First, r.Count = r.First+n, r.Count-n
@@ -63,7 +64,7 @@ type cursorOf struct {
 }
 
 // tell looks up the tasks of r.
-func (l *tokenLookup) tell(r fsm.Range, f func(fsm.Range, fsm.LastToken)) error {
+func (l *tokenLookup) tell(r task.Range, f func(task.Range, fsm.LastToken)) error {
 	l.at, l.tokens = l.at[:0], append(l.tokens[:0], make([]fsm.LastToken, r.Count)...)
 	for n := range int(r.Count) {
 		cursor, ok, err := l.cursor(r.First + uint32(n))
@@ -89,7 +90,7 @@ func (l *tokenLookup) tell(r fsm.Range, f func(fsm.Range, fsm.LastToken)) error 
 		for n < len(l.tokens) && l.tokens[n] == l.tokens[first] {
 			n++
 		}
-		f(fsm.Range{First: r.First + uint32(first), Count: uint32(n - first)}, l.tokens[first])
+		f(task.Range{First: r.First + uint32(first), Count: uint32(n - first)}, l.tokens[first])
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/task"
 )
 
 // disk is what a replica has written, in the place of state.db. It implements fsm.History.
@@ -198,16 +199,16 @@ func (d *disk) Append(job uint64, first uint32) (*logpb.AppendMark, bool) {
 }
 
 // Tokens implements fsm.History.
-func (d *disk) Tokens(job uint64, tasks []fsm.Range, f func(fsm.Range, fsm.LastToken)) {
+func (d *disk) Tokens(job uint64, tasks []task.Range, f func(task.Range, fsm.LastToken)) {
 	for _, r := range tasks {
 		for i := r.First; i < r.First+r.Count; i++ {
-			f(fsm.Range{First: i, Count: 1}, d.token(job, i))
+			f(task.Range{First: i, Count: 1}, d.token(job, i))
 		}
 	}
 }
 
 // tokens asks the disk of a replica, as History.Tokens does.
-func (r *replica) tokens(job uint64, tasks []fsm.Range, f func(fsm.Range, fsm.LastToken)) error {
+func (r *replica) tokens(job uint64, tasks []task.Range, f func(task.Range, fsm.LastToken)) error {
 	r.disk.Tokens(job, tasks, f)
 	return nil
 }
