@@ -12,6 +12,8 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/internal/stopwatch"
+	"github.com/rota-scheduler/rota/node/raftlog"
 	"github.com/rota-scheduler/rota/node/raftnet"
 )
 
@@ -23,7 +25,7 @@ type applier struct {
 	failed atomic.Bool
 	// step is the entry under way, or the wait for the disk behind a batch of them. A batch
 	// may take long where there is much to do, and is no disk that stalls.
-	step stopwatch
+	step stopwatch.Stopwatch
 	// took is how long batches have taken.
 	took latency
 
@@ -54,13 +56,13 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 	if a.failed.Load() {
 		return out
 	}
-	defer a.step.stop()
+	defer a.step.Stop()
 	began := time.Now()
 	defer func() { a.took.add(time.Since(began)) }()
 	m := a.n.state.Machine()
 	configured := false
 	for i, l := range logs {
-		a.step.start()
+		a.step.Start()
 		results, err := applyEntry(m, l)
 		if err != nil {
 			a.failed.Store(true)
@@ -88,9 +90,27 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 		a.n.snapshotWanted()
 		a.logBytes, a.logFrom = 0, last
 	}
-	a.step.start()
+	a.step.Start()
 	a.n.flusher.Applied(a.n.ctx)
 	return out
+}
+
+// applyEntry applies one entry, if it follows the one that was applied last.
+func applyEntry(m *fsm.Machine, l *raft.Log) ([]fsm.Result, error) {
+	prev, named, err := raftlog.Previous(l)
+	if err == nil && named && raftlog.Sees(l) {
+		err = m.CheckFollows(l.Index, prev)
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch l.Type {
+	case raft.LogCommand:
+		return m.Apply(l.Index, l.Term, l.Data)
+	case raft.LogConfiguration:
+		m.ApplyConfiguration(l.Index, l.Term, l.Data)
+	}
+	return nil, nil
 }
 
 // failure is why nothing is applied any more, or nil. Raft goes on as if it were, so
@@ -103,7 +123,7 @@ func (a *applier) failure() error {
 }
 
 // applying returns for how long the entry under way has taken; 0: none is.
-func (a *applier) applying() time.Duration { return a.step.running() }
+func (a *applier) applying() time.Duration { return a.step.Running() }
 
 // place is the last entry that was applied. It does not wait for the machine: raft asks.
 func (a *applier) place() fsm.Place { return *a.at.Load() }

@@ -13,12 +13,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/internal/sealedfile"
+	"github.com/rota-scheduler/rota/node/raftlog"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -170,13 +172,21 @@ func copyFile(t *testing.T, from, to string) {
 
 func in(dir, name string) string { return filepath.Join(dir, name) }
 
+// logConfig opens the log of a server that does not run.
+func logConfig(t *testing.T, dir, kind string) raftlog.Config {
+	return raftlog.Config{
+		Dir: dir, Kind: kind, Made: true, Fatal: func(err error) { t.Error(err) }, Ending: t.Context().Done(),
+		Logger: slog.New(slog.DiscardHandler), WALLogger: hclog.NewNullLogger(),
+	}
+}
+
 // onLog runs f on the log of a server that does not run.
 func onLog(t *testing.T, dir string, f func(log raft.LogStore)) {
 	t.Helper()
 	id, _, err := sealedfile.Read[identity](in(dir, identityFile))
 	require.NoError(t, err)
-	file, err := openLog(dir, "", &id, slog.New(slog.DiscardHandler))
+	file, err := raftlog.Open(logConfig(t, dir, id.LogStore))
 	require.NoError(t, err)
-	f(&checkedLog{LogStore: file, fatal: func(err error) { t.Error(err) }})
+	f(file)
 	require.NoError(t, file.Close())
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/internal/sealedfile"
+	"github.com/rota-scheduler/rota/node/raftlog"
 )
 
 // chainOf returns the place of each entry of a log by what it names, and requires that each
@@ -28,12 +29,12 @@ func requireChain(t *testing.T, n *Node, prev fsm.Place) (entries int) {
 	for i := first; i <= last; i++ {
 		var l raft.Log
 		require.NoError(t, n.log.GetLog(i, &l))
-		named, has, err := linkOf(&l)
+		named, has, err := raftlog.Previous(&l)
 		require.NoError(t, err)
 		require.True(t, has, "entry %d", i)
 		require.Equal(t, prev, named, "entry %d", i)
-		if sees(&l) {
-			prev = placeOf(&l)
+		if raftlog.Sees(&l) {
+			prev = raftlog.PlaceOf(&l)
 		}
 		entries++
 	}
@@ -85,7 +86,7 @@ func TestAnEntryBehindAGapStopsTheServer(t *testing.T) {
 			n := start(t, cfg)
 			submit(t, n, "a")
 			at := *n.applier.at.Load()
-			l := &raft.Log{Index: at.Index + 9, Term: at.Term, Type: raft.LogCommand, Data: data, Extensions: link(prev(at))}
+			l := &raft.Log{Index: at.Index + 9, Term: at.Term, Type: raft.LogCommand, Data: data, Extensions: raftlog.EncodePrevious(prev(at))}
 			n.applier.ApplyBatch([]*raft.Log{l})
 			err := <-fatal
 			require.ErrorIs(t, err, fsm.ErrGap)
@@ -106,7 +107,7 @@ func TestEntriesThatNameNothingPass(t *testing.T) {
 	n.applier.ApplyBatch([]*raft.Log{l})
 	require.Equal(t, l.Index, n.State().Machine().AppliedIndex())
 	// One that is there already is not looked at again.
-	l.Index, l.Extensions = at.Index, link(fsm.Place{Index: 1 << 40})
+	l.Index, l.Extensions = at.Index, raftlog.EncodePrevious(fsm.Place{Index: 1 << 40})
 	n.applier.ApplyBatch([]*raft.Log{l})
 }
 
@@ -118,9 +119,8 @@ func TestALeaderThatLacksEntriesAnswersNobody(t *testing.T) {
 	cfg.Fatal = func(err error) { fatal <- err }
 	n := start(t, cfg)
 	submit(t, n, "a")
-	n.chain.mu.Lock()
-	n.chain.last.Index += 100
-	n.chain.mu.Unlock()
+	at := *n.applier.at.Load()
+	n.applier.at.Store(&fsm.Place{Index: at.Index + 100, Term: at.Term})
 	require.Error(t, n.Barrier(t.Context()))
 	requireWords(t, <-fatal, "this server must stop", "the state ends at")
 }
@@ -241,7 +241,7 @@ func TestALogWithoutNamesGoesOn(t *testing.T) {
 	require.NoError(t, err)
 	var l raft.Log
 	require.NoError(t, n.log.GetLog(last, &l))
-	prev, named, err := linkOf(&l)
+	prev, named, err := raftlog.Previous(&l)
 	require.NoError(t, err)
 	require.True(t, named)
 	require.Equal(t, before, prev)

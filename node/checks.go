@@ -10,6 +10,9 @@ import (
 	"github.com/rota-scheduler/rota/fsm/store"
 )
 
+// notWhole is what to do about files that do not belong together.
+const notWhole = "the data folder is not whole; restore it, or move it away and let the server join anew"
+
 // explainState adds to an error about state.db what to do.
 func (n *Node) explainState(err error) error {
 	if errors.Is(err, store.ErrCorrupt) {

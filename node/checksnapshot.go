@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/node/raftlog"
 )
 
 // checkSnapshot checks the newest snapshot against the state, which has reached it, and
@@ -52,7 +53,7 @@ func (n *Node) checkSnapshotLog(s store.SnapshotPlace) error {
 		return fmt.Errorf("contradicts the log, which goes on in term %d", next.Term)
 	}
 	if hasOwn {
-		prev, found, err := lastSeen(n.log, 1, s.Index)
+		prev, found, err := raftlog.LastSeen(n.log, 1, s.Index)
 		if err == nil && found && prev.Index != s.StateIndex {
 			err = fmt.Errorf("says that nothing behind index %d reaches the state, and the log has index %d", s.StateIndex, prev.Index)
 		}
@@ -60,7 +61,7 @@ func (n *Node) checkSnapshotLog(s store.SnapshotPlace) error {
 			return err
 		}
 	}
-	prev, named, err := linkOf(&next)
+	prev, named, err := raftlog.Previous(&next)
 	if err == nil && named && prev.Index != s.StateIndex {
 		err = fmt.Errorf("says that the state ends at index %d, and the next entry follows index %d", s.StateIndex, prev.Index)
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/rota-scheduler/rota/node/raftlog"
 )
 
 // shortFiles is how many files of the log there may be, behind a snapshot and as many again
@@ -44,12 +46,13 @@ func (n *Node) manyEntries() bool {
 // is due, however little is in them: each leader that was deposed leaves one. Only entries that
 // were applied can be dropped.
 func (n *Node) manyFiles() bool {
-	if n.logBegins == nil {
+	begins := n.log.Begins()
+	if begins == nil {
 		return false
 	}
 	newest, _ := n.snapshots.Newest()
 	applied, files := n.raft.AppliedIndex(), 0
-	for _, begin := range n.logBegins() {
+	for _, begin := range begins {
 		if newest.Index < begin && begin <= applied {
 			files++
 		}
@@ -58,15 +61,12 @@ func (n *Node) manyFiles() bool {
 }
 
 // filesOf is how many full files of the log hold so many bytes.
-func filesOf(bytes int64) int { return int((bytes + segmentBytes - 1) / segmentBytes) }
+func filesOf(bytes int64) int { return int((bytes + raftlog.SegmentBytes - 1) / raftlog.SegmentBytes) }
 
 // within is how many entries up to last are in the newest files of the log: in as many as are
 // kept for so many bytes.
 func (n *Node) within(bytes int64, last uint64) uint64 {
-	if n.logBegins == nil {
-		return math.MaxUint64
-	}
-	begins, most := n.logBegins(), filesOf(bytes)+shortFiles
+	begins, most := n.log.Begins(), filesOf(bytes)+shortFiles
 	if len(begins) <= most {
 		return math.MaxUint64
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/rota-scheduler/rota/node/raftlog"
 	"github.com/rota-scheduler/rota/node/raftnet"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -38,7 +39,7 @@ type Config struct {
 	// for a new one.
 	LogStore string
 	// Stores replaces the log's and stable store's file, in simulations.
-	Stores Stores
+	Stores raftlog.Stores
 
 	// ElectionTimeout is raft's heartbeat and election timeout: how soon a silent
 	// leader is replaced. Default 400 ms, for a LAN: see vigil.
@@ -74,11 +75,13 @@ type Config struct {
 	Version string
 }
 
-// Stores is a log and a stable store.
-type Stores interface {
-	raft.LogStore
-	raft.StableStore
-}
+// The log stores.
+const (
+	// LogStoreWAL is files that are only appended to, with one flush an append.
+	LogStoreWAL = raftlog.WAL
+	// LogStoreBolt is a B+tree in one file, with two flushes an append.
+	LogStoreBolt = raftlog.Bolt
+)
 
 // Peers asks other servers who they are.
 type Peers interface {
@@ -143,9 +146,6 @@ const (
 	defaultLeaseTimeout      = 10 * time.Second
 	defaultStallTimeout      = 2 * time.Second
 	defaultRetentionInterval = 10 * time.Second
-
-	// logCacheEntries of at most 256 KiB each are kept for followers: 8 MiB.
-	logCacheEntries = 32
 )
 
 func (c *Config) setDefaults() error {
@@ -161,7 +161,7 @@ func (c *Config) setDefaults() error {
 	case c.BootstrapExpect < 0 || c.BootstrapExpect > 9:
 		return fmt.Errorf("--bootstrap-expect %d is out of range: use 1, 3 or 5", c.BootstrapExpect)
 	}
-	if c.LogStore != "" && logNames[c.LogStore] == "" {
+	if c.LogStore != "" && raftlog.FileName(c.LogStore) == "" {
 		return fmt.Errorf("--log-store %q is not known: use %s or %s", c.LogStore, LogStoreWAL, LogStoreBolt)
 	}
 	if c.Peers == nil {

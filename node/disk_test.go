@@ -18,12 +18,13 @@ import (
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/internal/sim/cluster"
 	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/node/raftlog"
 	"github.com/rota-scheduler/rota/task"
 )
 
 // disk is a server's log and stable store on a disk that can fail.
 type disk struct {
-	node.Stores
+	raftlog.Stores
 
 	mu  sync.Mutex
 	err error

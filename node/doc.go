@@ -16,7 +16,7 @@
 //
 // Propose puts an op in a lane; the proposer makes one entry of all that waits, with a
 // few entries in flight and no timer (proposer.go). ApplyBatch hands committed entries
-// to the machine (apply.go), each behind the one that it names (chainedlog.go).
+// to the machine (apply.go), each behind the one that it names (package raftlog).
 //
 // Gaining leadership means: Barrier, a full new lease for every session, the loops,
 // then ready (leader.go). Losing it means: not ready, cancel, wait until all has ended.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm/store"
 	"github.com/rota-scheduler/rota/internal/sealedfile"
+	"github.com/rota-scheduler/rota/node/raftlog"
 	"github.com/rota-scheduler/rota/node/raftnet"
 )
 
@@ -81,13 +82,12 @@ func loadIdentity(dir, nodeID string) (identity, error) {
 
 // plausible says whether id is one that was ever made: there were none with checksums once.
 func (id identity) plausible() bool {
-	_, known := logNames[id.LogStore]
 	raw, err := hex.DecodeString(id.ServerID)
-	return id.NodeID != "" && err == nil && len(raw) == serverIDBytes && (known || id.LogStore == "")
+	return id.NodeID != "" && err == nil && len(raw) == serverIDBytes && (id.LogStore == "" || raftlog.FileName(id.LogStore) != "")
 }
 
 func makeIdentity(dir, nodeID string) (identity, error) {
-	for _, name := range []string{logNames[LogStoreBolt], logNames[LogStoreWAL], store.FileName} {
+	for _, name := range []string{raftlog.FileName(raftlog.Bolt), raftlog.FileName(raftlog.WAL), store.FileName} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			return identity{}, fmt.Errorf("data folder %s has a %s but no %s: it is not whole; restore the file, or move the folder away and let the server join anew", dir, name, identityFile)
 		}

@@ -2,20 +2,19 @@ package node
 
 import (
 	"bytes"
-	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 
-	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/node/raftlog"
 )
 
 // onEachLog runs f with each log store.
 func onEachLog(t *testing.T, f func(t *testing.T, cfg Config)) {
 	t.Parallel()
-	for kind := range logNames {
+	for _, kind := range raftlog.Kinds() {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			cfg := config(t, t.TempDir())
@@ -47,14 +46,14 @@ func TestEachLogKeepsWhatWasAcknowledged(t *testing.T) {
 func TestALogThatIsMissingOrOfAnotherKindIsRefused(t *testing.T) {
 	onEachLog(t, func(t *testing.T, cfg Config) {
 		stop(t, start(t, cfg))
-		for other := range logNames {
+		for _, other := range raftlog.Kinds() {
 			if other != cfg.LogStore {
 				cfg := cfg
 				cfg.LogStore = other
 				refused(t, cfg, "--log-store "+map[string]string{LogStoreBolt: LogStoreWAL, LogStoreWAL: LogStoreBolt}[other])
 			}
 		}
-		require.NoError(t, os.RemoveAll(in(cfg.DataDir, logNames[cfg.LogStore])))
+		require.NoError(t, os.RemoveAll(in(cfg.DataDir, raftlog.FileName(cfg.LogStore))))
 		refused(t, cfg, "is missing", "join anew")
 	})
 }
@@ -73,41 +72,8 @@ func TestAFolderKeepsItsLogStoreWhereNoneIsNamed(t *testing.T) {
 		t.Parallel()
 		cfg := config(t, t.TempDir())
 		stop(t, start(t, cfg))
-		require.DirExists(t, filepath.Join(cfg.DataDir, logNames[LogStoreWAL]))
+		require.DirExists(t, filepath.Join(cfg.DataDir, raftlog.FileName(LogStoreWAL)))
 	})
-}
-
-// Behind a received snapshot raft goes on with entries that do not follow those in the log.
-func TestEachLogTakesEntriesBehindASnapshot(t *testing.T) {
-	t.Parallel()
-	for kind := range logNames {
-		dir := t.TempDir()
-		log, err := openLog(dir, kind, &identity{HasLog: false}, slog.New(slog.DiscardHandler))
-		require.NoError(t, err)
-		entries := func(from, to uint64) (list []*raft.Log) {
-			for i := from; i <= to; i++ {
-				list = append(list, &raft.Log{Index: i, Term: 1, Data: fmt.Append(nil, i)})
-			}
-			return list
-		}
-		require.NoError(t, log.StoreLogs(entries(1, 5)))
-		require.NoError(t, log.StoreLogs(entries(6, 7)))
-		require.NoError(t, log.StoreLogs(entries(21, 23)))
-		require.NoError(t, log.Close())
-		log, err = openLog(dir, kind, &identity{HasLog: true}, slog.New(slog.DiscardHandler))
-		require.NoError(t, err)
-		last, err := log.LastIndex()
-		require.NoError(t, err)
-		require.Equal(t, uint64(23), last)
-		require.NoError(t, log.DeleteRange(1, 21))
-		require.ErrorIs(t, log.GetLog(21, &raft.Log{}), raft.ErrLogNotFound)
-		for i := uint64(22); i <= 23; i++ {
-			var l raft.Log
-			require.NoError(t, log.GetLog(i, &l))
-			require.Equal(t, fmt.Append(nil, i), l.Data)
-		}
-		require.NoError(t, log.Close())
-	}
 }
 
 // A byte that flips in the files of the log is found when it is opened or read.
@@ -119,7 +85,7 @@ func TestAFlippedByteInTheFilesOfTheLogIsFound(t *testing.T) {
 	submitMany(t, n, "a", "needle", "c")
 	stop(t, n)
 	require.NoError(t, os.Remove(in(cfg.DataDir, "state.db")))
-	files, err := filepath.Glob(filepath.Join(cfg.DataDir, logNames[LogStoreWAL], "*.wal"))
+	files, err := filepath.Glob(filepath.Join(cfg.DataDir, raftlog.FileName(LogStoreWAL), "*.wal"))
 	require.NoError(t, err)
 	require.Len(t, files, 1)
 	data, err := os.ReadFile(files[0])
@@ -134,9 +100,9 @@ func TestAFlippedByteInTheFilesOfTheLogIsFound(t *testing.T) {
 // boltFile is the file of a log that bbolt keeps.
 func boltFile(cfg Config) string {
 	if cfg.LogStore == LogStoreWAL {
-		return filepath.Join(cfg.DataDir, logNames[LogStoreWAL], "wal-meta.db")
+		return filepath.Join(cfg.DataDir, raftlog.FileName(LogStoreWAL), "wal-meta.db")
 	}
-	return filepath.Join(cfg.DataDir, logNames[LogStoreBolt])
+	return filepath.Join(cfg.DataDir, raftlog.FileName(LogStoreBolt))
 }
 
 // bbolt ends the process where it meets such a page, without a word of help.
@@ -150,14 +116,12 @@ func TestALogWithDamagedPagesIsRefused(t *testing.T) {
 		// A page begins with its number.
 		const page = 4096
 		used := len(bytes.TrimRight(whole, "\x00"))
-		id, err := loadIdentity(cfg.DataDir, cfg.NodeID)
-		require.NoError(t, err)
 		damaged := 0
 		for at := 2 * page; at < used; at += page {
 			data := bytes.Clone(whole)
 			data[at] ^= 1
 			require.NoError(t, os.WriteFile(boltFile(cfg), data, 0o600))
-			log, err := openLog(cfg.DataDir, cfg.LogStore, &id, slog.New(slog.DiscardHandler))
+			log, err := raftlog.Open(logConfig(t, cfg.DataDir, cfg.LogStore))
 			if err == nil { // nobody uses that page
 				require.NoError(t, log.Close())
 				continue

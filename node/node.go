@@ -1,10 +1,10 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"sync"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/node/raftlog"
 	"github.com/rota-scheduler/rota/node/raftnet"
 	"github.com/rota-scheduler/rota/scheduler"
 )
@@ -25,13 +26,8 @@ type Node struct {
 	id   identity
 	lock *os.File
 
-	log     *watchedLog
-	checked *checkedLog
-	chain   *chainedLog
-	stable  raft.StableStore
-	logFile io.Closer
-	// logBegins are the indexes at which the files of the log begin; nil: it is one file.
-	logBegins func() []uint64
+	log       *raftlog.Log
+	chain     *raftlog.Chain
 	state     *store.State
 	snapshots *store.Snapshots
 	flusher   *store.Flusher
@@ -134,21 +130,9 @@ func (n *Node) openFiles() (err error) {
 	if n.id, err = loadIdentity(n.cfg.DataDir, n.cfg.NodeID); err != nil {
 		return err
 	}
-	stores := n.cfg.Stores
-	if stores == nil {
-		file, err := openLog(n.cfg.DataDir, n.cfg.LogStore, &n.id, n.cfg.Logger)
-		if segmented, ok := file.(*segments); ok {
-			segmented.lost = n.fatal
-			n.logBegins = segmented.begins
-		}
-		if err != nil {
-			return err
-		}
-		n.logFile, stores = file, file
+	if err := n.openLog(); err != nil {
+		return err
 	}
-	n.checked = &checkedLog{LogStore: stores, fatal: n.fatal}
-	n.log = &watchedLog{LogStore: n.checked, fatal: n.fatal, chunk: chunkOf(n.id.LogStore)}
-	n.stable = &watchedStable{StableStore: &checkedStable{stores}, log: n.log, fatal: n.fatal, ending: n.ctx.Done()}
 	id := store.Identity{NodeID: n.id.NodeID, ServerID: n.id.ServerID}
 	if n.state, err = store.OpenState(n.cfg.DataDir, id, n.cfg.Logger); err != nil {
 		return n.explainState(err)
@@ -165,13 +149,29 @@ func (n *Node) openFiles() (err error) {
 	return n.checkFiles()
 }
 
+// openLog opens the log, and notes that there is one: a server without the log that it had must not start.
+func (n *Node) openLog() (err error) {
+	n.log, err = raftlog.Open(raftlog.Config{
+		Dir: n.cfg.DataDir, Kind: cmp.Or(n.cfg.LogStore, n.id.LogStore), Made: n.id.HasLog, Stores: n.cfg.Stores,
+		Fatal: n.fatal, Ending: n.ctx.Done(), Logger: n.cfg.Logger, WALLogger: raftnet.NewLogger(n.cfg.Logger),
+	})
+	if err != nil || n.cfg.Stores != nil {
+		return err
+	}
+	if kind := n.log.Kind(); !n.id.HasLog || n.id.LogStore != kind {
+		n.id.HasLog, n.id.LogStore = true, kind
+		return writeIdentity(n.cfg.DataDir, n.id)
+	}
+	return nil
+}
+
 func (n *Node) startRaft() (err error) {
 	defer func() {
 		// Raft panics on a log that it cannot read.
 		if p := recover(); p != nil {
 			err = fmt.Errorf("start raft: the log is not whole: %v", p)
-			if !strings.Contains(err.Error(), corruptLog) {
-				err = fmt.Errorf("%w; %s", err, corruptLog)
+			if !strings.Contains(err.Error(), raftlog.CorruptAdvice) {
+				err = fmt.Errorf("%w; %s", err, raftlog.CorruptAdvice)
 			}
 		}
 	}()
@@ -180,20 +180,16 @@ func (n *Node) startRaft() (err error) {
 		ClusterID: func() string { return n.state.Machine().ClusterID() }, Ask: n.askTrusted,
 		ElectionTimeout: n.cfg.ElectionTimeout, Logger: n.cfg.Logger,
 	})
-	cache, err := raft.NewLogCache(logCacheEntries, n.log)
-	if err != nil {
+	snapshot := func() uint64 { at, _ := n.snapshots.Newest(); return at.Index }
+	if n.chain, err = n.log.Chain(n.applier.place, snapshot); err != nil {
 		return err
 	}
-	n.chain = &chainedLog{LogStore: cache, applied: n.applier.place, snapshot: func() uint64 { at, _ := n.snapshots.Newest(); return at.Index }}
-	if err := n.chain.find(); err != nil {
-		return fmt.Errorf("read the log: %w", err)
-	}
-	n.raft, err = raft.NewRaft(n.cfg.raftConfig(n.id.raftID(), n.notify), n.applier, n.chain, n.stable, n.snapshots, n.transport)
+	n.raft, err = raft.NewRaft(n.cfg.raftConfig(n.id.raftID(), n.notify), n.applier, n.chain, n.log.Stable(), n.snapshots, n.transport)
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	n.transport.Attach(n.raft, n.reload)
-	n.checked.running.Store(true)
+	n.log.RaftRuns()
 	return nil
 }
 
@@ -261,11 +257,7 @@ func (n *Node) stop() error {
 }
 
 func (n *Node) closeLog() error {
-	var err error
-	if n.logFile != nil {
-		err = n.logFile.Close()
-	}
-	return errors.Join(err, n.lock.Close())
+	return errors.Join(n.log.Close(), n.lock.Close())
 }
 
 // closeFiles closes what a failed Start had opened.
@@ -277,8 +269,8 @@ func (n *Node) closeFiles() error {
 	if n.state != nil {
 		errs = append(errs, n.state.Abandon())
 	}
-	if n.logFile != nil {
-		errs = append(errs, n.logFile.Close())
+	if n.log != nil {
+		errs = append(errs, n.log.Close())
 	}
 	if n.lock != nil {
 		errs = append(errs, n.lock.Close())

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/stopwatch"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -110,7 +111,7 @@ type proposer struct {
 
 	flights chan flight
 	// flight is the entry that is waited for, since it was sent.
-	flight stopwatch
+	flight stopwatch.Stopwatch
 	wg     sync.WaitGroup
 }
 
@@ -312,9 +313,9 @@ func (p *proposer) send() {
 
 func (p *proposer) receive() {
 	for f := range p.flights {
-		p.flight.startedAt(f.sent)
+		p.flight.StartedAt(f.sent)
 		err := f.future.Error()
-		p.flight.stop()
+		p.flight.Stop()
 		if err != nil {
 			p.finish(f.proposals, nil, p.n.proposalError(err))
 			continue
@@ -470,7 +471,7 @@ func (n *Node) pushBack() error {
 	}
 	// What is in flight then may yet be committed. What is new should not wait behind it
 	// for an answer that says less.
-	if stalled := n.proposer.flight.running(); stalled > n.cfg.StallTimeout {
+	if stalled := n.proposer.flight.Running(); stalled > n.cfg.StallTimeout {
 		return &task.Error{Kind: task.KindExhausted, Msg: fmt.Sprintf("no majority of the servers has stored anything for %v: %s", stalled.Round(time.Second), lookAtDisks), RetryAfter: time.Second}
 	}
 	return nil

@@ -2,9 +2,14 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
+	"github.com/hashicorp/raft"
+
+	"github.com/rota-scheduler/rota/node/raftlog"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -81,6 +86,30 @@ func (n *Node) barrier(timeout time.Duration) error {
 		return err
 	}
 	return n.checkBarrier(f)
+}
+
+// checkBarrier checks that the state machine has what the entry of a barrier that has passed
+// says is before it. Raft counts as applied what its newest snapshot covers, and a server that
+// lacks some of that must not answer for it.
+func (n *Node) checkBarrier(f raft.Future) error {
+	at, ok := f.(raft.IndexFuture)
+	if !ok {
+		return fmt.Errorf("a barrier of raft is a %T", f)
+	}
+	var l raft.Log
+	if err := n.chain.GetLog(at.Index(), &l); errors.Is(err, raft.ErrLogNotFound) {
+		return nil // a snapshot has come in between
+	} else if err != nil {
+		return err
+	}
+	prev, named, err := raftlog.Previous(&l)
+	if applied := n.state.Machine().AppliedIndex(); err == nil && named && applied < prev.Index {
+		err = fmt.Errorf("this server must stop: raft says that index %d is applied, and the state ends at %d: %s", prev.Index, applied, notWhole)
+	}
+	if err != nil {
+		n.fatal(err)
+	}
+	return err
 }
 
 // Barrier returns when everything that was acknowledged anywhere before it was called is

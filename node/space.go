@@ -5,12 +5,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rota-scheduler/rota/node/raftlog"
 )
 
 // spareBytes is the free space below which a disk counts as full: submits are refused
 // while there is still room for what the jobs that were accepted have to write. It is a
 // file of the log.
-const spareBytes = segmentBytes
+const spareBytes = raftlog.SegmentBytes
 
 // spaceEvery is how often that is looked at.
 const spaceEvery = 250 * time.Millisecond
@@ -49,4 +51,4 @@ func freeBytes(dir string) int64 {
 
 // diskFull says that the last write of the log or of state.db found no space, or that
 // too little is left.
-func (n *Node) diskFull() bool { return n.outOfSpace.Load() || n.flusher.Full() || n.log.full.Load() }
+func (n *Node) diskFull() bool { return n.outOfSpace.Load() || n.flusher.Full() || n.log.Full() }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/node/raftlog"
 )
 
 func TestStartRefusesTheFolderOfAnotherNode(t *testing.T) {
@@ -83,11 +84,11 @@ func TestStartRefusesALogThatIsOlderThanTheState(t *testing.T) {
 	submit(t, n, "a")
 	stop(t, n)
 	old := in(t.TempDir(), "old")
-	copyFile(t, in(cfg.DataDir, logNames[LogStoreBolt]), old)
+	copyFile(t, in(cfg.DataDir, raftlog.FileName(LogStoreBolt)), old)
 	n = start(t, cfg)
 	submitMany(t, n, "b", "c", "d")
 	stop(t, n)
-	copyFile(t, old, in(cfg.DataDir, logNames[LogStoreBolt]))
+	copyFile(t, old, in(cfg.DataDir, raftlog.FileName(LogStoreBolt)))
 	refused(t, cfg, "log and snapshot end at", "the log was lost or is older")
 }
 
@@ -98,13 +99,13 @@ func TestStartRefusesALogThatIsMissing(t *testing.T) {
 	n := start(t, cfg)
 	submit(t, n, "a")
 	stop(t, n)
-	require.NoError(t, os.Remove(in(cfg.DataDir, logNames[LogStoreBolt])))
+	require.NoError(t, os.Remove(in(cfg.DataDir, raftlog.FileName(LogStoreBolt))))
 	cfg.LogStore = ""
 	refused(t, cfg, "raft.db is missing", "join anew")
 	// Also where nothing else is left that would contradict it: the server has voted.
 	require.NoError(t, os.Remove(in(cfg.DataDir, store.FileName)))
 	refused(t, cfg, "raft.db is missing")
-	_, err := os.Stat(in(cfg.DataDir, logNames[LogStoreBolt]))
+	_, err := os.Stat(in(cfg.DataDir, raftlog.FileName(LogStoreBolt)))
 	require.ErrorIs(t, err, os.ErrNotExist, "a refusal leaves no new log behind, or the next start would take it")
 }
 

@@ -44,7 +44,7 @@ func (n *Node) watchDisk() {
 			handover.offer("the disk is full")
 		}
 		behind = n.raft.State() != raft.Leader && n.watchFollower(behind)
-		stalled := max(n.log.writing(), n.applier.applying())
+		stalled := max(n.log.Writing(), n.applier.applying())
 		switch {
 		case stalled < n.cfg.StallTimeout || n.raft.State() != raft.Leader:
 			asked = false

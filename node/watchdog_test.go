@@ -63,14 +63,14 @@ func TestAFollowerWhoseStateMachineStallsSaysSoAndEnds(t *testing.T) {
 	cfg.Fatal = func(err error) { fatal <- err }
 	n, err := startErr(t, cfg)
 	require.NoError(t, err)
-	n.applier.step.start()
+	n.applier.step.Start()
 	select {
 	case err := <-fatal:
 		require.ErrorContains(t, err, "the state machine of this follower has stood still")
 	case <-time.After(patience):
 		require.Fail(t, "nobody noticed")
 	}
-	n.applier.step.stop()
+	n.applier.step.Stop()
 	require.NoError(t, n.Kill())
 }
 
@@ -85,12 +85,12 @@ func TestAFollowerThatWasPausedGoesOn(t *testing.T) {
 	ended := false
 	n.fatal = func(error) { ended = true }
 
-	n.applier.step.startedAt(time.Now().Add(-time.Hour))
+	n.applier.step.StartedAt(time.Now().Add(-time.Hour))
 	require.True(t, n.watchFollower(false), "it is told")
 	require.False(t, ended)
-	n.applier.step.stop()
+	n.applier.step.Stop()
 	require.False(t, n.watchFollower(true), "it has gone on")
-	n.applier.step.startedAt(time.Now().Add(-time.Hour))
+	n.applier.step.StartedAt(time.Now().Add(-time.Hour))
 	require.True(t, n.watchFollower(true))
 	require.True(t, ended, "it was told, and stands still all the same")
 	require.NoError(t, state.Abandon())

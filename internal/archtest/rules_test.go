@@ -98,7 +98,8 @@ var layers = []layer{
 	},
 
 	{dir: "scheduler", own: []string{"task", "fsm", "internal/loglimit"}, refused: network, unlinked: raft},
-	{dir: "node", own: []string{"task", "fsm", "scheduler", "api", "wire", "internal/sealedfile"}},
+	{dir: "node", own: []string{"task", "fsm", "scheduler", "api", "wire", "internal/sealedfile", "internal/stopwatch"}},
+	{dir: "node/raftlog", own: []string{"fsm", "internal/stopwatch"}, refused: network},
 	{dir: "node/raftnet", own: []string{"fsm"}, refused: grpc},
 	{dir: "transport/peerpb"},
 	{dir: "transport", own: []string{"task", "fsm", "scheduler", "node", "api", "wire", "internal/loglimit"}},
@@ -131,6 +132,7 @@ var layers = []layer{
 	{dir: "internal/archtest", stdlibOnly: true},
 	{dir: "internal/sealedfile", stdlibOnly: true},
 	{dir: "internal/loglimit", stdlibOnly: true},
+	{dir: "internal/stopwatch", stdlibOnly: true},
 }
 
 // houseRules are the rules of this repository.

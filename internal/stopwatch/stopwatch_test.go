@@ -1,4 +1,4 @@
-package node
+package stopwatch
 
 import (
 	"strings"
@@ -12,13 +12,13 @@ import (
 func TestAStopwatchRunsFromStartToStop(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var s stopwatch
-		require.Zero(t, s.running())
-		s.start()
+		var s Stopwatch
+		require.Zero(t, s.Running())
+		s.Start()
 		time.Sleep(3 * time.Second)
-		require.Equal(t, 3*time.Second, s.running())
-		s.stop()
-		require.Zero(t, s.running())
+		require.Equal(t, 3*time.Second, s.Running())
+		s.Stop()
+		require.Zero(t, s.Running())
 	})
 }
 
@@ -27,7 +27,7 @@ func TestAStopwatchRunsFromStartToStop(t *testing.T) {
 // shows in its text, is safe from that.
 func TestAStopwatchKeepsTheMonotonicClock(t *testing.T) {
 	t.Parallel()
-	var s stopwatch
-	s.start()
+	var s Stopwatch
+	s.Start()
 	require.True(t, strings.Contains(s.began.Load().String(), " m="), "began at %v", s.began.Load())
 }

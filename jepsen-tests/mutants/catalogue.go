@@ -26,7 +26,7 @@ func All() []Mutant {
 			Name: "no-fsync", About: "the log is written and not synced",
 			Check: "S1", Workload: "queue", Nemesis: "power", Rate: 150, TimeLimit: 12 * time.Second, Interval: 2 * time.Second,
 			edits: []edit{
-				{"", "node/openlog.go", "MsgpackUseNewTimeFormat: true,", "MsgpackUseNewTimeFormat: true, NoSync: true,"},
+				{"", "node/raftlog/open.go", "MsgpackUseNewTimeFormat: true,", "MsgpackUseNewTimeFormat: true, NoSync: true,"},
 				{walModule, "segment/writer.go", "if err := w.wf.Sync(); err != nil {", "if err := error(nil); err != nil {"},
 			},
 		},
@@ -164,7 +164,7 @@ func All() []Mutant {
 				{"", "fsm/store/snapshotrecord.go", "\tif wrong == \"\" {\n", "\tif wrong = checkConfiguration(r.Configuration); wrong == \"\" {\n"},
 				{"", "node/identity.go", "err == nil && !id.plausible():", "err == nil && !id.plausible() && id.NodeID == \"\":"},
 				{"", "node/checks.go", "if err := n.checkSnapshot(snapshot); err != nil {", "if err := error(nil); err != nil {"},
-				{"", "node/chainedlog.go", "err == nil && named && applied < prev.Index {", "err == nil && named && applied < prev.Index && false {"},
+				{"", "node/reads.go", "err == nil && named && applied < prev.Index {", "err == nil && named && applied < prev.Index && false {"},
 				{"", "fsm/machine.go", "index > last.Index && prev != last {", "index > last.Index && prev != last && index == 0 {"},
 			},
 		},

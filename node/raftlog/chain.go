@@ -1,4 +1,4 @@
-package node
+package raftlog
 
 import (
 	"encoding/binary"
@@ -18,7 +18,7 @@ const (
 	linkBytes = 1 + 8 + 8
 )
 
-// chainedLog has a leader write into each entry which one the state machine sees before it.
+// Chain has a leader write into each entry which one the state machine sees before it.
 //
 // The state machine does not see all entries of the log, so it cannot tell from an index
 // alone that one is missing: where a server took itself for further than it was, it went on
@@ -27,7 +27,7 @@ const (
 // say what is to be applied before them, and where the chain is found at a start.
 //
 // Entries of versions that knew no such names have none, and pass.
-type chainedLog struct {
+type Chain struct {
 	raft.LogStore
 	// applied is the last entry in the state machine, snapshot the index of the newest snapshot.
 	applied  func() fsm.Place
@@ -39,22 +39,23 @@ type chainedLog struct {
 	known bool
 }
 
-// sees says whether the state machine is given an entry.
-func sees(l *raft.Log) bool {
+// Sees says whether the state machine is given an entry.
+func Sees(l *raft.Log) bool {
 	return l.Type == raft.LogCommand || l.Type == raft.LogConfiguration
 }
 
-func placeOf(l *raft.Log) fsm.Place { return fsm.Place{Index: l.Index, Term: l.Term} }
+// PlaceOf is where an entry stands.
+func PlaceOf(l *raft.Log) fsm.Place { return fsm.Place{Index: l.Index, Term: l.Term} }
 
-// link is the extension of an entry behind prev.
-func link(prev fsm.Place) []byte {
+// EncodePrevious is the extension of an entry behind prev.
+func EncodePrevious(prev fsm.Place) []byte {
 	b := append(make([]byte, 0, linkBytes), linkMark)
 	b = binary.BigEndian.AppendUint64(b, prev.Index)
 	return binary.BigEndian.AppendUint64(b, prev.Term)
 }
 
-// linkOf returns what an entry names; named is false where it names nothing.
-func linkOf(l *raft.Log) (prev fsm.Place, named bool, err error) {
+// Previous returns the entry that an entry names as the one before it; named is false where it names nothing.
+func Previous(l *raft.Log) (prev fsm.Place, named bool, err error) {
 	b := l.Extensions
 	switch {
 	case len(b) == 0:
@@ -66,11 +67,11 @@ func linkOf(l *raft.Log) (prev fsm.Place, named bool, err error) {
 }
 
 // StoreLog implements raft.LogStore.
-func (c *chainedLog) StoreLog(l *raft.Log) error { return c.StoreLogs([]*raft.Log{l}) }
+func (c *Chain) StoreLog(l *raft.Log) error { return c.StoreLogs([]*raft.Log{l}) }
 
 // StoreLogs implements raft.LogStore. The entries of a leader have no names yet, and nobody
 // but raft's main loop has seen them.
-func (c *chainedLog) StoreLogs(logs []*raft.Log) error {
+func (c *Chain) StoreLogs(logs []*raft.Log) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.find(); err != nil {
@@ -82,10 +83,10 @@ func (c *chainedLog) StoreLogs(logs []*raft.Log) error {
 	}
 	for _, l := range logs {
 		if len(l.Extensions) == 0 {
-			l.Extensions = link(last)
+			l.Extensions = EncodePrevious(last)
 		}
-		if sees(l) {
-			last = placeOf(l)
+		if Sees(l) {
+			last = PlaceOf(l)
 		}
 	}
 	if err := c.LogStore.StoreLogs(logs); err != nil {
@@ -96,7 +97,7 @@ func (c *chainedLog) StoreLogs(logs []*raft.Log) error {
 }
 
 // DeleteRange implements raft.LogStore.
-func (c *chainedLog) DeleteRange(first, last uint64) error {
+func (c *Chain) DeleteRange(first, last uint64) error {
 	end, err := c.LastIndex()
 	if err != nil {
 		return err
@@ -111,7 +112,7 @@ func (c *chainedLog) DeleteRange(first, last uint64) error {
 }
 
 // find looks for the last entry that the state machine sees, unless it is known. c.mu is held.
-func (c *chainedLog) find() error {
+func (c *Chain) find() error {
 	if c.known {
 		return nil
 	}
@@ -119,7 +120,7 @@ func (c *chainedLog) find() error {
 	if err != nil {
 		return err
 	}
-	prev, found, err := lastSeen(c.LogStore, c.snapshot()+1, last)
+	prev, found, err := LastSeen(c.LogStore, c.snapshot()+1, last)
 	if err != nil {
 		return err
 	}
@@ -131,9 +132,9 @@ func (c *chainedLog) find() error {
 	return nil
 }
 
-// lastSeen finds the last entry that the state machine sees among those of a log from last
+// LastSeen finds the last entry that the state machine sees among those of a log from last
 // down to first; found is false where no entry tells.
-func lastSeen(log raft.LogStore, first, last uint64) (prev fsm.Place, found bool, err error) {
+func LastSeen(log raft.LogStore, first, last uint64) (prev fsm.Place, found bool, err error) {
 	for i := last; i >= max(1, first); i-- {
 		var l raft.Log
 		if err := log.GetLog(i, &l); errors.Is(err, raft.ErrLogNotFound) {
@@ -141,56 +142,12 @@ func lastSeen(log raft.LogStore, first, last uint64) (prev fsm.Place, found bool
 		} else if err != nil {
 			return fsm.Place{}, false, err
 		}
-		if sees(&l) {
-			return placeOf(&l), true, nil
+		if Sees(&l) {
+			return PlaceOf(&l), true, nil
 		}
-		if prev, found, err := linkOf(&l); found || err != nil {
+		if prev, found, err := Previous(&l); found || err != nil {
 			return prev, found, err
 		}
 	}
 	return fsm.Place{}, false, nil
 }
-
-// applyEntry applies one entry, if it follows the one that was applied last.
-func applyEntry(m *fsm.Machine, l *raft.Log) ([]fsm.Result, error) {
-	prev, named, err := linkOf(l)
-	if err == nil && named && sees(l) {
-		err = m.CheckFollows(l.Index, prev)
-	}
-	if err != nil {
-		return nil, err
-	}
-	switch l.Type {
-	case raft.LogCommand:
-		return m.Apply(l.Index, l.Term, l.Data)
-	case raft.LogConfiguration:
-		m.ApplyConfiguration(l.Index, l.Term, l.Data)
-	}
-	return nil, nil
-}
-
-// checkBarrier checks that the state machine has what the entry of a barrier that has passed
-// says is before it. Raft counts as applied what its newest snapshot covers, and a server that
-// lacks some of that must not answer for it.
-func (n *Node) checkBarrier(f raft.Future) error {
-	at, ok := f.(raft.IndexFuture)
-	if !ok {
-		return fmt.Errorf("a barrier of raft is a %T", f)
-	}
-	var l raft.Log
-	if err := n.chain.GetLog(at.Index(), &l); errors.Is(err, raft.ErrLogNotFound) {
-		return nil // a snapshot has come in between
-	} else if err != nil {
-		return err
-	}
-	prev, named, err := linkOf(&l)
-	if applied := n.state.Machine().AppliedIndex(); err == nil && named && applied < prev.Index {
-		err = fmt.Errorf("this server must stop: raft says that index %d is applied, and the state ends at %d: %s", prev.Index, applied, notWhole)
-	}
-	if err != nil {
-		n.fatal(err)
-	}
-	return err
-}
-
-const notWhole = "the data folder is not whole; restore it, or move it away and let the server join anew"

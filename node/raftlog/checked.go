@@ -1,4 +1,4 @@
-package node
+package raftlog
 
 import (
 	"encoding/binary"
@@ -60,9 +60,9 @@ func (c *checkedLog) GetLog(index uint64, l *raft.Log) error {
 	case errors.Is(err, raft.ErrLogNotFound):
 		return err
 	case err != nil:
-		err = fmt.Errorf("log entry %d cannot be read: %w; %s", index, err, corruptLog)
+		err = fmt.Errorf("log entry %d cannot be read: %w; %s", index, err, CorruptAdvice)
 	case !unseal(index, l):
-		err = fmt.Errorf("log entry %d fails its checksum; %s", index, corruptLog)
+		err = fmt.Errorf("log entry %d fails its checksum; %s", index, CorruptAdvice)
 	default:
 		return nil
 	}
@@ -84,4 +84,5 @@ func unseal(index uint64, l *raft.Log) bool {
 	return string(sum) == string(checksum(l))
 }
 
-const corruptLog = "the log is corrupt: restore the data folder, or move it away and let the server join anew"
+// CorruptAdvice is what to do about a log that is not what was written.
+const CorruptAdvice = "the log is corrupt: restore the data folder, or move it away and let the server join anew"

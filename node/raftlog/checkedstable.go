@@ -1,4 +1,4 @@
-package node
+package raftlog
 
 import (
 	"encoding/binary"
@@ -45,7 +45,7 @@ func (c *checkedStable) Get(key []byte) ([]byte, error) {
 	if value := raw[sealBytes:]; string(raw) == string(seal(key, value)) {
 		return value, nil
 	}
-	return nil, fmt.Errorf("raft's %s fails its checksum; %s", key, corruptLog)
+	return nil, fmt.Errorf("raft's %s fails its checksum; %s", key, CorruptAdvice)
 }
 
 // GetUint64 implements raft.StableStore.
@@ -63,7 +63,7 @@ func (c *checkedStable) GetUint64(key []byte) (uint64, error) {
 	case err != nil:
 		return 0, err
 	case len(value) != bytes || len(raw) != sealBytes+bytes:
-		return 0, fmt.Errorf("raft's %s is %d bytes of nonsense; %s", key, len(raw), corruptLog)
+		return 0, fmt.Errorf("raft's %s is %d bytes of nonsense; %s", key, len(raw), CorruptAdvice)
 	}
 	return binary.BigEndian.Uint64(value), nil
 }

@@ -1,11 +1,10 @@
-package node
+package raftlog
 
 import (
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -16,83 +15,87 @@ import (
 	"github.com/rota-scheduler/rota/fsm/store"
 )
 
-// The log stores.
+// The kinds of log.
 const (
-	// LogStoreWAL is files that are only appended to, with one flush an append.
-	LogStoreWAL = "wal"
-	// LogStoreBolt is a B+tree in one file, with two flushes an append.
-	LogStoreBolt = "boltdb"
+	// WAL is files that are only appended to, with one flush an append.
+	WAL = "wal"
+	// Bolt is a B+tree in one file, with two flushes an append.
+	Bolt = "boltdb"
 )
 
-// logNames is the file or folder of each log store in the data folder.
-var logNames = map[string]string{LogStoreBolt: "raft.db", LogStoreWAL: "raft-wal"}
+// Kinds are the kinds of log that there are.
+func Kinds() []string { return []string{WAL, Bolt} }
 
-// logStoreOf is what keeps the log of a server for which none is named.
-func logStoreOf(dir string, id identity) string {
-	if id.LogStore != "" {
-		return id.LogStore
+// FileName is the file or folder of a kind of log in the data folder; "": there is no such kind.
+func FileName(kind string) string {
+	switch kind {
+	case WAL:
+		return "raft-wal"
+	case Bolt:
+		return "raft.db"
+	default:
+		return ""
 	}
-	if _, err := os.Stat(filepath.Join(dir, logNames[LogStoreBolt])); err == nil {
-		return LogStoreBolt
-	}
-	return LogStoreWAL
 }
 
-// logStore is a log on disk, with raft's term and vote.
-type logStore interface {
+// file is a log on disk, with raft's term and vote.
+type file interface {
 	Stores
 	io.Closer
 }
 
-// openLog opens the log of a server, or makes it, once. kind may be empty.
-func openLog(dir, kind string, id *identity, log *slog.Logger) (logStore, error) {
+// kindOf is what keeps the log of a server for which none is named.
+func kindOf(dir string) string {
+	if _, err := os.Stat(filepath.Join(dir, FileName(Bolt))); err == nil {
+		return Bolt
+	}
+	return WAL
+}
+
+// openFile opens the file or folder of a log, or makes it, once, and says of which kind it is.
+func openFile(cfg Config) (file, string, error) {
+	kind := cfg.Kind
 	if kind == "" {
-		kind = logStoreOf(dir, *id)
+		kind = kindOf(cfg.Dir)
 	}
-	path := filepath.Join(dir, logNames[kind])
-	if err := otherLog(dir, kind); err != nil {
-		return nil, err
+	path := filepath.Join(cfg.Dir, FileName(kind))
+	if err := otherLog(cfg.Dir, kind); err != nil {
+		return nil, "", err
 	}
-	if id.HasLog {
+	if cfg.Made {
 		if err := checkLog(path, kind); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
 	open := openBolt
-	if kind == LogStoreWAL {
+	if kind == WAL {
 		open = openWAL
 	}
-	s, err := open(path, log)
+	f, err := open(path, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("open the log %s: %w", path, err)
+		return nil, "", fmt.Errorf("open the log %s: %w", path, err)
 	}
-	if !id.HasLog || id.LogStore != kind {
-		id.HasLog, id.LogStore = true, kind
-		if err := writeIdentity(dir, *id); err != nil {
-			return nil, errors.Join(err, s.Close())
-		}
-	}
-	return s, nil
+	return f, kind, nil
 }
 
 // walMetaFile is what raft-wal keeps in bbolt: term, vote, and which files are the log. It
 // would begin anew without it, and remove the files.
 const walMetaFile = "wal-meta.db"
 
-// errLogCorrupt says that the files of the log are not what was written.
-var errLogCorrupt = errors.New("the log is corrupt")
+// errCorrupt says that the files of the log are not what was written.
+var errCorrupt = errors.New("the log is corrupt")
 
 // checkLog looks at a log that must be there before it is opened.
 func checkLog(path, kind string) error {
 	file := path
-	if kind == LogStoreWAL {
+	if kind == WAL {
 		file = filepath.Join(path, walMetaFile)
 	}
-	err := store.CheckFile(file, errLogCorrupt)
+	err := store.CheckFile(file, errCorrupt)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("the log %s is missing, and with it this server's votes and what it acknowledged: restore it, or move the data folder away and let the server join anew", file)
-	case errors.Is(err, errLogCorrupt):
+	case errors.Is(err, errCorrupt):
 		return fmt.Errorf("%w; restore the data folder, or move it away and let the server join anew", err)
 	default:
 		return err
@@ -102,10 +105,11 @@ func checkLog(path, kind string) error {
 // otherLog refuses a folder that has a log of another kind: it is the one with this
 // server's votes.
 func otherLog(dir, kind string) error {
-	for other, name := range logNames {
+	for _, other := range Kinds() {
 		if other == kind {
 			continue
 		}
+		name := FileName(other)
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			return fmt.Errorf("the log in %s is %s: start this server with --log-store %s, or move the folder away and let the server join anew with the other one", dir, name, other)
 		}
@@ -113,7 +117,7 @@ func otherLog(dir, kind string) error {
 	return nil
 }
 
-func openBolt(path string, _ *slog.Logger) (logStore, error) {
+func openBolt(path string, _ Config) (file, error) {
 	return raftboltdb.New(raftboltdb.Options{
 		Path:                    path,
 		MsgpackUseNewTimeFormat: true,

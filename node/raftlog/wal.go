@@ -1,4 +1,4 @@
-package node
+package raftlog
 
 import (
 	"errors"
@@ -8,17 +8,16 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/segment"
 	"golang.org/x/sys/unix"
-
-	"github.com/rota-scheduler/rota/node/raftnet"
 )
 
-// segmentBytes is the size of a file of the log, all of which is taken when it is made:
+// SegmentBytes is the size of a file of the log, all of which is taken when it is made:
 // appending to it needs no space.
-const segmentBytes = 64 << 20
+const SegmentBytes = 64 << 20
 
 // segments is a raft-wal with what raft, and a disk that may be full, need beyond it.
 //
@@ -32,6 +31,8 @@ const segmentBytes = 64 << 20
 type segments struct {
 	dir string
 	log *slog.Logger
+	// ownLog takes what raft-wal says.
+	ownLog hclog.Logger
 	// size is that of a file, bytes.
 	size int64
 
@@ -45,14 +46,14 @@ type segments struct {
 	meta  *checkedMeta
 }
 
-func openWAL(path string, log *slog.Logger) (logStore, error) {
+func openWAL(path string, cfg Config) (file, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, err
 	}
 	if err := removeRoom(path); err != nil {
 		return nil, err
 	}
-	s := &segments{dir: path, log: log, size: segmentBytes}
+	s := &segments{dir: path, log: cfg.Logger, ownLog: cfg.WALLogger, size: SegmentBytes, lost: cfg.Fatal}
 	if err := s.open(); err != nil {
 		return nil, err
 	}
@@ -61,7 +62,7 @@ func openWAL(path string, log *slog.Logger) (logStore, error) {
 
 func (s *segments) open() error {
 	files, meta := &walFiles{}, &checkedMeta{}
-	file, err := wal.Open(s.dir, wal.WithLogger(raftnet.NewLogger(s.log)), wal.WithSegmentSize(int(s.size)),
+	file, err := wal.Open(s.dir, wal.WithLogger(s.ownLog), wal.WithSegmentSize(int(s.size)),
 		wal.WithMetaStore(meta), wal.WithSegmentFiler(segment.NewFiler(s.dir, files)))
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package node
+package raftlog
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/metadb"
 	"github.com/hashicorp/raft-wal/types"
@@ -20,7 +21,7 @@ import (
 // smallSegments is a log whose files hold a few entries only.
 func smallSegments(t *testing.T, dir string) *segments {
 	t.Helper()
-	s := &segments{dir: dir, log: slog.New(slog.DiscardHandler), size: 64 << 10}
+	s := &segments{dir: dir, log: slog.New(slog.DiscardHandler), ownLog: hclog.NewNullLogger(), size: 64 << 10}
 	require.NoError(t, s.open())
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s
@@ -121,7 +122,7 @@ func TestTheEndOfALogIsDeletedOnceThereIsSpaceForItsNextFile(t *testing.T) {
 func TestDamagedKnowledgeOfTheFilesOfTheLogIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := &segments{dir: dir, log: slog.New(slog.DiscardHandler), size: 64 << 10}
+	s := &segments{dir: dir, log: slog.New(slog.DiscardHandler), ownLog: hclog.NewNullLogger(), size: 64 << 10}
 	require.NoError(t, s.open())
 	_, err := fill(t, s, 1, 20)
 	require.NoError(t, err)
@@ -144,12 +145,12 @@ func TestDamagedKnowledgeOfTheFilesOfTheLogIsRefused(t *testing.T) {
 			damage(&state)
 			require.NoError(t, db.CommitState(state))
 			require.NoError(t, db.Close())
-			damaged := &segments{dir: dir, log: s.log, size: s.size}
+			damaged := &segments{dir: dir, log: s.log, ownLog: hclog.NewNullLogger(), size: s.size}
 			err = damaged.open()
 			if err == nil {
 				require.NoError(t, damaged.Close())
 			}
-			require.ErrorIs(t, err, errLogCorrupt)
+			require.ErrorIs(t, err, errCorrupt)
 			requireWords(t, err, "wal-meta.db", "join anew")
 		})
 	}

@@ -1,4 +1,4 @@
-package node
+package raftlog
 
 import (
 	"encoding/binary"
@@ -78,7 +78,7 @@ func (c *checkedMeta) Load(dir string) (types.PersistentState, error) {
 		}
 	}
 	if !slices.Contains(sums, c.sum) {
-		return state, fmt.Errorf("%w: what is written of its files in %s fails its checksum; restore the data folder, or move it away and let the server join anew", errLogCorrupt, walMetaFile)
+		return state, fmt.Errorf("%w: what is written of its files in %s fails its checksum; restore the data folder, or move it away and let the server join anew", errCorrupt, walMetaFile)
 	}
 	return c.closeNewest(dir, state)
 }

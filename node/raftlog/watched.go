@@ -1,4 +1,4 @@
-package node
+package raftlog
 
 import (
 	"fmt"
@@ -8,14 +8,15 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/internal/stopwatch"
 )
 
 // deleteChunk is how many entries one transaction of a B+tree deletes. Deleting is one
 // write lock for as long as it takes, and appends wait for it. Files go as a whole.
 const deleteChunk = 256
 
-func chunkOf(logStore string) uint64 {
-	if logStore == LogStoreWAL {
+func chunkOf(kind string) uint64 {
+	if kind == WAL {
 		return 1 << 40
 	}
 	return deleteChunk
@@ -28,13 +29,11 @@ type watchedLog struct {
 	// chunk is how many entries are deleted at once.
 	chunk uint64
 	// write is the one under way.
-	write stopwatch
+	write stopwatch.Stopwatch
 	// full says that the last write found no space, or no descriptor.
 	full atomic.Bool
 	// cut says that the end of the log was deleted, and nothing was appended since.
 	cut atomic.Bool
-	// bytes and writes count what was appended.
-	bytes, entries, writes atomic.Int64
 }
 
 // StoreLog implements raft.LogStore.
@@ -44,9 +43,9 @@ func (w *watchedLog) StoreLog(l *raft.Log) error { return w.StoreLogs([]*raft.Lo
 // holds, and trying again would make it look well: the process ends. For want of space,
 // or of a descriptor for the log's next file, nothing was written; raft steps back, and goes on when there is space again.
 func (w *watchedLog) StoreLogs(logs []*raft.Log) error {
-	w.write.start()
+	w.write.Start()
 	err := w.LogStore.StoreLogs(logs)
-	w.write.stop()
+	w.write.Stop()
 	w.full.Store(store.IsScarce(err))
 	switch {
 	case err == nil:
@@ -57,13 +56,6 @@ func (w *watchedLog) StoreLogs(logs []*raft.Log) error {
 		// Raft takes what it has deleted for still being there, until it starts anew.
 		w.fatal(fmt.Errorf("write the log behind its deleted end: %w: free some space and start the server again", err))
 	}
-	size := int64(0)
-	for _, l := range logs {
-		size += int64(len(l.Data))
-	}
-	w.bytes.Add(size)
-	w.entries.Add(int64(len(logs)))
-	w.writes.Add(1)
 	return err
 }
 
@@ -105,5 +97,8 @@ func (w *watchedLog) deleteEnd(first, last uint64) error {
 	return nil
 }
 
-// writing returns for how long the write under way has taken; 0: none is.
-func (w *watchedLog) writing() time.Duration { return w.write.running() }
+// Writing returns for how long the write under way has taken; 0: none is.
+func (w *watchedLog) Writing() time.Duration { return w.write.Running() }
+
+// Full says that the last write found no space, or no descriptor.
+func (w *watchedLog) Full() bool { return w.full.Load() }
