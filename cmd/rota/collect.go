@@ -87,6 +87,24 @@ func waitError(ctx context.Context, job uint64, timeout time.Duration, err error
 	return err
 }
 
+// await waits until a job is over. The error says how it ended, unless it succeeded.
+func (a *app) await(ctx context.Context, job *client.Job, timeout time.Duration) (info client.JobInfo, err error) {
+	wait, cancel := waiting(ctx, timeout)
+	defer cancel()
+	return a.awaitUnder(wait, job, timeout)
+}
+
+// awaitUnder is await under a context of waiting.
+func (a *app) awaitUnder(wait context.Context, job *client.Job, timeout time.Duration) (info client.JobInfo, err error) {
+	s := a.newScreen(wait, job)
+	info, err = job.Wait(wait)
+	err = errors.Join(waitError(wait, job.ID(), timeout, err), s.close())
+	if err != nil {
+		return info, err
+	}
+	return info, jobError(info)
+}
+
 // collection is how the results of a job are printed.
 type collection struct {
 	job *client.Job

@@ -10,7 +10,7 @@
 //
 //	server.go                   server start
 //	worker.go agent.go          worker start, list, get; handlers.go has the built-in handlers
-//	run.go map.go               jobs from the command line; spec.go has their flags
+//	run.go submit.go map.go     jobs from the command line; spec.go has their flags
 //	job.go cluster.go           look at jobs and servers, and change them
 //	dev.go demo.go bench.go     clusters of child processes (internal/localcluster)
 //
