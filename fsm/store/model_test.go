@@ -324,8 +324,8 @@ func (w *world) apply(ops ...*logpb.Op) []fsm.Result {
 // version is that of an entry: the active one, and now and then an earlier one, as of a leader that has not
 // seen the rise. A log that begins without a gate has one only from its first rise on.
 func (w *world) version(ops []*logpb.Op) uint32 {
-	if rise := ops[0].GetSetVersion(); rise != nil && w.chance("alone", 80) {
-		return max(rise.Version, 1)
+	if len(ops) > 0 && ops[0].GetSetVersion() != nil && w.chance("alone", 80) {
+		return ops[0].GetSetVersion().Version
 	}
 	switch active := w.model.Active; {
 	case active == 0 && w.ungated:
@@ -335,7 +335,7 @@ func (w *world) version(ops []*logpb.Op) uint32 {
 	case active >= fsm.GateVersion && !w.chance("late", 5):
 		return active
 	}
-	return uint32(w.between("entry version", 1, fsm.GateVersion-1))
+	return fsm.GateVersion - 1
 }
 
 // countMixed notes report groups of which some tasks were recorded and some not.

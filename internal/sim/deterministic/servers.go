@@ -2,6 +2,7 @@ package deterministic
 
 import (
 	"strconv"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -64,6 +65,9 @@ func (w *world) raise() {
 		t.propose(&logpb.Op{Op: &logpb.Op_SetVersion{SetVersion: &logpb.SetVersion{Version: fsm.Version}}}, func(fsm.Result, error) {})
 	}
 	if w.model.Active < fsm.Version {
-		w.after(w.between(0, longest), w.raise)
+		w.after(w.riseAfter(), w.raise)
 	}
 }
+
+// riseAfter is how long it takes until all servers know the newest version, or a leader asks again.
+func (w *world) riseAfter() time.Duration { return time.Duration(w.rise.Int64N(int64(longest))) }

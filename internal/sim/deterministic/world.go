@@ -54,6 +54,8 @@ const maxSteps = 400_000
 type world struct {
 	o      Options
 	random *rand.Rand
+	// rise decides of the version of the log, so that it leaves the rest of a history as it is.
+	rise   *rand.Rand
 	nature nature
 
 	events queue
@@ -116,7 +118,9 @@ func Run(o Options) Result {
 		o: o, random: rand.New(rand.NewPCG(o.Seed, 0x726f7461)), began: time.Now(), model: sim.NewModel(), hash: sha256.New(),
 	}
 	w.ledger = newLedger(w)
+	w.rise = rand.New(rand.NewPCG(o.Seed, 0x72697365))
 	w.nature = w.drawNature()
+	w.nature.ungated = w.rise.IntN(100) < 40
 	w.tracef("nature %+v", w.nature)
 	for i := range 3 {
 		w.replicas = append(w.replicas, newReplica(w, fmt.Sprintf("n%d", i+1)))
@@ -130,7 +134,9 @@ func Run(o Options) Result {
 	w.after(0, w.elect)
 	w.after(w.between(50*time.Millisecond, time.Second), w.makeTrouble)
 	w.after(w.between(50*time.Millisecond, longest), w.moveServers)
-	w.after(w.between(50*time.Millisecond, longest), w.raise)
+	if w.nature.ungated {
+		w.after(w.riseAfter(), w.raise)
+	}
 	w.after(w.between(time.Second, 2*time.Second), w.lookAtAll)
 	w.after(0, w.planBlindly)
 	w.after(w.nature.trouble, w.heal)
@@ -144,7 +150,7 @@ func (w *world) drawNature() nature {
 	return nature{
 		trouble: w.between(time.Second, 10*time.Second) * time.Duration(1+w.o.Stretch), clients: 1 + w.below(3), forgetful: w.chance(10), poison: w.chance(10),
 		loss: []int{0, 5, 30}[w.below(3)], crashes: w.chance(60), zombies: w.chance(60), deaths: w.chance(60), pauses: w.chance(60),
-		installs: w.chance(50), stalls: w.chance(40), stale: w.chance(60), hostile: w.chance(35), ungated: w.chance(40),
+		installs: w.chance(50), stalls: w.chance(40), stale: w.chance(60), hostile: w.chance(35),
 		flush: []time.Duration{50 * time.Millisecond, 300 * time.Millisecond, 3 * time.Second}[w.below(3)],
 		extra: []time.Duration{time.Millisecond, 30 * time.Millisecond, time.Second}[w.below(3)],
 	}
