@@ -9,12 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rota-scheduler/rota/internal/leaks"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/internal/leaks"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
 )

@@ -60,11 +60,6 @@ func startErr(t *testing.T, cfg Config) (*Node, error) {
 	return n, err
 }
 
-// listensAt is where a server takes raft's messages.
-func listensAt(n *Node) raft.ServerAddress {
-	return raft.ServerAddress(n.cfg.RaftListener.Addr().String())
-}
-
 // start starts a server and waits until it is ready to lead. The test ends it, or
 // forgets about it.
 func start(t *testing.T, cfg Config) *Node {

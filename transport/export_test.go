@@ -86,10 +86,10 @@ func (s *sentMessages) Send(m *rotav1.SessionResponse) error {
 }
 
 // Within is within.
-func Within(ctx context.Context, f func() error) error { return WithinOf(&Server{}, ctx, f) }
+func Within(ctx context.Context, f func() error) error { return WithinOf(ctx, &Server{}, f) }
 
 // WithinOf is within of a server.
-func WithinOf(s *Server, ctx context.Context, f func() error) error { return s.within(ctx, f) }
+func WithinOf(ctx context.Context, s *Server, f func() error) error { return s.within(ctx, f) }
 
 // WriteUnanswered serves, while its server stops, a stream with one submit that is never answered. ctx is the
 // stream's.

@@ -120,7 +120,7 @@ func TestWaitIsForAllThatHandlersHaveBegun(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		release := make(chan struct{})
-		require.ErrorIs(t, transport.WithinOf(s, ctx, func() error { <-release; return nil }), task.ErrUnavailable)
+		require.ErrorIs(t, transport.WithinOf(ctx, s, func() error { <-release; return nil }), task.ErrUnavailable)
 		waited := make(chan struct{})
 		go func() { s.Wait(); close(waited) }()
 		synctest.Wait()

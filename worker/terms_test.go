@@ -32,24 +32,24 @@ func TestATermThatThereNeverWasIsForgotten(t *testing.T) {
 	for name, term := range map[string]uint64{"a little ahead": 100, "far ahead": 1 << 60} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			real, one, fake := three(t, 5)
+			honest, one, fake := three(t, 5)
 			fake.term, fake.refuse = term, nil
 			fake.initial = &rotav1.WatchLeaderResponse{Term: term, Leader: "fake", LeaderAddr: fake.addr, Servers: []string{fake.addr}}
 			done := make(chan error, 1)
 			cfg := Config{Slots: 1, Handlers: map[string]Handler{"echo": echo}, Addrs: []string{fake.addr}}
 			if term > leader.MaxTermLeap {
 				// It is not even the only one that the worker was told of.
-				cfg.Addrs = append(cfg.Addrs, real.addr, one.addr)
+				cfg.Addrs = append(cfg.Addrs, honest.addr, one.addr)
 			}
 			w, _ := run1(t, cfg, done)
 			if term < leader.MaxTermLeap {
 				eventually(t, "the worker follows it", func() bool { return w.lease.highest() == term })
 				// The others are heard of, as by a server that the worker watches.
-				w.finder.Named([]string{real.addr, one.addr, fake.addr})
+				w.finder.Named([]string{honest.addr, one.addr, fake.addr})
 				w.finder.Moved()
 			}
-			real.assign(t, handlerWork(1, 0, 1, "echo"))
-			real.await(t, 1, 0)
+			honest.assign(t, handlerWork(1, 0, 1, "echo"))
+			honest.await(t, 1, 0)
 			eventually(t, "the real term", func() bool { return w.lease.highest() == 5 })
 			if term > leader.MaxTermLeap {
 				fake.set(func() { require.Empty(t, fake.beats, "it was never followed") })
@@ -61,11 +61,11 @@ func TestATermThatThereNeverWasIsForgotten(t *testing.T) {
 // The first term that a worker hears of may be any, where a majority has reached it.
 func TestAHighTermIsFollowedWhereAMajorityHasReachedIt(t *testing.T) {
 	t.Parallel()
-	real, one, two := three(t, 50*leader.MaxTermLeap)
+	honest, one, two := three(t, 50*leader.MaxTermLeap)
 	done := make(chan error, 1)
-	run1(t, Config{Slots: 1, Handlers: map[string]Handler{"echo": echo}, Addrs: []string{one.addr, two.addr, real.addr}}, done)
-	real.assign(t, handlerWork(1, 0, 1, "echo"))
-	real.await(t, 1, 0)
+	run1(t, Config{Slots: 1, Handlers: map[string]Handler{"echo": echo}, Addrs: []string{one.addr, two.addr, honest.addr}}, done)
+	honest.assign(t, handlerWork(1, 0, 1, "echo"))
+	honest.await(t, 1, 0)
 }
 
 // An announcement of an absurd term does not take a worker off its leader.

@@ -23,10 +23,10 @@ const (
 
 // addressSpace is how much address space to reserve.
 func addressSpace() int {
-	space := uint64(min(reservedSpace, math.MaxInt/4)) // of 32 bits there are few
+	var space uint64 = min(reservedSpace, math.MaxInt/4) // a smaller one on 32 bits
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_AS, &limit) == nil {
-		space = min(space, uint64(limit.Cur)/limitShare)
+		space = min(space, uint64(limit.Cur)/limitShare) //nolint:unconvert // Some systems have another type.
 	}
 	return int(space)
 }

@@ -7,11 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rota-scheduler/rota/internal/leaks"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/leaks"
 	"github.com/rota-scheduler/rota/task"
 )
 

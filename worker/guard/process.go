@@ -11,11 +11,11 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// ErrKeeperLost: the process that started a command has ended before the command, which has
+// ErrKeeperLost says that the process that started a command ended before the command, which has
 // been killed.
 var ErrKeeperLost = errors.New("the process that watches over the command has ended before it, which only somebody on this machine can bring about")
 
-// ErrNotStarted: a command was certainly not started.
+// ErrNotStarted says that a command was certainly not started.
 var ErrNotStarted = errors.New("the command was not started")
 
 // Process is one command, as the agent sees it.
