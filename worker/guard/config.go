@@ -9,7 +9,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// ErrGuardLost: there is no guard, and so nothing was started.
+// ErrGuardLost says that there is no guard, so that nothing was started.
 var ErrGuardLost = errors.New("the guard process has ended")
 
 // ErrUnsupported: guard and keepers need what only Linux has.
