@@ -132,11 +132,11 @@ func leaderAmong(peers []PeerInfo) (addr string) {
 	term, leads := uint64(0), false
 	for _, p := range peers {
 		at := p.LeaderAddr
-		if p.State == raft.Leader {
+		if p.State == RoleLeader {
 			at = p.Addr
 		}
 		// What one says of itself is newer than what others have heard of it.
-		if is := p.State == raft.Leader; at != "" && (p.Term > term || p.Term == term && is && !leads || addr == "") {
+		if is := p.State == RoleLeader; at != "" && (p.Term > term || p.Term == term && is && !leads || addr == "") {
 			addr, term, leads = at, p.Term, is
 		}
 	}

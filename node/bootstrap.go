@@ -31,7 +31,7 @@ func (n *Node) Self() PeerInfo {
 	return PeerInfo{
 		NodeID: n.id.NodeID, ServerID: n.id.ServerID, ClusterID: n.state.Machine().ClusterID(), Addr: n.cfg.Addr,
 		PeerAddr: n.cfg.PeerAddr, HTTPAddr: n.cfg.HTTPAddr, Initialized: n.initialized(), BootstrapExpect: n.cfg.BootstrapExpect,
-		State: n.raft.State(), Term: n.Term(), AppliedIndex: n.state.Machine().AppliedIndex(), CommitIndex: n.raft.CommitIndex(), Version: n.cfg.Version, Knows: fsm.Version,
+		State: roleOf(n.raft.State()), Term: n.Term(), AppliedIndex: n.state.Machine().AppliedIndex(), CommitIndex: n.raft.CommitIndex(), Version: n.cfg.Version, Knows: fsm.Version,
 		LeaderAddr: n.LeaderAddr(), LastContact: n.lastContact(), Clock: time.Now().Round(0), DiskFull: n.diskFull(),
 		Members: n.memberIDs(),
 		Nonce:   n.nonce, Problem: n.problem.get(), Notes: n.joins.notes(),
@@ -39,13 +39,13 @@ func (n *Node) Self() PeerInfo {
 }
 
 // memberIDs is the raft ids of the servers of the latest configuration.
-func (n *Node) memberIDs() (ids []raft.ServerID) {
+func (n *Node) memberIDs() (ids []string) {
 	servers, err := n.Servers()
 	if err != nil {
 		return nil // raft has ended
 	}
 	for _, s := range servers {
-		ids = append(ids, s.ID)
+		ids = append(ids, string(s.ID))
 	}
 	return ids
 }

@@ -3,8 +3,6 @@ package node
 import (
 	"context"
 	"time"
-
-	"github.com/hashicorp/raft"
 )
 
 const (
@@ -46,5 +44,5 @@ func (n *Node) hasWhatTheLeaderHas() bool {
 	ctx, cancel := context.WithTimeout(n.ctx, catchUpStep)
 	defer cancel()
 	leader, err := n.identify(ctx, id)
-	return err == nil && leader.State == raft.Leader && n.WaitApplied(ctx, leader.AppliedIndex) == nil
+	return err == nil && leader.State == RoleLeader && n.WaitApplied(ctx, leader.AppliedIndex) == nil
 }

@@ -108,7 +108,7 @@ type PeerInfo struct {
 	// Initialized: it has a Raft configuration.
 	Initialized     bool
 	BootstrapExpect int
-	State           raft.RaftState
+	State           Role
 	Term            uint64
 	AppliedIndex    uint64
 	// CommitIndex is how far it knows the log to be committed. Servers do not tell each other.
@@ -124,7 +124,7 @@ type PeerInfo struct {
 	// DiskFull: it has no space, or too little.
 	DiskFull bool
 	// Members is the raft ids of the servers that it takes for those of the cluster.
-	Members []raft.ServerID
+	Members []string
 	// Nonce was made with the process.
 	Nonce string
 	// Problem is what keeps it from doing its part, in words; "": nothing is known. Notes is

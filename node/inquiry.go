@@ -24,7 +24,7 @@ func (n *Node) askTrusted(ctx context.Context) {
 		}
 		wg.Go(func() {
 			if info, err := n.identify(ctx, s.ID); err == nil {
-				n.transport.Learn(info.Term, info.Members...)
+				n.learn(info)
 			}
 		})
 	}
@@ -41,7 +41,16 @@ func (n *Node) vouchedBy(p PeerInfo) {
 		// It may be about to make a cluster with this one, and have none yet.
 		n.transport.Learn(p.Term, p.RaftID())
 	}
-	n.transport.Learn(p.Term, p.Members...)
+	n.learn(p)
+}
+
+// learn tells the transport which servers there are by what one of them says.
+func (n *Node) learn(p PeerInfo) {
+	members := make([]raft.ServerID, len(p.Members))
+	for i, id := range p.Members {
+		members[i] = raft.ServerID(id)
+	}
+	n.transport.Learn(p.Term, members...)
 }
 
 // RaftRefused counts what was refused on raft's port, since the start.

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/raft"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -67,16 +66,16 @@ func serverOf(p node.PeerStatus, note string) *rotav1.Server {
 		out.Problem = p.Info.Problem
 	}
 	switch state := p.Info.State; {
-	case p.Voter && state == raft.Leader: // one without a vote is none, whatever it says
+	case p.Voter && state == node.RoleLeader: // one without a vote is none, whatever it says
 		out.State = rotav1.ServerState_SERVER_STATE_LEADER
-	case p.Voter && state == raft.Candidate:
+	case p.Voter && state == node.RoleCandidate:
 		out.State = rotav1.ServerState_SERVER_STATE_CANDIDATE
 	default:
 		out.State = rotav1.ServerState_SERVER_STATE_FOLLOWER
 	}
 	out.Addr, out.HttpAddr, out.AppliedIndex, out.Version, out.Term = p.Info.Addr, p.Info.HTTPAddr, p.Info.AppliedIndex, p.Info.Version, p.Info.Term
 	out.Knows = max(p.Info.Knows, fsm.GateVersion-1) // builds from before the gate do not say
-	if p.Info.State != raft.Leader {
+	if p.Info.State != node.RoleLeader {
 		out.LastContact = durationpb.New(p.Info.LastContact)
 	}
 	return out

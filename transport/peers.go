@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/hashicorp/raft"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 
@@ -114,12 +114,9 @@ func identify(ctx context.Context, c peerpb.PeerServiceClient) (node.PeerInfo, e
 	}
 	info := node.PeerInfo{
 		NodeID: r.NodeId, ServerID: r.ServerId, ClusterID: r.ClusterId, Addr: r.Addr, PeerAddr: r.PeerAddr, HTTPAddr: r.HttpAddr,
-		Initialized: r.Initialized, BootstrapExpect: int(r.BootstrapExpect), State: stateOf(r.State), Term: r.Term,
+		Initialized: r.Initialized, BootstrapExpect: int(r.BootstrapExpect), State: roleOf(r.State), Term: r.Term,
 		AppliedIndex: r.AppliedIndex, Version: r.Version, LeaderAddr: r.LeaderAddr, LastContact: time.Duration(r.LastContactNs), Clock: unixNano(r.ClockNs), DiskFull: r.DiskFull,
-		Nonce: r.Nonce, Problem: r.Problem, Knows: r.Knows,
-	}
-	for _, id := range r.Members {
-		info.Members = append(info.Members, raft.ServerID(id))
+		Nonce: r.Nonce, Members: r.Members, Problem: r.Problem, Knows: r.Knows,
 	}
 	for _, note := range r.Notes[:min(len(r.Notes), maxNotes)] {
 		info.Notes = append(info.Notes, node.Note{NodeID: note.GetNodeId(), Problem: note.GetProblem()})
@@ -148,13 +145,11 @@ func (p *Peers) Join(ctx context.Context, addr string, self node.PeerInfo) error
 	return wire.FromStatus(err)
 }
 
-func stateOf(name string) raft.RaftState {
-	for _, s := range []raft.RaftState{raft.Follower, raft.Candidate, raft.Leader} {
-		if s.String() == name {
-			return s
-		}
+func roleOf(name string) node.Role {
+	if role := node.Role(name); slices.Contains(node.Roles(), role) {
+		return role
 	}
-	return raft.Shutdown
+	return node.RoleStopped
 }
 
 // Identify implements the peer service.
@@ -162,12 +157,9 @@ func (s *Server) Identify(context.Context, *peerpb.IdentifyRequest) (*peerpb.Ide
 	p := s.node.Self()
 	resp := &peerpb.IdentifyResponse{
 		NodeId: p.NodeID, ServerId: p.ServerID, ClusterId: p.ClusterID, Addr: p.Addr, PeerAddr: p.PeerAddr, HttpAddr: p.HTTPAddr,
-		Initialized: p.Initialized, BootstrapExpect: uint32(p.BootstrapExpect), State: p.State.String(), Term: p.Term,
+		Initialized: p.Initialized, BootstrapExpect: uint32(p.BootstrapExpect), State: string(p.State), Term: p.Term,
 		AppliedIndex: p.AppliedIndex, Version: p.Version, LeaderAddr: p.LeaderAddr, LastContactNs: int64(p.LastContact), ClockNs: p.Clock.UnixNano(), DiskFull: p.DiskFull,
-		Nonce: p.Nonce, Problem: p.Problem, Knows: p.Knows,
-	}
-	for _, id := range p.Members {
-		resp.Members = append(resp.Members, string(id))
+		Nonce: p.Nonce, Members: p.Members, Problem: p.Problem, Knows: p.Knows,
 	}
 	for _, note := range p.Notes {
 		resp.Notes = append(resp.Notes, &peerpb.Note{NodeId: note.NodeID, Problem: note.Problem})

@@ -3,8 +3,6 @@ package web
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/wire"
 )
@@ -109,12 +107,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.buildInfo, 1, c.version, self.NodeID)
 	gauge(c.ready, truth(c.notReady() == ""))
 	gauge(c.leader, truth(leads))
-	for _, s := range []raft.RaftState{raft.Follower, raft.Candidate, raft.Leader, raft.Shutdown} {
-		gauge(c.raftState, truth(self.State == s), s.String())
+	for _, s := range node.Roles() {
+		gauge(c.raftState, truth(self.State == s), string(s))
 	}
 	gauge(c.raftTerm, float64(self.Term))
 	contact := self.LastContact.Seconds()
-	if self.State == raft.Leader {
+	if self.State == node.RoleLeader {
 		contact = 0
 	}
 	gauge(c.raftContact, contact)

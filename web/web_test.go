@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rota-scheduler/rota/fsm/store"
@@ -47,7 +46,7 @@ func follower(t testing.TB) *fakeNode {
 	t.Cleanup(func() { require.NoError(t, state.Close()) })
 	return &fakeNode{
 		self: node.PeerInfo{
-			NodeID: "n1", ClusterID: "c", Initialized: true, State: raft.Follower, Term: 3, LastContact: 10 * time.Millisecond,
+			NodeID: "n1", ClusterID: "c", Initialized: true, State: node.RoleFollower, Term: 3, LastContact: 10 * time.Millisecond,
 		},
 		leader: node.Leader{NodeID: "n2", Addr: "127.0.0.1:2", Term: 3},
 		state:  state,

@@ -102,8 +102,8 @@ var layers = []layer{
 	{dir: "node/raftlog", own: []string{"fsm", "internal/stopwatch"}, refused: network},
 	{dir: "node/raftnet", own: []string{"fsm"}, refused: grpc},
 	{dir: "transport/peerpb"},
-	{dir: "transport", own: []string{"task", "fsm", "scheduler", "node", "api", "wire", "internal/loglimit"}},
-	{dir: "web", own: []string{"task", "fsm", "scheduler", "node", "transport", "api", "wire"}},
+	{dir: "transport", own: []string{"task", "fsm", "scheduler", "node", "api", "wire", "internal/loglimit"}, refused: raft},
+	{dir: "web", own: []string{"task", "fsm", "scheduler", "node", "transport", "api", "wire"}, refused: raft},
 
 	{dir: "server", own: []string{"node", "transport", "web", "wire"}},
 
