@@ -11,10 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/rota-scheduler/rota/internal/process"
 )
 
 const (
@@ -67,30 +68,6 @@ func StartSelf(ctx context.Context, dir, role, name string, cfg any) (*Process, 
 	return Start(ctx, c)
 }
 
-// starter starts processes on one thread that lives as long as this process: the
-// kernel ties a child's life to the thread that has started it.
-var starter = sync.OnceValue(func() chan<- func() {
-	work := make(chan func())
-	go func() {
-		runtime.LockOSThread()
-		for f := range work {
-			f()
-		}
-	}()
-	return work
-})
-
-// StartCommand starts a program that ends with this process.
-func StartCommand(cmd *exec.Cmd) error {
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
-	}
-	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGKILL
-	started := make(chan error, 1)
-	starter() <- func() { started <- cmd.Start() }
-	return <-started
-}
-
 // Start starts a process and waits until it is ready.
 func Start(ctx context.Context, cfg Config) (*Process, error) {
 	if cfg.Name == "" {
@@ -128,7 +105,7 @@ func (p *Process) Start(ctx context.Context) error {
 	} else {
 		cmd.Stdout = log
 	}
-	if err := StartCommand(cmd); err != nil {
+	if err := process.Start(cmd); err != nil {
 		return fmt.Errorf("start %s: %w", p.cfg.Name, err)
 	}
 	p.cmd, p.err, p.done = cmd, nil, make(chan struct{})

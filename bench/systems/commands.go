@@ -13,8 +13,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/rota-scheduler/rota/bench/child"
 	"github.com/rota-scheduler/rota/bench/harness"
+	"github.com/rota-scheduler/rota/internal/process"
 )
 
 // lineCommand is what is run for each line. It does next to nothing, so that the start
@@ -42,7 +42,7 @@ func filter(ctx context.Context, load *harness.Load, path string, args ...string
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	start := time.Now()
-	if err := child.StartCommand(cmd); err != nil {
+	if err := process.Start(cmd); err != nil {
 		return "", harness.Measure{}, fmt.Errorf("start %s: %w", path, err)
 	}
 	// What it has started is in its group.

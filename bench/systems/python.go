@@ -14,8 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/rota-scheduler/rota/bench/child"
 	"github.com/rota-scheduler/rota/bench/harness"
+	"github.com/rota-scheduler/rota/internal/process"
 )
 
 // Python is one of Python's pools of two processes.
@@ -96,7 +96,7 @@ func (p *Python) Start(_ context.Context, dir string, load harness.Load) error {
 		return err
 	}
 	p.lines = bufio.NewReader(out)
-	if err := child.StartCommand(p.cmd); err != nil {
+	if err := process.Start(p.cmd); err != nil {
 		return err
 	}
 	_, err = p.lines.ReadString('\n')

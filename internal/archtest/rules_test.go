@@ -125,7 +125,8 @@ var layers = []layer{
 		"task", "fsm", "scheduler", "node", "transport", "web", "server", "api", "wire", "worker", "client", "internal/ports",
 	}},
 	// It starts processes of the binary, and speaks to them as any client does.
-	{dir: "internal/localcluster", own: []string{"task", "wire", "client", "internal/ports"}},
+	{dir: "internal/localcluster", own: []string{"task", "wire", "client", "internal/ports", "internal/process"}},
+	{dir: "internal/process", stdlibOnly: true},
 	{dir: "internal/ports", stdlibOnly: true},
 	{dir: "internal/smalldisk", stdlibOnly: true},
 	{dir: "internal/leaks"},

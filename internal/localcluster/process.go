@@ -8,12 +8,13 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/rota-scheduler/rota/internal/process"
 )
 
 // probeTimeout bounds one question whether a server is ready.
@@ -37,19 +38,6 @@ type Process struct {
 	done chan struct{}
 	err  error
 }
-
-// starter starts processes on one thread that lives as long as this process: the
-// kernel ties a child's life to the thread that has started it, not to the process.
-var starter = sync.OnceValue(func() chan<- func() {
-	work := make(chan func())
-	go func() {
-		runtime.LockOSThread()
-		for f := range work {
-			f()
-		}
-	}()
-	return work
-})
 
 // SetFlag sets the value of a flag that the process was given, for its next start.
 func (p *Process) SetFlag(name, value string) {
@@ -84,12 +72,9 @@ func (p *Process) Start() error {
 	cmd := exec.Command(p.binary, p.args...)
 	cmd.Args[0] = "rota"
 	// What is set here is for those who use the cluster, not for its processes.
-	cmd.Env = append(without(os.Environ(), "ROTA_"), p.env...)
+	cmd.Env = append(process.Environ(), p.env...)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	started := make(chan error, 1)
-	starter() <- func() { started <- cmd.Start() }
-	if err := <-started; err != nil {
+	if err := process.Start(cmd); err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
 	p.cmd, p.err, p.done = cmd, nil, make(chan struct{})
@@ -112,16 +97,6 @@ func ended(done <-chan struct{}) bool {
 	default:
 		return false
 	}
-}
-
-func without(env []string, prefix string) []string {
-	var out []string
-	for _, e := range env {
-		if !strings.HasPrefix(e, prefix) {
-			out = append(out, e)
-		}
-	}
-	return out
 }
 
 // Done is closed when the process has ended; nil before its first start.

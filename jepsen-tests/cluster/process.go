@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rota-scheduler/rota/internal/process"
 	"github.com/rota-scheduler/rota/jepsen-tests/clock"
 	"github.com/rota-scheduler/rota/jepsen-tests/network"
 )
@@ -45,19 +45,6 @@ type Process struct {
 	paused bool
 }
 
-// starter starts processes on one thread that lives as long as this process: the kernel
-// ties a child's life to the thread that has started it.
-var starter = sync.OnceValue(func() chan<- func() {
-	work := make(chan func())
-	go func() {
-		runtime.LockOSThread()
-		for f := range work {
-			f()
-		}
-	}()
-	return work
-})
-
 // Start starts the process. It must not run.
 func (p *Process) Start() error {
 	p.mu.Lock()
@@ -71,12 +58,9 @@ func (p *Process) Start() error {
 	}
 	defer log.Close()
 	cmd := exec.Command(p.binary, p.args...)
-	cmd.Env = append(withoutRota(os.Environ()), p.env...)
+	cmd.Env = append(process.Environ(), p.env...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	started := make(chan error, 1)
-	starter() <- func() { started <- p.Host.Do(cmd.Start) }
-	if err := <-started; err != nil {
+	if err := process.StartIn(cmd, p.Host.Do); err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
 	p.cmd, p.done, p.asked, p.paused = cmd, make(chan struct{}), false, false
@@ -90,17 +74,6 @@ func (p *Process) set(flag, value string) {
 	defer p.mu.Unlock()
 	p.args = append([]string(nil), p.args...)
 	p.args[slices.Index(p.args, flag)+1] = value
-}
-
-// withoutRota drops what is set for users of a cluster, not for its processes.
-func withoutRota(env []string) []string {
-	var out []string
-	for _, e := range env {
-		if !strings.HasPrefix(e, "ROTA_") {
-			out = append(out, e)
-		}
-	}
-	return out
 }
 
 func (p *Process) wait(cmd *exec.Cmd, done chan struct{}) {
