@@ -49,15 +49,15 @@ func (t *Task) named(name string) string {
 type End int
 
 const (
-	// Exited: by itself, or by a signal that this worker did not send.
+	// Exited means: by itself, or by a signal that this worker did not send.
 	Exited End = iota
-	// Stopped: because its context has ended.
+	// Stopped means: because its context has ended.
 	Stopped
-	// Expired: because the deadline of exclusive work has passed.
+	// Expired means: because the deadline of exclusive work has passed.
 	Expired
-	// Lost: with the process that watched over it, which somebody has killed.
+	// Lost means: with the process that watched over it, which somebody has killed.
 	Lost
-	// Failed: it could not be started, or its output could not be kept. Another worker, or a later
+	// Failed means: it could not be started, or its output could not be kept. Another worker, or a later
 	// attempt, may do better.
 	Failed
 	// FailedForGood is Failed where that would be the same again.

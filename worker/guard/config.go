@@ -12,7 +12,7 @@ import (
 // ErrGuardLost says that there is no guard, so that nothing was started.
 var ErrGuardLost = errors.New("the guard process has ended")
 
-// ErrUnsupported: guard and keepers need what only Linux has.
+// ErrUnsupported says: guard and keepers need what only Linux has.
 var ErrUnsupported error = task.Errorf(task.KindInvalid,
 	"commands and exclusive tasks run on Linux only, where a guard can end them in time: have workers there take them")
 
