@@ -106,7 +106,7 @@ func (n *Node) askAt(ctx context.Context, addrs []string) []PeerInfo {
 				return
 			}
 			if slices.Contains(n.cfg.Join, addr) {
-				n.vouchedBy(info)
+				n.learnFrom(info)
 			}
 			mu.Lock()
 			defer mu.Unlock()

@@ -42,7 +42,7 @@ type Config struct {
 	Stores raftlog.Stores
 
 	// ElectionTimeout is raft's heartbeat and election timeout: how soon a silent
-	// leader is replaced. Default 400 ms, for a LAN: see vigil.
+	// leader is replaced. Default 400 ms, for a LAN: see raftnet/leaderwatch.go.
 	ElectionTimeout time.Duration
 	// CommitTimeout is how soon an idle follower learns of the last commit. Default 5 ms.
 	CommitTimeout time.Duration

@@ -24,7 +24,7 @@
 // # Places
 //
 // Where servers are is a part of the state (addresses.go). A server tells the leader where
-// it is (announce.go), and asks for no votes from anywhere else (raftnet/campaign.go); the leader
+// it is (announce.go), and asks for no votes from anywhere else (raftnet/voteguard.go); the leader
 // asks back, and changes records and Raft's configuration (membership.go, tidy.go).
 //
 // # Trade-offs

@@ -28,12 +28,12 @@ func (n *Node) askTrusted(ctx context.Context) {
 			}
 		})
 	}
-	n.ask(ctx) // see vouchedBy
+	n.ask(ctx) // see learnFrom
 	wg.Wait()
 }
 
-// vouchedBy takes the word of a server of the join list for who belongs to the cluster.
-func (n *Node) vouchedBy(p PeerInfo) {
+// learnFrom takes the word of a server of the join list for who belongs to the cluster.
+func (n *Node) learnFrom(p PeerInfo) {
 	if own := n.state.Machine().ClusterID(); own != "" && own != p.ClusterID {
 		return
 	}

@@ -9,20 +9,20 @@ import (
 )
 
 const (
-	// greetingTimeout bounds how long a connection may take to greet, and to be let in.
-	greetingTimeout = transportTimeout
-	// maxGreeting bounds the connections that have yet to greet. Another one takes the place of
-	// the oldest: servers of the cluster greet at once, and are in within a round trip.
-	maxGreeting = 64
+	// handshakeTimeout bounds how long a connection may take for its handshake, and to be let in.
+	handshakeTimeout = transportTimeout
+	// maxHandshakes bounds the connections that have yet to shake hands. Another one takes the place of
+	// the oldest: servers of the cluster do so at once, and are in within a round trip.
+	maxHandshakes = 64
 )
 
-// door is raft's listener: it hands out connections of servers that the gate has let in.
+// acceptor is raft's listener: it hands out connections of servers that were admitted.
 //
 // Raft's transport has a buffer and a goroutine for each connection from its beginning, and
 // decodes what comes. Whoever is not let in gets neither.
-type door struct {
+type acceptor struct {
 	net.Listener
-	gate *gate
+	admission *admission
 
 	ctx   context.Context
 	leave context.CancelFunc
@@ -31,7 +31,7 @@ type door struct {
 	wg sync.WaitGroup
 
 	mu sync.Mutex
-	// waiting is the connections that have yet to greet, oldest first.
+	// waiting is the connections that have yet to shake hands, oldest first.
 	waiting []net.Conn
 }
 
@@ -40,14 +40,14 @@ type accepted struct {
 	err  error
 }
 
-func newDoor(l net.Listener, g *gate) *door {
-	d := &door{Listener: l, gate: g, in: make(chan accepted)}
+func newAcceptor(l net.Listener, g *admission) *acceptor {
+	d := &acceptor{Listener: l, admission: g, in: make(chan accepted)}
 	d.ctx, d.leave = context.WithCancel(context.Background())
 	d.wg.Go(d.listen)
 	return d
 }
 
-func (d *door) listen() {
+func (d *acceptor) listen() {
 	for d.ctx.Err() == nil {
 		conn, err := d.Listener.Accept()
 		if err != nil {
@@ -56,12 +56,12 @@ func (d *door) listen() {
 			continue
 		}
 		d.keep(conn)
-		d.wg.Go(func() { d.greet(conn) })
+		d.wg.Go(func() { d.handshake(conn) })
 	}
 }
 
 // Accept implements net.Listener.
-func (d *door) Accept() (net.Conn, error) {
+func (d *acceptor) Accept() (net.Conn, error) {
 	select {
 	case a := <-d.in:
 		return a.conn, a.err
@@ -71,7 +71,7 @@ func (d *door) Accept() (net.Conn, error) {
 }
 
 // hand hands a connection on; it is false where nobody takes it any more.
-func (d *door) hand(a accepted) bool {
+func (d *acceptor) hand(a accepted) bool {
 	select {
 	case d.in <- a:
 		return true
@@ -80,30 +80,30 @@ func (d *door) hand(a accepted) bool {
 	}
 }
 
-func (d *door) greet(conn net.Conn) {
-	ctx, cancel := context.WithTimeout(d.ctx, greetingTimeout)
+func (d *acceptor) handshake(conn net.Conn) {
+	ctx, cancel := context.WithTimeout(d.ctx, handshakeTimeout)
 	defer cancel()
-	hello, err := readGreeting(conn, greetingTimeout)
+	hello, err := readHandshake(conn, handshakeTimeout)
 	if err == nil {
-		err = d.gate.admit(ctx, hello)
+		err = d.admission.admit(ctx, hello)
 	}
 	waited := d.forget(conn)
-	if err == nil && waited && d.hand(accepted{conn: newHeard(conn, hello.from, d.gate)}) {
+	if err == nil && waited && d.hand(accepted{conn: newInbound(conn, hello.from, d.admission)}) {
 		return
 	}
 	// Who only looks whether the port is open has not asked for anything.
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errNotOpen) && d.ctx.Err() == nil {
-		d.gate.refuse(hostOf(conn), hello.from, err)
+		d.admission.refuse(hostOf(conn), hello.from, err)
 	}
 	_ = conn.Close() // nobody has it who could be told
 }
 
 // keep takes note of a connection that has yet to greet, in the place of the oldest where
 // there are many.
-func (d *door) keep(conn net.Conn) {
+func (d *acceptor) keep(conn net.Conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.waiting) == maxGreeting {
+	if len(d.waiting) == maxHandshakes {
 		_ = d.waiting[0].Close()
 		d.waiting = d.waiting[1:]
 	}
@@ -112,7 +112,7 @@ func (d *door) keep(conn net.Conn) {
 
 // forget is called when a connection does not wait any more; it is false where another one
 // has taken its place.
-func (d *door) forget(conn net.Conn) bool {
+func (d *acceptor) forget(conn net.Conn) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i, c := range d.waiting {
@@ -124,8 +124,8 @@ func (d *door) forget(conn net.Conn) bool {
 	return false
 }
 
-// Close implements net.Listener. It waits until nobody greets any more.
-func (d *door) Close() error {
+// Close implements net.Listener. It waits until no handshake is under way.
+func (d *acceptor) Close() error {
 	d.leave()
 	err := d.Listener.Close()
 	d.mu.Lock()

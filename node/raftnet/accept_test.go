@@ -18,7 +18,7 @@ func TestSilentConnectionsKeepNobodyOut(t *testing.T) {
 	from, _ := serveRaft(t, "n1/a")
 	to, asked := serveRaft(t, "n2/b")
 	var silent []net.Conn
-	for range maxGreeting + 10 {
+	for range maxHandshakes + 10 {
 		c, err := net.Dial("tcp", string(to.LocalAddr()))
 		require.NoError(t, err)
 		defer c.Close()
@@ -47,11 +47,11 @@ func TestAStrangerIsNotHeard(t *testing.T) {
 }
 
 // pipe is a connection of a server, and what another one writes into it.
-func pipe(t *testing.T) (in *heard, out net.Conn) {
+func pipe(t *testing.T) (in *inbound, out net.Conn) {
 	t.Helper()
 	a, b := net.Pipe()
 	t.Cleanup(func() { _, _ = a.Close(), b.Close() })
-	return newHeard(a, "n1/a", openGate(t, "n2/b")), b
+	return newInbound(a, "n1/a", openAdmission(t, "n2/b")), b
 }
 
 func TestAMessageThatBeginsMustEnd(t *testing.T) {

@@ -27,123 +27,123 @@ var (
 	errNotOpen       = errors.New("this server has not started yet")
 )
 
-// standing is what raft knows of the cluster.
-type standing interface {
+// clusterView is what raft knows of the cluster.
+type clusterView interface {
 	members() []raft.Server
 	// leader is the server that this one follows; "": it follows none.
 	leader() raft.ServerID
 	term() uint64
 }
 
-// gate decides whose messages raft gets to see, and which terms.
+// admission decides whose messages raft gets to see, and which terms.
 //
 // Raft itself looks at most messages whoever sends them, and must: a follower that was away
 // while servers were added may hear from a leader that its configuration does not have. So a
 // server is let in that the latest configuration here has, that this server follows already
 // (its removal may be on its way), or that one of the servers it does know vouches for: see
-// vouchers. One is enough, as servers of the cluster do not lie, and more may not be left.
+// knownServers. One is enough, as servers of the cluster do not lie, and more may not be left.
 //
 // There is no TLS yet. Who can reach the port and knows the ids of two servers can still pass
 // for one of them, and then do what that one could, within the bounds of terms and sizes.
-type gate struct {
+type admission struct {
 	self     raft.ServerID
 	cluster  func() string
-	vouchers *vouchers
+	known    *knownServers
 	refusals *refusals
 
-	standing atomic.Pointer[standing]
-	opened   chan struct{}
+	view   atomic.Pointer[clusterView]
+	opened chan struct{}
 }
 
-func newGate(self raft.ServerID, cluster func() string, v *vouchers, r *refusals) *gate {
-	return &gate{self: self, cluster: cluster, vouchers: v, refusals: r, opened: make(chan struct{})}
+func newAdmission(self raft.ServerID, cluster func() string, v *knownServers, r *refusals) *admission {
+	return &admission{self: self, cluster: cluster, known: v, refusals: r, opened: make(chan struct{})}
 }
 
 // open lets servers in from now on. It is called once.
-func (g *gate) open(s standing) {
-	g.standing.Store(&s)
-	close(g.opened)
+func (a *admission) open(s clusterView) {
+	a.view.Store(&s)
+	close(a.opened)
 }
 
-// admit decides whether a server that has greeted may speak. It may wait for others to vouch
+// admit decides whether a server that has sent its handshake may speak. It may wait for others to vouch
 // for it, within ctx.
-func (g *gate) admit(ctx context.Context, hello greeting) error {
+func (a *admission) admit(ctx context.Context, hello handshake) error {
 	select {
-	case <-g.opened:
+	case <-a.opened:
 	case <-ctx.Done():
 		return errNotOpen
 	}
-	own := g.cluster()
+	own := a.cluster()
 	switch {
-	case hello.meant != g.self:
-		return fmt.Errorf("a message for server %q has come to %s, which has its address: a server that lost its data folder joins anew", hello.meant, g.self)
-	case hello.from == g.self:
+	case hello.meant != a.self:
+		return fmt.Errorf("a message for server %q has come to %s, which has its address: a server that lost its data folder joins anew", hello.meant, a.self)
+	case hello.from == a.self:
 		return errOurselves
 	case own != "" && hello.cluster != "" && own != hello.cluster:
 		return errOtherCluster
-	case g.knows(hello.from):
+	case a.knows(hello.from):
 		return nil
 	}
 	select {
-	case <-g.vouchers.inquire():
+	case <-a.known.inquire():
 	case <-ctx.Done():
 	}
-	if !g.knows(hello.from) {
+	if !a.knows(hello.from) {
 		return errUnknownSender
 	}
 	return nil
 }
 
-// check decides whether raft gets to see a message of a server, which was let in once.
-func (g *gate) check(from raft.ServerID) error {
+// checkSender decides whether raft gets to see a message of a server, which was let in once.
+func (a *admission) checkSender(from raft.ServerID) error {
 	switch {
-	case g.standing.Load() == nil:
+	case a.view.Load() == nil:
 		return errNotOpen
-	case from == g.self:
+	case from == a.self:
 		return errOurselves
-	case g.knows(from):
+	case a.knows(from):
 		return nil
 	}
-	g.vouchers.inquire()
+	a.known.inquire()
 	return errUnknownSender
 }
 
 // knows looks at the leader first: nearly every message is one of its, and to ask raft for the
 // members takes memory.
-func (g *gate) knows(id raft.ServerID) bool {
-	s := *g.standing.Load()
+func (a *admission) knows(id raft.ServerID) bool {
+	s := *a.view.Load()
 	isMember := func(m raft.Server) bool { return m.ID == id }
-	return id != "" && (s.leader() == id || slices.ContainsFunc(s.members(), isMember) || g.vouchers.know(id))
+	return id != "" && (s.leader() == id || slices.ContainsFunc(s.members(), isMember) || a.known.know(id))
 }
 
 // checkTerm refuses a term that is further ahead than elections can have taken it.
-func (g *gate) checkTerm(term uint64) error {
-	s := g.standing.Load()
+func (a *admission) checkTerm(term uint64) error {
+	s := a.view.Load()
 	if s == nil {
 		return errNotOpen
 	}
-	known := max((*s).term(), g.vouchers.term())
+	known := max((*s).term(), a.known.term())
 	if term <= known || term-known <= maxTermLeap {
 		return nil
 	}
-	g.vouchers.inquire()
+	a.known.inquire()
 	return fmt.Errorf("term %d is absurd: the highest that is known here is %d", term, known)
 }
 
 // refuse notes that something was refused of a server, by the host that it is at or the id
 // that it says it has.
-func (g *gate) refuse(host string, id raft.ServerID, err error) {
-	g.refusals.note(host, string(id), err)
+func (a *admission) refuse(host string, id raft.ServerID, err error) {
+	a.refusals.note(host, string(id), err)
 }
 
-// raftStanding is standing as raft tells it.
-type raftStanding struct{ *raft.Raft }
+// raftView is clusterView as raft tells it.
+type raftView struct{ *raft.Raft }
 
-func (r raftStanding) members() []raft.Server { return r.GetConfiguration().Configuration().Servers }
+func (r raftView) members() []raft.Server { return r.GetConfiguration().Configuration().Servers }
 
-func (r raftStanding) term() uint64 { return r.CurrentTerm() }
+func (r raftView) term() uint64 { return r.CurrentTerm() }
 
-func (r raftStanding) leader() raft.ServerID {
+func (r raftView) leader() raft.ServerID {
 	if r.State() != raft.Follower {
 		return ""
 	}

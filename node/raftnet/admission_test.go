@@ -15,30 +15,30 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeStanding is the standing of a server that needs no raft.
-type fakeStanding struct {
+// fakeView is the clusterView of a server that needs no raft.
+type fakeView struct {
 	ids     []raft.ServerID
 	follows raft.ServerID
 	at      uint64
 }
 
-func (s *fakeStanding) members() (out []raft.Server) {
+func (s *fakeView) members() (out []raft.Server) {
 	for _, id := range s.ids {
 		out = append(out, raft.Server{ID: id})
 	}
 	return out
 }
 
-func (s *fakeStanding) leader() raft.ServerID { return s.follows }
-func (s *fakeStanding) term() uint64          { return s.at }
+func (s *fakeView) leader() raft.ServerID { return s.follows }
+func (s *fakeView) term() uint64          { return s.at }
 
-// newTestGate is the gate of a server of the cluster "c", which asks by a function whom it does
+// newTestAdmission is the admission of a server of the cluster "c", which asks by a function whom it does
 // not know.
-func newTestGate(t *testing.T, self raft.ServerID, ask func(v *vouchers)) *gate {
+func newTestAdmission(t *testing.T, self raft.ServerID, ask func(v *knownServers)) *admission {
 	t.Helper()
-	v := newVouchers(nil)
+	v := newKnownServers(nil)
 	v.ask = func(context.Context) { ask(v) }
-	g := newGate(self, func() string { return "c" }, v, newRefusals(slog.New(slog.DiscardHandler)))
+	g := newAdmission(self, func() string { return "c" }, v, newRefusals(slog.New(slog.DiscardHandler)))
 	t.Cleanup(func() {
 		v.close()
 		g.refusals.close()
@@ -46,22 +46,22 @@ func newTestGate(t *testing.T, self raft.ServerID, ask func(v *vouchers)) *gate 
 	return g
 }
 
-// openGate is the gate of a server that knows every server of these tests.
-func openGate(t *testing.T, self raft.ServerID) *gate {
+// openAdmission is the admission of a server that knows every server of these tests.
+func openAdmission(t *testing.T, self raft.ServerID) *admission {
 	t.Helper()
-	g := newTestGate(t, self, func(*vouchers) {})
+	g := newTestAdmission(t, self, func(*knownServers) {})
 	g.cluster = func() string { return "" }
-	g.open(&fakeStanding{ids: []raft.ServerID{"leader", "follower", "b", "n1/old", "n1/a", "n2/b", "n2/new", "n9/x"}})
+	g.open(&fakeView{ids: []raft.ServerID{"leader", "follower", "b", "n1/old", "n1/a", "n2/b", "n2/new", "n9/x"}})
 	return g
 }
 
 func TestTheGateLetsServersOfTheConfigurationIn(t *testing.T) {
 	t.Parallel()
-	g := newTestGate(t, "n1/a", func(*vouchers) {})
-	require.ErrorIs(t, g.check("n2/b"), errNotOpen)
-	g.open(&fakeStanding{ids: []raft.ServerID{"n1/a", "n2/b"}, follows: "n3/c"})
+	g := newTestAdmission(t, "n1/a", func(*knownServers) {})
+	require.ErrorIs(t, g.checkSender("n2/b"), errNotOpen)
+	g.open(&fakeView{ids: []raft.ServerID{"n1/a", "n2/b"}, follows: "n3/c"})
 	hello := func(meant, from raft.ServerID, cluster string) error {
-		return g.admit(t.Context(), greeting{meant: meant, from: from, cluster: cluster})
+		return g.admit(t.Context(), handshake{meant: meant, from: from, cluster: cluster})
 	}
 	require.NoError(t, hello("n1/a", "n2/b", "c"))
 	require.NoError(t, hello("n1/a", "n2/b", ""), "it does not know its cluster yet")
@@ -71,9 +71,9 @@ func TestTheGateLetsServersOfTheConfigurationIn(t *testing.T) {
 	require.ErrorIs(t, hello("n1/a", "n2/b", "d"), errOtherCluster)
 	require.ErrorIs(t, hello("n1/a", "n4/d", "c"), errUnknownSender)
 	require.ErrorIs(t, hello("n1/a", "", "c"), errUnknownSender)
-	require.ErrorIs(t, g.check("n4/d"), errUnknownSender)
-	require.ErrorIs(t, g.check("n1/a"), errOurselves)
-	require.NoError(t, g.check("n3/c"))
+	require.ErrorIs(t, g.checkSender("n4/d"), errUnknownSender)
+	require.ErrorIs(t, g.checkSender("n1/a"), errOurselves)
+	require.NoError(t, g.checkSender("n3/c"))
 }
 
 // A follower that missed a change of the configuration hears the leader that it brought, on the
@@ -82,25 +82,25 @@ func TestAServerIsLetInWhenOneThatIsKnownVouchesForIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
-		g := newTestGate(t, "n1/a", func(v *vouchers) {
+		g := newTestAdmission(t, "n1/a", func(v *knownServers) {
 			asked.Add(1)
 			time.Sleep(10 * time.Millisecond)
 			v.learn(7, "n4/d", "n5/e")
 		})
-		g.open(&fakeStanding{ids: []raft.ServerID{"n1/a", "n2/b"}, at: 7})
-		hello := greeting{meant: "n1/a", from: "n4/d"}
+		g.open(&fakeView{ids: []raft.ServerID{"n1/a", "n2/b"}, at: 7})
+		hello := handshake{meant: "n1/a", from: "n4/d"}
 		require.NoError(t, g.admit(t.Context(), hello))
-		require.NoError(t, g.check("n4/d"))
-		require.NoError(t, g.check("n5/e"))
-		require.ErrorIs(t, g.check("n6/f"), errUnknownSender)
+		require.NoError(t, g.checkSender("n4/d"))
+		require.NoError(t, g.checkSender("n5/e"))
+		require.ErrorIs(t, g.checkSender("n6/f"), errUnknownSender)
 		require.EqualValues(t, 1, asked.Load())
 
-		time.Sleep(vouchedFor/2 + time.Second)
-		require.NoError(t, g.check("n4/d"), "it is asked for anew in time")
+		time.Sleep(knownFor/2 + time.Second)
+		require.NoError(t, g.checkSender("n4/d"), "it is asked for anew in time")
 		synctest.Wait()
 		require.EqualValues(t, 2, asked.Load())
-		time.Sleep(vouchedFor + time.Second)
-		require.ErrorIs(t, g.check("n4/d"), errUnknownSender, "what was said long ago counts no more")
+		time.Sleep(knownFor + time.Second)
+		require.ErrorIs(t, g.checkSender("n4/d"), errUnknownSender, "what was said long ago counts no more")
 	})
 }
 
@@ -109,10 +109,10 @@ func TestStrangersDoNotMakeAServerAskWithoutPause(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
-		g := newTestGate(t, "n1/a", func(*vouchers) { asked.Add(1) })
-		g.open(&fakeStanding{ids: []raft.ServerID{"n1/a", "n2/b"}})
+		g := newTestAdmission(t, "n1/a", func(*knownServers) { asked.Add(1) })
+		g.open(&fakeView{ids: []raft.ServerID{"n1/a", "n2/b"}})
 		for range 10_000 {
-			require.ErrorIs(t, g.admit(t.Context(), greeting{meant: "n1/a", from: "n9/x"}), errUnknownSender)
+			require.ErrorIs(t, g.admit(t.Context(), handshake{meant: "n1/a", from: "n9/x"}), errUnknownSender)
 			require.Error(t, g.checkTerm(math.MaxUint64))
 			time.Sleep(time.Millisecond)
 		}
@@ -124,8 +124,8 @@ func TestAbsurdTermsAreRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		far := uint64(1 << 40)
-		g := newTestGate(t, "n1/a", func(v *vouchers) { v.learn(far) })
-		g.open(&fakeStanding{at: 100})
+		g := newTestAdmission(t, "n1/a", func(v *knownServers) { v.learn(far) })
+		g.open(&fakeView{at: 100})
 		require.NoError(t, g.checkTerm(1))
 		require.NoError(t, g.checkTerm(100+maxTermLeap))
 		require.Error(t, g.checkTerm(100+maxTermLeap+1))
@@ -140,16 +140,16 @@ func TestAbsurdTermsAreRefused(t *testing.T) {
 func TestVouchedServersAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		v := newVouchers(nil)
+		v := newKnownServers(nil)
 		defer v.close()
 		name := func(i int) raft.ServerID { return raft.ServerID(rune('a' + i)) }
-		for i := range 10 * maxVouched {
+		for i := range 10 * maxKnown {
 			v.learn(1, name(i))
 		}
-		require.Len(t, v.seen, maxVouched)
+		require.Len(t, v.seen, maxKnown)
 		require.True(t, v.know(name(0)))
-		time.Sleep(vouchedFor + time.Second)
-		v.learn(1, name(10*maxVouched))
+		time.Sleep(knownFor + time.Second)
+		v.learn(1, name(10*maxKnown))
 		require.Len(t, v.seen, 1)
 	})
 }
@@ -216,13 +216,13 @@ func TestARefusedPeerHasALineAMinute(t *testing.T) {
 
 // The leader sends nearly all messages: to let them in takes no memory.
 func BenchmarkScreen(b *testing.B) {
-	g := newGate("n1/a", func() string { return "" }, newVouchers(nil), newRefusals(slog.New(slog.DiscardHandler)))
+	g := newAdmission("n1/a", func() string { return "" }, newKnownServers(nil), newRefusals(slog.New(slog.DiscardHandler)))
 	defer g.refusals.close()
-	g.open(&fakeStanding{ids: []raft.ServerID{"n1/a", "n2/b", "n3/c"}, follows: "n2/b"})
+	g.open(&fakeView{ids: []raft.ServerID{"n1/a", "n2/b", "n3/c"}, follows: "n2/b"})
 	rpc := raft.RPC{Command: &raft.AppendEntriesRequest{RPCHeader: headerOf("n2/b"), Term: 1}}
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := g.screen(rpc); err != nil {
+		if err := g.checkRequest(rpc); err != nil {
 			b.Fatal(err)
 		}
 	}

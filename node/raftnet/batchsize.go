@@ -14,28 +14,28 @@ const (
 	maxBatch   = 4 << 20
 )
 
-// pace is how much of the log each server is sent at once.
+// batchSizes is how much of the log each server is sent at once.
 //
 // Raft bounds a message by its number of entries, and what a message may take by a second,
 // whatever its size. A server on a slow link or disk that is behind would be sent the same
 // message for ever, each too large for its second. So a message that fails is followed by
 // one of half the size, down to a single entry, and one that is taken by a larger one.
-type pace struct {
+type batchSizes struct {
 	mu      sync.Mutex
 	batches map[raft.ServerID]int64
 }
 
-func newPace() *pace { return &pace{batches: map[raft.ServerID]int64{}} }
+func newBatchSizes() *batchSizes { return &batchSizes{batches: map[raft.ServerID]int64{}} }
 
-func (p *pace) batch(id raft.ServerID) int64 {
+func (p *batchSizes) batch(id raft.ServerID) int64 {
 	if b, ok := p.batches[id]; ok {
 		return b
 	}
 	return firstBatch
 }
 
-// cut takes from a message what is too much. Raft sends that next.
-func (p *pace) cut(id raft.ServerID, r *raft.AppendEntriesRequest) {
+// limit takes from a message what is too much. Raft sends that next.
+func (p *batchSizes) limit(id raft.ServerID, r *raft.AppendEntriesRequest) {
 	p.mu.Lock()
 	left := p.batch(id)
 	p.mu.Unlock()
@@ -47,8 +47,8 @@ func (p *pace) cut(id raft.ServerID, r *raft.AppendEntriesRequest) {
 	}
 }
 
-// ended notes whether a message was taken.
-func (p *pace) ended(id raft.ServerID, r *raft.AppendEntriesRequest, taken bool) {
+// sent notes whether a message was taken.
+func (p *batchSizes) sent(id raft.ServerID, r *raft.AppendEntriesRequest, taken bool) {
 	if len(r.Entries) == 0 {
 		return
 	}

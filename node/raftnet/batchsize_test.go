@@ -9,7 +9,7 @@ import (
 
 func TestAMessageIsCutToWhatItsServerTakes(t *testing.T) {
 	t.Parallel()
-	p := newPace()
+	p := newBatchSizes()
 	entries := func(n, size int) *raft.AppendEntriesRequest {
 		r := &raft.AppendEntriesRequest{}
 		for range n {
@@ -19,7 +19,7 @@ func TestAMessageIsCutToWhatItsServerTakes(t *testing.T) {
 	}
 	sent := func(id raft.ServerID, n, size int) int {
 		r := entries(n, size)
-		p.cut(id, r)
+		p.limit(id, r)
 		return len(r.Entries)
 	}
 	require.Equal(t, 64, sent("a", 64, 1<<10))
@@ -28,16 +28,16 @@ func TestAMessageIsCutToWhatItsServerTakes(t *testing.T) {
 	require.Zero(t, sent("a", 0, 0))
 
 	for range 10 {
-		p.ended("a", entries(1, 1<<10), false)
+		p.sent("a", entries(1, 1<<10), false)
 	}
 	require.Equal(t, minBatch>>10, sent("a", 64, 1<<10))
 	require.Equal(t, 64, sent("b", 64, 1<<10), "another server is another matter")
-	p.ended("a", entries(0, 0), true) // tells of a commit, and nothing of the link
+	p.sent("a", entries(0, 0), true) // tells of a commit, and nothing of the link
 	require.Equal(t, minBatch>>10, sent("a", 64, 1<<10))
-	p.ended("a", entries(1, 1<<10), true)
+	p.sent("a", entries(1, 1<<10), true)
 	require.Equal(t, 2*minBatch>>10, sent("a", 64, 1<<10))
 	for range 20 {
-		p.ended("a", entries(1, 1<<10), true)
+		p.sent("a", entries(1, 1<<10), true)
 	}
 	require.Equal(t, maxBatch>>16, sent("a", 100, 1<<16))
 }

@@ -11,26 +11,26 @@ import (
 // piece of a state that is received. Its sender gives up after a transportTimeout.
 const messageTimeout = 10 * transportTimeout
 
-// heard is a connection that another server has opened, on which it sends messages.
-type heard struct {
+// inbound is a connection that another server has opened, on which it sends messages.
+type inbound struct {
 	net.Conn
-	from raft.ServerID
-	gate *gate
+	from      raft.ServerID
+	admission *admission
 	// Only the one goroutine that reads uses these. limited is the message, by its number, that
 	// has a deadline; 0: none has.
 	framing framing
 	limited uint64
 }
 
-// newHeard returns a connection on which one server speaks, and no other.
-func newHeard(conn net.Conn, from raft.ServerID, g *gate) *heard {
-	c := &heard{Conn: conn, from: from, gate: g}
+// newInbound returns a connection on which one server speaks, and no other.
+func newInbound(conn net.Conn, from raft.ServerID, g *admission) *inbound {
+	c := &inbound{Conn: conn, from: from, admission: g}
 	c.framing.seen = fieldSeen{id: c.speaks, term: g.checkTerm}
 	return c
 }
 
-// speaks refuses a message that another server than that of the greeting is said to have sent.
-func (c *heard) speaks(id []byte) error {
+// speaks refuses a message that another server than that of the handshake is said to have sent.
+func (c *inbound) speaks(id []byte) error {
 	if string(id) != string(c.from) {
 		return errOtherSender
 	}
@@ -38,10 +38,10 @@ func (c *heard) speaks(id []byte) error {
 }
 
 // Read implements net.Conn. Of a message that is refused, the refused part is not read.
-func (c *heard) Read(p []byte) (int, error) {
+func (c *inbound) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if e := c.framing.feed(p[:n]); e != nil {
-		c.gate.refuse(hostOf(c.Conn), c.from, e)
+		c.admission.refuse(hostOf(c.Conn), c.from, e)
 		return 0, e
 	}
 	if e := c.limit(); e != nil && err == nil {
@@ -52,7 +52,7 @@ func (c *heard) Read(p []byte) (int, error) {
 
 // limit sets the deadline of a message that has begun, and takes it away between messages: a
 // connection may be quiet for as long as there is nothing to say.
-func (c *heard) limit() error {
+func (c *inbound) limit() error {
 	switch {
 	case c.framing.between():
 		if c.limited == 0 {
@@ -67,26 +67,26 @@ func (c *heard) limit() error {
 	return c.SetReadDeadline(time.Now().Add(messageTimeout))
 }
 
-// asked is a connection that this server has opened, on which another one answers.
-type asked struct {
+// outbound is a connection that this server has opened, on which another one answers.
+type outbound struct {
 	net.Conn
-	to   raft.ServerID
-	gate *gate
+	to        raft.ServerID
+	admission *admission
 	// framing is used by whoever reads: raft's transport lets one at a time.
 	framing framing
 }
 
-func newAsked(conn net.Conn, to raft.ServerID, g *gate) *asked {
-	c := &asked{Conn: conn, to: to, gate: g, framing: framing{answers: true}}
+func newOutbound(conn net.Conn, to raft.ServerID, g *admission) *outbound {
+	c := &outbound{Conn: conn, to: to, admission: g, framing: framing{answers: true}}
 	c.framing.seen.term = g.checkTerm
 	return c
 }
 
 // Read implements net.Conn.
-func (c *asked) Read(p []byte) (int, error) {
+func (c *outbound) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if e := c.framing.feed(p[:n]); e != nil {
-		c.gate.refuse(hostOf(c.Conn), c.to, e)
+		c.admission.refuse(hostOf(c.Conn), c.to, e)
 		return 0, e
 	}
 	return n, err

@@ -7,11 +7,11 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// heartbeatPatience is how long a heartbeat waits for raft before it is answered in its
+// heartbeatWait is how long a heartbeat waits for raft before it is answered in its
 // stead: far less than a leader's lease, and more than an entry takes to be written.
-const heartbeatPatience = 50 * time.Millisecond
+const heartbeatWait = 50 * time.Millisecond
 
-// serialized is raft's transport with heartbeats that go the way of all messages.
+// serialHeartbeats is raft's transport with heartbeats that go the way of all messages.
 //
 // Raft takes heartbeats on the transport's goroutine, beside its own, so that they do
 // not wait for the disk. One of a later term then deposes a leader in the middle of what
@@ -20,9 +20,9 @@ const heartbeatPatience = 50 * time.Millisecond
 // has the same index and the same term, passes for the same, and the two servers differ
 // from there on. Here raft's own goroutine takes them. Where it is busy with the disk, a
 // heartbeat that changes nothing is answered without it.
-type serialized struct {
+type serialHeartbeats struct {
 	Base
-	// t is whose part this is: it screens messages, and knows raft.
+	// t is whose part this is: it checks requests, and knows raft.
 	t      *Transport
 	rpcs   chan raft.RPC
 	id     raft.ServerID
@@ -30,23 +30,23 @@ type serialized struct {
 	closed chan struct{}
 }
 
-func newSerialized(inner Base, id raft.ServerID, t *Transport) *serialized {
-	s := &serialized{Base: inner, t: t, rpcs: make(chan raft.RPC), id: id, closed: make(chan struct{})}
+func newSerialHeartbeats(inner Base, id raft.ServerID, t *Transport) *serialHeartbeats {
+	s := &serialHeartbeats{Base: inner, t: t, rpcs: make(chan raft.RPC), id: id, closed: make(chan struct{})}
 	go s.forward()
 	return s
 }
 
-func (s *serialized) forward() {
+func (s *serialHeartbeats) forward() {
 	for {
 		select {
 		case rpc := <-s.Base.Consumer():
-			if err := s.t.gate.screen(rpc); err != nil {
+			if err := s.t.admission.checkRequest(rpc); err != nil {
 				refuseRPC(rpc, err)
 				continue
 			}
 			if r, ok := rpc.Command.(*raft.RequestPreVoteRequest); ok {
-				if v := s.t.vigil.Load(); v != nil {
-					if err := v.preVote(r); err != nil {
+				if w := s.t.watch.Load(); w != nil {
+					if err := w.preVote(r); err != nil {
 						refuseRPC(rpc, err)
 						continue
 					}
@@ -60,7 +60,7 @@ func (s *serialized) forward() {
 }
 
 // pass gives a message to raft. It is false where it was not taken in time.
-func (s *serialized) pass(rpc raft.RPC, timeout <-chan time.Time) bool {
+func (s *serialHeartbeats) pass(rpc raft.RPC, timeout <-chan time.Time) bool {
 	select {
 	case s.rpcs <- rpc:
 		return true
@@ -72,19 +72,19 @@ func (s *serialized) pass(rpc raft.RPC, timeout <-chan time.Time) bool {
 }
 
 // Consumer implements raft.Transport.
-func (s *serialized) Consumer() <-chan raft.RPC { return s.rpcs }
+func (s *serialHeartbeats) Consumer() <-chan raft.RPC { return s.rpcs }
 
 // SetHeartbeatHandler implements raft.Transport. Raft's handler is not used.
-func (s *serialized) SetHeartbeatHandler(func(raft.RPC)) {
+func (s *serialHeartbeats) SetHeartbeatHandler(func(raft.RPC)) {
 	s.Base.SetHeartbeatHandler(s.heartbeat)
 }
 
-func (s *serialized) heartbeat(rpc raft.RPC) {
-	if err := s.t.gate.screen(rpc); err != nil {
+func (s *serialHeartbeats) heartbeat(rpc raft.RPC) {
+	if err := s.t.admission.checkRequest(rpc); err != nil {
 		refuseRPC(rpc, err)
 		return
 	}
-	timer := time.NewTimer(heartbeatPatience)
+	timer := time.NewTimer(heartbeatWait)
 	defer timer.Stop()
 	if s.pass(rpc, timer.C) {
 		return
@@ -98,7 +98,7 @@ func (s *serialized) heartbeat(rpc raft.RPC) {
 
 // follows is the answer to a heartbeat that tells nothing new; nil: it does. It changes
 // nothing, and says no more than that this server follows that leader.
-func (s *serialized) follows(command any) *raft.AppendEntriesResponse {
+func (s *serialHeartbeats) follows(command any) *raft.AppendEntriesResponse {
 	r := s.t.raft.Load()
 	hb, ok := command.(*raft.AppendEntriesRequest)
 	if r == nil || !ok {
@@ -115,7 +115,7 @@ func (s *serialized) follows(command any) *raft.AppendEntriesResponse {
 }
 
 // Close implements raft.WithClose.
-func (s *serialized) Close() error {
+func (s *serialHeartbeats) Close() error {
 	s.once.Do(func() { close(s.closed) })
 	return s.Base.Close()
 }

@@ -9,26 +9,26 @@ import (
 )
 
 const (
-	// vouchPause is the least time between two inquiries, whoever knocks meanwhile.
-	vouchPause = time.Second
+	// inquiryPause is the least time between two inquiries, whoever connects meanwhile.
+	inquiryPause = time.Second
 	// inquiryTimeout bounds an inquiry.
 	inquiryTimeout = time.Second
-	// vouchedFor is how long a server is known that others have vouched for. It is asked for
+	// knownFor is how long a server is known that others have vouched for. It is asked for
 	// anew when half of that is over, so that a long transfer of the state is not cut off.
-	vouchedFor = time.Minute
-	// maxVouched bounds the servers that are known so, and those that one answer names: more
+	knownFor = time.Minute
+	// maxKnown bounds the servers that are known so, and those that one answer names: more
 	// than a cluster has, with room for those that it had.
-	maxVouched = 64
+	maxKnown = 64
 )
 
-// vouchers asks the servers that this one knows which servers there are, and in which term.
+// knownServers asks the servers that this one knows which servers there are, and in which term.
 //
 // They are asked at their gRPC addresses: those of the voters of Raft's configuration, and those of the
 // join list, which the operator has given. A server without a configuration, which waits for
 // a cluster to take it in, knows no others than the latter. Where neither has a server left
 // that answers, as when all others were replaced while this one was away, it stays alone
 // until it is started with the address of one that is there.
-type vouchers struct {
+type knownServers struct {
 	// ask asks them, and has what they say learned; it ends with its context.
 	ask    func(ctx context.Context)
 	ctx    context.Context
@@ -43,82 +43,82 @@ type vouchers struct {
 	running chan struct{}
 }
 
-func newVouchers(ask func(ctx context.Context)) *vouchers {
-	v := &vouchers{ask: ask, seen: map[raft.ServerID]time.Time{}}
-	v.ctx, v.cancel = context.WithCancel(context.Background())
-	return v
+func newKnownServers(ask func(ctx context.Context)) *knownServers {
+	k := &knownServers{ask: ask, seen: map[raft.ServerID]time.Time{}}
+	k.ctx, k.cancel = context.WithCancel(context.Background())
+	return k
 }
 
 // close ends the inquiry under way, and waits for that. There is none afterwards.
-func (v *vouchers) close() {
-	v.mu.Lock()
-	v.cancel()
-	v.mu.Unlock()
-	v.asking.Wait()
+func (k *knownServers) close() {
+	k.mu.Lock()
+	k.cancel()
+	k.mu.Unlock()
+	k.asking.Wait()
 }
 
 // inquire asks, unless that was done a moment ago. What it returns is closed when the answers
 // are there.
-func (v *vouchers) inquire() <-chan struct{} {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.running != nil {
-		return v.running
+func (k *knownServers) inquire() <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.running != nil {
+		return k.running
 	}
 	ended := make(chan struct{})
-	if v.ctx.Err() != nil || !v.last.IsZero() && time.Since(v.last) < vouchPause {
+	if k.ctx.Err() != nil || !k.last.IsZero() && time.Since(k.last) < inquiryPause {
 		close(ended)
 		return ended
 	}
-	v.running = ended
-	v.asking.Go(func() {
-		ctx, cancel := context.WithTimeout(v.ctx, inquiryTimeout)
+	k.running = ended
+	k.asking.Go(func() {
+		ctx, cancel := context.WithTimeout(k.ctx, inquiryTimeout)
 		defer cancel()
-		v.ask(ctx)
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		v.last, v.running = time.Now(), nil
+		k.ask(ctx)
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.last, k.running = time.Now(), nil
 		close(ended)
 	})
 	return ended
 }
 
 // learn notes what a trusted server has said.
-func (v *vouchers) learn(term uint64, members ...raft.ServerID) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.highest = max(v.highest, term)
+func (k *knownServers) learn(term uint64, members ...raft.ServerID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.highest = max(k.highest, term)
 	now := time.Now()
-	for id, at := range v.seen {
-		if now.Sub(at) > vouchedFor {
-			delete(v.seen, id)
+	for id, at := range k.seen {
+		if now.Sub(at) > knownFor {
+			delete(k.seen, id)
 		}
 	}
-	for _, id := range members[:min(len(members), maxVouched)] {
-		if _, known := v.seen[id]; known || len(v.seen) < maxVouched {
-			v.seen[id] = now
+	for _, id := range members[:min(len(members), maxKnown)] {
+		if _, known := k.seen[id]; known || len(k.seen) < maxKnown {
+			k.seen[id] = now
 		}
 	}
 }
 
 // know says whether a server was vouched for.
-func (v *vouchers) know(id raft.ServerID) bool {
-	v.mu.Lock()
-	at, ok := v.seen[id]
-	v.mu.Unlock()
+func (k *knownServers) know(id raft.ServerID) bool {
+	k.mu.Lock()
+	at, ok := k.seen[id]
+	k.mu.Unlock()
 	age := time.Since(at)
-	if !ok || age > vouchedFor {
+	if !ok || age > knownFor {
 		return false
 	}
-	if age > vouchedFor/2 {
-		v.inquire()
+	if age > knownFor/2 {
+		k.inquire()
 	}
 	return true
 }
 
 // term is the highest term that was told of.
-func (v *vouchers) term() uint64 {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.highest
+func (k *knownServers) term() uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.highest
 }

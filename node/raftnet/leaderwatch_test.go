@@ -19,7 +19,7 @@ func TestAServerThatNeverLedDoesNotAskForLeadershipAgain(t *testing.T) {
 	require.Equal(t, raft.Follower, s.State())
 
 	var log bytes.Buffer
-	v := newVigil(Config{Self: s.id, ElectionTimeout: testTimeout, Logger: slog.New(slog.NewTextHandler(&log, nil))}, s.Raft, s.reload)
+	v := newLeaderWatch(Config{Self: s.id, ElectionTimeout: testTimeout, Logger: slog.New(slog.NewTextHandler(&log, nil))}, s.Raft, s.reload)
 	v.timeout = time.Hour // it counts as starved for all of the test
 	v.last = time.Now()
 	v.starved.note(v.last, 0, false)

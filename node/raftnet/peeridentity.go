@@ -7,54 +7,54 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// addressMark stands between an address and an id, where raft's transport knows of
+// identityMark stands between an address and an id, where raft's transport knows of
 // addresses only. No address contains it.
-const addressMark = "#"
+const identityMark = "#"
 
 var _ Base = pipelined{}
 
-// addressed is raft's transport, with the id of a server as a part of its address: raft finds
+// peerIdentity is raft's transport, with the id of a server as a part of its address: raft finds
 // a server by its address alone.
-type addressed struct {
+type peerIdentity struct {
 	Base
 }
 
-func addressOf(id raft.ServerID, target raft.ServerAddress) raft.ServerAddress {
-	return target + addressMark + raft.ServerAddress(id)
+func withIdentity(id raft.ServerID, target raft.ServerAddress) raft.ServerAddress {
+	return target + identityMark + raft.ServerAddress(id)
 }
 
-// splitAddress is the inverse of addressOf.
-func splitAddress(addr raft.ServerAddress) (target string, id raft.ServerID) {
-	target, meant, _ := strings.Cut(string(addr), addressMark)
+// splitIdentity is the inverse of withIdentity.
+func splitIdentity(addr raft.ServerAddress) (target string, id raft.ServerID) {
+	target, meant, _ := strings.Cut(string(addr), identityMark)
 	return target, raft.ServerID(meant)
 }
 
 // AppendEntriesPipeline implements raft.Transport.
-func (a addressed) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	return a.Base.AppendEntriesPipeline(id, addressOf(id, target))
+func (a peerIdentity) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	return a.Base.AppendEntriesPipeline(id, withIdentity(id, target))
 }
 
 // AppendEntries implements raft.Transport.
-func (a addressed) AppendEntries(id raft.ServerID, target raft.ServerAddress, r *raft.AppendEntriesRequest, out *raft.AppendEntriesResponse) error {
-	return a.Base.AppendEntries(id, addressOf(id, target), r, out)
+func (a peerIdentity) AppendEntries(id raft.ServerID, target raft.ServerAddress, r *raft.AppendEntriesRequest, out *raft.AppendEntriesResponse) error {
+	return a.Base.AppendEntries(id, withIdentity(id, target), r, out)
 }
 
 // RequestVote implements raft.Transport.
-func (a addressed) RequestVote(id raft.ServerID, target raft.ServerAddress, r *raft.RequestVoteRequest, out *raft.RequestVoteResponse) error {
-	return a.Base.RequestVote(id, addressOf(id, target), r, out)
+func (a peerIdentity) RequestVote(id raft.ServerID, target raft.ServerAddress, r *raft.RequestVoteRequest, out *raft.RequestVoteResponse) error {
+	return a.Base.RequestVote(id, withIdentity(id, target), r, out)
 }
 
 // RequestPreVote implements raft.WithPreVote.
-func (a addressed) RequestPreVote(id raft.ServerID, target raft.ServerAddress, r *raft.RequestPreVoteRequest, out *raft.RequestPreVoteResponse) error {
-	return a.Base.RequestPreVote(id, addressOf(id, target), r, out)
+func (a peerIdentity) RequestPreVote(id raft.ServerID, target raft.ServerAddress, r *raft.RequestPreVoteRequest, out *raft.RequestPreVoteResponse) error {
+	return a.Base.RequestPreVote(id, withIdentity(id, target), r, out)
 }
 
 // InstallSnapshot implements raft.Transport.
-func (a addressed) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, r *raft.InstallSnapshotRequest, out *raft.InstallSnapshotResponse, data io.Reader) error {
-	return a.Base.InstallSnapshot(id, addressOf(id, target), r, out, data)
+func (a peerIdentity) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, r *raft.InstallSnapshotRequest, out *raft.InstallSnapshotResponse, data io.Reader) error {
+	return a.Base.InstallSnapshot(id, withIdentity(id, target), r, out, data)
 }
 
 // TimeoutNow implements raft.Transport.
-func (a addressed) TimeoutNow(id raft.ServerID, target raft.ServerAddress, r *raft.TimeoutNowRequest, out *raft.TimeoutNowResponse) error {
-	return a.Base.TimeoutNow(id, addressOf(id, target), r, out)
+func (a peerIdentity) TimeoutNow(id raft.ServerID, target raft.ServerAddress, r *raft.TimeoutNowRequest, out *raft.TimeoutNowResponse) error {
+	return a.Base.TimeoutNow(id, withIdentity(id, target), r, out)
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// idlePace is how often a pipeline repeats itself: often enough to notice soon that
+// idleInterval is how often a pipeline repeats itself: often enough to notice soon that
 // its connection is gone.
-const idlePace = 100 * time.Millisecond
+const idleInterval = 100 * time.Millisecond
 
 // pipelined is raft's transport with pipelines that end when a follower refuses what
 // came through them.
@@ -22,8 +22,8 @@ const idlePace = 100 * time.Millisecond
 // is enough.
 type pipelined struct {
 	*raft.NetworkTransport
-	// pace bounds what servers are sent, and progress is told of what they have.
-	pace     *pace
+	// sizes bounds what servers are sent, and progress is told of what they have.
+	sizes    *batchSizes
 	progress *progress
 }
 
@@ -33,7 +33,7 @@ func (p pipelined) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAdd
 	if err != nil {
 		return nil, err
 	}
-	return newPipeline(inner, id, p.pace, p.progress), nil
+	return newPipeline(inner, id, p.sizes, p.progress), nil
 }
 
 // pipeline is a raft.AppendPipeline that closes itself behind a refusal, and does not
@@ -47,7 +47,7 @@ func (p pipelined) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAdd
 type pipeline struct {
 	raft.AppendPipeline
 	id       raft.ServerID
-	pace     *pace
+	sizes    *batchSizes
 	progress *progress
 	// commit is the commit index that the follower was last told, at said. Only raft's
 	// goroutine for that follower uses them.
@@ -59,8 +59,8 @@ type pipeline struct {
 	closed  chan struct{}
 }
 
-func newPipeline(inner raft.AppendPipeline, id raft.ServerID, pc *pace, pr *progress) *pipeline {
-	p := &pipeline{AppendPipeline: inner, id: id, pace: pc, progress: pr, answers: make(chan raft.AppendFuture), closed: make(chan struct{})}
+func newPipeline(inner raft.AppendPipeline, id raft.ServerID, sizes *batchSizes, pr *progress) *pipeline {
+	p := &pipeline{AppendPipeline: inner, id: id, sizes: sizes, progress: pr, answers: make(chan raft.AppendFuture), closed: make(chan struct{})}
 	go p.forward()
 	return p
 }
@@ -70,7 +70,7 @@ func (p *pipeline) forward() {
 	for {
 		select {
 		case f := <-p.AppendPipeline.Consumer():
-			p.pace.ended(p.id, f.Request(), f.Error() == nil)
+			p.sizes.sent(p.id, f.Request(), f.Error() == nil)
 			refused := f.Error() != nil || !f.Response().Success
 			if refused {
 				// The sender is let go first. Raft reads this answer and then no more.
@@ -95,11 +95,11 @@ func (p *pipeline) forward() {
 // AppendEntries implements raft.AppendPipeline.
 func (p *pipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
 	now := time.Now()
-	if len(req.Entries) == 0 && req.LeaderCommitIndex == p.commit && now.Sub(p.said) < idlePace {
+	if len(req.Entries) == 0 && req.LeaderCommitIndex == p.commit && now.Sub(p.said) < idleInterval {
 		return &unsent{start: now, req: req, resp: resp}, nil
 	}
 	p.commit, p.said = req.LeaderCommitIndex, now
-	p.pace.cut(p.id, req)
+	p.sizes.limit(p.id, req)
 	return p.AppendPipeline.AppendEntries(req, resp)
 }
 

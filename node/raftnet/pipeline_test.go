@@ -18,7 +18,7 @@ func openTransports(t *testing.T) (leader, follower raft.Transport) {
 	open := func(self raft.ServerID) raft.Transport {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
-		tr := addressed{newTransport(l, l.Addr().String(), openGate(t, self), slog.New(slog.DiscardHandler), newPace(), newProgress())}
+		tr := peerIdentity{newTransport(l, l.Addr().String(), openAdmission(t, self), slog.New(slog.DiscardHandler), newBatchSizes(), newProgress())}
 		t.Cleanup(func() { require.NoError(t, tr.Close()) })
 		return tr
 	}
@@ -139,7 +139,7 @@ func TestPipelineDoesNotRepeatItself(t *testing.T) {
 		require.Less(t, time.Since(said), 10*time.Second, "a pipeline without news gives no sign of life")
 		send(&raft.AppendEntriesRequest{LeaderCommitIndex: 2, PrevLogEntry: 2})
 	}
-	require.GreaterOrEqual(t, time.Since(said), idlePace/2)
+	require.GreaterOrEqual(t, time.Since(said), idleInterval/2)
 }
 
 // A busy server that takes the state over takes its time, and the transfer must not be given

@@ -20,11 +20,11 @@ const heldFor = 30 * time.Second
 // up. So what servers need that are on their way is kept, within bounds.
 type progress struct {
 	mu      sync.Mutex
-	servers map[raft.ServerID]*place
+	servers map[raft.ServerID]*position
 }
 
-// place is how far a server has come.
-type place struct {
+// position is how far a server has come.
+type position struct {
 	index uint64
 	// until is when the place is forgotten.
 	until time.Time
@@ -32,12 +32,12 @@ type place struct {
 	installs int
 }
 
-func newProgress() *progress { return &progress{servers: map[raft.ServerID]*place{}} }
+func newProgress() *progress { return &progress{servers: map[raft.ServerID]*position{}} }
 
-func (p *progress) at(id raft.ServerID, index uint64) *place {
+func (p *progress) at(id raft.ServerID, index uint64) *position {
 	s := p.servers[id]
 	if s == nil {
-		s = &place{}
+		s = &position{}
 		p.servers[id] = s
 	}
 	s.index, s.until = index, time.Now().Add(heldFor)

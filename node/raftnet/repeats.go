@@ -85,7 +85,7 @@ func repeatKey(msg string, args []any) string {
 }
 
 // toldOtherwise says that the log has a message of raft in other words: a server that does not
-// answer has lines of its own (absences).
+// answer has lines of its own (unreachableLog).
 func toldOtherwise(msg string, args []any) bool {
 	switch msg {
 	case "failed to heartbeat to", "failed to contact":
@@ -103,7 +103,7 @@ func toldOtherwise(msg string, args []any) bool {
 // noAnswer says that an error is for want of an answer, and not one that came.
 func noAnswer(err error) bool {
 	var network net.Error
-	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, errReturned) || errors.Is(err, errNotAwaited) ||
+	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, errReturned) || errors.Is(err, errNotWanted) ||
 		// Raft's decoder hides the error of the connection.
 		strings.HasPrefix(err.Error(), "msgpack decode error")
 }

@@ -66,7 +66,7 @@ func TestAnAbsentServerHasALineAMinute(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		log := newLines()
-		a := newAbsences(slog.New(log))
+		a := newUnreachableLog(slog.New(log))
 		const away raft.ServerID = "n2/b"
 		fail := func(d time.Duration) {
 			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(125 * time.Millisecond) {
@@ -74,7 +74,7 @@ func TestAnAbsentServerHasALineAMinute(t *testing.T) {
 			}
 		}
 		a.heard(away, 7, nil)
-		fail(absentAfter / 2)
+		fail(unreachableAfter / 2)
 		a.heard(away, 7, nil)
 		require.Empty(t, log.all, "a heartbeat or two may be lost")
 		fail(5 * time.Minute)

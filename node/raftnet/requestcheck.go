@@ -14,20 +14,20 @@ import (
 // would be applied by this server at each start.
 var errEntries = errors.New("entries that no leader sends")
 
-// screen refuses what raft is not to see: messages of servers that are not known, and entries
+// checkRequest refuses what raft is not to see: messages of servers that are not known, and entries
 // that could not be applied.
-func (g *gate) screen(rpc raft.RPC) error {
+func (a *admission) checkRequest(rpc raft.RPC) error {
 	m, ok := rpc.Command.(raft.WithRPCHeader)
 	if !ok {
 		return errNoMessage
 	}
 	from := raft.ServerID(m.GetRPCHeader().ID)
-	err := g.check(from)
+	err := a.checkSender(from)
 	if err == nil {
-		err = screenContent(rpc.Command)
+		err = checkContent(rpc.Command)
 	}
 	if err != nil && !errors.Is(err, errNotOpen) {
-		g.refuse(NodeID(from), from, err)
+		a.refuse(NodeID(from), from, err)
 	}
 	return err
 }
@@ -46,33 +46,33 @@ func refuseRPC(rpc raft.RPC, err error) {
 	}()
 }
 
-func screenContent(command any) error {
+func checkContent(command any) error {
 	switch r := command.(type) {
 	case *raft.AppendEntriesRequest:
-		return screenEntries(r)
+		return checkEntries(r)
 	case *raft.InstallSnapshotRequest:
-		return screenSnapshot(r)
+		return checkSnapshot(r)
 	case *raft.RequestVoteRequest:
-		return screenCandidate(r.Term, r.LastLogTerm)
+		return checkCandidate(r.Term, r.LastLogTerm)
 	case *raft.RequestPreVoteRequest:
-		return screenCandidate(r.Term, r.LastLogTerm)
+		return checkCandidate(r.Term, r.LastLogTerm)
 	}
 	return nil
 }
 
-// screenCandidate refuses a candidate whose log is said to be of a term that has not begun: it
+// checkCandidate refuses a candidate whose log is said to be of a term that has not begun: it
 // would pass for further than all others.
-func screenCandidate(term, lastTerm uint64) error {
+func checkCandidate(term, lastTerm uint64) error {
 	if lastTerm > term {
 		return fmt.Errorf("a candidate of term %d whose log ends in term %d", term, lastTerm)
 	}
 	return nil
 }
 
-// screenEntries checks that entries follow each other, in terms that have begun, and that each
+// checkEntries checks that entries follow each other, in terms that have begun, and that each
 // can be read. What a newer build has written is left alone: raft stores it, and this server
 // stops at it and says so.
-func screenEntries(r *raft.AppendEntriesRequest) error {
+func checkEntries(r *raft.AppendEntriesRequest) error {
 	index, term := r.PrevLogEntry, r.PrevLogTerm
 	for _, e := range r.Entries {
 		switch {
@@ -81,7 +81,7 @@ func screenEntries(r *raft.AppendEntriesRequest) error {
 		case e.Term < term || e.Term > r.Term:
 			return fmt.Errorf("%w: entry %d has term %d, in a message of term %d behind an entry of term %d", errEntries, e.Index, e.Term, r.Term, term)
 		}
-		if err := screenEntry(e); err != nil {
+		if err := checkEntry(e); err != nil {
 			return fmt.Errorf("%w: entry %d: %w", errEntries, e.Index, err)
 		}
 		index, term = e.Index, e.Term
@@ -89,31 +89,31 @@ func screenEntries(r *raft.AppendEntriesRequest) error {
 	return nil
 }
 
-func screenEntry(e *raft.Log) error {
+func checkEntry(e *raft.Log) error {
 	switch e.Type {
 	case raft.LogNoop, raft.LogBarrier:
 		return nil
 	case raft.LogConfiguration:
-		return screenConfiguration(e.Data)
+		return checkConfiguration(e.Data)
 	case raft.LogCommand:
 		return fsm.CheckEntry(e.Data)
 	}
 	return fmt.Errorf("it is of type %d", e.Type)
 }
 
-// screenSnapshot checks what raft takes over from a snapshot before its content is checked.
-func screenSnapshot(r *raft.InstallSnapshotRequest) error {
+// checkSnapshot checks what raft takes over from a snapshot before its content is checked.
+func checkSnapshot(r *raft.InstallSnapshotRequest) error {
 	if r.LastLogTerm > r.Term {
 		return fmt.Errorf("a snapshot of term %d in a message of term %d", r.LastLogTerm, r.Term)
 	}
 	if r.SnapshotVersion < 1 {
 		return fmt.Errorf("a snapshot of version %d", r.SnapshotVersion)
 	}
-	return screenConfiguration(r.Configuration)
+	return checkConfiguration(r.Configuration)
 }
 
-// screenConfiguration checks a configuration. Raft panics on one that it cannot decode.
-func screenConfiguration(data []byte) (err error) {
+// checkConfiguration checks a configuration. Raft panics on one that it cannot decode.
+func checkConfiguration(data []byte) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("a configuration that cannot be read: %v", p)

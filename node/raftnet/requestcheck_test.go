@@ -40,7 +40,7 @@ func TestEntriesThatNoLeaderSendsAreRefused(t *testing.T) {
 		"a newer build's": message(command(4, 7, newer)),
 		"the first ones":  {Term: 1, Entries: []*raft.Log{command(1, 1, good)}},
 	} {
-		require.NoError(t, screenContent(r), name)
+		require.NoError(t, checkContent(r), name)
 	}
 	for name, r := range map[string]*raft.AppendEntriesRequest{
 		"garbage":                    message(command(4, 7, []byte{0xff, 0xff})),
@@ -60,12 +60,12 @@ func TestEntriesThatNoLeaderSendsAreRefused(t *testing.T) {
 		"behind the end of the log":  {Term: 7, PrevLogEntry: math.MaxUint64, Entries: []*raft.Log{command(0, 7, good)}},
 		"behind one of a later term": {Term: 7, PrevLogEntry: 3, PrevLogTerm: 8, Entries: []*raft.Log{command(4, 7, good)}},
 	} {
-		require.Error(t, screenContent(r), name)
+		require.Error(t, checkContent(r), name)
 	}
-	require.Error(t, screenContent(&raft.InstallSnapshotRequest{Term: 7, SnapshotVersion: 1, Configuration: []byte{0xff}}))
-	require.Error(t, screenContent(&raft.InstallSnapshotRequest{Term: 7, LastLogTerm: 8, SnapshotVersion: 1, Configuration: members}))
-	require.NoError(t, screenContent(&raft.InstallSnapshotRequest{Term: 7, LastLogTerm: 7, SnapshotVersion: 1, Configuration: members}))
-	require.Error(t, screenContent(&raft.RequestVoteRequest{Term: 7, LastLogTerm: 8}))
-	require.Error(t, screenContent(&raft.RequestPreVoteRequest{Term: 7, LastLogTerm: 8}))
-	require.NoError(t, screenContent(&raft.RequestVoteRequest{Term: 7, LastLogTerm: 7}))
+	require.Error(t, checkContent(&raft.InstallSnapshotRequest{Term: 7, SnapshotVersion: 1, Configuration: []byte{0xff}}))
+	require.Error(t, checkContent(&raft.InstallSnapshotRequest{Term: 7, LastLogTerm: 8, SnapshotVersion: 1, Configuration: members}))
+	require.NoError(t, checkContent(&raft.InstallSnapshotRequest{Term: 7, LastLogTerm: 7, SnapshotVersion: 1, Configuration: members}))
+	require.Error(t, checkContent(&raft.RequestVoteRequest{Term: 7, LastLogTerm: 8}))
+	require.Error(t, checkContent(&raft.RequestPreVoteRequest{Term: 7, LastLogTerm: 8}))
+	require.NoError(t, checkContent(&raft.RequestVoteRequest{Term: 7, LastLogTerm: 7}))
 }

@@ -9,12 +9,12 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// streamLayer is raft's TCP, behind the door. It knows every connection: raft's transport
+// streamLayer is raft's TCP, behind the acceptor. It knows every connection: raft's transport
 // leaves those that others have opened to the others, and would answer on them beyond its
 // own end.
 type streamLayer struct {
 	net.Listener
-	gate      *gate
+	admission *admission
 	advertise string
 
 	mu     sync.Mutex
@@ -22,8 +22,8 @@ type streamLayer struct {
 	conns  map[*streamConn]struct{}
 }
 
-func newStreamLayer(l net.Listener, advertise string, g *gate) *streamLayer {
-	return &streamLayer{Listener: newDoor(l, g), gate: g, advertise: advertise, conns: map[*streamConn]struct{}{}}
+func newStreamLayer(l net.Listener, advertise string, g *admission) *streamLayer {
+	return &streamLayer{Listener: newAcceptor(l, g), admission: g, advertise: advertise, conns: map[*streamConn]struct{}{}}
 }
 
 // streamConn is a connection that its layer knows until it is closed.
@@ -62,18 +62,18 @@ func (s *streamLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.
 	return s.keep(s.dial(addr, timeout))
 }
 
-// dial connects to a server and greets it.
+// dial connects to a server and sends the handshake.
 func (s *streamLayer) dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	target, id := splitAddress(addr)
+	target, id := splitIdentity(addr)
 	conn, err := net.DialTimeout("tcp", target, timeout)
 	if err != nil {
 		return nil, err
 	}
-	hello := greeting{meant: id, from: s.gate.self, cluster: s.gate.cluster()}
+	hello := handshake{meant: id, from: s.admission.self, cluster: s.admission.cluster()}
 	if err := hello.write(conn, timeout); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	return newAsked(conn, id, s.gate), nil
+	return newOutbound(conn, id, s.admission), nil
 }
 
 // Addr implements net.Listener: the address that the other servers know.

@@ -58,34 +58,34 @@ type Config struct {
 
 // Transport is raft's transport. Raft is made with it, and then attached.
 type Transport struct {
-	*serialized
-	cfg      Config
-	gate     *gate
-	vouchers *vouchers
-	progress *progress
-	patient  *patient
+	*serialHeartbeats
+	cfg         Config
+	admission   *admission
+	known       *knownServers
+	progress    *progress
+	unreachable *unreachable
 
 	raft  atomic.Pointer[raft.Raft]
-	vigil atomic.Pointer[vigil]
+	watch atomic.Pointer[leaderWatch]
 }
 
 // New returns a transport that lets nobody in before raft is attached. It owns the listener.
 func New(cfg Config) *Transport {
 	t := &Transport{cfg: cfg, progress: newProgress()}
-	t.vouchers = newVouchers(cfg.Ask)
-	t.gate = newGate(cfg.Self, cfg.ClusterID, t.vouchers, newRefusals(cfg.Logger))
-	pc := newPace()
+	t.known = newKnownServers(cfg.Ask)
+	t.admission = newAdmission(cfg.Self, cfg.ClusterID, t.known, newRefusals(cfg.Logger))
+	sizes := newBatchSizes()
 	base := cfg.Base
 	if base == nil {
-		base = addressed{newTransport(cfg.Listener, cfg.Addr, t.gate, cfg.Logger, pc, t.progress)}
+		base = peerIdentity{newTransport(cfg.Listener, cfg.Addr, t.admission, cfg.Logger, sizes, t.progress)}
 	}
-	t.patient = newPatient(base, t.replicates, pc, t.progress, newAbsences(cfg.Logger))
-	t.serialized = newSerialized(stationed{t.patient, t.mayCampaign}, cfg.Self, t)
+	t.unreachable = newUnreachable(base, t.replicates, sizes, t.progress, newUnreachableLog(cfg.Logger))
+	t.serialHeartbeats = newSerialHeartbeats(voteGuard{t.unreachable, t.mayCampaign}, cfg.Self, t)
 	return t
 }
 
 // newTransport serves raft on a listener.
-func newTransport(l net.Listener, advertise string, g *gate, log *slog.Logger, pc *pace, pr *progress) Base {
+func newTransport(l net.Listener, advertise string, g *admission, log *slog.Logger, sizes *batchSizes, pr *progress) Base {
 	t := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:                  newStreamLayer(l, advertise, g),
 		MaxPool:                 transportPool,
@@ -95,50 +95,50 @@ func newTransport(l net.Listener, advertise string, g *gate, log *slog.Logger, p
 		MsgpackUseNewTimeFormat: true,
 	})
 	t.TimeoutScale = installBytes
-	return pipelined{t, pc, pr}
+	return pipelined{t, sizes, pr}
 }
 
 // Attach tells the transport whose it is, and lets other servers in. reload changes raft's
 // configuration. It is called once.
 func (t *Transport) Attach(r *raft.Raft, reload func(change func(*raft.ReloadableConfig)) error) {
-	t.vigil.Store(newVigil(t.cfg, r, reload))
+	t.watch.Store(newLeaderWatch(t.cfg, r, reload))
 	t.raft.Store(r)
-	t.gate.open(raftStanding{r})
+	t.admission.open(raftView{r})
 }
 
 // WatchLeader ends raft's wait for a leader that is silent, until ctx ends. Raft is attached.
-func (t *Transport) WatchLeader(ctx context.Context) { t.vigil.Load().run(ctx) }
+func (t *Transport) WatchLeader(ctx context.Context) { t.watch.Load().run(ctx) }
 
 // Learn takes the word of a server that is trusted for a term and for who belongs to the
 // cluster.
-func (t *Transport) Learn(term uint64, members ...raft.ServerID) { t.vouchers.learn(term, members...) }
+func (t *Transport) Learn(term uint64, members ...raft.ServerID) { t.known.learn(term, members...) }
 
-// Away says whether a server did not answer its last heartbeat.
-func (t *Transport) Away(id raft.ServerID) bool { return t.patient.away(id) }
+// Unreachable says whether a server did not answer its last heartbeat.
+func (t *Transport) Unreachable(id raft.ServerID) bool { return t.unreachable.isUnreachable(id) }
 
 // Silence is how long a server has answered no heartbeat, as far as is known from a term; 0:
 // it has, or none was sent.
 func (t *Transport) Silence(id raft.ServerID, term uint64) time.Duration {
-	return t.patient.silence(id, term)
+	return t.unreachable.silence(id, term)
 }
 
 // Forget says that a server is no member any more.
-func (t *Transport) Forget(id raft.ServerID) { t.patient.forget(id) }
+func (t *Transport) Forget(id raft.ServerID) { t.unreachable.forget(id) }
 
 // Trailing is how many entries before last are to be kept: keep, and before those what other
 // servers need, of no more than limit.
 func (t *Transport) Trailing(keep, last, limit uint64) uint64 {
-	return t.progress.trailing(keep, last, limit, t.patient.away)
+	return t.progress.trailing(keep, last, limit, t.unreachable.isUnreachable)
 }
 
 // Refused counts what was refused on raft's port, since the start.
-func (t *Transport) Refused() int64 { return t.gate.refusals.total.Load() }
+func (t *Transport) Refused() int64 { return t.admission.refusals.total.Load() }
 
 // Close implements raft.WithClose. It waits until nobody is asked any more.
 func (t *Transport) Close() error {
-	defer t.gate.refusals.close()
-	t.vouchers.close()
-	return t.serialized.Close()
+	defer t.admission.refusals.close()
+	t.known.close()
+	return t.serialHeartbeats.Close()
 }
 
 // replicates says whether this server leads in a term, and a server is one that it

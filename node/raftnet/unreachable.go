@@ -9,20 +9,20 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// patienceCheck is how often it is looked whether a server that is away is still waited for.
-const patienceCheck = 50 * time.Millisecond
+// wantedInterval is how often it is looked whether a server that is away is still waited for.
+const wantedInterval = 50 * time.Millisecond
 
-// wantedCheck is after how many bytes of a state it is looked whether it is still to be sent.
-const wantedCheck = 1 << 20
+// wantedBytes is after how many bytes of a state it is looked whether it is still to be sent.
+const wantedBytes = 1 << 20
 
 // errReturned is what raft is told of entries that waited for a server: that it is to
 // read anew what that server lacks.
 var errReturned = errors.New("the server was away and answers again")
 
-// errNotAwaited ends the wait for a server that raft has nothing for any more.
-var errNotAwaited = errors.New("this server does not lead any more, or the other one is no member")
+// errNotWanted ends the wait for a server that raft has nothing for any more.
+var errNotWanted = errors.New("this server does not lead any more, or the other one is no member")
 
-// patient is raft's transport with entries that wait for servers that are away.
+// unreachable is raft's transport with entries that wait for servers that are away.
 //
 // After each failure raft waits longer before it tries that server again, up to ten
 // seconds, whatever its heartbeats meet meanwhile. A server that is back after a while
@@ -30,26 +30,26 @@ var errNotAwaited = errors.New("this server does not lead any more, or the other
 // where another one ends next, as when servers are restarted in turns, nothing commits
 // for that long. Here no entries are tried while heartbeats fail, so that raft counts a
 // failure or two for each absence, and none holds it back for more than milliseconds.
-type patient struct {
+type unreachable struct {
 	Base
 	// wanted says whether entries of a term are still to reach a server.
 	wanted func(term uint64, id raft.ServerID) bool
-	// pace bounds what they are sent, and progress is told of what they have.
-	pace     *pace
+	// sizes bounds what they are sent, and progress is told of what they have.
+	sizes    *batchSizes
 	progress *progress
-	// absences tells the log.
-	absences *absences
+	// told tells the log.
+	told *unreachableLog
 
 	mu sync.Mutex
-	// gone is the servers of which the last heartbeat failed.
-	gone map[raft.ServerID]*silentSince
+	// outages are of the servers of which the last heartbeat failed.
+	outages map[raft.ServerID]*outage
 
 	once   sync.Once
 	closed chan struct{}
 }
 
-// silentSince is that heartbeats to a server fail.
-type silentSince struct {
+// outage is that heartbeats to a server fail.
+type outage struct {
 	// back is closed when one is answered.
 	back chan struct{}
 	// since is when the first of those in a row failed that were sent in the term.
@@ -57,16 +57,16 @@ type silentSince struct {
 	term  uint64
 }
 
-func newPatient(inner Base, wanted func(term uint64, id raft.ServerID) bool, pc *pace, pr *progress, a *absences) *patient {
-	return &patient{Base: inner, wanted: wanted, pace: pc, progress: pr, absences: a, gone: map[raft.ServerID]*silentSince{}, closed: make(chan struct{})}
+func newUnreachable(inner Base, wanted func(term uint64, id raft.ServerID) bool, sizes *batchSizes, pr *progress, a *unreachableLog) *unreachable {
+	return &unreachable{Base: inner, wanted: wanted, sizes: sizes, progress: pr, told: a, outages: map[raft.ServerID]*outage{}, closed: make(chan struct{})}
 }
 
 // AppendEntries implements raft.Transport.
-func (p *patient) AppendEntries(id raft.ServerID, target raft.ServerAddress, r *raft.AppendEntriesRequest, out *raft.AppendEntriesResponse) error {
+func (p *unreachable) AppendEntries(id raft.ServerID, target raft.ServerAddress, r *raft.AppendEntriesRequest, out *raft.AppendEntriesResponse) error {
 	if isHeartbeat(r) {
 		err := p.Base.AppendEntries(id, target, r, out)
 		p.heard(id, r.Term, err == nil)
-		p.absences.heard(id, r.Term, err)
+		p.told.heard(id, r.Term, err)
 		return err
 	}
 	if back := p.back(id); back != nil {
@@ -74,9 +74,9 @@ func (p *patient) AppendEntries(id raft.ServerID, target raft.ServerAddress, r *
 		r.Entries = nil
 		return p.wait(back, r.Term, id)
 	}
-	p.pace.cut(id, r)
+	p.sizes.limit(id, r)
 	err := p.Base.AppendEntries(id, target, r, out)
-	p.pace.ended(id, r, err == nil)
+	p.sizes.sent(id, r, err == nil)
 	if err == nil && out.Success {
 		p.progress.has(id, lastOf(r))
 	}
@@ -84,7 +84,7 @@ func (p *patient) AppendEntries(id raft.ServerID, target raft.ServerAddress, r *
 }
 
 // InstallSnapshot implements raft.Transport.
-func (p *patient) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, r *raft.InstallSnapshotRequest, out *raft.InstallSnapshotResponse, data io.Reader) error {
+func (p *unreachable) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, r *raft.InstallSnapshotRequest, out *raft.InstallSnapshotResponse, data io.Reader) error {
 	if back := p.back(id); back != nil {
 		// Nor is the state, which has a transaction open for it.
 		if c, ok := data.(io.Closer); ok {
@@ -110,10 +110,10 @@ type wantedReader struct {
 
 // Read implements io.Reader.
 func (w *wantedReader) Read(p []byte) (int, error) {
-	if w.unseen >= wantedCheck {
+	if w.unseen >= wantedBytes {
 		w.unseen = 0
 		if !w.wanted() {
-			return 0, errNotAwaited
+			return 0, errNotWanted
 		}
 	}
 	n, err := w.Reader.Read(p)
@@ -122,16 +122,16 @@ func (w *wantedReader) Read(p []byte) (int, error) {
 }
 
 // heard notes whether a server has answered a heartbeat of a term.
-func (p *patient) heard(id raft.ServerID, term uint64, answered bool) {
+func (p *unreachable) heard(id raft.ServerID, term uint64, answered bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a := p.gone[id]
+	a := p.outages[id]
 	switch {
 	case answered && a != nil:
 		close(a.back)
-		delete(p.gone, id)
+		delete(p.outages, id)
 	case !answered && a == nil:
-		p.gone[id] = &silentSince{make(chan struct{}), time.Now(), term}
+		p.outages[id] = &outage{make(chan struct{}), time.Now(), term}
 	case !answered && a.term != term:
 		// What was between two terms of this leader is not known.
 		a.since, a.term = time.Now(), term
@@ -140,38 +140,38 @@ func (p *patient) heard(id raft.ServerID, term uint64, answered bool) {
 
 // silence is how long a server has answered no heartbeat, as far as is known from a term; 0:
 // it has, or none was sent.
-func (p *patient) silence(id raft.ServerID, term uint64) time.Duration {
+func (p *unreachable) silence(id raft.ServerID, term uint64) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if a := p.gone[id]; a != nil && a.term == term {
+	if a := p.outages[id]; a != nil && a.term == term {
 		return time.Since(a.since)
 	}
 	return 0
 }
 
 // forget says that a server is no member any more.
-func (p *patient) forget(id raft.ServerID) {
+func (p *unreachable) forget(id raft.ServerID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.gone, id)
+	delete(p.outages, id)
 }
 
-// away says whether a server did not answer its last heartbeat.
-func (p *patient) away(id raft.ServerID) bool { return p.back(id) != nil }
+// isUnreachable says whether a server did not answer its last heartbeat.
+func (p *unreachable) isUnreachable(id raft.ServerID) bool { return p.back(id) != nil }
 
 // back is closed when a server is back; nil: it is not away.
-func (p *patient) back(id raft.ServerID) <-chan struct{} {
+func (p *unreachable) back(id raft.ServerID) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if a := p.gone[id]; a != nil {
+	if a := p.outages[id]; a != nil {
 		return a.back
 	}
 	return nil
 }
 
 // wait waits for a server that is away, for as long as it is wanted. It never returns nil.
-func (p *patient) wait(back <-chan struct{}, term uint64, id raft.ServerID) error {
-	tick := time.NewTicker(patienceCheck)
+func (p *unreachable) wait(back <-chan struct{}, term uint64, id raft.ServerID) error {
+	tick := time.NewTicker(wantedInterval)
 	defer tick.Stop()
 	for {
 		select {
@@ -181,14 +181,14 @@ func (p *patient) wait(back <-chan struct{}, term uint64, id raft.ServerID) erro
 			return raft.ErrTransportShutdown
 		case <-tick.C:
 			if !p.wanted(term, id) {
-				return errNotAwaited
+				return errNotWanted
 			}
 		}
 	}
 }
 
 // Close implements raft.WithClose.
-func (p *patient) Close() error {
+func (p *unreachable) Close() error {
 	p.once.Do(func() { close(p.closed) })
 	return p.Base.Close()
 }

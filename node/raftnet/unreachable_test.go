@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A patientPair is a leader's transport, and a server that goes away and comes back.
-type patientPair struct {
-	*patient
+// A unreachablePair is a leader's transport, and a server that goes away and comes back.
+type unreachablePair struct {
+	*unreachable
 	t      *testing.T
 	addr   raft.ServerAddress
 	wanted atomic.Bool
@@ -24,17 +24,17 @@ type patientPair struct {
 	end   func()
 }
 
-func newPatientPair(t *testing.T) *patientPair {
-	p := &patientPair{t: t, taken: make(chan any, 100)}
+func newUnreachablePair(t *testing.T) *unreachablePair {
+	p := &unreachablePair{t: t, taken: make(chan any, 100)}
 	leader, _ := openTransports(t)
-	p.patient = newPatient(leader.(Base), func(uint64, raft.ServerID) bool { return p.wanted.Load() }, newPace(), newProgress(), newAbsences(slog.New(slog.DiscardHandler)))
-	t.Cleanup(func() { require.NoError(t, p.patient.Close()) })
+	p.unreachable = newUnreachable(leader.(Base), func(uint64, raft.ServerID) bool { return p.wanted.Load() }, newBatchSizes(), newProgress(), newUnreachableLog(slog.New(slog.DiscardHandler)))
+	t.Cleanup(func() { require.NoError(t, p.unreachable.Close()) })
 	p.wanted.Store(true)
 	return p
 }
 
 // come starts the server, where it was before.
-func (p *patientPair) come() {
+func (p *unreachablePair) come() {
 	p.t.Helper()
 	addr := "127.0.0.1:0"
 	if p.addr != "" {
@@ -45,7 +45,7 @@ func (p *patientPair) come() {
 	if p.addr == "" { // who waits for the server reads it
 		p.addr = raft.ServerAddress(l.Addr().String())
 	}
-	tr := addressed{newTransport(l, l.Addr().String(), openGate(p.t, "b"), slog.New(slog.DiscardHandler), newPace(), newProgress())}
+	tr := peerIdentity{newTransport(l, l.Addr().String(), openAdmission(p.t, "b"), slog.New(slog.DiscardHandler), newBatchSizes(), newProgress())}
 	stop := make(chan struct{})
 	go func() {
 		for {
@@ -72,12 +72,12 @@ func (p *patientPair) come() {
 	}
 }
 
-func (p *patientPair) beat() error {
+func (p *unreachablePair) beat() error {
 	return p.AppendEntries("b", p.addr, &raft.AppendEntriesRequest{Term: 7}, &raft.AppendEntriesResponse{})
 }
 
 // send sends an entry, and returns where its outcome will be.
-func (p *patientPair) send() (<-chan error, *raft.AppendEntriesRequest) {
+func (p *unreachablePair) send() (<-chan error, *raft.AppendEntriesRequest) {
 	r := &raft.AppendEntriesRequest{Term: 7, PrevLogEntry: 1, PrevLogTerm: 7, Entries: []*raft.Log{{Index: 2, Term: 7}}}
 	out := make(chan error, 1)
 	go func() { out <- p.AppendEntries("b", p.addr, r, &raft.AppendEntriesResponse{}) }()
@@ -85,24 +85,24 @@ func (p *patientPair) send() (<-chan error, *raft.AppendEntriesRequest) {
 }
 
 // leave ends the server, and waits until a heartbeat shows it.
-func (p *patientPair) leave() {
+func (p *unreachablePair) leave() {
 	p.t.Helper()
 	p.end()
 	require.Eventually(p.t, func() bool { return p.beat() != nil }, patience, time.Millisecond)
 }
 
-func (p *patientPair) requireWaiting(out <-chan error) {
+func (p *unreachablePair) requireWaiting(out <-chan error) {
 	p.t.Helper()
 	select {
 	case err := <-out:
 		require.Fail(p.t, "it did not wait", "%v", err)
-	case <-time.After(3 * patienceCheck):
+	case <-time.After(3 * wantedInterval):
 	}
 }
 
 func TestEntriesWaitForAServerThatIsAway(t *testing.T) {
 	t.Parallel()
-	p := newPatientPair(t)
+	p := newUnreachablePair(t)
 	p.come()
 	out, _ := p.send()
 	require.NoError(t, <-out)
@@ -135,7 +135,7 @@ func (c *closable) Close() error { c.closed = true; return nil }
 
 func TestASnapshotWaitsForAServerThatIsAwayAndIsNotKeptOpen(t *testing.T) {
 	t.Parallel()
-	p := newPatientPair(t)
+	p := newUnreachablePair(t)
 	p.come()
 	install := func(data io.Reader) <-chan error {
 		out := make(chan error, 1)
@@ -161,10 +161,10 @@ func TestASnapshotWaitsForAServerThatIsAwayAndIsNotKeptOpen(t *testing.T) {
 // TestADeposedLeaderStopsSendingItsState: until its end the other server would hear of no other leader.
 func TestADeposedLeaderStopsSendingItsState(t *testing.T) {
 	t.Parallel()
-	p := newPatientPair(t)
+	p := newUnreachablePair(t)
 	p.come()
 	defer func() { p.end() }()
-	const size = 8 * wantedCheck
+	const size = 8 * wantedBytes
 	read := 0
 	data := readerFunc(func(b []byte) (int, error) {
 		p.wanted.Store(read < size/4)
@@ -172,7 +172,7 @@ func TestADeposedLeaderStopsSendingItsState(t *testing.T) {
 		return len(b), nil
 	})
 	err := p.InstallSnapshot("b", p.addr, &raft.InstallSnapshotRequest{Term: 7, Size: size}, &raft.InstallSnapshotResponse{}, io.LimitReader(data, size))
-	require.ErrorIs(t, err, errNotAwaited)
+	require.ErrorIs(t, err, errNotWanted)
 	require.Less(t, read, size/2)
 	p.wanted.Store(true)
 	require.NoError(t, p.beat(), "others are heard again")
@@ -187,16 +187,16 @@ func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 // one is removed, and when this one ends: none of them waits for ever.
 func TestNobodyWaitsForAServerThatIsNotWantedAnyMore(t *testing.T) {
 	t.Parallel()
-	p := newPatientPair(t)
+	p := newUnreachablePair(t)
 	p.come()
 	p.leave()
 	out, _ := p.send()
 	p.requireWaiting(out)
 	p.wanted.Store(false)
-	require.ErrorIs(t, <-out, errNotAwaited)
+	require.ErrorIs(t, <-out, errNotWanted)
 	p.wanted.Store(true)
 	out, _ = p.send()
 	p.requireWaiting(out)
-	require.NoError(t, p.patient.Close())
+	require.NoError(t, p.unreachable.Close())
 	require.ErrorIs(t, <-out, raft.ErrTransportShutdown)
 }

@@ -9,24 +9,24 @@ import (
 )
 
 const (
-	// absentAfter is how long a server may leave heartbeats unanswered before the log says so.
-	absentAfter = time.Second
-	// absentAgain is how often it says so.
-	absentAgain = time.Minute
+	// unreachableAfter is how long a server may leave heartbeats unanswered before the log says so.
+	unreachableAfter = time.Second
+	// unreachableAgain is how often it says so.
+	unreachableAgain = time.Minute
 )
 
-// absences tells the log of servers that do not answer this one while it leads: a line when
+// unreachableLog tells the log of servers that do not answer this one while it leads: a line when
 // one goes, a line when it is back, and one a minute between. A server that comes and goes has
 // no more lines than that.
-type absences struct {
+type unreachableLog struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
-	servers map[raft.ServerID]*absence
+	servers map[raft.ServerID]*loggedOutage
 }
 
-// absence is what is known of a server that has not answered.
-type absence struct {
+// loggedOutage is what is known of a server that has not answered.
+type loggedOutage struct {
 	// term is that in which this server found out; it may not have led for a while.
 	term uint64
 	// since is when it did not answer for the first time; zero: it answers.
@@ -36,18 +36,18 @@ type absence struct {
 	told bool
 }
 
-func newAbsences(log *slog.Logger) *absences {
-	return &absences{log: log, servers: map[raft.ServerID]*absence{}}
+func newUnreachableLog(log *slog.Logger) *unreachableLog {
+	return &unreachableLog{log: log, servers: map[raft.ServerID]*loggedOutage{}}
 }
 
 // heard notes whether a server has answered a heartbeat of a term.
-func (a *absences) heard(id raft.ServerID, term uint64, err error) {
+func (a *unreachableLog) heard(id raft.ServerID, term uint64, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s, now := a.servers[id], time.Now()
 	if s == nil || s.term != term {
 		// What an earlier term knew says nothing of the time since; when its line was, does.
-		s = &absence{term: term, said: saidBefore(s)}
+		s = &loggedOutage{term: term, said: saidBefore(s)}
 		a.servers[id] = s
 	}
 	switch {
@@ -58,13 +58,13 @@ func (a *absences) heard(id raft.ServerID, term uint64, err error) {
 		s.since, s.told = time.Time{}, false
 	case s.since.IsZero():
 		s.since = now
-	case now.Sub(s.since) >= absentAfter && now.Sub(s.said) >= absentAgain:
+	case now.Sub(s.since) >= unreachableAfter && now.Sub(s.said) >= unreachableAgain:
 		s.said, s.told = now, true
 		a.log.Warn("a server does not answer", "server", NodeID(id), "away_for", now.Sub(s.since).Round(time.Millisecond), "error", err)
 	}
 }
 
-func saidBefore(s *absence) time.Time {
+func saidBefore(s *loggedOutage) time.Time {
 	if s == nil {
 		return time.Time{}
 	}

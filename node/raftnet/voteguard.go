@@ -7,16 +7,16 @@ import "github.com/hashicorp/raft"
 // is, and send nobody on to it. So it asks for no votes until a leader has recorded where
 // it is (see node/announce.go). The others can elect one without it.
 
-// stationed is raft's transport of a server that asks for votes only from where the others
+// voteGuard is raft's transport of a server that asks for votes only from where the others
 // know it to be.
-type stationed struct {
+type voteGuard struct {
 	Base
 	may func() bool
 }
 
 // RequestPreVote implements raft.WithPreVote. A denial is what raft takes in its stride; it
 // would log an error for each failure.
-func (s stationed) RequestPreVote(id raft.ServerID, target raft.ServerAddress, r *raft.RequestPreVoteRequest, out *raft.RequestPreVoteResponse) error {
+func (s voteGuard) RequestPreVote(id raft.ServerID, target raft.ServerAddress, r *raft.RequestPreVoteRequest, out *raft.RequestPreVoteResponse) error {
 	if s.may() {
 		return s.Base.RequestPreVote(id, target, r, out)
 	}
@@ -25,7 +25,7 @@ func (s stationed) RequestPreVote(id raft.ServerID, target raft.ServerAddress, r
 }
 
 // RequestVote implements raft.Transport.
-func (s stationed) RequestVote(id raft.ServerID, target raft.ServerAddress, r *raft.RequestVoteRequest, out *raft.RequestVoteResponse) error {
+func (s voteGuard) RequestVote(id raft.ServerID, target raft.ServerAddress, r *raft.RequestVoteRequest, out *raft.RequestVoteResponse) error {
 	if s.may() {
 		return s.Base.RequestVote(id, target, r, out)
 	}
