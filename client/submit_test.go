@@ -229,10 +229,6 @@ func TestLargeRequestWithABadPayloadIsCancelled(t *testing.T) {
 func TestRequestsAtFaultAreRefusedWithoutACall(t *testing.T) {
 	t.Parallel()
 	cluster, c := setup(t, 1)
-	endless := func(yield func([]byte) bool) {
-		for yield(nil) {
-		}
-	}
 	for name, r := range map[string]client.Request{
 		"no work":        {},
 		"count and list": {Spec: upper, Count: 1, Payloads: client.Strings("a")},
@@ -252,9 +248,6 @@ func TestRequestsAtFaultAreRefusedWithoutACall(t *testing.T) {
 		require.Nil(t, job, name)
 	}
 	require.Empty(t, cluster.called("Submit"))
-
-	_, err := c.Submit(t.Context(), client.Request{Spec: upper, Payloads: endless})
-	require.ErrorIs(t, err, task.ErrTooLarge)
 }
 
 func TestPairsNeedNotBeSorted(t *testing.T) {

@@ -62,7 +62,7 @@ type Finder struct {
 	agreed atomic.Bool
 
 	mu sync.Mutex
-	// given is the servers of the configuration, in an order of this Finder's own, and known is
+	// given is the servers of the configuration, from one on that this Finder has drawn, and known is
 	// those and the ones that were named or pointed at.
 	given, known []string
 	turn         int
@@ -82,7 +82,10 @@ func New(cfg Config, follower Follower) *Finder {
 		}
 	}
 	// Those who have the same list must not all begin with the same server.
-	rand.Shuffle(len(f.given), func(i, k int) { f.given[i], f.given[k] = f.given[k], f.given[i] })
+	if len(f.given) > 0 {
+		k := rand.IntN(len(f.given))
+		f.given = slices.Concat(f.given[k:], f.given[:k])
+	}
 	f.known = slices.Clone(f.given)
 	return f
 }

@@ -3,6 +3,7 @@ package leader
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -43,6 +44,9 @@ func TestAllServersThatWereGivenAreKnown(t *testing.T) {
 	f := New(Config{Addrs: given, Logger: slog.New(slog.DiscardHandler)}, nobody{})
 	f.Learn("z:1")
 	require.ElementsMatch(t, given, f.Known())
+	// It begins anywhere, but goes around as they were given: who comes next is no matter of luck.
+	first := slices.Index(given, f.Known()[0])
+	require.Equal(t, slices.Concat(given[first:], given[:first]), f.Known())
 	turns := map[string]bool{}
 	for range given {
 		turns[f.Next()] = true
