@@ -17,6 +17,7 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/transport/peerpb"
 )
 
@@ -81,7 +82,7 @@ func newFakeLeader(t *testing.T, nodeID string) *fakeLeader {
 	t.Cleanup(func() { _ = other.Close() })
 	f := &fakeLeader{is: &peerpb.IdentifyResponse{
 		NodeId: nodeID, ServerId: "0123456789abcdef", Addr: l.Addr().String(), PeerAddr: other.Addr().String(),
-		State: raft.Leader.String(), Term: fakeTerm, Nonce: "n", Initialized: true,
+		State: raft.Leader.String(), Term: fakeTerm, Nonce: "n", Initialized: true, Knows: fsm.Version,
 	}}
 	g := grpc.NewServer()
 	peerpb.RegisterPeerServiceServer(g, f)
@@ -104,7 +105,7 @@ func (f *fakeLeader) join(h *harness) error {
 	ctx, cancel := context.WithTimeout(h.t.Context(), within)
 	defer cancel()
 	_, err := peerpb.NewPeerServiceClient(h.Dial(h.Leader())).Join(ctx, &peerpb.JoinRequest{
-		NodeId: f.is.NodeId, ServerId: f.is.ServerId, Addr: f.is.Addr, PeerAddr: f.is.PeerAddr, Nonce: f.is.Nonce,
+		NodeId: f.is.NodeId, ServerId: f.is.ServerId, Addr: f.is.Addr, PeerAddr: f.is.PeerAddr, Nonce: f.is.Nonce, Knows: f.is.Knows,
 	})
 	return err
 }
@@ -154,7 +155,7 @@ func TestServersThatJoinAreFew(t *testing.T) {
 	h := start(t)
 	for i := range 300 {
 		f := &fakeLeader{is: &peerpb.IdentifyResponse{
-			NodeId: fmt.Sprint("fake-", i), ServerId: "ab", Addr: "127.0.0.1:1", PeerAddr: fmt.Sprintf("127.0.0.1:%d", 2+i),
+			NodeId: fmt.Sprint("fake-", i), ServerId: "ab", Addr: "127.0.0.1:1", PeerAddr: fmt.Sprintf("127.0.0.1:%d", 2+i), Knows: fsm.Version,
 		}}
 		require.Error(t, f.join(h), "nobody answers there")
 	}
@@ -164,6 +165,7 @@ func TestServersThatJoinAreFew(t *testing.T) {
 			taken++
 		}
 	}
+	require.Positive(t, taken)
 	require.LessOrEqual(t, taken, 3)
 	require.LessOrEqual(t, len(h.status().Servers), 6)
 	h.Served(20)
