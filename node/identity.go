@@ -9,11 +9,10 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/hashicorp/raft"
 
 	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/internal/dirlock"
 	"github.com/rota-scheduler/rota/internal/sealedfile"
 	"github.com/rota-scheduler/rota/node/raftlog"
 	"github.com/rota-scheduler/rota/node/raftnet"
@@ -44,19 +43,12 @@ func (id identity) raftID() raft.ServerID { return raftnet.ServerID(id.NodeID, i
 
 // lockDir makes the data folder and takes it for this process.
 func lockDir(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data folder: %w", err)
-	}
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock the data folder: %w", err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("data folder %s is in use by another process: stop that one first, or use another folder", dir)
-		}
-		return nil, fmt.Errorf("lock data folder %s: %w", dir, err)
+	f, err := dirlock.Take(dir, lockFile)
+	switch {
+	case errors.Is(err, dirlock.ErrTaken):
+		return nil, fmt.Errorf("data folder %s is in use by another process: stop that one first, or use another folder", dir)
+	case err != nil:
+		return nil, fmt.Errorf("make and lock data folder %s: %w", dir, err)
 	}
 	return f, nil
 }

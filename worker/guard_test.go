@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/internal/dirlock"
 	"github.com/rota-scheduler/rota/internal/sealedfile"
 )
 
@@ -139,9 +140,8 @@ func TestIdentityOutlivesTheProcess(t *testing.T) {
 func TestTheNextAgentWaitsForTheGuardOfTheLast(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	guard, err := openLock(filepath.Join(dir, guardLockFile))
+	guard, err := dirlock.Take(dir, guardLockFile)
 	require.NoError(t, err)
-	require.NoError(t, tryLock(guard))
 	w, err := New(Config{Addrs: []string{"127.0.0.1:1"}, Slots: 1, Commands: true, DataDir: dir})
 	require.NoError(t, err)
 	ctx, cancel := contextWithTimeout(t, 100*time.Millisecond)

@@ -12,8 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/rota-scheduler/rota/internal/dirlock"
 	"github.com/rota-scheduler/rota/internal/sealedfile"
 )
 
@@ -57,9 +56,6 @@ func openIdentity(ctx context.Context, dir string, log *slog.Logger) (*identity,
 	if dir == "" {
 		return id, nil
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the worker's data folder: %w", err)
-	}
 	if err := id.lockFolder(ctx, log); err != nil {
 		id.close()
 		return nil, err
@@ -71,56 +67,25 @@ func openIdentity(ctx context.Context, dir string, log *slog.Logger) (*identity,
 	return id, nil
 }
 
-// lockFolder takes both locks of the folder. The second one is also held by the
+// lockFolder makes the folder and takes both of its locks. The second one is also held by the
 // guard of an earlier process while it ends what that process left behind: with it
 // in hand, nothing of that process runs any more.
 func (id *identity) lockFolder(ctx context.Context, log *slog.Logger) error {
 	var err error
-	if id.lock, err = openLock(filepath.Join(id.dir, lockFile)); err != nil {
-		return err
-	}
-	switch err := tryLock(id.lock); {
-	case errors.Is(err, unix.EWOULDBLOCK):
+	id.lock, err = dirlock.Take(id.dir, lockFile)
+	switch {
+	case errors.Is(err, dirlock.ErrTaken):
 		return fmt.Errorf("the data folder %s is in use by another worker process: give each worker a folder of its own", id.dir)
 	case err != nil:
-		return fmt.Errorf("lock the worker's data folder: %w", err)
+		return fmt.Errorf("make and lock the worker's data folder: %w", err)
 	}
-	if id.guardLock, err = openLock(filepath.Join(id.dir, guardLockFile)); err != nil {
-		return err
-	}
-	const retry = 10 * time.Millisecond
-	for waited := time.Duration(0); ; waited += retry {
-		err := tryLock(id.guardLock)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return fmt.Errorf("lock the worker's data folder against an earlier guard: %w", err)
-		}
-		if waited == time.Second {
-			log.Warn("waiting for the guard of an earlier worker process to end that process's tasks", "data_dir", id.dir)
-		}
-		if !sleep(ctx, retry) {
-			return fmt.Errorf("wait for the guard of an earlier worker process: %w", context.Cause(ctx))
-		}
-	}
-}
-
-func openLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	id.guardLock, err = dirlock.Wait(ctx, id.dir, guardLockFile, func() {
+		log.Warn("waiting for the guard of an earlier worker process to end that process's tasks", "data_dir", id.dir)
+	})
 	if err != nil {
-		return nil, fmt.Errorf("open a lock of the worker's data folder: %w", err)
+		return fmt.Errorf("wait for the guard of an earlier worker process: %w", err)
 	}
-	return f, nil
-}
-
-func tryLock(f *os.File) error {
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
+	return nil
 }
 
 func (id *identity) load() error {

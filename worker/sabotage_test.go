@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/internal/dirlock"
 )
 
 const sigStop = unix.SIGSTOP
@@ -175,8 +176,8 @@ func TestStoppedGuardsEndWithTheirAgent(t *testing.T) {
 	pidIn(t, told+"/pid")
 	a.signal(t, unix.SIGKILL)
 	eventually(t, "the command has ended", func() bool { return len(marked(t, mark)) == 0 })
-	lock, err := openLock(filepath.Join(dir, guardLockFile))
-	require.NoError(t, err)
-	defer func() { _ = lock.Close() }()
-	eventually(t, "guard and keeper have ended", func() bool { return tryLock(lock) == nil })
+	eventually(t, "guard and keeper have ended", func() bool {
+		lock, err := dirlock.Take(dir, guardLockFile)
+		return err == nil && lock.Close() == nil
+	})
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/atomicfile"
 )
 
 // FileName is the name of the state's file in a server's data folder.
@@ -85,28 +86,12 @@ func create(path string, id Identity) error {
 	if err = errors.Join(err, b.Close()); err != nil {
 		return err
 	}
-	return replace(tmp, path)
+	return atomicfile.Rename(tmp, path)
 }
 
 func emptyDigest() uint64 {
 	_, digest := fsm.New(nil, nil).Digest()
 	return digest
-}
-
-// replace renames a synced file into place, and makes the rename durable.
-func replace(from, to string) error {
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(to))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 func openFile(path string, id Identity) (*DB, error) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/rota-scheduler/rota/fsm"
+	"github.com/rota-scheduler/rota/internal/atomicfile"
 )
 
 // ErrOutdated says that a newer snapshot is there already.
@@ -109,7 +110,7 @@ func (k *sink) keep(content string) (kept bool, err error) {
 		return false, fmt.Errorf("snapshot %s: %w: %s", k.rec.ID, ErrOutdated, newest.ID)
 	}
 	if content != "" {
-		if err := replace(content, filepath.Join(k.store.dir, receivedFile)); err != nil {
+		if err := atomicfile.Rename(content, filepath.Join(k.store.dir, receivedFile)); err != nil {
 			return false, err
 		}
 	}

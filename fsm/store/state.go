@@ -16,6 +16,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/atomicfile"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -172,7 +173,7 @@ func (s *State) Install(received string) error {
 		return err
 	}
 	old := s.pair.Load()
-	if err := replace(received, filepath.Join(s.dir, FileName)); err != nil {
+	if err := atomicfile.Rename(received, filepath.Join(s.dir, FileName)); err != nil {
 		return err
 	}
 	p, err := s.open()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/atomicfile"
 )
 
 // A streamed state is a magic word, the length of the file, the file, and the
@@ -168,7 +169,7 @@ func Receive(dir string, r io.Reader) (path string, meta *logpb.Meta, err error)
 	if err := errors.Join(receiveInto(f, r, size), f.Close()); err != nil {
 		return path, nil, fmt.Errorf("receive the state: %w", err)
 	}
-	if err := syncDir(dir); err != nil {
+	if err := atomicfile.SyncFolder(dir); err != nil {
 		return path, nil, err
 	}
 	if meta, err = verify(path); err != nil {

@@ -92,13 +92,13 @@ var layers = []layer{
 	{
 		// It implements raft's snapshot store, and so may import raft.
 		dir:     "fsm/store",
-		own:     []string{"task", "fsm", "internal/sealedfile"},
+		own:     []string{"task", "fsm", "internal/atomicfile", "internal/sealedfile"},
 		refused: join(network, randomness),
 		names:   clockReads,
 	},
 
 	{dir: "scheduler", own: []string{"task", "fsm", "internal/loglimit"}, refused: network, unlinked: raft},
-	{dir: "node", own: []string{"task", "fsm", "scheduler", "api", "wire", "internal/sealedfile", "internal/stopwatch"}},
+	{dir: "node", own: []string{"task", "fsm", "scheduler", "api", "wire", "internal/dirlock", "internal/sealedfile", "internal/stopwatch"}},
 	{dir: "node/raftlog", own: []string{"fsm", "internal/stopwatch"}, refused: network},
 	{dir: "node/raftnet", own: []string{"fsm"}, refused: grpc},
 	{dir: "transport/peerpb"},
@@ -107,7 +107,7 @@ var layers = []layer{
 
 	{dir: "server", own: []string{"node", "transport", "web", "wire"}},
 
-	{dir: "worker", own: []string{"api", "task", "wire", "internal/sealedfile"}, unlinked: raft},
+	{dir: "worker", own: []string{"api", "task", "wire", "internal/dirlock", "internal/sealedfile"}, unlinked: raft},
 	{dir: "worker/command", own: []string{"api", "task", "worker/guard"}, unlinked: raft},
 	// It is a process of its own, and starts the faster the less comes with it.
 	{dir: "worker/guard", own: []string{"task"}, refused: network, unlinked: join(network, raft)},
@@ -125,13 +125,15 @@ var layers = []layer{
 		"task", "fsm", "scheduler", "node", "transport", "web", "server", "api", "wire", "worker", "client", "internal/ports",
 	}},
 	// It starts processes of the binary, and speaks to them as any client does.
-	{dir: "internal/localcluster", own: []string{"task", "wire", "client", "internal/ports", "internal/process"}},
+	{dir: "internal/localcluster", own: []string{"task", "wire", "client", "internal/atomicfile", "internal/ports", "internal/process"}},
 	{dir: "internal/process", stdlibOnly: true},
 	{dir: "internal/ports", stdlibOnly: true},
 	{dir: "internal/smalldisk", stdlibOnly: true},
 	{dir: "internal/leaks"},
 	{dir: "internal/archtest", stdlibOnly: true},
-	{dir: "internal/sealedfile", stdlibOnly: true},
+	{dir: "internal/atomicfile", stdlibOnly: true},
+	{dir: "internal/dirlock", stdlibOnly: true},
+	{dir: "internal/sealedfile", own: []string{"internal/atomicfile"}, stdlibOnly: true},
 	{dir: "internal/loglimit", stdlibOnly: true},
 	{dir: "internal/stopwatch", stdlibOnly: true},
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/internal/atomicfile"
 	"github.com/rota-scheduler/rota/internal/ports"
 )
 
@@ -128,7 +129,7 @@ func makeLayout(cfg Config, path string) (layout, error) {
 	if err != nil {
 		return l, err
 	}
-	if err := os.WriteFile(path, append(data, '\n'), 0o600); err != nil {
+	if err := atomicfile.Write(path, append(data, '\n')); err != nil {
 		return l, fmt.Errorf("write the cluster's layout: %w", err)
 	}
 	return l, nil
