@@ -27,6 +27,23 @@ func smallSegments(t *testing.T, dir string) *segments {
 	return s
 }
 
+// smallDisk is such a log on a disk that has room for a few of its files.
+func smallDisk(t *testing.T) *segments {
+	t.Helper()
+	dir := t.TempDir()
+	smalldisk.Mount(t, dir, "size=512k")
+	return smallSegments(t, dir)
+}
+
+// fillDisk leaves no space for another file of the log, until the test calls free.
+func fillDisk(t *testing.T, s *segments) (free func()) {
+	t.Helper()
+	ballast := filepath.Join(s.dir, "ballast")
+	err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600)
+	require.True(t, store.IsDiskFull(err), err)
+	return func() { require.NoError(t, os.Remove(ballast)) }
+}
+
 // fill appends entries until one is not taken, and returns how many were.
 func fill(t *testing.T, s *segments, from, most uint64) (uint64, error) {
 	t.Helper()
@@ -57,27 +74,23 @@ func TestALogWithoutSpaceForItsNextFileGoesOnOnceThereIsSome(t *testing.T) {
 	if smalldisk.Elsewhere(t) {
 		return
 	}
-	dir := t.TempDir()
-	smalldisk.Mount(t, dir, "size=512k")
-	s := smallSegments(t, dir)
+	s := smallDisk(t)
 	taken, err := fill(t, s, 1, 4)
 	require.NoError(t, err)
-	ballast := filepath.Join(dir, "ballast")
-	err = os.WriteFile(ballast, make([]byte, 1<<20), 0o600)
-	require.True(t, store.IsDiskFull(err), err)
+	free := fillDisk(t, s)
 	more, err := fill(t, s, taken+1, 100)
 	require.True(t, store.IsDiskFull(err), err)
 	requireEntries(t, s, taken+more)
 	_, err = fill(t, s, taken+more+1, 1)
 	require.True(t, store.IsDiskFull(err), err)
 
-	require.NoError(t, os.Remove(ballast))
+	free()
 	last := taken + more
 	n, err := fill(t, s, last+1, 8)
 	require.NoError(t, err)
 	requireEntries(t, s, last+n)
 	require.NoError(t, s.SetUint64([]byte("term"), 7))
-	left, err := filepath.Glob(filepath.Join(dir, "room-*"))
+	left, err := filepath.Glob(filepath.Join(s.dir, "room-*"))
 	require.NoError(t, err)
 	require.Empty(t, left)
 }
@@ -88,14 +101,10 @@ func TestTheEndOfALogIsDeletedOnceThereIsSpaceForItsNextFile(t *testing.T) {
 	if smalldisk.Elsewhere(t) {
 		return
 	}
-	dir := t.TempDir()
-	smalldisk.Mount(t, dir, "size=512k")
-	s := smallSegments(t, dir)
+	s := smallDisk(t)
 	last, err := fill(t, s, 1, 4)
 	require.NoError(t, err)
-	ballast := filepath.Join(dir, "ballast")
-	err = os.WriteFile(ballast, make([]byte, 1<<20), 0o600)
-	require.True(t, store.IsDiskFull(err), err)
+	free := fillDisk(t, s)
 	for range 2 {
 		err = s.DeleteRange(last, last)
 		require.True(t, store.IsDiskFull(err), err)
@@ -109,7 +118,7 @@ func TestTheEndOfALogIsDeletedOnceThereIsSpaceForItsNextFile(t *testing.T) {
 	require.NoError(t, s.open())
 	requireEntries(t, s, last)
 
-	require.NoError(t, os.Remove(ballast))
+	free()
 	require.NoError(t, s.DeleteRange(last, last))
 	last--
 	requireEntries(t, s, last)
