@@ -15,7 +15,7 @@
 // would change, then changes it; an item that does not fit gets an error of its
 // own in the Result and leaves its neighbours alone. Every change of a task goes
 // through job.set, which asks task.Legal and keeps counts, digest and dirty
-// marks. What an entry touched is settled once at its end (Machine.settle): job
+// marks. What an entry touched is settled once at its end (settle.go): job
 // ends, ready indexes, digests, watchers.
 //
 // # Memory

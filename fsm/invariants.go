@@ -116,6 +116,9 @@ func (c *checker) job(j *job) {
 		}
 	}
 	c.live += uint64(live)
+	if j.touched {
+		c.failf("job %d was touched and not settled", j.id)
+	}
 	// The hash of an outcome is not kept, so this can be told before there is any only.
 	if j.received == 0 && sum != j.sum {
 		c.failf("job %d has the digest %x of its tasks, they have %x", j.id, j.sum, sum)

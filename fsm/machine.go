@@ -122,9 +122,10 @@ type Machine struct {
 	ready           btree.Map[string, *queue] // those with jobs in line
 	timers          *btree.BTreeG[timer]
 	deadlines       *btree.BTreeG[timer]
-	outstandingLive uint64 // tasks in slots that are not final
-	liveJobs        int    // those that have not ended
-	mostLiveJobs    int    // the bound on them, in tests; 0: that of the rules
+	outstandingLive uint64                     // tasks in slots that are not final
+	liveJobs        int                        // those that have not ended
+	mostLiveJobs    int                        // the bound on them, in tests; 0: that of the rules
+	unblock         func(ended *job, room int) // what the end of a job means for others, see settle; nil: nothing
 
 	// Of the entry being applied.
 	touched []*job
@@ -305,67 +306,5 @@ func (m *Machine) checkpoint(o *logpb.Checkpoint) {
 	m.digests = append(m.digests, &logpb.DigestMark{Id: o.Id, Index: m.applied, Digest: m.digest()})
 	if len(m.digests) > maxDigestMarks {
 		m.digests = m.digests[1:]
-	}
-}
-
-// touch marks j as changed by this entry. Until settle its share of the digest is
-// taken out.
-func (m *Machine) touch(j *job) {
-	if j.touched {
-		return
-	}
-	j.touched = true
-	m.jobsSum -= j.hash()
-	m.touched = append(m.touched, j)
-}
-
-// settle brings what is derived from the touched jobs up to date: job ends, ready
-// indexes, digest, dirty marks, watchers.
-func (m *Machine) settle() {
-	for _, j := range m.touched {
-		m.settleJob(j)
-	}
-	if len(m.touched) > 0 {
-		m.watchers.notify(m.touched)
-		clear(m.touched)
-		m.touched = m.touched[:0]
-	}
-	if m.wake {
-		m.wake = false
-		if m.observer != nil {
-			m.observer.Wake()
-		}
-	}
-}
-
-func (m *Machine) settleJob(j *job) {
-	j.touched = false
-	if j.ended() && j.finished == 0 {
-		m.finish(j)
-	}
-	m.updateReady(j)
-	m.updateDeadline(j)
-	m.jobsSum += j.hash()
-	if !j.dirty {
-		j.dirty = true
-		m.dirtyJobs = append(m.dirtyJobs, j)
-		m.dirtyBytes += j.recordBytes()
-	}
-}
-
-// finish does what the end of a job asks for, once.
-func (m *Machine) finish(j *job) {
-	j.finished = m.clock
-	m.setDeadline(j, 0)
-	if m.version >= GateVersion {
-		j.deadline = m.clock + int64(m.rules.Retention(j.spec.Retention, j.counts[task.Succeeded] == j.total))
-	}
-	m.liveJobs--
-	j.sweep = 0 // whatever it would still have come to has ended
-	// Its start may lie years ahead: nobody waits for that any more.
-	m.timers.Delete(timer{at: j.notBefore, job: j.id, kind: startTimer})
-	if j.key != "" {
-		expires := m.clock + int64(m.rules.KeyRetention)
-		m.putKey(j.spec.Queue, j.key, &keyEntry{hash: j.keyHash, job: j.id, expires: expires, replaces: keyHashOf(j.spec.Queue, j.key, j.id, 0)})
 	}
 }
