@@ -2,15 +2,6 @@ package task
 
 import "time"
 
-// Policy chooses the worker for a task.
-type Policy uint8
-
-// The policies. The numbers are stored and must not change.
-const (
-	LeastLoaded Policy = 1
-	Random      Policy = 2
-)
-
 // Spec is everything of a job except its tasks. The zero value is not valid: it names no work.
 type Spec struct {
 	// Name is for people.

@@ -15,3 +15,13 @@ func TestLegibleShowsWhatIsNotText(t *testing.T) {
 		require.Equal(t, want, Legible(in))
 	}
 }
+
+func TestWholeRunesRemovesOnlyACharacterThatWasCut(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"": "", "plain": "plain", "café": "café", "caf\xc3": "caf", "\xf0\x9f\x98": "", "a\xf0\x9f": "a", "a\xff": "a",
+		"\xffa": "\xffa", "a\x80\x80\x80\x80": "a\x80\x80\x80\x80", "\uFFFD": "\uFFFD",
+	} {
+		require.Equal(t, want, WholeRunes(in), "%q", in)
+	}
+}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rota-scheduler/rota/api/jsonv1"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
 	"github.com/rota-scheduler/rota/worker"
@@ -69,7 +70,7 @@ func (a *app) workerStartCmd() *cobra.Command {
 			}
 			relaxGC()
 			w, err := worker.New(worker.Config{
-				Addrs: addrs, Name: name, Slots: slots, Labels: pairMap(pairs), Queues: queues, DataDir: dataDir,
+				Addrs: addrs, Name: name, Slots: slots, Labels: jsonv1.Map(pairs), Queues: queues, DataDir: dataDir,
 				Handlers: builtinHandlers, Commands: true, Logger: logger.With("worker", name), Version: version,
 				StopTimeout: stopTimeout,
 			})

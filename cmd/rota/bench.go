@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rota-scheduler/rota/api/jsonv1"
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/internal/localcluster"
 	"github.com/rota-scheduler/rota/task"
@@ -121,7 +122,7 @@ func (b *bench) measure(ctx context.Context, c *client.Client, only string) erro
 	if err != nil {
 		return err
 	}
-	report := benchReport{Servers: len(status.Servers), Version: version, Workloads: []benchShape{}}
+	report := jsonv1.Bench{Servers: len(status.Servers), Version: version, Workloads: []jsonv1.BenchWorkload{}}
 	for _, w := range workloads {
 		if only != "" && w.name != only {
 			continue

@@ -4,55 +4,31 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/rota-scheduler/rota/api/jsonv1"
 )
 
-// benchReport is what bench prints as JSON.
-type benchReport struct {
-	Version   string       `json:"version"`
-	Servers   int          `json:"servers"`
-	Workloads []benchShape `json:"workloads"`
-}
-
-type benchShape struct {
-	Workload string `json:"workload"`
-	Tasks    int    `json:"tasks"`
-	Runs     int    `json:"runs"`
-	// TasksPerSecond is from the submit to the last result, SubmitPerSecond that of
-	// the submit alone.
-	TasksPerSecond  spread `json:"tasks_per_second"`
-	SubmitPerSecond spread `json:"submit_per_second"`
-	// P50MS and P99MS are from the submit of a task to its result; of single only.
-	P50MS *spread `json:"p50_ms,omitempty"`
-	P99MS *spread `json:"p99_ms,omitempty"`
-}
-
-// spread is the middle and the ends of what several runs measured.
-type spread struct {
-	Median float64 `json:"median"`
-	Min    float64 `json:"min"`
-	Max    float64 `json:"max"`
-}
-
-func spreadOf(values []float64) spread {
+// spreadOf sorts the values of several runs.
+func spreadOf(values []float64) jsonv1.Spread {
 	slices.Sort(values)
 	n := len(values)
-	return spread{Median: (values[(n-1)/2] + values[n/2]) / 2, Min: values[0], Max: values[n-1]}
+	return jsonv1.Spread{Median: (values[(n-1)/2] + values[n/2]) / 2, Min: values[0], Max: values[n-1]}
 }
 
-// cells are two of a table: the middle, and the ends.
-func (s spread) cells(format string) (median, ends string) {
+// spreadCells are two cells of a table: the middle, and the ends.
+func spreadCells(s jsonv1.Spread, format string) (median, ends string) {
 	return fmt.Sprintf(format, s.Median), fmt.Sprintf(format+" to "+format, s.Min, s.Max)
 }
 
-func summarize(name string, tasks int, runs []benchRun) benchShape {
-	each := func(f func(r benchRun) float64) spread {
+func summarize(name string, tasks int, runs []benchRun) jsonv1.BenchWorkload {
+	each := func(f func(r benchRun) float64) jsonv1.Spread {
 		var values []float64
 		for _, r := range runs {
 			values = append(values, f(r))
 		}
 		return spreadOf(values)
 	}
-	shape := benchShape{
+	out := jsonv1.BenchWorkload{
 		Workload: name, Tasks: tasks, Runs: len(runs),
 		TasksPerSecond:  each(func(r benchRun) float64 { return float64(tasks) / r.total }),
 		SubmitPerSecond: each(func(r benchRun) float64 { return float64(tasks) / r.submit }),
@@ -60,9 +36,9 @@ func summarize(name string, tasks int, runs []benchRun) benchShape {
 	if len(runs[0].latencies) > 0 {
 		p50 := each(func(r benchRun) float64 { return percentile(r.latencies, 50) })
 		p99 := each(func(r benchRun) float64 { return percentile(r.latencies, 99) })
-		shape.P50MS, shape.P99MS = &p50, &p99
+		out.P50MS, out.P99MS = &p50, &p99
 	}
-	return shape
+	return out
 }
 
 // percentile is a latency that p of 100 do not exceed, ms.
@@ -72,14 +48,14 @@ func percentile(latencies []time.Duration, p int) float64 {
 	return float64(sorted[max(0, at-1)]) / float64(time.Millisecond)
 }
 
-func (b *bench) report(r *benchReport) error {
+func (b *bench) report(r *jsonv1.Bench) error {
 	if b.format == formatJSON {
 		return b.printOne(r)
 	}
 	t := b.newTable("WORKLOAD", "TASKS", "RUNS", "MEASURE", "MEDIAN", "RANGE")
 	for _, w := range r.Workloads {
-		row := func(measure string, s spread, format string) {
-			median, ends := s.cells(format)
+		row := func(measure string, s jsonv1.Spread, format string) {
+			median, ends := spreadCells(s, format)
 			t.row(w.Workload, fmt.Sprint(w.Tasks), fmt.Sprint(w.Runs), measure, median, ends)
 		}
 		if w.P50MS != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rota-scheduler/rota/api/jsonv1"
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
@@ -75,7 +76,7 @@ func (a *app) clusterStatus(ctx context.Context, c *client.Client) error {
 		return err
 	}
 	if a.format != formatTable {
-		err = a.printOne(shapeStatus(info))
+		err = a.printOne(statusJSON(info))
 	} else {
 		err = a.printStatus(info)
 	}
@@ -177,7 +178,7 @@ func (a *app) clusterTransfer(ctx context.Context, c *client.Client, to string) 
 		return err
 	}
 	if a.format != formatTable {
-		return a.printOne(leaderShape{leader.ID, leader.Term})
+		return a.printOne(jsonv1.Leader{Leader: leader.ID, Term: leader.Term})
 	}
 	return a.print("%s leads in term %d\n", leader.ID, leader.Term)
 }
@@ -200,11 +201,7 @@ func (a *app) clusterVerify(ctx context.Context, c *client.Client) error {
 		return err
 	}
 	if a.format != formatTable {
-		shape := verifyShape{OK: info.OK, Index: info.Index, Servers: []digestShape{}}
-		for _, s := range info.Servers {
-			shape.Servers = append(shape.Servers, digestShape{s.ID, s.Index, digestText(s), s.Error, s.Violations})
-		}
-		err = a.printOne(shape)
+		err = a.printOne(verificationJSON(info))
 	} else {
 		t := a.newTable("ID", "INDEX", "DIGEST", "PROBLEM")
 		for _, s := range info.Servers {
@@ -231,11 +228,4 @@ func indexText(d client.DigestInfo) string {
 		return ""
 	}
 	return fmt.Sprint(d.Index)
-}
-
-func digestText(d client.DigestInfo) string {
-	if d.Error != "" {
-		return ""
-	}
-	return fmt.Sprintf("%016x", d.Digest)
 }

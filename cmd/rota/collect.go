@@ -222,7 +222,7 @@ func (a *app) printer(s *screen, c *collection) (show func(r *client.Result) err
 	if a.format != formatTable {
 		list := a.newJSONList(s.out)
 		show = func(r *client.Result) error {
-			return s.data(func(io.Writer) error { return list.add(shapeResult(c.job.ID(), r, c.asCompleted)) })
+			return s.data(func(io.Writer) error { return list.add(resultJSON(c.job.ID(), r, c.asCompleted)) })
 		}
 		return show, func() error { return s.data(func(io.Writer) error { return list.end() }) }
 	}

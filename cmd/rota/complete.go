@@ -3,14 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/task"
 )
 
 const (
@@ -26,7 +25,7 @@ var jobStates = []string{"pending", "running", "succeeded", "failed", "cancelled
 // complete lets shells complete the values of flags and arguments of a tree of commands.
 func (a *app) complete(root *cobra.Command) {
 	values := map[string][]string{
-		"output": formats, "state": jobStates, "alloc": slices.Sorted(maps.Keys(policies)),
+		"output": formats, "state": jobStates, "alloc": task.PolicyNames(),
 		"stdout":    {"ends", "full", "discard", "file:"},
 		"log-level": {"debug", "info", "warn", "error"},
 	}

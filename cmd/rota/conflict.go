@@ -85,7 +85,7 @@ func differ(here, there *task.Spec) (differences []string) {
 		{"the command", func(s *task.Spec) string { return strings.Join(s.Command, " ") }},
 		{"--handler", func(s *task.Spec) string { return s.Handler }},
 		{"--name", func(s *task.Spec) string { return s.Name }},
-		{"--alloc", func(s *task.Spec) string { return policyName(s.Policy) }},
+		{"--alloc", func(s *task.Spec) string { return s.Policy.String() }},
 		{"--serial", func(s *task.Spec) string { return strconv.FormatBool(s.Serial) }},
 		{"--max-parallel", func(s *task.Spec) string { return count(s.MaxParallel) }},
 		{"--priority", func(s *task.Spec) string { return strconv.Itoa(int(s.Priority)) }},

@@ -2,21 +2,29 @@
 //
 // # Flow
 //
-// main.go starts, app.go holds what all verbs share, root.go builds the tree of
-// commands, and each group of verbs has a file of its own. Values come from flags,
-// the environment, a file or the defaults by one mechanism (settings.go). A verb
-// returns an error, and exit.go alone decides what that means for the exit code and
-// what is said about it.
+// main.go starts the process. root.go builds the tree of commands. app.go has what all verbs share. Values come from
+// flags, the environment, a file or the defaults, and settings.go alone decides which of them counts. A verb returns
+// an error, and exit.go alone decides the exit code and the message.
 //
-//	server.go                   server start
-//	worker.go agent.go          worker start, list, get; handlers.go has the built-in handlers
-//	run.go submit.go map.go     jobs from the command line; spec.go has their flags
-//	job.go cluster.go           look at jobs and servers, and change them
-//	dev.go demo.go bench.go     clusters of child processes (internal/localcluster)
+//	run.go submit.go map.go       jobs from the command line; spec.go and array.go have their flags, conflict.go
+//	                              explains a request key that another job has, collect.go prints their results
+//	job.go jobids.go task.go      look at jobs and tasks, wait for them, cancel and retry them
+//	worker.go agent.go            worker list, get, and start; handlers.go has the built-in handlers
+//	cluster.go                    look at servers, compare their states, move the leader
+//	server.go                     server start
+//	dev.go                        a cluster of child processes (internal/localcluster)
+//	demo.go demofiles.go          the tour; in demokill.go its leader is killed
+//	bench.go benchreport.go       measurements
+//
+// What all of these use:
+//
+//	output.go json.go visible.go  print tables and JSON; no text of others controls the terminal
+//	screen.go which.go            progress on standard error, and words that say which task is meant
+//	complete.go suggest.go        help for shells, and for people who mistype
+//	logging.go profiles.go gc.go  what servers and workers need as processes
 //
 // # Trade-offs
 //
-// Data goes to standard output and everything else to standard error, so that all
-// verbs can stand in pipelines. JSON is made from types of its own (shapes.go):
-// what scripts rely on must not change when a type of the SDK does.
+// Data goes to standard output and everything else to standard error, so that every verb can be a part of a pipeline.
+// JSON has types of its own (package api/jsonv1): a change to a type of the SDK must not change what scripts read.
 package main

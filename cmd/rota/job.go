@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rota-scheduler/rota/api/jsonv1"
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -71,7 +72,7 @@ func (a *app) listJobs(ctx context.Context, c *client.Client, opts client.ListOp
 	var end func() error
 	if a.format != formatTable {
 		list := a.newJSONList(a.out)
-		show, end = func(j client.JobInfo) error { return list.add(shapeJob(j)) }, list.end
+		show, end = func(j client.JobInfo) error { return list.add(jobJSON(j)) }, list.end
 	} else {
 		t := a.newTable("ID", "NAME", "QUEUE", "STATE", "TASKS", "DONE", "FAILED", "SUBMITTED", "TOOK")
 		show = func(j client.JobInfo) error {
@@ -158,13 +159,13 @@ func (a *app) getJobs(ctx context.Context, c *client.Client, s *selection) error
 			if err != nil {
 				return err
 			}
-			return show(shapeTask(n.Job, t), func() error { return a.printTask(n.Job, t) })
+			return show(taskJSON(n.Job, t), func() error { return a.printTask(n.Job, t) })
 		}
 		info, err := c.Job(n.Job).Info(ctx)
 		if err != nil {
 			return err
 		}
-		return show(shapeJob(info), func() error { return a.printJob(info) })
+		return show(jobJSON(info), func() error { return a.printJob(info) })
 	})
 	if a.format == formatTable || err != nil && s.single() {
 		return err
@@ -256,7 +257,7 @@ func (a *app) waitJobs(ctx context.Context, c *client.Client, s *selection, time
 		case !info.State.Final():
 			return err
 		case a.format != formatTable:
-			return errors.Join(add(shapeJob(info)), err)
+			return errors.Join(add(jobJSON(info)), err)
 		}
 		if over++; over > 1 {
 			err = errors.Join(a.print("\n"), err)
@@ -380,11 +381,7 @@ func (a *app) cancelJobs(ctx context.Context, c *client.Client, s *selection, wa
 		jobs = append(jobs, job)
 		switch {
 		case a.format != formatTable:
-			return add(struct {
-				ID        uint64 `json:"id"`
-				Cancelled uint32 `json:"cancelled"`
-				Stopping  uint32 `json:"stopping"`
-			}{n.Job, info.Cancelled, info.Stopping})
+			return add(jsonv1.Cancelled{ID: n.Job, Cancelled: info.Cancelled, Stopping: info.Stopping})
 		case s.single():
 			return a.print("%s cancelled, %d held by workers asked to stop\n", plural(int(info.Cancelled), "task"), info.Stopping)
 		}

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/rota-scheduler/rota/api/jsonv1"
 )
 
 // root builds the tree of commands.
@@ -117,7 +119,7 @@ func (a *app) versionCmd() *cobra.Command {
 		Example: "  rota version",
 		RunE: func(*cobra.Command, []string) error {
 			if a.format != formatTable {
-				return a.printOne(map[string]string{"version": version})
+				return a.printOne(jsonv1.Version{Version: version})
 			}
 			return a.print("rota %s\n", version)
 		},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -16,18 +15,6 @@ import (
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/task"
 )
-
-// policies are the names of --alloc.
-var policies = map[string]task.Policy{"least-loaded": task.LeastLoaded, "random": task.Random}
-
-func policyName(p task.Policy) string {
-	for name, q := range policies {
-		if p == q {
-			return name
-		}
-	}
-	return fmt.Sprintf("policy-%d", p)
-}
 
 // specFlags are the flags that describe a job: those of run, submit and map.
 type specFlags struct {
@@ -56,7 +43,7 @@ func (s *specFlags) add(f *pflag.FlagSet, fromStdin bool, retries int) {
 		f.StringVar(&s.payload, "payload", "", "standard input of each task: text, @file, or - to read it from this standard input")
 		f.StringVar(&s.array, "array", "", "a task for each value, such as 0-999 or 1,3,5-9:2; add %4 to run 4 at once")
 	}
-	f.StringVar(&s.alloc, "alloc", "least-loaded", "which worker gets a task: least-loaded, random")
+	f.StringVar(&s.alloc, "alloc", task.LeastLoaded.String(), "which worker gets a task: "+strings.Join(task.PolicyNames(), ", "))
 	f.BoolVar(&s.serial, "serial", false, "run the tasks in index order, one at a time")
 	f.Uint32Var(&s.maxParallel, "max-parallel", 0, "largest number of tasks that run at once; 0: no limit")
 	f.Int32Var(&s.priority, "priority", 0, "higher goes first within the queue, -1000 to 1000")
@@ -135,9 +122,9 @@ func check(spec task.Spec, key string, many bool) error {
 }
 
 func (s *specFlags) spec(command []string) (task.Spec, error) {
-	policy, ok := policies[s.alloc]
+	policy, ok := task.ParsePolicy(s.alloc)
 	if !ok {
-		return task.Spec{}, usagef("unknown --alloc %q: use least-loaded or random", s.alloc)
+		return task.Spec{}, usagef("unknown --alloc %q: use %s", s.alloc, strings.Join(task.PolicyNames(), " or "))
 	}
 	if s.retries < 0 || s.retries >= task.MaxAttempts {
 		return task.Spec{}, usagef("--retries %d is out of range: use 0 to %d", s.retries, task.MaxAttempts-1)

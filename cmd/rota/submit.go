@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rota-scheduler/rota/api/jsonv1"
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -99,10 +100,7 @@ func (a *app) submitJob(ctx context.Context, c *client.Client, r client.Request,
 // printID prints the id of a new job.
 func (a *app) printID(job *client.Job) error {
 	if a.format != formatTable {
-		return a.printOne(struct {
-			ID      uint64 `json:"id"`
-			Existed bool   `json:"existed"`
-		}{job.ID(), job.Existed()})
+		return a.printOne(jsonv1.Submitted{ID: job.ID(), Existed: job.Existed()})
 	}
 	if job.Existed() {
 		a.say("rota: job %d was there already under this request key", job.ID())

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/rota-scheduler/rota/api/jsonv1"
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
@@ -267,6 +268,6 @@ func TestTheTableOfABenchHasItsColumns(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	b := &bench{app: &app{out: &out, format: formatTable}}
-	require.NoError(t, b.report(&benchReport{Workloads: []benchShape{summarize("array", 10, []benchRun{{submit: 1, total: 2}})}}))
+	require.NoError(t, b.report(&jsonv1.Bench{Workloads: []jsonv1.BenchWorkload{summarize("array", 10, []benchRun{{submit: 1, total: 2}})}}))
 	require.Equal(t, "WORKLOAD  TASKS  RUNS  MEASURE              MEDIAN  RANGE\narray     10     1     end to end, tasks/s  5       5 to 5\n", out.String())
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/task"
@@ -56,24 +55,11 @@ func quoteInput(input []byte, cut bool, most int) string {
 		text, cut = text[:most], true
 	}
 	if cut {
-		text = wholeRunes(text)
+		text = task.WholeRunes(text)
 	}
 	quoted := strconv.Quote(text)
 	if cut {
 		quoted += "..."
 	}
 	return quoted
-}
-
-// wholeRunes is a text without a character at its end that was cut through.
-func wholeRunes(text string) string {
-	for k := 1; k < utf8.UTFMax && k <= len(text); k++ {
-		if b := text[len(text)-k]; utf8.RuneStart(b) {
-			if r, size := utf8.DecodeRuneInString(text[len(text)-k:]); r == utf8.RuneError && size == 1 && b >= utf8.RuneSelf {
-				return text[:len(text)-k]
-			}
-			break
-		}
-	}
-	return text
 }

@@ -49,7 +49,7 @@ func (a *app) listWorkers(ctx context.Context, c *client.Client) error {
 	if a.format != formatTable {
 		list := a.newJSONList(a.out)
 		for _, w := range workers {
-			if err := list.add(shapeWorker(w)); err != nil {
+			if err := list.add(workerJSON(w)); err != nil {
 				return err
 			}
 		}
@@ -79,7 +79,7 @@ func (a *app) getWorker(ctx context.Context, c *client.Client, name string) erro
 	}
 	w := workers[0]
 	if a.format != formatTable {
-		return a.printOne(shapeWorker(w))
+		return a.printOne(workerJSON(w))
 	}
 	fields := [][2]string{
 		{"Name", w.Name}, {"Id", w.ID}, {"State", workerState(w)}, {"Health", workerHealth(w)},

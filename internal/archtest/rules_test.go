@@ -73,6 +73,7 @@ var (
 // web <- server <- cmd, with worker and client beside it on api, task and wire.
 var layers = []layer{
 	{dir: "api"},
+	{dir: "api/jsonv1", own: []string{"task"}, stdlibOnly: true, unlinked: join(network, raft)},
 	{dir: "task", stdlibOnly: true, unlinked: join(network, raft)},
 	{dir: "wire", own: []string{"api", "task"}, unlinked: raft},
 	{dir: "wire/leader", own: []string{"api", "task", "wire"}, unlinked: raft},
