@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/fsm"
@@ -130,7 +129,7 @@ func (w *grantWriter) whole(job uint64, ref fsm.JobSpec) (*task.Spec, error) {
 		if err != nil {
 			return nil, err
 		}
-		w.spec, w.work, w.id = spec, workSpecOf(spec), ref.ID
+		w.spec, w.work, w.id = spec, wire.WorkToProto(spec), ref.ID
 		w.workSize = proto.Size(w.work)
 	}
 	return w.spec, nil
@@ -146,22 +145,6 @@ func (l *link) payloads(job uint64, first, count uint32) (packed []byte, n uint3
 		}
 		n /= 2
 	}
-}
-
-// workSpecOf is what a worker must know of a job.
-func workSpecOf(s *task.Spec) *rotav1.WorkSpec {
-	p := wire.SpecToProto(s)
-	w := &rotav1.WorkSpec{Exclusive: s.Exclusive(), SharedPayload: s.SharedPayload, JobName: s.Name, Queue: s.Queue}
-	if s.Timeout > 0 {
-		w.Timeout = durationpb.New(s.Timeout)
-	}
-	switch work := p.Work.(type) {
-	case *rotav1.JobSpec_Handler:
-		w.Work = &rotav1.WorkSpec_Handler{Handler: work.Handler}
-	case *rotav1.JobSpec_Command:
-		w.Work = &rotav1.WorkSpec_Command{Command: work.Command}
-	}
-	return w
 }
 
 // valuesOf returns the values of tasks from first on, and how many of count tasks they are for: a

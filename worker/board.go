@@ -108,7 +108,7 @@ func (b *board) assign(spans []*span) {
 			b.arrivals++
 			tasks += part.len()
 			b.queueFor(part.work).push(part)
-			if part.work.exclusive {
+			if part.work.Exclusive {
 				b.exclusives += part.len()
 			}
 		}
@@ -140,7 +140,7 @@ func (b *board) refuse(k key, r indexRange, res *result) {
 }
 
 func (b *board) queueFor(w *work) *spanQueue {
-	if w.exclusive {
+	if w.Exclusive {
 		return &b.exclusive
 	}
 	return &b.plain
@@ -212,7 +212,7 @@ func (b *board) retire(s *slot) {
 		return
 	}
 	s.current = nil
-	if !r.work.exclusive {
+	if !r.work.Exclusive {
 		return
 	}
 	b.exclusives--
@@ -336,7 +336,7 @@ func (b *board) cancelRun(r *run, cause error) {
 	// What was asked to stop by the user keeps its place on the servers until this
 	// worker confirms, so nothing can overlap with it. What was dropped or ran out
 	// of its lease may have a next attempt, perhaps here.
-	if r.work.exclusive && !r.ending && !errors.Is(cause, ErrStopped) {
+	if r.work.Exclusive && !r.ending && !errors.Is(cause, ErrStopped) {
 		r.ending = true
 		b.ending++
 	}
@@ -348,7 +348,7 @@ func (b *board) fence() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, s := range b.slots {
-		if r := s.current; r != nil && r.work.exclusive {
+		if r := s.current; r != nil && r.work.Exclusive {
 			b.cancelRun(r, ErrLease)
 		}
 	}
@@ -423,7 +423,7 @@ func (b *board) giveBack(which func(*span) bool) {
 			if !which(s) {
 				return true
 			}
-			if s.work.exclusive {
+			if s.work.Exclusive {
 				b.exclusives -= s.len()
 			}
 			b.sendBack(s)

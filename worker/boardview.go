@@ -15,7 +15,7 @@ func (b *board) runs() (all, exclusive int) {
 	for _, s := range b.slots {
 		if s.current != nil {
 			all++
-			if s.current.work.exclusive {
+			if s.current.work.Exclusive {
 				exclusive++
 			}
 		}

@@ -17,7 +17,7 @@ func (w *Worker) runCommand(ctx context.Context, s *slot, r *run) result {
 	t := &r.task
 	got, err := w.commands.Run(ctx, &s.command, &command.Task{
 		Work: r.work.command, Job: t.Job, Index: t.Index, Value: t.Value, Attempt: t.Attempt, Token: t.Token,
-		Payload: t.Payload, Exclusive: r.work.exclusive,
+		Payload: t.Payload, Exclusive: r.work.Exclusive,
 	})
 	if err != nil {
 		return w.giveBack(err)

@@ -126,7 +126,7 @@ func requireSound(t *testing.T, w *Worker) {
 		sum := int64(0)
 		for _, s := range q.spans[q.taken:] {
 			sum += int64(s.len())
-			if s.work.exclusive {
+			if s.work.Exclusive {
 				exclusives += s.len()
 			}
 		}
@@ -134,7 +134,7 @@ func requireSound(t *testing.T, w *Worker) {
 		waiting += sum
 	}
 	for _, s := range b.slots {
-		if s.current != nil && s.current.work.exclusive {
+		if s.current != nil && s.current.work.Exclusive {
 			exclusives++
 		}
 	}

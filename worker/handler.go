@@ -12,11 +12,11 @@ import (
 
 // runHandler runs a task as a Go function.
 func (w *Worker) runHandler(ctx context.Context, r *run) result {
-	h, ok := w.cfg.Handlers[r.work.handler]
+	h, ok := w.cfg.Handlers[r.work.Handler]
 	if !ok {
-		return result{kind: failed, err: errorText(fmt.Sprintf("this worker has no handler %q", r.work.handler))}
+		return result{kind: failed, err: errorText(fmt.Sprintf("this worker has no handler %q", r.work.Handler))}
 	}
-	if r.work.exclusive {
+	if r.work.Exclusive {
 		release, err := w.guard.HoldAgent()
 		if err != nil {
 			return w.unguarded(err)

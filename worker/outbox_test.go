@@ -226,7 +226,7 @@ func TestWhatOthersWaitForIsReportedAtOnce(t *testing.T) {
 	} {
 		w := &Worker{out: newOutbox()}
 		r := newRun(t.Context())
-		r.key, r.work = key{1, 0}, &work{exclusive: tc.exclusive}
+		r.key, r.work = key{1, 0}, &work{Work: task.Work{Exclusive: tc.exclusive}}
 		w.finish(r, result{kind: kind{outcome: tc.outcome}})
 		require.Equal(t, tc.urgent, w.out.hold(100) == 0, tc.name)
 	}

@@ -55,7 +55,7 @@ func (w *Worker) finish(r *run, res result) {
 	res.runTime = monoNow() - r.started
 	// The next task of a serial job begins when this one is recorded; a cancel is
 	// over when it is confirmed.
-	w.out.add(r.key, r.task.Index, &res, r.work.exclusive || res.outcome == rotav1.Outcome_OUTCOME_STOPPED)
+	w.out.add(r.key, r.task.Index, &res, r.work.Exclusive || res.outcome == rotav1.Outcome_OUTCOME_STOPPED)
 }
 
 func (w *Worker) execute(s *slot, r *run) result {
@@ -63,9 +63,9 @@ func (w *Worker) execute(s *slot, r *run) result {
 	if ctx.Err() != nil {
 		return endedBy(ctx)
 	}
-	if r.work.timeout > 0 {
+	if r.work.Timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, r.work.timeout, ErrTimeout)
+		ctx, cancel = context.WithTimeoutCause(ctx, r.work.Timeout, ErrTimeout)
 		defer cancel()
 	}
 	if r.work.command != nil {

@@ -6,41 +6,33 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
 	"github.com/rota-scheduler/rota/worker/command"
 )
 
 // work is what to run, as one assignment says it.
 type work struct {
-	handler string
+	task.Work
 	// command is the program to run; nil: it is a handler.
-	command   *command.Work
-	timeout   time.Duration
-	exclusive bool
+	command *command.Work
 	// first and step give each index its value.
 	first, step uint32
-	shared      []byte
-	jobName     string
-	queue       string
 }
 
 // workOf is the work of an assignment, for which the server has sent w, now or before.
-func workOf(a *rotav1.Assignment, w *rotav1.WorkSpec) *work {
-	first, step := w.GetArrayFirst(), w.GetArrayStep()
+func workOf(a *rotav1.Assignment, w *rotav1.WorkSpec) (*work, error) {
+	made := &work{first: w.GetArrayFirst(), step: w.GetArrayStep()}
 	if a.GetWorkNumber() != 0 {
-		first, step = a.GetArrayFirst(), a.GetArrayStep()
+		made.first, made.step = a.GetArrayFirst(), a.GetArrayStep()
 	}
-	made := &work{
-		handler:   w.GetHandler().GetName(),
-		timeout:   max(0, w.GetTimeout().AsDuration()),
-		exclusive: w.GetExclusive(),
-		first:     first, step: step,
-		shared:  w.GetSharedPayload(),
-		jobName: w.GetJobName(), queue: w.GetQueue(),
+	var err error
+	if made.Work, err = wire.WorkFromProto(w); err != nil {
+		return nil, err
 	}
-	if c := w.GetCommand(); c != nil {
-		made.command = &command.Work{Spec: c}
+	if w.GetCommand() != nil {
+		made.command = &command.Work{Spec: &made.Work}
 	}
-	return made
+	return made, nil
 }
 
 // span is tasks of one assignment that wait: the indexes next to end - 1. A range
@@ -58,14 +50,19 @@ type span struct {
 }
 
 // spanOf translates an assignment. It refuses one whose payloads do not fit its
-// range: running tasks with the payloads of others would be worse than not at all.
+// range, or whose work it does not understand: running tasks with the payloads of others, or otherwise than
+// their job says, would be worse than not at all.
 func spanOf(a *rotav1.Assignment, spec *rotav1.WorkSpec) (*span, error) {
 	r, ok := rangeOf(a.GetRange())
 	if !ok {
 		return nil, task.Errorf(task.KindInvalid, "assignment of job %d has the malformed range %v", a.GetJobId(), a.GetRange())
 	}
+	work, err := workOf(a, spec)
+	if err != nil {
+		return nil, task.Errorf(task.KindInvalid, "assignment of job %d: %v", a.GetJobId(), err)
+	}
 	s := &span{
-		key: key{a.GetJobId(), a.GetTokenOffset()}, work: workOf(a, spec),
+		key: key{a.GetJobId(), a.GetTokenOffset()}, work: work,
 		next: r.first, end: r.end, attempt: a.GetAttempt(),
 	}
 	if packed := a.GetPackedPayloads(); len(packed) > 0 {
@@ -96,12 +93,12 @@ func (s *span) take(r *run) {
 	t := &r.task
 	t.Job, t.Index, t.Attempt = s.key.job, s.next, s.attempt
 	t.Token = s.key.token(s.next)
-	t.JobName, t.Queue = s.work.jobName, s.work.queue
+	t.JobName, t.Queue = s.work.JobName, s.work.Queue
 	t.Value = s.next
 	if s.work.first != 0 || s.work.step != 0 {
 		t.Value = s.work.first + s.next*s.work.step
 	}
-	t.Payload = s.work.shared
+	t.Payload = s.work.SharedPayload
 	if s.packed != nil {
 		t.Payload, s.packed, _ = task.PackNext(s.packed)
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/task"
 )
 
 // TestWhatAServerMakesAWorkerKeepIsBounded, and a server that speaks of what it has not sent is not
@@ -37,4 +38,15 @@ func TestWhatAServerMakesAWorkerKeepIsBounded(t *testing.T) {
 	require.ErrorIs(t, err, errProtocol)
 	require.ErrorIs(t, w.forget([]uint32{0}), errProtocol)
 	require.ErrorIs(t, w.forget([]uint32{workSlots + 1}), errProtocol)
+}
+
+// TestAWorkThatIsNotUnderstoodIsRefused: a newer server may ask for something that this worker would do otherwise.
+func TestAWorkThatIsNotUnderstoodIsRefused(t *testing.T) {
+	t.Parallel()
+	a := commandWork(1, "true")
+	_, err := spanOf(a, a.GetWork())
+	require.NoError(t, err)
+	a.Work.GetCommand().Stdout = 99
+	_, err = spanOf(a, a.GetWork())
+	require.ErrorIs(t, err, task.ErrInvalid)
 }

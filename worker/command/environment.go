@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/worker/guard"
 )
 
@@ -69,8 +70,8 @@ var reserved = []string{envJob, envIndex, envValue, envAttempt, envFence, guard.
 // prepare finds out what the tasks share. addrs is where its servers are.
 func (w *Work) prepare(addrs []string) {
 	w.once.Do(func() {
-		w.env = jobEnvironment(w.Spec.GetEnv(), addrs)
-		w.program = w.Spec.GetArgv()[0]
+		w.env = jobEnvironment(w.Spec.Env, addrs)
+		w.program = w.Spec.Command[0]
 		w.path, w.pathErr = lookPath(w.program, w.env)
 	})
 }
@@ -97,16 +98,16 @@ func (w *Work) environment(t *Task) []string {
 	)
 }
 
-func jobEnvironment(job map[string]string, addrs []string) []string {
+func jobEnvironment(job []task.Pair, addrs []string) []string {
 	all := map[string]string{"PATH": defaultPath, envAddr: strings.Join(addrs, ",")}
 	for _, v := range os.Environ() {
 		if name, value, _ := strings.Cut(v, "="); isInherited(name) {
 			all[name] = value
 		}
 	}
-	for name, v := range job {
-		if !slices.Contains(reserved, name) {
-			all[name] = v
+	for _, p := range job {
+		if !slices.Contains(reserved, p.Key) {
+			all[p.Key] = p.Value
 		}
 	}
 	env := make([]string, 0, len(all))

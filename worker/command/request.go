@@ -19,16 +19,16 @@ const maxArguments = 2 << 20
 // request is what to start for a task, and what to put on its standard input.
 func (r *Runner) request(t *Task) (*guard.Request, []byte, error) {
 	c := t.Work.Spec
-	argv, stdin := c.GetArgv(), t.Payload
+	argv, stdin := c.Command, t.Payload
 	if len(argv) == 0 {
 		return nil, nil, errors.New("the command is empty")
 	}
-	if c.GetPlaceholder() != "" {
+	if c.Placeholder != "" {
 		if bytes.IndexByte(stdin, 0) >= 0 {
 			return nil, nil, errors.New("the payload contains a NUL byte, and so cannot be an argument: pass it on standard input, or split the input there with rota map --null")
 		}
 		var err error
-		if argv, err = fillIn(argv, c.GetPlaceholder(), string(stdin)); err != nil {
+		if argv, err = fillIn(argv, c.Placeholder, string(stdin)); err != nil {
 			return nil, nil, err
 		}
 		stdin = nil
@@ -39,7 +39,7 @@ func (r *Runner) request(t *Task) (*guard.Request, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	dir := c.GetCwd()
+	dir := c.Cwd
 	if dir != "" {
 		// A relative one counts from the agent's, as the guard has another.
 		if dir, err = filepath.Abs(dir); err != nil {

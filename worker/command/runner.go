@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/worker/guard"
 )
@@ -119,7 +118,7 @@ func (r *Runner) try(ctx context.Context, s *Slot, t *Task, request *guard.Reque
 	}
 	// The context may end at any time from here on, and may have ended before.
 	unhook := context.AfterFunc(ctx, func() { r.terminate(ctx, t, p) })
-	strict := t.Work.Spec.GetStdout() == rotav1.Stdout_STDOUT_FULL
+	strict := t.Work.Spec.Stdout == task.StdoutFull
 	out, tail := io.read(s, p, strict)
 	stopped := !unhook()
 	ending, err := p.Ending()
@@ -140,7 +139,7 @@ func (r *Runner) try(ctx context.Context, s *Slot, t *Task, request *guard.Reque
 	case err != nil && request.Dir == s.dir.path && !s.dir.intact():
 		return Result{}, true, fmt.Errorf("start a command in %s: %w", request.Dir, err)
 	case err != nil:
-		return startFailure(request, t.Work.Spec.GetCwd() == "", err), false, nil
+		return startFailure(request, t.Work.Spec.Cwd == "", err), false, nil
 	case strict && out.tooLarge():
 		res.End, res.Err = FailedForGood, fmt.Sprintf(
 			"the standard output has more than %d bytes, the limit where all of it is to be kept: keep its ends only, or have it written to a file", task.MaxPayload)

@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -20,11 +19,11 @@ const stdoutMode = 0o644
 // it. What goes to a file is the command's own business: the agent copies nothing.
 func openStdout(t *Task, dir string) (int, error) {
 	c := t.Work.Spec
-	switch c.GetStdout() {
-	case rotav1.Stdout_STDOUT_DISCARD:
+	switch c.Stdout {
+	case task.StdoutDiscard:
 		return openFile("/dev/null", unix.O_WRONLY)
-	case rotav1.Stdout_STDOUT_FILE:
-		path, err := task.FillStdoutPath(c.GetStdoutPath(), t.named)
+	case task.StdoutFile:
+		path, err := task.FillStdoutPath(c.StdoutPath, t.named)
 		if err != nil {
 			return -1, err
 		}

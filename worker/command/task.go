@@ -4,14 +4,13 @@ import (
 	"strconv"
 	"sync"
 
-	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
 )
 
 // Work is what the tasks of one assignment share. It is not to be copied.
 type Work struct {
-	// Spec is the command, as the job names it.
-	Spec *rotav1.CommandWork
+	// Spec is the work, as the job names it.
+	Spec *task.Work
 
 	// Found out once for all tasks: what of the environment they have in common, and where the
 	// program is.

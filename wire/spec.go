@@ -36,12 +36,9 @@ func SpecToProto(s *task.Spec) *rotav1.JobSpec {
 	}
 	switch {
 	case s.Handler != "":
-		p.Work = &rotav1.JobSpec_Handler{Handler: &rotav1.HandlerWork{Name: s.Handler}}
+		p.Work = &rotav1.JobSpec_Handler{Handler: handlerToProto(s)}
 	case len(s.Command) > 0:
-		p.Work = &rotav1.JobSpec_Command{Command: &rotav1.CommandWork{
-			Argv: s.Command, Env: pairsToProto(s.Env), Cwd: s.Cwd, Placeholder: s.Placeholder,
-			Stdout: StdoutToProto(s.Stdout), StdoutPath: s.StdoutPath,
-		}}
+		p.Work = &rotav1.JobSpec_Command{Command: commandToProto(s)}
 	}
 	if s.Serial {
 		p.Execution = rotav1.Execution_EXECUTION_SERIAL
@@ -80,20 +77,10 @@ func SpecFromProto(p *rotav1.JobSpec) (task.Spec, error) {
 	if len(p.GetSharedPayload()) > 0 {
 		s.SharedPayload = p.GetSharedPayload()
 	}
-	var err error
-	switch w := p.GetWork().(type) {
-	case *rotav1.JobSpec_Handler:
-		s.Handler = w.Handler.GetName()
-	case *rotav1.JobSpec_Command:
-		s.Command = w.Command.GetArgv()
-		s.Env = PairsFromMap(w.Command.GetEnv())
-		s.Cwd = w.Command.GetCwd()
-		s.Placeholder = w.Command.GetPlaceholder()
-		s.StdoutPath = w.Command.GetStdoutPath()
-		if s.Stdout, err = StdoutFromProto(w.Command.GetStdout()); err != nil {
-			return task.Spec{}, err
-		}
+	if err := workFromProto(&s, p.GetHandler(), p.GetCommand()); err != nil {
+		return task.Spec{}, err
 	}
+	var err error
 	if s.Policy, err = PolicyFromProto(p.GetPolicy()); err != nil {
 		return task.Spec{}, err
 	}

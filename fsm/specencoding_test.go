@@ -2,7 +2,9 @@ package fsm_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
+	"reflect"
 	"testing"
 	"time"
 
@@ -16,10 +18,11 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
+// fullSpec is a spec with no field left out. It is not valid: it has a handler and a command.
 func fullSpec() *task.Spec {
 	pairs := []task.Pair{{Key: "a", Value: "1"}, {Key: "b", Value: ""}}
 	return &task.Spec{
-		Name: "n", Queue: "q", Command: []string{"c", "", "d"}, Env: pairs, Cwd: "/", Placeholder: "{}", Policy: task.Random, Serial: true,
+		Name: "n", Queue: "q", Handler: "h", Command: []string{"c", "", "d"}, Env: pairs, Cwd: "/", Placeholder: "{}", Policy: task.Random, Serial: true,
 		MaxParallel: 3, Priority: -7, MaxAttempts: 9, Timeout: time.Second, Delay: time.Minute, NotBefore: 5, Expire: time.Hour,
 		Require: pairs, Meta: pairs, Retention: time.Hour, Values: []task.ValueRun{{First: 1, Step: 2, Count: 3}}, Retried: []task.Range{{First: 4, Count: 3}}, SharedPayload: []byte("payload"),
 		Stdout: task.StdoutFile, StdoutPath: "/out",
@@ -28,6 +31,10 @@ func fullSpec() *task.Spec {
 
 func TestASpecIsDecodedAsItWasEncoded(t *testing.T) {
 	t.Parallel()
+	fields := reflect.ValueOf(fullSpec()).Elem()
+	for field, value := range fields.Fields() {
+		require.False(t, value.IsZero(), "set %s in fullSpec: only then does this test notice that it gets lost", field.Name)
+	}
 	raw, err := fsm.EncodeSpec(fullSpec())
 	require.NoError(t, err)
 	got, err := fsm.DecodeSpec(raw)
@@ -38,6 +45,48 @@ func TestASpecIsDecodedAsItWasEncoded(t *testing.T) {
 	require.Nil(t, head.SharedPayload)
 	head.SharedPayload = got.SharedPayload
 	require.Equal(t, got, head)
+}
+
+// The encoding of fullSpec. Logs and state files have such bytes in them, so they must not change.
+const fullSpecHex = "0a016e1201711a016822016322002201642a060a01611201312a030a016232012f3a027b7d400248015003580d6009688094ebdc037080b09dc2df017805800180c0e285e3688a01060a01611201318a01030a01629201060a01611201319201030a0162980180c0e285e368a20106080110021803aa01077061796c6f6164b00103ba01042f6f7574f2010408041003"
+
+func TestTheEncodingOfSpecsNeverChanges(t *testing.T) {
+	t.Parallel()
+	raw, err := fsm.EncodeSpec(fullSpec())
+	require.NoError(t, err)
+	require.Equal(t, fullSpecHex, hex.EncodeToString(raw))
+}
+
+func BenchmarkEncodeSpec(b *testing.B) {
+	for name, s := range benchmarkSpecs() {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, err := fsm.EncodeSpec(s)
+				require.NoError(b, err)
+			}
+		})
+	}
+}
+
+func BenchmarkDecodeSpec(b *testing.B) {
+	for name, s := range benchmarkSpecs() {
+		raw, err := fsm.EncodeSpec(s)
+		require.NoError(b, err)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, err := fsm.DecodeSpec(raw)
+				require.NoError(b, err)
+			}
+		})
+	}
+}
+
+func benchmarkSpecs() map[string]*task.Spec {
+	full := fullSpec()
+	full.Handler = ""
+	return map[string]*task.Spec{"handler": {Handler: "h", Queue: "q"}, "command": full}
 }
 
 // FuzzDecodeSpec: the payload is taken out of the encoding before it is decoded, wherever it
