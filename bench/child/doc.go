@@ -10,9 +10,8 @@
 //
 // # Trade-offs
 //
-// The kernel kills children when this process ends, however it does (PR_SET_PDEATHSIG),
-// so nothing is left behind by a crash; what they have started themselves must see to
-// that for itself. Ports are found by trying, and a program that knows nothing of package ports can take one
-// before the child does: the child's log tells, Start returns ErrPortTaken, and package harness tries
-// again with others.
+// Ports are found by trying, and a program that knows nothing of package ports can take one before the child
+// does: the child's log tells, Start returns ErrPortTaken, and package harness tries again with others.
+//
+// Children die with this process, however it ends (package process).
 package child

@@ -42,12 +42,12 @@ type Config struct {
 	StopSignal syscall.Signal
 }
 
-// Process is a child process. It can be started again after it has ended.
+// Process is a child process.
 type Process struct {
-	cfg  Config
-	cmd  *exec.Cmd
-	done chan struct{}
-	err  error
+	*process.Process
+	cfg Config
+	// write gets its standard output while it starts; nil: the log does.
+	write *os.File
 }
 
 // Self is the configuration of this program in another role, which gets cfg as JSON.
@@ -73,84 +73,77 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 	if cfg.Name == "" {
 		cfg.Name = cfg.Role
 	}
-	if cfg.StopSignal == 0 {
-		cfg.StopSignal = syscall.SIGTERM
-	}
 	p := &Process{cfg: cfg}
+	p.Process = process.New(process.Config{
+		Name: cfg.Name, Path: cfg.Path, Args: cfg.Args, LogFile: filepath.Join(cfg.Dir, cfg.Name+".log"),
+		Prepare: p.prepare, StopSignal: cfg.StopSignal, StopTimeout: stopAfter,
+	})
 	return p, p.Start(ctx)
 }
 
-// Start starts the process again, which must not run.
-func (p *Process) Start(ctx context.Context) error {
-	log, err := os.OpenFile(p.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("open the log of %s: %w", p.cfg.Name, err)
-	}
-	defer log.Close()
-	cmd := exec.Command(p.cfg.Path, p.cfg.Args...)
-	cmd.Stderr = log
+func (p *Process) prepare(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.cfg.User}
 	if p.cfg.User != nil {
 		// A folder that the other user may not enter would be an error.
 		cmd.Dir = "/"
 	}
-	var lines *os.File
-	if p.cfg.Ready == nil {
-		var write *os.File
-		if lines, write, err = os.Pipe(); err != nil {
-			return fmt.Errorf("start %s: %w", p.cfg.Name, err)
+	if p.write != nil {
+		cmd.Stdout = p.write
+	}
+}
+
+// Start starts the process, which must not run, and waits until it is ready.
+func (p *Process) Start(ctx context.Context) error {
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	ready := p.cfg.Ready
+	if ready == nil {
+		lines, write, err := os.Pipe()
+		if err != nil {
+			return fmt.Errorf("start %s: %w", p.Name, err)
 		}
 		defer write.Close()
-		cmd.Stdout = write
-	} else {
-		cmd.Stdout = log
+		p.write, ready = write, saysReady(lines, giveUp)
 	}
-	if err := process.Start(cmd); err != nil {
-		return fmt.Errorf("start %s: %w", p.cfg.Name, err)
-	}
-	p.cmd, p.err, p.done = cmd, nil, make(chan struct{})
-	go func() {
-		p.err = cmd.Wait()
-		close(p.done)
-	}()
-	if err := p.waitReady(ctx, lines); err != nil {
-		p.Kill()
-		return fmt.Errorf("wait for %s: %w", p.cfg.Name, err)
-	}
-	return nil
-}
-
-func (p *Process) waitReady(ctx context.Context, lines *os.File) error {
-	ready := make(chan error, 1)
-	if lines != nil {
-		go func() {
-			defer lines.Close()
-			line, err := bufio.NewReader(lines).ReadString('\n')
-			if err == nil && line != readyLine+"\n" {
-				err = fmt.Errorf("it wrote %q", line)
-			}
-			ready <- err
-			// Whatever it writes later must not block it.
-			_, _ = io.Copy(io.Discard, lines)
-		}()
-	} else {
-		go func() { ready <- Poll(ctx, func() error { return p.cfg.Ready(ctx) }) }()
-	}
-	select {
-	case err := <-ready:
-		if errors.Is(err, io.EOF) {
-			<-p.done
-			return p.ended()
-		}
+	if err := p.Process.Start(); err != nil {
 		return err
-	case <-p.done:
-		return p.ended()
-	case <-ctx.Done():
-		return ctx.Err()
 	}
+	err := p.Await(ctx, p.Name, ready)
+	if errors.Is(err, process.ErrEnded) && p.lacksPort() {
+		err = errors.Join(ErrPortTaken, err)
+	}
+	if err != nil {
+		p.Kill()
+	}
+	return err
 }
 
-var errEnded = errors.New("see its log")
+// saysReady returns a condition: that a process has written that it is ready. It gives up on one that has
+// written something else.
+func saysReady(lines *os.File, giveUp func()) func(ctx context.Context) error {
+	first := make(chan error, 1)
+	go func() {
+		defer lines.Close()
+		line, err := bufio.NewReader(lines).ReadString('\n')
+		if err == nil && line != readyLine+"\n" {
+			err = fmt.Errorf("it wrote %q", line)
+		}
+		first <- err
+		// Whatever it writes later must not block it.
+		_, _ = io.Copy(io.Discard, lines)
+	}()
+	return func(ctx context.Context) error {
+		select {
+		case err := <-first:
+			if err != nil && !errors.Is(err, io.EOF) {
+				giveUp()
+			}
+			return err
+		case <-ctx.Done():
+			return errors.New("it has not said that it is ready")
+		}
+	}
+}
 
 // ErrPortTaken says that a process could not have a port that was free when it was chosen.
 var ErrPortTaken = errors.New("a port is taken")
@@ -158,58 +151,21 @@ var ErrPortTaken = errors.New("a port is taken")
 // inUse is how programs tell of it, in small letters.
 var inUse = []byte("address already in use")
 
-// ended is the error for a process that should be running and is not.
-func (p *Process) ended() error {
-	log, err := os.ReadFile(p.logPath())
-	if err == nil && bytes.Contains(bytes.ToLower(log), inUse) {
-		return fmt.Errorf("it ended: %w", errors.Join(p.err, ErrPortTaken, errEnded))
-	}
-	return fmt.Errorf("it ended: %w", errors.Join(p.err, errEnded))
+func (p *Process) lacksPort() bool {
+	log, err := os.ReadFile(p.LogFile)
+	return err == nil && bytes.Contains(bytes.ToLower(log), inUse)
 }
-
-func (p *Process) logPath() string { return filepath.Join(p.cfg.Dir, p.cfg.Name+".log") }
-
-// Pid is the number of the process.
-func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
 // Role is the role of the process.
 func (p *Process) Role() string { return p.cfg.Role }
-
-// Done is closed when the process has ended.
-func (p *Process) Done() <-chan struct{} { return p.done }
-
-// Signal sends a signal to the process.
-func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
-
-// Kill kills the process and waits for its end. One that was never started has ended.
-func (p *Process) Kill() {
-	if p.done == nil {
-		return
-	}
-	// One that has ended has nothing to kill.
-	_ = p.Signal(syscall.SIGKILL)
-	<-p.done
-}
-
-// Stop asks the process to end, and kills it where that takes too long.
-func (p *Process) Stop(ctx context.Context) {
-	// A process that is stopped would not notice the first.
-	_, _ = p.Signal(p.cfg.StopSignal), p.Signal(syscall.SIGCONT)
-	ctx, cancel := context.WithTimeout(ctx, stopAfter)
-	defer cancel()
-	select {
-	case <-p.done:
-	case <-ctx.Done():
-		p.Kill()
-	}
-}
 
 // StopAll stops processes side by side. Elements may be nil.
 func StopAll(ctx context.Context, processes ...*Process) {
 	var parts sync.WaitGroup
 	for _, p := range processes {
-		if p != nil && p.done != nil {
-			parts.Go(func() { p.Stop(ctx) })
+		if p != nil {
+			// How it ends is of no interest any more.
+			parts.Go(func() { _ = p.Stop(ctx) })
 		}
 	}
 	parts.Wait()

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rota-scheduler/rota/internal/process"
 )
 
 func script(t *testing.T, text string) Config {
@@ -28,7 +30,7 @@ func TestAProcessThatFindsItsPortTakenIsToldFromOthers(t *testing.T) {
 		require.ErrorIs(t, err, ErrPortTaken, said)
 	}
 	_, err := Start(t.Context(), script(t, "echo no memory >&2; exit 1"))
-	require.ErrorIs(t, err, errEnded)
+	require.ErrorIs(t, err, process.ErrEnded)
 	require.NotErrorIs(t, err, ErrPortTaken)
 }
 
@@ -46,4 +48,26 @@ func TestPortsAreNobodyElsesUntilTheyAreReleased(t *testing.T) {
 		theirs.Release()
 	}
 	mine.Release()
+}
+
+func TestAProcessSaysThatItIsReadyByALine(t *testing.T) {
+	t.Parallel()
+	cfg := script(t, "echo ready; exec sleep 1000")
+	cfg.Ready = nil
+	p, err := Start(t.Context(), cfg)
+	require.NoError(t, err)
+	require.True(t, p.Running())
+	p.Kill()
+	require.NoError(t, p.Start(t.Context()))
+	StopAll(t.Context(), p, nil)
+	require.False(t, p.Running())
+
+	cfg.Args = []string{"-c", "echo hello; exec sleep 1000"}
+	p, err = Start(t.Context(), cfg)
+	require.ErrorContains(t, err, `it wrote "hello\n"`)
+	require.False(t, p.Running())
+
+	cfg.Args = []string{"-c", "exit 3"}
+	_, err = Start(t.Context(), cfg)
+	require.ErrorContains(t, err, "exit status 3")
 }

@@ -37,7 +37,7 @@ func (n *NATS) loseLeader(ctx context.Context, load *harness.Load, i int) (accep
 	arrived := n.results.wait(load.ID(i))
 	start := time.Now()
 	if load.How == harness.Pause {
-		err = server.Signal(syscall.SIGSTOP)
+		err = server.Pause()
 	} else {
 		err = server.Signal(syscall.SIGKILL)
 	}
@@ -107,7 +107,7 @@ func (n *NATS) leader(ctx context.Context) (at int, err error) {
 // heal brings a server back and waits until every replica of both streams is current.
 func (n *NATS) heal(ctx context.Context, s *child.Process, how string) error {
 	if how == harness.Pause {
-		if err := s.Signal(syscall.SIGCONT); err != nil {
+		if err := s.Resume(); err != nil {
 			return err
 		}
 	} else {

@@ -96,7 +96,7 @@ func (m *machine) Lose(server, how string) error {
 	case harness.Kill:
 		return s.Signal(syscall.SIGKILL)
 	case harness.Pause:
-		return s.Signal(syscall.SIGSTOP)
+		return s.Pause()
 	}
 	return errHow(how)
 }
@@ -108,7 +108,7 @@ func (m *machine) Heal(ctx context.Context, server, how string) error {
 		return err
 	}
 	if how == harness.Pause {
-		err = s.Signal(syscall.SIGCONT)
+		err = s.Resume()
 	} else {
 		<-s.Done()
 		err = s.Start()

@@ -127,7 +127,7 @@ var layers = []layer{
 	}},
 	// It starts processes of the binary, and speaks to them as any client does.
 	{dir: "internal/localcluster", own: []string{"task", "wire", "client", "internal/atomicfile", "internal/ports", "internal/process"}},
-	{dir: "internal/process", stdlibOnly: true},
+	{dir: "internal/process", refused: network},
 	{dir: "internal/ports", stdlibOnly: true},
 	{dir: "internal/smalldisk", stdlibOnly: true},
 	{dir: "internal/leaks"},

@@ -1,7 +1,6 @@
 package localcluster
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,14 +18,13 @@ import (
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/internal/atomicfile"
 	"github.com/rota-scheduler/rota/internal/ports"
+	"github.com/rota-scheduler/rota/internal/process"
 )
 
 const (
 	layoutFile = "cluster.json"
-	// pollEvery is how often a process is asked whether it is ready.
+	// pollEvery is how often the cluster is asked for its workers or its leader.
 	pollEvery = 20 * time.Millisecond
-	// DefaultStopTimeout is how long Stop lets a process end in good order.
-	DefaultStopTimeout = 30 * time.Second
 )
 
 // Config is what a cluster is made of.
@@ -144,7 +143,7 @@ func (c *Cluster) serverProcess(s serverLayout, l layout) *Process {
 		"--addr", s.Addr, "--peer-addr", s.PeerAddr, "--http-addr", s.HTTPAddr,
 		"--bootstrap-expect", strconv.Itoa(len(addrs)), "--join", strings.Join(addrs, ","))
 	p.Addr, p.PeerAddr, p.HTTPAddr = s.Addr, s.PeerAddr, s.HTTPAddr
-	p.args = append(p.args, c.cfg.ServerFlags...)
+	p.AddArgs(c.cfg.ServerFlags...)
 	return p
 }
 
@@ -152,17 +151,20 @@ func (c *Cluster) workerProcess(name string) *Process {
 	p := c.process(name, "worker", "start", "--name", name, "--addr", strings.Join(c.Addrs(), ","),
 		"--data-dir", filepath.Join(c.cfg.Dir, name))
 	if c.cfg.Slots > 0 {
-		p.args = append(p.args, "--slots", strconv.Itoa(c.cfg.Slots))
+		p.AddArgs("--slots", strconv.Itoa(c.cfg.Slots))
 	}
-	p.args = append(p.args, c.cfg.WorkerFlags...)
+	p.AddArgs(c.cfg.WorkerFlags...)
 	return p
 }
 
 func (c *Cluster) process(name string, args ...string) *Process {
-	return &Process{
-		Name: name, LogFile: filepath.Join(c.cfg.Dir, name+".log"),
-		binary: c.cfg.Binary, args: args, env: c.cfg.Env,
-	}
+	return &Process{Process: process.New(process.Config{
+		Name: name, LogFile: filepath.Join(c.cfg.Dir, name+".log"), Path: c.cfg.Binary, Args: args,
+		// What is set here is for those who use the cluster, not for its processes.
+		Env: append(process.Environ(), c.cfg.Env...),
+		// The path may be that of this process's own program.
+		Prepare: func(cmd *exec.Cmd) { cmd.Args[0] = "rota" },
+	})}
 }
 
 // Move gives a server, which must not run, other ports for its next start. The others are
@@ -240,7 +242,7 @@ func (c *Cluster) WaitReady(ctx context.Context) error {
 		go func() {
 			select {
 			case <-p.Done():
-				cancel(p.ended())
+				cancel(p.Ended())
 			case <-ctx.Done():
 			}
 		}()
@@ -345,17 +347,6 @@ func (c *Cluster) Kill() {
 	for _, p := range c.Processes() {
 		p.Kill()
 	}
-}
-
-// tail is the end of a log file, for error messages.
-func tail(path string, lines int) string {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return ""
-	}
-	all := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
-	all = all[max(0, len(all)-lines):]
-	return string(bytes.Join(all, []byte("\n")))
 }
 
 // sleep waits, and says false when the context ended first.

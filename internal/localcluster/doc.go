@@ -17,7 +17,5 @@
 // (package ports). A layout that is taken up again may find its ports taken; Start
 // tells, and a new layout helps.
 //
-// Children die with this process, however it ends: the kernel kills them
-// (PR_SET_PDEATHSIG). They are in process groups of their own, so that what is typed
-// at a terminal reaches this process only, which then ends them in order.
+// Processes die with this one, however it ends (package process).
 package localcluster

@@ -58,19 +58,8 @@ func (s *Server) At() (*Conn, error) { return s.Dial(s.Host) }
 
 // WaitReady waits until the server says that it is ready.
 func (s *Server) WaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	return Await(ctx, "server "+s.Name, func() error {
-		if !s.Running() {
-			cancel(errEnded)
-			return fmt.Errorf("%w: %s", errEnded, s.Tail())
-		}
-		return s.ready(ctx)
-	})
+	return s.Await(ctx, "server "+s.Name, s.ready)
 }
-
-// errEnded ends the wait for a process that will not come any more.
-var errEnded = errors.New("it has ended")
 
 func (s *Server) ready(ctx context.Context) error {
 	status, body, err := s.get(ctx, "/readyz")
@@ -199,14 +188,8 @@ func (c *Cluster) Replace(ctx context.Context, s *Server) error {
 	if err := s.Start(); err != nil {
 		return err
 	}
-	waiting, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	err = Await(waiting, "a vote of "+s.Name+" under a new identity", func() error {
-		if !s.Running() {
-			cancel(errEnded)
-			return fmt.Errorf("%w: %s", errEnded, s.Tail())
-		}
-		ask, done := context.WithTimeout(waiting, probeTimeout)
+	err = s.Await(ctx, "a vote of "+s.Name+" under a new identity", func(ctx context.Context) error {
+		ask, done := context.WithTimeout(ctx, probeTimeout)
 		defer done()
 		id, voter, err := c.Identity(ask, s)
 		if err == nil && (s.identities[id] || !voter) {

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rota-scheduler/rota/internal/process"
 	"github.com/rota-scheduler/rota/jepsen-tests/clock"
 	"github.com/rota-scheduler/rota/jepsen-tests/disk"
 	"github.com/rota-scheduler/rota/jepsen-tests/network"
@@ -92,7 +93,7 @@ func (s *Server) dataName() string {
 // stays, for people to look at. It must not run.
 func (s *Server) loseData() {
 	s.replaced.Add(1)
-	s.Process.set(dataFlag, filepath.Join(s.seen, s.dataName()))
+	s.SetFlag(dataFlag, filepath.Join(s.seen, s.dataName()))
 }
 
 // New makes hosts and disks, and starts nothing.
@@ -117,8 +118,8 @@ func New(cfg Config) (c *Cluster, err error) {
 		}
 	}
 	for _, s := range c.Servers {
-		s.args = append(s.args, "--join", strings.Join(c.Addrs(), ","), "--bootstrap-expect", strconv.Itoa(cfg.Servers))
-		s.args = append(s.args, cfg.ServerFlags...)
+		s.AddArgs("--join", strings.Join(c.Addrs(), ","), "--bootstrap-expect", strconv.Itoa(cfg.Servers))
+		s.AddArgs(cfg.ServerFlags...)
 	}
 	for i := range cfg.Workers {
 		host, err := c.host(prefix, firstWorker+i)
@@ -131,7 +132,7 @@ func New(cfg Config) (c *Cluster, err error) {
 		if err != nil {
 			return c, err
 		}
-		p.args = append(p.args, cfg.WorkerFlags...)
+		p.AddArgs(cfg.WorkerFlags...)
 		c.Workers = append(c.Workers, p)
 	}
 	for i := range cfg.ClientHosts {
@@ -185,18 +186,19 @@ func (c *Cluster) addServer(i int, prefix string) error {
 }
 
 func (c *Cluster) process(name string, host *network.Host, args ...string) (*Process, error) {
-	p := &Process{
-		Name: name, Host: host, LogFile: filepath.Join(c.cfg.Dir, name+".log"), binary: c.cfg.Binary, args: args,
-		env: []string{"TMPDIR=" + filepath.Join(c.cfg.Dir, "tmp")}, onExit: c.cfg.OnExit,
+	p := &Process{Host: host}
+	env := append(process.Environ(), "TMPDIR="+filepath.Join(c.cfg.Dir, "tmp"))
+	if c.cfg.Clock {
+		var err error
+		if p.Clock, err = clock.New(filepath.Join(c.cfg.Dir, name+".clock")); err != nil {
+			return nil, err
+		}
+		env = append(env, clock.Env+"="+p.Clock.Path)
 	}
-	if !c.cfg.Clock {
-		return p, nil
-	}
-	var err error
-	if p.Clock, err = clock.New(filepath.Join(c.cfg.Dir, name+".clock")); err != nil {
-		return nil, err
-	}
-	p.env = append(p.env, clock.Env+"="+p.Clock.Path)
+	p.Process = process.New(process.Config{
+		Name: name, LogFile: filepath.Join(c.cfg.Dir, name+".log"), Path: c.cfg.Binary, Args: args, Env: env,
+		In: host.Do, OnExit: func(code int) { c.cfg.OnExit(p, code) }, StopTimeout: stopTimeout,
+	})
 	return p, nil
 }
 

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 
 	"github.com/rota-scheduler/rota/client"
@@ -86,8 +85,7 @@ func (h *harness) run(i int) {
 	h.t.Helper()
 	p := h.cluster.Servers[i]
 	require.NoError(h.t, p.Start())
-	limit := unix.Rlimit{Cur: memoryLimit, Max: memoryLimit}
-	require.NoError(h.t, unix.Prlimit(p.Pid(), unix.RLIMIT_DATA, &limit, nil))
+	require.NoError(h.t, p.LimitMemory(memoryLimit))
 }
 
 // check is what holds after every case.
