@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rota-scheduler/rota/api/jsonv1"
 	"github.com/rota-scheduler/rota/task"
@@ -12,82 +14,102 @@ import (
 	"github.com/rota-scheduler/rota/worker"
 )
 
-// workerStartCmd is worker start.
+// workerFlags are the flags of worker start.
+type workerFlags struct {
+	log           logFlags
+	name, dataDir string
+	profiles      string
+	slots         int
+	labels        []string
+	queues        []string
+	stopTimeout   time.Duration
+}
+
 func (a *app) workerStartCmd() *cobra.Command {
-	var (
-		log           logFlags
-		name, dataDir string
-		profiles      string
-		slots         int
-		labels        []string
-		queues        []string
-		stopTimeout   time.Duration
-	)
+	var w workerFlags
 	cmd := &cobra.Command{
 		Use:   "start",
 		Short: "Start a worker",
 		Long: "Starts one worker. It runs commands, and the handlers rota.noop, rota.square,\n" +
 			"rota.sleep and rota.echo.\n\n" +
-			"SIGTERM or SIGINT ends it in good order: it gives waiting tasks back and lets running\n" +
-			"tasks finish. A second one ends it at once.",
+			"SIGTERM or SIGINT stops it: it gives back the tasks that it has not started, and lets\n" +
+			"running tasks finish. A second signal ends it at once.",
 		Example: "  rota worker start --name w1 --slots 4 --label disk=ssd",
 		Args:    wantArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			addrs, err := wire.ParseAddrs(a.addr)
-			if err != nil {
-				return usageOf(err)
-			}
-			logger, err := log.logger(a.err)
-			if err != nil {
-				return err
-			}
-			pairs, err := parsePairs("label", labels)
-			if err != nil {
-				return err
-			}
-			if slots < 0 || slots > task.MaxSlots {
-				return usagef("--slots %d is out of range: use 1 to %d", slots, task.MaxSlots)
-			}
-			if stopTimeout < 0 {
-				return usagef("--stop-timeout %v is negative: 0s stops running tasks at once", stopTimeout)
-			}
-			if stopTimeout == 0 {
-				stopTimeout = -1 // no time at all
-			}
-			if profiles != "" {
-				if err := checkLoopback("--pprof", profiles); err != nil {
-					return err
-				}
-				stop, err := serveProfiles(profiles, logger)
-				if err != nil {
-					return err
-				}
-				defer stop()
-			}
-			if name == "" {
-				// Without a host name the worker has its id only.
-				name, _ = os.Hostname()
-			}
-			relaxGC()
-			w, err := worker.New(worker.Config{
-				Addrs: addrs, Name: name, Slots: slots, Labels: jsonv1.Map(pairs), Queues: queues, DataDir: dataDir,
-				Handlers: builtinHandlers, Commands: true, Logger: logger.With("worker", name), Version: version,
-				StopTimeout: stopTimeout,
-			})
-			if err != nil {
-				return usageOf(err)
-			}
-			return w.Run(cmd.Context())
-		},
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runWorker(cmd.Context(), &w) },
 	}
-	f := cmd.Flags()
-	f.StringVar(&name, "name", "", "name of the worker, for people; empty: the name of the host")
-	f.IntVar(&slots, "slots", 0, "how many tasks run at once; 0: one for each CPU")
-	f.StringArrayVar(&labels, "label", nil, "label that jobs can require, k=v; may be repeated")
-	f.StringSliceVar(&queues, "queues", nil, "queues to take tasks from, as q,q; empty: all")
-	f.StringVar(&dataDir, "data-dir", "", "folder for the worker's identity, so that it lasts across restarts, and for the working directories of commands; empty: a new identity each time, and directories below TMPDIR")
-	f.DurationVar(&stopTimeout, "stop-timeout", worker.DefaultStopTimeout, "how long running tasks may take to finish when the worker is asked to end; 0s: no time")
-	f.StringVar(&profiles, "pprof", "", "loopback address to serve profiles of this process on, below /debug/pprof/; empty: none")
-	log.add(f)
+	w.add(cmd.Flags())
 	return cmd
+}
+
+func (w *workerFlags) add(f *pflag.FlagSet) {
+	f.StringVar(&w.name, "name", "", "name of the worker, for people; empty: the name of the host")
+	f.IntVar(&w.slots, "slots", 0, "how many tasks run at once; 0: one for each CPU")
+	f.StringArrayVar(&w.labels, "label", nil, "label that jobs can require, k=v; may be repeated")
+	f.StringSliceVar(&w.queues, "queues", nil, "queues to take tasks from, as q,q; empty: all")
+	f.StringVar(&w.dataDir, "data-dir", "", "folder for the worker's identity, so that it lasts across restarts, and for the working directories of commands; empty: a new identity each time, and directories below TMPDIR")
+	f.DurationVar(&w.stopTimeout, "stop-timeout", worker.DefaultStopTimeout, "how long running tasks may take to finish when the worker is asked to end; 0s: no time")
+	f.StringVar(&w.profiles, "pprof", "", "loopback address to serve profiles of this process on, below /debug/pprof/; empty: none")
+	w.log.add(f)
+}
+
+// runWorker runs a worker until ctx ends.
+func (a *app) runWorker(ctx context.Context, w *workerFlags) error {
+	cfg, err := w.config(a)
+	if err != nil {
+		return err
+	}
+	if w.profiles != "" {
+		stop, err := serveProfiles(w.profiles, cfg.Logger)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	relaxGC()
+	agent, err := worker.New(cfg)
+	if err != nil {
+		return usageOf(err)
+	}
+	return agent.Run(ctx)
+}
+
+// config makes the configuration of the worker, and finds mistakes in the flags before anything is opened.
+func (w *workerFlags) config(a *app) (worker.Config, error) {
+	addrs, err := wire.ParseAddrs(a.addr)
+	if err != nil {
+		return worker.Config{}, usageOf(err)
+	}
+	logger, err := w.log.logger(a.err)
+	if err != nil {
+		return worker.Config{}, err
+	}
+	labels, err := parsePairs("label", w.labels)
+	if err != nil {
+		return worker.Config{}, err
+	}
+	switch {
+	case w.slots < 0 || w.slots > task.MaxSlots:
+		return worker.Config{}, usagef("--slots %d is out of range: use 1 to %d", w.slots, task.MaxSlots)
+	case w.stopTimeout < 0:
+		return worker.Config{}, usagef("--stop-timeout %v is negative: 0s stops running tasks at once", w.stopTimeout)
+	}
+	if w.profiles != "" {
+		if err := checkLoopback("--pprof", w.profiles); err != nil {
+			return worker.Config{}, err
+		}
+	}
+	name, stopTimeout := w.name, w.stopTimeout
+	if name == "" {
+		// Without a host name the worker has its id only.
+		name, _ = os.Hostname()
+	}
+	if stopTimeout == 0 {
+		stopTimeout = -1 // no time at all; 0 is the default
+	}
+	return worker.Config{
+		Addrs: addrs, Name: name, Slots: w.slots, Labels: jsonv1.Map(labels), Queues: w.queues, DataDir: w.dataDir,
+		Handlers: builtinHandlers, Commands: true, Logger: logger.With("worker", name), Version: version,
+		StopTimeout: stopTimeout,
+	}, nil
 }

@@ -20,8 +20,8 @@ const (
 	// defaultRequestTimeout is how long a verb tries to get an answer. It covers a
 	// failover several times over.
 	defaultRequestTimeout = 10 * time.Second
-	// leaderlessTimeout bounds the question whether it is for want of a leader that a
-	// request got no answer.
+	// leaderlessTimeout is how long to ask the servers, after a request got no answer,
+	// whether they have a leader.
 	leaderlessTimeout = time.Second
 )
 
@@ -55,7 +55,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return exitCode(err)
 }
 
-// hint says what may be done about an error; "" where its text says it.
+// hint says what the user can do about an error; "" if the text of the error says it.
 func (a *app) hint(err error) string {
 	if errors.As(err, new(*usageError)) || errors.Is(err, errInterrupted) || errors.Is(err, errWaitTimeout) {
 		return ""
@@ -63,7 +63,7 @@ func (a *app) hint(err error) string {
 	switch task.KindOf(err) {
 	case task.KindUnavailable, task.KindUnknownOutcome:
 		if a.leaderless() {
-			return "the servers answer, but none of them leads: are most of them up?"
+			return "the servers answer, but none of them leads: is a majority of them up?"
 		}
 		return "are the servers up? name them with --addr or ROTA_ADDR"
 	case task.KindExhausted:
@@ -73,8 +73,8 @@ func (a *app) hint(err error) string {
 	}
 }
 
-// leaderless says that some server answers, and knows of no leader. Without one a
-// request is held until its time is over, which by itself says nothing.
+// leaderless reports whether a server answers and knows no leader. Servers hold a request
+// while there is no leader, so the end of its time does not say why it got no answer.
 func (a *app) leaderless() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), leaderlessTimeout)
 	defer cancel()
@@ -87,7 +87,7 @@ func (a *app) leaderless() bool {
 	return err == nil && info.Leader == ""
 }
 
-// say tells people something, beside the data.
+// say prints a message for people on standard error, apart from the data.
 func (a *app) say(format string, args ...any) { fmt.Fprintln(a.err, visibly(format, args...)) }
 
 // print prints data for people.
@@ -96,8 +96,8 @@ func (a *app) print(format string, args ...any) error {
 	return err
 }
 
-// connect returns a client of the cluster that the flags and the environment name. waiting hears of
-// requests that take long.
+// connect returns a client of the cluster that the flags and the environment name. It calls waiting
+// for each request that takes long.
 func (a *app) connect(waiting func(op string)) (*client.Client, error) {
 	addrs, err := wire.ParseAddrs(a.addr)
 	if err != nil {
@@ -107,7 +107,7 @@ func (a *app) connect(waiting func(op string)) (*client.Client, error) {
 	return c, usageOf(err)
 }
 
-// withClient runs f with a client and a context that bounds one request.
+// withClient runs f with a client of the cluster, and says once if a request takes long.
 func (a *app) withClient(ctx context.Context, f func(ctx context.Context, c *client.Client) error) error {
 	var once sync.Once
 	c, err := a.connect(func(op string) {

@@ -11,7 +11,7 @@ import (
 type array struct {
 	runs  []task.ValueRun
 	count int
-	// maxParallel is the number behind %; 0: none was given.
+	// maxParallel is the number after %; 0: none was given.
 	maxParallel uint32
 }
 
@@ -44,7 +44,7 @@ func parseArray(s string) (array, error) {
 	return a, nil
 }
 
-// values are those of a job with this array; none where the value of a task is its index.
+// values are those of a job with this array; none if the value of each task is its index.
 func (a *array) values() []task.ValueRun {
 	if len(a.runs) == 1 && a.runs[0].First == 0 && a.runs[0].Step == 1 {
 		return nil
@@ -52,7 +52,7 @@ func (a *array) values() []task.ValueRun {
 	return a.runs
 }
 
-// add adds a run. One that goes on where the last one ends is part of it.
+// add adds a run. If it continues the last run, that one becomes longer.
 func (a *array) add(r task.ValueRun) {
 	a.count += int(r.Count)
 	if n := len(a.runs); n > 0 {
@@ -65,10 +65,10 @@ func (a *array) add(r task.ValueRun) {
 	a.runs = append(a.runs, r)
 }
 
-// parseRun parses a value, or first-last[:step]; why says what is wrong with it.
+// parseRun parses a value, or first-last[:step]. why says what is wrong with it; "": nothing.
 func parseRun(s string) (r task.ValueRun, why string) {
-	span, step, stepped := strings.Cut(s, ":")
-	first, last, isRange := strings.Cut(span, "-")
+	values, step, stepped := strings.Cut(s, ":")
+	first, last, isRange := strings.Cut(values, "-")
 	r.Step = 1
 	if r.First, why = parseNumber("value", first); why != "" {
 		return r, why
@@ -86,11 +86,11 @@ func parseRun(s string) (r task.ValueRun, why string) {
 	}
 	switch {
 	case end < r.First:
-		return r, span + " ends before it begins"
+		return r, values + " ends before it begins"
 	case r.Step == 0:
 		return r, "the step is 0"
 	}
-	// Of 2^32 values there is one more than a count can say; so many are refused anyway.
+	// The count cannot say 2^32, and a job cannot have so many tasks.
 	r.Count = uint32(min(uint64(end-r.First)/uint64(r.Step)+1, 1<<32-1))
 	return r, ""
 }
@@ -106,7 +106,7 @@ func parseNumber(name, s string) (n uint32, why string) {
 	return uint32(v), ""
 }
 
-// isDigits refuses what ParseUint lets through elsewhere: signs and underscores.
+// isDigits reports whether s has only digits. Then an error of ParseUint means that the number is too large.
 func isDigits(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }

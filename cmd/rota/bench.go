@@ -94,7 +94,7 @@ func (b *bench) check(only string) error {
 	return nil
 }
 
-// local measures a cluster that is there for that only.
+// local starts a cluster, measures it, and removes it.
 func (b *bench) local(ctx context.Context, only string) (err error) {
 	c, cleanup, err := b.startLocal(ctx, localcluster.Config{Servers: benchServers, Workers: benchWorkers, Slots: benchSlots})
 	if err != nil {
@@ -112,7 +112,7 @@ func (b *bench) local(ctx context.Context, only string) (err error) {
 // benchRun is one measurement. Durations are seconds.
 type benchRun struct {
 	submit, total float64
-	// latencies is that of each task; of single only.
+	// latencies has one for each task. Only the workload single measures them.
 	latencies []time.Duration
 }
 
@@ -145,7 +145,7 @@ func (b *bench) measure(ctx context.Context, c *client.Client, only string) erro
 	return b.report(&report)
 }
 
-// ready makes sure that there is a leader, and a worker that runs the handlers.
+// ready returns the servers, or an error if the cluster has no leader or no worker.
 func (b *bench) ready(ctx context.Context) (client.ClusterInfo, error) {
 	ctx, cancel := b.request(ctx)
 	defer cancel()
@@ -181,7 +181,7 @@ func (b *bench) distinct(ctx context.Context, tasks int) (benchRun, error) {
 // benchPayload is 64 bytes that no other task has.
 func benchPayload(i int) []byte { return fmt.Appendf(nil, "%064d", i) }
 
-// job measures one job, and checks each of its results.
+// job measures one job and checks each of its results.
 func (b *bench) job(ctx context.Context, r client.Request, tasks int, want func(i int) []byte) (run benchRun, err error) {
 	start := time.Now()
 	job, err := b.client.Submit(ctx, r)
@@ -211,7 +211,7 @@ func checkResult(r *client.Result, job uint64, seen []bool, want func(i int) []b
 	i := int(r.Index)
 	switch {
 	case i >= len(seen):
-		return fmt.Errorf("a result arrived of task %d.%d, which does not exist", job, i)
+		return fmt.Errorf("a result arrived for task %d.%d, which does not exist", job, i)
 	case seen[i]:
 		return fmt.Errorf("the result of task %d.%d arrived twice", job, i)
 	case r.State != task.Succeeded:

@@ -41,7 +41,7 @@ func summarize(name string, tasks int, runs []benchRun) jsonv1.BenchWorkload {
 	return out
 }
 
-// percentile is a latency that p of 100 do not exceed, ms.
+// percentile returns the latency that p percent of all latencies do not exceed, in milliseconds.
 func percentile(latencies []time.Duration, p int) float64 {
 	sorted := slices.Sorted(slices.Values(latencies))
 	at := (len(sorted)*p + 99) / 100

@@ -15,18 +15,18 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// verifyTimeout is how long a verification may take at least: every server walks
-// its whole state.
+// verifyTimeout is the time that a verification gets at least: every server reads its
+// whole state.
 const verifyTimeout = 2 * time.Minute
 
-// maxProblem is how much is shown of what is wrong with a server, characters.
+// maxProblem is how much to show of a server's problem, characters.
 const maxProblem = 600
 
 func (a *app) clusterCmd() *cobra.Command {
 	status := &cobra.Command{
 		Use: "status", Short: "Show the servers and who leads them",
-		Long: "Shows the servers of the cluster as the leader sees them, or the server that answers. The\n" +
-			"exit code is 6 if there is no leader, or no cluster yet.",
+		Long: "Shows the servers of the cluster as the leader sees them, or without a leader as the server\n" +
+			"that answers sees them. The exit code is 6 if there is no leader, or no cluster yet.",
 		Example: "  rota cluster status\n  rota cluster status --addr 127.0.0.1:7420,127.0.0.1:7430,127.0.0.1:7440 -o json",
 		Args:    wantArgs(),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.withClient(cmd.Context(), a.clusterStatus) },
@@ -42,8 +42,8 @@ func (a *app) clusterCmd() *cobra.Command {
 	}
 	transfer := &cobra.Command{
 		Use: "transfer-leader [NODE]", ValidArgsFunction: a.nodeIDs(), Short: "Make another server the leader",
-		Long: "Hands leadership over to the server with a node id, or to the one whose log is most\n" +
-			"complete. Use it before you stop a leader for long. It restarts no task.",
+		Long: "Hands leadership over to the server with the node id NODE, or to the server with the most\n" +
+			"complete log. Use it before you stop a leader for long. It restarts no task.",
 		Example: "  rota cluster transfer-leader\n  rota cluster transfer-leader n2",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -67,7 +67,7 @@ func (a *app) clusterStatus(ctx context.Context, c *client.Client) error {
 	defer cancel()
 	info, err := c.Status(ctx)
 	if task.KindOf(err) == task.KindUnavailable {
-		// Any server that is up tells, whether it has a leader or not.
+		// Every server that is up answers, with or without a leader. So none is up.
 		if addrs, _ := wire.ParseAddrs(a.addr); len(addrs) > 0 {
 			err = fmt.Errorf("0 of %s answer: %w", plural(len(addrs), "server"), err)
 		}
@@ -80,11 +80,11 @@ func (a *app) clusterStatus(ctx context.Context, c *client.Client) error {
 	} else {
 		err = a.printStatus(info)
 	}
-	return errors.Join(err, leaderless(info))
+	return errors.Join(err, leaderError(info))
 }
 
-// leaderless is the error for a cluster without a leader; nil where it has one.
-func leaderless(info client.ClusterInfo) error {
+// leaderError is the error for a cluster without a leader; nil if it has one.
+func leaderError(info client.ClusterInfo) error {
 	voters := votersOf(info)
 	switch {
 	case info.Leader != "":
@@ -151,7 +151,7 @@ func (a *app) printStatus(info client.ClusterInfo) error {
 		case "leader":
 			contact = ""
 		case "unreachable":
-			applied, contact, knows = "", "", "" // nobody knows
+			applied, contact, knows = "", "", "" // not known
 		}
 		t.row(s.ID, s.State, map[bool]string{true: "yes", false: "no"}[s.Voter], s.Addr, s.PeerAddr, s.HTTPAddr,
 			applied, contact, knows, s.Version)
@@ -184,7 +184,7 @@ func (a *app) clusterTransfer(ctx context.Context, c *client.Client, to string) 
 }
 
 func (a *app) clusterVerify(ctx context.Context, c *client.Client) error {
-	// Whether anybody is there is known sooner than what a verification takes.
+	// Ask first whether there is a leader: this answer comes much sooner than that of a verification.
 	reach, done := a.request(ctx)
 	status, err := c.Status(reach)
 	done()
@@ -222,7 +222,7 @@ func problems(d client.DigestInfo) []string {
 	return append([]string{d.Error}, d.Violations...)
 }
 
-// indexText is empty where a server did not answer: nobody knows where it is then.
+// indexText is empty if a server did not answer, because its index is not known then.
 func indexText(d client.DigestInfo) string {
 	if d.Error != "" {
 		return ""

@@ -15,12 +15,12 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// tally is how the tasks of a job ended.
+// tally counts how the tasks of a job ended.
 type tally struct {
 	total, failed, cancelled int
-	// exit is the exit code of the first command that ended with another than 0.
+	// exit is the exit code of the first command that did not end with 0; nil: there is none.
 	exit *int
-	// firstFailed is the first task that failed; later counts those behind it that ran all the same.
+	// firstFailed is the first task that failed, later how many tasks ran after it.
 	firstFailed uint32
 	later       int
 }
@@ -46,7 +46,7 @@ func (t *tally) add(r *client.Result) {
 	}
 }
 
-// err is the error for a job that did not succeed; nil where it did.
+// err is the error for a job that did not succeed; nil if it did.
 func (t *tally) err(job uint64) error {
 	switch {
 	case t.failed > 0:
@@ -57,7 +57,7 @@ func (t *tally) err(job uint64) error {
 	return nil
 }
 
-// jobError is the error for a finished job that did not succeed; nil where it did.
+// jobError is the error for a finished job that did not succeed; nil if it did.
 func jobError(info client.JobInfo) error {
 	t := tally{total: int(info.Total), failed: int(info.Counts[task.Failed]), cancelled: int(info.Counts[task.Cancelled])}
 	if info.State == task.JobCancelled && info.Total == 0 {
@@ -74,7 +74,7 @@ func waiting(ctx context.Context, timeout time.Duration) (context.Context, conte
 	return context.WithTimeoutCause(ctx, timeout, errWaitTimeout)
 }
 
-// waitError explains the end of a wait. The job knows nothing of it and goes on.
+// waitError explains why a wait ended. The job itself goes on.
 func waitError(ctx context.Context, job uint64, timeout time.Duration, err error) error {
 	switch cause := context.Cause(ctx); {
 	case err == nil:
@@ -94,7 +94,7 @@ func (a *app) await(ctx context.Context, job *client.Job, timeout time.Duration)
 	return a.awaitUnder(wait, job, timeout)
 }
 
-// awaitUnder is await under a context of waiting.
+// awaitUnder is await with a context that waiting has returned.
 func (a *app) awaitUnder(wait context.Context, job *client.Job, timeout time.Duration) (info client.JobInfo, err error) {
 	s := a.newScreen(wait, job)
 	info, err = job.Wait(wait)
@@ -108,19 +108,19 @@ func (a *app) awaitUnder(wait context.Context, job *client.Job, timeout time.Dur
 // collection is how the results of a job are printed.
 type collection struct {
 	job *client.Job
-	// raw: outputs as they are; otherwise in a table, if not as JSON.
+	// raw: print the outputs byte for byte and not in a table. It says nothing about JSON.
 	raw bool
-	// lines: each raw output stands on a line of its own. Handlers return values,
-	// which have no line ends; commands print what they print.
+	// lines: end each raw output with a newline if it has none. Handlers return values
+	// without line ends; what commands print stays as it is.
 	lines       bool
 	asCompleted bool
-	// serial: it is said that tasks ran behind one that failed.
+	// serial: say so if tasks ran after one that failed.
 	serial  bool
 	cursor  []byte
 	timeout time.Duration
-	// whole is closed when all tasks of the job are there, from when on the timeout counts; nil: they are.
+	// whole is closed once the job has all of its tasks; the timeout counts from then on. nil: it has them.
 	whole <-chan struct{}
-	// quiet: failures are not explained on standard error.
+	// quiet: do not explain failures on standard error.
 	quiet bool
 }
 
@@ -193,9 +193,9 @@ func (c *collection) limit(ctx context.Context, stop context.CancelCauseFunc) {
 	}
 }
 
-// noticeBrokenPipes makes writing to a standard output that nobody reads any more an error, until the
-// function that it returns is called. Otherwise it ends this process, and nothing can be said, or
-// done, about the job. Programs that are started meanwhile do not inherit it.
+// noticeBrokenPipes makes it an error to write to a standard output that nobody reads any more, until the
+// function that it returns is called. Otherwise the signal SIGPIPE ends this process, which can then neither
+// cancel the job nor say that it goes on. Child processes do not inherit this.
 func noticeBrokenPipes() func() {
 	ch := make(chan os.Signal, 1)
 	signal.Notify(ch, syscall.SIGPIPE)
@@ -240,7 +240,7 @@ func (a *app) printer(s *screen, c *collection) (show func(r *client.Result) err
 			})
 		}, nothing
 	}
-	// Rows are printed as they come, so their columns cannot be as wide as their widest cell.
+	// Rows are printed as they arrive, so the columns have fixed widths.
 	const row = "%-8v  %-9s  %-11s  %-7v  %-4s  %-24s  %s\n"
 	first := true
 	return func(r *client.Result) error {
@@ -264,11 +264,11 @@ func (a *app) printer(s *screen, c *collection) (show func(r *client.Result) err
 	}, nothing
 }
 
-// explain says why a task did not succeed, behind what it had to say itself.
+// explain says why a task did not succeed, after what the task itself wrote to standard error.
 func explain(s *screen, job uint64, r *client.Result) {
 	text := visibly("rota: task %d.%d %s", job, r.Index, r.State)
 	if r.Reason != task.NoReason && r.Reason != task.ReasonExitCode {
-		// Of an exit code, the error says which.
+		// The error names the exit code.
 		text += ": " + r.Reason.String()
 	}
 	if r.Error != "" {

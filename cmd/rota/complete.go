@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// completeTimeout is how long a shell waits at most for what only the servers know.
+	// completeTimeout is how long a shell waits at most for an answer of the servers.
 	completeTimeout = time.Second
-	// completeJobs is how many of the newest jobs are offered.
+	// completeJobs is how many of the newest jobs to offer.
 	completeJobs = 50
 )
 
@@ -33,7 +33,7 @@ func (a *app) complete(root *cobra.Command) {
 	visit = func(cmd *cobra.Command) {
 		for flag, choices := range values {
 			if cmd.LocalFlags().Lookup(flag) != nil {
-				// An error says that it is done already.
+				// It fails only if the flag has a completion already.
 				_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
 			}
 		}
@@ -47,7 +47,7 @@ func (a *app) complete(root *cobra.Command) {
 // completion is a function that shells ask for arguments.
 type completion = func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective)
 
-// fromServers makes a completion of what a cluster knows. Without an answer there is nothing to offer.
+// fromServers makes a completion of what a cluster knows. Without an answer it offers nothing.
 func (a *app) fromServers(list func(ctx context.Context, c *client.Client) []string) completion {
 	return func(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 		if settle(cmd.Flags(), nil, a.env) != nil {
@@ -70,7 +70,7 @@ func (a *app) fromServers(list func(ctx context.Context, c *client.Client) []str
 	}
 }
 
-// recentJobs offers the newest jobs, with what tells people which is which.
+// recentJobs offers the newest jobs, each with its state and name.
 func (a *app) recentJobs() completion {
 	return a.fromServers(func(ctx context.Context, c *client.Client) []string {
 		out := []string{lastJob}

@@ -14,11 +14,11 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// usedFor finds the job in the servers' error for a request key that another request has used.
+// usedFor finds the job in the error of a server for a request key that belongs to another job.
 var usedFor = regexp.MustCompile(`was used for job (\d+) with another content`)
 
-// submit submits the job of some flags. Verbs differ in how often they try a task again where nobody says
-// so: the same command under the same key is the same job all the same, and keeps what it began with.
+// submit submits the job that the flags describe. Verbs have different defaults of --retries. If a job with the
+// request key differs in such a default only, it is the same job, and keeps the number that it was made with.
 func (a *app) submit(ctx context.Context, c *client.Client, r client.Request, s *specFlags) (*client.Job, error) {
 	once := func() (*client.Job, error) {
 		ctx, cancel := a.request(ctx)
@@ -39,8 +39,8 @@ func (a *app) submit(ctx context.Context, c *client.Client, r client.Request, s 
 	return job, a.explainConflict(ctx, c, r, err)
 }
 
-// keyHolder is what the job is that has the request key of a request for another one; nil: err is no error of
-// that kind, or the job cannot be had.
+// keyHolder returns the spec of the job that has the request key, if err says that the key belongs to another job;
+// nil: err says something else, or the job cannot be read.
 func (a *app) keyHolder(ctx context.Context, c *client.Client, err error) *task.Spec {
 	if !errors.Is(err, task.ErrConflict) {
 		return nil
@@ -62,7 +62,7 @@ func (a *app) keyHolder(ctx context.Context, c *client.Client, err error) *task.
 	return &info.Spec
 }
 
-// explainConflict adds to the error for a request key that is taken what differs from the job that has it.
+// explainConflict adds to the error for a request key that belongs to another job how that job differs.
 func (a *app) explainConflict(ctx context.Context, c *client.Client, r client.Request, err error) error {
 	there := a.keyHolder(ctx, c, err)
 	if there == nil {
@@ -76,7 +76,7 @@ func (a *app) explainConflict(ctx context.Context, c *client.Client, r client.Re
 	return fmt.Errorf("%w (it differs in its tasks)", err)
 }
 
-// differ says in which flags two jobs differ, and what they are here and there.
+// differ lists the flags in which two jobs differ, with the values of both.
 func differ(here, there *task.Spec) (differences []string) {
 	for _, f := range []struct {
 		flag string

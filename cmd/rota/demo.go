@@ -26,7 +26,7 @@ func (a *app) demoCmd() *cobra.Command {
 		Use:   "demo",
 		Short: "The tour: three servers, three workers, the leader killed in the middle of a job",
 		Long: "Starts three servers and three workers as processes of their own, runs jobs on them,\n" +
-			"kills the leader while tasks run, and checks that no result is lost, doubled or wrong.\n" +
+			"kills the leader while tasks run, and checks that no result is lost, duplicated or wrong.\n" +
 			"It takes less than a minute and leaves nothing behind.",
 		Example: "  rota demo",
 		Args:    wantArgs(),
@@ -47,7 +47,7 @@ type tour struct {
 	client  *client.Client
 	// step counts the headings.
 	step int
-	// colour: the terminal has it, and the user does not mind.
+	// colour: the terminal has colours, and the user has not switched them off.
 	colour bool
 }
 
@@ -105,8 +105,8 @@ func (t *tour) introduce(ctx context.Context) error {
 	return nil
 }
 
-// squares runs a job of the squares of 1 to n twice: collected in order, and as the
-// tasks complete.
+// squares runs a job with the squares of 1 to n twice: it collects the results in order,
+// and then as the tasks complete.
 func (t *tour) squares(ctx context.Context, n int) error {
 	t.heading("The squares of 1 to %d", n)
 	for _, asCompleted := range []bool{false, true} {
@@ -138,14 +138,14 @@ func (t *tour) squares(ctx context.Context, n int) error {
 			case seen[r.Index]:
 				return fmt.Errorf("task %d.%d has two results", job.ID(), r.Index)
 			case !asCompleted && int(r.Index) != len(outputs):
-				return fmt.Errorf("result %d came in the place of result %d", r.Index, len(outputs))
+				return fmt.Errorf("result %d arrived in the place of result %d", r.Index, len(outputs))
 			}
 			seen[r.Index] = true
 			outputs = append(outputs, string(r.Output))
 			sum += square
 		}
 		if len(outputs) != n {
-			return fmt.Errorf("%d of %d results came", len(outputs), n)
+			return fmt.Errorf("%d of %d results arrived", len(outputs), n)
 		}
 		if n > 10 {
 			outputs = append(append(outputs[:5:5], "..."), outputs[n-2:]...)
@@ -167,10 +167,10 @@ func (t *tour) heading(format string, args ...any) {
 	t.printf("%s\n", t.paint("1", text))
 }
 
-// line prints a name and what there is to say of it.
+// line prints a name and a text about it.
 func (t *tour) line(name, text string) { t.printf("   %-16s  %s\n", name, text) }
 
-// news prints what the eye should be caught by.
+// news prints a line that people should notice, in a colour.
 func (t *tour) news(colour, name, text string) {
 	t.printf("   %s\n", t.paint(colour, fmt.Sprintf("%-16s  %s", name, text)))
 }

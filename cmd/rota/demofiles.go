@@ -21,14 +21,14 @@ import (
 )
 
 const (
-	// hashScript is the task for one file. It notes in a ledger when it begins and
-	// when it ends, so that how often each task ran is not only Rota's word. The
-	// pause makes sure that tasks run when the leader is killed.
+	// hashScript is the task for one file. It writes into a ledger when it begins and when
+	// it ends, so that the tour need not trust Rota on how often each task ran. The pause
+	// makes sure that tasks run when the leader is killed.
 	hashScript = `echo "begin $ROTA_TASK_INDEX" >>"$LEDGER"; sleep 0.2; sha256sum "$1" && echo "end $ROTA_TASK_INDEX" >>"$LEDGER"`
-	// killAt is the share of results, of 100, after which the leader is killed.
+	// killAt is the percentage of results after which the tour kills the leader.
 	killAt = 35
-	// fewestFiles and mostFiles bound the data job: enough to be in the middle of it,
-	// not more than is pleasant to watch.
+	// fewestFiles and mostFiles bound the data job: the kill must fall into its middle, and
+	// people want to watch it to its end.
 	fewestFiles, mostFiles = 100, 3000
 )
 
@@ -39,7 +39,7 @@ type file struct{ path, hash string }
 func (a *app) demoFiles(ctx context.Context, dir string) ([]file, error) {
 	for _, program := range []string{"sh", "sha256sum"} {
 		if _, err := exec.LookPath(program); err != nil {
-			return nil, fmt.Errorf("the tour needs the program %s, which is not installed: install it (every usual Linux has it)", program)
+			return nil, fmt.Errorf("the tour needs the program %s, which is not installed: install it (every common Linux has it)", program)
 		}
 	}
 	if dir != "" {
@@ -85,7 +85,7 @@ func findFiles(dirs []string, suffix string) ([]file, error) {
 				if path == dir {
 					return err
 				}
-				return fs.SkipDir // what cannot be read is not part of the tour
+				return fs.SkipDir // the tour leaves out what it cannot read
 			}
 			if !d.Type().IsRegular() || !strings.HasSuffix(path, suffix) || len(files) == mostFiles {
 				return nil
@@ -124,13 +124,13 @@ type hashJob struct {
 	// came counts the results of each task.
 	came  []int
 	count int
-	// attempts is that of each task's result.
+	// attempts has the attempt that each task's result comes from.
 	attempts []uint32
 	failover *failover
 }
 
-// hashFiles hashes every file by a process of its own, with the leader killed in the
-// middle, and checks what comes of it.
+// hashFiles hashes every file in a process of its own, kills the leader in the middle, and
+// checks the results.
 func (t *tour) hashFiles(ctx context.Context, files []file) error {
 	t.heading("The sha256 of %d files, a process for each", len(files))
 	t.line("files", fmt.Sprintf("%s ... %s", files[0].path, files[len(files)-1].path))
@@ -164,7 +164,7 @@ func (t *tour) hashFiles(ctx context.Context, files []file) error {
 	return h.judge(ctx)
 }
 
-// collect receives the results as they complete, and kills the leader on the way.
+// collect receives the results as the tasks complete, and kills the leader on the way.
 func (h *hashJob) collect(ctx context.Context) error {
 	defer h.bar(true)
 	shown := time.Time{}
@@ -177,7 +177,7 @@ func (h *hashJob) collect(ctx context.Context) error {
 		}
 		hash, _, _ := bytes.Cut(r.Output, []byte(" "))
 		if want := h.files[r.Index]; string(hash) != want.hash {
-			return fmt.Errorf("the hash of %s is %s, but it was computed here as %s", want.path, hash, want.hash)
+			return fmt.Errorf("the hash of %s is %s, but this process computed %s", want.path, hash, want.hash)
 		}
 		h.came[r.Index]++
 		h.attempts[r.Index] = r.Attempt
@@ -196,7 +196,7 @@ func (h *hashJob) collect(ctx context.Context) error {
 	return nil
 }
 
-// bar shows how far the job is, on a terminal; or removes it.
+// bar draws the progress of the job on a terminal, or removes it.
 func (h *hashJob) bar(remove bool) {
 	if !h.outTTY {
 		return

@@ -16,16 +16,16 @@ import (
 const (
 	// failoverTimeout is how long the tour waits for another leader.
 	failoverTimeout = 20 * time.Second
-	// readyEvery is how often a new leader is asked whether it serves.
+	// readyEvery is how often to ask a new leader whether it serves.
 	readyEvery = 2 * time.Millisecond
-	// verifyEvery is how often the servers' states are compared until all answer.
+	// verifyEvery is how often to compare the servers' states until all servers answer.
 	verifyEvery = 100 * time.Millisecond
 )
 
-// failover is a leader killed and what came of it.
+// failover is the kill of a leader and what followed.
 type failover struct {
 	killed string
-	// running is the tasks that ran when it was killed.
+	// running has the tasks that ran at that moment.
 	running []int
 	// over gets the new leader once it serves.
 	over chan newLeader
@@ -50,7 +50,7 @@ func (h *hashJob) killLeader(ctx context.Context) error {
 			others = append(others, s)
 		}
 	}
-	// The streams are open before the leader is killed, so that they lose no time.
+	// The streams are opened before the kill, so that this time is not measured.
 	watch, cancel := context.WithTimeout(ctx, failoverTimeout)
 	news, err := watchLeader(watch, others, info.Term)
 	if err != nil {
@@ -79,7 +79,7 @@ func (h *hashJob) killLeader(ctx context.Context) error {
 	return nil
 }
 
-// awaitLeader waits until one of those that are announced as leaders serves.
+// awaitLeader waits until a server that was announced as leader serves.
 func (h *hashJob) awaitLeader(ctx context.Context, news <-chan string, start time.Time) newLeader {
 	tick := time.NewTicker(readyEvery)
 	defer tick.Stop()
@@ -136,7 +136,7 @@ func watchLeader(ctx context.Context, servers []*localcluster.Process, term uint
 	return news, nil
 }
 
-// judge says what became of the job, and what is off is an error.
+// judge prints what became of the job. Anything unexpected is an error.
 func (h *hashJob) judge(ctx context.Context) error {
 	if h.failover == nil {
 		return errors.New("the job ended before the leader could be killed")
@@ -161,7 +161,7 @@ func (h *hashJob) judge(ctx context.Context) error {
 	return h.restart(ctx)
 }
 
-// judgeRuns says how many tasks that ran at the kill were not restarted.
+// judgeRuns prints how many of the tasks that ran at the kill were not restarted.
 func (h *hashJob) judgeRuns() error {
 	begun, _, err := h.runs()
 	if err != nil {
@@ -204,8 +204,8 @@ func (h *hashJob) restart(ctx context.Context) error {
 	return nil
 }
 
-// verify compares the servers' states once all of them answer: the leader may need a
-// moment to notice that one is back.
+// verify compares the servers' states once all of them answer: the leader may take a
+// moment to notice that a server is back.
 func (h *hashJob) verify(ctx context.Context) (client.VerifyInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, failoverTimeout)
 	defer cancel()

@@ -16,10 +16,10 @@ import (
 const (
 	// readyTimeout is how long a cluster of child processes may take to serve.
 	readyTimeout = 60 * time.Second
-	// devFirstPort makes the first server of rota dev the one that every verb looks
-	// for by default.
+	// devFirstPort is the port of the first server: the one that every verb uses by
+	// default.
 	devFirstPort = 7420
-	// maxDevNodes and maxDevWorkers bound what one machine is asked to start.
+	// maxDevNodes and maxDevWorkers bound the processes on this one machine.
 	maxDevNodes, maxDevWorkers = 9, 100
 )
 
@@ -78,7 +78,7 @@ func (a *app) dev(ctx context.Context, cfg localcluster.Config) (err error) {
 			a.say("rota: stopping")
 			return nil
 		case p := <-ended:
-			// The others go on: to see what then happens is what a local cluster is for.
+			// The others go on: people use a local cluster to see what happens then.
 			a.say("rota: %s has ended; its log is %s", p.Name, p.LogFile)
 		}
 	}
@@ -100,7 +100,7 @@ func (a *app) describe(c *localcluster.Cluster) error {
 }
 
 // startLocal starts a cluster of child processes. cleanup ends them, and removes the
-// folder where it is a temporary one.
+// folder if it is a temporary one.
 func (a *app) startLocal(ctx context.Context, cfg localcluster.Config) (c *localcluster.Cluster, cleanup func() error, err error) {
 	temporary := cfg.Dir == ""
 	if temporary {

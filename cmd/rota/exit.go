@@ -44,7 +44,7 @@ func usagef(format string, args ...any) error {
 	return &usageError{fmt.Sprintf(format, args...)}
 }
 
-// usageOf makes a usage error of one that flags and arguments are to blame for.
+// usageOf makes a usage error of an error that comes from flags or arguments.
 func usageOf(err error) error {
 	if err == nil {
 		return nil
@@ -52,7 +52,7 @@ func usageOf(err error) error {
 	return &usageError{err.Error()}
 }
 
-// codeError ends the process with a code. Where err is nil all was said before.
+// codeError ends the process with a code. If err is nil, the message was printed before.
 type codeError struct {
 	code int
 	err  error
@@ -90,7 +90,7 @@ func exitCode(err error) int {
 	case task.KindConflict:
 		return exitConflict
 	case task.KindOtherCluster:
-		return exitUsage // the addresses are to blame
+		return exitUsage // the addresses are wrong
 	case task.KindUnavailable, task.KindExhausted, task.KindUnknownOutcome:
 		return exitUnavailable
 	default:
@@ -98,8 +98,7 @@ func exitCode(err error) int {
 	}
 }
 
-// errorText is what is said about an error, on one line; "" where nothing is left to
-// say.
+// errorText is the message for an error, on one line; "" if the user knows all of it.
 func errorText(err error) string {
 	var code *codeError
 	if err == nil || errors.As(err, &code) && code.err == nil || errors.Is(err, syscall.EPIPE) {
@@ -107,7 +106,7 @@ func errorText(err error) string {
 	}
 	text := err.Error()
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		// That time ran out says less than what was tried in it.
+		// What was tried is in front of it and says more than that time ran out.
 		for _, e := range []error{context.Canceled, context.DeadlineExceeded} {
 			text = strings.TrimSuffix(text, ": "+e.Error())
 		}

@@ -5,12 +5,12 @@ import (
 	"runtime/debug"
 )
 
-// gcPercent is how much an agent may allocate before its garbage is collected, in percent of
-// what is live, which is a few MB: it would collect sixty times a second under short tasks.
-// Servers keep Go's own 100, for what they keep is bounded, and users count on it.
+// gcPercent is how much a worker may allocate before it collects garbage, in percent of its live memory.
+// That is a few MB, so with Go's default of 100 it would collect sixty times a second while it runs short
+// tasks. Servers keep the default: users rely on the bounds of their memory.
 const gcPercent = 300
 
-// relaxGC sets that, unless the user has set GOGC. A bound set by GOMEMLIMIT holds as ever.
+// relaxGC sets gcPercent, unless the user has set GOGC. GOMEMLIMIT still bounds the memory.
 func relaxGC() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)

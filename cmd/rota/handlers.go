@@ -11,8 +11,8 @@ import (
 	"github.com/rota-scheduler/rota/worker"
 )
 
-// builtinHandlers are there in every worker that this binary starts: for tours,
-// tests and measurements.
+// builtinHandlers are in every worker that this binary starts: for the tour, tests and
+// measurements.
 var builtinHandlers = map[string]worker.Handler{
 	"rota.noop":   handleNoop,
 	"rota.square": handleSquare,
@@ -20,8 +20,8 @@ var builtinHandlers = map[string]worker.Handler{
 	"rota.echo":   handleEcho,
 }
 
-// handleNoop does nothing. Where there is a payload it returns 16 bytes of its hash,
-// so that who asked can tell results apart.
+// handleNoop does nothing. If there is a payload, it returns 16 bytes of the payload's
+// hash, so that callers can tell results apart.
 func handleNoop(_ context.Context, t *worker.Task) ([]byte, error) {
 	if len(t.Payload) == 0 {
 		return nil, nil
@@ -34,7 +34,7 @@ func noopResult(payload []byte) []byte {
 	return sum[:16]
 }
 
-// handleSquare squares the number in the payload, or without one the task's value.
+// handleSquare squares the number in the payload, or without a payload the task's value.
 func handleSquare(_ context.Context, t *worker.Task) ([]byte, error) {
 	n := new(big.Int).SetUint64(uint64(t.Value))
 	if len(t.Payload) > 0 {

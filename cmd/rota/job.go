@@ -63,7 +63,7 @@ func (a *app) jobListCmd() *cobra.Command {
 	return cmd
 }
 
-// listJobs lists jobs. Each page is a request with a time of its own: a list may be long.
+// listJobs lists jobs. Each page is a request with a timeout of its own, because a list may be long.
 func (a *app) listJobs(ctx context.Context, c *client.Client, opts client.ListOptions, limit int) error {
 	if limit > 0 {
 		opts.PageSize = uint32(min(limit, 1000))
@@ -105,7 +105,7 @@ func (a *app) listJobs(ctx context.Context, c *client.Client, opts client.ListOp
 	return end()
 }
 
-// listState is the state of a job in a list, which says whether tasks are tried again.
+// listState is the state of a job in a list. It also says how many tasks are tried again.
 func listState(j client.JobInfo) string {
 	if j.Retrying > 0 {
 		return fmt.Sprintf("%v, %d retrying", j.State, j.Retrying)
@@ -113,7 +113,7 @@ func listState(j client.JobInfo) string {
 	return j.State.String()
 }
 
-// took is how long a job ran, so far.
+// took is how long a job ran, or has run until now.
 func took(j client.JobInfo) string {
 	switch {
 	case j.StartedAt.IsZero():
@@ -227,7 +227,7 @@ func (a *app) jobWaitCmd() *cobra.Command {
 		Use: "wait ID...", ValidArgsFunction: a.recentJobs(), Short: "Wait until jobs are over",
 		Long: "Waits until every task of a job has ended, and prints the job. The exit code is 0\n" +
 			"if all tasks succeeded, 3 if some failed, 4 if the job was cancelled, and 124 if it took\n" +
-			"longer than --wait-timeout. If several jobs did not succeed, it is that of the first." + jobsHelp,
+			"longer than --wait-timeout. If several jobs did not succeed, the first of them decides." + jobsHelp,
 		Example: "  rota job wait 42\n  rota job wait 40-42 --wait-timeout 10m",
 		Args:    wantJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -270,8 +270,8 @@ func (a *app) waitJobs(ctx context.Context, c *client.Client, s *selection, time
 	return errors.Join(end(), err)
 }
 
-// exists asks for a job once, so that one that is not there, or servers that are
-// not, are an error and no endless wait.
+// exists reads a job once: if the job does not exist or no server answers, that must be
+// an error and not an endless wait.
 func (a *app) exists(ctx context.Context, job *client.Job) error {
 	ctx, cancel := a.request(ctx)
 	defer cancel()
@@ -383,9 +383,9 @@ func (a *app) cancelJobs(ctx context.Context, c *client.Client, s *selection, wa
 		case a.format != formatTable:
 			return add(jsonv1.Cancelled{ID: n.Job, Cancelled: info.Cancelled, Stopping: info.Stopping})
 		case s.single():
-			return a.print("%s cancelled, %d held by workers asked to stop\n", plural(int(info.Cancelled), "task"), info.Stopping)
+			return a.print("%s cancelled, %d asked to stop\n", plural(int(info.Cancelled), "task"), info.Stopping)
 		}
-		return a.print("%v: %s cancelled, %d held by workers asked to stop\n", n, plural(int(info.Cancelled), "task"), info.Stopping)
+		return a.print("%v: %s cancelled, %d asked to stop\n", n, plural(int(info.Cancelled), "task"), info.Stopping)
 	})
 	if a.format != formatTable && !(err != nil && s.single()) {
 		err = errors.Join(end(), err)
@@ -422,8 +422,8 @@ func (a *app) jobRetryCmd() *cobra.Command {
 	var wait bool
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use: "retry ID...", ValidArgsFunction: a.recentJobs(), Short: "Run the tasks of finished jobs again that did not succeed",
-		Long:    "Makes a new job from the tasks of a finished job that did not succeed, and prints its id." + jobsHelp,
+		Use: "retry ID...", ValidArgsFunction: a.recentJobs(), Short: "Retry the tasks of finished jobs that did not succeed",
+		Long:    "Makes a new job of those tasks of a finished job that did not succeed, and prints its id." + jobsHelp,
 		Example: "  rota job retry 42\n  rota job retry last --wait",
 		Args:    wantJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -440,7 +440,7 @@ func (a *app) jobRetryCmd() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&opts.All, "all", false, "also the tasks that succeeded")
+	f.BoolVar(&opts.All, "all", false, "also retry the tasks that succeeded")
 	f.StringVar(&opts.Key, "key", "", "request key: a second retry with the same key makes no second job")
 	f.BoolVar(&wait, "wait", false, "wait until the new job is over")
 	f.DurationVar(&timeout, "wait-timeout", 0, "how long to wait; 0: no limit")
@@ -450,7 +450,7 @@ func (a *app) jobRetryCmd() *cobra.Command {
 func (a *app) retryJobs(ctx context.Context, c *client.Client, s *selection, opts client.RetryOptions, wait bool, timeout time.Duration) error {
 	var jobs []*client.Job
 	err := a.eachJob(ctx, c, s, func(n named) error {
-		job, err := c.Retry(ctx, n.Job, opts) // of many requests, each with a timeout
+		job, err := c.Retry(ctx, n.Job, opts) // may be many requests, each with a timeout
 		if err != nil {
 			return err
 		}

@@ -39,9 +39,9 @@ func (n named) String() string {
 // selection is what the arguments of a verb name.
 type selection struct {
 	names []named
-	// newest is the newest job and tasks of it, whose id is not known yet.
+	// newest is the newest job, whose id is not known yet, and tasks of it.
 	newest []named
-	// all: also the jobs that the filter lets through.
+	// all: also all jobs that match the filter.
 	all    bool
 	filter *jobFilter
 }
@@ -49,7 +49,7 @@ type selection struct {
 // jobsHelp explains the arguments, for the help of verbs that take several jobs.
 const jobsHelp = "\n\nName several as 7 9, 7,9 or 7-9; last is the newest job."
 
-// tasksHelp adds to it for verbs that take single tasks.
+// tasksHelp is jobsHelp for verbs that also take single tasks.
 const tasksHelp = jobsHelp + "\n42.7 is the task with index 7 of job 42, last.7 one of the newest job."
 
 // wantJobs takes the names of jobs.
@@ -60,8 +60,8 @@ func wantJobs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// parseJobs parses arguments such as 42, 42.7, 1-10,15 and last. filter says what all means; nil: the
-// verb does not know it.
+// parseJobs parses arguments such as 42, 42.7, 1-10,15 and last. filter says what the word all means; nil: the
+// verb does not take it.
 func parseJobs(args []string, tasks bool, filter *jobFilter) (selection, error) {
 	s := selection{filter: filter}
 	for _, arg := range args {
@@ -158,12 +158,12 @@ func (s *selection) nameNewest(n named) error {
 	return nil
 }
 
-// single says that one job, or task, is named: what is printed of it is no list.
+// single reports whether the arguments name one job or task. Then its JSON is no list.
 func (s *selection) single() bool {
 	return !s.all && len(s.names)+len(s.newest) == 1
 }
 
-// find asks the servers for what is not named by id.
+// find asks the servers for the jobs that the arguments do not name by id.
 func (s *selection) find(ctx context.Context, c *client.Client) ([]named, error) {
 	names := s.names
 	if len(s.newest) > 0 {
@@ -195,8 +195,8 @@ func newestJob(ctx context.Context, c *client.Client) (uint64, error) {
 	return 0, task.Errorf(task.KindNotFound, "there is no job yet")
 }
 
-// eachJob calls f for what is named, one after the other. What is wrong with one does not keep it from
-// the others; the exit code is that of the first one.
+// eachJob calls f for each job and task that the arguments name. After an error it goes on with the next one; the
+// first error decides the exit code.
 func (a *app) eachJob(ctx context.Context, c *client.Client, s *selection, f func(n named) error) error {
 	names, err := s.find(ctx, c)
 	if err != nil {
@@ -224,7 +224,7 @@ func (a *app) eachJob(ctx context.Context, c *client.Client, s *selection, f fun
 	return first
 }
 
-// jsonPrinter returns what prints values as JSON: one alone, several as a list.
+// jsonPrinter returns functions that print values as JSON: one value alone, several as a list.
 func (a *app) jsonPrinter(s *selection) (add func(v any) error, end func() error) {
 	if s.single() {
 		return a.printOne, func() error { return nil }
@@ -233,11 +233,11 @@ func (a *app) jsonPrinter(s *selection) (add func(v any) error, end func() error
 	return list.add, list.end
 }
 
-// jobFilter is the flags that say which jobs are meant.
+// jobFilter is the flags that choose jobs.
 type jobFilter struct {
 	options client.ListOptions
 	states  []string
-	// open: jobs that are over are not meant.
+	// open: leave out jobs that are over.
 	open bool
 }
 
@@ -247,7 +247,7 @@ func (f *jobFilter) add(fs *pflag.FlagSet, which string) {
 	fs.StringSliceVar(&f.states, "state", nil, which+" in these states: pending, running, succeeded, failed, cancelled")
 }
 
-// parse finds out which states are meant.
+// parse parses the states.
 func (f *jobFilter) parse() error {
 	f.options.States = nil
 	for _, name := range f.states {
@@ -260,7 +260,7 @@ func (f *jobFilter) parse() error {
 	return nil
 }
 
-// onlyOpen leaves out jobs that are over, unless states were asked for.
+// onlyOpen leaves out jobs that are over, unless the user gave states.
 func (f *jobFilter) onlyOpen() {
 	if len(f.states) == 0 {
 		f.open = true
@@ -268,7 +268,7 @@ func (f *jobFilter) onlyOpen() {
 	}
 }
 
-// besides says what the filter asks for without having been told.
+// besides names the states that the filter wants though the user gave none.
 func (f *jobFilter) besides() string {
 	if f.open {
 		return "pending or running "

@@ -31,7 +31,7 @@ func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 // shells send one to a process and once more to its group.
 const sameSignal = 200 * time.Millisecond
 
-// interruptible returns a context that the first signal ends. The second one ends
+// interruptible returns a context that the first signal ends. The second signal ends
 // the process at once, whatever it is doing.
 func interruptible() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())

@@ -24,7 +24,7 @@ const (
 	linesAhead = 256
 	// lineLinger is how long a line waits for others, so that they share a request.
 	lineLinger = 50 * time.Millisecond
-	// abandonTimeout bounds the attempt to cancel a job that will never be whole.
+	// abandonTimeout bounds the attempt to cancel a job that will never have all of its tasks.
 	abandonTimeout = 5 * time.Second
 )
 
@@ -66,7 +66,7 @@ func (a *app) mapCmd() *cobra.Command {
 			if null {
 				d.end, d.item = 0, "item"
 			}
-			// A command that reads the line from its standard input finds it as it stands there.
+			// A command that reads the line from its standard input gets it with its line end.
 			d.keep = s.handler == "" && spec.Placeholder == ""
 			return a.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
 				return a.mapLines(ctx, c, spec, &s, d)
@@ -107,7 +107,7 @@ func (a *app) mapLines(ctx context.Context, c *client.Client, spec task.Spec, s 
 		stop(err)
 		return a.leave(ctx, l, s.key, err)
 	}
-	// All results are there, so all tasks are, unless somebody has cancelled the job meanwhile.
+	// All results are there, so all tasks are, unless somebody has cancelled the job in the meantime.
 	<-l.done
 	if l.err != nil && t.cancelled == 0 {
 		return l.err
@@ -115,7 +115,7 @@ func (a *app) mapLines(ctx context.Context, c *client.Client, spec task.Spec, s 
 	return t.err(job.ID())
 }
 
-// leave ends a map whose results cannot be printed to the end, and returns the error that says why.
+// leave ends a map that cannot print all results, and returns the error that says why.
 func (a *app) leave(ctx context.Context, l *lineJob, key string, err error) error {
 	<-l.done
 	broken := errors.Is(err, syscall.EPIPE)
@@ -126,7 +126,7 @@ func (a *app) leave(ctx context.Context, l *lineJob, key string, err error) erro
 			return l.err
 		}
 		if errors.Is(context.Cause(ctx), errInterrupted) {
-			// A whole job goes on; this one does not.
+			// Only a job with all of its tasks goes on.
 			return errInterrupted
 		}
 	case broken:
@@ -139,14 +139,14 @@ func (a *app) leave(ctx context.Context, l *lineJob, key string, err error) erro
 type lineJob struct {
 	begun chan *client.Job
 	job   *client.Job
-	// done is closed when the job is whole, or will not be for err.
+	// done is closed when the job has all of its tasks, or never will because of err.
 	done chan struct{}
 	err  error
-	// first: err is why the rest ended, and not the other way around.
+	// first: err came first, and the rest ended because of it.
 	first bool
 }
 
-// wait returns the job once it has an id; nil where it never has one.
+// wait returns the job once it has an id; nil if it never gets one.
 func (l *lineJob) wait() *client.Job {
 	select {
 	case l.job = <-l.begun:
@@ -160,12 +160,12 @@ func (l *lineJob) wait() *client.Job {
 	return l.job
 }
 
-// submitLines makes a job of the lines of standard input, while others read its results. stop ends
-// those where it fails.
+// submitLines makes a job of the lines of standard input, while the caller reads its results. If it fails, it
+// calls stop, which ends that.
 func (a *app) submitLines(ctx context.Context, stop context.CancelCauseFunc, c *client.Client, r client.Request, first []byte, lines *lineReader) *lineJob {
 	l := &lineJob{begun: make(chan *client.Job, 1), done: make(chan struct{})}
 	submit, cancel := context.WithCancel(ctx)
-	// bad is why lines could not be read: the job must not be completed without them.
+	// bad is why lines could not be read: the job must not be complete without them.
 	var bad error
 	r.Payloads = func(yield func([]byte) bool) {
 		for line := first; yield(line); {
@@ -196,7 +196,7 @@ func (a *app) submitLines(ctx context.Context, stop context.CancelCauseFunc, c *
 	return l
 }
 
-// abandon does what can be done about a job that got only part of its tasks.
+// abandon cancels a job that got only part of its tasks. A job with a key stays, because it can be completed.
 func (a *app) abandon(ctx context.Context, job *client.Job, key string) {
 	if key != "" {
 		a.say("rota: job %d has only part of its tasks: run the same command with the same input and --key to complete it", job.ID())
@@ -215,8 +215,8 @@ func (a *app) abandon(ctx context.Context, job *client.Job, key string) {
 	a.say("rota: job %d had only part of its tasks and was cancelled", job.ID())
 }
 
-// unread ends a job whose results nobody reads any more. One with a key of its own can be asked for
-// again, and goes on.
+// unread cancels a job whose results nobody reads any more. A job with a key goes on, because the user can ask
+// for it again.
 func (a *app) unread(ctx context.Context, job *client.Job, key string) {
 	if key != "" {
 		a.say("rota: nobody reads the results any more: job %d goes on (to cancel it: rota job cancel %d)", job.ID(), job.ID())
@@ -238,12 +238,12 @@ type lineReader struct {
 	err error
 }
 
-// delimiter is what stands between the tasks' payloads in the input.
+// delimiter is what ends each task's payload in the input.
 type delimiter struct {
 	end byte
-	// keep: payloads have their end with them.
+	// keep: a payload includes the byte that ends it.
 	keep bool
-	// item is what users call what is between two ends.
+	// item is the users' word for one payload.
 	item string
 }
 
@@ -281,7 +281,7 @@ func (r *lineReader) next(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// readLine returns the next line, with its end if that is wanted. The last one may have none.
+// readLine returns the next line, with its end if d says so. The last line may have no end.
 func readLine(in *bufio.Reader, number int, d delimiter) ([]byte, error) {
 	var line []byte
 	for {

@@ -40,7 +40,7 @@ func (a *app) newJSONList(w io.Writer) *jsonList {
 	return &jsonList{w: w, array: a.format == formatJSON}
 }
 
-// printNone prints that there is nothing to print: people see it, programs read it.
+// printNone prints an empty list for programs. People see that there is nothing.
 func (a *app) printNone() error {
 	if a.format == formatTable {
 		return nil
@@ -94,7 +94,7 @@ func (t *table) row(cells ...string) {
 	for i, c := range cells {
 		cells[i] = orDash(visible(c))
 	}
-	// Errors are kept by the writer and returned by Flush.
+	// The writer keeps errors, and Flush returns them.
 	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
 }
 
@@ -111,7 +111,7 @@ func (a *app) fields(pairs ...[2]string) error {
 	return w.Flush()
 }
 
-// ago is a time as people like it in tables.
+// ago is how long ago a time is, for tables.
 func ago(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -138,7 +138,7 @@ func short(d time.Duration) string {
 	}
 }
 
-// thousands is a number as people read large ones: 1,234,567.
+// thousands is a number in groups of three digits: 1,234,567.
 func thousands(n uint64) string {
 	text := strconv.FormatUint(n, 10)
 	for i := len(text) - 3; i > 0; i -= 3 {

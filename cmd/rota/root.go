@@ -49,7 +49,7 @@ func (a *app) root() *cobra.Command {
 	return root
 }
 
-// explain gives the commands that cobra adds an example each, as all others have one.
+// explain gives an example to each command that cobra adds, because all others have one.
 func (a *app) explain(root *cobra.Command) {
 	root.SetIn(a.in)
 	root.SetOut(a.out)
@@ -69,7 +69,7 @@ func (a *app) explain(root *cobra.Command) {
 	}
 }
 
-// group makes a command that only has others.
+// group makes a command that only has subcommands.
 func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: groupOnly}
 	cmd.AddCommand(verbs...)

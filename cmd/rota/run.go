@@ -15,11 +15,11 @@ func (a *app) runCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- COMMAND ARG...",
 		Short: "Run a command on some worker, print its output, exit with its code",
-		Long: "Submits a job, waits for it and prints what it printed. The exit code is that of\n" +
-			"the command, 4 where it was cancelled or expired, or 125 where there is none because\n" +
-			"something else went wrong. A command that fails is not tried again unless --retries says so.\n\n" +
-			"Of an output of more than 256 KiB the first and the last 128 KiB are kept, and it is said\n" +
-			"how much is missing, unless --stdout says otherwise. Of standard error, it is the last 8 KiB.",
+		Long: "Submits a job, waits for it and prints its output. The exit code is that of the command,\n" +
+			"3 if a handler failed, 4 if the job was cancelled or expired, and 125 if something else\n" +
+			"went wrong. Run does not try a command that fails again, unless you set --retries.\n\n" +
+			"If an output has more than 256 KiB, Rota keeps the first and the last 128 KiB, and says how\n" +
+			"much is missing; --stdout changes that. Of standard error it keeps the last 8 KiB.",
 		Example: "  rota run -- hostname\n  rota run --payload @data.csv -- sort\n  rota run --array 1-5 --handler rota.square -o jsonl\n" +
 			"  rota run --stdout file:/tmp/numbers.txt -- seq 1000000",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -60,13 +60,13 @@ func (a *app) runJob(ctx context.Context, c *client.Client, r client.Request, s 
 	case t.exit != nil:
 		return &codeError{code: *t.exit}
 	case t.failed > 0 && len(r.Spec.Command) > 0:
-		// The command has no exit code: it could not be started, or was not let end.
+		// The command has no exit code: it could not be started, or it was stopped.
 		return &codeError{code: exitRunFailed}
 	}
 	return t.err(job.ID())
 }
 
-// runError gives what went wrong with rota itself a code that commands do not use.
+// runError gives failures of rota itself an exit code that commands do not use.
 func runError(err error) error {
 	var code *codeError
 	if err == nil || errors.As(err, &code) || errors.As(err, new(*usageError)) || errors.Is(err, errWaitTimeout) || errors.Is(err, errInterrupted) ||

@@ -17,8 +17,8 @@ import (
 const (
 	// flushEvery is how long data may wait before it is written out.
 	flushEvery = 50 * time.Millisecond
-	// pollEvery is how often the bar of a terminal is brought up to date, and
-	// lineEvery how often a line is printed where there is none.
+	// pollEvery is how often to update the bar of a terminal, lineEvery how often to
+	// print a line without a terminal.
 	pollEvery = 500 * time.Millisecond
 	lineEvery = 10 * time.Second
 	// pollTimeout bounds one question about progress.
@@ -26,8 +26,8 @@ const (
 	barWidth    = 30
 )
 
-// screen writes data to standard output and progress to standard error, without
-// one tearing the other apart where both are one terminal.
+// screen writes data to standard output and progress to standard error. If both are one
+// terminal, it keeps each line of them whole.
 type screen struct {
 	a *app
 
@@ -35,7 +35,7 @@ type screen struct {
 	out *bufio.Writer
 	// failed is the first error of writing data: the reader has gone, or the disk is full.
 	failed error
-	// onFailure is called with it; nil: nobody waits for anything else.
+	// onFailure is called with that error, so that nobody waits for more data; nil: nobody does.
 	onFailure func(error)
 	bar       string
 	drawn     bool
@@ -56,7 +56,7 @@ func (a *app) newScreen(ctx context.Context, job *client.Job) *screen {
 	return s
 }
 
-// data writes data by f.
+// data writes data: f writes it to w.
 func (s *screen) data(f func(w io.Writer) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,11 +76,11 @@ func (s *screen) fail(err error) {
 	}
 }
 
-// say tells people something.
+// say prints a message for people.
 func (s *screen) say(format string, args ...any) { s.sayBehind(nil, format, args...) }
 
-// sayBehind tells people something behind what a task has written to standard error, which is
-// passed on as it is.
+// sayBehind passes on what a task has written to standard error, as it is, and then prints a message
+// for people.
 func (s *screen) sayBehind(stderr []byte, format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,17 +95,17 @@ func (s *screen) pass(stderr []byte) {
 	s.passOn(stderr)
 }
 
-// passOn does it; mu is held.
+// passOn does the work of pass; mu is held.
 func (s *screen) passOn(stderr []byte) {
 	s.erase()
-	// What was said of data must not overtake it.
+	// Data goes first: what follows may be about it.
 	s.flush()
 	if stderr = bytes.TrimRight(stderr, "\n"); len(stderr) > 0 {
 		fmt.Fprintf(s.a.err, "%s\n", stderr)
 	}
 }
 
-// close writes out what waits, and removes the bar.
+// close writes out what waits, removes the bar, and returns the first error of writing data.
 func (s *screen) close() error {
 	s.cancel()
 	s.parts.Wait()
@@ -151,7 +151,7 @@ func (s *screen) keepFlushing(ctx context.Context) {
 	}
 }
 
-// follow asks how far the job is.
+// follow asks for the progress of the job and shows it.
 func (s *screen) follow(ctx context.Context, job *client.Job) {
 	every := lineEvery
 	if s.a.errTTY {
@@ -165,7 +165,7 @@ func (s *screen) follow(ctx context.Context, job *client.Job) {
 			return
 		case <-tick.C:
 		}
-		text := fmt.Sprintf("job %d: the servers do not answer; trying on", job.ID())
+		text := fmt.Sprintf("job %d: the servers do not answer; still trying", job.ID())
 		ask, cancel := context.WithTimeout(ctx, pollTimeout)
 		info, err := job.Info(ask)
 		cancel()
@@ -202,7 +202,7 @@ func startText(at time.Time) string {
 	return fmt.Sprintf("at %s, in %s", at.Local().Format(time.RFC3339), short(time.Until(at)))
 }
 
-// sayWaits says what a new job waits for, unless that is its turn.
+// sayWaits says what a new job waits for, except for its turn.
 func (a *app) sayWaits(job *client.Job) {
 	if at := job.StartsAt(); at.After(time.Now()) {
 		a.say("rota: job %d starts %s", job.ID(), startText(at))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/server"
@@ -16,7 +17,7 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// Raft refuses to start with less than these.
+// Raft does not start with less than these.
 const (
 	minElectionTimeout = 5 * time.Millisecond
 	minCommitTimeout   = time.Millisecond
@@ -44,7 +45,7 @@ func (a *app) serverCmd() *cobra.Command {
 		Short: "Start a server",
 		Long: "Starts one server. Start the first servers of a cluster with the same --join and\n" +
 			"--bootstrap-expect. They form the cluster once all of them are up.\n\n" +
-			"SIGTERM or SIGINT makes the server hand its work over and end; a second one ends it\n" +
+			"SIGTERM or SIGINT makes the server hand over its work and end. A second signal ends it\n" +
 			"at once.",
 		Example: "  rota server start --node-id n1 --data-dir /var/lib/rota --bootstrap-expect 1\n\n" +
 			"  rota server start --node-id n1 --data-dir d1 --bootstrap-expect 3 \\\n" +
@@ -67,7 +68,11 @@ func (a *app) serverCmd() *cobra.Command {
 			return a.runServer(cmd.Context(), &s)
 		},
 	}
-	f := start.Flags()
+	s.add(start.Flags())
+	return group("server", "Start servers", start)
+}
+
+func (s *serverFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&s.config, "config", "", "YAML file with values of these flags by their names")
 	f.StringVar(&s.nodeID, "node-id", "", "name of this server, unique in the cluster")
 	f.StringVar(&s.dataDir, "data-dir", "", "folder for the data of this server alone")
@@ -87,7 +92,6 @@ func (a *app) serverCmd() *cobra.Command {
 	f.Int64Var(&s.trailingBytes, "trailing-bytes", 0, "bytes of log to keep before a snapshot; more while another server needs them (default 64 MiB)")
 	f.BoolVar(&s.pprof, "pprof", false, "serve profiles of this process below /debug/pprof/ on the HTTP address")
 	s.log.add(f)
-	return group("server", "Start servers", start)
 }
 
 // runServer runs a server until ctx ends.
@@ -121,7 +125,7 @@ func (s *serverFlags) serverConfig(log *slog.Logger) server.Config {
 			SnapshotBytes: s.snapshotBytes, TrailingBytes: s.trailingBytes,
 			Logger: log, Version: version,
 			Fatal: func(err error) {
-				// Nothing is closed: what cannot go on without harm must not write any more.
+				// Close nothing: a server that cannot go on without harm must not write any more.
 				log.Error("this server cannot go on", "error", err)
 				os.Exit(exitError)
 			},
@@ -147,6 +151,14 @@ func (s *serverFlags) check() error {
 	if s.logStore != "" && s.logStore != node.LogStoreBolt && s.logStore != node.LogStoreWAL {
 		return usagef("--log-store %q is not known: use %s or %s", s.logStore, node.LogStoreWAL, node.LogStoreBolt)
 	}
+	if err := s.checkAddrs(); err != nil {
+		return err
+	}
+	return s.checkBounds()
+}
+
+// checkAddrs finds mistakes in the addresses.
+func (s *serverFlags) checkAddrs() error {
 	seen := map[string]string{}
 	for _, p := range []struct{ flag, addr string }{{"--addr", s.addr}, {"--peer-addr", s.peerAddr}, {"--http-addr", s.httpAddr}} {
 		if err := checkListen(p.flag, p.addr); err != nil {
@@ -160,12 +172,17 @@ func (s *serverFlags) check() error {
 	for _, addr := range s.join {
 		err := wire.CheckAddr(addr)
 		if err == nil {
-			err = wire.CheckPlain(addr) // it would wait for it for ever
+			err = wire.CheckPlain(addr) // the server would wait for it for ever
 		}
 		if err != nil {
 			return usagef("--join: %v", err)
 		}
 	}
+	return nil
+}
+
+// checkBounds finds durations and sizes that are too small.
+func (s *serverFlags) checkBounds() error {
 	for _, d := range []struct {
 		flag  string
 		value time.Duration
@@ -197,7 +214,7 @@ func checkListen(flag, addr string) error {
 	return checkLoopback(flag, addr)
 }
 
-// checkLoopback is checkListen where any port will do, 0 too.
+// checkLoopback is checkListen for any port, also 0.
 func checkLoopback(flag, addr string) error {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {

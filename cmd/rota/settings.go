@@ -20,8 +20,8 @@ func fromEnv(f *pflag.FlagSet, flag, variable string) {
 	f.Lookup(flag).Usage += " [" + variable + "]"
 }
 
-// settle fills in the flags that were not given: from the environment, else from a
-// file, else their defaults stay. This is the only place that knows the order.
+// settle fills in the flags that the user did not give: from the environment, or else from a
+// file; or else their defaults stay. Only this function knows the order.
 func settle(f *pflag.FlagSet, file *configFile, env func(string) string) error {
 	var errs []error
 	f.VisitAll(func(flag *pflag.Flag) {
@@ -51,7 +51,7 @@ func settle(f *pflag.FlagSet, file *configFile, env func(string) string) error {
 // configFile is a YAML file whose keys are names of flags.
 type configFile struct {
 	path string
-	// of is what the file is for; more is keys that are no flags.
+	// of is what the file is for; more is the keys that are not flags.
 	of   string
 	more []string
 	set  map[string][]configValue
@@ -69,12 +69,12 @@ func (c *configFile) values(key string) []configValue {
 	return c.set[key]
 }
 
-// readConfig reads a file whose keys must be among the flags of f, or more. A list gives
-// a flag several values. of names what the file is for.
+// readConfig reads a file whose keys must be flags of f, or in more. A list gives a flag
+// several values. of names what the file is for.
 func readConfig(path, of string, f *pflag.FlagSet, more ...string) (*configFile, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, usagef("cannot read the file of %s: %v", of, err)
+		return nil, usagef("cannot read the file for %s: %v", of, err)
 	}
 	defer file.Close()
 	c := &configFile{path: path, of: of, more: more, set: map[string][]configValue{}}

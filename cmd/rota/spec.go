@@ -32,7 +32,7 @@ type specFlags struct {
 	asCompleted                               bool
 }
 
-// add adds the flags. Those of map have no payload and no array: its tasks come from
+// add adds the flags. fromStdin leaves out payload and array: the tasks of map come from
 // standard input.
 func (s *specFlags) add(f *pflag.FlagSet, fromStdin bool, retries int) {
 	s.flags = f
@@ -63,8 +63,8 @@ func (s *specFlags) add(f *pflag.FlagSet, fromStdin bool, retries int) {
 	f.BoolVar(&s.asCompleted, "as-completed", false, "print results as tasks complete, not in index order")
 }
 
-// commandOf returns the command behind the flags of a verb. Flags end where it
-// begins, whether or not -- stands between.
+// commandOf returns the command after the flags of a verb. Flags end where the command
+// begins, with or without -- between them.
 func commandOf(cmd *cobra.Command, args []string, handler string) ([]string, error) {
 	switch {
 	case handler == "" && len(args) == 0:
@@ -75,7 +75,7 @@ func commandOf(cmd *cobra.Command, args []string, handler string) ([]string, err
 	return args, nil
 }
 
-// request makes a job of the flags.
+// request makes the request for the job that the flags describe.
 func (s *specFlags) request(command []string, in io.Reader) (client.Request, error) {
 	spec, err := s.spec(command)
 	if err != nil {
@@ -103,8 +103,8 @@ func (s *specFlags) request(command []string, in io.Reader) (client.Request, err
 	return r, check(spec, s.key, r.Count > 1)
 }
 
-// check finds what the servers would refuse, so that it is a mistake in the command
-// line and not a failure, and what would make many tasks overwrite what each other wrote.
+// check refuses what the servers would refuse, so that the error is about the command line.
+// It also refuses one output file for many tasks, because each would overwrite it.
 func check(spec task.Spec, key string, many bool) error {
 	spec.SetDefaults()
 	if err := spec.Validate(); err != nil {
@@ -121,6 +121,7 @@ func check(spec task.Spec, key string, many bool) error {
 	return usageOf(task.ValidKey(key))
 }
 
+// spec makes the specification of a job of the flags and the command.
 func (s *specFlags) spec(command []string) (task.Spec, error) {
 	policy, ok := task.ParsePolicy(s.alloc)
 	if !ok {
@@ -130,7 +131,7 @@ func (s *specFlags) spec(command []string) (task.Spec, error) {
 		return task.Spec{}, usagef("--retries %d is out of range: use 0 to %d", s.retries, task.MaxAttempts-1)
 	}
 	if s.cwd != "" {
-		// Workers know absolute folders only; people mean the folder that they are in.
+		// Workers take absolute folders only; people mean one relative to where they are.
 		abs, err := filepath.Abs(s.cwd)
 		if err != nil {
 			return task.Spec{}, err
@@ -153,10 +154,16 @@ func (s *specFlags) spec(command []string) (task.Spec, error) {
 		MaxParallel: s.maxParallel, Priority: s.priority, MaxAttempts: uint32(s.retries) + 1,
 		Timeout: s.timeout, Delay: s.delay, Expire: s.expire, Retention: s.retention,
 	}
+	err = s.fill(&spec)
+	return spec, err
+}
+
+// fill parses the start and the pairs, and sets them in a specification.
+func (s *specFlags) fill(spec *task.Spec) error {
 	if s.at != "" {
 		at, err := time.Parse(time.RFC3339, s.at)
 		if err != nil {
-			return task.Spec{}, usagef("malformed --at %q: expected a time such as 2030-01-31T18:00:00Z", s.at)
+			return usagef("malformed --at %q: expected a time such as 2030-01-31T18:00:00Z", s.at)
 		}
 		spec.NotBefore = at.UnixNano()
 	}
@@ -167,10 +174,10 @@ func (s *specFlags) spec(command []string) (task.Spec, error) {
 	}{{"require", s.require, &spec.Require}, {"env", s.env, &spec.Env}, {"meta", s.meta, &spec.Meta}} {
 		var err error
 		if *p.to, err = parsePairs(p.flag, p.from); err != nil {
-			return task.Spec{}, err
+			return err
 		}
 	}
-	return spec, nil
+	return nil
 }
 
 // parsePairs parses k=v, sorted by key.
@@ -210,7 +217,7 @@ func readPayload(arg string, in io.Reader) ([]byte, error) {
 	default:
 		from, name = strings.NewReader(arg), "the argument"
 	}
-	// One byte more than allowed tells too much from just enough.
+	// One byte more than allowed shows that there is too much.
 	b, err := io.ReadAll(io.LimitReader(from, task.MaxPayload+1))
 	if err != nil {
 		return nil, usagef("cannot read the payload from %s: %v", name, err)

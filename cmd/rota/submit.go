@@ -17,9 +17,9 @@ func (a *app) submitCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "submit [flags] -- COMMAND ARG...",
 		Short: "Submit a job and print its id",
-		Long: "Submits a job and prints its id. Once it is printed, the job is on the disks of a\n" +
-			"majority of the servers. A file holds the flags by their names, and the command as\n" +
-			"a list; flags that are given as well go before it.",
+		Long: "Submits a job and prints its id. Once the id is printed, the job is on the disks of a\n" +
+			"majority of the servers. --file names a YAML file that has flags by their names, and the\n" +
+			"command as a list. Flags and a command on the command line go before those of the file.",
 		Example: "  rota submit --array 0-999%20 -- sh -c 'echo $ROTA_TASK_VALUE'\n  rota submit --wait --key nightly-2030-01-31 --cwd . -- ./backup.sh",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			args, err := a.fromFile(cmd, file, args)
@@ -50,7 +50,7 @@ func (a *app) submitCmd() *cobra.Command {
 	return cmd
 }
 
-// fromFile fills in flags and command from a file, as far as they are not given.
+// fromFile fills in flags and command from a file, unless they are on the command line.
 func (a *app) fromFile(cmd *cobra.Command, path string, args []string) ([]string, error) {
 	if path == "" {
 		return args, nil
@@ -103,7 +103,7 @@ func (a *app) printID(job *client.Job) error {
 		return a.printOne(jsonv1.Submitted{ID: job.ID(), Existed: job.Existed()})
 	}
 	if job.Existed() {
-		a.say("rota: job %d was there already under this request key", job.ID())
+		a.say("rota: job %d already has this request key", job.ID())
 	}
 	return a.print("%d\n", job.ID())
 }

@@ -8,10 +8,10 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// maxTypos is how many letters an unknown flag or verb may be away from the one that is suggested.
+// maxTypos is how many letters of an unknown flag or verb may differ from the suggested one.
 const maxTypos = 2
 
-// sameStem is how many letters make words that begin with them alike, as retry and retries are.
+// sameStem is how many first letters two words must share to be alike, as retry and retries are.
 const sameStem = 4
 
 // flagError explains what is wrong with the flags of a command line.
@@ -25,14 +25,14 @@ func flagError(cmd *cobra.Command, err error) error {
 	return usagef("%v; see %s --help", err, cmd.CommandPath())
 }
 
-// nearestFlag returns the flag of a command that is most like a name; "" where none is.
+// nearestFlag returns the flag of a command that is most like a name; "" if none is like it.
 func nearestFlag(cmd *cobra.Command, name string) string {
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 	return nearest(names, name)
 }
 
-// nearestVerb returns the verb below a command that is most like a name; "" where none is.
+// nearestVerb returns the verb below a command that is most like a name; "" if none is like it.
 func nearestVerb(cmd *cobra.Command, name string) string {
 	var names []string
 	for _, c := range cmd.Commands() {

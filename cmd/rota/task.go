@@ -47,10 +47,10 @@ func attemptText(x *client.AttemptInfo) string {
 	return x.Reason.String()
 }
 
-// shownLines is how many lines of the newest standard error of a task are shown.
+// shownLines is how many lines to show of the newest standard error of a task.
 const shownLines = 10
 
-// printAttempts shows what became of the attempts of a task that have ended.
+// printAttempts shows how the attempts of a task ended.
 func (a *app) printAttempts(attempts []client.AttemptInfo) error {
 	if len(attempts) == 0 {
 		return nil
@@ -97,8 +97,8 @@ func (a *app) printStderr(x *client.AttemptInfo) error {
 	return nil
 }
 
-// memoryText is how much memory a command has used at most, cpuText for how long it has computed; ""
-// where that is not known.
+// memoryText is the most memory that a command has used, cpuText is its CPU time; "" if they are not
+// known.
 func memoryText(u task.Usage) string {
 	switch {
 	case u.PeakMemory == 0:

@@ -8,11 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// visible is the one place through which text goes that people are shown: in tables, messages
-// and errors. Whatever is not printable, such as the escape character, ends of lines, and marks
-// that turn the direction of text, stands there as an escape of Go's: names, labels and errors
-// come from others, and a terminal obeys what it is given. What tasks print is not shown but
-// passed on, byte for byte; JSON has escapes of its own.
+// visible makes text safe to show. All text in tables, messages and errors goes through it: names, labels
+// and errors come from others, and a terminal obeys what it gets. It writes what is not printable as an
+// escape of Go: the escape character, ends of lines, marks that turn the direction of text. What tasks print
+// does not go through it: rota passes that on byte for byte. JSON has escapes of its own.
 func visible(text string) string {
 	if strings.IndexFunc(text, isHidden) < 0 {
 		return text
@@ -36,7 +35,7 @@ func visible(text string) string {
 
 func isHidden(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
 
-// visibly formats for people: what the arguments say is visible.
+// visibly formats text for people: it makes the text of the arguments visible.
 func visibly(format string, args ...any) string {
 	shown := make([]any, len(args))
 	for i, arg := range args {

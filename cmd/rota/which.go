@@ -9,9 +9,9 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// What tells people which task it was: after a retry, or of a list, its index says little.
+// Words that tell people which task a result is of. After a retry, or for a list of lines, the index says little.
 
-// which is what is known of the task of a result, for the end of a message.
+// which describes the task of a result, for the end of a message.
 func which(r *client.Result) string {
 	var parts []string
 	if r.Attempt > 1 {
@@ -32,7 +32,7 @@ func which(r *client.Result) string {
 	return " (" + strings.Join(parts, ", ") + ")"
 }
 
-// inputCell is the same in a table: the value of an array, or how the payload begins.
+// inputCell describes it in a table: the value of an array, or how the payload begins.
 func inputCell(r *client.Result) string {
 	const most = 24
 	switch {
@@ -48,7 +48,7 @@ func inputCell(r *client.Result) string {
 func quoteInput(input []byte, cut bool, most int) string {
 	text := string(input)
 	if !cut {
-		// Lines from standard input have their ends, of which all know.
+		// Everybody knows that a line of standard input has an end.
 		text = strings.TrimSuffix(text, "\n")
 	}
 	if len(text) > most {
