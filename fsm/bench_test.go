@@ -89,7 +89,7 @@ func BenchmarkSubmitJobOfManyTasks(b *testing.B) {
 // assigns grants all that waits to the first session.
 func assigns(bundle *testBundle) *logpb.Op {
 	plan := &logpb.ApplyPlan{}
-	v := bundle.m.View(bundle.clock, "", roomy)
+	v := bundle.m.View(bundle.clock, 0, roomy)
 	for _, q := range v.Queues {
 		for _, j := range q.Jobs {
 			for _, r := range j.Ranges {
@@ -186,7 +186,7 @@ func BenchmarkView(b *testing.B) {
 	bundle.apply(submitOps(b, benchTasks, 1)...)
 	b.ReportAllocs()
 	for b.Loop() {
-		bundle.m.View(bundle.clock, "", roomy)
+		bundle.m.View(bundle.clock, 0, roomy)
 	}
 	tellPerTask(b)
 }
@@ -264,7 +264,7 @@ func BenchmarkDueTimers(b *testing.B) {
 			bundle.m.Cut()
 			later := bundle.clock + int64(task.BackoffMax)
 			b.StartTimer()
-			for bundle.m.View(later, "", roomy).Overdue {
+			for bundle.m.View(later, 0, roomy).Overdue {
 			}
 		}
 	})
@@ -277,7 +277,7 @@ func BenchmarkCancelSpans(b *testing.B) {
 		for b.Loop() {
 			b.StopTimer()
 			bundle, job := backingOff(b, tasks)
-			for bundle.m.View(bundle.clock+int64(task.BackoffBase), "", roomy).Overdue {
+			for bundle.m.View(bundle.clock+int64(task.BackoffBase), 0, roomy).Overdue {
 			}
 			data := encode(b, bundle.clock, cancelJobOp(job))
 			bundle.index++

@@ -58,7 +58,7 @@ func (m *Machine) askAround(spec *task.Spec, limit int, turn uint64) (out []*abi
 // unclaimed leaves those of able that no job could use that comes before a new one of this spec.
 func (m *Machine) unclaimed(able []*abilities, spec *task.Spec) []*abilities {
 	left := maxAhead
-	m.ready.Scan(func(_ string, q *queue) bool {
+	m.ready.Scan(func(_ uint64, q *queue) bool {
 		lowest := int32(math.MinInt32)
 		if q.name == spec.Queue {
 			lowest = spec.Priority

@@ -231,13 +231,18 @@ func (c *checker) specs() {
 	if len(specs) != len(c.m.classes) {
 		c.failf("%d classes, %d of specs", len(c.m.classes), len(specs))
 	}
+	turns := map[uint64]string{}
 	for name, q := range c.m.queues {
+		if other, taken := turns[q.turn]; taken || q.turn == 0 || q.turn > c.m.turns {
+			c.failf("queue %s has turn %d of %d, as queue %s has", name, q.turn, c.m.turns, other)
+		}
+		turns[q.turn] = name
 		if q.name != name || q.classes != inQueue[q] || q.classes == 0 {
 			c.failf("queue %s counts %d classes, has %d", name, q.classes, inQueue[q])
 		}
 		ready -= len(q.ready)
 		c.bands(q)
-		if got, in := c.m.ready.Get(name); in != (len(q.ready) > 0) || in && got != q {
+		if got, in := c.m.ready.Get(q.turn); in != (len(q.ready) > 0) || in && got != q {
 			c.failf("queue %s has %d classes with jobs in line, is in line itself: %v", name, len(q.ready), in)
 		}
 	}

@@ -119,7 +119,8 @@ type Machine struct {
 	specs           map[SpecID]*spec
 	classes         map[string]*class
 	queues          map[string]*queue
-	ready           btree.Map[string, *queue] // those with jobs in line
+	turns           uint64                    // counts the turns of queues
+	ready           btree.Map[uint64, *queue] // those with jobs in line, by turn
 	timers          *btree.BTreeG[timer]
 	deadlines       *btree.BTreeG[timer]
 	outstandingLive uint64                     // tasks in slots that are not final

@@ -251,7 +251,7 @@ func TestAViewShowsSessionsInOrder(t *testing.T) {
 		b.openSession(w, 1)
 	}
 	for range 20 {
-		for i, s := range b.m.View(b.clock, "", roomy).Sessions {
+		for i, s := range b.m.View(b.clock, 0, roomy).Sessions {
 			require.EqualValues(t, i+1, s.ID)
 		}
 	}
@@ -266,7 +266,7 @@ func TestAViewTellsLightTasksFromOthers(t *testing.T) {
 	shared := b.submit(&task.Spec{Handler: "h", SharedPayload: make([]byte, 2000)}, 2)
 	own := b.must(submitOp(t, &task.Spec{Handler: "h"}, &logpb.Submit{Tasks: packed(2)})).Job
 	light := map[uint64]bool{}
-	for _, q := range b.m.View(b.clock, "", roomy).Queues {
+	for _, q := range b.m.View(b.clock, 0, roomy).Queues {
 		for _, j := range q.Jobs {
 			light[j.ID] = j.Light
 		}
@@ -423,7 +423,7 @@ func TestAViewLooksAtSoManyTimersAtOnce(t *testing.T) {
 	b.clock += int64(task.BackoffMax)
 	views := 1
 	for ; ; views++ {
-		v := b.m.View(b.clock, "", roomy)
+		v := b.m.View(b.clock, 0, roomy)
 		require.LessOrEqual(t, v.Queues[0].Jobs[0].Budget, uint32(views*most))
 		if !v.Overdue {
 			break

@@ -16,6 +16,9 @@ func (m *Machine) applyPlan(o *logpb.ApplyPlan, r *Result) {
 	}
 	for _, a := range o.Assign {
 		granted := m.assign(a)
+		if granted > 0 {
+			m.served(m.jobs[a.Job].spec.class.queue)
+		}
 		r.Granted += granted
 		r.Refused += a.Count - granted
 	}

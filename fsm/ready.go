@@ -11,6 +11,9 @@ import (
 type queue struct {
 	name    string
 	classes int
+	// turn is its place among the queues with jobs in line: the lower, the longer ago a plan gave it
+	// something. No other queue has the same.
+	turn uint64
 	// ready is its classes with jobs in line: first those, unsettled of them, whose bands the next
 	// view has to see to.
 	ready     []*class
@@ -54,7 +57,8 @@ func (m *Machine) classOf(s *task.Spec) *class {
 	if c == nil {
 		c = &class{key: key, needs: needsOf(s), queue: m.queues[s.Queue]}
 		if c.queue == nil {
-			c.queue = &queue{name: s.Queue}
+			m.turns++
+			c.queue = &queue{name: s.Queue, turn: m.turns}
 			m.queues[s.Queue] = c.queue
 		}
 		c.queue.classes++
@@ -79,7 +83,7 @@ func (m *Machine) lineUp(j *job) {
 	q := c.queue
 	if c.line.Len() == 0 {
 		if len(q.ready) == 0 {
-			m.ready.Set(q.name, q)
+			m.ready.Set(q.turn, q)
 		}
 		c.place = len(q.ready)
 		q.ready = append(q.ready, c)
@@ -95,6 +99,9 @@ func (m *Machine) stepOut(j *job) {
 	c := j.spec.class
 	q := c.queue
 	c.line.Delete(place{j.spec.Priority, j})
+	if c.needs.exclusive {
+		m.wake = true // workers kept a slot for it that others may use now
+	}
 	if c.line.Len() > 0 {
 		if q.settled(c) && c.head.job == j {
 			q.unsettle(c)
@@ -103,8 +110,24 @@ func (m *Machine) stepOut(j *job) {
 	}
 	q.leave(c)
 	if len(q.ready) == 0 {
-		m.ready.Delete(q.name)
+		m.ready.Delete(q.turn)
 	}
+}
+
+// served puts a queue behind all others, for a plan gave it something. So a queue can only be passed over by
+// those that stand before it, and by each of them once. What a queue waits for does not matter: one that
+// cannot be served keeps its place, and the others keep theirs. A queue that comes new stands behind those
+// that are there, or a stream of new ones would keep an old one waiting. Every server keeps these places, none
+// stores them: after a restart, queues stand in the order in which their jobs are loaded.
+func (m *Machine) served(q *queue) {
+	if q.turn == m.turns {
+		return // it is the last one
+	}
+	m.turns++
+	if _, inLine := m.ready.Delete(q.turn); inLine {
+		m.ready.Set(m.turns, q)
+	}
+	q.turn = m.turns
 }
 
 // settled says whether a class with jobs in line stands in its band at the place of its head.

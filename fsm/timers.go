@@ -92,6 +92,11 @@ func (m *Machine) fireTimers(now int64) (more bool) {
 		}
 		m.updateReady(j)
 	}
+	return m.timersDue(now)
+}
+
+// timersDue says whether there is something for fireTimers to do.
+func (m *Machine) timersDue(now int64) bool {
 	t, ok := m.timers.Min()
 	return ok && t.at <= now
 }

@@ -32,17 +32,19 @@ const Away = -1
 type View struct {
 	// Now is the time it holds at, Unix ns of the state machine's clock.
 	Now int64
-	// Queues is those that have something for which there is room, in the order of their names,
-	// from the one on that was asked for and around.
+	// From is the turn that it begins with; 0: that of the first queue.
+	From uint64
+	// Queues is those that have something for which there is room, in order of their turns: first the one
+	// that was served least recently.
 	Queues []QueueView
 	// Classes is those that the jobs shown belong to.
 	Classes []ClassView
 	// Sessions is those that are connected, in order of their ids.
 	Sessions []SessionView
-	// Next is the queue at which the next view should begin to see what this one does not
-	// show; "": it has seen all of them.
-	Next string
-	// Overdue says that more timers were due than are looked at in one go.
+	// Next is the turn with which the next view should begin to see what stands behind this one;
+	// 0: nothing does.
+	Next uint64
+	// Overdue says that timers are due which were not looked at.
 	Overdue bool
 }
 
@@ -50,6 +52,7 @@ type View struct {
 // shown comes before one that is, where both could use the same room; but see ClassView.More.
 type QueueView struct {
 	Name string
+	Turn uint64
 	Jobs []JobView
 }
 
@@ -94,22 +97,27 @@ func (s *SessionView) room() uint32 {
 	return most - min(most, s.Assigned)
 }
 
-// View returns a bounded view at now, with queues from the given one on and around. extra says
-// of all sessions, in order of their ids, how many tasks each may hold beyond its slots, or
-// that it is not connected: no log knows. It is called with the machine locked.
-func (m *Machine) View(now int64, from string, extra func([]SessionView)) *View {
+// View returns a bounded view at now, of queues from a turn on. extra says of all sessions, in order of
+// their ids, how many tasks each may hold beyond its slots, or that it is not connected: no log knows. It
+// is called with the machine locked.
+//
+// Only a view from the first queue on looks at the timers: what they move in line may stand anywhere, also
+// before what the next view begins with.
+func (m *Machine) View(now int64, from uint64, extra func([]SessionView)) *View {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v := &viewer{m: m, View: View{Now: now, Overdue: m.fireTimers(now)}}
+	v := &viewer{m: m, View: View{Now: now, From: from}}
+	if from == 0 {
+		v.Overdue = m.fireTimers(now)
+	} else {
+		v.Overdue = m.timersDue(now)
+	}
 	v.sessions(extra)
 	if !v.anyRoom {
 		return &v.View // for nothing
 	}
 	v.passed = maxPassed
 	m.ready.Ascend(from, v.add)
-	if from != "" && v.Next == "" {
-		m.ready.Scan(func(name string, q *queue) bool { return name < from && v.add(name, q) })
-	}
 	return &v.View
 }
 
@@ -171,9 +179,9 @@ func (v *viewer) room(b *band) int {
 var endOfLine = place{priority: math.MinInt32, job: &job{id: math.MaxUint64}}
 
 // add shows what a queue has, and says whether there is room for another one.
-func (v *viewer) add(name string, q *queue) bool {
+func (v *viewer) add(turn uint64, q *queue) bool {
 	if v.ranges >= maxViewRanges || len(v.Classes) == maxViewClasses || v.passed <= 0 {
-		v.Next = name
+		v.Next = turn
 		return false
 	}
 	lines, behind := v.lines(q, maxViewClasses-len(v.Classes))
@@ -181,13 +189,13 @@ func (v *viewer) add(name string, q *queue) bool {
 	case len(lines) == 0:
 		return true
 	case behind != endOfLine && len(v.Queues) > 0:
-		v.Next = name
+		v.Next = turn
 		return false
 	}
 	for _, l := range lines {
 		l.left = min(max((maxViewRanges-v.ranges)/len(lines), leastClassRanges), mostClassRanges)
 	}
-	v.Queues = append(v.Queues, QueueView{Name: name, Jobs: v.merge(lines, behind)})
+	v.Queues = append(v.Queues, QueueView{Name: q.name, Turn: turn, Jobs: v.merge(lines, behind)})
 	return true
 }
 

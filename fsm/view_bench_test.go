@@ -96,10 +96,10 @@ func BenchmarkViewOfClasses(b *testing.B) {
 		for _, classes := range []int{100, 1000, 16_000} {
 			b.Run(fmt.Sprintf("%s/classes=%d", s.name, classes), func(b *testing.B) {
 				bundle, extra := manyClasses(b, classes, s.able, s.other), without(s.away)
-				bundle.m.View(bundle.clock, "", extra) // of what is known already
+				bundle.m.View(bundle.clock, 0, extra) // of what is known already
 				b.ReportAllocs()
 				for b.Loop() {
-					bundle.m.View(bundle.clock, "", extra)
+					bundle.m.View(bundle.clock, 0, extra)
 				}
 			})
 		}
@@ -134,7 +134,7 @@ func BenchmarkFirstView(b *testing.B) {
 				b.StopTimer()
 				bundle := ownLabels(b, n)
 				b.StartTimer()
-				bundle.m.View(bundle.clock, "", roomy)
+				bundle.m.View(bundle.clock, 0, roomy)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/worker")
 		})
@@ -148,11 +148,11 @@ func BenchmarkOpenSessions(b *testing.B) {
 		for _, view := range []bool{false, true} {
 			b.Run(fmt.Sprintf("classes=%d/view=%v", classes, view), func(b *testing.B) {
 				bundle := manyClasses(b, classes, true, true)
-				bundle.m.View(bundle.clock, "", roomy)
+				bundle.m.View(bundle.clock, 0, roomy)
 				for i := 0; b.Loop(); i++ {
 					id := bundle.openAble("new", 4, task.Pair{Key: "host", Value: fmt.Sprint(i)})
 					if view {
-						bundle.m.View(bundle.clock, "", roomy)
+						bundle.m.View(bundle.clock, 0, roomy)
 					}
 					bundle.closeSession(id)
 				}

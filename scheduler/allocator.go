@@ -10,8 +10,10 @@ import (
 // Allocator decides what the allocation loop does next. It neither proposes nor waits,
 // so that a simulation can step it.
 type Allocator struct {
-	// around is where the next view begins: queues take turns across plans.
-	around tour
+	// from is the turn with which the next view begins. After a plan it is the first one: whoever was
+	// served least recently comes first to whatever is free by now. Behind a view with nothing to give
+	// it is what that view did not show.
+	from uint64
 	// seed varies what policy random does from plan to plan.
 	seed uint64
 }
@@ -29,16 +31,16 @@ func (a *Allocator) Expire(m *fsm.Machine, now int64) (op *logpb.Op, next int64)
 
 // Plan returns the op that grants what the next view has for the workers of f. Where op is
 // nil, idle says that no queue has anything that anybody could take; there may be
-// more queues to look at otherwise.
+// more queues or timers to look at otherwise.
 func (a *Allocator) Plan(m *fsm.Machine, f *Fleet, now int64) (op *logpb.Op, idle bool) {
 	a.seed++
-	v := m.View(now, a.around.from, f.Extra)
-	over := a.around.saw(v.Next)
-	plan, next := Plan(Input{View: v, Runs: f.Runs(), Seed: a.seed})
+	v := m.View(now, a.from, f.Extra)
+	plan := Plan(Input{View: v, Runs: f.Runs(), Seed: a.seed})
 	if len(plan) == 0 {
-		return nil, over && !v.Overdue
+		a.from = v.Next
+		return nil, v.Next == 0 && !v.Overdue
 	}
-	a.around = tour{from: next}
+	a.from = 0
 	return &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: &logpb.ApplyPlan{Assign: plan}}}, false
 }
 
@@ -56,35 +58,4 @@ func IdleFor(now, next int64) time.Duration {
 		return idleLook
 	}
 	return max(shortest, min(idleLook, time.Duration(next-now)))
-}
-
-// tour goes around the queues with jobs in line, a view at a time.
-type tour struct {
-	// from is where the next view begins.
-	from string
-	// start is where the tour began, once it has.
-	start string
-	begun bool
-}
-
-// saw takes note of a view from t.from up to next, and says whether every queue was
-// seen since the tour began. Then the next view begins another one.
-func (t *tour) saw(next string) (over bool) {
-	at := t.from
-	switch {
-	case next == "": // it has seen all, and had no use for a turn: nobody loses one
-		t.begun = false
-		return true
-	case !t.begun:
-		t.start, t.begun = at, true
-	case at < next:
-		over = at < t.start && t.start <= next
-	default: // it went on at the first queue behind the last one
-		over = at < t.start || t.start <= next
-	}
-	t.from = next
-	if over {
-		t.begun = false
-	}
-	return over
 }

@@ -81,6 +81,37 @@ func BenchmarkPlaceAhead(b *testing.B) {
 	}
 }
 
+// BenchmarkTurns grants one task, while so many queues wait for the one slot, and applies it. If they are stuck,
+// the slot is not for them, and they stand before the one that it is for.
+func BenchmarkTurns(b *testing.B) {
+	for _, stuck := range []bool{false, true} {
+		for _, queues := range []int{10, 1000, 16_000} {
+			b.Run(fmt.Sprintf("stuck=%v/queues=%d", stuck, queues), func(b *testing.B) {
+				d := newDesk(b)
+				w := d.worker(&logpb.Session{Slots: 1, Handlers: []string{"noop"}})
+				for i := range queues {
+					spec := &task.Spec{Handler: "noop", Queue: fmt.Sprint(i)}
+					if stuck {
+						spec.Handler = "another"
+					}
+					d.submit(spec, task.MaxTasks)
+				}
+				d.submit(&task.Spec{Handler: "noop"}, task.MaxTasks)
+				d.m.View(int64(d.index), 0, d.f.Extra) // of what is known already
+				b.ReportAllocs()
+				for b.Loop() {
+					op, _ := d.next.Plan(d.m, d.f, int64(d.index))
+					for op == nil {
+						op, _ = d.next.Plan(d.m, d.f, int64(d.index))
+					}
+					require.EqualValues(b, 1, d.apply(op).Granted)
+					d.finish(w)
+				}
+			})
+		}
+	}
+}
+
 func benchmarkPlan(b *testing.B, workers int, run time.Duration) {
 	m, f := fsm.New(noHistory{}, fsm.NewWatchers()), NewFleet(time.Minute)
 	f.Begin(nil)

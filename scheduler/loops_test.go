@@ -371,37 +371,6 @@ func TestManySessionsExpireTogether(t *testing.T) {
 	})
 }
 
-func TestTourSeesEveryClassOnce(t *testing.T) {
-	t.Parallel()
-	keys := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
-	for size := 1; size <= len(keys)+1; size++ { // of a view
-		var around tour
-		for range 5 {
-			seen := map[string]int{}
-			for views := 0; ; views++ {
-				require.Less(t, views, len(keys)+1, "a tour that never ends")
-				at := 0
-				for at < len(keys) && keys[at] < around.from {
-					at++
-				}
-				next := ""
-				for i := range keys {
-					k := keys[(at+i)%len(keys)]
-					if i == size {
-						next = k
-						break
-					}
-					seen[k]++
-				}
-				if around.saw(next) {
-					break
-				}
-			}
-			require.Len(t, seen, len(keys), "size %d", size)
-		}
-	}
-}
-
 // roomForJobs is how many jobs the leaders of these tests have room for.
 const roomForJobs = 1000
 

@@ -38,13 +38,12 @@ type Input struct {
 	Seed uint64
 }
 
-// Plan returns which tasks go to which workers, and the queue at which the next view should
-// begin; "" if it gives nothing. It is a pure function: the same input gives the same plan,
-// whatever the order of sessions and maps.
+// Plan returns which tasks go to which workers. It is a pure function: the same input gives the same
+// plan, whatever the order of sessions and maps.
 //
-// Queues take turns, from the first of the view on: a turn is one chunk to one worker. Within a
+// Queues take turns, in the order of the view: a turn is one chunk to one worker. Within a
 // queue a job gives way to another one only if it can use no room that the other one takes.
-func Plan(in Input) (assigns []*logpb.Assign, next string) {
+func Plan(in Input) []*logpb.Assign {
 	p := &planner{in: in, workers: make([]worker, 0, len(in.View.Sessions)), classes: make([]class, len(in.View.Classes))}
 	most := mostAhead(in.View)
 	for i := range in.View.Sessions {
@@ -57,30 +56,17 @@ func Plan(in Input) (assigns []*logpb.Assign, next string) {
 		queues = append(queues, p.newQueue(&in.View.Queues[i]))
 	}
 	p.keepSlots(queues)
-	last, rounds := "", 0
-	for ; len(queues) > 0 && !p.full(); rounds++ {
-		queues = slices.DeleteFunc(queues, func(q *queue) bool {
-			if p.full() || !p.step(q) {
-				return true
-			}
-			last = q.name
-			return false
-		})
+	for len(queues) > 0 && !p.full() {
+		queues = slices.DeleteFunc(queues, func(q *queue) bool { return p.full() || !p.step(q) })
 	}
-	switch {
-	case len(p.assigns) == 0:
-		return nil, ""
-	case rounds > 1 && in.View.Next != "":
-		return p.assigns, in.View.Next // all that the view shows have had a turn
-	}
-	return p.assigns, last + "\x00"
+	return p.assigns
 }
 
 // mostAhead bounds the tasks that workers may hold beyond their slots while these jobs wait.
 // Payloads are held in memory. If the view does not show all that waits, the other views may
 // have less room: with more in this one, workers would never have room for what those show.
 func mostAhead(v *fsm.View) uint32 {
-	if v.Next != "" {
+	if v.From != 0 || v.Next != 0 {
 		return maxHeavy
 	}
 	for i := range v.Queues {
@@ -118,7 +104,6 @@ func (w *worker) room(exclusive bool) uint32 {
 
 // queue is a queue on its way through a plan.
 type queue struct {
-	name string
 	jobs []fsm.JobView
 	// classes is those of its jobs.
 	classes []uint8
@@ -145,7 +130,7 @@ type class struct {
 }
 
 func (p *planner) newQueue(v *fsm.QueueView) *queue {
-	q := &queue{name: v.Name, jobs: slices.Clone(v.Jobs)}
+	q := &queue{jobs: slices.Clone(v.Jobs)}
 	for i := range q.jobs {
 		c := &p.classes[q.jobs[i].Class]
 		if c.jobs == 0 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
@@ -124,6 +125,28 @@ func TestQueuesTakeTurns(t *testing.T) {
 			require.GreaterOrEqual(t, got[q], round/3, "queue %s after %d tasks: %v", q, round, got)
 		}
 	}
+}
+
+// None gets a second turn before each has had its first, however many slots are free at each plan.
+func TestQueuesTakeTurnsAcrossPlans(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(r *rapid.T) {
+		d := newDesk(t)
+		queues := rapid.IntRange(2, 5).Draw(r, "queues")
+		for i := range queues {
+			d.submit(&task.Spec{Handler: "h", Queue: string(rune('a' + i))}, 100)
+		}
+		var turns []uint64
+		for range 10 {
+			w := d.worker(&logpb.Session{Slots: rapid.Uint32Range(1, 4).Draw(r, "slots"), Handlers: []string{"h"}})
+			turns = append(turns, jobsOf(d.plan())...)
+			d.finish(w)
+			d.apply(&logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: w}}})
+		}
+		for i, job := range turns {
+			require.EqualValues(r, i%queues+1, job, "turns: %v", turns)
+		}
+	})
 }
 
 // Within a queue priority decides, then the order of submit, whatever class of worker the jobs

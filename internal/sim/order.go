@@ -77,8 +77,8 @@ func (m *Model) CheckView(v *fsm.View) (wrong []string) {
 	}
 	shown := map[uint64]uint32{}
 	for i, q := range v.Queues {
-		if i > 0 && v.Queues[i-1].Name >= q.Name {
-			failf("queue %s is shown before queue %s", v.Queues[i-1].Name, q.Name)
+		if i > 0 && v.Queues[i-1].Turn >= q.Turn {
+			failf("queue %s, which has turn %d, is shown before queue %s, which has turn %d", v.Queues[i-1].Name, v.Queues[i-1].Turn, q.Name, q.Turn)
 		}
 		for k, jv := range q.Jobs {
 			j := m.Jobs[jv.ID]
@@ -168,19 +168,33 @@ type Worker struct {
 	Extra   int
 }
 
+// Turns is who is served by a plan, and who is not though others are.
+type Turns struct {
+	// Served is the queues that are given something.
+	Served map[string]bool
+	// Waiting is, by queue, the jobs that waited.
+	Waiting map[string][]*Job
+	// Passed is, by queue that is given nothing, those that are given what it could have used.
+	Passed map[string]map[string]bool
+}
+
 // CheckPlan returns what is wrong with the order of a plan: that a job is given room which one
-// before it in its queue could use, and is left without. passed lists the queues that have something
-// left which a worker could run that was given tasks of other queues only.
-func (m *Model) CheckPlan(plan *logpb.ApplyPlan, now int64, workers []Worker) (passed, wrong []string) {
+// before it in its queue could use, and is left without.
+func (m *Model) CheckPlan(plan *logpb.ApplyPlan, now int64, workers []Worker) (turns Turns, wrong []string) {
 	type at struct{ job, session uint64 }
-	given, load, to, served := map[uint64]int{}, map[uint64]int{}, map[at]bool{}, map[string]bool{}
+	given, load, to, by := map[uint64]int{}, map[uint64]int{}, map[at]bool{}, map[uint64]map[string]bool{}
+	waiting := m.waiting(now)
+	turns = Turns{Served: map[string]bool{}, Waiting: waiting, Passed: map[string]map[string]bool{}}
 	for _, a := range plan.Assign {
+		queue := m.Jobs[a.Job].Spec.Queue
 		given[a.Job] += int(a.Count)
 		load[a.Session] += int(a.Count)
 		to[at{a.Job, a.Session}] = true
-		served[m.Jobs[a.Job].Spec.Queue] = true
+		if by[a.Session] == nil {
+			by[a.Session] = map[string]bool{}
+		}
+		by[a.Session][queue], turns.Served[queue] = true, true
 	}
-	waiting := m.waiting(now)
 	// A worker that is to have a free slot for exclusive tasks is given nothing in advance.
 	kept := false
 	for _, jobs := range waiting {
@@ -189,7 +203,7 @@ func (m *Model) CheckPlan(plan *logpb.ApplyPlan, now int64, workers []Worker) (p
 		}
 	}
 	for _, queue := range slices.Sorted(maps.Keys(waiting)) {
-		without := false
+		passed := map[string]bool{}
 		for k, j := range waiting[queue] {
 			if given[j.ID] >= j.Waits(now) {
 				continue
@@ -199,7 +213,9 @@ func (m *Model) CheckPlan(plan *logpb.ApplyPlan, now int64, workers []Worker) (p
 				if !s.Accepts(j.Spec) {
 					continue
 				}
-				without = without || load[s.Id] > 0 && !j.Spec.Exclusive()
+				if !j.Spec.Exclusive() {
+					maps.Copy(passed, by[s.Id])
+				}
 				most := int(s.Slots)
 				if !kept && !j.Spec.Exclusive() {
 					most += w.Extra
@@ -211,11 +227,11 @@ func (m *Model) CheckPlan(plan *logpb.ApplyPlan, now int64, workers []Worker) (p
 				}
 			}
 		}
-		if without && !served[queue] {
-			passed = append(passed, queue)
+		if len(passed) > 0 && !turns.Served[queue] {
+			turns.Passed[queue] = passed
 		}
 	}
-	return passed, wrong
+	return turns, wrong
 }
 
 // CheckPlace returns what is wrong with where a job was placed with its submit: a worker that a

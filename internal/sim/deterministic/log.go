@@ -52,6 +52,7 @@ func (w *world) commit(term uint64, version uint32, clock int64, ops []*logpb.Op
 	w.counts.Entries++
 	w.tracef("entry %d term %d clock %d %v %v", e.index, term, clock, names(ops), brief(e.results))
 	w.ledger.committed(e)
+	w.served(e)
 	w.add(e)
 	return e
 }

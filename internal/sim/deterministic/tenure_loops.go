@@ -44,8 +44,8 @@ type looks struct {
 	// were, have made workers take more.
 	blind, stirred bool
 	unsettled      int
-	// passed counts, by queue, the plans in a row that gave others what it could have used.
-	passed map[string]int
+	// waits is, by queue, how it waits to be served.
+	waits map[string]wait
 
 	lastLease time.Duration
 	overdue   scheduler.Backstop
@@ -140,9 +140,12 @@ func (t *tenure) plan(overslept bool, now, next int64) {
 	switch {
 	case plan != nil:
 		t.found(overslept, plan, now)
-		t.checkPlan(plan.GetApplyPlan(), now)
+		applied := t.checkPlan(plan.GetApplyPlan(), now)
 		t.propose(plan, func(r fsm.Result, err error) {
 			pause := time.Duration(0)
+			if err == nil {
+				applied(r)
+			}
 			if err != nil || r.Granted == 0 {
 				pause = retryPause
 			}

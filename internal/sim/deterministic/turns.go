@@ -1,6 +1,9 @@
 package deterministic
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/internal/sim"
@@ -25,24 +28,70 @@ func (t *tenure) connected() (out []sim.Worker) {
 	return out
 }
 
-// checkPlan checks the order of a plan: that of each queue, and that each queue has its turn before
-// another one has had two more.
-func (t *tenure) checkPlan(plan *logpb.ApplyPlan, now int64) {
+// wait is that of a queue to be served.
+type wait struct {
+	// jobs is those that waited when it was looked for the last time.
+	jobs []*sim.Job
+	// passed is the queues that were given what it could have used.
+	passed map[string]bool
+}
+
+// goesOn says that some of the jobs that wait have waited before.
+func (w wait) goesOn(jobs []*sim.Job) bool {
+	return slices.ContainsFunc(jobs, func(j *sim.Job) bool { return slices.Contains(w.jobs, j) })
+}
+
+// checkPlan checks the order of a plan. It returns what is to be called when the plan has been applied,
+// with what that gave.
+func (t *tenure) checkPlan(plan *logpb.ApplyPlan, now int64) (applied func(fsm.Result)) {
 	if !t.upToDate() {
-		return
+		t.looks.waits = nil // it may serve anybody
+		return func(fsm.Result) {}
 	}
-	passed, wrong := t.w.model.CheckPlan(plan, now, t.connected())
+	turns, wrong := t.w.model.CheckPlan(plan, now, t.connected())
 	for _, w := range wrong {
 		t.w.problem("term %d: a plan: %s", t.term, w)
 	}
-	again := map[string]int{}
-	for _, queue := range passed {
-		t.w.counts.Passed++
-		if again[queue] = t.looks.passed[queue] + 1; again[queue] >= len(queues) {
-			t.w.problem("term %d: %d plans in a row pass queue %s over", t.term, again[queue], queue)
+	return func(r fsm.Result) { t.checkTurns(turns, r.Refused == 0) }
+}
+
+// checkTurns checks that no queue passes another one over twice before that is served. If the plan was not granted
+// as a whole, nobody knows who was passed over.
+func (t *tenure) checkTurns(turns sim.Turns, whole bool) {
+	waits := map[string]wait{}
+	for _, queue := range sorted(turns.Waiting) {
+		if turns.Served[queue] {
+			continue
+		}
+		before := t.looks.waits[queue]
+		w := wait{jobs: turns.Waiting[queue], passed: map[string]bool{}}
+		if before.goesOn(w.jobs) {
+			maps.Copy(w.passed, before.passed)
+		}
+		if whole {
+			for _, other := range sorted(turns.Passed[queue]) {
+				t.w.counts.Passed++
+				if w.passed[other] {
+					t.w.problem("term %d: queue %s passes queue %s over again, before that is served", t.term, other, queue)
+				}
+				w.passed[other] = true
+			}
+		}
+		waits[queue] = w
+	}
+	t.looks.waits = waits
+}
+
+// served ends the wait of the queues that an entry serves. Plans of deposed leaders serve queues too.
+func (w *world) served(e *entry) {
+	if w.tenure == nil || !slices.ContainsFunc(e.ops, func(op *logpb.Op) bool { return op.GetApplyPlan() != nil }) {
+		return
+	}
+	for _, event := range e.events {
+		if event.Kind == sim.GrantedEvent {
+			delete(w.tenure.looks.waits, w.model.Jobs[event.Job].Spec.Queue)
 		}
 	}
-	t.looks.passed = again
 }
 
 // checkPlace checks that what is placed with its submit passes nobody.
