@@ -72,7 +72,7 @@ type server struct {
 	cluster rotav1.ClusterServiceClient
 	workers rotav1.WorkerServiceClient
 	// submits is the stream that all small submits to this server share.
-	submits *submitMux
+	submits *submitStream
 	// silent: it did not answer the last request. It may be paused or cut off, and a connection
 	// does not show that for a long time.
 	silent atomic.Bool
@@ -175,7 +175,7 @@ func (c *Client) serverLocked(addr string) (s *server, over []*server, err error
 		addr: addr, conn: conn, jobs: rotav1.NewJobServiceClient(conn),
 		cluster: rotav1.NewClusterServiceClient(conn), workers: rotav1.NewWorkerServiceClient(conn),
 	}
-	s.submits = newSubmitMux(c, s)
+	s.submits = newSubmitStream(c, s)
 	c.servers = append(c.servers, s)
 	known := c.finder.Known()
 	retired := 0

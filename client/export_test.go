@@ -20,9 +20,9 @@ var RandomKey = randomKey
 
 // WaitAnswered waits under ctx for a submit that has its answer already.
 func WaitAnswered(ctx context.Context, resp *rotav1.SubmitResponse) (*rotav1.SubmitResponse, error) {
-	call := &muxCall{answered: make(chan muxAnswer, 1)}
-	call.answered <- muxAnswer{resp: resp}
-	return newSubmitMux(nil, nil).wait(ctx, call)
+	call := &streamedCall{answered: make(chan streamedAnswer, 1)}
+	call.answered <- streamedAnswer{resp: resp}
+	return newSubmitStream(nil, nil).wait(ctx, call)
 }
 
 // ServerCount is how many servers the client turns to.

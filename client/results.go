@@ -211,9 +211,9 @@ func (r *resultReader) deliver(msg *rotav1.StreamResultsResponse, yield func(Res
 		packed := len(outputs) > 0
 		inputs, usages := g.GetPackedInputs(), g.GetPackedUsage()
 		described := len(inputs)+len(usages) > 0
-		for _, span := range g.GetRanges() {
-			for i := range span.GetCount() {
-				result.Index, result.nth = span.GetFirst()+i, nth
+		for _, indexes := range g.GetRanges() {
+			for i := range indexes.GetCount() {
+				result.Index, result.nth = indexes.GetFirst()+i, nth
 				nth++
 				r.origin.describe(&result)
 				if described {
@@ -300,11 +300,11 @@ func (r *resultReader) complete(msg *rotav1.StreamResultsResponse) error {
 func countResults(msg *rotav1.StreamResultsResponse) (uint32, error) {
 	var count uint64
 	for _, g := range msg.GetGroups() {
-		for _, span := range g.GetRanges() {
-			if uint64(span.GetFirst())+uint64(span.GetCount()) > task.MaxTasks {
-				return 0, malformed("a range of tasks ends at %d", uint64(span.GetFirst())+uint64(span.GetCount()))
+		for _, indexes := range g.GetRanges() {
+			if uint64(indexes.GetFirst())+uint64(indexes.GetCount()) > task.MaxTasks {
+				return 0, malformed("a range of tasks ends at %d", uint64(indexes.GetFirst())+uint64(indexes.GetCount()))
 			}
-			count += uint64(span.GetCount())
+			count += uint64(indexes.GetCount())
 		}
 	}
 	if count > task.MaxTasks {

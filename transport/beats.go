@@ -10,8 +10,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// maxRunningTasks bounds the tasks of which a beat says that they run: a worker has no more
-// slots.
+// maxRunningTasks bounds the running tasks that a beat names: a worker has no more slots.
 const maxRunningTasks = task.MaxSlots
 
 // heartbeat is a beat on its way to its answer.
@@ -20,16 +19,16 @@ type heartbeat struct {
 	running []scheduler.Running
 }
 
-// beat takes a beat. One that extends the lease of exclusive tasks counts only after a Barrier:
-// a leader that was deposed without knowing must not extend it. Those that come while one waits
-// make up for it and each other: the newest is the one that extends the lease the most.
-func (s *Server) beat(ctx context.Context, l *link, b *rotav1.Beat) error {
+// beat takes a beat. A beat that extends the lease of exclusive tasks counts only after a Barrier: a leader
+// that was deposed and does not know it yet must not extend that lease. If more beats come while one waits, only
+// the newest counts, because it extends the lease the most.
+func (s *Server) beat(ctx context.Context, out *sendStream, b *rotav1.Beat) error {
 	if len(b.Running) > maxRunningTasks {
 		return task.Errorf(task.KindTooLarge, "a beat tells of %d running tasks, a worker has at most %d slots", len(b.Running), maxRunningTasks)
 	}
 	h := &heartbeat{seq: b.Seq}
-	// What others hold, or nobody, is not kept: thousands of workers may say thousands of such.
-	s.node.State().Machine().Holds(l.session, func(holds func(job uint64, i uint32) bool) {
+	// A task that this session does not hold is not kept: thousands of workers may each name thousands of them.
+	s.node.State().Machine().Holds(out.session, func(holds func(job uint64, i uint32) bool) {
 		for _, r := range b.Running {
 			if holds(r.GetJobId(), r.GetIndex()) {
 				h.running = append(h.running, scheduler.Running{Job: r.GetJobId(), Index: r.GetIndex(), For: r.GetRunTime().AsDuration()})
@@ -37,100 +36,100 @@ func (s *Server) beat(ctx context.Context, l *link, b *rotav1.Beat) error {
 		}
 	})
 	// A worker that takes no more tasks must not wait for a Barrier to be believed.
-	s.node.Fleet().Heard(l.session, l, conditionOf(b.State))
+	s.node.Fleet().Heard(out.session, out, conditionOf(b.State))
 	if !b.Exclusive {
-		s.renew(l, h)
-	} else if l.await(h) {
-		s.begun.Go(func() { s.confirm(ctx, l) })
+		s.renew(out, h)
+	} else if out.await(h) {
+		s.begun.Go(func() { s.confirm(ctx, out) })
 	}
 	return nil
 }
 
-// conditionOf is what a worker says of itself, within bounds.
+// conditionOf is what a worker says about itself, within bounds.
 func conditionOf(s *rotav1.WorkerState) scheduler.Condition {
 	return scheduler.Condition{Unhealthy: cutString(s.GetUnhealthy(), task.MaxHealth), Draining: s.GetDraining()}
 }
 
 // confirm renews the lease for the beats that wait for a Barrier, until none does.
-func (s *Server) confirm(ctx context.Context, l *link) {
-	for h := l.awaited(); h != nil; h = l.awaited() {
+func (s *Server) confirm(ctx context.Context, out *sendStream) {
+	for h := out.awaited(); h != nil; h = out.awaited() {
 		err := s.node.Barrier(ctx)
 		switch {
 		case err == nil:
-			s.renew(l, h)
+			s.renew(out, h)
 		case s.node.CheckLeader() != nil || ctx.Err() != nil:
-			l.cancel()
+			out.cancel()
 			return
 		}
-		// Otherwise the log was busy for too long: this beat renews nothing, the next one may.
+		// Otherwise the log was busy for too long. This beat renews nothing; the next one may.
 	}
 }
 
-// renew renews the lease of a link's session, and has the beat answered.
-func (s *Server) renew(l *link, h *heartbeat) {
+// renew renews the lease of a session and has the beat answered.
+func (s *Server) renew(out *sendStream, h *heartbeat) {
 	switch fleet := s.node.Fleet(); {
-	case fleet.Beat(l.session, l, h.running):
-		l.beaten(h.seq)
-	case fleet.Shunned(l.session):
-		// It is not answered. The stream is there for the report of what the session is shunned for.
+	case fleet.Beat(out.session, out, h.running):
+		out.beaten(h.seq)
+	case fleet.Shunned(out.session):
+		// No answer. The stream stays open for the report of the task for which the session is shunned.
 	default:
-		l.outlived()
+		out.outlived()
 	}
 }
 
-// await notes a beat that waits for a Barrier, instead of an earlier one. begin says that
-// nobody asks for one yet.
-func (l *link) await(h *heartbeat) (begin bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	begin = !l.confirming
-	l.waiting, l.confirming = h, true
+// await notes a beat that waits for a Barrier, in place of an earlier one. begin says that nobody asks for a
+// Barrier yet.
+func (out *sendStream) await(h *heartbeat) (begin bool) {
+	out.mu.Lock()
+	defer out.mu.Unlock()
+	begin = !out.confirming
+	out.waiting, out.confirming = h, true
 	return begin
 }
 
-// awaited takes the beat that waits for a Barrier; nil: none does, and nobody asks any more.
-func (l *link) awaited() (h *heartbeat) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	h, l.waiting = l.waiting, nil
-	l.confirming = h != nil
+// awaited takes the beat that waits for a Barrier. nil: no beat waits, and nobody asks for a Barrier any more.
+func (out *sendStream) awaited() (h *heartbeat) {
+	out.mu.Lock()
+	defer out.mu.Unlock()
+	h, out.waiting = out.waiting, nil
+	out.confirming = h != nil
 	return h
 }
 
-// beaten has a beat answered, before all else. Of those that nobody has read the answer to,
-// only the newest gets one. Who reads none for a whole lease is given up: what is to be sent gathers
-// here, for as long as tasks are granted and taken off again. A worker has done so before.
-func (l *link) beaten(seq uint64) {
-	l.mu.Lock()
-	if !l.renewed {
-		l.waits = time.Now()
+// beaten has a beat answered before anything else is sent. If several wait for their answers, only the newest gets
+// one. A worker that has read no answer for a whole lease loses its stream: otherwise messages for it would gather
+// here for as long as tasks are granted and taken off again. Workers have done that.
+func (out *sendStream) beaten(seq uint64) {
+	out.mu.Lock()
+	if !out.renewed {
+		out.waits = time.Now()
 	}
-	l.renewed, l.beat = true, max(l.beat, seq)
-	unread := time.Since(l.waits) > l.s.node.Fleet().Lease()
-	l.mu.Unlock()
+	out.renewed, out.beat = true, max(out.beat, seq)
+	unread := time.Since(out.waits) > out.server.node.Fleet().Lease()
+	out.mu.Unlock()
 	if unread {
-		l.cancel()
+		out.cancel()
 		return
 	}
-	l.signal()
+	out.signal()
 }
 
-// stopsPerLease is how often within a lease, at most, the answers to a worker's beats have all that it
-// must stop: that takes a look at everything that it holds, while nothing is applied. A worker
-// beats ten times within a lease at most; it is told of each stop at once besides.
+// stopsPerLease is how often within a lease, at most, an answer to a beat lists all tasks that the worker must
+// stop. The list takes a look at everything that the worker holds, and nothing is applied meanwhile. A worker
+// beats at most ten times within a lease. It is also told of each stop at once.
 const stopsPerLease = 100
 
-// answerBeat sends the answer to the newest beat, with all that its worker must stop where it was
-// not told so just before.
-func (l *link) answerBeat(seq uint64) error {
-	answer := &rotav1.BeatAnswer{Seq: seq, Term: l.term}
-	if now := time.Now(); now.Sub(l.stopsTold) >= l.s.node.Fleet().Lease()/stopsPerLease {
-		l.stopsTold = now
-		l.s.node.State().Machine().Held(l.session, func(t fsm.HeldTask) {
+// answerBeat sends the answer to the newest beat. It lists all tasks that the worker must stop, unless the
+// worker was told just before.
+func (out *sendStream) answerBeat(seq uint64) error {
+	answer := &rotav1.BeatAnswer{Seq: seq, Term: out.term}
+	if now := time.Now(); now.Sub(out.stopsTold) >= out.server.node.Fleet().Lease()/stopsPerLease {
+		out.stopsTold = now
+		out.server.node.State().Machine().Held(out.session, func(t fsm.HeldTask) {
 			if t.Stopping {
 				answer.Stop = append(answer.Stop, heldOf(t.Job, t.TokenOffset, task.Range{First: t.First, Count: t.Count}))
 			}
 		})
 	}
-	return l.stream.Send(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_BeatAnswer{BeatAnswer: answer}})
+	return out.stream.Send(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_BeatAnswer{BeatAnswer: answer}})
 }

@@ -13,27 +13,26 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// Link is the way to a worker.
-type Link = link
+// SendStream is the way to a worker.
+type SendStream = sendStream
 
 // Answer puts in the answer to a report, and Beat that to a beat.
-func (l *Link) Answer(m *rotav1.SessionResponse) { l.answer(m, cost{}) }
-func (l *Link) Beat(seq uint64)                  { l.beaten(seq) }
+func (out *SendStream) Answer(m *rotav1.SessionResponse) { out.answer(m, cost{}) }
+func (out *SendStream) Beat(seq uint64)                  { out.beaten(seq) }
 
-// SendAll returns what a link sends when its sender comes late, and finds all that put has
-// put in.
-func SendAll(n *node.Node, hello *rotav1.Hello, put func(*Link)) ([]*rotav1.SessionResponse, error) {
+// SendAll returns what a send stream sends when its sender starts late and finds everything that put has put in.
+func SendAll(n *node.Node, hello *rotav1.Hello, put func(*SendStream)) ([]*rotav1.SessionResponse, error) {
 	sent := &sentMessages{}
-	l := newLink(&Server{node: n}, 1, 1, hello, sent, func() {})
-	put(l)
-	l.finish()
-	err := l.send(context.Background())
+	out := newSendStream(&Server{node: n}, 1, 1, hello, sent, func() {})
+	put(out)
+	out.finish()
+	err := out.send(context.Background())
 	return sent.messages, err
 }
 
-// Unread is a link whose worker reads nothing. ended is called when it is given up.
-func Unread(n *node.Node, ended func()) *Link {
-	return newLink(&Server{node: n}, 1, 1, &rotav1.Hello{}, &sentMessages{}, ended)
+// Unread is the send stream to a worker that reads nothing. ended is called when the server gives it up.
+func Unread(n *node.Node, ended func()) *SendStream {
+	return newSendStream(&Server{node: n}, 1, 1, &rotav1.Hello{}, &sentMessages{}, ended)
 }
 
 // AnswerWhoIsGone answers a submit whose client has gone meanwhile, and wants to follow its job.

@@ -12,19 +12,19 @@ import (
 )
 
 const (
-	// assignBytes is about how large a message of assignments is.
+	// assignBytes is about the size of a message of assignments.
 	assignBytes = 256 << 10
 	// assignTasks bounds the payloads that are fetched at once.
 	assignTasks = 256
-	// assignmentBytes is about what an assignment takes beside payloads and work.
+	// assignmentBytes is about the size of an assignment without its payloads and its work.
 	assignmentBytes = 128
 )
 
 // sendGrants sends grants with their payloads, many in a message.
-func (l *link) sendGrants(grants []fsm.Grant) error {
-	w := &grantWriter{l: l}
+func (out *sendStream) sendGrants(grants []fsm.Grant) error {
+	w := &grantWriter{to: out}
 	for _, g := range grants {
-		// Of a job that has ended, and was forgotten, meanwhile the grant is void.
+		// If its job has ended meanwhile and was forgotten, the grant is void.
 		if err := w.add(g); err != nil && !errors.Is(err, task.ErrNotFound) {
 			return err
 		}
@@ -34,16 +34,16 @@ func (l *link) sendGrants(grants []fsm.Grant) error {
 
 // grantWriter makes messages of grants.
 type grantWriter struct {
-	l *link
-	// batch is assignments of about size bytes, forget what comes before them.
+	to *sendStream
+	// batch is assignments of about size bytes. The worker lets go of forget before it reads them.
 	batch  []*rotav1.Assignment
 	forget []uint32
 	size   int
-	// spec is the last one that was read whole, that of id, and work what is sent of it.
+	// spec is the last one that was read whole, with its id, and work is what is sent of it.
 	spec *task.Spec
 	work *rotav1.WorkSpec
 	id   fsm.SpecID
-	// workSize is how large work is, bytes: its command and environment may be as large as a payload.
+	// workSize is the size of work, bytes: its command and environment may be as large as a payload.
 	workSize int
 }
 
@@ -53,11 +53,11 @@ func (w *grantWriter) flush() error {
 	}
 	m := &rotav1.SessionResponse{Message: &rotav1.SessionResponse_Assignments{Assignments: &rotav1.Assignments{Assignments: w.batch, ForgetWorks: w.forget}}}
 	w.batch, w.forget, w.size = nil, nil, 0
-	return w.l.stream.Send(m)
+	return w.to.stream.Send(m)
 }
 
 func (w *grantWriter) add(g fsm.Grant) error {
-	ref, ok := w.l.s.node.State().Machine().SpecOf(g.Job)
+	ref, ok := w.to.server.node.State().Machine().SpecOf(g.Job)
 	if !ok {
 		return nil
 	}
@@ -74,11 +74,11 @@ func (w *grantWriter) add(g fsm.Grant) error {
 		first, step, n := valuesOf(values, g.First, g.Count)
 		if ref.OwnPayloads {
 			var err error
-			if a.PackedPayloads, n, err = w.l.payloads(g.Job, g.First, n); err != nil {
+			if a.PackedPayloads, n, err = w.to.payloads(g.Job, g.First, n); err != nil {
 				return err
 			}
 		}
-		// Last: what the worker is to keep must be sent.
+		// Last: a work that the worker is to keep must be sent.
 		if err := w.setWork(a, g.Job, ref); err != nil {
 			return err
 		}
@@ -98,9 +98,9 @@ func (w *grantWriter) add(g fsm.Grant) error {
 	return nil
 }
 
-// setWork says in an assignment where the worker has the work of its job, or what that is.
+// setWork puts the work of the job into an assignment, or the number under which the worker keeps it.
 func (w *grantWriter) setWork(a *rotav1.Assignment, job uint64, ref fsm.JobSpec) error {
-	if a.WorkNumber = w.l.works.number(ref.ID); a.WorkNumber != 0 {
+	if a.WorkNumber = w.to.works.number(ref.ID); a.WorkNumber != 0 {
 		return nil
 	}
 	if _, err := w.whole(job, ref); err != nil {
@@ -110,10 +110,10 @@ func (w *grantWriter) setWork(a *rotav1.Assignment, job uint64, ref fsm.JobSpec)
 	if ref.Whole {
 		return nil
 	}
-	number, forget := w.l.works.keep(ref.ID, w.workSize)
+	number, forget := w.to.works.keep(ref.ID, w.workSize)
 	a.WorkNumber = number
 	if len(forget) > 0 {
-		// What is in the batch may need what is forgotten.
+		// The assignments in the batch may need what the worker is about to forget.
 		if err := w.flush(); err != nil {
 			return err
 		}
@@ -122,10 +122,10 @@ func (w *grantWriter) setWork(a *rotav1.Assignment, job uint64, ref fsm.JobSpec)
 	return nil
 }
 
-// whole returns all of a spec. It is read once for grants of one job that follow each other.
+// whole returns all of a spec. It is read once for consecutive grants of a job.
 func (w *grantWriter) whole(job uint64, ref fsm.JobSpec) (*task.Spec, error) {
 	if w.spec == nil || w.id != ref.ID {
-		spec, err := w.l.s.node.State().WholeSpec(job, ref)
+		spec, err := w.to.server.node.State().WholeSpec(job, ref)
 		if err != nil {
 			return nil, err
 		}
@@ -135,11 +135,11 @@ func (w *grantWriter) whole(job uint64, ref fsm.JobSpec) (*task.Spec, error) {
 	return w.spec, nil
 }
 
-// payloads fetches the payloads of up to count tasks: as many as fit a message.
-func (l *link) payloads(job uint64, first, count uint32) (packed []byte, n uint32, err error) {
+// payloads fetches the payloads of up to count tasks, as many as fit into a message.
+func (out *sendStream) payloads(job uint64, first, count uint32) (packed []byte, n uint32, err error) {
 	n = min(count, assignTasks)
 	for {
-		packed, err = l.s.node.State().Payloads(job, first, n)
+		packed, err = out.server.node.State().Payloads(job, first, n)
 		if err != nil || n == 1 || len(packed) <= 4*assignBytes {
 			return packed, n, err
 		}
@@ -147,13 +147,13 @@ func (l *link) payloads(job uint64, first, count uint32) (packed []byte, n uint3
 	}
 }
 
-// valuesOf returns the values of tasks from first on, and how many of count tasks they are for: a
-// run of values is an arithmetic progression of the index.
+// valuesOf returns the values of the tasks from first on, as an arithmetic progression of the index, and how many
+// of count tasks it holds for.
 func valuesOf(runs []task.ValueRun, first, count uint32) (arrayFirst, arrayStep, n uint32) {
 	begin := uint32(0)
 	for _, r := range runs {
 		if first < begin+r.Count {
-			// Wraps around, and back again when the worker adds the index.
+			// It wraps around, and wraps back when the worker adds the index.
 			return r.First - begin*r.Step, r.Step, min(count, begin+r.Count-first)
 		}
 		begin += r.Count
@@ -161,13 +161,13 @@ func valuesOf(runs []task.ValueRun, first, count uint32) (arrayFirst, arrayStep,
 	return 0, 0, count
 }
 
-// setValues gives an assignment its values: with work that is sent for it alone they are in there.
+// setValues gives an assignment its values. They are in the work if that is sent for this assignment alone.
 func setValues(a *rotav1.Assignment, first, step uint32) {
 	switch {
 	case a.WorkNumber != 0:
 		a.ArrayFirst, a.ArrayStep = first, step
 	case first != 0 || step != 0:
-		a.Work = proto.CloneOf(a.Work) // others have it, too
+		a.Work = proto.CloneOf(a.Work) // other assignments share it
 		a.Work.ArrayFirst, a.Work.ArrayStep = first, step
 	}
 }

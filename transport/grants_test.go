@@ -26,9 +26,9 @@ func TestASharedPayloadIsSentOnceOnAStream(t *testing.T) {
 	job, err := c.Client().Submit(context.Background(), client.Request{Spec: spec, Count: 8})
 	require.NoError(t, err)
 	send := func(hello *rotav1.Hello) (assignments []*rotav1.Assignment) {
-		sent, err := transport.SendAll(c.Servers[0].Node, hello, func(l *transport.Link) {
+		sent, err := transport.SendAll(c.Servers[0].Node, hello, func(out *transport.SendStream) {
 			for i := range uint32(4) {
-				l.Grant(fsm.Grant{Job: job.ID(), First: 2 * i, Count: 2, TokenOffset: int64(i), Attempt: 1})
+				out.Grant(fsm.Grant{Job: job.ID(), First: 2 * i, Count: 2, TokenOffset: int64(i), Attempt: 1})
 			}
 		})
 		require.NoError(t, err)
@@ -70,9 +70,9 @@ func TestAssignmentsOfTheLargestSpecsFitTheirMessages(t *testing.T) {
 			ids = append(ids, job.ID())
 		}
 		for _, hello := range []*rotav1.Hello{{}, {WorkSlots: 64, WorkBytes: 64 << 20}} {
-			sent, err := transport.SendAll(c.Servers[0].Node, hello, func(l *transport.Link) {
+			sent, err := transport.SendAll(c.Servers[0].Node, hello, func(out *transport.SendStream) {
 				for i, id := range ids {
-					l.Grant(fsm.Grant{Job: id, Count: 1, TokenOffset: int64(i), Attempt: 1})
+					out.Grant(fsm.Grant{Job: id, Count: 1, TokenOffset: int64(i), Attempt: 1})
 				}
 			})
 			require.NoError(t, err)

@@ -34,24 +34,24 @@ const reportGroupBytes, reportRangeBytes = 256, 64
 // reports takes a worker's reports. What its session does not hold is answered at once, the
 // rest when it is committed. If the outcome is not known, the stream ends, and the
 // worker sends them again.
-func (s *Server) reports(ctx context.Context, l *link, r *rotav1.Reports) error {
+func (s *Server) reports(ctx context.Context, out *sendStream, r *rotav1.Reports) error {
 	groups, cost, err := reportsOf(r)
 	if err != nil {
 		return err
 	}
-	if err := l.room.take(ctx, cost); err != nil {
+	if err := out.room.take(ctx, cost); err != nil {
 		return err
 	}
-	l.holding.Take(int64(cost.bytes))
-	s.node.Fleet().Reporting(l.session, l)
-	sorted, exceptions, err := s.sortOut(ctx, l.session, groups)
+	out.holding.Take(int64(cost.bytes))
+	s.node.Fleet().Reporting(out.session, out)
+	sorted, exceptions, err := s.sortOut(ctx, out.session, groups)
 	if err != nil {
 		return err
 	}
 	answer := func(exceptions []fsm.Exception) {
 		s.refused.Add(int64(fsm.Excepted(exceptions)))
-		l.answer(reportsAnswer(r.Seq, exceptions), cost)
-		s.node.Fleet().Reported(l.session, l)
+		out.answer(reportsAnswer(r.Seq, exceptions), cost)
+		s.node.Fleet().Reported(out.session, out)
 	}
 	if len(sorted.Held) == 0 {
 		answer(exceptions)
@@ -63,15 +63,15 @@ func (s *Server) reports(ctx context.Context, l *link, r *rotav1.Reports) error 
 			runs = append(runs, scheduler.Run{Job: g.JobId, Count: n, Total: time.Duration(g.RunNs)})
 		}
 	}
-	s.node.Fleet().Ran(l.session, runs...)
+	s.node.Fleet().Ran(out.session, runs...)
 	if slices.ContainsFunc(sorted.Held, func(g *logpb.ReportGroup) bool { return g.Outcome == uint32(task.OutcomeReturned) }) {
-		s.node.Fleet().GaveBack(l.session)
+		s.node.Fleet().GaveBack(out.session)
 	}
-	op := &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: l.session, Groups: sorted.Held}}}
+	op := &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: out.session, Groups: sorted.Held}}}
 	s.proposeWhenRoom(ctx, op, func(res fsm.Result, err error) {
 		if err != nil {
-			s.log.Debug("reports were not recorded", "session", l.session, "error", err)
-			l.cancel()
+			s.log.Debug("reports were not recorded", "session", out.session, "error", err)
+			out.cancel()
 			return
 		}
 		answer(append(exceptions, res.Exceptions...))

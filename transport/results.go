@@ -38,8 +38,8 @@ func decodeCursor(order rotav1.ResultOrder, b []byte) (next uint32, err error) {
 	return binary.BigEndian.Uint32(b[2:]), nil
 }
 
-// StreamResults implements the job service. Any server serves it: the stream is nothing
-// but a cursor into what every server has.
+// StreamResults implements the job service. Any server serves it: the only state of a stream is a cursor into
+// results that every server has.
 func (s *Server) StreamResults(r *rotav1.StreamResultsRequest, stream grpc.ServerStreamingServer[rotav1.StreamResultsResponse]) error {
 	order := r.GetOrder()
 	if order == rotav1.ResultOrder_RESULT_ORDER_UNSPECIFIED {
@@ -64,9 +64,9 @@ type resultWriter struct {
 	job   uint64
 	order rotav1.ResultOrder
 	next  uint32
-	// inputs is of which results the client wants to know what was put in. about is what it is to
-	// know of the job for that, until it was sent. asked is whether the job's record was asked
-	// whether its tasks have payloads of their own, and own what that says.
+	// inputs is for which results the client wants the inputs of their tasks. about is what it needs to know of the
+	// job for that; nil once it is sent. asked: the record of the job was read for whether its tasks have payloads
+	// of their own; own is the answer.
 	inputs     rotav1.ResultInputs
 	about      *rotav1.Job
 	asked, own bool
@@ -83,8 +83,8 @@ func (w *resultWriter) run(ctx context.Context, noWait bool) error {
 		if err := w.drain(ctx); err != nil {
 			return err
 		}
-		// Read after the results: a job that is final here has all of them sent, or
-		// they are found in the next round.
+		// Read after the results: if the job is final here, either all of its results are sent, or the next round
+		// finds the rest.
 		rec, err := w.s.node.State().Job(w.job)
 		if err != nil {
 			return err
@@ -113,9 +113,9 @@ func (w *resultWriter) finish(rec *logpb.JobRecord, complete bool) error {
 	return w.stream.Send(&rotav1.StreamResultsResponse{Cursor: encodeCursor(w.order, w.next), Complete: complete, Job: job})
 }
 
-// drain sends what is there.
+// drain sends all results that there are now.
 func (w *resultWriter) drain(ctx context.Context) error {
-	in := w.s.node.State().InOrder(w.job) // what it keeps is not kept where the stream waits
+	in := w.s.node.State().InOrder(w.job) // it keeps what it has read, so it must not outlive this call
 	for ctx.Err() == nil {
 		var groups []*rotav1.ResultGroup
 		var count uint32
@@ -139,7 +139,7 @@ func (w *resultWriter) drain(ctx context.Context) error {
 	return nil
 }
 
-// begin finds out what the client is to know of the job as a whole.
+// begin finds out what the client needs to know of the job as a whole.
 func (w *resultWriter) begin() error {
 	if w.inputs == rotav1.ResultInputs_RESULT_INPUTS_UNSPECIFIED {
 		return nil
@@ -155,10 +155,10 @@ func (w *resultWriter) begin() error {
 	return nil
 }
 
-// maxInputTasks bounds the tasks of a group that says what was put in: about 256 KiB of that.
+// maxInputTasks bounds the tasks of a group with inputs: about 256 KiB of inputs.
 const maxInputTasks = resultBytes / task.MaxInput
 
-// wants says whether a result in a state is to say what was put in.
+// wants says whether the client wants the inputs of results in a state.
 func (w *resultWriter) wants(state uint32) bool {
 	switch w.inputs {
 	case rotav1.ResultInputs_RESULT_INPUTS_ALL:
@@ -169,14 +169,14 @@ func (w *resultWriter) wants(state uint32) bool {
 	return false
 }
 
-// addInputs says in groups how the payloads of their tasks begin if that is wanted.
+// addInputs adds to groups how the payloads of their tasks begin, if the client wants that.
 func (w *resultWriter) addInputs(groups ...*rotav1.ResultGroup) error {
 	for _, g := range groups {
 		if !w.wants(uint32(g.State)) {
 			continue
 		}
 		if !w.asked {
-			// Only now: a job without tasks may get either kind.
+			// Only now: a job without tasks may still get either kind.
 			rec, err := w.s.node.State().Job(w.job)
 			if err != nil {
 				return err
@@ -194,7 +194,7 @@ func (w *resultWriter) addInputs(groups ...*rotav1.ResultGroup) error {
 	return nil
 }
 
-// completed returns results from the cursor on, as they were recorded.
+// completed returns results from the cursor on, in the order in which they were recorded.
 func (w *resultWriter) completed() (groups []*rotav1.ResultGroup, count uint32, err error) {
 	segments, err := w.s.node.State().Segments(w.job, w.next, resultBytes)
 	if err != nil {
@@ -210,14 +210,14 @@ func (w *resultWriter) completed() (groups []*rotav1.ResultGroup, count uint32, 
 		if w.wants(seg.Segment.State) {
 			limit = maxInputTasks
 		}
-		g := cutGroup(seg, skip, limit)
-		if err := w.addInputs(g.group); err != nil {
+		g, n := groupFrom(seg, skip, limit)
+		if err := w.addInputs(g); err != nil {
 			return nil, 0, err
 		}
-		groups = append(groups, g.group)
-		count += g.count
-		size += proto.Size(g.group)
-		if skip+g.count < seg.Count {
+		groups = append(groups, g)
+		count += n
+		size += proto.Size(g)
+		if skip+n < seg.Count {
 			break
 		}
 	}
@@ -228,23 +228,17 @@ func (w *resultWriter) completed() (groups []*rotav1.ResultGroup, count uint32, 
 // in the middle of a million cancelled tasks.
 const maxGroupTasks = 64 << 10
 
-type cut struct {
-	group *rotav1.ResultGroup
-	count uint32
-}
-
-// cutGroup returns the results of a segment behind the first skip, at most limit tasks
-// and about resultBytes.
-func cutGroup(seg fsm.SegmentCut, skip, limit uint32) cut {
+// groupFrom returns the results of a segment after the first skip: at most limit tasks and about resultBytes, and
+// how many tasks they are of.
+func groupFrom(seg fsm.SegmentCut, skip, limit uint32) (g *rotav1.ResultGroup, count uint32) {
+	g = groupOf(seg.Segment)
 	if skip == 0 && seg.Count <= limit && len(seg.Segment.PackedOutputs) <= 2*resultBytes {
-		return cut{groupOf(seg.Segment), seg.Count}
+		return g, seg.Count
 	}
-	g := groupOf(seg.Segment)
 	outputs, _ := task.PackSkip(g.PackedOutputs, int(skip))
 	usages, _ := task.PackSkip(g.PackedUsage, int(skip))
 	all := g.Ranges
 	g.Ranges, g.PackedOutputs, g.PackedUsage = nil, nil, nil
-	count := uint32(0)
 	for _, r := range all {
 		first, n := r.First, r.Count
 		if skip >= n {
@@ -274,7 +268,7 @@ func cutGroup(seg fsm.SegmentCut, skip, limit uint32) cut {
 			break
 		}
 	}
-	return cut{g, count}
+	return g, count
 }
 
 // ordered returns results from the next index on, in index order.

@@ -46,18 +46,18 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 	if err != nil {
 		return err
 	}
-	link := newLink(s, id, term, hello, stream, cancel)
-	link.holding = wire.HoldingOf(ctx)
-	defer link.holding.End()
-	if !s.node.Fleet().Attach(id, link) {
+	out := newSendStream(s, id, term, hello, stream, cancel)
+	out.holding = wire.HoldingOf(ctx)
+	defer out.holding.End()
+	if !s.node.Fleet().Attach(id, out) {
 		if _, leads := s.node.Ready(); leads {
 			return task.Errorf(task.KindUnavailable, "the lease of the session has ended; open a new one")
 		}
 		return s.notLeader()
 	}
-	defer s.node.Fleet().Detach(id, link)
-	s.node.Fleet().Heard(id, link, conditionOf(hello.State))
-	drop, open := s.resend(id, hello, link)
+	defer s.node.Fleet().Detach(id, out)
+	s.node.Fleet().Heard(id, out, conditionOf(hello.State))
+	drop, open := s.resend(id, hello, out)
 	if !open {
 		return task.Errorf(task.KindUnavailable, "the session has ended meanwhile; open a new one")
 	}
@@ -67,20 +67,20 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 	received := make(chan error, 1)
 	// Recv ends with the stream, which ends when this function returns.
 	s.begun.Go(func() {
-		received <- s.receive(ctx, link)
-		// What was put out before, such as the answer to goodbye, goes out first.
-		link.finish()
+		received <- s.receive(ctx, out)
+		// What waits already, such as the answer to goodbye, still goes out.
+		out.finish()
 	})
 	sendErr := s.within(ctx, func() error {
 		if err := stream.Send(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_Welcome{Welcome: welcome}}); err != nil {
 			return err
 		}
-		return link.send(ctx)
+		return out.send(ctx)
 	})
 	cancel()
-	// What is being handled is in memory yet, and counts until this function returns.
-	link.handling.Lock()
-	defer link.handling.Unlock()
+	// A message that is being handled is still in memory, and counts until this function returns.
+	out.handling.Lock()
+	defer out.handling.Unlock()
 	select {
 	case err = <-received:
 	default:
@@ -92,7 +92,7 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 	return err
 }
 
-// firstHello waits for a worker's first message, which must be a hello.
+// firstHello waits for the first message of a worker, which must be a hello.
 func (s *Server) firstHello(ctx context.Context, stream sessionStream) (*rotav1.Hello, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
@@ -113,7 +113,7 @@ func (s *Server) firstHello(ctx context.Context, stream sessionStream) (*rotav1.
 	return first.GetHello(), nil
 }
 
-// notLeader is the error where this server cannot be the one that the worker looks for.
+// notLeader is the error when this server is not the leader that the worker looks for.
 func (s *Server) notLeader() error {
 	if err := s.node.CheckLeader(); err != nil {
 		return err
@@ -209,59 +209,59 @@ func checkOffer(h *rotav1.Hello) error {
 	return nil
 }
 
-// resend puts on the link what the session holds and the worker does not list, and returns
-// what the worker lists and does not hold. It comes after Attach: what is granted in
-// between is sent twice, and the worker knows it by its token.
-func (s *Server) resend(id uint64, h *rotav1.Hello, l *link) (drop []*rotav1.HeldTasks, open bool) {
+// resend sends what the session holds and the worker does not list, and returns what the worker lists
+// and the session does not hold. It comes after Attach: what is granted in between is sent twice, and the
+// worker recognises it by its token.
+func (s *Server) resend(id uint64, h *rotav1.Hello, out *sendStream) (drop []*rotav1.HeldTasks, open bool) {
 	listed, current := heldBy(h), heldTasks{}
 	open = s.node.State().Machine().Held(id, func(t fsm.HeldTask) {
 		k, whole := heldKey{t.Job, t.TokenOffset}, task.Range{First: t.First, Count: t.Count}
 		current.add(k, whole)
 		if t.Stopping {
 			for i := whole.First; i < whole.End(); i++ {
-				l.Stop(t.Job, i, t.TokenOffset)
+				out.Stop(t.Job, i, t.TokenOffset)
 			}
 		}
 		listed.without(k, whole, func(part task.Range) {
 			g := t.Grant
 			g.First, g.Count = part.First, part.Count
-			l.Grant(g)
+			out.Grant(g)
 		})
 	})
 	return listed.beyond(current), open
 }
 
 // receive takes a worker's messages until the stream or the session ends.
-func (s *Server) receive(ctx context.Context, l *link) error {
+func (s *Server) receive(ctx context.Context, out *sendStream) error {
 	for {
-		m, err := l.stream.Recv()
+		m, err := out.stream.Recv()
 		if err != nil {
 			return err
 		}
-		if last, err := s.handle(ctx, l, m); last || err != nil {
+		if last, err := s.handle(ctx, out, m); last || err != nil {
 			return err
 		}
 	}
 }
 
 // handle takes one message of a worker. last says that it was a goodbye.
-func (s *Server) handle(ctx context.Context, l *link, m *rotav1.SessionRequest) (last bool, err error) {
-	l.handling.Lock()
-	defer l.handling.Unlock()
+func (s *Server) handle(ctx context.Context, out *sendStream, m *rotav1.SessionRequest) (last bool, err error) {
+	out.handling.Lock()
+	defer out.handling.Unlock()
 	if ctx.Err() != nil {
 		return false, s.sessionEnded(ctx)
 	}
 	switch b := m.Message.(type) {
 	case *rotav1.SessionRequest_Beat:
-		return false, s.beat(ctx, l, b.Beat)
+		return false, s.beat(ctx, out, b.Beat)
 	case *rotav1.SessionRequest_Reports:
-		return false, s.reports(ctx, l, b.Reports)
+		return false, s.reports(ctx, out, b.Reports)
 	case *rotav1.SessionRequest_Goodbye:
-		l.leaving.Store(true)
-		if err := s.goodbye(ctx, l.session, b.Goodbye); err != nil {
+		out.leaving.Store(true)
+		if err := s.goodbye(ctx, out.session, b.Goodbye); err != nil {
 			return false, err
 		}
-		l.answer(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_GoodbyeAnswer{GoodbyeAnswer: &rotav1.GoodbyeAnswer{}}}, cost{})
+		out.answer(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_GoodbyeAnswer{GoodbyeAnswer: &rotav1.GoodbyeAnswer{}}}, cost{})
 		return true, nil
 	}
 	return false, task.Errorf(task.KindInvalid, "unexpected message in a session")

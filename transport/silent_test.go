@@ -45,13 +45,13 @@ func TestAWorkerThatReadsNothingIsGivenUp(t *testing.T) {
 	n := testcluster.Start(t, 1, nil).Servers[0].Node
 	synctest.Test(t, func(t *testing.T) {
 		ended := false
-		l := transport.Unread(n, func() { ended = true })
+		out := transport.Unread(n, func() { ended = true })
 		for seq := range uint64(11) {
 			require.False(t, ended, "beat %d", seq)
-			l.Beat(seq)
+			out.Beat(seq)
 			time.Sleep(n.Fleet().Lease() / 10)
 		}
-		l.Beat(11)
+		out.Beat(11)
 		require.True(t, ended)
 	})
 }

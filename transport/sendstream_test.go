@@ -22,12 +22,12 @@ func TestAnAnswerDoesNotOvertakeAGrant(t *testing.T) {
 	c := testcluster.Start(t, 1, nil)
 	job, err := c.Client().Submit(context.Background(), client.Request{Spec: task.Spec{Handler: "h"}, Count: 1})
 	require.NoError(t, err)
-	sent, err := transport.SendAll(c.Servers[0].Node, &rotav1.Hello{}, func(l *transport.Link) {
-		l.Grant(fsm.Grant{Job: job.ID(), Count: 1, TokenOffset: 7, Attempt: 1})
-		l.Stop(job.ID(), 0, 7)
-		l.Answer(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_ReportsAnswer{ReportsAnswer: &rotav1.ReportsAnswer{Seq: 1}}})
-		l.Beat(1)
-		l.Beat(2)
+	sent, err := transport.SendAll(c.Servers[0].Node, &rotav1.Hello{}, func(out *transport.SendStream) {
+		out.Grant(fsm.Grant{Job: job.ID(), Count: 1, TokenOffset: 7, Attempt: 1})
+		out.Stop(job.ID(), 0, 7)
+		out.Answer(&rotav1.SessionResponse{Message: &rotav1.SessionResponse_ReportsAnswer{ReportsAnswer: &rotav1.ReportsAnswer{Seq: 1}}})
+		out.Beat(1)
+		out.Beat(2)
 	})
 	require.NoError(t, err)
 	require.Len(t, sent, 4)
