@@ -1,12 +1,11 @@
 package report
 
 import (
-	"encoding/xml"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/rota-scheduler/rota/bench/harness"
+	"github.com/rota-scheduler/rota/internal/plot"
 )
 
 const (
@@ -15,30 +14,32 @@ const (
 	valueWidth = 190
 	barHeight  = 22
 	barStep    = 34
+	barRadius  = 2
 	headHeight = 46
 	footHeight = 14
 )
 
 // style follows the reader's choice of a light or a dark page.
-const style = `<style>
-text { font: 13px system-ui, sans-serif; fill: #1f2328 }
+const style = `text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 .title { font-weight: 600; font-size: 15px } .note { fill: #59636e; font-size: 12px }
 .subject { fill: #0b7a75 } .peer { fill: #9aa4af } .range { stroke: #1f2328; stroke-width: 1.5 }
 .line { fill: none; stroke: #0b7a75; stroke-width: 2 } .grid { stroke: #9aa4af; stroke-width: .3 }
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .note { fill: #9198a1 } .range { stroke: #e6edf3 } .subject { fill: #2fb5ad } .peer { fill: #656c76 } }
-</style>
 `
 
 // SVG writes the reports as one chart, a panel for each.
 func SVG(out io.Writer, reports ...*Report) error {
-	var b strings.Builder
-	y := 0
+	d := &plot.Drawing{Width: chartWidth}
 	for _, r := range reports {
-		y += r.panel(&b, y)
+		r.panel(d)
 	}
-	_, err := fmt.Fprintf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\">\n%s%s</svg>\n",
-		chartWidth, y, chartWidth, y, style, b.String())
-	return err
+	return d.Document(out, style)
+}
+
+// head writes the heading of a panel.
+func head(d *plot.Drawing, title, note string) {
+	d.Text("title", plot.Point{X: 8, Y: d.Height + 18}, plot.Start, title)
+	d.Text("note", plot.Point{X: 8, Y: d.Height + 36}, plot.Start, note)
 }
 
 // bar is one line of a panel.
@@ -48,8 +49,8 @@ type bar struct {
 	subject                 bool
 }
 
-// panel draws one report from y on and returns its height.
-func (r *Report) panel(b *strings.Builder, y int) int {
+// panel draws one report below what is there.
+func (r *Report) panel(d *plot.Drawing) {
 	unit := "tasks/s, more is better"
 	if r.Workload.Latency() {
 		unit = "ms from submit to result, p50 to p99, less is better"
@@ -57,30 +58,28 @@ func (r *Report) panel(b *strings.Builder, y int) int {
 	if r.Workload == harness.Failover {
 		unit = "ms from the loss of the leader to the next result, p50 to p99, less is better"
 	}
-	fmt.Fprintf(b, `<text class="title" x="8" y="%d">%s</text><text class="note" x="8" y="%d">%s; %d CPUs for all processes</text>`+"\n",
-		y+18, escape(string(r.Workload)), y+36, unit, r.CPUs)
+	head(d, string(r.Workload), fmt.Sprintf("%s; %d CPUs for all processes", unit, r.CPUs))
 	bars := r.bars()
-	most := 0.0
+	scale := plot.Scale{From: labelWidth, To: chartWidth - valueWidth}
 	for _, x := range bars {
-		most = max(most, x.highest)
+		scale.High = max(scale.High, x.highest)
 	}
-	if most == 0 {
-		most = 1
+	if scale.High == 0 {
+		scale.High = 1
 	}
-	at := func(v float64) float64 { return labelWidth + v/most*(chartWidth-labelWidth-valueWidth) }
 	for i, x := range bars {
-		top := y + headHeight + i*barStep
+		top := d.Height + headHeight + float64(i*barStep)
+		middle, base := top+barHeight/2, top+barHeight-6
 		class := "peer"
 		if x.subject {
 			class = "subject"
 		}
-		middle := float64(top) + barHeight/2.0
-		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="end">%s</text>`, labelWidth-8, top+barHeight-6, escape(x.name))
-		fmt.Fprintf(b, `<rect class="%s" x="%d" y="%d" width="%.1f" height="%d" rx="2"/>`, class, labelWidth, top, max(1, at(x.middle)-labelWidth), barHeight)
-		fmt.Fprintf(b, `<line class="range" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"/>`, at(x.lowest), at(x.highest), middle, middle)
-		fmt.Fprintf(b, `<text x="%.1f" y="%d">%s</text>`+"\n", at(x.highest)+8, top+barHeight-6, escape(x.value))
+		d.Text("", plot.Point{X: labelWidth - 8, Y: base}, plot.End, x.name)
+		d.Rect(class, plot.Box{X: labelWidth, Y: top, W: max(1, scale.At(x.middle)-labelWidth), H: barHeight, Radius: barRadius}, "")
+		d.Line("range", plot.Point{X: scale.At(x.lowest), Y: middle}, plot.Point{X: scale.At(x.highest), Y: middle})
+		d.Text("", plot.Point{X: scale.At(x.highest) + 8, Y: base}, plot.Start, x.value)
 	}
-	return headHeight + len(bars)*barStep + footHeight
+	d.Height += headHeight + float64(len(bars)*barStep) + footHeight
 }
 
 func (r *Report) bars() []bar {
@@ -105,11 +104,4 @@ func (r *Report) bars() []bar {
 		bars = append(bars, x)
 	}
 	return bars
-}
-
-func escape(s string) string {
-	var b strings.Builder
-	// A strings.Builder takes everything.
-	_ = xml.EscapeText(&b, []byte(s))
-	return b.String()
 }

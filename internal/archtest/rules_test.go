@@ -128,6 +128,7 @@ var layers = []layer{
 	// It starts processes of the binary, and speaks to them as any client does.
 	{dir: "internal/localcluster", own: []string{"task", "wire", "client", "internal/atomicfile", "internal/ports", "internal/process"}},
 	{dir: "internal/process", refused: network},
+	{dir: "internal/plot", stdlibOnly: true},
 	{dir: "internal/ports", stdlibOnly: true},
 	{dir: "internal/smalldisk", stdlibOnly: true},
 	{dir: "internal/leaks"},

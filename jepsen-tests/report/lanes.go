@@ -9,7 +9,7 @@ import (
 )
 
 // addBands draws each fault over everything, and into the lanes of whom it hit.
-func (p *plot) addBands(ops []history.Op) error {
+func (p *chart) addBands(ops []history.Op) error {
 	open := false
 	for _, op := range ops {
 		if op.F != history.FFault && op.F != history.FHeal {
@@ -60,7 +60,7 @@ func class(kind string) string {
 
 // nameBands names the faults above the plot, in as many rows as there are, so that no two
 // names run into each other. One that has no room is named in the table only.
-func (p *plot) nameBands() {
+func (p *chart) nameBands() {
 	free := make([]float64, namesHigh/nameRow)
 	for i := range p.Bands {
 		b := &p.Bands[i]
@@ -75,7 +75,7 @@ func (p *plot) nameBands() {
 }
 
 // addLeads draws each term from when a server first told of it to when one told of the next.
-func (p *plot) addLeads(ops []history.Op) error {
+func (p *chart) addLeads(ops []history.Op) error {
 	term := uint64(0)
 	last := -1
 	for _, op := range ops {
@@ -101,7 +101,7 @@ func (p *plot) addLeads(ops []history.Op) error {
 }
 
 // addExits marks the processes that ended by themselves.
-func (p *plot) addExits(ops []history.Op) error {
+func (p *chart) addExits(ops []history.Op) error {
 	for _, op := range ops {
 		if op.F != history.FExit {
 			continue

@@ -22,7 +22,7 @@ type data struct {
 	Report  checker.Report
 	Command string
 	Length  time.Duration
-	Plot    plot
+	Plot    *chart
 	Faults  []band
 	// Refused is how many reports of workers the servers refused.
 	Refused int64
@@ -37,7 +37,7 @@ func Write(to io.Writer, ops []history.Op, rep checker.Report, command string) e
 	if err != nil {
 		return err
 	}
-	p, err := newPlot(ops, setup)
+	p, err := newChart(ops, setup)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func Write(to io.Writer, ops []history.Op, rep checker.Report, command string) e
 		reports += r.Value.Reports
 	}
 	return page.Execute(to, data{
-		Setup: setup, Report: rep, Command: command, Plot: p, Faults: p.Bands, Refused: reports,
+		Setup: setup, Report: rep, Command: command, Plot: &p, Faults: p.Bands, Refused: reports,
 		Length: time.Duration(ops[len(ops)-1].Time).Round(time.Millisecond),
 	})
 }

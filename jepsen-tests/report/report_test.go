@@ -54,7 +54,7 @@ func TestThePlotShowsWhoLedAndWhatWasDoneToWhom(t *testing.T) {
 		note(t, 9, history.FPhase, "", history.Phase{Name: "drain"}),
 		note(t, 10, history.FPhase, "", history.Phase{Name: "done"}),
 	}
-	p, err := newPlot(ops, setup)
+	p, err := newChart(ops, setup)
 	require.NoError(t, err)
 	require.Len(t, p.Lanes, 3)
 	var leads, hits []bar
@@ -80,11 +80,4 @@ func TestThePlotShowsWhoLedAndWhatWasDoneToWhom(t *testing.T) {
 	require.Len(t, p.Rates, 1)
 	require.Len(t, p.Phases, 1, "the last one has no room")
 	require.Equal(t, "drain", p.Phases[0].Text)
-}
-
-func TestScalesHaveRoundNumbers(t *testing.T) {
-	t.Parallel()
-	for v, want := range map[float64]float64{0: 1, 0.3: 1, 1: 1, 1.5: 2, 37: 50, 51: 100, 600: 1000} {
-		require.InDelta(t, want, nice(v), 1e-9, v)
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rota-scheduler/rota/internal/plot"
 	"github.com/rota-scheduler/rota/jepsen-tests/history"
 )
 
@@ -26,22 +27,22 @@ const (
 	buckets = 120
 )
 
-// plot is what is drawn.
-type plot struct {
-	Width, Height                    int
-	LanesTop, LanesEnd               int
-	RateTop, RateEnd                 int
-	CallsTop, CallsEnd               int
-	Left, Right, PhasesAt, SecondsAt int
-	Bands                            []band
-	Lanes                            []laneOf
-	Bars                             []bar
-	Exits                            []exit
-	Rates                            []line
-	RateRows                         []mark
-	Dots                             []dot
-	Rows, Columns                    []mark
-	Phases                           []mark
+// chart is what is drawn.
+type chart struct {
+	Height              int
+	LanesTop, LanesEnd  int
+	RateTop, RateEnd    int
+	CallsTop, CallsEnd  int
+	PhasesAt, SecondsAt int
+	Bands               []band
+	Lanes               []laneOf
+	Bars                []bar
+	Exits               []exit
+	Rates               []line
+	RateRows            []mark
+	Dots                []dot
+	Rows, Columns       []mark
+	Phases              []mark
 	// EachOf: one of so many calls is drawn.
 	EachOf int
 
@@ -59,6 +60,10 @@ type band struct {
 	// Name is what fits beside the others, at a height of NameY; "": it has no room.
 	Name  string
 	NameY int
+}
+
+func (b *band) about() string {
+	return fmt.Sprintf("%s from %v to %v, effect %d", b.Kind, b.From, b.To, b.Effect)
 }
 
 // laneOf is the line of a process.
@@ -84,7 +89,10 @@ type exit struct {
 }
 
 // line is a curve.
-type line struct{ Class, Points string }
+type line struct {
+	Class  string
+	Points []plot.Point
+}
 
 // dot is a call.
 type dot struct {
@@ -97,9 +105,9 @@ type mark struct {
 	Text string
 }
 
-func newPlot(ops []history.Op, setup history.Setup) (plot, error) {
+func newChart(ops []history.Op, setup history.Setup) (chart, error) {
 	processes := append(slices.Clone(setup.Servers), setup.Workers...)
-	p := plot{Width: width, Left: left, Right: width - right, LanesTop: namesHigh + 4, end: max(ops[len(ops)-1].Time, 1)}
+	p := chart{LanesTop: namesHigh + 4, end: max(ops[len(ops)-1].Time, 1)}
 	for i, name := range processes {
 		p.Lanes = append(p.Lanes, laneOf{p.LanesTop + lane*i, name})
 	}
@@ -120,46 +128,25 @@ func newPlot(ops []history.Op, setup history.Setup) (plot, error) {
 		p.Rows = append(p.Rows, mark{p.latency(math.Pow10(power)), (time.Duration(math.Pow10(power+6)) * time.Nanosecond).String()})
 	}
 	seconds := int(time.Duration(p.end).Seconds())
-	step := int(nice(float64(seconds) / 12))
+	step := int(plot.Nice(float64(seconds) / 12))
 	for s := 0; s <= seconds; s += max(1, step) {
 		p.Columns = append(p.Columns, mark{p.x(int64(s) * int64(time.Second)), fmt.Sprintf("%ds", s)})
 	}
 	return p, nil
 }
 
-// Wide is the width of a lane.
-func (p plot) Wide() int { return p.Right - p.Left }
-
-// BandHigh is the height of a band.
-func (p plot) BandHigh() int { return p.CallsEnd - p.LanesTop }
-
 // x is the place of a time.
-func (p *plot) x(t int64) float64 {
-	return left + float64(t)/float64(p.end)*(width-left-right)
+func (p *chart) x(t int64) float64 {
+	return plot.Scale{High: float64(p.end), From: left, To: width - right}.At(float64(t))
 }
 
 // latency is the height of a latency in milliseconds.
-func (p *plot) latency(ms float64) float64 {
-	at := (math.Log10(max(ms, 1e-9)) - lowest) / (highest - lowest)
-	return float64(p.CallsTop) + (1-min(1, max(0, at)))*callsHigh
-}
-
-// nice is the least of 1, 2 and 5, and their multiples by ten, that is no less.
-func nice(v float64) float64 {
-	if v <= 1 {
-		return 1
-	}
-	power := math.Pow10(int(math.Floor(math.Log10(v))))
-	for _, step := range []float64{1, 2, 5} {
-		if v <= step*power {
-			return step * power
-		}
-	}
-	return 10 * power
+func (p *chart) latency(ms float64) float64 {
+	return plot.Scale{Low: math.Pow10(lowest), High: math.Pow10(highest), From: float64(p.CallsEnd), To: float64(p.CallsTop), Log: true}.At(ms)
 }
 
 // laneFor is where the lane of a process is; false: it has none.
-func (p *plot) laneFor(name string) (int, bool) {
+func (p *chart) laneFor(name string) (int, bool) {
 	at := slices.IndexFunc(p.Lanes, func(l laneOf) bool { return l.Name == name })
 	if at < 0 {
 		return 0, false
@@ -170,7 +157,7 @@ func (p *plot) laneFor(name string) (int, bool) {
 func rounded(t int64) time.Duration { return time.Duration(t).Round(time.Millisecond) }
 
 // addPhases names the phases below the plot, as far as there is room.
-func (p *plot) addPhases(ops []history.Op) error {
+func (p *chart) addPhases(ops []history.Op) error {
 	free := float64(left)
 	for _, op := range ops {
 		if op.F != history.FPhase {
@@ -191,7 +178,7 @@ func (p *plot) addPhases(ops []history.Op) error {
 }
 
 // addCalls draws every call by its latency, and how many there were over time.
-func (p *plot) addCalls(ops []history.Op) {
+func (p *chart) addCalls(ops []history.Op) {
 	started := map[int]int64{}
 	counts := map[string][]float64{}
 	for _, op := range ops {
@@ -230,28 +217,28 @@ func depth(class string) int {
 }
 
 // addRates draws how many calls ended in a second, each outcome by itself.
-func (p *plot) addRates(counts map[string][]float64) {
+func (p *chart) addRates(counts map[string][]float64) {
 	second := float64(buckets) * 1e9 / float64(p.end)
 	most := 0.0
 	for _, c := range counts {
 		most = max(most, slices.Max(c)*second)
 	}
-	top := nice(most)
-	y := func(rate float64) float64 { return float64(p.RateEnd) - rate/top*rateHigh }
+	top := plot.Nice(most)
+	height := plot.Scale{High: top, From: float64(p.RateEnd), To: float64(p.RateTop)}
 	for _, class := range []string{string(history.OK), string(history.Fail), string(history.Info)} {
 		c := counts[class]
 		if c == nil {
 			continue
 		}
-		points := make([]byte, 0, buckets*24)
+		points := make([]plot.Point, 0, 2*buckets)
 		for i, n := range c {
 			for _, edge := range []int{i, i + 1} {
-				points = fmt.Appendf(points, "%.1f,%.1f ", p.x(int64(edge)*p.end/buckets), y(n*second))
+				points = append(points, plot.Point{X: p.x(int64(edge) * p.end / buckets), Y: height.At(n * second)})
 			}
 		}
-		p.Rates = append(p.Rates, line{class, string(points)})
+		p.Rates = append(p.Rates, line{class, points})
 	}
 	for _, part := range []float64{0, 0.5, 1} {
-		p.RateRows = append(p.RateRows, mark{y(part * top), fmt.Sprintf("%.3g/s", part*top)})
+		p.RateRows = append(p.RateRows, mark{height.At(part * top), fmt.Sprintf("%.3g/s", part*top)})
 	}
 }
