@@ -77,8 +77,8 @@ func TestJSONOfAWorker(t *testing.T) {
 		}))
 }
 
-// TestOutputIsTheSameByteForByte compares everything that is printed of full values with a file. api/jsonv1 tests the format; this
-// tests that each field is filled from the right place.
+// TestOutputIsTheSameByteForByte compares the output for full and empty values with a file. api/jsonv1 tests the format;
+// this tests that each field is filled from the right place.
 func TestOutputIsTheSameByteForByte(t *testing.T) {
 	t.Parallel()
 	at, code := time.Date(2030, 1, 31, 20, 0, 0, 250_000_000, time.FixedZone("", 2*60*60)), 3

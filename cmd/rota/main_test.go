@@ -19,14 +19,14 @@ import (
 	loopback "github.com/rota-scheduler/rota/internal/ports"
 )
 
-// TestMain makes the test binary be rota where it is started under that name, so
-// that scripts and local clusters run the very code under test.
+// TestMain makes the test binary act as rota if it is started under that name, so that
+// scripts and local clusters run the code under test.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"rota": main})
 }
 
-// deadline bounds every wait in these tests. It is long because machines that run
-// tests may be busy; nothing waits that long when all is well.
+// deadline bounds every wait in these tests. It is long because the machine may be busy;
+// a test that passes does not wait that long.
 const deadline = 60 * time.Second
 
 // startCluster starts a cluster of processes that ends with the test.
@@ -49,7 +49,7 @@ func TestScripts(t *testing.T) {
 		"TZ=UTC-14", "LC_TIME=C.UTF-8", "LANG=C", "LANGUAGE=fi", "LOGNAME=fred", "USER=fred", "SHELL=/bin/false", "HOME=/",
 		"DATABASE_URL=postgres://fred:swordfish@db",
 	}})
-	// Scripts run in parallel; the cluster must outlive all of them.
+	// Scripts run in parallel, and the cluster must live until all of them have ended.
 	t.Run("all", func(t *testing.T) {
 		testscript.Run(t, testscript.Params{
 			Dir:                 filepath.Join("testdata", "script"),

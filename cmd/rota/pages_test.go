@@ -15,7 +15,7 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// A list of many pages may take longer than one request may: each page is a request of its own.
+// A list of many pages may take longer than the timeout of a request, because each page is a request.
 func TestEachPageOfAListHasItsOwnTimeout(t *testing.T) {
 	t.Parallel()
 	const pages, each, timeout = 12, 500 * time.Millisecond, 4 * time.Second

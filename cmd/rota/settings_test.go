@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// settingFlags is flags as those of a verb: one has the environment behind it.
+// settingFlags returns flags as a verb has them. The environment can set one of them.
 func settingFlags(t *testing.T, args ...string) (*pflag.FlagSet, *string, *[]string) {
 	t.Helper()
 	f := pflag.NewFlagSet("test", pflag.ContinueOnError)

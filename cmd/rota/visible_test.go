@@ -24,8 +24,8 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// evil is what others may call themselves: a sequence that a terminal obeys, one of a single
-// character, further lines and columns, text that turns round, and what no text is made of.
+// evil is a name that others may choose: with a sequence that a terminal obeys, another one of a single
+// character, more lines and columns, marks that turn the direction of text, and characters that are no text.
 const evil = "a\x1b[31mb\u009b1mc\rd\ne\tf\u202eg\u2066h\u0000i\u200bj\ufeffk"
 
 func TestVisibleTextIsPrintable(t *testing.T) {
@@ -37,7 +37,7 @@ func TestVisibleTextIsPrintable(t *testing.T) {
 	}
 }
 
-// requirePrintable requires that nothing of evil has come through.
+// requirePrintable requires that text has no character that a terminal obeys.
 func requirePrintable(t *testing.T, text string) {
 	t.Helper()
 	require.True(t, utf8.ValidString(text), "%q", text)
@@ -68,7 +68,7 @@ func TestNoVerbShowsWhatATerminalObeys(t *testing.T) {
 		"cluster transfer-leader": nil,
 		"bench":                   {"--runs", "1", "--tasks", "1"},
 	}
-	// These show what is their own.
+	// These verbs show nothing that comes from a server.
 	own := []string{
 		"server start", "worker start", "dev", "demo", "version", "help",
 		"completion bash", "completion fish", "completion powershell", "completion zsh",
@@ -104,7 +104,7 @@ func TestNoVerbShowsWhatATerminalObeys(t *testing.T) {
 	}
 }
 
-// leaves is the verbs of a command, with their groups before them.
+// leaves returns the verbs of a command, each after its groups.
 func leaves(cmd *cobra.Command, path []string) (out []string) {
 	for _, c := range cmd.Commands() {
 		at := append(slices.Clone(path), c.Name())
@@ -159,7 +159,7 @@ func serveEvil(stream grpc.ServerStream, err error) error {
 	}
 }
 
-// submitAnswers says of each submit that it has made a job, which is not followed.
+// submitAnswers answers each submit with a job, and says that it does not follow the job.
 func submitAnswers(r *rotav1.SubmitStreamRequest) proto.Message {
 	out := &rotav1.SubmitStreamResponse{}
 	for _, item := range r.GetSubmits() {
@@ -179,8 +179,8 @@ func newMessage(d protoreflect.MessageDescriptor) proto.Message {
 	return kind.New().Interface()
 }
 
-// fill puts evil into each string of a message, and into the others what lets verbs come to
-// their end: a failed job of one task.
+// fill puts evil into each string of a message. The other fields describe a failed job of one task, so that verbs
+// come to their end.
 func fill(m protoreflect.Message, depth int) {
 	fields := m.Descriptor().Fields()
 	for i := range fields.Len() {
@@ -263,7 +263,7 @@ func TestLogLinesArePrintable(t *testing.T) {
 	}
 }
 
-// TestTheTableOfABenchHasItsColumns: a cell does not make two of itself.
+// TestTheTableOfABenchHasItsColumns: no cell contains the separator of columns.
 func TestTheTableOfABenchHasItsColumns(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

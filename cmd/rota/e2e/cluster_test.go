@@ -26,12 +26,12 @@ import (
 )
 
 const (
-	// within is how long a condition may take to come true. It is for machines that
-	// do other things as well; none of these takes long by itself.
+	// within is how long a condition may take to become true. It leaves room for a busy
+	// machine; none of these conditions takes long by itself.
 	within = 60 * time.Second
 	// verbTimeout bounds one run of the command line.
 	verbTimeout = 60 * time.Second
-	// pollEvery is how often conditions are looked at.
+	// pollEvery is how often to check a condition.
 	pollEvery = 10 * time.Millisecond
 )
 
@@ -40,11 +40,11 @@ type cluster struct {
 	*localcluster.Cluster
 	t   *testing.T
 	dir string
-	// atEnd is called when everything has been killed, before the folder is removed.
+	// atEnd is called after everything was killed, before the folder is removed.
 	atEnd []func() error
 }
 
-// lay lays out a cluster without starting it, and sees to its end.
+// lay lays out a cluster without starting it. The end of the test ends the cluster.
 func lay(t *testing.T, cfg localcluster.Config) *cluster {
 	t.Helper()
 	program.DependOnSources(t)
@@ -68,7 +68,7 @@ func start(t *testing.T, cfg localcluster.Config) *cluster {
 	return c
 }
 
-// startAll starts what does not run, and waits until the cluster serves.
+// startAll starts all processes that do not run, and waits until the cluster serves.
 func (c *cluster) startAll() {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
@@ -88,7 +88,7 @@ func (c *cluster) end() {
 	keep := c.t.Failed() && os.Getenv("ROTA_E2E_KEEP") != ""
 	if c.Cluster != nil {
 		if keep {
-			// Their logs then end with what every goroutine was doing.
+			// Then their logs end with the stacks of all goroutines.
 			for _, s := range c.Servers {
 				_ = s.Signal(syscall.SIGQUIT)
 			}
@@ -116,13 +116,13 @@ func (c *cluster) end() {
 	}
 }
 
-// mark is what stands in the environment of every process of the cluster.
+// mark is an entry that every process of the cluster has in its environment.
 func (c *cluster) mark() string { return "TMPDIR=" + filepath.Join(c.dir, "tmp") }
 
-// killAtOnce kills processes so that none sees another one's end for long.
+// killAtOnce kills processes so fast that none has time to react to the end of another.
 func killAtOnce(ps ...*localcluster.Process) {
 	for _, p := range ps {
-		// One that has ended has nothing to kill.
+		// A process that has ended cannot be killed.
 		_ = p.Signal(syscall.SIGKILL)
 	}
 	for _, p := range ps {
@@ -146,7 +146,7 @@ func (c *cluster) client(servers ...*localcluster.Process) *client.Client {
 	return cl
 }
 
-// leader waits until a server leads that is none of those given, and serves.
+// leader waits until a server leads and serves that is not among those given.
 func (c *cluster) leader(except ...*localcluster.Process) *localcluster.Process {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
@@ -176,7 +176,7 @@ func (c *cluster) followers() []*localcluster.Process {
 	return out
 }
 
-// at asks one server, and no other, which the SDK does not do.
+// at asks only this server; the SDK would ask others too.
 func (c *cluster) at(p *localcluster.Process, ask func(ctx context.Context, jobs rotav1.JobServiceClient) error) error {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
@@ -187,7 +187,7 @@ func (c *cluster) at(p *localcluster.Process, ask func(ctx context.Context, jobs
 	return ask(ctx, rotav1.NewJobServiceClient(conn))
 }
 
-// restart starts a server or worker that has ended. A server is ready then.
+// restart starts a server or worker that has ended, and waits until a server is ready.
 func (c *cluster) restart(p *localcluster.Process) {
 	c.t.Helper()
 	require.NoError(c.t, p.Start())
@@ -214,7 +214,7 @@ func (c *cluster) ended(p *localcluster.Process) int {
 // dataDir is the data folder of a server or worker.
 func (c *cluster) dataDir(p *localcluster.Process) string { return filepath.Join(c.dir, p.Name) }
 
-// output is what one run of the command line gave.
+// output is what one run of the command line printed, and its exit code.
 type output struct {
 	stdout, stderr string
 	code           int
@@ -233,14 +233,14 @@ func (c *cluster) rota(args ...string) output {
 	return output{out.String(), errs.String(), code}
 }
 
-// command is a verb against the cluster that is not started yet.
+// command returns a command that runs a verb against the cluster. It is not started yet.
 func (c *cluster) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Env = append(os.Environ(), "ROTA_ADDR="+strings.Join(c.Addrs(), ","))
 	return cmd
 }
 
-// exitCode is the exit code of a command that has run, -1 where a signal ended it.
+// exitCode is the exit code of a command that has run; -1 if a signal ended it.
 func exitCode(err error) (int, error) {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
@@ -268,7 +268,7 @@ func (c *cluster) submit(args ...string) uint64 {
 // number is a job id as an argument.
 func number(id uint64) string { return strconv.FormatUint(id, 10) }
 
-// verify requires that all servers come to the same digest.
+// verify requires that all servers reach the same digest.
 func (c *cluster) verify() {
 	c.t.Helper()
 	var shape struct {
@@ -284,7 +284,7 @@ func (c *cluster) verify() {
 			return false
 		}
 		require.NoError(c.t, json.Unmarshal([]byte(out.stdout), &shape))
-		// One that has just joined, and has no vote yet, may be without an answer.
+		// A server that has just joined, and has no vote yet, may not answer.
 		for _, s := range shape.Servers {
 			if s.Digest == "" {
 				return false
@@ -301,7 +301,7 @@ func (c *cluster) verify() {
 	}
 }
 
-// poll looks at a condition until it is true, or for as long as limit.
+// poll checks a condition until it is true, for at most limit.
 func poll(limit time.Duration, cond func() bool) bool {
 	deadline := time.Now().Add(limit)
 	tick := time.NewTicker(pollEvery)
@@ -315,7 +315,7 @@ func poll(limit time.Duration, cond func() bool) bool {
 	return true
 }
 
-// await requires that a condition comes true.
+// await requires that a condition becomes true.
 func await(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	require.True(t, poll(within, cond), "%s did not come within %v", what, within)

@@ -11,11 +11,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// flips is how often random bytes are flipped, in another place each time.
+// flips is how often to flip random bytes, in another place each time.
 const flips = 8
 
-// Flipped bytes are found out: the server refuses to start, or ends when it reads what
-// they stand in. Nothing else than what was written is ever served.
+// Servers notice flipped bytes: they refuse to start, or end when they read those bytes.
+// They never serve anything else than what was written.
 func TestFlippedBytesAreNeverServed(t *testing.T) {
 	t.Parallel()
 	d := damage(t)
@@ -34,8 +34,8 @@ func TestFlippedBytesAreNeverServed(t *testing.T) {
 		require.NoError(t, os.WriteFile(d.file(), bytes.ReplaceAll(data, d.truth[id], wrong), 0o600))
 		before := d.logSize()
 		require.NoError(t, d.victim.Start())
-		// A server whose state.db was a little behind reads the result as early as it
-		// replays its log, and is never ready.
+		// A server whose state.db was a little behind reads the result while it replays
+		// its log, and never becomes ready.
 		if poll(within, func() bool { return !d.victim.Running() || d.isReady() }); d.victim.Running() {
 			_, err = d.outputAt(d.victim, id)
 			require.Error(t, err)
@@ -49,12 +49,12 @@ func TestFlippedBytesAreNeverServed(t *testing.T) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		data, err := os.ReadFile(d.file())
 		require.NoError(t, err)
-		// Behind the two meta pages, of which one is enough.
+		// After the two meta pages: one of them is enough, so damage there may go unnoticed.
 		const page, meta = 4096, 2 * 4096
 		for range 1 + random.IntN(8) {
 			at := meta + random.IntN(used(data)-meta)
 			if round%2 == 1 {
-				// At the start of a page, where it says what it is and where its keys are.
+				// At the start of a page, which has its kind and the places of its keys.
 				at = at/page*page + random.IntN(48)
 			}
 			data[at] ^= byte(1 + random.IntN(255))
@@ -95,7 +95,7 @@ func (d *damaged) gaveUp(t *testing.T, before int64) {
 	require.NotContains(t, d.logFrom(before), "goroutine ")
 }
 
-// served requires that the victim answers with what was written, or gives up.
+// served requires that the victim answers with what was written, or ends.
 func (d *damaged) served(t *testing.T, before int64) {
 	t.Helper()
 	for id, want := range d.truth {
@@ -109,8 +109,8 @@ func (d *damaged) served(t *testing.T, before int64) {
 	}
 }
 
-// A bit flipped in the log is found out when the log is replayed: the server does not
-// make a state of it that the others do not have.
+// A server notices a flipped bit in its log when it replays the log. It does not make a
+// state of it that differs from the others.
 func TestFlippedBitInTheLogIsNeverApplied(t *testing.T) {
 	t.Parallel()
 	d := damage(t, "--log-store", "boltdb")
@@ -131,13 +131,13 @@ func TestFlippedBitInTheLogIsNeverApplied(t *testing.T) {
 	d.healed()
 }
 
-// A page that lies about itself is found out before bbolt trusts it: it would walk all
-// pages in a goroutine of its own, and end the process without a word of help.
+// A server notices a page with false data about itself before bbolt uses it: bbolt walks all
+// pages in a goroutine of its own, and would end the process without a useful message.
 func TestPagesThatLieAreRefused(t *testing.T) {
 	t.Parallel()
 	d := damage(t)
-	// A page begins with its number, flags, count and overflow, 16 bytes in all, and
-	// goes on with its elements, each of which begins with flags.
+	// A page begins with its number, flags, count and overflow, 16 bytes in all. Then come
+	// its elements, each of which begins with flags.
 	const page, leaf = 4096, 2
 	for name, lie := range map[string]func(p []byte){
 		"a value says that it is a bucket": func(p []byte) { p[16] |= 1 },

@@ -20,12 +20,12 @@ import (
 const (
 	// diskSize is the size of a server's file system.
 	diskSize = "size=512m"
-	// balloon is the file that takes up all space of one.
+	// balloon is the file that takes up all space of a file system.
 	balloon = "balloon"
 )
 
-// startOnSmallDisks starts a cluster each of whose servers has a small file system of
-// its own.
+// startOnSmallDisks starts a cluster in which each server has a small file system of its
+// own.
 func startOnSmallDisks(t *testing.T, flags ...string) *cluster {
 	t.Helper()
 	c := lay(t, localcluster.Config{Servers: 3, ServerFlags: flags})
@@ -56,7 +56,7 @@ func (c *cluster) fill(p *localcluster.Process) {
 	}
 }
 
-// free gives the space back.
+// free makes space again.
 func (c *cluster) free(p *localcluster.Process) {
 	c.t.Helper()
 	require.NoError(c.t, os.Remove(filepath.Join(c.dataDir(p), balloon)))
@@ -70,7 +70,7 @@ func (c *cluster) requireRunning() {
 	}
 }
 
-// spacious is how many submits, of 4 KiB each, need more space than a server has kept.
+// spacious is how many submits of 4 KiB need more space than a server keeps in reserve.
 const spacious = 500
 
 // heavySubmits submits jobs with 4 KiB each.
@@ -78,8 +78,8 @@ func heavySubmits(cl *client.Client, prefix string) *submitter {
 	return submitLoops(4, prefix, submitWith(cl, task.Spec{Handler: noHandler, SharedPayload: make([]byte, 4<<10)}))
 }
 
-// While the disk of one server is full, be it a follower's or the leader's, submits go
-// on with the majority. The server comes to the state of the others once it has space.
+// While the disk of one server is full, a follower's or the leader's, submits go on with
+// the majority. The server reaches the state of the others once it has space.
 func TestFullDiskOfOneServerStopsNobody(t *testing.T) {
 	t.Parallel()
 	if smalldisk.Elsewhere(t) {
@@ -101,7 +101,7 @@ func TestFullDiskOfOneServerStopsNobody(t *testing.T) {
 			c.fill(p)
 			submits.more(t, spacious)
 			gap := submits.longest()
-			// They would fill the disk again before the server has what it lacks.
+			// More submits would fill the disk again before the server has caught up.
 			maps.Copy(acknowledged, submits.halt(t))
 			c.requireRunning()
 			begin := time.Now()
@@ -133,7 +133,7 @@ func fullDisksOfAMajority(t *testing.T, flags []string) {
 		from := submits.count.Load()
 		return !poll(time.Second, func() bool { return submits.count.Load() > from })
 	})
-	// At first nobody knows why there is no answer; the leader finds out soon.
+	// At first nobody knows why there is no answer. The leader soon finds out.
 	var asked []string
 	reason := ""
 	await(t, "the reason", func() bool {
@@ -154,7 +154,7 @@ func fullDisksOfAMajority(t *testing.T, flags []string) {
 	submits.more(t, 100)
 	t.Logf("submits go on %v after there was space", time.Since(begin))
 	acknowledged := submits.halt(t)
-	// What was refused, or not answered, may be sent again, and is one job then.
+	// A client may send again what was refused or not answered, and it is one job then.
 	for _, key := range asked {
 		acknowledged[key] = c.submit("--handler", noHandler, "--name", key, "--key", key)
 	}

@@ -4,13 +4,13 @@
 // # Flow
 //
 // TestMain builds the binary once. Each test lays out a cluster of its own (package
-// localcluster), drives it through the command line or the SDK, and hurts it. At the
-// end of each test everything is killed, and the test fails if any process is left:
-// servers, workers, guards, commands and what those have started all carry the
-// cluster's own TMPDIR in their environment, by which they are found in /proc.
+// localcluster), uses it through the command line or the SDK, and harms it. At its end
+// the test kills everything, and fails if any process is left. Servers, workers, guards,
+// commands and their children all have the cluster's TMPDIR in their environment, by
+// which the test finds them in /proc.
 //
-// The examples of --help and the commands of the README are run in shells that have a network of
-// their own, so that they find the ports free that the texts name.
+// The examples of --help and the commands of the README run in shells with a network of their own,
+// so that the ports that the texts name are free.
 //
 // # Knobs
 //
@@ -21,8 +21,8 @@
 //
 // # Trade-offs
 //
-// Processes tell nothing of their inside, so conditions are polled, with a deadline
-// each. Nothing is concluded from how long something took unless the promise itself
-// is about time; then the bound leaves room for a busy machine, and the measured time
-// is logged. What needs root (small file systems) is skipped without it.
+// Processes do not show their inner state, so tests poll conditions, each with a deadline.
+// A test concludes something from a time only if the promise itself is about time; then
+// the bound leaves room for a busy machine, and the test logs the measured time. Tests
+// that need root (small file systems) are skipped without it.
 package e2e

@@ -17,7 +17,7 @@ import (
 	"github.com/rota-scheduler/rota/cmd/rota/e2e/program"
 )
 
-// help is what rota says of a verb, or of a group of verbs.
+// help returns what --help prints for a verb, or for a group of verbs.
 func help(t *testing.T, path []string) string {
 	t.Helper()
 	out, err := exec.Command(binary, append(slices.Clone(path), "--help")...).Output()
@@ -25,7 +25,7 @@ func help(t *testing.T, path []string) string {
 	return string(out)
 }
 
-// paragraph is what stands under a heading of a help text.
+// paragraph returns the text under a heading of a help text.
 func paragraph(text, heading string) string {
 	_, text, _ = strings.Cut(text, "\n"+heading+":\n")
 	var out strings.Builder
@@ -68,7 +68,7 @@ func TestEveryVerbHasAnExample(t *testing.T) {
 	}
 }
 
-// job submits the same job some times and returns the first id; the others follow.
+// job submits the same job several times and returns the first id. The other ids follow it.
 func (s *shell) job(times int, flags string) (first int) {
 	s.t.Helper()
 	for i := range times {
@@ -82,7 +82,7 @@ func (s *shell) job(times int, flags string) (first int) {
 	return first
 }
 
-// prepare makes what the examples of a verb need, and returns what stands for the ids in them.
+// prepare makes what the examples of a verb need, and returns which ids to use instead of theirs.
 var prepare = map[string]func(s *shell) []string{
 	"job cancel": func(s *shell) []string {
 		first := s.job(12, "--queue nightly --array 0-7 --delay 1h -- true")
@@ -94,7 +94,7 @@ var prepare = map[string]func(s *shell) []string{
 	"job results": func(s *shell) []string {
 		return []string{"42", strconv.Itoa(s.job(1, "-- echo done"))}
 	},
-	// A job that has failed, and whose tasks will succeed when they are tried again.
+	// A job that has failed, and whose tasks succeed when somebody retries them.
 	"job retry": func(s *shell) []string {
 		s.ok("rm -f mended")
 		first := s.job(1, "--retries 0 --cwd . -- ls mended")
@@ -125,8 +125,8 @@ var prepare = map[string]func(s *shell) []string{
 	"server start": func(*shell) []string { return []string{"/var/lib/rota", "lib"} },
 }
 
-// started runs the examples of verbs that run until they are asked to end, and waits until they serve.
-// The examples of others end by themselves.
+// started has the verbs that run until they are asked to end. It runs their examples and waits until they
+// serve. The examples of all other verbs end by themselves.
 var started = map[string]func(s *shell, line string) []*background{
 	"dev": func(s *shell, line string) []*background {
 		dev := s.start(line)
@@ -160,15 +160,15 @@ func withRota(t *testing.T) string {
 	return "PATH=" + dir + ":" + os.Getenv("PATH")
 }
 
-// quiet is what prints nothing where it succeeds.
+// quiet has the examples that print nothing if they succeed.
 var quiet = regexp.MustCompile(`>|^source |--stdout file:`)
 
-// Every example of --help is a command that works as it stands there; only what it needs is made
-// before, and ids are those of jobs that there are.
+// Every example of --help works as it is written. The test only makes what the example needs, and uses ids
+// of jobs that exist.
 func TestExamplesOfHelpRunAsWritten(t *testing.T) {
 	t.Parallel()
 	all := examples(t)
-	// Servers have the default ports, and so each example a machine of its own.
+	// Servers use the default ports, so each example needs a network of its own.
 	for _, line := range all["server start"] {
 		t.Run("server start", func(t *testing.T) { newShell(t, withRota(t)).example("server start", line) })
 	}
@@ -201,7 +201,7 @@ func (s *shell) example(verb, line string) {
 		return
 	}
 	if strings.HasPrefix(verb, "cluster ") {
-		// What these tell is of the moment, and there may be no leader in it.
+		// These print the state of the moment, and at that moment there may be no leader.
 		s.eventually(line, ".")
 		return
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/rota-scheduler/rota/internal/localcluster"
 )
 
-// someFiles is how many files are hashed unless ROTA_E2E_FULL is set.
+// someFiles is how many files to hash unless ROTA_E2E_FULL is set.
 const someFiles = 1500
 
 // The outputs of `rota map -- sha256sum {}` over the source tree of Go are byte for
@@ -31,7 +31,7 @@ func TestMapGivesWhatXargsGivesThroughTwoLeaderKills(t *testing.T) {
 			total := bytes.Count(want, []byte("\n"))
 			require.Equal(t, bytes.Count(list, []byte("\n")), total)
 
-			// So few slots that the job lasts longer than two failovers.
+			// With so few slots the job takes longer than two failovers.
 			slots := 1
 			if full() {
 				slots = 3

@@ -18,7 +18,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// memoryLimit is what a large array may cost a server at any moment of its life, MiB.
+// memoryLimit is how much memory a large array may cost a server at any moment, MiB.
 const memoryLimit = 100
 
 // A large array with 1 KiB results costs each server less than memoryLimit more at any
@@ -67,7 +67,7 @@ func TestLargeArraysCostLittleMemory(t *testing.T) {
 	for _, more := range most {
 		require.Less(t, more, memoryLimit)
 	}
-	// What has ended is on disk only.
+	// Tasks that have ended are on disk only.
 	for _, s := range c.Servers {
 		await(t, "nothing of it in the memory of "+s.Name, func() bool {
 			m := c.metrics(s)
@@ -76,7 +76,7 @@ func TestLargeArraysCostLittleMemory(t *testing.T) {
 	}
 }
 
-// metrics is what a server has on /metrics, but for what has labels.
+// metrics returns the values on /metrics of a server, without those that have labels.
 func (c *cluster) metrics(s *localcluster.Process) map[string]float64 {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
@@ -100,7 +100,7 @@ func (c *cluster) metrics(s *localcluster.Process) map[string]float64 {
 	return out
 }
 
-// anonymousMemory is what each server has in memory that is no file's, MiB.
+// anonymousMemory is how much memory each server has that is not that of files, MiB.
 func (c *cluster) anonymousMemory() []int {
 	c.t.Helper()
 	var out []int

@@ -14,7 +14,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// serverStatus is a server in the answer of cluster status.
+// serverStatus is a server in the output of cluster status.
 type serverStatus struct {
 	ID      string `json:"id"`
 	Addr    string `json:"addr"`
@@ -23,7 +23,7 @@ type serverStatus struct {
 	Problem string `json:"problem"`
 }
 
-// statusAt is cluster status as one server has it.
+// statusAt returns cluster status as one server answers it.
 func (c *cluster) statusAt(p *localcluster.Process) []serverStatus {
 	c.t.Helper()
 	var shape struct {
@@ -35,14 +35,14 @@ func (c *cluster) statusAt(p *localcluster.Process) []serverStatus {
 	return shape.Servers
 }
 
-// status is what cluster status prints, also while no server leads; "" where none answers.
+// status is what cluster status prints, also while no server leads; "" if no server answers.
 func (c *cluster) status(args ...string) string {
 	c.t.Helper()
 	return c.rota(append([]string{"cluster", "status"}, args...)...).stdout
 }
 
-// votesFrom waits until every server that runs says that a server votes from where it is, and
-// that it reaches all others.
+// votesFrom waits until every running server reports that a server votes and at which address, and that
+// this server reaches all others.
 func (c *cluster) votesFrom(moved *localcluster.Process) {
 	c.t.Helper()
 	await(c.t, "a vote of "+moved.Name+" from "+moved.Addr, func() bool {
@@ -78,7 +78,7 @@ func (c *cluster) move(p *localcluster.Process) {
 	require.NoError(c.t, p.Start())
 }
 
-// handOver makes a server the leader. On a busy machine it may take a second try.
+// handOver makes a server the leader. On a busy machine it may need a second try.
 func (c *cluster) handOver(to *localcluster.Process) {
 	c.t.Helper()
 	await(c.t, "leadership of "+to.Name, func() bool { return c.rota("cluster", "transfer-leader", to.Name).code == 0 })
@@ -97,8 +97,8 @@ func TestServerAtOtherAddressesJoinsAgainAndLeads(t *testing.T) {
 	c.ready(moved)
 }
 
-// A server that runs elsewhere while the others elect a leader must not become it: none of
-// them would find it.
+// A server with new addresses must not become leader in an election of the others: they would
+// not find it.
 func TestServerAtOtherAddressesDoesNotLeadBeforeItIsKnownThere(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{Servers: 3})
@@ -131,8 +131,8 @@ func TestServerWithoutItsDataAtOtherAddressesIsFound(t *testing.T) {
 	c.served()
 }
 
-// One address may have several names. A server that meets itself under another one than its
-// own is not its own twin, nor is another one two.
+// One address may have several names. A server that finds itself under another name must not
+// take itself for a second server, nor take another server for two.
 func TestServersMeetThemselvesUnderOtherNames(t *testing.T) {
 	t.Parallel()
 	c := lay(t, localcluster.Config{Servers: 3})

@@ -16,9 +16,9 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// A leader that is paused for so long that another takes its place, and then goes on in
-// the middle of what it did, harms nothing: one job for each request key, and the same
-// state everywhere.
+// A leader is paused until another server takes its place, and then goes on in the middle of
+// its work. That does no harm: each request key has one job, and all servers have the same
+// state.
 func TestPausedLeadersHarmNothing(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{Servers: 3, Workers: 2})
@@ -42,8 +42,8 @@ func TestPausedLeadersHarmNothing(t *testing.T) {
 	c.verify()
 }
 
-// A follower that has sent a request on to a leader that is paused then does not keep its
-// client waiting for ever.
+// A follower forwards a request to a leader that is paused then. It must not keep its client
+// waiting for ever.
 func TestRequestIsNotKeptByAPausedLeader(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{Servers: 3})

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// processes returns the running processes whose environment has all of these
-// entries, name=value, as their numbers and command lines. One that is dead and not
-// reaped has no environment.
+// processes returns the running processes whose environment has all of these entries,
+// name=value: their numbers and command lines. A process that is dead and not reaped has no
+// environment.
 func processes(env ...string) []string {
 	paths, err := filepath.Glob("/proc/[0-9]*/environ")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/rota-scheduler/rota/internal/localcluster"
 )
 
-// A worker that is asked to serves its profiles, on a port that it says.
+// A worker with --pprof serves its profiles, and logs on which port.
 func TestAWorkerServesItsProfiles(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{Servers: 1, Workers: 1, WorkerFlags: []string{"--pprof", "127.0.0.1:0"}})

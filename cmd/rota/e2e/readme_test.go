@@ -16,7 +16,7 @@ import (
 // repository is the folder of the README.
 var repository = filepath.Join("..", "..", "..")
 
-// exceptions are the blocks of the README that this test does not run, by how they begin, and why.
+// exceptions has the blocks of the README that this test does not run, by their first words, and why.
 var exceptions = map[string]string{
 	"make demo":        "TestDemoLeavesNothing takes the tour, and make test runs this test",
 	"4  The sha256 of": "what the tour prints",
@@ -25,7 +25,7 @@ var exceptions = map[string]string{
 // block is a block of shell commands of a text.
 type block struct{ section, text string }
 
-// blocks returns the blocks that are marked as no other language.
+// blocks returns the blocks that have no mark of another language.
 func blocks(t *testing.T, path string) (out []block) {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -107,9 +107,9 @@ func readme(t *testing.T, sections ...string) []string {
 
 // step is a command of the README and what must come of it.
 type step struct {
-	// command is as it stands in the README.
+	// command is as the README has it.
 	command string
-	// run runs it, with what stands there only as an example replaced by what is here.
+	// run runs it. It replaces what is only an example in the README by what exists here.
 	run func(s *shell, command string)
 }
 
@@ -121,8 +121,8 @@ func prints(pattern string) func(s *shell, command string) {
 	}
 }
 
-// soon runs a command until it succeeds and prints what matches a pattern: what it tells is of the
-// moment, in which a busy machine's cluster may be about to elect a leader.
+// soon runs a command until it succeeds and its output matches a pattern. It is for commands that print the
+// state of the moment: on a busy machine there may be no leader at that moment.
 func soon(pattern string) func(s *shell, command string) {
 	return func(s *shell, command string) {
 		s.t.Helper()
@@ -130,8 +130,8 @@ func soon(pattern string) func(s *shell, command string) {
 	}
 }
 
-// clone makes a folder that is to the shell what a clone of this repository is to a user. Its go
-// install gives it the binary under test, where that of Go would put it.
+// clone makes a folder that stands for a clone of this repository. go install there puts the binary under
+// test where Go would put it.
 func clone(t *testing.T) *shell {
 	t.Helper()
 	list := exec.Command("go", "list", "-f", "{{.Name}} {{.Target}}", "./cmd/rota")
@@ -162,7 +162,7 @@ func (s *shell) submitted(command string) string {
 	return strings.TrimSpace(out)
 }
 
-// The commands of the README work as they stand there, in their order, and print what the README
+// The commands of the README work as they are written, in their order, and print what the README
 // says.
 func TestTheReadmesJobRunsAsWritten(t *testing.T) {
 	t.Parallel()

@@ -16,8 +16,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// waitForFile is the script of a task that runs until the file named by the first
-// argument is there, and then prints its token.
+// waitForFile is the script of a task that runs until the file exists that the first argument
+// names, and then prints its token.
 const waitForFile = `while [ ! -e "$1" ]; do sleep 0.05; done; echo "$ROTA_FENCE"`
 
 // gate is a file that tasks wait for.
@@ -26,8 +26,8 @@ func (c *cluster) gate() (path string, open func()) {
 	return path, func() { require.NoError(c.t, os.WriteFile(path, nil, 0o600)) }
 }
 
-// All servers are killed at once, in the middle of submits, and started again, several
-// times: every acknowledged job is there, and running tasks are not disturbed.
+// The test kills all servers at once in the middle of submits and starts them again, several
+// times. Every acknowledged job is there, and running tasks are not disturbed.
 func TestAllServersKilledAtOnceLoseNothing(t *testing.T) { onEachLog(t, killAllAtOnce) }
 
 func killAllAtOnce(t *testing.T, log []string) {
@@ -81,12 +81,12 @@ func killAllAtOnce(t *testing.T, log []string) {
 	c.verify()
 }
 
-// handOverLimit is how long clients may be without an answer while the leader is
-// asked to end. What it takes is logged.
+// handOverLimit is how long clients may be without an answer while the leader hands over and
+// ends. The test logs the time.
 const handOverLimit = 2 * time.Second
 
-// Each leader in turn is asked to end. It hands leadership over and ends with exit
-// code 0; clients that try again see no error, streams of results go on.
+// The test asks one leader after the other to end. Each hands leadership over and ends with exit
+// code 0. Clients that try again see no error, and streams of results go on.
 func TestLeaderAskedToEndHandsOver(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{Servers: 3, Workers: 1, Slots: 2})

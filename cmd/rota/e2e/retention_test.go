@@ -12,7 +12,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Finished jobs for which there is no room go, the oldest first, on every server.
+// If there is no room, every server forgets finished jobs, the oldest first.
 func TestHistoryStaysWithinItsRoom(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{

@@ -32,8 +32,8 @@ func (c *cluster) newest() uint64 {
 	return jobs[0].ID
 }
 
-// A cancel ends the whole process group of a running command, also one that ignores
-// SIGTERM, and waiting for the job says that it was cancelled.
+// A cancel ends the whole process group of a running command, even if it ignores SIGTERM. A wait
+// for the job says that the job was cancelled.
 func TestCancelEndsTheProcessGroup(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{Servers: 1, Workers: 1, Slots: 2})
@@ -59,7 +59,7 @@ func TestCancelEndsTheProcessGroup(t *testing.T) {
 	}
 }
 
-// The exit code of run is the command's own, or says what happened to rota.
+// The exit code of run is that of the command, or says why rota itself failed.
 func TestRunExitCodes(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{Servers: 1, Workers: 1, Slots: 4})
@@ -160,7 +160,7 @@ func TestDemoLeavesNothing(t *testing.T) {
 	require.Empty(t, left)
 }
 
-// The tour is interrupted: it ends soon, with exit code 130, and leaves nothing either.
+// A tour that is interrupted ends soon, with exit code 130, and leaves nothing either.
 func TestInterruptedDemoLeavesNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -27,14 +27,14 @@ const (
 	ownNetwork = "ROTA_E2E_OWN_NETWORK"
 	// stepTimeout bounds one command of a shell, such as a benchmark on a busy machine.
 	stepTimeout = 4 * time.Minute
-	// defaultPort is the first port of those that servers have by default, and rota dev takes; behind
-	// defaultPorts there are none.
+	// defaultPort is the first port that servers and rota dev use by default. They use defaultPorts ports
+	// at most.
 	defaultPort, defaultPorts = 7420, 30
 )
 
-// shell is a user's shell: bash, which runs commands as they stand in a text, one after the other. It
-// has a network of its own, so that the ports that the text names are free, whatever else
-// runs on this machine.
+// shell is a user's shell: bash, which runs the commands of a text one after the other. It has a network of
+// its own, so that the ports that the text names are free, whatever else runs on this
+// machine.
 type shell struct {
 	t *testing.T
 	// dir is the user's folder, where the shell begins.
@@ -89,9 +89,9 @@ func newShell(t *testing.T, env ...string) *shell {
 	return s
 }
 
-// inOwnNetwork returns a command in a network namespace of its own, made as root, or in a user
-// namespace as anybody. Where neither is allowed the command has this machine's network, once nobody
-// listens on the default ports, and no other test's command has it until this test ends.
+// inOwnNetwork returns a command in a network namespace of its own. Root may make one; others may make one in a
+// user namespace. If neither is allowed, the command gets this machine's network once nobody listens on the
+// default ports, and until this test ends no other test's command gets it.
 func inOwnNetwork(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -121,11 +121,11 @@ func inOwnNetwork(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// machine is held by the test whose shell has this machine's network.
+// machine is locked by the test whose shell has this machine's network.
 var machine sync.Mutex
 
-// enterNetwork is this program in a network namespace that has just been made: it switches the
-// loopback device on and becomes the program of its arguments.
+// enterNetwork is what this program does in a new network namespace: it switches the loopback device on and
+// becomes the program that its arguments name.
 func enterNetwork() error {
 	if err := os.Unsetenv(ownNetwork); err != nil {
 		return err
@@ -157,8 +157,8 @@ func loopbackUp() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
 }
 
-// run runs commands, which may set variables and leave something in the background, and returns what
-// they have printed and the exit code of the last one.
+// run runs commands, which may set variables and start something in the background. It returns what they
+// printed and the exit code of the last one.
 func (s *shell) run(text string) output {
 	s.t.Helper()
 	s.steps++
@@ -186,7 +186,7 @@ func (s *shell) run(text string) output {
 	}
 }
 
-// closed is what a shell says that has ended.
+// closed stands for the output of a shell that has ended.
 var closed = func() chan string { c := make(chan string); close(c); return c }()
 
 // ok runs commands of which the last must succeed, and returns what they printed.
@@ -212,7 +212,7 @@ type background struct {
 	text, base, pid string
 }
 
-// said is all that it has printed.
+// said returns all that it has printed.
 func (b *background) said() string { return b.read(b.base+".out") + b.read(b.base+".err") }
 
 // says waits until it has printed a text.
@@ -222,7 +222,7 @@ func (b *background) says(text string) {
 		"%q was not said by: %s\n%s", text, b.text, b.said())
 }
 
-// end asks the command to end, which must be in good order.
+// end asks the command to end. Its exit code must be 0.
 func (b *background) end() {
 	b.t.Helper()
 	out := b.run("kill " + b.pid + "; wait " + b.pid)
@@ -262,8 +262,8 @@ func (s *shell) put(name, text string) {
 	s.write(path, text)
 }
 
-// three returns the commands that start three servers, as a text explains them for the first: each of
-// the others has its own name, folder and ports.
+// three returns the commands that start three servers. The text has the command for the first one; the others
+// have their own names, folders and ports.
 func three(first string) []string {
 	var out []string
 	for i, port := range []string{"742", "743", "744"} {

@@ -13,8 +13,8 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// A server ends in good order, whoever is connected and neither speaks nor reads: at each of its ports, from the
-// beginning, in the midst of a request, and on streams of a client and of a worker.
+// A server ends with exit code 0 although peers are connected that neither send nor read: on each of its ports, from the
+// start, in the middle of a request, and on the streams of a client and of a worker.
 func TestAServerEndsThoughItsPeersAreSilent(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{Servers: 1})
@@ -47,7 +47,7 @@ func TestAServerEndsThoughItsPeersAreSilent(t *testing.T) {
 	require.NoError(t, err)
 	_, err = rotav1.NewClusterServiceClient(conn).WatchLeader(ctx, &rotav1.WatchLeaderRequest{})
 	require.NoError(t, err)
-	// More than is on its way to somebody who does not read.
+	// More than the buffers on the way to a peer that does not read.
 	payload := make([]byte, task.MaxPayload)
 	for range 20 {
 		_, err = c.client().Submit(ctx, client.Request{Spec: task.Spec{Handler: "silent", MaxParallel: 1}, Payloads: client.Payloads(payload)})

@@ -18,17 +18,17 @@ import (
 )
 
 const (
-	// installed is what a server notes at level debug when it has taken a snapshot over.
+	// installed is what a server logs at level debug when it has installed a snapshot.
 	installed = "Installed remote snapshot"
-	// installTries is how often a step of an install is tried to be caught.
+	// installTries is how often to try to catch one step of an install.
 	installTries = 6
 )
 
-// smallSnapshots makes servers take a snapshot each 256 KiB of log, keep next to
-// nothing behind it, and note what they install.
+// smallSnapshots makes servers take a snapshot after each 256 KiB of log, keep almost no
+// log before it, and log what they install.
 var smallSnapshots = []string{"--snapshot-bytes", "262144", "--trailing-bytes", "1", "--log-level", "debug"}
 
-// bulk submits jobs with so many bytes of payloads, which no worker takes up.
+// bulk submits jobs with so many bytes of payloads. No worker runs them.
 func (c *cluster) bulk(cl *client.Client, bytes int) (last *client.Job) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
@@ -48,7 +48,7 @@ func (c *cluster) bulk(cl *client.Client, bytes int) (last *client.Job) {
 	return last
 }
 
-// logged returns what a process has logged behind an offset, and the offset behind it.
+// logged returns what a process has logged after an offset, and the offset of its end.
 func (c *cluster) logged(p *localcluster.Process, from int) (text string, next int) {
 	c.t.Helper()
 	data, err := os.ReadFile(p.LogFile)
@@ -56,8 +56,8 @@ func (c *cluster) logged(p *localcluster.Process, from int) (text string, next i
 	return string(data[from:]), len(data)
 }
 
-// A server that was away while the log was cut catches up by a snapshot, also where it
-// is killed at any step of taking that over.
+// A server that was away while the log was cut catches up by a snapshot, even if it is killed
+// at any step of the install.
 func TestServerCatchesUpBySnapshot(t *testing.T) { onEachLog(t, catchUpBySnapshot) }
 
 func catchUpBySnapshot(t *testing.T, log []string) {
@@ -66,7 +66,7 @@ func catchUpBySnapshot(t *testing.T, log []string) {
 	away := c.followers()[0]
 	for _, step := range []struct {
 		name string
-		// files are there while the step is under way; empty: nothing disturbs it.
+		// files exist during the step; empty: nothing disturbs the install.
 		files string
 	}{
 		{"undisturbed", ""},
@@ -88,7 +88,7 @@ func catchUpBySnapshot(t *testing.T, log []string) {
 				c.restart(away)
 			}
 			c.verify()
-			// What it holds is on its own disk.
+			// All that it has is on its own disk.
 			away.Kill()
 			c.restart(away)
 			c.verify()
@@ -101,9 +101,8 @@ func catchUpBySnapshot(t *testing.T, log []string) {
 	}
 }
 
-// installUpTo starts a server and kills it as soon as it has these files, and says
-// whether it came to that before the snapshot was installed. Without files it waits
-// for the install.
+// installUpTo starts a server and kills it as soon as it has these files. It reports whether
+// that happened before the snapshot was installed. Without files it waits for the install.
 func (c *cluster) installUpTo(p *localcluster.Process, files string) (reached bool) {
 	c.t.Helper()
 	_, from := c.logged(p, 0)

@@ -11,18 +11,18 @@ import (
 )
 
 const (
-	// starvedFor is how long no server is run: more than heartbeats come apart, and less than
-	// the election timeout.
+	// starvedFor is how long no server runs: longer than the time between two heartbeats, and
+	// shorter than the election timeout.
 	starvedFor    = 300 * time.Millisecond
 	starvedRounds = 10
-	// starvedTries is how often that is looked at: a machine that is busy may keep servers from
-	// running for much longer, and then it is right to elect another leader. Servers that cannot tell
+	// starvedTries is how often to try. A busy machine may keep servers from running for much
+	// longer, and then it is right to elect another leader. Servers that cannot tell the two apart
 	// elect one in each round of each try.
 	starvedTries = 10
 )
 
-// Servers that were not run for a while, as on a machine that is busy with something else, find
-// their leader's messages when they are, and keep it: nobody was silent.
+// Servers that did not run for a while, as on a machine that is busy with something else, find the
+// messages of their leader when they run again, and keep it: it was not silent.
 func TestServersThatWereNotRunKeepTheirLeader(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{Servers: 3})

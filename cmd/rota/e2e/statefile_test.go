@@ -21,7 +21,7 @@ import (
 
 const stateFile = "state.db"
 
-// damaged is one server of a cluster whose files are tampered with.
+// damaged is a cluster. The tests change the files of one of its servers.
 type damaged struct {
 	*cluster
 	victim *localcluster.Process
@@ -32,7 +32,7 @@ type damaged struct {
 	good, older string
 }
 
-// damage prepares a cluster with finished jobs, whose last server is stopped.
+// damage prepares a cluster with finished jobs, and stops its last server.
 func damage(t *testing.T, serverFlags ...string) *damaged {
 	d := &damaged{
 		cluster: start(t, localcluster.Config{Servers: 3, Workers: 1, Slots: 4, ServerFlags: serverFlags}),
@@ -59,7 +59,7 @@ func (d *damaged) in(t *testing.T) *damaged {
 	return &sub
 }
 
-// work runs n jobs that return their payload, and notes what they are to return.
+// work runs n jobs that return their payloads, and keeps what they must return.
 func (d *damaged) work(n int) {
 	cl := d.client()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
@@ -89,7 +89,7 @@ func rota64() string {
 // file is the victim's state.db.
 func (d *damaged) file() string { return filepath.Join(d.dataDir(d.victim), stateFile) }
 
-// stop ends the victim in good order, so that its state.db is whole.
+// stop ends the victim by a signal, so that its state.db is complete.
 func (d *damaged) stop() {
 	d.t.Helper()
 	require.NoError(d.t, d.victim.Signal(syscall.SIGTERM))
@@ -131,8 +131,8 @@ func (d *damaged) logFrom(offset int64) string {
 	return string(data[offset:])
 }
 
-// healed starts the victim and requires that it comes to the state of the others, and
-// itself has every result.
+// healed starts the victim and requires that it reaches the state of the others, and has
+// every result itself.
 func (d *damaged) healed() {
 	d.t.Helper()
 	d.restart(d.victim)
@@ -168,7 +168,7 @@ func (c *cluster) outputAt(p *localcluster.Process, id uint64) (out []byte, err 
 	return out, err
 }
 
-// A server whose state.db is gone or old makes it good from its log where that is whole.
+// A server whose state.db is gone or old restores it from its log if the log is complete.
 func TestOldAndMissingStateIsHealedFromTheLog(t *testing.T) {
 	t.Parallel()
 	d := damage(t)
@@ -192,8 +192,8 @@ func TestOldAndMissingStateIsHealedFromTheLog(t *testing.T) {
 	})
 }
 
-// A server whose state.db is old or gone, and whose log has no longer what it lacks,
-// refuses to start. With another folder it joins anew.
+// A server whose state.db is old or gone refuses to start if its log does not have the
+// rest any more. With an empty folder it joins as a new server.
 func TestOldAndMissingStateIsRefusedBehindASnapshot(t *testing.T) {
 	t.Parallel()
 	d := damage(t, "--snapshot-bytes", "16384", "--trailing-bytes", "1")
@@ -218,8 +218,8 @@ func TestOldAndMissingStateIsRefusedBehindASnapshot(t *testing.T) {
 	})
 }
 
-// A state.db that is another server's, cut short, or without its log is refused with a
-// message that says so.
+// A server refuses a state.db of another server, one that is cut short, and one without its
+// log. The message says why.
 func TestForeignAndPartialFilesAreRefused(t *testing.T) {
 	t.Parallel()
 	d := damage(t)
@@ -269,11 +269,11 @@ func TestForeignAndPartialFilesAreRefused(t *testing.T) {
 	})
 }
 
-// logFile is what keeps the log where nothing else was asked for.
+// logFile is the file of the log if no log store was chosen.
 const logFile = "raft-wal"
 
-// used is how many bytes of a file come before the zeros at its end: it is larger than
-// what is in it.
+// used is how many bytes of a file come before the zeros at its end: the file is larger
+// than its content.
 func used(data []byte) int { return len(bytes.TrimRight(data, "\x00")) }
 
 func copyFile(t *testing.T, from, to string) {

@@ -14,8 +14,8 @@ import (
 	"github.com/rota-scheduler/rota/internal/ports"
 )
 
-// Index 0 of a server that does not answer would say that it has lost everything. And the reason
-// why it does not answer is shown whole, for the table is all that there is.
+// Index 0 of a server that does not answer would mean that it has lost everything. Status shows the whole
+// reason why it does not answer, because users have nothing else to look at.
 func TestAServerThatDoesNotAnswerIsShownWithoutAnIndex(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{Servers: 3})
@@ -52,7 +52,7 @@ func TestAServerThatDoesNotAnswerIsShownWithoutAnIndex(t *testing.T) {
 	require.NotContains(t, verify.stdout, "...")
 }
 
-// A cluster of one with two servers that have joined looks replicated, and is not.
+// A cluster of one server and two that have joined without a vote looks replicated, and is not.
 func TestAServerThatJoinsAClusterOfOneSaysWhyItHasNoVote(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{Servers: 1})

@@ -16,7 +16,7 @@ import (
 	"github.com/rota-scheduler/rota/internal/localcluster"
 )
 
-// mapping is a rota map whose lines come one by one.
+// mapping is a rota map whose lines arrive one by one.
 type mapping struct {
 	t    *testing.T
 	cmd  *exec.Cmd
@@ -74,7 +74,7 @@ func (c *cluster) job() (j struct {
 	return j
 }
 
-// As of xargs and a pipe that stays open: what has come is worked on.
+// As with xargs and a pipe that stays open, map works on the lines that have arrived.
 func TestMapPrintsResultsWhileItsInputIsOpen(t *testing.T) {
 	t.Parallel()
 	for _, order := range [][]string{nil, {"--as-completed"}} {

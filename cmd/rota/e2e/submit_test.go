@@ -21,8 +21,8 @@ import (
 // noHandler is a handler that no worker has: its jobs wait for ever.
 const noHandler = "e2e.nobody"
 
-// submitter submits jobs in loops, each with a key and a name of its own, and keeps
-// what was acknowledged.
+// submitter submits jobs in loops, each job with its own key and name, and keeps which of
+// them were acknowledged.
 type submitter struct {
 	stop chan struct{}
 	wg   sync.WaitGroup
@@ -30,7 +30,7 @@ type submitter struct {
 	count atomic.Int64
 
 	mu sync.Mutex
-	// ids is the job of each key, errs what failed.
+	// ids has the job of each key, errs the errors.
 	ids  map[string]uint64
 	errs []error
 	// last is when the last acknowledgement came, gap the longest time between two.
@@ -76,14 +76,14 @@ func (s *submitter) note(key string, id uint64, err error) {
 	s.last = now
 }
 
-// more waits for n further acknowledgements.
+// more waits for n more acknowledgements.
 func (s *submitter) more(t *testing.T, n int64) {
 	t.Helper()
 	from := s.count.Load()
 	await(t, "further submits", func() bool { return s.count.Load() >= from+n })
 }
 
-// longest is the longest time without an acknowledgement since it was last asked for.
+// longest returns the longest time without an acknowledgement since the last call.
 func (s *submitter) longest() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()

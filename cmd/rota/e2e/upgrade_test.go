@@ -20,9 +20,9 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// The next build, which has the tag rotanext, knows one version of the log more. It adds an op, which skips
-// so many tokens and which its leader proposes twice a second; a field of a spec, which it shows as meta; and
-// another time for which request keys are kept.
+// The next build has the tag rotanext and knows one more version of the log. It adds an op that skips tokens, which
+// its leader proposes twice a second; a field of a spec, which it shows as meta; and another retention of
+// request keys.
 const (
 	nextVersion   = task.Version + 1
 	nextMeta      = "rota.next"
@@ -105,7 +105,7 @@ func wait(job *client.Job) error {
 	return nil
 }
 
-// order is that in which servers are replaced.
+// order returns the servers in the order in which to replace them.
 func (u *upgrade) order(leaderFirst bool) []*localcluster.Process {
 	u.t.Helper()
 	followers := u.followers()
@@ -158,7 +158,7 @@ func (u *upgrade) requireVersion(want uint32) {
 	}
 }
 
-// proposesNext is what a leader of the next build logs each time that it has looked whether the version may rise.
+// proposesNext is what a leader of the next build logs each time it has checked whether the version may rise.
 const proposesNext = "the new op was proposed"
 
 // requireStays makes a server of the next build the leader, and requires that the version does not rise under it.
@@ -184,7 +184,7 @@ func newRequest() *rotav1.SubmitRequest {
 	return &rotav1.SubmitRequest{Spec: spec, Tasks: &rotav1.TaskSet{Count: 1}}
 }
 
-// submitNew asks one server for it. A leader may be lost meanwhile.
+// submitNew asks one server for it. The leader may be lost in the meantime.
 func (u *upgrade) submitNew(s *localcluster.Process) (id uint64, err error) {
 	u.t.Helper()
 	await(u.t, "an answer", func() bool {
@@ -242,7 +242,7 @@ func (u *upgrade) requireNewOp(cl *client.Client) {
 	u.verify()
 }
 
-// requireOldServerStops requires that an older build stops at the state, says why, and leaves it whole.
+// requireOldServerStops requires that an older build stops when it reads the state, says why, and does not change it.
 func (u *upgrade) requireOldServerStops(s *localcluster.Process, end syscall.Signal) {
 	u.t.Helper()
 	require.NoError(u.t, s.Signal(end))

@@ -14,7 +14,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// A server that was started by mistake gets no vote: stopped again, it would count as lost.
+// A server that was started by mistake gets no vote: with a vote it would count as lost when it is stopped.
 func TestServerThatReplacesNobodyGetsNoVote(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{Servers: 3})
@@ -41,8 +41,8 @@ func TestServerThatReplacesNobodyGetsNoVote(t *testing.T) {
 	c.requireOnce(submits.halt(t))
 }
 
-// A server that lost its data folder is started as before and takes its place again. It
-// votes only when it has caught up, so the cluster bears the loss of another one then.
+// A server that lost its data folder starts as before and takes its place again. It gets a vote
+// once it has caught up. Then the cluster survives the loss of another server.
 func TestServerThatLostItsFolderTakesItsPlaceAgain(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{Servers: 3})
@@ -55,7 +55,7 @@ func TestServerThatLostItsFolderTakesItsPlaceAgain(t *testing.T) {
 	c.restart(wiped)
 	c.verify()
 	await(t, "its vote", func() bool { return strings.Count(c.status("-o", "json"), `"voter": true`) == 3 })
-	// With the leader gone, this one is needed for a majority.
+	// Without the leader, the majority needs this server.
 	leader := c.leader()
 	leader.Kill()
 	c.leader(leader)

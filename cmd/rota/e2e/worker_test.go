@@ -22,8 +22,8 @@ const (
 	// shortLease is the lease of workers in tests that let one run out.
 	shortLease = 2 * time.Second
 	// family is the script of a task with children and grandchildren, all in its
-	// group. The first attempt waits for the file named by the first argument, later
-	// ones end at once. What it leaves behind must not hold its output open.
+	// process group. The first attempt waits for the file that the first argument names;
+	// later ones end at once. Processes that it leaves must not keep its output open.
 	family = `
 if [ "$ROTA_ATTEMPT" = 1 ]; then
 	(sleep 300 & sleep 300) >/dev/null 2>&1 &
@@ -31,9 +31,9 @@ if [ "$ROTA_ATTEMPT" = 1 ]; then
 	while [ ! -e "$1" ]; do sleep 0.05; done
 fi
 echo "$ROTA_FENCE"`
-	// familySize is how many processes the first attempt of a family has for as long as
-	// it waits, in a shell that runs its last command in its own process. The sleeps
-	// between two looks at the file come and go, and are not counted on.
+	// familySize is how many processes the first attempt has while it waits, in a shell
+	// that runs its last command in its own process. It does not count the sleeps between
+	// two checks of the file.
 	familySize = 5
 )
 
@@ -57,8 +57,8 @@ func workerNamed(t *testing.T, cl *client.Client, name string) client.WorkerInfo
 	return found
 }
 
-// tokensBy waits until all tasks of a job are held and run, and returns the tokens of
-// those that each worker holds, by its name.
+// tokensBy waits until all tasks of a job run, and returns their tokens by the name of the
+// worker that holds them.
 func (c *cluster) tokensBy(cl *client.Client, job *client.Job, count, perTask int) map[string][]uint64 {
 	c.t.Helper()
 	id := "ROTA_JOB_ID=" + number(job.ID())
@@ -78,8 +78,8 @@ func (c *cluster) tokensBy(cl *client.Client, job *client.Job, count, perTask in
 
 func fence(token uint64) string { return "ROTA_FENCE=" + number(token) }
 
-// A worker is killed: all processes of its tasks end with it, down to grandchildren
-// that ignore signals, and its tasks run elsewhere, once each in the record.
+// When a worker is killed, all processes of its tasks end with it, also grandchildren that
+// ignore signals. Its tasks run elsewhere, and each has one recorded outcome.
 func TestKilledWorkerLeavesNoProcessAndItsTasksRunElsewhere(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{
@@ -129,15 +129,15 @@ func TestKilledWorkerLeavesNoProcessAndItsTasksRunElsewhere(t *testing.T) {
 	}
 	require.EqualValues(t, count, next)
 	require.Equal(t, map[uint32]int{1: len(tokens["w2"]), 2: len(tokens["w1"])}, attempts)
-	// What a task has left running in the background ends with it.
+	// Processes that a task has left in the background end with it.
 	await(t, "the end of all processes of the job", func() bool {
 		return len(processes(c.mark(), "ROTA_JOB_ID="+number(job.ID()))) == 0
 	})
 	c.verify()
 }
 
-// A worker is paused beyond its lease and goes on: what it then reports is refused,
-// and the results are those of the worker that had the tasks after it.
+// A worker is paused for longer than its lease and goes on. The servers refuse its reports, and
+// the results are those of the worker that got the tasks next.
 func TestPausedWorkerReportsTooLate(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{
@@ -157,7 +157,7 @@ func TestPausedWorkerReportsTooLate(t *testing.T) {
 	require.NotEmpty(t, tokens["w1"])
 
 	require.NoError(t, c.Workers[0].Signal(syscall.SIGSTOP))
-	// Ordinary tasks go on under a paused agent: they end when the others do.
+	// Ordinary tasks go on while their agent is paused: they end when the others do.
 	await(t, "the tasks of the paused worker, elsewhere", func() bool {
 		for i := range uint32(count) {
 			info, err := job.Task(ctx, i)
@@ -199,9 +199,8 @@ func TestPausedWorkerReportsTooLate(t *testing.T) {
 	c.verify()
 }
 
-// diary is the script of a task that writes its token and the time into a file, again
-// and again for a moment and for as long as the file HOLD is there, and notes how it
-// began and ended.
+// diary is the script of a task that writes its token and the time into a file, again and
+// again for a moment and while the file HOLD exists. It also writes when it begins and ends.
 const diary = `
 note() { read -r up _ </proc/uptime; echo "$1 $ROTA_FENCE $ROTA_TASK_INDEX $up" >>"$DIARY"; }
 note start
@@ -209,9 +208,9 @@ i=0
 while [ $i -lt 4 ] || [ -e "$HOLD" ]; do sleep 0.05; note on; i=$((i+1)); done
 note end`
 
-// The worker of a serial job is paused again and again, for longer than its lease. Its
-// guard stops the task before the lease ends, so no two tasks, and no two attempts of
-// one, ever overlap.
+// The test pauses the worker of a serial job again and again, for longer than its lease. The
+// guard stops the task before the lease ends, so no two tasks, and no two attempts of one
+// task, ever overlap.
 func TestSerialTasksNeverOverlapThoughWorkersPause(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{
@@ -275,11 +274,11 @@ func (c *cluster) heldSerial(path string) (*localcluster.Process, uint64) {
 				lines++
 			}
 		}
-		// It has looked for the file between the two.
+		// Between these two lines it has checked for the file.
 		return lines >= 2
 	})
 	for _, w := range c.Workers {
-		// The guard is a child of its agent, the command one of the guard.
+		// The guard is a child of the agent, and the command is a child of the guard.
 		for _, p := range processes(c.mark(), fence(token)) {
 			if ancestor(p, w.Pid()) {
 				return w, token
@@ -290,7 +289,7 @@ func (c *cluster) heldSerial(path string) (*localcluster.Process, uint64) {
 	return nil, 0
 }
 
-// ancestor says whether a process of processes descends from a process.
+// ancestor reports whether one process is an ancestor of another.
 func ancestor(of string, pid int) bool {
 	number, _, _ := strings.Cut(of, " ")
 	for {
@@ -298,7 +297,7 @@ func ancestor(of string, pid int) bool {
 		if err != nil {
 			return false
 		}
-		// Behind the name, which stands in brackets and may have any characters.
+		// After the name, which is in brackets and may contain any character.
 		rest := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
 		number = rest[1]
 		if number == strconv.Itoa(pid) {
@@ -325,7 +324,7 @@ func readDiary(t *testing.T, path string) []entry {
 		return nil
 	}
 	require.NoError(t, err)
-	// A line that is being written has no end yet.
+	// The last line may be incomplete.
 	data = data[:strings.LastIndexByte(string(data), '\n')+1]
 	var out []entry
 	for line := range strings.Lines(string(data)) {
@@ -345,29 +344,29 @@ func highest(entries []entry) uint64 {
 	return top
 }
 
-// requireNoOverlap requires that the lines of one token are never among or behind
-// those of a higher one, that indexes never fall, and that each task ended.
+// requireNoOverlap requires that no line of a token comes after a line of a higher token, that
+// indexes never fall, and that each task ended.
 func requireNoOverlap(t *testing.T, entries []entry, count int) {
 	t.Helper()
 	ended := map[int]int{}
 	last := entry{}
 	for _, e := range entries {
-		require.GreaterOrEqual(t, e.token, last.token, "%+v stands behind %+v", e, last)
-		require.GreaterOrEqual(t, e.index, last.index, "%+v stands behind %+v", e, last)
-		require.GreaterOrEqual(t, e.up, last.up, "%+v stands behind %+v", e, last)
-		require.Equal(t, e.token != last.token, e.what == "start", "%+v stands behind %+v", e, last)
+		require.GreaterOrEqual(t, e.token, last.token, "%+v comes after %+v", e, last)
+		require.GreaterOrEqual(t, e.index, last.index, "%+v comes after %+v", e, last)
+		require.GreaterOrEqual(t, e.up, last.up, "%+v comes after %+v", e, last)
+		require.Equal(t, e.token != last.token, e.what == "start", "%+v comes after %+v", e, last)
 		if e.what == "end" {
 			ended[e.index]++
 		}
 		last = e
 	}
 	for i := range count {
-		// More than once where the worker was lost before it could report.
+		// More than once if the worker was lost before it could report.
 		require.Positive(t, ended[i], "ends of task %d", i)
 	}
 }
 
-// A task that its worker has started is shown as running, one that waits there is not.
+// A task that its worker has started is shown as running; a task that waits there is not.
 func TestRunningTasksAreShown(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{Servers: 3, Workers: 1, Slots: 1})

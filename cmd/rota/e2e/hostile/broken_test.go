@@ -11,10 +11,9 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// A worker gives every second task back as started and the others as not, so that neighbours are
-// granted a different number of times, and each has a result of its own. Then one report of 4 MiB
-// ends all of them. Every result had room for all of its outputs: 16 GiB, of every server, and again
-// at each start.
+// A worker gives every second task back as started and the others as not started. So neighbours are granted a
+// different number of times, and each has a result of its own. Then one report of 4 MiB ends all of them. Servers
+// once made room in every result for all outputs of the report: 16 GiB on every server, and again at each start.
 func TestAReportThatBreaksUpCostsWhatItSays(t *testing.T) {
 	t.Parallel()
 	h := start(t)
@@ -67,7 +66,7 @@ func TestAReportThatBreaksUpCostsWhatItSays(t *testing.T) {
 	h.Served(20)
 }
 
-// givenAll waits until a worker has been given so many tasks.
+// givenAll waits until a worker has got so many tasks.
 func (l *line) givenAll(count uint32) (out []*rotav1.Assignment) {
 	l.h.t.Helper()
 	for given := uint32(0); given < count; {

@@ -9,8 +9,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// A job of ten million tasks takes 40 bytes to submit, and 10 to cancel. Its pages took 320 KiB at
-// once, and 320 MiB when it was cancelled.
+// A job of ten million tasks takes 40 bytes to submit, and 10 to cancel. Its pages once took 320 KiB of memory, and
+// 320 MiB when it was cancelled.
 func TestLargeJobsThatAreCancelledCostLittle(t *testing.T) {
 	t.Parallel()
 	h := start(t)

@@ -51,8 +51,8 @@ func (b *allButOne) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestRequestsThatDoNotArriveAreBounded: each of many calls lacks the last byte of its message, of
-// a request and of a stream alike.
+// TestRequestsThatDoNotArriveAreBounded opens many calls, and never sends the last byte of their messages: of
+// unary requests and of streams.
 func TestRequestsThatDoNotArriveAreBounded(t *testing.T) {
 	t.Parallel()
 	h := start(t)
@@ -74,7 +74,7 @@ func TestRequestsThatDoNotArriveAreBounded(t *testing.T) {
 		r.Header.Set("Te", "trailers")
 		all.Go(func() {
 			defer done()
-			// Whether it is answered, cut off or refused makes no difference.
+			// The server may answer it, cut it off or refuse it.
 			if resp, err := transport.RoundTrip(r); err == nil {
 				_ = resp.Body.Close()
 			}
@@ -87,8 +87,8 @@ func TestRequestsThatDoNotArriveAreBounded(t *testing.T) {
 	transport.CloseIdleConnections()
 }
 
-// TestAnswersThatAreNotReadAreBounded: each of many calls asks for a large job, and never reads
-// the answer.
+// TestAnswersThatAreNotReadAreBounded opens many calls that ask for a large job and never read the
+// answer.
 func TestAnswersThatAreNotReadAreBounded(t *testing.T) {
 	t.Parallel()
 	h := start(t)
@@ -106,7 +106,7 @@ func TestAnswersThatAreNotReadAreBounded(t *testing.T) {
 	for range connections {
 		protocols := new(http.Protocols)
 		protocols.SetUnencryptedHTTP2(true)
-		// No more is taken than fits these, until somebody reads it.
+		// Until somebody reads, the connection takes no more than these windows.
 		small := &http.HTTP2Config{MaxReceiveBufferPerConnection: 64 << 10, MaxReceiveBufferPerStream: 64 << 10}
 		transport := &http.Transport{Protocols: protocols, HTTP2: small}
 		t.Cleanup(transport.CloseIdleConnections)
@@ -125,14 +125,14 @@ func TestAnswersThatAreNotReadAreBounded(t *testing.T) {
 	h.Served(20)
 }
 
-// TestIdleConnectionsLeaveDescriptors, for the next file of the log too, where a server may have few.
+// TestIdleConnectionsLeaveDescriptors: a server with few descriptors keeps some, also for the next file of the log.
 func TestIdleConnectionsLeaveDescriptors(t *testing.T) {
 	t.Parallel()
 	h := startAs(t, limited(t, 400))
 	const connections = 600
 	ctx, cancel := context.WithTimeout(t.Context(), 3*within)
 	defer cancel()
-	cl := h.Client() // which is connected before it becomes crowded
+	cl := h.Client() // it connects before the server is full
 	_, err := cl.Workers(ctx, client.WorkersOptions{})
 	require.NoError(t, err)
 	var open []net.Conn
@@ -141,7 +141,7 @@ func TestIdleConnectionsLeaveDescriptors(t *testing.T) {
 			for range connections {
 				conn, err := net.DialTimeout("tcp", addr, time.Second)
 				if err != nil {
-					break // so full is it that nobody is let in
+					break // the server is full and lets nobody in
 				}
 				open = append(open, conn)
 			}
@@ -153,7 +153,7 @@ func TestIdleConnectionsLeaveDescriptors(t *testing.T) {
 		}
 	})
 	h.Served(20)
-	// More than a file of the log.
+	// More than one file of the log takes.
 	const jobs = (64<<20)/task.MaxPayload + 20
 	for i := range jobs {
 		payload := fmt.Appendf(make([]byte, task.MaxPayload-8), "%08d", i)
@@ -164,12 +164,12 @@ func TestIdleConnectionsLeaveDescriptors(t *testing.T) {
 		require.NoError(t, err)
 	}
 	h.Served(20)
-	// Who comes only now finds a place too.
+	// A client that connects only now gets a place too.
 	_, err = h.Client().Workers(ctx, client.WorkersOptions{})
 	require.NoError(t, err)
 }
 
-// limited is the program under test, with so many descriptors.
+// limited returns a program that starts the program under test with so many descriptors.
 func limited(t *testing.T, descriptors int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "rota")

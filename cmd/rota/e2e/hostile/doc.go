@@ -18,12 +18,12 @@
 // for the results, and list jobs and workers, without a pause. When the test function has
 // returned, the harness requires that
 //
-//   - no server has ended, by itself or for want of memory;
+//   - no server has ended, by itself or because it had no more memory;
 //   - polite clients had no error, and are still served;
 //   - the servers' states have the same digest (rota cluster verify).
 //
-// The peak of each server's memory is logged. Restart starts a server again, which then
-// reads its log under the same limit.
+// The harness logs the peak of each server's memory. Restart starts a server again, which
+// then reads its log under the same limit.
 //
 // # Knobs
 //

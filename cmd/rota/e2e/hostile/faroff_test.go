@@ -11,7 +11,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// submitLarge submits jobs of the most tasks that nobody runs.
+// submitLarge submits jobs with as many tasks as a job may have. No worker runs them.
 func (h *harness) submitLarge(jobs int) (ids []uint64) {
 	h.t.Helper()
 	stream, err := rotav1.NewJobServiceClient(h.Dial(h.Leader())).SubmitStream(h.t.Context())
@@ -33,7 +33,7 @@ func (h *harness) submitLarge(jobs int) (ids []uint64) {
 	return ids
 }
 
-// cancelSideBySide cancels jobs, or a task of each, and tells how many it may.
+// cancelSideBySide cancels jobs, or a task of each, and returns for how many it was allowed.
 func (h *harness) cancelSideBySide(ctx context.Context, ids []uint64, index *uint32) (cancelled int) {
 	const atOnce = 64
 	client := rotav1.NewJobServiceClient(h.Dial(h.Leader()))
@@ -49,15 +49,15 @@ func (h *harness) cancelSideBySide(ctx context.Context, ids []uint64, index *uin
 			return nil
 		})
 	}
-	_ = parts.wait() // it returns no error
+	_ = parts.wait() // the parts return no errors
 	for _, n := range counts {
 		cancelled += n
 	}
 	return cancelled
 }
 
-// The last of ten million tasks is cancelled with 15 bytes. Its place took 312 KiB of every server, for the
-// places of the forty thousand pages before it.
+// A request of 15 bytes cancels the last of ten million tasks. That once took 312 KiB on every server, for the
+// entries of the forty thousand pages before it.
 func TestTasksFarOutTakeLittle(t *testing.T) {
 	t.Parallel()
 	h := start(t)
@@ -66,8 +66,8 @@ func TestTasksFarOutTakeLittle(t *testing.T) {
 	h.Served(20)
 }
 
-// A large job is 50 bytes to submit and to cancel, and 40,000 pages to write. Hundreds of them kept the disk
-// from everybody's submits for minutes.
+// A large job takes 50 bytes to submit and to cancel, and 40,000 pages to write. Hundreds of them once kept the disk
+// busy for minutes, and nobody else could submit.
 func TestHundredsOfLargeJobsThatAreCancelledLeaveTimeForOthers(t *testing.T) {
 	t.Parallel()
 	h := start(t)

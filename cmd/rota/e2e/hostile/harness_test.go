@@ -20,18 +20,18 @@ import (
 )
 
 const (
-	// within is how long a condition may take to come true, on a machine that does
-	// other things as well.
+	// within is how long a condition may take to become true on a busy
+	// machine.
 	within = 60 * time.Second
-	// pollEvery is how often conditions are looked at.
+	// pollEvery is how often to check a condition.
 	pollEvery = 10 * time.Millisecond
-	// memoryLimit is what each server may have of private memory, bytes.
+	// memoryLimit is how much private memory each server may have, bytes.
 	memoryLimit = 1 << 30
 	// servers and slots are the size of each cluster.
 	servers, slots = 3, 4
 )
 
-// harness is a cluster that is hurt while polite clients use it.
+// harness is a cluster that hostile peers attack while polite clients use it.
 type harness struct {
 	// Addrs is where the servers listen for clients and workers, PeerAddrs for Raft,
 	// HTTPAddrs for browsers.
@@ -43,14 +43,14 @@ type harness struct {
 	polite  *polite
 }
 
-// start starts three servers, a worker and polite clients. The servers are checked
-// when the test has ended.
+// start starts three servers, a worker and polite clients. It checks the servers when the
+// test has ended.
 func start(t *testing.T, flags ...string) *harness {
 	t.Helper()
 	return startAs(t, binary, flags...)
 }
 
-// startAs is start with another program than the one under test, or one that starts it.
+// startAs is start with another program: an older one, or one that starts the program under test.
 func startAs(t *testing.T, path string, flags ...string) *harness {
 	t.Helper()
 	program.DependOnSources(t)
@@ -60,7 +60,7 @@ func startAs(t *testing.T, path string, flags ...string) *harness {
 	t.Cleanup(h.removeDir)
 	h.cluster, err = localcluster.New(localcluster.Config{
 		Binary: path, Dir: dir, Servers: servers, Workers: 1, Slots: slots,
-		// Workers of these tests do not beat, and elections on a busy machine are not what is looked for.
+		// Workers of these tests do not beat, and these tests are not about elections on a busy machine.
 		ServerFlags: append([]string{"--lease-timeout", (5 * within).String(), "--election-timeout", "1s"}, flags...),
 	})
 	require.NoError(t, err)
@@ -75,7 +75,7 @@ func startAs(t *testing.T, path string, flags ...string) *harness {
 	require.NoError(t, h.cluster.Start(ctx))
 	h.polite = startPolite(h.Client())
 	t.Cleanup(h.check)
-	// Clients that were never served would not notice that they are not any more.
+	// A client that was never served would not notice that the servers stop serving it.
 	h.Served(1)
 	return h
 }
@@ -112,7 +112,7 @@ func (h *harness) Served(jobs int64) {
 	require.NoError(h.t, h.polite.failed(), "a polite client was hurt")
 }
 
-// flood is messages that are being sent, by several senders perhaps.
+// flood counts messages while one or more senders send them.
 type flood struct {
 	// sent counts the messages, active the senders that may send more.
 	sent, active atomic.Int64
@@ -132,8 +132,8 @@ func (f *flood) send(messages int, send func() error) {
 	}()
 }
 
-// Withstands waits until nobody sends any more, or nobody can because the servers do not read,
-// while polite clients are served.
+// Withstands waits until nobody sends any more, or can send because the servers do not read. Polite clients must
+// be served meanwhile.
 func (h *harness) Withstands(f *flood) {
 	h.t.Helper()
 	const jobs, rounds = 50, 5
@@ -159,7 +159,7 @@ func (h *harness) Await(what string, cond func() bool) {
 	}
 }
 
-// alive fails the test where a server has ended.
+// alive fails the test if a server has ended.
 func (h *harness) alive() {
 	h.t.Helper()
 	for _, p := range h.cluster.Servers {
@@ -181,7 +181,7 @@ func lastWords(path string) string {
 	return text[max(0, len(text)-most):]
 }
 
-// verify requires that all servers come to the same digest.
+// verify requires that all servers reach the same digest.
 func (h *harness) verify() {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
@@ -192,7 +192,7 @@ func (h *harness) verify() {
 		require.NoError(h.t, err)
 		compared := 0
 		for _, s := range info.Servers {
-			if s.Error == "" { // a hostile one may have joined, and one of ours be slow
+			if s.Error == "" { // a hostile server may have joined, and one of ours may be slow
 				compared++
 			}
 		}
@@ -212,7 +212,7 @@ func (h *harness) peak(i int) string {
 	return "what is unknown, having ended,"
 }
 
-// Restart ends a server in good order and starts it again under the limit.
+// Restart ends a server by a signal and starts it again under the limit.
 func (h *harness) Restart(i int) {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(h.t.Context(), within)
@@ -238,7 +238,7 @@ func (h *harness) Leader() int {
 	return 0
 }
 
-// Dial returns a connection to a server, and to no other, that lives as long as the test.
+// Dial returns a connection to this one server. It lives as long as the test.
 func (h *harness) Dial(i int) *grpc.ClientConn {
 	h.t.Helper()
 	conn, err := wire.Dial(h.Addrs[i])

@@ -6,8 +6,8 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 )
 
-// Some dozens of workers send reports of many groups, and read no answer. Each message of 300 KB
-// took 20 MB until it was answered, and its answer 3 MB until it was read.
+// Dozens of workers send reports of many groups and read no answer. Each message of 300 KB once took 20 MB until
+// the server had answered it, and its answer took 3 MB until the worker read it.
 func TestReportsThatManyWorkersHaveUnansweredAreBounded(t *testing.T) {
 	t.Parallel()
 	h := start(t)

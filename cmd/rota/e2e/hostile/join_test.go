@@ -21,17 +21,17 @@ import (
 	"github.com/rota-scheduler/rota/transport/peerpb"
 )
 
-// fakeTerm is a term that no cluster reaches.
+// fakeTerm is a term that no cluster reaches by itself.
 const fakeTerm = 1 << 60
 
-// fakeLeader joins as a server, and tells everybody that it leads.
+// fakeLeader joins as a server and tells everybody that it leads.
 type fakeLeader struct {
 	peerpb.UnimplementedPeerServiceServer
 	rotav1.UnimplementedWorkerServiceServer
 	rotav1.UnimplementedClusterServiceServer
 	is     *peerpb.IdentifyResponse
 	hellos atomic.Int64
-	// lies: it says things of itself and of others, and that at length.
+	// lies: it sends long texts about its own problems and about those of others.
 	lies atomic.Bool
 }
 
@@ -100,7 +100,7 @@ func newFakeLeader(t *testing.T, nodeID string) *fakeLeader {
 	return f
 }
 
-// join asks the leader to take the fake one in.
+// join asks the leader to take the fake leader into the cluster.
 func (f *fakeLeader) join(h *harness) error {
 	ctx, cancel := context.WithTimeout(h.t.Context(), within)
 	defer cancel()
@@ -110,8 +110,8 @@ func (f *fakeLeader) join(h *harness) error {
 	return err
 }
 
-// A server that joins, and then tells the others that it leads, is announced to nobody: no
-// worker obeys it, and none is lost to the real leader.
+// A server joins and then tells the others that it leads. They announce it to nobody: no worker obeys it, and the
+// real leader loses none.
 func TestServersAnnounceNoLeaderThatHasNoVote(t *testing.T) {
 	t.Parallel()
 	h := start(t)
@@ -122,7 +122,7 @@ func TestServersAnnounceNoLeaderThatHasNoVote(t *testing.T) {
 		term := h.status().Term
 		for i := range h.Addrs {
 			for _, say := range []uint64{fakeTerm, term + 1} {
-				// Whether a server answers is its affair.
+				// The server may answer or not.
 				_ = raftMessages["heartbeat"](peer, i, say, 0, nil)
 			}
 		}
@@ -149,7 +149,7 @@ func TestServersAnnounceNoLeaderThatHasNoVote(t *testing.T) {
 	require.Zero(t, f.hellos.Load(), "a worker said hello to it")
 }
 
-// Hundreds of servers ask to be taken in; few are, and that costs the others nothing.
+// Hundreds of servers ask to join. The cluster takes few of them, and the others lose nothing by it.
 func TestServersThatJoinAreFew(t *testing.T) {
 	t.Parallel()
 	h := start(t)
@@ -171,8 +171,8 @@ func TestServersThatJoinAreFew(t *testing.T) {
 	h.Served(20)
 }
 
-// Servers that joined say at length what is wrong with them, and with others. They took all room of
-// the answers to those who ask how the cluster is.
+// Servers that joined send long texts about their own problems and those of others. These texts once took all room
+// in the answers to cluster status.
 func TestServersWithoutAVoteSpoilNoAnswer(t *testing.T) {
 	t.Parallel()
 	h := start(t)

@@ -12,8 +12,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// TestLargeRequestsAllAtOnceAreBounded: as many of the largest requests as connections take, to a leader
-// and to a follower, which sends them on; and retries, each of which makes such a request.
+// TestLargeRequestsAllAtOnceAreBounded sends as many of the largest requests as connections take, to the leader and to
+// a follower, which forwards them. It also sends retries, each of which makes such a request.
 func TestLargeRequestsAllAtOnceAreBounded(t *testing.T) {
 	t.Parallel()
 	h := start(t)
@@ -27,7 +27,7 @@ func TestLargeRequestsAllAtOnceAreBounded(t *testing.T) {
 		set.PackedPayloads = task.PackAppend(set.PackedPayloads, payload)
 		payloads = append(payloads, payload)
 	}
-	// Nobody has the handler, so it can be cancelled as it is, and be tried again.
+	// No worker has the handler, so the job can be cancelled at once, and then be retried.
 	job, err := h.Client().Submit(ctx, client.Request{Spec: task.Spec{Handler: "nobody's"}, Payloads: client.Payloads(payloads...)})
 	require.NoError(t, err)
 	_, err = job.Cancel(ctx)
@@ -38,7 +38,7 @@ func TestLargeRequestsAllAtOnceAreBounded(t *testing.T) {
 	for i := range calls {
 		jobs := rotav1.NewJobServiceClient(h.Dial((leader + i%2) % servers))
 		all.Go(func() {
-			// Most are refused: there is no room for them.
+			// The server refuses most of them: it has no room.
 			if i%3 == 0 {
 				_, _ = jobs.RetryJob(ctx, &rotav1.RetryJobRequest{JobId: job.ID(), All: true})
 			} else {

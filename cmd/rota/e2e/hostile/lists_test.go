@@ -14,8 +14,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// TestListsCostWhatTheyShow: of jobs with large payloads, however many there are: two dozen clients
-// list one again and again.
+// TestListsCostWhatTheyShow has two dozen clients list one job again and again. There are many jobs with large
+// payloads, and that must make no difference.
 func TestListsCostWhatTheyShow(t *testing.T) {
 	t.Parallel()
 	h := start(t)
@@ -45,7 +45,7 @@ func TestListsCostWhatTheyShow(t *testing.T) {
 	h.Served(20)
 }
 
-// TestLargeJobsAndWorkersCanBeListed, by polite clients as well, which look at the lists all the
+// TestLargeJobsAndWorkersCanBeListed lists large jobs and workers. Polite clients read these lists too, all the
 // time.
 func TestLargeJobsAndWorkersCanBeListed(t *testing.T) {
 	t.Parallel()
@@ -73,7 +73,7 @@ func TestLargeJobsAndWorkersCanBeListed(t *testing.T) {
 		}
 		require.NoError(t, stream.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Hello{Hello: hello}}))
 		if _, err := stream.Recv(); err != nil {
-			break // so it should be
+			break // as it should be
 		}
 	}
 	h.Served(20)

@@ -2,8 +2,8 @@ package hostile
 
 import "testing"
 
-// Without anybody hostile, every polite client is served, also by a server that was
-// started again.
+// Without a hostile peer every polite client is served, also by a server that was started
+// again.
 func TestPoliteClientsAreServed(t *testing.T) {
 	t.Parallel()
 	h := start(t)

@@ -14,20 +14,20 @@ import (
 )
 
 const (
-	// politeSubmitters is how many clients submit small jobs, one after the other each.
+	// politeSubmitters is how many clients submit small jobs, each one after the other.
 	politeSubmitters = 4
 	// politeTasks is how many tasks each of their jobs has.
 	politeTasks = 3
-	// politeLookEvery is how often one of them looks at the lists of jobs and workers.
+	// politeLookEvery is how often one of them reads the lists of jobs and workers.
 	politeLookEvery = 100 * time.Millisecond
-	// politePage is how many jobs it looks at.
+	// politePage is how many jobs it reads.
 	politePage = 20
 )
 
 // polite is clients that do what users do.
 type polite struct {
 	cl *client.Client
-	// jobs is how many have ended, each with the right results.
+	// jobs is how many jobs have ended with the right results.
 	jobs atomic.Int64
 
 	end   chan struct{}
@@ -127,7 +127,7 @@ func (p *polite) failed() error {
 	return p.err
 }
 
-// stop ends the loops behind their current step, and returns the first error.
+// stop ends the loops after their current step, and returns the first error.
 func (p *polite) stop() error {
 	p.once.Do(func() { close(p.end) })
 	p.loops.Wait()

@@ -16,20 +16,20 @@ import (
 // raftTimeout bounds one message of a hostile server, and its answer.
 const raftTimeout = 2 * time.Second
 
-// raftPeer is a server that speaks raft's language to the servers of a cluster, with any id it
-// likes.
+// raftPeer is a hostile server that speaks raft's protocol to the servers of a cluster, under any
+// id.
 type raftPeer struct {
 	*raft.NetworkTransport
 	h *harness
-	// id is what it calls itself.
+	// id is the id that it claims.
 	id raft.ServerID
-	// cluster is the cluster that it says it belongs to, and servers the ids of its servers.
+	// cluster is the cluster that it claims to belong to, and servers the ids of its servers.
 	cluster string
 	servers []raft.ServerID
 }
 
-// greetings are the ways to begin a connection: as this build does, as builds before it did, who
-// took anybody, and not at all.
+// greetings are the ways to begin a connection: as this build does, as earlier builds did, which
+// took anybody, and without a greeting.
 var greetings = map[string]func(meant, from raft.ServerID, cluster string) []byte{
 	"introduced": func(meant, from raft.ServerID, cluster string) []byte {
 		return lengthed("ROT2", string(meant), string(from), cluster)
@@ -46,7 +46,7 @@ func lengthed(magic string, parts ...string) []byte {
 	return b
 }
 
-// raftDialer connects as a hostile server. Addresses have the id of who is meant behind a #.
+// raftDialer connects as a hostile server. An address ends in # and the id of the server that is meant.
 type raftDialer struct {
 	net.Listener
 	hello func(meant raft.ServerID) []byte
@@ -93,7 +93,7 @@ func (p *raftPeer) to(i int) (raft.ServerID, raft.ServerAddress) {
 	return id, raft.ServerAddress(p.h.PeerAddrs[i] + "#" + string(id))
 }
 
-// raftIDs is the id of the cluster, and how raft calls each server.
+// raftIDs returns the id of the cluster, and raft's id of each server.
 func (h *harness) raftIDs() (cluster string, ids []raft.ServerID) {
 	h.t.Helper()
 	info := h.status()

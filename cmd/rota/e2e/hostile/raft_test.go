@@ -20,13 +20,13 @@ import (
 // stranger is the id of a server that no cluster has.
 const stranger raft.ServerID = "n9/0123456789abcdef"
 
-// absurdTerm leaves no term to elect a leader with.
+// absurdTerm is so high that no term is left to elect a leader in.
 const absurdTerm = math.MaxUint64
 
 // fewElections bounds the terms that elections on a busy machine use during a test.
 const fewElections = 1000
 
-// status is what the cluster says of its servers.
+// status returns what the cluster reports about its servers.
 func (h *harness) status() client.ClusterInfo {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
@@ -78,7 +78,7 @@ var raftMessages = map[string]func(p *raftPeer, i int, term, index uint64, entri
 	},
 }
 
-// garbageAt is entries that nobody can apply, from an index on.
+// garbageAt returns entries that nobody can apply, from an index on.
 func garbageAt(index, term uint64) (entries []*raft.Log) {
 	for k, data := range [][]byte{bytes.Repeat([]byte{0xff}, 100), nil, []byte("GET / HTTP/1.1")} {
 		entries = append(entries, &raft.Log{Index: index + uint64(k), Term: term, Type: raft.LogCommand, Data: data})
@@ -86,8 +86,8 @@ func garbageAt(index, term uint64) (entries []*raft.Log) {
 	return entries
 }
 
-// Nobody gets an answer on the Raft port who is not a server of the cluster, in whatever way it
-// introduces itself.
+// A peer that is not a server of the cluster gets no answer on the Raft port, whatever greeting it
+// sends.
 func TestServersDoNotHearStrangers(t *testing.T) {
 	t.Parallel()
 	for greeting := range greetings {
@@ -106,7 +106,7 @@ func TestServersDoNotHearStrangers(t *testing.T) {
 	}
 }
 
-// An absurd term of a stranger leaves terms to elect leaders with.
+// After a stranger has sent an absurd term, there still are terms to elect leaders in.
 func TestServersKeepTheirTermsFromStrangers(t *testing.T) {
 	t.Parallel()
 	h := start(t)
@@ -121,11 +121,11 @@ func TestServersKeepTheirTermsFromStrangers(t *testing.T) {
 	}
 	h.Served(5)
 	require.Less(t, h.status().Term, before.Term+fewElections)
-	h.Restart(h.Leader()) // which takes an election
+	h.Restart(h.Leader()) // this needs an election
 	h.Served(5)
 }
 
-// Entries of a stranger, said to be committed, are not written, or no server would start again.
+// Servers do not write entries of a stranger that it calls committed. Otherwise no server would start again.
 func TestServersKeepTheirLogsFromStrangers(t *testing.T) {
 	t.Parallel()
 	h := start(t)
@@ -145,8 +145,8 @@ func TestServersKeepTheirLogsFromStrangers(t *testing.T) {
 	h.Served(5)
 }
 
-// Who passes for a server of the cluster, which takes no more than its id until there is TLS, can
-// neither use up terms nor have entries written that nobody can apply.
+// Until there is TLS, a peer needs only an id to pass for a server of the cluster. Even then it can neither use up
+// terms nor make servers write entries that nobody can apply.
 func TestServersSurviveOneThatPassesForAnother(t *testing.T) {
 	t.Parallel()
 	h := start(t)
@@ -157,7 +157,7 @@ func TestServersSurviveOneThatPassesForAnother(t *testing.T) {
 			p := newRaftPeer(t, h, ids[(i+1)%servers], greeting)
 			for name, send := range raftMessages {
 				if name == "transfer" {
-					continue // it has no term
+					continue // this message has no term
 				}
 				for _, term := range []uint64{absurdTerm, absurdTerm / 2, before.Term + 1<<40} {
 					require.Error(t, send(p, i, term, before.AppliedIndex+1, nil), "%s to n%d in term %d was answered", name, i+1, term)
@@ -177,7 +177,7 @@ func TestServersSurviveOneThatPassesForAnother(t *testing.T) {
 	h.Served(5)
 }
 
-// hugeLengths are beginnings of messages, each with a length that no message has.
+// hugeLengths are first bytes of messages, each with a length that no message has.
 func hugeLengths(id raft.ServerID) map[string][]byte {
 	field := func(name string) []byte { return append([]byte{0xa0 | byte(len(name))}, name...) }
 	huge := func(kind byte, before []byte, code byte) []byte {
@@ -202,7 +202,7 @@ func hugeLengths(id raft.ServerID) map[string][]byte {
 // hugeBytes is how much follows a huge length, for a server that reads on.
 const hugeBytes = 2 << 30
 
-// One length ends no server, whoever sends it.
+// No length ends a server, whoever sends it.
 func TestServersSurviveHugeLengths(t *testing.T) {
 	t.Parallel()
 	h := start(t)

@@ -27,8 +27,8 @@ func (h *harness) attachOn(conn *grpc.ClientConn, hello *rotav1.Hello) *line {
 	return l
 }
 
-// Workers say why they are unhealthy, in 4 MiB each. A leader kept all of it for the 256 bytes that
-// it shows.
+// Each worker says in 4 MiB why it is unhealthy. A leader once kept all of that, though it shows only
+// 256 bytes.
 func TestWhyWorkersAreUnhealthyTakesLittle(t *testing.T) {
 	t.Parallel()
 	h := start(t)

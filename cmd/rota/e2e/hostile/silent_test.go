@@ -12,7 +12,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// beats has a worker beat until its stream ends, saying that nothing runs.
+// beats makes a worker send beats until its stream ends. They say that nothing runs.
 func (l *line) beats() {
 	go func() {
 		for seq := uint64(1); l.say(&rotav1.Beat{Seq: seq}) == nil; seq++ {
@@ -25,7 +25,7 @@ func (l *line) beats() {
 	}()
 }
 
-// ended reads what a worker is sent, until its stream ends.
+// ended reads what the server sends to a worker, until the stream ends.
 func (l *line) ended() <-chan struct{} {
 	ended := make(chan struct{})
 	go func() {
@@ -39,7 +39,7 @@ func (l *line) ended() <-chan struct{} {
 	return ended
 }
 
-// A worker that beats and never reports kept its tasks for good, whatever their timeout and
+// A worker that sends beats and never reports once kept its tasks for ever, whatever their timeout and
 // whoever cancelled them.
 func TestAWorkerThatBeatsAndNeverReportsKeepsNothing(t *testing.T) {
 	t.Parallel()
@@ -80,7 +80,7 @@ func (h *harness) only(job *client.Job) client.Result {
 	panic("unreachable")
 }
 
-// What must not run twice at once is taken from nobody who may run it: the worker's lease ends.
+// The leader never takes an exclusive task from a worker that may run it: it lets the worker's lease end.
 func TestAWorkerThatIsSilentAboutAnExclusiveTaskLosesItsLease(t *testing.T) {
 	t.Parallel()
 	h := start(t, "--lease-timeout", "10s")

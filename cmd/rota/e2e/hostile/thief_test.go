@@ -11,7 +11,7 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// given waits for the next task that a worker is given.
+// given waits for the next task that a worker gets.
 func (l *line) given() *rotav1.Assignment {
 	l.h.t.Helper()
 	for {
@@ -35,9 +35,9 @@ func (l *line) answered() *rotav1.ReportsAnswer {
 	}
 }
 
-// Tokens and ids of sessions count up, and everybody can see them. With the token of a serial
-// task another worker ended it, and the next one began while it ran; with the id of its session
-// another process took all that the worker had.
+// Tokens and ids of sessions count up, and everybody can see them. With the token of a serial task another worker
+// once ended it, and the next task began while it ran. With the id of its session another process took all tasks of
+// the worker.
 func TestNobodyActsForTheSessionOfAnother(t *testing.T) {
 	t.Parallel()
 	h := start(t)

@@ -6,7 +6,7 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 )
 
-// Somebody asks every server for another leader, again and again. Each leader was deposed as soon as
+// A client asks every server for another leader, again and again. Each leader once lost its place as soon as
 // it led.
 func TestLeadersServeThoughOthersAreAskedFor(t *testing.T) {
 	t.Parallel()
@@ -16,7 +16,7 @@ func TestLeadersServeThoughOthersAreAskedFor(t *testing.T) {
 		for range 4 {
 			go func() {
 				for t.Context().Err() == nil {
-					_, _ = cl.TransferLeader(t.Context(), &rotav1.TransferLeaderRequest{}) // it is refused, mostly
+					_, _ = cl.TransferLeader(t.Context(), &rotav1.TransferLeaderRequest{}) // mostly refused
 				}
 			}()
 		}

@@ -17,17 +17,17 @@ import (
 )
 
 const (
-	// unreadConnections is how many connections open unreadCalls calls each and read no answer.
+	// unreadConnections is how many connections there are. Each opens unreadCalls calls and reads no answer.
 	unreadConnections, unreadCalls = 12, 1000
-	// unreadPeak is what a server has in memory for all that at most, KiB: far below its limit.
+	// unreadPeak is how much memory a server takes for all of this at most, KiB: far below its limit.
 	unreadPeak = 600 << 10
 )
 
-// stale is options of a read that any server answers at once.
+// stale is the options of a read that any server answers at once.
 var stale = &rotav1.ReadOptions{Stale: true, MinIndex: 1}
 
-// openUnread opens calls to the leader over many connections at once, of which nobody reads any answer.
-// A connection that the server has ended is made anew.
+// openUnread opens calls to the leader over many connections at once, and reads no answer. It replaces a
+// connection that the server has ended.
 func (h *harness) openUnread(method string, request any) {
 	h.t.Helper()
 	ctx, cancel := context.WithCancel(h.t.Context())
@@ -75,8 +75,8 @@ func (h *harness) largeJobs(jobs int) (last *client.Job) {
 	return last
 }
 
-// What connections had to be sent that have just been ended was in memory beside what the next
-// ones had, and the calls themselves on top.
+// The answers for connections that had just been ended once were in memory beside those for the next ones, and the
+// calls themselves in addition.
 func TestLargeJobsThatAreNotReadAreBounded(t *testing.T) {
 	t.Parallel()
 	h := start(t)
@@ -113,8 +113,8 @@ func TestResultsThatAreNotReadAreBounded(t *testing.T) {
 	h.boundedPeak()
 }
 
-// Thousands of lists that looked through all jobs at once left a server no time: it lost its place, and
-// those who asked it to compare itself with the others waited for minutes.
+// Thousands of lists that searched all jobs at once once left a server no time: it lost its leadership, and
+// cluster verify waited for minutes.
 func TestListsThatLookThroughAllLeaveTimeForOthers(t *testing.T) {
 	t.Parallel()
 	h := start(t)

@@ -14,8 +14,8 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// encoded is a codec for messages that are bytes already: a million items would take the
-// test's memory before the server's.
+// encoded is a codec for messages that are bytes already: a million items would use up the memory of the
+// test before that of the server.
 type encoded struct{}
 
 func (encoded) Name() string { return "proto" }
@@ -28,7 +28,7 @@ func (encoded) Unmarshal(data mem.BufferSlice, v any) error {
 	return proto.Unmarshal(data.Materialize(), v.(proto.Message))
 }
 
-// submitStream opens a stream of submits to the leader, of messages that are encoded already.
+// submitStream opens a stream of submits to the leader, for messages that are encoded already.
 func (h *harness) submitStream() grpc.ClientStream {
 	h.t.Helper()
 	ctx, cancel := context.WithCancel(h.t.Context())
@@ -48,7 +48,7 @@ func emptyItems(n int) []byte {
 	return b
 }
 
-// Messages of 8 MiB made of items of two bytes took 124 times their size: 3.1 GB after 25 MB.
+// Messages of 8 MiB made of items of two bytes once took 124 times their size: 3.1 GB after 25 MB.
 func TestSubmitStreamsOfTinyItemsAreRefused(t *testing.T) {
 	t.Parallel()
 	h := start(t)
@@ -61,7 +61,7 @@ func TestSubmitStreamsOfTinyItemsAreRefused(t *testing.T) {
 	h.Withstands(&senders)
 }
 
-// Who never reads the answers to what it submits is not read either, once a bounded number waits.
+// If a client never reads the answers to its submits, the server stops reading from it once a bounded number waits.
 func TestSubmitStreamsThatReadNoAnswerAreNotReadEither(t *testing.T) {
 	t.Parallel()
 	h := start(t)
@@ -74,8 +74,8 @@ func TestSubmitStreamsThatReadNoAnswerAreNotReadEither(t *testing.T) {
 	h.Withstands(&senders)
 }
 
-// Every beat was answered with all that its worker should stop, and the answers waited for
-// one that does not read: two bytes became tens of thousands.
+// The answer to every beat once named all tasks that the worker should stop, and the answers waited for a worker
+// that does not read: two bytes became tens of thousands.
 func TestOnlyTheNewestBeatIsAnswered(t *testing.T) {
 	t.Parallel()
 	h := start(t)
@@ -138,7 +138,7 @@ func (h *harness) cancelAtOnce(ids []uint64) {
 	require.NoError(h.t, parts.wait())
 }
 
-// errgroup is goroutines that may fail.
+// errgroup is a group of goroutines that may fail.
 type errgroup struct {
 	wg   sync.WaitGroup
 	once sync.Once

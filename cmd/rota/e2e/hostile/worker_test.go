@@ -12,18 +12,18 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 )
 
-// line is a worker's stream to the leader that says what it likes.
+// line is the stream of a hostile worker to the leader.
 type line struct {
 	rotav1.WorkerService_SessionClient
 	h       *harness
 	welcome *rotav1.Welcome
 	end     context.CancelFunc
-	mu      sync.Mutex // of what is sent
+	mu      sync.Mutex // one message is sent at a time
 }
 
 var workers atomic.Int64
 
-// helloOf is what a worker says that runs nothing of what polite clients submit.
+// helloOf returns the hello of a worker that runs no jobs of polite clients.
 func helloOf() *rotav1.Hello {
 	id := fmt.Sprintf("hostile-%d", workers.Add(1))
 	return &rotav1.Hello{WorkerId: id, Name: id, BootNonce: []byte(id + " nonce"), Slots: 4, Handlers: []string{"hostile"}}
@@ -57,7 +57,7 @@ func (h *harness) tryAttach(hello *rotav1.Hello) (*line, error) {
 	return l, nil
 }
 
-// say sends one message of whatever kind. Its error is io.EOF where the server has ended the stream.
+// say sends one message of any kind. Its error is io.EOF if the server has ended the stream.
 func (l *line) say(m any) error {
 	r := &rotav1.SessionRequest{}
 	switch m := m.(type) {
@@ -75,7 +75,7 @@ func (l *line) say(m any) error {
 	return l.Send(r)
 }
 
-// reportOf is one that tasks succeeded.
+// reportOf returns a report that tasks succeeded.
 func reportOf(job uint64, offset int64, ranges ...*rotav1.IndexRange) *rotav1.ReportGroup {
 	return &rotav1.ReportGroup{JobId: job, TokenOffset: offset, Ranges: ranges, Outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}
 }
@@ -84,8 +84,8 @@ func tasks(first, count uint32) *rotav1.IndexRange {
 	return &rotav1.IndexRange{First: first, Count: count}
 }
 
-// 2,000 messages of 18 bytes that name 65,536 tasks each. As an exception for each task they
-// took 16 GiB, of every server, and again at each start.
+// The worker sends 2,000 messages of 18 bytes that name 65,536 tasks each. With an exception for each task they once
+// took 16 GiB on every server, and again at each start.
 func TestReportsOfUnknownJobsCostWhatTheySay(t *testing.T) {
 	t.Parallel()
 	h := start(t)
@@ -106,7 +106,7 @@ func TestReportsOfUnknownJobsCostWhatTheySay(t *testing.T) {
 		received <- nil
 	}()
 	for seq := range uint64(reports) {
-		// An error is the server's right; what it says comes out of Recv.
+		// The server may end the stream with an error, which Recv returns.
 		if l.say(&rotav1.Reports{Seq: seq + 1, Groups: []*rotav1.ReportGroup{reportOf(1<<40+seq, 0, tasks(0, 1<<16))}}) != nil {
 			break
 		}

@@ -43,8 +43,8 @@ func compile(path string, flags ...string) (string, error) {
 	return path, nil
 }
 
-// Test builds the binary to test, sets path to where it is, and runs the tests of a package. It returns the
-// exit code.
+// Test builds the binary to test, sets path to its path, and runs the tests of a package. It returns the exit
+// code.
 func Test(tests interface{ Run() int }, path *string) int {
 	forgetOtherClusters()
 	dir, err := os.MkdirTemp("", "rota-e2e-")
@@ -60,8 +60,8 @@ func Test(tests interface{ Run() int }, path *string) int {
 	return tests.Run()
 }
 
-// forgetOtherClusters removes from the environment what is set there for those who use
-// other clusters.
+// forgetOtherClusters removes variables from the environment that the user has set for other
+// clusters.
 func forgetOtherClusters() {
 	for _, e := range os.Environ() {
 		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "ROTA_") && !strings.HasPrefix(name, "ROTA_E2E_") {
@@ -75,9 +75,9 @@ type failer interface {
 	Fatalf(format string, args ...any)
 }
 
-// DependOnSources makes the result of a test depend on all of the program: it is built outside of
-// the test's own binary, and go test would show an old result again after a change. go test notes what
-// tests look at.
+// DependOnSources makes the result of a test depend on all sources of the program. The program is not a part of the
+// test's own binary, so go test would reuse an old result after a change. But go test notices which files a test
+// reads.
 func DependOnSources(t failer) {
 	_ = os.Getenv("ROTA_E2E_BINARY")
 	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
