@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os/exec"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/worker/report"
 )
 
 func noop(context.Context, *Task) ([]byte, error) { return nil, nil }
@@ -21,7 +23,7 @@ func noop(context.Context, *Task) ([]byte, error) { return nil, nil }
 func sixteen(_ context.Context, t *Task) ([]byte, error) { return t.Payload[:16], nil }
 
 // BenchmarkSlots is the way of a task from its assignment to the answer of its
-// report, without a network: board, slots, handler, outbox. An operation is a task.
+// report, without a network: held tasks, slots, handler, outbox. An operation is a task.
 func BenchmarkSlots(b *testing.B) {
 	for _, slots := range []int{1, 4, 64} {
 		for _, payload := range []int{0, 64} {
@@ -37,7 +39,7 @@ func benchmarkSlots(b *testing.B, slots, payload int) {
 	}
 	w, err := New(Config{Addrs: []string{"unused:1"}, Slots: slots, Handlers: map[string]Handler{"h": h}})
 	require.NoError(b, err)
-	for _, s := range w.board.slots {
+	for _, s := range w.held.slots {
 		go w.serveSlot(context.Background(), s)
 	}
 	b.ReportAllocs()
@@ -55,13 +57,13 @@ func benchmarkSlots(b *testing.B, slots, payload int) {
 			_ = w.assigned(&rotav1.Assignments{Assignments: []*rotav1.Assignment{a}})
 			assigned += n
 		}
-		m := w.out.next()
+		m := w.out.Next()
 		if m == nil {
-			<-w.out.ready
+			<-w.out.Ready()
 			continue
 		}
-		groups := w.out.settle(m.GetSeq())
-		w.board.answered(groups)
+		groups := w.out.Settle(m.GetSeq())
+		w.held.answered(groups)
 		for _, g := range groups {
 			for _, r := range g.GetRanges() {
 				reported += int(r.GetCount())
@@ -69,14 +71,33 @@ func benchmarkSlots(b *testing.B, slots, payload int) {
 		}
 	}
 	b.StopTimer()
-	w.board.close()
+	w.held.close()
 	for range slots {
 		<-w.slotDone
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
 }
 
-// BenchmarkSession is the same over a stream to a leader in this process.
+// BenchmarkScattered is every other task of a job, one by one and in no order: as many ranges as a
+// worker can be made to hold. All of them arrive, and are answered.
+func BenchmarkScattered(b *testing.B) {
+	const tasks = 200_000
+	order := rand.New(rand.NewPCG(1, 2)).Perm(tasks)
+	w := &work{}
+	for b.Loop() {
+		h := newHeldTasks(1, report.NewOutbox())
+		for _, i := range order {
+			h.assign([]*assignment{{grant: report.Grant{Job: 1}, work: w, next: uint32(2 * i), end: uint32(2*i + 1)}})
+		}
+		for _, i := range order {
+			h.answered([]*rotav1.ReportGroup{{JobId: 1, Ranges: []*rotav1.IndexRange{{First: uint32(2 * i), Count: 1}}}})
+		}
+		require.Zero(b, h.attempts.count)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/tasks, "ns/task")
+}
+
+// BenchmarkSession is BenchmarkSlots over a stream to a leader in this process.
 func BenchmarkSession(b *testing.B) {
 	d := setup(b, Config{Slots: 4, Handlers: map[string]Handler{"h": noop}}, func(d *double) { d.countOnly = true })
 	b.ReportAllocs()

@@ -7,12 +7,13 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/worker/command"
+	"github.com/rota-scheduler/rota/worker/report"
 )
 
 // runCommand runs a task as a program.
-func (w *Worker) runCommand(ctx context.Context, s *slot, r *run) result {
+func (w *Worker) runCommand(ctx context.Context, s *slot, r *run) report.Result {
 	if command.Supported && !w.cfg.Commands {
-		return result{kind: failed, err: noCommands}
+		return report.Result{Kind: report.Failed, Err: noCommands}
 	}
 	t := &r.task
 	got, err := w.commands.Run(ctx, &s.command, &command.Task{
@@ -20,7 +21,7 @@ func (w *Worker) runCommand(ctx context.Context, s *slot, r *run) result {
 		Payload: t.Payload, Exclusive: r.work.Exclusive,
 	})
 	if err != nil {
-		return w.giveBack(err)
+		return w.unhealthy(err)
 	}
 	return commandResult(ctx, &got)
 }
@@ -29,44 +30,44 @@ func (w *Worker) runCommand(ctx context.Context, s *slot, r *run) result {
 const noCommands = "this worker does not run commands: start it with commands allowed, or require a label of one that does"
 
 // commandResult is the result of a task whose command ended in the context ctx.
-func commandResult(ctx context.Context, c *command.Result) result {
-	res := result{err: errorText(c.Err), stderr: c.Stderr, output: c.Output, usage: c.Usage}
+func commandResult(ctx context.Context, c *command.Result) report.Result {
+	res := report.Result{Err: report.ErrorText(c.Err), Stderr: c.Stderr, Output: c.Output, Usage: c.Usage}
 	switch c.End {
 	case command.Stopped:
 		ended := endedBy(ctx)
-		if res.kind, res.err = ended.kind, ended.err; res.outcome != rotav1.Outcome_OUTCOME_FAILED {
-			// Of one that was stopped nobody keeps it, so it is not sent.
-			res.output = nil
+		if res.Kind, res.Err = ended.Kind, ended.Err; res.Outcome != rotav1.Outcome_OUTCOME_FAILED {
+			// Nobody keeps the output of a task that was stopped, so it is not sent.
+			res.Output = nil
 			return res
 		}
 	case command.Expired:
-		res.outcome, res.err = rotav1.Outcome_OUTCOME_STOPPED, ErrLease.Error()
+		res.Kind, res.Err = report.Stopped, ErrLease.Error()
 	case command.Lost:
-		res.outcome = rotav1.Outcome_OUTCOME_LOST
+		res.Kind = report.Lost
 	case command.Failed:
-		res.kind = failed
+		res.Kind = report.Failed
 	case command.FailedForGood:
-		res.kind = failedForGood
+		res.Kind = report.FailedForGood
 	default:
-		res.kind = exited(c.Exit)
+		res.Kind = exited(c.Exit)
 	}
-	res.missing, res.head = c.Missing, c.Head
+	res.Missing, res.Head = c.Missing, c.Head
 	return res
 }
 
 // exited is the kind of a command that ended by itself.
-func exited(code int32) kind {
-	k := kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED, hasExit: true, exit: code}
+func exited(code int32) report.Kind {
+	k := report.Kind{Outcome: rotav1.Outcome_OUTCOME_SUCCEEDED, HasExit: true, Exit: code}
 	if code != 0 {
-		k.outcome, k.reason = rotav1.Outcome_OUTCOME_FAILED, rotav1.Reason_REASON_EXIT_CODE
+		k.Outcome, k.Reason = rotav1.Outcome_OUTCOME_FAILED, rotav1.Reason_REASON_EXIT_CODE
 	}
 	return k
 }
 
-// commandGrace is how long a command may take to end for a cause.
+// commandGrace is how long a command that was asked to end for a cause may take.
 func commandGrace(t *command.Task, cause error) time.Duration {
 	if t.Exclusive && errors.Is(cause, ErrDropped) {
-		// Its next attempt may be under way: there is no time to ask.
+		// Its next attempt may run already: there is no time to ask.
 		return 0
 	}
 	return stopGrace

@@ -9,8 +9,8 @@ import (
 	"github.com/rota-scheduler/rota/wire/leader"
 )
 
-// Workers without exclusive tasks go to a new leader over some time: spreadEach for each
-// worker that there is, and spreadMost at most. Those with exclusive tasks go at once:
+// Workers without exclusive tasks spread their move to a new leader over some time: spreadEach for
+// each worker of the cluster, and spreadMost at most. Those with exclusive tasks move at once, because
 // their leases run out.
 const (
 	spreadEach = 20 * time.Microsecond
@@ -29,25 +29,28 @@ func (w *Worker) source(addr string) (leader.Source, error) {
 	return leader.Source{Client: rotav1.NewClusterServiceClient(conn), Close: func() { _ = conn.Close() }}, nil
 }
 
-// Leader is the server of the session. News of its end must not end with it.
-func (f follower) Leader() string { return f.w.link.current() }
+// Leader is the server of the session. The finder does not ask it for news, because news of its end
+// must not end with it.
+func (f follower) Leader() string { return f.w.stream.current() }
 
+// Term is the highest term that this worker has seen.
 func (f follower) Term() uint64 { return f.w.lease.highest() }
 
+// Refute goes back from a term that no majority has reached.
 func (f follower) Refute(term, reached uint64) {
 	f.w.log.Warn("nobody leads in the highest term that was heard of: some server said so by mistake, or lied", "term", term, "reached", reached)
 	f.w.lease.refute(term, reached)
-	f.w.link.refute(reached)
+	f.w.stream.refute(reached)
 }
 
 // Follow moves the session to a leader of a higher term.
 func (f follower) Follow(ctx context.Context, news *rotav1.WatchLeaderResponse) {
-	if news.GetTerm() > f.w.lease.highest() && f.w.board.exclusivesHeld() == 0 {
+	if news.GetTerm() > f.w.lease.highest() && f.w.held.exclusivesHeld() == 0 {
 		spread := min(time.Duration(news.GetWorkers())*spreadEach, spreadMost)
 		if !sleep(ctx, rand.N(spread+1)) {
 			return
 		}
 	}
 	f.w.lease.observe(news.GetTerm())
-	f.w.link.announced(news.GetTerm(), news.GetLeaderAddr())
+	f.w.stream.announced(news.GetTerm(), news.GetLeaderAddr())
 }

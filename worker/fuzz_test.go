@@ -11,6 +11,7 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/worker/report"
 )
 
 // delimited is messages one after the other, as FuzzServerMessages takes them.
@@ -70,77 +71,80 @@ func FuzzServerMessages(f *testing.F) {
 			if protodelim.UnmarshalFrom(in, m) != nil || w.handle(m, silence) != nil {
 				break
 			}
-			require.LessOrEqual(t, w.board.count, maxHeld)
-			for _, s := range w.board.slots {
+			require.LessOrEqual(t, w.held.attempts.count, maxHeld)
+			for _, s := range w.held.slots {
 				turn(t, w, s, runs)
 			}
 			requireSound(t, w)
 		}
-		w.board.drain()
-		for _, s := range w.board.slots {
+		w.held.drain()
+		for _, s := range w.held.slots {
 			turn(t, w, s, runs)
 		}
 		requireSound(t, w)
-		for m := w.out.next(); m != nil; m = w.out.next() {
+		for m := w.out.Next(); m != nil; m = w.out.Next() {
 			requireReportable(t, m)
-			w.board.answered(w.out.settle(m.GetSeq()))
+			w.held.answered(w.out.Settle(m.GetSeq()))
 		}
-		require.Zero(t, w.out.bytes.Load())
+		require.Zero(t, w.out.Size())
 	})
 }
 
 // turn ends what a slot runs, and gives it its next task where there is one.
 func turn(t *testing.T, w *Worker, s *slot, runs map[*slot]*run) {
 	if r := runs[s]; r != nil {
-		w.finish(r, result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}, output: r.task.Payload})
+		w.finish(r, report.Result{Kind: report.Succeeded, Output: r.task.Payload})
 		delete(runs, s)
 	}
-	w.board.mu.Lock()
-	waits := w.board.pick() != nil
-	w.board.mu.Unlock()
+	w.held.mu.Lock()
+	waits := w.held.pick() != nil
+	w.held.mu.Unlock()
 	if !waits {
-		w.board.free(s)
+		w.held.free(s)
 		return
 	}
 	r := newRun(t.Context())
-	require.True(t, w.board.next(s, r))
+	require.True(t, w.held.next(s, r))
 	runs[s] = r
 }
 
-// requireSound requires that a board's numbers are those of what is on it.
+// requireSound requires that the counts of heldTasks are right.
 func requireSound(t *testing.T, w *Worker) {
-	b := w.board
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	h := w.held
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	total := 0
-	for _, s := range b.held {
-		for i, r := range s.ranges {
-			require.Less(t, r.first, r.end)
-			require.True(t, i == 0 || s.ranges[i-1].end < r.first, "%v", s.ranges)
-			total += int(r.end - r.first)
+	for _, have := range h.attempts.byGrant {
+		require.False(t, have.Empty())
+		end, first := uint32(0), true
+		for r := range have.All() {
+			require.Positive(t, r.Count)
+			require.True(t, first || end < r.First, "ranges touch, or are out of order")
+			end, first = r.End(), false
+			total += int(r.Count)
 		}
 	}
-	require.Equal(t, total, b.count)
+	require.Equal(t, total, h.attempts.count)
 	waiting, exclusives := int64(0), 0
-	for _, q := range []*spanQueue{&b.plain, &b.exclusive} {
+	for _, q := range []*assignmentQueue{&h.ordinary, &h.exclusive} {
 		sum := int64(0)
-		for _, s := range q.spans[q.taken:] {
-			sum += int64(s.len())
-			if s.work.Exclusive {
-				exclusives += s.len()
+		for _, a := range q.list[q.taken:] {
+			sum += int64(a.len())
+			if a.work.Exclusive {
+				exclusives += a.len()
 			}
 		}
 		require.Equal(t, sum, q.tasks.Load())
 		waiting += sum
 	}
-	for _, s := range b.slots {
+	for _, s := range h.slots {
 		if s.current != nil && s.current.work.Exclusive {
 			exclusives++
 		}
 	}
 	require.LessOrEqual(t, waiting, int64(total))
-	require.Equal(t, exclusives, b.exclusives)
-	require.GreaterOrEqual(t, b.ending, 0)
+	require.Equal(t, exclusives, h.exclusives)
+	require.GreaterOrEqual(t, h.givenUp, 0)
 }
 
 // requireReportable requires that a server takes a report.

@@ -6,15 +6,15 @@ import (
 	"fmt"
 	"runtime/debug"
 
-	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/worker/report"
 )
 
 // runHandler runs a task as a Go function.
-func (w *Worker) runHandler(ctx context.Context, r *run) result {
+func (w *Worker) runHandler(ctx context.Context, r *run) report.Result {
 	h, ok := w.cfg.Handlers[r.work.Handler]
 	if !ok {
-		return result{kind: failed, err: errorText(fmt.Sprintf("this worker has no handler %q", r.work.Handler))}
+		return report.Result{Kind: report.Failed, Err: report.ErrorText(fmt.Sprintf("this worker has no handler %q", r.work.Handler))}
 	}
 	if r.work.Exclusive {
 		release, err := w.guard.HoldAgent()
@@ -28,13 +28,13 @@ func (w *Worker) runHandler(ctx context.Context, r *run) result {
 }
 
 // unguarded is the result of an exclusive task that cannot have a guard.
-func (w *Worker) unguarded(err error) result {
+func (w *Worker) unguarded(err error) report.Result {
 	err = fmt.Errorf("an exclusive task needs the guard: %w", err)
 	if errors.Is(err, ErrLinuxOnly) {
-		// It will never have one here. What is ordinary goes on.
-		return result{kind: failed, err: errorText(err.Error())}
+		// There will never be a guard here. Ordinary tasks go on.
+		return report.Result{Kind: report.Failed, Err: report.ErrorText(err.Error())}
 	}
-	return w.giveBack(err)
+	return w.unhealthy(err)
 }
 
 // call runs the handler and turns a panic into an error.
@@ -47,28 +47,28 @@ func call(ctx context.Context, h Handler, t *Task) (output []byte, err error) {
 	return h(ctx, t)
 }
 
-// handlerResult judges what a handler returned. A timeout counts whatever the
-// handler made of it: the attempt did run longer than the job allows. After any
-// other end of the context a handler that returns no error has done its work.
-func handlerResult(ctx context.Context, output []byte, err error) result {
+// handlerResult judges what a handler returned. A timeout counts whatever the handler returns: the
+// attempt did run longer than the job allows. If the context ended for another cause and the handler
+// returns no error, it has done its work.
+func handlerResult(ctx context.Context, output []byte, err error) report.Result {
 	ended := ctx.Err() != nil
 	switch {
 	case ended && errors.Is(context.Cause(ctx), ErrTimeout):
 		res := endedBy(ctx)
 		if len(output) <= task.MaxPayload {
-			res.output = output
+			res.Output = output
 		}
 		return res
 	case err == nil && len(output) > task.MaxPayload:
-		return result{kind: failedForGood, err: fmt.Sprintf(
+		return report.Result{Kind: report.FailedForGood, Err: fmt.Sprintf(
 			"the result has %d bytes, the limit is %d; put larger data where others can read it", len(output), task.MaxPayload)}
 	case err == nil:
-		return result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}, output: output}
+		return report.Result{Kind: report.Succeeded, Output: output}
 	case ended:
 		return endedBy(ctx)
 	case isPermanent(err):
-		return result{kind: failedForGood, err: errorText(err.Error())}
+		return report.Result{Kind: report.FailedForGood, Err: report.ErrorText(err.Error())}
 	default:
-		return result{kind: failed, err: errorText(err.Error())}
+		return report.Result{Kind: report.Failed, Err: report.ErrorText(err.Error())}
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/worker/guard"
+	"github.com/rota-scheduler/rota/worker/report"
 )
 
 // Where there is no guard, as on another system than Linux, what is exclusive goes to other workers,
@@ -17,12 +18,12 @@ func TestExclusiveTasksFailWhereNoGuardCanBe(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorIs(t, ErrLinuxOnly, task.ErrInvalid)
 	got := w.unguarded(guard.ErrUnsupported)
-	require.Equal(t, failed, got.kind, "another worker may have its next attempt")
-	require.Contains(t, got.err, "on Linux only")
-	require.False(t, w.board.paused)
+	require.Equal(t, report.Failed, got.Kind, "another worker may have its next attempt")
+	require.Contains(t, got.Err, "on Linux only")
+	require.False(t, w.held.paused)
 	require.Empty(t, w.state().GetUnhealthy())
 
 	got = w.unguarded(guard.ErrGuardLost)
-	require.Equal(t, returned, got.kind, "there may be a guard again")
-	require.True(t, w.board.paused)
+	require.Equal(t, report.Returned, got.Kind, "there may be a guard again")
+	require.True(t, w.held.paused)
 }

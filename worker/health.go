@@ -9,33 +9,34 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/worker/report"
 )
 
-// What keeps an agent from starting commands at all, such as a lack of files or memory, or a full
-// disk, is no fault of its tasks: one agent in trouble would fail a whole job within seconds. So
-// tasks are given back, as if they had never come. The agent says in its beats that it is
-// unhealthy, and why; the leader grants it nothing then. It tries whether a command can be started,
-// ever less often, and is healthy again when one could.
+// If a worker cannot start commands at all, because it has no more files or memory, or its disk is
+// full, that is no fault of its tasks: one worker in trouble would fail a whole job within seconds. So
+// the worker returns its tasks, as if they had never arrived. It says in its beats that it is
+// unhealthy, and why, and the leader then grants it nothing. It tries to start a command, ever less
+// often, and is healthy again when that works.
 
 const (
-	// probeFirst is the wait before the first probe of an unhealthy agent. It doubles with each
-	// one that fails, and with each fault soon after a good one, up to probeMost.
+	// probeFirst is the wait before the first probe of an unhealthy worker. It doubles with each probe
+	// that fails, and with each fault that comes soon after a good probe, up to probeMost.
 	probeFirst = 100 * time.Millisecond
 	probeMost  = 10 * time.Second
-	// convalescence is how long the agent must have been healthy for the next fault to be a new one.
-	convalescence = time.Minute
+	// recoveredAfter is how long the worker must have been healthy for the next fault to be a new one.
+	recoveredAfter = time.Minute
 )
 
-// health is whether this agent can run tasks.
+// health says whether this worker can run tasks.
 type health struct {
 	// trouble is why not; nil: it can.
 	trouble atomic.Pointer[string]
-	// fell has an element when the agent has fallen ill.
-	fell chan struct{}
+	// failed has an element when the worker has become unhealthy.
+	failed chan struct{}
 }
 
-// state is what the leader is to know of this worker as a whole; it changes seldom. What is sent
-// is the one that was sent last if it is the same pointer.
+// state is what the leader must know of this worker as a whole. It changes seldom: while it is the
+// same pointer, the leader knows it already.
 func (w *Worker) state() *rotav1.WorkerState { return w.condition.Load() }
 
 // tellState lets the leader know whether this worker takes tasks.
@@ -50,21 +51,18 @@ func (w *Worker) tellState() {
 	notify(w.beatSoon)
 }
 
-// returned is the kind of a task that was never started.
-var returned = kind{outcome: rotav1.Outcome_OUTCOME_RETURNED}
-
-// giveBack is the result of a task that could not be started, for a reason that is not its own.
-// No others are started until that is over.
-func (w *Worker) giveBack(why error) result {
+// unhealthy is the result of a task that could not be started for a reason that is not its own. The
+// worker starts no other task until it is healthy again.
+func (w *Worker) unhealthy(why error) report.Result {
 	text := healthText(why.Error())
 	if w.health.trouble.Swap(&text) == nil {
 		w.log.Error("this worker cannot start tasks: it gives back those that wait, and gets none until it can", "why", text)
-		notify(w.health.fell)
+		notify(w.health.failed)
 	}
 	// The leader hears of it before it hears of the first task.
 	w.tellState()
-	w.board.pause()
-	return result{kind: returned}
+	w.held.pause()
+	return report.Result{Kind: report.Returned}
 }
 
 // healthText makes a text fit to be shown to people.
@@ -77,7 +75,7 @@ func healthText(text string) string {
 	}
 	text = string(runes)
 	if len(text) > task.MaxHealth {
-		// The cut may go through a character, whose rest is dropped.
+		// If the cut goes through a character, what is left of that character goes too.
 		text = strings.ToValidUTF8(text[:task.MaxHealth], "")
 	}
 	return text
@@ -86,14 +84,14 @@ func healthText(text string) string {
 // recover makes this worker healthy again when it can be.
 func (w *Worker) recover(ctx context.Context) {
 	wait := time.Duration(0)
-	healthySince := -convalescence
+	healthySince := -recoveredAfter
 	for {
 		select {
-		case <-w.health.fell:
+		case <-w.health.failed:
 		case <-ctx.Done():
 			return
 		}
-		if monoNow()-healthySince > convalescence {
+		if monoNow()-healthySince > recoveredAfter {
 			wait = 0
 		}
 		for began := monoNow(); ; {
@@ -111,9 +109,9 @@ func (w *Worker) recover(ctx context.Context) {
 			w.tellState()
 		}
 		healthySince = monoNow()
-		// In this order: a fault that comes in between is a new one, and pauses the board again.
+		// In this order: a fault that comes in between is a new one, and pauses the worker again.
 		w.health.trouble.Store(nil)
-		w.board.resume()
+		w.held.resume()
 		w.tellState()
 	}
 }

@@ -219,9 +219,9 @@ func TestWhatAnAgentSaysOfItsHealthIsBoundedAndPrintable(t *testing.T) {
 	t.Parallel()
 	w, err := New(Config{Addrs: []string{"127.0.0.1:1"}, Slots: 1, Commands: true})
 	require.NoError(t, err)
-	w.giveBack(errors.New("bad \x1b[31m\n\u202e" + strings.Repeat("é", 1000)))
+	w.unhealthy(errors.New("bad \x1b[31m\n\u202e" + strings.Repeat("é", 1000)))
 	text := w.state().GetUnhealthy()
 	require.LessOrEqual(t, len(text), task.MaxHealth)
 	require.True(t, strings.HasPrefix(text, "bad ?[31m??é"), text)
-	require.True(t, w.board.paused)
+	require.True(t, w.held.paused)
 }

@@ -47,8 +47,8 @@ type attempt struct {
 	token uint64
 }
 
-// report is what was reported of an attempt.
-type report struct {
+// noted is what was reported of an attempt.
+type noted struct {
 	outcome   rotav1.Outcome
 	reason    rotav1.Reason
 	exit      *int32
@@ -91,7 +91,7 @@ type double struct {
 	hellos   []*rotav1.Hello
 	beats    []*rotav1.Beat
 	seqs     []uint64
-	reports  map[attempt][]report
+	reports  map[attempt][]noted
 	goodbyes int
 	stream   grpc.BidiStreamingServer[rotav1.SessionRequest, rotav1.SessionResponse]
 	cut      context.CancelFunc
@@ -109,7 +109,7 @@ func newDouble(t testing.TB) *double {
 	require.NoError(t, err)
 	d := &double{
 		addr: l.Addr().String(), server: grpc.NewServer(wire.ServerOptions()...),
-		term: 1, lease: 5 * time.Second, reports: map[attempt][]report{},
+		term: 1, lease: 5 * time.Second, reports: map[attempt][]noted{},
 		progress: make(chan struct{}, 1),
 		leaders:  make(chan *rotav1.WatchLeaderResponse, 16),
 	}
@@ -279,7 +279,7 @@ func (d *double) note(g *rotav1.ReportGroup) {
 			var usage []byte
 			usage, usages, _ = task.PackNext(usages)
 			a := attempt{g.GetJobId(), i, uint64(int64(i) + g.GetTokenOffset())}
-			d.reports[a] = append(d.reports[a], report{
+			d.reports[a] = append(d.reports[a], noted{
 				outcome: g.GetOutcome(), reason: g.GetReason(), exit: g.ExitCode, err: g.GetError(),
 				stderr: string(g.GetStderrTail()), output: string(output), permanent: g.GetPermanent(), usage: task.ParseUsage(usage),
 				missing: g.GetOutputMissing(), head: g.GetOutputHead(),
@@ -347,10 +347,10 @@ func (d *double) breakStream(t testing.TB) {
 }
 
 // of returns what was reported of a task.
-func (d *double) of(job uint64, index uint32) []report {
+func (d *double) of(job uint64, index uint32) []noted {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var all []report
+	var all []noted
 	for a, r := range d.reports {
 		if a.job == job && a.index == index {
 			all = append(all, r...)
@@ -360,7 +360,7 @@ func (d *double) of(job uint64, index uint32) []report {
 }
 
 // await waits for the report of a task and returns it.
-func (d *double) await(t testing.TB, job uint64, index uint32) report {
+func (d *double) await(t testing.TB, job uint64, index uint32) noted {
 	t.Helper()
 	eventually(t, "a report", func() bool { return len(d.of(job, index)) > 0 })
 	return d.of(job, index)[0]

@@ -50,10 +50,10 @@ func TestAssignmentsRunAndAreReportedOnce(t *testing.T) {
 	b.assign(t, a, shared)
 	eventually(t, "all reports", func() bool { return b.count() >= 1000 })
 	for i := range uint32(500) {
-		require.Equal(t, []report{{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED, output: fmt.Sprint(i)}}, b.of(1, i))
-		require.Equal(t, []report{{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED, output: "same"}}, b.of(2, 10+i))
+		require.Equal(t, []noted{{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED, output: fmt.Sprint(i)}}, b.of(1, i))
+		require.Equal(t, []noted{{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED, output: "same"}}, b.of(2, 10+i))
 	}
-	eventually(t, "nothing is held any more", func() bool { return len(b.worker.board.heldTasks()) == 0 })
+	eventually(t, "nothing is held any more", func() bool { return len(b.worker.held.all()) == 0 })
 }
 
 func TestTaskTellsWhatItIs(t *testing.T) {
@@ -75,10 +75,10 @@ func TestReportsAreSentAgainOnANewStream(t *testing.T) {
 	b := setup(t, Config{Slots: 2, Handlers: map[string]Handler{"echo": echo}}, func(d *double) { d.noReports = true })
 	b.assign(t, handlerWork(1, 0, 10, "echo"))
 	eventually(t, "a report", func() bool { return b.count() > 0 })
-	b.set(func() { b.noReports = false; b.reports = map[attempt][]report{}; b.seqs = nil })
+	b.set(func() { b.noReports = false; b.reports = map[attempt][]noted{}; b.seqs = nil })
 	b.breakStream(t)
 	eventually(t, "all reports again", func() bool { return b.count() >= 10 })
-	eventually(t, "nothing is held any more", func() bool { return len(b.worker.board.heldTasks()) == 0 })
+	eventually(t, "nothing is held any more", func() bool { return len(b.worker.held.all()) == 0 })
 	b.set(func() {
 		require.Equal(t, uint64(1), b.seqs[0], "numbers begin anew on each stream")
 		require.NotEmpty(t, b.hellos[1].GetHeld(), "what is not answered is held")
@@ -103,7 +103,7 @@ func TestAssignmentsSentAgainAreIgnored(t *testing.T) {
 	b.assign(t, handlerWork(1, 0, 6, "h"))
 	close(block.let)
 	eventually(t, "all have run", func() bool {
-		running, _ := b.worker.board.runs()
+		running, _ := b.worker.held.runs()
 		return runs.Load() == 6 && running == 0
 	})
 	// Run, but not answered: still known.
@@ -193,7 +193,7 @@ func TestFailuresSayWhy(t *testing.T) {
 		b.assign(t, handlerWork(uint64(i+1), 0, 1, name))
 	}
 	fails := b.await(t, 1, 0)
-	require.Equal(t, report{outcome: rotav1.Outcome_OUTCOME_FAILED, reason: rotav1.Reason_REASON_ERROR, err: `no luck \xff`}, fails)
+	require.Equal(t, noted{outcome: rotav1.Outcome_OUTCOME_FAILED, reason: rotav1.Reason_REASON_ERROR, err: `no luck \xff`}, fails)
 	require.True(t, b.await(t, 2, 0).permanent)
 	panics := b.await(t, 3, 0)
 	require.Equal(t, rotav1.Outcome_OUTCOME_FAILED, panics.outcome)

@@ -13,7 +13,7 @@ import (
 // believed: its tasks would run with the payload of others.
 func TestWhatAServerMakesAWorkerKeepIsBounded(t *testing.T) {
 	t.Parallel()
-	var w works
+	var w keptWorks
 	given := func(n uint32, size int) *rotav1.Assignment {
 		return &rotav1.Assignment{WorkNumber: n, Work: &rotav1.WorkSpec{SharedPayload: make([]byte, size)}}
 	}
@@ -44,9 +44,9 @@ func TestWhatAServerMakesAWorkerKeepIsBounded(t *testing.T) {
 func TestAWorkThatIsNotUnderstoodIsRefused(t *testing.T) {
 	t.Parallel()
 	a := commandWork(1, "true")
-	_, err := spanOf(a, a.GetWork())
+	_, err := assignmentOf(a, a.GetWork())
 	require.NoError(t, err)
 	a.Work.GetCommand().Stdout = 99
-	_, err = spanOf(a, a.GetWork())
+	_, err = assignmentOf(a, a.GetWork())
 	require.ErrorIs(t, err, task.ErrInvalid)
 }

@@ -1,4 +1,4 @@
-package worker
+package report
 
 import (
 	"testing"
@@ -35,17 +35,17 @@ func TestWhatTasksHaveUsedStaysTheirsInAGroup(t *testing.T) {
 		return task.Usage{PeakMemory: uint64(i) << 20, CPUTime: time.Duration(i) * time.Millisecond}
 	}
 	for _, outputs := range []bool{false, true} {
-		o := newOutbox()
+		o := NewOutbox()
 		want := map[uint32]task.Usage{}
 		for _, i := range []uint32{6, 3, 7, 1, 2, 9, 8} { // as they end
-			res := &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}, usage: used(i)}
+			res := &Result{Kind: Succeeded, Usage: used(i)}
 			if outputs {
-				res.output = []byte{byte(i)}
+				res.Output = []byte{byte(i)}
 			}
-			o.add(key{1, 100}, i, res, false)
+			o.Add(Grant{1, 100}, i, res, false)
 			want[i] = used(i)
 		}
-		m := o.next()
+		m := o.Next()
 		require.Len(t, m.GetGroups(), 1)
 		require.Equal(t, want, usages(t, m.Groups[0]))
 	}
@@ -53,28 +53,9 @@ func TestWhatTasksHaveUsedStaysTheirsInAGroup(t *testing.T) {
 
 func TestUsageThatNobodyKnowsTakesNoRoom(t *testing.T) {
 	t.Parallel()
-	o := newOutbox()
+	o := NewOutbox()
 	for i := range uint32(10) {
-		o.add(key{1, 100}, i, &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}}, false)
+		o.Add(Grant{1, 100}, i, &Result{Kind: Succeeded}, false)
 	}
-	require.Empty(t, o.next().Groups[0].GetPackedUsage())
-}
-
-// sentNowhere is a stream that takes what is sent.
-type sentNowhere struct{ sessionStream }
-
-func (sentNowhere) Send(*rotav1.SessionRequest) error { return nil }
-
-// A kill of this morning explains nothing that happens tonight, so it is noted while it is new.
-func TestABeatOfARunningTaskNotesKills(t *testing.T) {
-	t.Parallel()
-	noted := 0
-	w := &Worker{board: newBoard(1, newOutbox()), noteKills: func() { noted++ }}
-	silence := newWatchdog(func() {})
-	defer silence.disarm()
-	require.NoError(t, w.sendBeat(sentNowhere{}, silence))
-	require.Zero(t, noted, "nothing runs that could be killed")
-	w.board.slots = []*slot{{current: &run{}}}
-	require.NoError(t, w.sendBeat(sentNowhere{}, silence))
-	require.Equal(t, 1, noted)
+	require.Empty(t, o.Next().Groups[0].GetPackedUsage())
 }

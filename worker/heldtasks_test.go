@@ -9,9 +9,10 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/worker/report"
 )
 
-// where is where a task is, as a model of the board has it.
+// where is where a task is, as a model of heldTasks has it.
 type where int
 
 const (
@@ -22,9 +23,9 @@ const (
 	reported
 )
 
-// boardModel is a board beside a model of it that knows each task by itself.
-type boardModel struct {
-	board *board
+// heldModel is heldTasks beside a model of it that knows each task by itself.
+type heldModel struct {
+	held  *heldTasks
 	tasks map[attempt]where
 	free  []*slot
 	busy  map[*slot]attempt
@@ -33,7 +34,7 @@ type boardModel struct {
 // exclusiveJob says which jobs of the test are exclusive.
 func exclusiveJob(job uint64) bool { return job == 2 }
 
-func (m *boardModel) Check(t *rapid.T) {
+func (m *heldModel) Check(t *rapid.T) {
 	want := map[attempt]bool{}
 	exclusives := 0
 	for a, at := range m.tasks {
@@ -45,22 +46,22 @@ func (m *boardModel) Check(t *rapid.T) {
 		}
 	}
 	got := map[attempt]bool{}
-	for _, h := range m.board.heldTasks() {
-		for a := range attemptsOf(h) {
+	for _, h := range m.held.all() {
+		for a := range attemptsNamed(h) {
 			got[a] = true
 		}
 	}
 	require.Equal(t, want, got)
-	require.Equal(t, exclusives, m.board.exclusivesHeld())
-	require.Len(t, m.board.runningTasks(), len(m.busy))
+	require.Equal(t, exclusives, m.held.exclusivesHeld())
+	require.Len(t, m.held.running(), len(m.busy))
 }
 
-func attemptsOf(h *rotav1.HeldTasks) map[attempt]bool {
+func attemptsNamed(h *rotav1.HeldTasks) map[attempt]bool {
 	all := map[attempt]bool{}
-	k, set := setOf(h)
-	for _, r := range set.ranges {
-		for i := r.first; i < r.end; i++ {
-			all[attempt{k.job, i, k.token(i)}] = true
+	g, set := tasksOf(h)
+	for r := range set.All() {
+		for i := r.First; i < r.End(); i++ {
+			all[attempt{g.Job, i, g.Token(i)}] = true
 		}
 	}
 	return all
@@ -74,7 +75,7 @@ var someTasks = rapid.Custom(func(t *rapid.T) *rotav1.HeldTasks {
 	return h
 })
 
-func (m *boardModel) Assign(t *rapid.T) {
+func (m *heldModel) Assign(t *rapid.T) {
 	h := someTasks.Draw(t, "assigned")
 	for _, r := range h.GetRanges() {
 		a := &rotav1.Assignment{
@@ -86,26 +87,26 @@ func (m *boardModel) Assign(t *rapid.T) {
 				a.PackedPayloads = task.PackAppend(a.PackedPayloads, []byte{byte(r.GetFirst() + i)})
 			}
 		}
-		s, err := spanOf(a, a.GetWork())
+		s, err := assignmentOf(a, a.GetWork())
 		require.NoError(t, err)
-		m.board.assign([]*span{s})
+		m.held.assign([]*assignment{s})
 	}
-	for a := range attemptsOf(h) {
-		// While it ends in silence, a slot has it still, but the board knows it no more.
+	for a := range attemptsNamed(h) {
+		// While it ends in silence, a slot has it still, but heldTasks does not know it any more.
 		if at := m.tasks[a]; at == nowhere {
 			m.tasks[a] = waits
 		}
 	}
 }
 
-func (m *boardModel) Run(t *rapid.T) {
-	if len(m.free) == 0 || m.board.pick() == nil {
+func (m *heldModel) Run(t *rapid.T) {
+	if len(m.free) == 0 || m.held.pick() == nil {
 		t.Skip("nothing to run")
 	}
 	s := m.free[0]
 	m.free = m.free[1:]
 	r := newRun(context.Background())
-	require.True(t, m.board.next(s, r))
+	require.True(t, m.held.next(s, r))
 	a := attempt{r.task.Job, r.task.Index, r.task.Token}
 	require.Equal(t, waits, m.tasks[a])
 	if len(r.task.Payload) > 0 {
@@ -115,18 +116,18 @@ func (m *boardModel) Run(t *rapid.T) {
 	m.busy[s] = a
 }
 
-func (m *boardModel) Finish(t *rapid.T) {
+func (m *heldModel) Finish(t *rapid.T) {
 	for s, a := range m.busy {
 		r := s.current
 		require.Equal(t, m.tasks[a] == runsSilently, r.silent.Load())
 		if r.silent.Load() {
 			delete(m.tasks, a)
 		} else {
-			m.board.out.add(r.key, a.index, &result{kind: kind{outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}}, false)
+			m.held.out.Add(r.grant, a.index, &report.Result{Kind: report.Succeeded}, false)
 			m.tasks[a] = reported
 		}
 		r.ctx.cancel(nil)
-		m.board.free(s)
+		m.held.free(s)
 		delete(m.busy, s)
 		m.free = append(m.free, s)
 		return
@@ -134,25 +135,25 @@ func (m *boardModel) Finish(t *rapid.T) {
 	t.Skip("nothing runs")
 }
 
-func (m *boardModel) Stop(t *rapid.T) {
+func (m *heldModel) Stop(t *rapid.T) {
 	h := someTasks.Draw(t, "stopped")
-	m.board.stop([]*rotav1.HeldTasks{h})
-	for a := range attemptsOf(h) {
+	m.held.stop([]*rotav1.HeldTasks{h})
+	for a := range attemptsNamed(h) {
 		if at := m.tasks[a]; at == waits || at == nowhere {
 			m.tasks[a] = reported
 		}
 	}
 	for s, a := range m.busy {
-		if attemptsOf(h)[a] {
+		if attemptsNamed(h)[a] {
 			require.Error(t, s.current.ctx.Err())
 		}
 	}
 }
 
-func (m *boardModel) Drop(t *rapid.T) {
+func (m *heldModel) Drop(t *rapid.T) {
 	h := someTasks.Draw(t, "dropped")
-	m.board.drop([]*rotav1.HeldTasks{h})
-	for a := range attemptsOf(h) {
+	m.held.drop([]*rotav1.HeldTasks{h})
+	for a := range attemptsNamed(h) {
 		switch m.tasks[a] {
 		case runsNow, runsSilently:
 			m.tasks[a] = runsSilently
@@ -162,14 +163,14 @@ func (m *boardModel) Drop(t *rapid.T) {
 	}
 }
 
-func (m *boardModel) Answer(t *rapid.T) {
-	r := m.board.out.next()
+func (m *heldModel) Answer(t *rapid.T) {
+	r := m.held.out.Next()
 	if r == nil {
 		t.Skip("nothing to answer")
 	}
-	m.board.answered(m.board.out.settle(r.GetSeq()))
+	m.held.answered(m.held.out.Settle(r.GetSeq()))
 	for _, g := range r.GetGroups() {
-		for a := range attemptsOf(&rotav1.HeldTasks{JobId: g.GetJobId(), TokenOffset: g.GetTokenOffset(), Ranges: g.GetRanges()}) {
+		for a := range attemptsNamed(&rotav1.HeldTasks{JobId: g.GetJobId(), TokenOffset: g.GetTokenOffset(), Ranges: g.GetRanges()}) {
 			if m.tasks[a] == reported {
 				delete(m.tasks, a)
 			}
@@ -177,11 +178,11 @@ func (m *boardModel) Answer(t *rapid.T) {
 	}
 }
 
-func TestBoardKnowsWhereEachTaskIs(t *testing.T) {
+func TestHeldTasksKnowWhereEachTaskIs(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		m := &boardModel{board: newBoard(3, newOutbox()), tasks: map[attempt]where{}, busy: map[*slot]attempt{}}
-		m.free = append(m.free, m.board.slots...)
+		m := &heldModel{held: newHeldTasks(3, report.NewOutbox()), tasks: map[attempt]where{}, busy: map[*slot]attempt{}}
+		m.free = append(m.free, m.held.slots...)
 		t.Repeat(map[string]func(*rapid.T){
 			"": m.Check, "assign": m.Assign, "run": m.Run, "finish": m.Finish, "stop": m.Stop, "answer": m.Answer,
 		})
@@ -191,8 +192,8 @@ func TestBoardKnowsWhereEachTaskIs(t *testing.T) {
 func TestDroppedTasksAreForgotten(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		m := &boardModel{board: newBoard(3, newOutbox()), tasks: map[attempt]where{}, busy: map[*slot]attempt{}}
-		m.free = append(m.free, m.board.slots...)
+		m := &heldModel{held: newHeldTasks(3, report.NewOutbox()), tasks: map[attempt]where{}, busy: map[*slot]attempt{}}
+		m.free = append(m.free, m.held.slots...)
 		assigned := false
 		t.Repeat(map[string]func(*rapid.T){
 			"": m.Check, "run": m.Run, "finish": m.Finish, "drop": m.Drop,
@@ -210,19 +211,19 @@ func TestDroppedTasksAreForgotten(t *testing.T) {
 
 func TestNoExclusiveTaskStartsBesideOneThatEnds(t *testing.T) {
 	t.Parallel()
-	m := newBoard(2, newOutbox())
+	m := newHeldTasks(2, report.NewOutbox())
 	a := handlerWork(1, 0, 1, "h")
 	a.Work.Exclusive = true
-	one, err := spanOf(a, a.GetWork())
+	one, err := assignmentOf(a, a.GetWork())
 	require.NoError(t, err)
-	m.assign([]*span{one})
+	m.assign([]*assignment{one})
 	r := newRun(t.Context())
 	require.True(t, m.next(m.slots[0], r))
 	m.drop([]*rotav1.HeldTasks{held(1, 0, 1)})
 	a.TokenOffset++
-	two, err := spanOf(a, a.GetWork())
+	two, err := assignmentOf(a, a.GetWork())
 	require.NoError(t, err)
-	m.assign([]*span{two})
+	m.assign([]*assignment{two})
 	require.Nil(t, m.pick())
 	m.free(m.slots[0])
 	require.NotNil(t, m.pick())
