@@ -174,7 +174,7 @@ func All() []Mutant {
 			edits: []edit{
 				proposeAll,
 				{"", "transport/reports.go", "if err != nil || !sorted.Ahead {", "if err != nil || sorted != nil {"},
-				{"", "transport/reports.go", "if err := l.room.take(ctx, cost); err != nil {", "if err := error(nil); err != nil {"},
+				{"", "transport/reports.go", "if err := out.room.take(ctx, cost); err != nil {", "if err := error(nil); err != nil {"},
 				{"", "node/proposer.go", "weight+q[k].weight <= fsm.MaxEntryTasks", "weight >= 0"},
 				{"", "fsm/verdict.go", "\t\t\tv.note(i, n)\n", "\t\t\tn = 1\n\t\t\tv.note(i, n)\n"},
 				{"", "fsm/verdict.go", "if n := len(list); n > 0 {", "if n := len(list); n > 0 && e.Count > 1 {"},
