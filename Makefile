@@ -59,7 +59,7 @@ check-imports: ## Fail on imports against the house rules (internal/archtest)
 .PHONY: vet
 vet: ## Run go vet on PKG
 	$(GO) vet $(PKG)
-	$(GO) vet -tags rotanext ./task ./fsm ./wire ./node # the next build of the test of two builds
+	$(GO) vet -tags rotanext ./task ./fsm ./wire ./node ./internal/sim/... # the next build of the test of two builds
 
 .PHONY: check-portable
 check-portable: ## Fail where client and worker do not build without Linux
@@ -75,6 +75,8 @@ unit: ## Run the tests of PKG that match RUN, with the race detector
 full: ## Run what is too much under the race detector: all seeds, a million tasks, the whole source tree of Go
 	ROTA_E2E_FULL=1 $(GO) test -vet=off -timeout $(TIMEOUT) -run '^(TestClustersKeepTheirPromises|TestSeedsKeepThePromises|TestLargeArraysCostLittleMemory|TestMapGivesWhatXargsGivesThroughTwoLeaderKills)$$' \
 		./internal/sim/cluster ./internal/sim/deterministic ./cmd/rota/e2e
+	ROTA_SIM_SEEDS=10 $(GO) test -tags rotanext -vet=off -timeout $(TIMEOUT) -run '^(TestClustersKeepTheirPromises|TestSeedsKeepThePromises)$$' \
+		./internal/sim/cluster ./internal/sim/deterministic
 
 .PHONY: unit-chaos
 unit-chaos: ## Run the tests of the chaos suite itself, which harm nobody

@@ -12,7 +12,6 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/node/raftnet"
 )
 
@@ -31,7 +30,7 @@ func (n *Node) Self() PeerInfo {
 	return PeerInfo{
 		NodeID: n.id.NodeID, ServerID: n.id.ServerID, ClusterID: n.state.Machine().ClusterID(), Addr: n.cfg.Addr,
 		PeerAddr: n.cfg.PeerAddr, HTTPAddr: n.cfg.HTTPAddr, Initialized: n.initialized(), BootstrapExpect: n.cfg.BootstrapExpect,
-		State: roleOf(n.raft.State()), Term: n.Term(), AppliedIndex: n.state.Machine().AppliedIndex(), CommitIndex: n.raft.CommitIndex(), Version: n.cfg.Version, Knows: fsm.Version,
+		State: roleOf(n.raft.State()), Term: n.Term(), AppliedIndex: n.state.Machine().AppliedIndex(), CommitIndex: n.raft.CommitIndex(), Version: n.cfg.Version, Knows: n.knows(),
 		LeaderAddr: n.LeaderAddr(), LastContact: n.lastContact(), Clock: time.Now().Round(0), DiskFull: n.diskFull(),
 		Members: n.memberIDs(),
 		Nonce:   n.nonce, Problem: n.problem.get(), Notes: n.joins.notes(),

@@ -40,6 +40,9 @@ type Config struct {
 	LogStore string
 	// Stores replaces the log's and stable store's file, in simulations.
 	Stores raftlog.Stores
+	// Knows is the newest version of the log that the server says it knows. Default: that of the build.
+	// Simulations have less, for a server of an older build.
+	Knows uint32
 
 	// ElectionTimeout is raft's heartbeat and election timeout: how soon a silent
 	// leader is replaced. Default 400 ms, for a LAN: see raftnet/leaderwatch.go.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -21,10 +22,13 @@ const knownBefore = fsm.GateVersion - 1
 // knows is the newest version of the log that the server's build knows.
 func (p *PeerInfo) knows() uint32 { return max(p.Knows, knownBefore) }
 
+// knows is the newest version of the log that this server knows.
+func (n *Node) knows() uint32 { return cmp.Or(n.cfg.Knows, fsm.Version) }
+
 // raiseVersion has the active version rise, as the leader, where all voters know a newer one.
 func (n *Node) raiseVersion(ctx context.Context) {
 	active := n.state.Machine().ActiveVersion()
-	if active >= fsm.Version {
+	if active >= n.knows() {
 		return
 	}
 	if version, err := n.knownByAll(ctx); err != nil || version <= active {
@@ -55,7 +59,7 @@ func (n *Node) knownByAll(ctx context.Context) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	known := uint32(fsm.Version)
+	known := n.knows()
 	for _, s := range servers {
 		if s.Suffrage != raft.Voter || s.ID == n.id.raftID() {
 			continue

@@ -211,6 +211,8 @@ func (m *Model) apply(op *logpb.Op, r *fsm.Result) {
 		m.deleteServer(o.DeleteServer, r)
 	case *logpb.Op_SetVersion:
 		m.setVersion(o.SetVersion, r)
+	case nil:
+		m.applyLater(op)
 	}
 }
 

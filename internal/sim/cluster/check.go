@@ -39,6 +39,8 @@ type History struct {
 	checkpoints []uint64
 	// terms is those in which a server was ready to lead.
 	terms map[uint64]string
+	// versions is where each version of the log was seen.
+	versions map[uint32]versionSeen
 
 	Counts Counts
 }
@@ -48,6 +50,7 @@ type Counts struct {
 	Submits, Repeats, Cancels, Reads, FollowerReads, Unknown int
 	Grants, Recorded, Already, Superseded                    int
 	LeaderTerms, Crashes, Wipes, Digests, Lost               int
+	Replaced, Rises                                          int
 	VirtualTime                                              time.Duration
 }
 
@@ -58,6 +61,7 @@ func (c *Counts) Add(o Counts) {
 	c.Grants, c.Recorded, c.Already, c.Superseded = c.Grants+o.Grants, c.Recorded+o.Recorded, c.Already+o.Already, c.Superseded+o.Superseded
 	c.LeaderTerms, c.Crashes, c.Wipes = c.LeaderTerms+o.LeaderTerms, c.Crashes+o.Crashes, c.Wipes+o.Wipes
 	c.Digests, c.Lost = c.Digests+o.Digests, c.Lost+o.Lost
+	c.Replaced, c.Rises = c.Replaced+o.Replaced, c.Rises+o.Rises
 	c.VirtualTime += o.VirtualTime
 }
 
@@ -95,7 +99,7 @@ func newHistory() *History {
 	return &History{
 		submits: map[string]uint64{}, outcomes: map[task.ID]outcome{}, recorded: map[task.ID]uint64{},
 		refused: map[attemptKey]struct{}{}, granted: map[uint64]task.ID{}, runs: map[uint64][]interval{},
-		digests: map[uint64]digestSeen{}, terms: map[uint64]string{},
+		digests: map[uint64]digestSeen{}, terms: map[uint64]string{}, versions: map[uint32]versionSeen{},
 	}
 }
 

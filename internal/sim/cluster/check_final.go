@@ -31,6 +31,9 @@ func (r *Run) unfinished() string {
 		} else if got := m.AppliedIndex(); got != first {
 			return fmt.Sprintf("%s has applied up to %d, %s up to %d", r.c.Servers[0].Name, first, s.Name, got)
 		}
+		if active := m.ActiveVersion(); active != fsm.Version {
+			return fmt.Sprintf("%s is at version %d of the log, and all servers know %d", s.Name, active, fsm.Version)
+		}
 		for _, rec := range m.JobsBelow(0, 1<<20) {
 			if !store.JobState(rec).Final() {
 				return fmt.Sprintf("%s: job %d is %v, with tasks by state %v", s.Name, rec.Id, store.JobState(rec), rec.Counts)

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -49,8 +50,11 @@ type Server struct {
 	// lost is the stores of the disks that it had before this one.
 	lost []*Stores
 
-	mu   sync.Mutex
-	node *node.Node
+	mu sync.Mutex
+	// knows is the version of the log that the server's build knows, and installed is when it came.
+	knows     uint32
+	installed time.Time
+	node      *node.Node
 	// ended is closed at the end of the current life.
 	ended chan struct{}
 }
@@ -63,7 +67,7 @@ func New(cfg Config) *Cluster {
 	c := &Cluster{Net: newNetwork(rand.New(rand.NewPCG(cfg.Seed, 1))), cfg: cfg}
 	for i := range cfg.Servers {
 		name := fmt.Sprintf("n%d", i+1)
-		c.Servers = append(c.Servers, &Server{Name: name, Stores: NewStores(), cluster: c, dir: filepath.Join(cfg.Dir, name)})
+		c.Servers = append(c.Servers, &Server{Name: name, Stores: NewStores(), cluster: c, dir: filepath.Join(cfg.Dir, name), knows: fsm.Version})
 	}
 	return c
 }
@@ -90,11 +94,12 @@ func (c *Cluster) StartAll() error {
 func (s *Server) Start() error {
 	c := s.cluster
 	t := newTransport(c.Net, s.Name)
+	knows, _ := s.Build()
 	cfg := node.Config{
 		NodeID: s.Name, DataDir: s.dir, Addr: s.Name, PeerAddr: s.Name,
 		BootstrapExpect: len(c.Servers), Join: c.Names(),
 		Peers: &peers{c, s.Name}, RaftTransport: t, Stores: s.Stores,
-		Logger: c.cfg.Logger.With("server", s.Name), Version: "sim",
+		Logger: c.cfg.Logger.With("server", s.Name), Version: "sim", Knows: knows,
 		Fatal: func(err error) { c.noteFatal(fmt.Errorf("server %s: %w", s.Name, err)) },
 	}
 	if c.cfg.Edit != nil {
@@ -109,6 +114,21 @@ func (s *Server) Start() error {
 	defer s.mu.Unlock()
 	s.node, s.ended = n, make(chan struct{})
 	return nil
+}
+
+// Install makes another build that which the server is started with from now on: one that knows this version
+// of the log.
+func (s *Server) Install(knows uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.knows, s.installed = knows, time.Now()
+}
+
+// Build returns the version of the log that the server's build knows, and since when it has been that one.
+func (s *Server) Build() (knows uint32, since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.knows, s.installed
 }
 
 // Wipe takes the disk from a server that does not run: it comes back as another one.

@@ -64,6 +64,10 @@ func TestClustersKeepTheirPromises(t *testing.T) {
 	require.Greater(t, total.Digests, 10*n, "digests compared")
 	require.Greater(t, total.Reads+total.FollowerReads, 20*n, "linearizable reads")
 	require.Greater(t, total.Crashes, n, "crashes")
+	if upgrades() {
+		require.Greater(t, total.Replaced, 2*n, "servers that were replaced by another build")
+		require.Equal(t, n, total.Rises, "rises of the version of the log")
+	}
 	if n >= defaultSeeds && chaosTime > time.Minute {
 		require.NotZero(t, total.Wipes, "servers that lost their disks") // there are few of them
 	}

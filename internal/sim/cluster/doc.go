@@ -19,6 +19,12 @@
 // the reference model of package sim: every server, and everything that anybody was told,
 // must agree with it.
 //
+// With the tag rotanext, the build knows a version of the log that clusters do not begin with. Then every server
+// begins as an older build, the nemesis replaces servers, also back, and in the end all of them are of the newer
+// build (upgrade.go). The version must not rise before all servers know it, must rise then, and must be the same on
+// all servers at the same index. A server of an older build is one that says that it knows less: how a real one
+// refuses what it does not know, only real processes show (cmd/rota/e2e/upgrade_test.go).
+//
 // # Trade-offs
 //
 // A seed decides what clients, workers and nemesis do. It does not decide the order of

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/rota-scheduler/rota/fsm"
 )
 
 // nemesis makes trouble, one phase after the other, until the time for it is over.
@@ -23,6 +25,9 @@ func (x *nemesis) run() {
 		x.isolateLeader, x.isolateLeader, x.isolateOne, x.halves, x.oneWay, x.oneWay, x.lossy, x.slow,
 		x.crashLeader, x.crashOne, x.crashMajority, x.crashAll, x.restartInOrder,
 		x.wipe, x.transfer, x.transferAgain, x.pauseWorkers, x.killWorkers, x.cutWorkers,
+	}
+	if upgrades() {
+		troubles = append(troubles, x.replace, x.replace, x.replace, x.replace, x.replace, x.replace)
 	}
 	for x.wait(200*time.Millisecond, 3*time.Second) {
 		troubles[x.random.IntN(len(troubles))]()
@@ -173,6 +178,9 @@ func (x *nemesis) wipe() {
 	}
 	x.wait(time.Millisecond, lease)
 	s.Wipe()
+	if x.r.risen() {
+		s.Install(fsm.Version) // another one would not be let in
+	}
 	if err := s.Start(); err != nil {
 		x.r.history.problem("%v", err)
 		return

@@ -85,6 +85,9 @@ func (r *Run) random(part string) *rand.Rand {
 }
 
 func (r *Run) run() {
+	if upgrades() {
+		r.oldBuild()
+	}
 	if err := r.c.StartAll(); err != nil {
 		r.history.problem("%v", err)
 		return
@@ -124,9 +127,10 @@ func (r *Run) work() (drained bool) {
 	return r.drain()
 }
 
-// heal ends all trouble.
+// heal ends all trouble. The last servers of an older build are replaced.
 func (r *Run) heal() {
 	r.c.Net.Heal()
+	r.upgradeAll()
 	for _, s := range r.c.Servers {
 		if s.Node() == nil {
 			if err := s.Start(); err != nil {
@@ -188,8 +192,12 @@ func (r *Run) watch() {
 				continue
 			}
 			m := nd.State().Machine()
+			active := m.ActiveVersion()
 			index, digest := m.Digest()
 			r.history.digest(s.Name, index, digest)
+			if m.ActiveVersion() == active {
+				r.checkVersion(s.Name, index, active)
+			}
 			switch random.IntN(100) {
 			case 0:
 				for _, wrong := range m.CheckInvariants() {
