@@ -2,24 +2,17 @@ package node
 
 import (
 	"context"
-	"time"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/ticks"
 )
 
 // keepServers keeps the records of servers in step with Raft's configuration while this server
 // leads, makes voters of those that are to become some, and raises the version of the log.
 func (n *Node) keepServers(ctx context.Context) {
-	tick := time.NewTicker(promoteEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for range ticks.Every(ctx, promoteEvery) {
 		n.tidy(ctx)
 		n.promote(ctx)
 		n.raiseVersion(ctx)

@@ -11,6 +11,7 @@ import (
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/internal/loglimit"
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -151,16 +152,10 @@ const (
 // are being closed: a log that is slow holds up no others, and a time in which this server
 // stood still is seen whatever it did then.
 func (l *Loops) expireLeases(ctx context.Context) {
-	tick := time.NewTicker(max(l.Fleet.Lease()/leaseLooks, 10*time.Millisecond))
-	defer tick.Stop()
 	closing := &closing{sessions: map[uint64]struct{}{}}
 	defer closing.wg.Wait()
-	for last := time.Now(); ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	last := time.Now()
+	for range ticks.Every(ctx, max(l.Fleet.Lease()/leaseLooks, 10*time.Millisecond)) {
 		since := time.Since(last)
 		last = time.Now()
 		expired, stoodStill := l.Fleet.Lapsed(l.State.Machine().Sessions, since)

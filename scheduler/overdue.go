@@ -8,6 +8,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -31,17 +32,10 @@ const (
 // reclaim takes tasks off workers that beat and say nothing of them: a worker ends a task at its
 // timeout and when it is asked to, and the servers rely on no worker for it.
 func (l *Loops) reclaim(ctx context.Context) {
-	tick := time.NewTicker(overdueLook)
-	defer tick.Stop()
 	var overdue Backstop
 	// Workers that attach anew, or that were refused, have reports to send first.
 	patience := time.Now().Add(task.ReportMargin)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for range ticks.Every(ctx, overdueLook) {
 		l.Fleet.Rouse()
 		if time.Now().Before(patience) || l.Settled != nil && !l.Settled() {
 			continue

@@ -2,9 +2,9 @@ package scheduler
 
 import (
 	"context"
-	"time"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/ticks"
 )
 
 // collectBatch bounds what one Collect forgets: its deletes are one transaction.
@@ -13,14 +13,7 @@ const collectBatch = 64
 // collect forgets finished jobs and request keys whose time is over, and jobs for which
 // there is no room any more.
 func (l *Loops) collect(ctx context.Context) {
-	tick := time.NewTicker(l.RetentionInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for range ticks.Every(ctx, l.RetentionInterval) {
 		// As many batches as there are: jobs may end faster than ticks come.
 		for l.settled() && l.forget(ctx) >= collectBatch {
 		}

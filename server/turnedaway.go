@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/wire"
 )
 
@@ -25,15 +26,8 @@ func newTurnedAway(log *slog.Logger, now func() map[string]wire.Turned) *turnedA
 
 // run tells of it until ctx ends.
 func (t *turnedAway) run(ctx context.Context) {
-	tick := time.NewTicker(turnedPause)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			t.tell()
-		}
+	for range ticks.Every(ctx, turnedPause) {
+		t.tell()
 	}
 }
 

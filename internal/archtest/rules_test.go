@@ -98,15 +98,15 @@ var layers = []layer{
 		names:   clockReads,
 	},
 
-	{dir: "scheduler", own: []string{"task", "fsm", "internal/loglimit"}, refused: network, unlinked: raft},
-	{dir: "node", own: []string{"task", "fsm", "scheduler", "api", "wire", "internal/dirlock", "internal/sealedfile", "internal/stopwatch"}},
+	{dir: "scheduler", own: []string{"task", "fsm", "internal/loglimit", "internal/ticks"}, refused: network, unlinked: raft},
+	{dir: "node", own: []string{"task", "fsm", "scheduler", "api", "wire", "internal/dirlock", "internal/sealedfile", "internal/stopwatch", "internal/ticks"}},
 	{dir: "node/raftlog", own: []string{"fsm", "internal/stopwatch"}, refused: network},
-	{dir: "node/raftnet", own: []string{"fsm"}, refused: grpc},
+	{dir: "node/raftnet", own: []string{"fsm", "internal/ticks"}, refused: grpc},
 	{dir: "transport/peerpb"},
 	{dir: "transport", own: []string{"task", "fsm", "scheduler", "node", "api", "wire", "internal/loglimit"}, refused: raft},
 	{dir: "web", own: []string{"task", "fsm", "scheduler", "node", "transport", "api", "wire"}, refused: raft},
 
-	{dir: "server", own: []string{"node", "transport", "web", "wire"}},
+	{dir: "server", own: []string{"node", "transport", "web", "wire", "internal/ticks"}},
 
 	{dir: "worker", own: []string{"api", "task", "wire", "internal/dirlock", "internal/sealedfile"}, unlinked: raft},
 	{dir: "worker/command", own: []string{"task", "worker/guard"}, unlinked: raft},
@@ -139,6 +139,7 @@ var layers = []layer{
 	{dir: "internal/sealedfile", own: []string{"internal/atomicfile"}, stdlibOnly: true},
 	{dir: "internal/loglimit", stdlibOnly: true},
 	{dir: "internal/stopwatch", stdlibOnly: true},
+	{dir: "internal/ticks", stdlibOnly: true},
 }
 
 // houseRules are the rules of this repository.

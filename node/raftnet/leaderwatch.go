@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/rota-scheduler/rota/internal/ticks"
 )
 
 const (
@@ -81,15 +83,8 @@ func newLeaderWatch(cfg Config, r *raft.Raft, reload func(change func(*raft.Relo
 }
 
 func (w *leaderWatch) run(ctx context.Context) {
-	tick := time.NewTicker(max(w.timeout/looksPerTimeout, minLook))
-	defer tick.Stop()
 	w.last = time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for range ticks.Every(ctx, max(w.timeout/looksPerTimeout, minLook)) {
 		w.look()
 	}
 }
