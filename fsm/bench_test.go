@@ -89,7 +89,7 @@ func BenchmarkSubmitJobOfManyTasks(b *testing.B) {
 // assigns grants all that waits to the first session.
 func assigns(bundle *testBundle) *logpb.Op {
 	plan := &logpb.ApplyPlan{}
-	v := bundle.m.View(bundle.clock, 0, roomy)
+	v := bundle.view(roomy)
 	for _, q := range v.Queues {
 		for _, j := range q.Jobs {
 			for _, r := range j.Ranges {
@@ -186,7 +186,7 @@ func BenchmarkView(b *testing.B) {
 	bundle.apply(submitOps(b, benchTasks, 1)...)
 	b.ReportAllocs()
 	for b.Loop() {
-		bundle.m.View(bundle.clock, 0, roomy)
+		bundle.view(roomy)
 	}
 	tellPerTask(b)
 }
@@ -264,8 +264,7 @@ func BenchmarkDueTimers(b *testing.B) {
 			bundle.m.Cut()
 			later := bundle.clock + int64(task.BackoffMax)
 			b.StartTimer()
-			for bundle.m.View(later, 0, roomy).Overdue {
-			}
+			bundle.viewAll(later)
 		}
 	})
 }
@@ -277,8 +276,7 @@ func BenchmarkCancelSpans(b *testing.B) {
 		for b.Loop() {
 			b.StopTimer()
 			bundle, job := backingOff(b, tasks)
-			for bundle.m.View(bundle.clock+int64(task.BackoffBase), 0, roomy).Overdue {
-			}
+			bundle.viewAll(bundle.clock + int64(task.BackoffBase))
 			data := encode(b, bundle.clock, cancelJobOp(job))
 			bundle.index++
 			b.StartTimer()

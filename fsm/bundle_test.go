@@ -114,6 +114,21 @@ func cancelJobOp(job uint64) *logpb.Op {
 	return &logpb.Op{Op: &logpb.Op_Cancel{Cancel: &logpb.Cancel{Job: job, Reason: uint32(task.ReasonUser)}}}
 }
 
+// view is a view at the time of the bundle.
+func (b *testBundle) view(extra func([]fsm.SessionView)) *fsm.View { return b.viewAt(b.clock, extra) }
+
+func (b *testBundle) viewAt(now int64, extra func([]fsm.SessionView)) *fsm.View {
+	v, _ := b.m.AdvanceAndView(now, 0, extra)
+	return v
+}
+
+// viewAll views until nothing is due any more that was not looked at.
+func (b *testBundle) viewAll(now int64) {
+	for behind := true; behind; {
+		_, behind = b.m.AdvanceAndView(now, 0, roomy)
+	}
+}
+
 // roomy has every session connected, with room for as much as it may ever hold.
 func roomy(sessions []fsm.SessionView) {
 	for i := range sessions {

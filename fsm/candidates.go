@@ -7,7 +7,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// maxAhead is how many bands and classes with jobs in line Candidates looks at. It is a short way for small
+// maxAhead is how many pools and classes with jobs in line Candidates looks at. It is a short way for small
 // jobs: where it does not find soon that they pass nobody, they wait in line.
 const maxAhead = 1024
 
@@ -73,14 +73,14 @@ func (m *Machine) unclaimed(able []*abilities, spec *task.Spec) []*abilities {
 // Where that is not known after a look at what is left to look at, it leaves none.
 func (m *Machine) unclaimedIn(q *queue, able []*abilities, lowest int32, left *int) []*abilities {
 	some := q.ready
-	if q.bands.fleet == m.fleet { // a band tells of all of its classes
-		some = q.ready[:q.unsettled]
-		for _, b := range q.bands.list {
+	if q.pools.fleet == m.fleet { // a pool tells of all of its classes
+		some = q.ready[:q.outdated]
+		for _, p := range q.pools.list {
 			if *left--; *left < 0 || len(able) == 0 {
 				return nil
 			}
-			if first, _ := b.line.Min(); first.head.priority >= lowest {
-				able = slices.DeleteFunc(able, func(a *abilities) bool { return b.accepting.Has(a.at) })
+			if first, _ := p.line.Min(); first.head.priority >= lowest {
+				able = slices.DeleteFunc(able, func(a *abilities) bool { return p.accepting.Has(a.at) })
 			}
 		}
 	}

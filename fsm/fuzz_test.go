@@ -151,7 +151,7 @@ func FuzzDecodeEntry(f *testing.F) {
 			_, digest := m.Digest()
 			_, otherDigest := other.Digest()
 			require.Equal(t, digest, otherDigest)
-			m.View(math.MaxInt64, 0, roomy)
+			m.AdvanceAndView(math.MaxInt64, 0, roomy)
 			require.Empty(t, m.CheckInvariants())
 			if c := m.Cut(); c != nil {
 				for i := range c.Jobs {

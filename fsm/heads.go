@@ -51,9 +51,9 @@ type line struct {
 
 func (l *line) first() place { return l.head }
 
-// walk goes through the classes of a band, for each of which there is as much room.
+// walk goes through the classes of a pool, for each of which there is as much room.
 type walk struct {
-	band  *band
+	pool  *pool
 	class *class
 	room  int
 	// rest is those from class on, once it has gone beyond the first.
@@ -67,7 +67,7 @@ func (w *walk) first() place { return w.class.head }
 func (w *walk) next() bool {
 	if !w.far {
 		w.far = true
-		w.rest.Init(w.band.line, false)
+		w.rest.Init(w.pool.line, false)
 		w.rest.First()
 	}
 	if !w.rest.Next() {

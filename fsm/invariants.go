@@ -241,7 +241,7 @@ func (c *checker) specs() {
 			c.failf("queue %s counts %d classes, has %d", name, q.classes, inQueue[q])
 		}
 		ready -= len(q.ready)
-		c.bands(q)
+		c.pools(q)
 		if got, in := c.m.ready.Get(q.turn); in != (len(q.ready) > 0) || in && got != q {
 			c.failf("queue %s has %d classes with jobs in line, is in line itself: %v", name, len(q.ready), in)
 		}
@@ -251,43 +251,46 @@ func (c *checker) specs() {
 	}
 }
 
-// bands checks the bands of a queue, as far as they were seen to.
-func (c *checker) bands(q *queue) {
+// pools checks the pools of a queue, as far as they were seen to.
+func (c *checker) pools(q *queue) {
 	in := 0
-	for at, b := range q.bands.list {
-		if b.place != at || q.bands.byKey[b.key] != b || b.line.Len() == 0 {
-			c.failf("queue %s: a band of %d classes is not in its place", q.name, b.line.Len())
+	for at, p := range q.pools.list {
+		if p.place != at || q.pools.byKey[p.key] != p || p.line.Len() == 0 {
+			c.failf("queue %s: a pool of %d classes is not in its place", q.name, p.line.Len())
 		}
-		in += b.line.Len()
+		in += p.line.Len()
 	}
-	if len(q.bands.byKey) != len(q.bands.list) {
-		c.failf("queue %s has %d bands in line, %d by key", q.name, len(q.bands.list), len(q.bands.byKey))
+	if len(q.pools.byKey) != len(q.pools.list) {
+		c.failf("queue %s has %d pools in line, %d by key", q.name, len(q.pools.list), len(q.pools.byKey))
+	}
+	if _, noted := c.m.outdated.Get(q.turn); len(q.ready) > 0 && c.m.grouped == c.m.fleet && !noted && !q.current(c.m.fleet) {
+		c.failf("queue %s is out of date and not noted as such", q.name)
 	}
 	for at, cl := range q.ready {
-		if at < q.unsettled && cl.band == nil {
+		if at < q.outdated && cl.pool == nil {
 			continue
 		}
 		in--
-		if got, stands := cl.band.line.Get(cl); !stands || got != cl || cl.band.exclusive != cl.needs.exclusive {
-			c.failf("class %q does not stand in its band", cl.key)
+		if got, stands := cl.pool.line.Get(cl); !stands || got != cl || cl.pool.exclusive != cl.needs.exclusive {
+			c.failf("class %q does not stand in its pool", cl.key)
 		}
-		if head, _ := cl.line.Min(); at >= q.unsettled && head != cl.head {
+		if head, _ := cl.line.Min(); at >= q.outdated && head != cl.head {
 			c.failf("class %q stands at the place of job %d, its first is job %d", cl.key, cl.head.job.id, head.job.id)
 		}
 		c.accepted(q, cl)
 	}
 	if in != 0 {
-		c.failf("queue %s has %d classes too many in its bands", q.name, in)
+		c.failf("queue %s has %d classes too many in its pools", q.name, in)
 	}
 }
 
-// accepted checks who accepts a class, as its band knows it, if that is of this fleet, and as it is found out.
+// accepted checks who accepts a class, as its pool knows it, if that is of this fleet, and as it is found out.
 func (c *checker) accepted(q *queue, cl *class) {
 	accepting := c.m.accepting(&cl.needs)
 	found := accepting.appendTo(nil)
 	for _, a := range c.m.abilities {
 		want := a.accept(&cl.needs)
-		if q.bands.fleet == c.m.fleet && cl.band.accepting.Has(a.at) != want || found.Has(a.at) != want {
+		if q.pools.fleet == c.m.fleet && cl.pool.accepting.Has(a.at) != want || found.Has(a.at) != want {
 			c.failf("class %q: abilities %d accept it: %v, known as %v", cl.key, a.at, want, !want)
 		}
 	}

@@ -119,8 +119,11 @@ type Machine struct {
 	specs           map[SpecID]*spec
 	classes         map[string]*class
 	queues          map[string]*queue
-	turns           uint64                    // counts the turns of queues
-	ready           btree.Map[uint64, *queue] // those with jobs in line, by turn
+	turns           uint64                     // counts the turns of queues
+	ready           btree.Map[uint64, *queue]  // those with jobs in line, by turn
+	outdated        *btree.Map[uint64, *queue] // those of them that Advance has to see to
+	grouped         uint64                     // the fleet of which outdated tells
+	advanced        int64                      // the time up to which Advance has looked at timers
 	timers          *btree.BTreeG[timer]
 	deadlines       *btree.BTreeG[timer]
 	outstandingLive uint64                     // tasks in slots that are not final
@@ -163,6 +166,7 @@ func New(history History, watchers *Watchers) *Machine {
 		queues:        map[string]*queue{},
 		timers:        newTimers(),
 		deadlines:     newTimers(),
+		outdated:      &btree.Map[uint64, *queue]{},
 		dirtySessions: map[uint64]struct{}{},
 	}
 	m.setActive(0)

@@ -251,7 +251,7 @@ func TestAViewShowsSessionsInOrder(t *testing.T) {
 		b.openSession(w, 1)
 	}
 	for range 20 {
-		for i, s := range b.m.View(b.clock, 0, roomy).Sessions {
+		for i, s := range b.view(roomy).Sessions {
 			require.EqualValues(t, i+1, s.ID)
 		}
 	}
@@ -266,7 +266,7 @@ func TestAViewTellsLightTasksFromOthers(t *testing.T) {
 	shared := b.submit(&task.Spec{Handler: "h", SharedPayload: make([]byte, 2000)}, 2)
 	own := b.must(submitOp(t, &task.Spec{Handler: "h"}, &logpb.Submit{Tasks: packed(2)})).Job
 	light := map[uint64]bool{}
-	for _, q := range b.m.View(b.clock, 0, roomy).Queues {
+	for _, q := range b.view(roomy).Queues {
 		for _, j := range q.Jobs {
 			light[j.ID] = j.Light
 		}
@@ -411,8 +411,8 @@ func TestApplySkipsWhatItHas(t *testing.T) {
 	require.Equal(t, b.index+5, b.m.AppliedIndex())
 }
 
-// However many tasks are due at once, a view looks at so many of them and says that there are more.
-func TestAViewLooksAtSoManyTimersAtOnce(t *testing.T) {
+// However many tasks are due at once, Advance looks at so many of them and says that there are more.
+func TestAdvanceLooksAtSoManyTimersAtOnce(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
 	const tasks, most = 10_000, 4096
@@ -423,9 +423,9 @@ func TestAViewLooksAtSoManyTimersAtOnce(t *testing.T) {
 	b.clock += int64(task.BackoffMax)
 	views := 1
 	for ; ; views++ {
-		v := b.m.View(b.clock, 0, roomy)
+		v, behind := b.m.AdvanceAndView(b.clock, 0, roomy)
 		require.LessOrEqual(t, v.Queues[0].Jobs[0].Budget, uint32(views*most))
-		if !v.Overdue {
+		if !behind {
 			break
 		}
 	}

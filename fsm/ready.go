@@ -14,11 +14,11 @@ type queue struct {
 	// turn is its place among the queues with jobs in line: the lower, the longer ago a plan gave it
 	// something. No other queue has the same.
 	turn uint64
-	// ready is its classes with jobs in line: first those, unsettled of them, whose bands the next
-	// view has to see to.
-	ready     []*class
-	unsettled int
-	bands     bands
+	// ready is its classes with jobs in line: first those, outdated of them, that do not stand in their pools
+	// where they should. See Advance.
+	ready    []*class
+	outdated int
+	pools    pools
 }
 
 // class is the jobs of a queue that can run in the same places. They have a line of their own,
@@ -33,8 +33,8 @@ type class struct {
 	// queue.ready while there are any.
 	line  *btree.BTreeG[place]
 	place int
-	// band is the one that it stands in, at the place that its head had; nil: none.
-	band *band
+	// pool is the one that it stands in, at the place that its head had; nil: none.
+	pool *pool
 	head place
 }
 
@@ -87,9 +87,9 @@ func (m *Machine) lineUp(j *job) {
 		}
 		c.place = len(q.ready)
 		q.ready = append(q.ready, c)
-		q.unsettle(c)
-	} else if q.settled(c) && p.before(c.head) {
-		q.unsettle(c)
+		m.outdate(c)
+	} else if q.upToDate(c) && p.before(c.head) {
+		m.outdate(c)
 	}
 	c.line.Set(p)
 }
@@ -103,14 +103,15 @@ func (m *Machine) stepOut(j *job) {
 		m.wake = true // workers kept a slot for it that others may use now
 	}
 	if c.line.Len() > 0 {
-		if q.settled(c) && c.head.job == j {
-			q.unsettle(c)
+		if q.upToDate(c) && c.head.job == j {
+			m.outdate(c)
 		}
 		return
 	}
 	q.leave(c)
 	if len(q.ready) == 0 {
 		m.ready.Delete(q.turn)
+		m.outdated.Delete(q.turn)
 	}
 }
 
@@ -124,31 +125,41 @@ func (m *Machine) served(q *queue) {
 		return // it is the last one
 	}
 	m.turns++
-	if _, inLine := m.ready.Delete(q.turn); inLine {
-		m.ready.Set(m.turns, q)
+	for _, line := range []*btree.Map[uint64, *queue]{&m.ready, m.outdated} {
+		if _, inLine := line.Delete(q.turn); inLine {
+			line.Set(m.turns, q)
+		}
 	}
 	q.turn = m.turns
 }
 
-// settled says whether a class with jobs in line stands in its band at the place of its head.
-func (q *queue) settled(c *class) bool { return c.place >= q.unsettled }
+// upToDate says whether a class with jobs in line stands in its pool at the place of its head.
+func (q *queue) upToDate(c *class) bool { return c.place >= q.outdated }
 
-// unsettle has the next view see to the band of a class.
-func (q *queue) unsettle(c *class) {
-	if q.settled(c) {
-		q.swap(c.place, q.unsettled)
-		q.unsettled++
+// outdate has Advance see to a class.
+func (m *Machine) outdate(c *class) {
+	q := c.queue
+	if q.outdated == 0 {
+		m.outdated.Set(q.turn, q)
+	}
+	q.outdate(c)
+}
+
+func (q *queue) outdate(c *class) {
+	if q.upToDate(c) {
+		q.swap(c.place, q.outdated)
+		q.outdated++
 	}
 }
 
 // leave takes a class out that has no jobs in line any more.
 func (q *queue) leave(c *class) {
-	if c.band != nil {
-		q.bands.leave(c)
+	if c.pool != nil {
+		q.pools.leave(c)
 	}
-	if !q.settled(c) {
-		q.unsettled--
-		q.swap(c.place, q.unsettled)
+	if !q.upToDate(c) {
+		q.outdated--
+		q.swap(c.place, q.outdated)
 	}
 	last := len(q.ready) - 1
 	q.swap(c.place, last)

@@ -81,7 +81,7 @@ func TestAnEntryEndsSoManyTasksAtOnce(t *testing.T) {
 				require.Empty(t, b.m.CheckInvariants())
 				before = done()
 				if more = record(b, job).Sweep != 0; more {
-					require.Empty(t, b.m.View(b.clock+int64(time.Hour), 0, roomy).Queues, "nothing of it is granted any more")
+					require.Empty(t, b.viewAt(b.clock+int64(time.Hour), roomy).Queues, "nothing of it is granted any more")
 					require.Zero(t, b.plan(job, 0, tasks, session).Granted)
 					require.True(t, b.step())
 				}

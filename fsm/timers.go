@@ -68,8 +68,8 @@ func (m *Machine) setDeadline(j *job, at int64) {
 	}
 }
 
-// maxFired bounds the timers that are looked at in one go, with the machine locked: a million
-// tasks may be due at once, and the next views see the rest.
+// maxFired bounds the timers that Advance looks at in one go, with the machine locked: a million
+// tasks may be due at once, and the next calls see the rest.
 const maxFired = 4096
 
 // fireTimers moves what is due at now in line, and says whether it has left some of it. Nothing

@@ -20,7 +20,7 @@ const (
 	// maxViewTasks is as many tasks as a plan can have. More of a class than that, or than its
 	// workers have room for, are of no use.
 	maxViewTasks = 16384
-	// maxPassed is how many bands without room are passed over in search of one with.
+	// maxPassed is how many pools without room are passed over in search of one with.
 	maxPassed = 16384
 )
 
@@ -30,7 +30,7 @@ const Away = -1
 // View is what the scheduler sees: part of what can be granted, and who could
 // take it. It shares nothing that changes with the machine.
 type View struct {
-	// Now is the time it holds at, Unix ns of the state machine's clock.
+	// Now is the time it holds at, Unix ns of the state machine's clock: that of the last Advance.
 	Now int64
 	// From is the turn that it begins with; 0: that of the first queue.
 	From uint64
@@ -44,8 +44,6 @@ type View struct {
 	// Next is the turn with which the next view should begin to see what stands behind this one;
 	// 0: nothing does.
 	Next uint64
-	// Overdue says that timers are due which were not looked at.
-	Overdue bool
 }
 
 // QueueView is jobs of a queue in the order in which they should be granted. None that is not
@@ -97,21 +95,27 @@ func (s *SessionView) room() uint32 {
 	return most - min(most, s.Assigned)
 }
 
-// View returns a bounded view at now, of queues from a turn on. extra says of all sessions, in order of
-// their ids, how many tasks each may hold beyond its slots, or that it is not connected: no log knows. It
-// is called with the machine locked.
-//
-// Only a view from the first queue on looks at the timers: what they move in line may stand anywhere, also
-// before what the next view begins with.
-func (m *Machine) View(now int64, from uint64, extra func([]SessionView)) *View {
+// View returns a bounded view at the time of the last Advance, of queues from a turn on. extra says of all sessions,
+// in order of their ids, how many tasks each may hold beyond its slots, or that it is not connected: no log knows. It
+// is called with the machine locked for reading. A view changes nothing. It ends at a queue that Advance has yet to
+// see to.
+func (m *Machine) View(from uint64, extra func([]SessionView)) *View {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.view(from, extra)
+}
+
+// AdvanceAndView is Advance and the View behind it, for the leader. No entry comes between the two, which would leave
+// queues for another Advance to see to, and they wait only once for entries that are being applied.
+func (m *Machine) AdvanceAndView(now int64, from uint64, extra func([]SessionView)) (v *View, behind bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v := &viewer{m: m, View: View{Now: now, From: from}}
-	if from == 0 {
-		v.Overdue = m.fireTimers(now)
-	} else {
-		v.Overdue = m.timersDue(now)
-	}
+	behind = m.advance(now, from)
+	return m.view(from, extra), behind
+}
+
+func (m *Machine) view(from uint64, extra func([]SessionView)) *View {
+	v := &viewer{m: m, View: View{Now: m.advanced, From: from}}
 	v.sessions(extra)
 	if !v.anyRoom {
 		return &v.View // for nothing
@@ -130,7 +134,7 @@ type viewer struct {
 	open    []uint64
 	anyRoom bool
 	rooms   []room
-	// ranges counts those that are shown, passed how many more bands may be passed over.
+	// ranges counts those that are shown, passed how many more pools may be passed over.
 	ranges, passed int
 	// spare is where ranges are put next, those of many jobs in one piece.
 	spare []task.Range
@@ -159,13 +163,13 @@ func (v *viewer) sessions(extra func([]SessionView)) {
 	}
 }
 
-// room returns how many tasks of a band there is room for, as far as more makes a difference.
+// room returns how many tasks of a pool there is room for, as far as more makes a difference.
 // Exclusive ones count by slot, free or not: one that waits for a slot keeps others from taking
 // its place.
-func (v *viewer) room(b *band) int {
+func (v *viewer) room(p *pool) int {
 	sum := uint64(0)
-	b.accepting.each(v.open, func(able int) bool {
-		if b.exclusive {
+	p.accepting.each(v.open, func(able int) bool {
+		if p.exclusive {
 			sum += v.rooms[able].slots
 		} else {
 			sum += v.rooms[able].tasks
@@ -180,7 +184,7 @@ var endOfLine = place{priority: math.MinInt32, job: &job{id: math.MaxUint64}}
 
 // add shows what a queue has, and says whether there is room for another one.
 func (v *viewer) add(turn uint64, q *queue) bool {
-	if v.ranges >= maxViewRanges || len(v.Classes) == maxViewClasses || v.passed <= 0 {
+	if v.ranges >= maxViewRanges || len(v.Classes) == maxViewClasses || v.passed <= 0 || !q.current(v.m.fleet) {
 		v.Next = turn
 		return false
 	}
@@ -202,19 +206,18 @@ func (v *viewer) add(turn uint64, q *queue) bool {
 // lines returns the classes of a queue for which there is room, in order of their heads, up to so many of
 // them. Where there are more, what is behind the head of the next one must not be shown either.
 func (v *viewer) lines(q *queue, most int) (lines heads[*line], behind place) {
-	q.settle(v.m)
-	var bands heads[*walk]
-	for _, b := range q.bands.list {
-		if room := v.room(b); room > 0 {
-			w := &walk{band: b, room: room}
-			w.class, _ = b.line.Min()
-			bands = append(bands, w)
+	var pools heads[*walk]
+	for _, p := range q.pools.list {
+		if room := v.room(p); room > 0 {
+			w := &walk{pool: p, room: room}
+			w.class, _ = p.line.Min()
+			pools = append(pools, w)
 		} else {
 			v.passed--
 		}
 	}
-	for bands.order(); len(bands) > 0; {
-		w := bands[0]
+	for pools.order(); len(pools) > 0; {
+		w := pools[0]
 		if len(lines) == most {
 			return lines, w.class.head
 		}
@@ -223,9 +226,9 @@ func (v *viewer) lines(q *queue, most int) (lines heads[*line], behind place) {
 		l.next.First()
 		lines = append(lines, l)
 		if w.next() {
-			bands.sink(0)
+			pools.sink(0)
 		} else {
-			bands.pop()
+			pools.pop()
 		}
 	}
 	return lines, endOfLine
@@ -243,7 +246,7 @@ func (v *viewer) merge(lines heads[*line], behind place) []JobView {
 		l := lines[0]
 		if l.at < 0 {
 			l.at = len(v.Classes)
-			v.Classes = append(v.Classes, ClassView{Accepting: l.c.band.accepting})
+			v.Classes = append(v.Classes, ClassView{Accepting: l.c.pool.accepting})
 		}
 		jv, more := v.job(l.head.job, l.left)
 		jv.Class = uint8(l.at)

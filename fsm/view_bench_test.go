@@ -48,9 +48,9 @@ func (b *testBundle) openAble(worker string, slots uint32, labels ...task.Pair) 
 	return b.must(&logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: &logpb.OpenSession{Session: s}}}).Session
 }
 
-// viewShapes is who has room for the many classes of a queue. There is one worker that has room for what is
+// whoHasRoom is cases of who has room for the many classes of a queue. One worker has room for what is
 // behind all of them.
-var viewShapes = []struct {
+var whoHasRoom = []struct {
 	name string
 	// able: there is a worker that can run them, and away: it is not connected.
 	able, away bool
@@ -92,14 +92,14 @@ func without(away bool) func([]fsm.SessionView) {
 // BenchmarkViewOfClasses is a view of one queue with so many classes. It must cost what it shows,
 // whatever is behind that, or cannot be run.
 func BenchmarkViewOfClasses(b *testing.B) {
-	for _, s := range viewShapes {
+	for _, s := range whoHasRoom {
 		for _, classes := range []int{100, 1000, 16_000} {
 			b.Run(fmt.Sprintf("%s/classes=%d", s.name, classes), func(b *testing.B) {
 				bundle, extra := manyClasses(b, classes, s.able, s.other), without(s.away)
-				bundle.m.View(bundle.clock, 0, extra) // of what is known already
+				bundle.view(extra) // of what is known already
 				b.ReportAllocs()
 				for b.Loop() {
-					bundle.m.View(bundle.clock, 0, extra)
+					bundle.view(extra)
 				}
 			})
 		}
@@ -134,7 +134,7 @@ func BenchmarkFirstView(b *testing.B) {
 				b.StopTimer()
 				bundle := ownLabels(b, n)
 				b.StartTimer()
-				bundle.m.View(bundle.clock, 0, roomy)
+				bundle.view(roomy)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/worker")
 		})
@@ -148,11 +148,11 @@ func BenchmarkOpenSessions(b *testing.B) {
 		for _, view := range []bool{false, true} {
 			b.Run(fmt.Sprintf("classes=%d/view=%v", classes, view), func(b *testing.B) {
 				bundle := manyClasses(b, classes, true, true)
-				bundle.m.View(bundle.clock, 0, roomy)
+				bundle.view(roomy)
 				for i := 0; b.Loop(); i++ {
 					id := bundle.openAble("new", 4, task.Pair{Key: "host", Value: fmt.Sprint(i)})
 					if view {
-						bundle.m.View(bundle.clock, 0, roomy)
+						bundle.view(roomy)
 					}
 					bundle.closeSession(id)
 				}

@@ -17,10 +17,10 @@ import (
 
 // What a view allocates tells how much it looks at. It is not parallel: others allocate, too.
 func TestAViewCostsWhatItShows(t *testing.T) {
-	for _, s := range viewShapes {
+	for _, s := range whoHasRoom {
 		cost := func(classes int) float64 {
 			b, extra := manyClasses(t, classes, s.able, s.other), without(s.away)
-			return testing.AllocsPerRun(5, func() { b.m.View(b.clock, 0, extra) })
+			return testing.AllocsPerRun(5, func() { b.view(extra) })
 		}
 		few, many := cost(400), cost(4000)
 		require.Less(t, many, 2*few+10, "%s: %v times for 400 classes", s.name, few)
@@ -73,7 +73,7 @@ func (s *shelf) want() (out []uint64, cut bool) {
 // check compares a view with that, and returns cut.
 func (s *shelf) check() bool {
 	require.Empty(s.t, s.m.CheckInvariants())
-	v := s.m.View(s.clock, 0, roomy)
+	v := s.view(roomy)
 	require.Empty(s.t, s.m.CheckInvariants())
 	var got []uint64
 	for _, q := range v.Queues {
@@ -162,7 +162,7 @@ func TestAWorkerInThePlaceOfAnotherIsAskedAnew(t *testing.T) {
 	labels := manyLabels(2)
 	job := b.submit(&task.Spec{Handler: "h", Require: labels[:1]}, 1)
 	shown := func() (out []uint64) {
-		for _, q := range b.m.View(b.clock, 0, roomy).Queues {
+		for _, q := range b.view(roomy).Queues {
 			for _, j := range q.Jobs {
 				out = append(out, j.ID)
 			}

@@ -34,11 +34,11 @@ func (a *Allocator) Expire(m *fsm.Machine, now int64) (op *logpb.Op, next int64)
 // more queues or timers to look at otherwise.
 func (a *Allocator) Plan(m *fsm.Machine, f *Fleet, now int64) (op *logpb.Op, idle bool) {
 	a.seed++
-	v := m.View(now, a.from, f.Extra)
+	v, behind := m.AdvanceAndView(now, a.from, f.Extra)
 	plan := Plan(Input{View: v, Runs: f.Runs(), Seed: a.seed})
 	if len(plan) == 0 {
 		a.from = v.Next
-		return nil, v.Next == 0 && !v.Overdue
+		return nil, v.Next == 0 && !behind
 	}
 	a.from = 0
 	return &logpb.Op{Op: &logpb.Op_ApplyPlan{ApplyPlan: &logpb.ApplyPlan{Assign: plan}}}, false

@@ -97,7 +97,7 @@ func BenchmarkTurns(b *testing.B) {
 					d.submit(spec, task.MaxTasks)
 				}
 				d.submit(&task.Spec{Handler: "noop"}, task.MaxTasks)
-				d.m.View(int64(d.index), 0, d.f.Extra) // of what is known already
+				d.m.AdvanceAndView(int64(d.index), 0, d.f.Extra) // of what is known already
 				b.ReportAllocs()
 				for b.Loop() {
 					op, _ := d.next.Plan(d.m, d.f, int64(d.index))

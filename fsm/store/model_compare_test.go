@@ -310,7 +310,7 @@ func (w *world) compareSessions(m *fsm.Machine) {
 // compareView checks that a view shows what there is room for, in order, and nothing else.
 func (w *world) compareView(m *fsm.Machine) {
 	w.looked = max(w.looked, w.model.Clock)
-	v := m.View(w.looked, 0, func(sessions []fsm.SessionView) {
+	v, _ := m.AdvanceAndView(w.looked, 0, func(sessions []fsm.SessionView) {
 		for i := range sessions {
 			s := &sessions[i]
 			s.Extra = []int32{0, 1, 100, fsm.Away, task.MaxOutstanding}[(s.ID+w.model.NextToken)%5]

@@ -90,7 +90,7 @@ func (w *world) opCloseSession() *logpb.Op {
 func (w *world) opPlan(some bool) *logpb.Op {
 	plan := &logpb.ApplyPlan{}
 	w.looked = max(w.looked, w.clock, w.model.Clock)
-	v := w.state.Machine().View(w.looked, 0, func(sessions []fsm.SessionView) {
+	v, _ := w.state.Machine().AdvanceAndView(w.looked, 0, func(sessions []fsm.SessionView) {
 		for i := range sessions {
 			sessions[i].Extra = task.MaxOutstanding
 		}

@@ -114,7 +114,7 @@ func (r *replica) compareAll() {
 // of whom some are away and some have room for more than they have slots.
 func (r *replica) compareView() {
 	now := r.stamp() // it may have looked at its timers by then
-	v := r.m.View(now, 0, func(sessions []fsm.SessionView) {
+	v, _ := r.m.AdvanceAndView(now, 0, func(sessions []fsm.SessionView) {
 		for i := range sessions {
 			sessions[i].Extra = []int32{0, 3, fsm.Away, task.MaxOutstanding}[r.w.below(4)]
 		}
