@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rota-scheduler/rota/api/jsonv1"
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/cmd/rota/e2e/program"
@@ -265,27 +266,30 @@ func (c *cluster) submit(args ...string) uint64 {
 	return id
 }
 
+// parse returns a value that the command line has printed as JSON. Fields that the format does not have are an error.
+func parse[T any](t *testing.T, text string) (v T) {
+	t.Helper()
+	dec := json.NewDecoder(strings.NewReader(text))
+	dec.DisallowUnknownFields()
+	require.NoError(t, dec.Decode(&v), text)
+	return v
+}
+
 // number is a job id as an argument.
 func number(id uint64) string { return strconv.FormatUint(id, 10) }
 
 // verify requires that all servers reach the same digest.
 func (c *cluster) verify() {
 	c.t.Helper()
-	var shape struct {
-		OK      bool `json:"ok"`
-		Servers []struct {
-			Digest     string   `json:"digest"`
-			Violations []string `json:"violations"`
-		} `json:"servers"`
-	}
 	var out output
+	var verified jsonv1.Verification
 	same := poll(within, func() bool {
 		if out = c.rota("cluster", "verify", "-o", "json"); out.code != 0 {
 			return false
 		}
-		require.NoError(c.t, json.Unmarshal([]byte(out.stdout), &shape))
+		verified = parse[jsonv1.Verification](c.t, out.stdout)
 		// A server that has just joined, and has no vote yet, may not answer.
-		for _, s := range shape.Servers {
+		for _, s := range verified.Servers {
 			if s.Digest == "" {
 				return false
 			}
@@ -293,10 +297,10 @@ func (c *cluster) verify() {
 		return true
 	})
 	require.True(c.t, same, "digests do not agree: %s%s", out.stdout, out.stderr)
-	require.True(c.t, shape.OK)
-	require.Len(c.t, shape.Servers, len(c.Servers))
-	for _, s := range shape.Servers {
-		require.Equal(c.t, shape.Servers[0].Digest, s.Digest)
+	require.True(c.t, verified.OK)
+	require.Len(c.t, verified.Servers, len(c.Servers))
+	for _, s := range verified.Servers {
+		require.Equal(c.t, verified.Servers[0].Digest, s.Digest)
 		require.Empty(c.t, s.Violations)
 	}
 }

@@ -2,37 +2,26 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rota-scheduler/rota/api/jsonv1"
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/internal/localcluster"
 	"github.com/rota-scheduler/rota/task"
 )
 
-// serverStatus is a server in the output of cluster status.
-type serverStatus struct {
-	ID      string `json:"id"`
-	Addr    string `json:"addr"`
-	State   string `json:"state"`
-	Voter   bool   `json:"voter"`
-	Problem string `json:"problem"`
-}
-
-// statusAt returns cluster status as one server answers it.
-func (c *cluster) statusAt(p *localcluster.Process) []serverStatus {
+// statusAt returns the servers in cluster status as one server answers it; none if it does not.
+func (c *cluster) statusAt(p *localcluster.Process) []jsonv1.Server {
 	c.t.Helper()
-	var shape struct {
-		Servers []serverStatus `json:"servers"`
+	out := c.status("-o", "json", "--addr", p.Addr)
+	if out == "" {
+		return nil
 	}
-	if out := c.status("-o", "json", "--addr", p.Addr); out != "" {
-		require.NoError(c.t, json.Unmarshal([]byte(out), &shape))
-	}
-	return shape.Servers
+	return parse[jsonv1.Status](c.t, out).Servers
 }
 
 // status is what cluster status prints, also while no server leads; "" if no server answers.
@@ -48,7 +37,7 @@ func (c *cluster) votesFrom(moved *localcluster.Process) {
 	await(c.t, "a vote of "+moved.Name+" from "+moved.Addr, func() bool {
 		for _, p := range c.Servers {
 			servers := c.statusAt(p)
-			if len(servers) != len(c.Servers) || slices.ContainsFunc(servers, func(s serverStatus) bool {
+			if len(servers) != len(c.Servers) || slices.ContainsFunc(servers, func(s jsonv1.Server) bool {
 				return !s.Voter || s.Problem != "" || s.State == "unreachable" || s.ID == moved.Name && s.Addr != moved.Addr
 			}) {
 				return false
@@ -111,7 +100,7 @@ func TestServerAtOtherAddressesDoesNotLeadBeforeItIsKnownThere(t *testing.T) {
 	leader.Kill()
 	c.move(moved)
 	await(t, "word of what is wrong", func() bool {
-		return slices.ContainsFunc(c.statusAt(moved), func(s serverStatus) bool { return s.ID == moved.Name && s.Problem != "" })
+		return slices.ContainsFunc(c.statusAt(moved), func(s jsonv1.Server) bool { return s.ID == moved.Name && s.Problem != "" })
 	})
 	require.NoError(t, leader.Start())
 	c.votesFrom(moved)

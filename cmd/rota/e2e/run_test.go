@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,15 +12,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rota-scheduler/rota/api/jsonv1"
 	"github.com/rota-scheduler/rota/internal/localcluster"
 )
 
-// state is the state of a job as `rota job get -o json` shows it.
+// state is the state of a job as job get shows it.
 func (c *cluster) state(id uint64) string {
 	c.t.Helper()
-	var job listed
-	require.NoError(c.t, json.Unmarshal([]byte(c.ok("job", "get", number(id), "-o", "json")), &job))
-	return job.State
+	return parse[jsonv1.Job](c.t, c.ok("job", "get", number(id), "-o", "json")).State
 }
 
 // newest is the newest job.

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rota-scheduler/rota/api/jsonv1"
 	"github.com/rota-scheduler/rota/internal/localcluster"
 	"github.com/rota-scheduler/rota/internal/ports"
 )
@@ -73,11 +73,9 @@ func TestAServerThatJoinsAClusterOfOneSaysWhyItHasNoVote(t *testing.T) {
 			_ = cmd.Wait() // it was killed
 		})
 	}
-	var status struct {
-		Servers []serverStatus `json:"servers"`
-	}
+	var status jsonv1.Status
 	await(t, "both servers", func() bool {
-		require.NoError(t, json.Unmarshal([]byte(c.status("-o", "json")), &status))
+		status = parse[jsonv1.Status](t, c.status("-o", "json"))
 		up := 0
 		for _, s := range status.Servers {
 			if s.State == "follower" {

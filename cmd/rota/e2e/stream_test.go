@@ -3,7 +3,6 @@ package e2e
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"io"
 	"os"
 	"os/exec"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rota-scheduler/rota/api/jsonv1"
 	"github.com/rota-scheduler/rota/internal/localcluster"
 )
 
@@ -62,16 +62,11 @@ func (m *mapping) wait() int {
 }
 
 // job is the one job that there is.
-func (c *cluster) job() (j struct {
-	ID     uint64 `json:"id"`
-	State  string `json:"state"`
-	Reason string `json:"reason"`
-}) {
+func (c *cluster) job() jsonv1.Job {
 	c.t.Helper()
 	out := c.ok("job", "list", "-o", "jsonl")
 	require.Equal(c.t, 1, strings.Count(out, "\n"), out)
-	require.NoError(c.t, json.Unmarshal([]byte(out), &j))
-	return j
+	return parse[jsonv1.Job](c.t, out)
 }
 
 // As with xargs and a pipe that stays open, map works on the lines that have arrived.

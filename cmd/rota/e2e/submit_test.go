@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rota-scheduler/rota/api/jsonv1"
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/internal/localcluster"
 	"github.com/rota-scheduler/rota/task"
@@ -125,19 +125,10 @@ func (c *cluster) submitVerb(ctx context.Context, key string) (uint64, error) {
 	return strconv.ParseUint(strings.TrimSpace(string(out)), 10, 64)
 }
 
-// listed is a job as `rota job list -o json` shows it.
-type listed struct {
-	ID    uint64 `json:"id"`
-	Name  string `json:"name"`
-	Key   string `json:"key"`
-	State string `json:"state"`
-}
-
-func (c *cluster) list() []listed {
+// list returns all jobs as job list shows them.
+func (c *cluster) list() []jsonv1.Job {
 	c.t.Helper()
-	var jobs []listed
-	require.NoError(c.t, json.Unmarshal([]byte(c.ok("job", "list", "--limit", "0", "-o", "json")), &jobs))
-	return jobs
+	return parse[[]jsonv1.Job](c.t, c.ok("job", "list", "--limit", "0", "-o", "json"))
 }
 
 // requireOnce requires that each key has exactly one job, the one that was acknowledged.

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/rota-scheduler/rota/api/jsonv1"
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/cmd/rota/e2e/program"
@@ -77,7 +77,7 @@ func upgradeAndGoBack(t *testing.T, next string, leaderFirst bool, end syscall.S
 	for _, s := range u.order(leaderFirst) {
 		u.replace(s, next, end)
 	}
-	await(t, "the rise of the version", func() bool { return u.shape().ActiveVersion == nextVersion })
+	await(t, "the rise of the version", func() bool { return u.versions().ActiveVersion == nextVersion })
 	u.load.more(t, 20)
 	u.verify()
 	u.requireNewField(cl)
@@ -130,31 +130,24 @@ func (u *upgrade) replace(s *localcluster.Process, build string, end syscall.Sig
 	u.verify()
 }
 
-type versions struct {
-	ActiveVersion uint32 `json:"active_version"`
-	Servers       []struct {
-		ID    string `json:"id"`
-		State string `json:"state"`
-		Knows uint32 `json:"knows_version"`
-	} `json:"servers"`
-}
-
-func (u *upgrade) shape() (v versions) {
+// versions returns cluster status, which has the versions; the zero value if there is no leader.
+func (u *upgrade) versions() jsonv1.Status {
 	u.t.Helper()
-	if out := u.rota("cluster", "status", "-o", "json"); out.code == 0 {
-		require.NoError(u.t, json.Unmarshal([]byte(out.stdout), &v))
+	out := u.rota("cluster", "status", "-o", "json")
+	if out.code != 0 {
+		return jsonv1.Status{}
 	}
-	return v
+	return parse[jsonv1.Status](u.t, out.stdout)
 }
 
 // requireVersion requires that the active version is the one that all know, and that status shows who knows more.
 func (u *upgrade) requireVersion(want uint32) {
 	u.t.Helper()
-	v := u.shape()
+	v := u.versions()
 	require.Equal(u.t, want, v.ActiveVersion)
 	require.Len(u.t, v.Servers, 3)
 	for _, s := range v.Servers {
-		require.Contains(u.t, []uint32{task.Version, nextVersion}, s.Knows, s.ID)
+		require.Contains(u.t, []uint32{task.Version, nextVersion}, s.KnowsVersion, s.ID)
 	}
 }
 
