@@ -94,6 +94,7 @@ var checks = []check{
 	{"S19", "conservation of jobs and tasks", checkConservation},
 	{"S20", "slots and max_parallel are kept", checkLimits},
 	{"S21", "no panic, race or unexpected exit", checkProcesses},
+	{"S22", "the version of the log rises once all servers know it, and never falls", checkVersions},
 	{"L1", "recovery soon after each heal", checkRecovery},
 	{"L2", "nothing stuck after the drain", checkDrain},
 	{"L3", "a majority serves, a minority does not", checkMajority},

@@ -26,6 +26,7 @@
 //	S19 submitted = the sum over all states, in one linearizable read
 //	S20 no worker runs more than its slots, no job more than its max_parallel
 //	S21 no panic, no data race, no exit that nothing excuses
+//	S22 the version of the log never falls, rises no sooner than all servers know it, and in the end is what all know
 //	L1  an acknowledged submit soon after each heal: within 2 s, 99 of a hundred, and always within the bound of the test
 //	L2  nothing is stuck after the drain
 //	L3  a majority serves while a minority is gone, and that one answers no linearizable read,

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -42,16 +43,16 @@ var (
 	built    = map[string]bool{}
 )
 
-// Build builds the package in a folder of the module in root, and returns the binary. One
+// Build builds the package in a folder of the module in root, with these build tags, and returns the binary. One
 // that was built of the same commit, or by this process, into dir is taken as it is.
-func Build(ctx context.Context, root, pkg, dir string) (binary string, err error) {
+func Build(ctx context.Context, root, pkg, dir string, tags ...string) (binary string, err error) {
 	building.Lock()
 	defer building.Unlock()
 	commit := describe(ctx, root)
 	if dir, err = filepath.Abs(dir); err != nil {
 		return "", err
 	}
-	binary = filepath.Join(dir, "skewed-"+filepath.Base(pkg)+"-"+commit)
+	binary = filepath.Join(dir, strings.Join(slices.Concat([]string{"skewed", filepath.Base(pkg)}, tags, []string{commit}), "-"))
 	if _, err := os.Stat(binary); err == nil && (built[binary] || commit != "" && !strings.HasSuffix(commit, dirty)) {
 		return binary, nil
 	}
@@ -63,7 +64,7 @@ func Build(ctx context.Context, root, pkg, dir string) (binary string, err error
 		return "", fmt.Errorf("build a binary with a clock of its own: %w", err)
 	}
 	// Under another name first: half a binary must not be taken for one.
-	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", overlay, "-o", binary+".new", pkg)
+	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", overlay, "-tags", strings.Join(tags, ","), "-o", binary+".new", pkg)
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build a binary with a clock of its own: %w\n%s", err, out)

@@ -203,6 +203,39 @@ func (c *Cluster) Replace(ctx context.Context, s *Server) error {
 	return s.WaitReady(ctx)
 }
 
+// AwaitRise waits until the version of the log is the newest one that all servers know.
+func (c *Cluster) AwaitRise(ctx context.Context) error {
+	return Await(ctx, "the rise of the version", func() error {
+		ask, done := context.WithTimeout(ctx, probeTimeout)
+		defer done()
+		for _, s := range c.Servers {
+			if err := s.risen(ask); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// risen returns why the server is not at the newest version that all know.
+func (s *Server) risen(ctx context.Context) error {
+	conn, err := s.At()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	status, err := conn.Cluster.Status(ctx, &rotav1.StatusRequest{})
+	if err != nil {
+		return err
+	}
+	for _, other := range status.GetServers() {
+		if known := other.GetKnows(); known != status.GetActiveVersion() {
+			return fmt.Errorf("%s is at version %d, and %s knows %d", s.Name, status.GetActiveVersion(), other.GetId(), known)
+		}
+	}
+	return nil
+}
+
 // Digests compares the states of all servers at one log index, as the leader sees them.
 func (c *Cluster) Digests(ctx context.Context) (history.Digests, error) {
 	cl, err := c.Client(c.Servers[0].Host)

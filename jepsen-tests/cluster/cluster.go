@@ -30,8 +30,8 @@ const (
 
 // Config is what a cluster is made of.
 type Config struct {
-	// Binary is the rota to run.
-	Binary string
+	// Binary is the rota to run, Next the build that servers are upgraded to; "": there is none.
+	Binary, Next string
 	// Dir is a new folder for data and logs.
 	Dir string
 	// Servers, Workers and ClientHosts say how many there are; Slots is each worker's.
@@ -70,6 +70,9 @@ type Server struct {
 	replaced    atomic.Int64
 	// identities is those that it had before it was replaced.
 	identities map[string]bool
+	// builds is the build of the beginning and the next one, next which of them the server is started with.
+	builds [2]string
+	next   atomic.Bool
 }
 
 // Ports is the addresses that it listens on: for clients and workers, for servers, for HTTP.
@@ -94,6 +97,25 @@ func (s *Server) dataName() string {
 func (s *Server) loseData() {
 	s.replaced.Add(1)
 	s.SetFlag(dataFlag, filepath.Join(s.seen, s.dataName()))
+	if s.builds[1] != "" {
+		s.Install(true) // while it has no vote, the version may rise, and an older build would not be let in
+	}
+}
+
+// Install makes the next build, or the one of the beginning again, that which the server is started with from now on.
+func (s *Server) Install(next bool) {
+	s.next.Store(next)
+	s.SetBinary(s.builds[index(next)])
+}
+
+// Next says whether that is the next build.
+func (s *Server) Next() bool { return s.next.Load() }
+
+func index(next bool) int {
+	if next {
+		return 1
+	}
+	return 0
 }
 
 // New makes hosts and disks, and starts nothing.
@@ -163,7 +185,7 @@ func (c *Cluster) addServer(i int, prefix string) error {
 	}
 	name := "n" + strconv.Itoa(i+1)
 	s := &Server{
-		identities: map[string]bool{}, Addr: net.JoinHostPort(host.Addr.String(), "7420"),
+		identities: map[string]bool{}, builds: [2]string{c.cfg.Binary, c.cfg.Next}, Addr: net.JoinHostPort(host.Addr.String(), "7420"),
 		PeerAddr: net.JoinHostPort(host.Addr.String(), "7421"), HTTPAddr: net.JoinHostPort(host.Addr.String(), "7422"),
 	}
 	s.seen = filepath.Join(c.cfg.Dir, name)

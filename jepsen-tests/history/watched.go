@@ -38,6 +38,9 @@ type Sample struct {
 	Heap     int64  `json:"heap"`
 	// Log is how many bytes its log has on disk.
 	Log int64 `json:"log,omitempty"`
+	// Version is the active version of the log, Knows the newest one that its build knows; 0: it did not say.
+	Version uint32 `json:"version,omitempty"`
+	Knows   uint32 `json:"knows,omitempty"`
 }
 
 // Voter is a server with a vote.

@@ -19,6 +19,8 @@ const (
 	NeedsDisk
 	// NeedsClock: a binary whose wall clock can be set.
 	NeedsClock
+	// NeedsSource: the next build, of the product's source.
+	NeedsSource
 )
 
 func (n Need) String() string {
@@ -29,6 +31,8 @@ func (n Need) String() string {
 		return "disk"
 	case NeedsClock:
 		return "clock"
+	case NeedsSource:
+		return "source"
 	default:
 		return "-"
 	}
@@ -60,6 +64,7 @@ var catalogue = []Fault{
 	{"pause-kill", "paused, then killed without going on", NeedsNothing, true, pauseKill},
 	{"snapshot-install", "a follower that is down until it needs a snapshot, and is killed while it takes it over", NeedsNothing, false, snapshotInstall},
 	{"rolling-restart", "one server after the other, in good order", NeedsNothing, true, rollingRestart},
+	{Upgrade, "servers are replaced by the next build, one at a time, now and then back, until all are of it: two builds are one cluster", NeedsSource, false, upgrade},
 	{"leader-transfer", "the leader is asked to hand its place over, again and again", NeedsNothing, true, leaderTransfer},
 	{"wipe", "a minority loses its data, one server after the other, and each comes back as a new one", NeedsNothing, false, wipe},
 	{"worker-kill", "kill -9 of workers", NeedsNothing, false, workerKill},

@@ -64,14 +64,18 @@ func (n *Nemesis) Run(ctx context.Context) error {
 // Lasts says whether a fault goes on.
 func (n *Nemesis) Lasts() bool { return n.lasting != nil }
 
-// End ends a fault that lasts, if there is one.
+// End ends a fault that lasts, if there is one, and an upgrade that has begun.
 func (n *Nemesis) End(ctx context.Context) error {
-	if n.lasting == nil {
-		return nil
+	if h := n.lasting; h != nil {
+		n.lasting = nil
+		if err := n.heal(ctx, h, nil); err != nil {
+			return err
+		}
 	}
-	h := n.lasting
-	n.lasting = nil
-	return n.heal(ctx, h, nil)
+	if n.upgrades() {
+		return n.once(ctx, Fault{Kind: Upgrade, inject: upgradeRest})
+	}
+	return nil
 }
 
 // pause waits about an interval; it is false when ctx ended before.

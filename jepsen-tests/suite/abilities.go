@@ -12,13 +12,14 @@ import (
 
 // Abilities is why this machine cannot do something; nil: it can.
 type Abilities struct {
-	Network, Disk, Clock error
+	Network, Disk, Clock, Source error
 }
 
 // Probe finds out what this machine can do, by doing it. source is the folder of the
 // product's source.
 func Probe(source string) Abilities {
-	return Abilities{Network: network.Available(), Disk: disk.Available(), Clock: clock.Available(source)}
+	built := clock.Available(source)
+	return Abilities{Network: network.Available(), Disk: disk.Available(), Clock: built, Source: built}
 }
 
 // why is why a need is not met; nil: it is.
@@ -30,6 +31,8 @@ func (a Abilities) why(n nemesis.Need) error {
 		return a.Disk
 	case nemesis.NeedsClock:
 		return a.Clock
+	case nemesis.NeedsSource:
+		return a.Source
 	default:
 		return nil
 	}
@@ -58,6 +61,7 @@ var needs = []struct {
 	{nemesis.NeedsNetwork, "network namespaces and TUN devices (root)"},
 	{nemesis.NeedsDisk, "FUSE file systems (root)"},
 	{nemesis.NeedsClock, "the go command and the product's source, for a binary with a clock of its own"},
+	{nemesis.NeedsSource, "the same, for the next build"},
 }
 
 // Doctor tells what this machine can do.

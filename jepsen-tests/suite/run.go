@@ -38,7 +38,7 @@ const (
 // Config is one test.
 type Config struct {
 	// Binary is the rota to test. Where a fault turns clocks it is one built of the
-	// product's source, in the folder Source, which Builds keeps.
+	// product's source, in the folder Source, which Builds keeps; so is the next build, that servers are upgraded to.
 	Binary, Source, Builds string
 	// Dir is the new folder of the run.
 	Dir            string
@@ -65,7 +65,9 @@ type Config struct {
 
 // run is one test under way.
 type run struct {
-	cfg      Config
+	cfg Config
+	// next is the next build; "": nobody is upgraded.
+	next     string
 	work     workload.Workload
 	faults   []nemesis.Fault
 	recorder *history.Recorder
@@ -88,6 +90,11 @@ func Run(ctx context.Context, cfg Config) (ops []history.Op, err error) {
 	if r.clocks() {
 		// Before the history begins: it may take minutes, once.
 		if r.cfg.Binary, err = clock.Build(ctx, cfg.Source, "./cmd/rota", cfg.Builds); err != nil {
+			return nil, err
+		}
+	}
+	if r.upgrades() {
+		if r.next, err = clock.Build(ctx, cfg.Source, "./cmd/rota", cfg.Builds, nextTag); err != nil {
 			return nil, err
 		}
 	}
@@ -125,11 +132,19 @@ func (r *run) clocks() bool {
 	return slices.ContainsFunc(r.faults, func(f nemesis.Fault) bool { return f.Need == nemesis.NeedsClock })
 }
 
+// nextTag is the build tag of the next build: it knows one version of the log more.
+const nextTag = "rotanext"
+
+// upgrades says that servers are replaced by the next build.
+func (r *run) upgrades() bool {
+	return slices.ContainsFunc(r.faults, func(f nemesis.Fault) bool { return f.Kind == nemesis.Upgrade })
+}
+
 // lay makes the cluster and what stands around it.
 func (r *run) lay() (err error) {
 	cfg := r.cfg
 	r.cluster, err = cluster.New(cluster.Config{
-		Binary: cfg.Binary, Dir: filepath.Join(cfg.Dir, clusterDir), Servers: cfg.Servers, Workers: cfg.Workers,
+		Binary: cfg.Binary, Next: r.next, Dir: filepath.Join(cfg.Dir, clusterDir), Servers: cfg.Servers, Workers: cfg.Workers,
 		ClientHosts: clientHosts, Slots: cfg.Slots, Seed: cfg.Seed, Network: cfg.Can.Network == nil, Disk: cfg.Can.Disk == nil, Clock: r.clocks(),
 		ServerFlags: append(append([]string{"--lease-timeout", leaseTimeout.String()}, r.work.ServerFlags...), cfg.ServerFlags...),
 		OnExit: func(p *cluster.Process, code int) {
@@ -172,6 +187,9 @@ func (r *run) needs() history.Needs {
 		return needs
 	}
 	needs.Faults = 1
+	if r.upgrades() {
+		needs.Checked = append(slices.Clone(needs.Checked), "S22")
+	}
 	if slices.ContainsFunc(r.faults, nemesis.Fault.Lasts) {
 		// Nobody submits behind its heal, and it need not hit a leader.
 		needs.Checked = append(needs.Checked, "L4")

@@ -23,7 +23,7 @@ func TestOnlyWorkThatBeganLaterProvesARecovery(t *testing.T) {
 
 func TestWhatAMachineCannotDoIsListedAsSkipped(t *testing.T) {
 	t.Parallel()
-	none := Abilities{Network: errors.New("no TUN devices"), Disk: errors.New("no FUSE"), Clock: errors.New("no go command")}
+	none := Abilities{Network: errors.New("no TUN devices"), Disk: errors.New("no FUSE"), Clock: errors.New("no go command"), Source: errors.New("no go command")}
 	require.Contains(t, none.Skipped(), "partition:one")
 	require.Contains(t, none.Skipped(), "power")
 	require.Contains(t, none.Skipped(), "clock:bump")

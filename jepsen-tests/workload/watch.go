@@ -108,6 +108,7 @@ func sample(ctx context.Context, s *cluster.Server, rec *history.Recorder) {
 		for _, other := range status.GetServers() {
 			if other.GetId() == s.Name {
 				out.ServerID = other.GetServerId()
+				out.Version, out.Knows = status.GetActiveVersion(), other.GetKnows()
 			}
 			if other.GetVoter() && other.GetServerId() != "" {
 				out.Voters = append(out.Voters, history.Voter{Node: other.GetId(), ServerID: other.GetServerId()})
