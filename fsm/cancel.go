@@ -52,7 +52,7 @@ func (m *Machine) cancel(o *logpb.Cancel, r *Result) {
 	m.touch(j)
 	m.cancelTask(j, i, reason, w)
 	w.close()
-	j.advance()
+	j.skipped(i)
 }
 
 // cancelJob has every task of j that is not final cancelled, and lets none be added. To cancel it

@@ -68,6 +68,9 @@ func jobHash(r jobHeader) uint64 {
 	if r.due != 0 {
 		d = task.Mix(d, uint64(r.due), 0, 0)
 	}
+	if r.base != 0 {
+		d = task.Mix(d, uint64(r.base), 0, 0, 0)
+	}
 	return d
 }
 
@@ -81,13 +84,14 @@ type jobHeader struct {
 	retryOf, attempts               uint64
 	open, hold                      bool
 	cancelReason, reason            task.Reason
+	base                            task.State // 0: the usual one
 }
 
 func (j *job) record() jobHeader {
 	return jobHeader{
 		id: j.id, specHash: j.spec.sum, sum: j.sum, total: j.total, received: j.received, sweep: j.sweep, submitted: j.submitted,
 		started: j.started, finished: j.finished, notBefore: j.notBefore, expireAt: j.expireAt, lastAppend: j.lastAppend,
-		retryOf: j.retryOf, attempts: j.attemptsSum(), due: j.forgetAt(), open: j.open, hold: j.hold, cancelReason: j.cancelReason, reason: j.reason,
+		retryOf: j.retryOf, attempts: j.attemptsSum(), due: j.forgetAt(), open: j.open, hold: j.hold, cancelReason: j.cancelReason, reason: j.reason, base: j.unusualBase(),
 	}
 }
 
@@ -100,7 +104,7 @@ func recordHash(r *logpb.JobRecord) uint64 {
 	return jobHash(jobHeader{
 		id: r.Id, specHash: specHash, sum: r.Sum, total: r.Total, received: r.Received, sweep: r.Sweep, submitted: r.SubmittedNs,
 		started: r.StartedNs, finished: r.FinishedNs, notBefore: r.NotBeforeNs, expireAt: r.ExpireAtNs, lastAppend: r.LastAppendNs,
-		retryOf: r.RetryOf, attempts: r.AttemptsSum, due: r.DueNs, open: r.Open, hold: r.Hold, cancelReason: task.Reason(r.CancelReason), reason: task.Reason(r.Reason),
+		retryOf: r.RetryOf, attempts: r.AttemptsSum, due: r.DueNs, open: r.Open, hold: r.Hold, cancelReason: task.Reason(r.CancelReason), reason: task.Reason(r.Reason), base: task.State(r.BaseState),
 	})
 }
 

@@ -21,7 +21,8 @@
 // # Memory
 //
 // A job of n tasks is one record. Tasks are untouched until they are first
-// granted, and cost nothing; then they have a slot of 32 bytes in a page of 256. While one
+// granted, and cost nothing: they all are in the job's base state, and a frontier says which they are
+// (frontier.go). Then they have a slot of 32 bytes in a page of 256. While one
 // waits for its next attempt it has a timer, too, which is 85 bytes in all at most.
 // Payloads, large specs and results stay in memory until they are on disk. The flusher (package
 // store) takes a Cut, a consistent picture of what changed since the last one,

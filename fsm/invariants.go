@@ -72,8 +72,8 @@ func (c *checker) job(j *job) {
 		case p == donePage:
 			done += size
 			continue
-		case p == nil && lo >= j.next:
-			seen[j.base()] += size
+		case p == nil && j.untouchedPage(n):
+			seen[j.base] += size
 			if j.cancelReason != 0 && !j.sweepsOver(lo) {
 				c.failf("job %d was cancelled, its page %d is untouched", j.id, n)
 			}
@@ -93,8 +93,8 @@ func (c *checker) job(j *job) {
 			seen[state]++
 			switch {
 			case s == nil || s.state == 0:
-				if i < j.next {
-					c.failf("task %d.%d is untouched below the frontier %d", j.id, i, j.next)
+				if !j.beyond(i) {
+					c.failf("task %d.%d is untouched below the frontier of its run", j.id, i)
 				}
 				continue
 			case state.Final():
@@ -116,6 +116,7 @@ func (c *checker) job(j *job) {
 		}
 	}
 	c.live += uint64(live)
+	c.runs(j)
 	if j.touched {
 		c.failf("job %d was touched and not settled", j.id)
 	}
@@ -154,6 +155,42 @@ func (c *checker) job(j *job) {
 	if ready := !j.final() && j.available() > 0; ready != j.inReady {
 		c.failf("job %d: ready is %v, in line is %v", j.id, ready, j.inReady)
 	}
+}
+
+// runs checks where the runs of tasks begin, and that the frontier of each is at its end or at an untouched task.
+func (c *checker) runs(j *job) {
+	first := uint32(0)
+	check := func(next, end uint32) {
+		if first > next || next > end || end > j.total {
+			c.failf("job %d: tasks %d to %d of %d are a run, its frontier is %d", j.id, first, end, j.total, next)
+			return
+		}
+		if next == end {
+			return
+		}
+		if s, done := j.slot(next); done || s != nil && s.state != 0 {
+			c.failf("job %d: the frontier of the run from %d on, %d, is a task that was touched", j.id, first, next)
+		}
+	}
+	next := j.next
+	for _, r := range j.moreRuns() {
+		check(next, r.first)
+		first, next = r.first, r.next
+	}
+	check(next, j.total)
+}
+
+// untouchedPage says whether all tasks of a page lie beyond the frontiers of their runs.
+func (j *job) untouchedPage(n uint32) bool {
+	lo := n * pageSize
+	for i, end := lo, lo+uint32(j.pageTasks(n)); i < end; {
+		next, behind := j.frontier(i)
+		if i < *next {
+			return false
+		}
+		i = behind
+	}
+	return true
 }
 
 func (c *checker) liveTask(j *job, i uint32, s *slot) {

@@ -96,13 +96,15 @@ type job struct {
 	open, hold bool
 	// ownPayloads: each task has a payload of its own, none has the shared one.
 	ownPayloads bool
-	retryOf     uint64
-	submitted   int64
-	started     int64
-	finished    int64
-	lastAppend  int64
-	notBefore   int64
-	expireAt    int64
+	// base is the state of untouched tasks.
+	base       task.State
+	retryOf    uint64
+	submitted  int64
+	started    int64
+	finished   int64
+	lastAppend int64
+	notBefore  int64
+	expireAt   int64
 	// cancelReason: set once the job as a whole was cancelled.
 	cancelReason task.Reason
 	// reason: of the first task that did not succeed.
@@ -114,7 +116,7 @@ type job struct {
 	counts task.Counts
 	// pages is the first ones, see page.
 	pages []*page
-	// next is the frontier: no task from it on was ever granted.
+	// next is the frontier: no task from it on was ever granted. See frontier.go.
 	next uint32
 	// live counts touched tasks that are not final.
 	live uint32
@@ -154,15 +156,39 @@ type rare struct {
 	attempts    []*logpb.Attempt
 	// far is the pages that are not among the first ones; see page.
 	far []*pageLeaf
+	// runs is those of tasks behind the first one; see frontier.go.
+	runs []run
 }
 
-// base is the state of untouched tasks.
-func (j *job) base() task.State {
-	if j.notBefore > 0 {
+// usualBase is the base state of a job that waits for nothing but its time.
+func usualBase(notBefore int64) task.State {
+	if notBefore > 0 {
 		return task.Scheduled
 	}
 	return task.Pending
 }
+
+// unusualBase is the base state where it is not the usual one, else 0: records and digests have it only then, as those
+// from before it was stored.
+func (j *job) unusualBase() task.State {
+	if j.base == usualBase(j.notBefore) {
+		return 0
+	}
+	return j.base
+}
+
+// baseOf reads the base state from a record; ok is false if no task can wait in it.
+func baseOf(r *logpb.JobRecord) (base task.State, ok bool) {
+	if r.BaseState == 0 {
+		return usualBase(r.NotBeforeNs), true
+	}
+	base = task.State(r.BaseState)
+	return base, uint32(base) == r.BaseState && (base == task.Blocked || base == task.Scheduled || base == task.Pending)
+}
+
+// withheld says that nothing of j is granted, whatever its time: it waits for other jobs, or to be closed, or
+// a sweep is about to end it.
+func (j *job) withheld() bool { return j.base == task.Blocked || j.open && j.hold || j.sweep != 0 }
 
 // recordBytes is about what the record takes on disk.
 func (j *job) recordBytes() int64 {
@@ -238,7 +264,7 @@ func (j *job) touchSlot(i uint32) *slot {
 // stateOf returns the state of a slot, which may be nil or untouched.
 func (j *job) stateOf(s *slot) task.State {
 	if s == nil || s.state == 0 {
-		return j.base()
+		return j.base
 	}
 	return s.state
 }
@@ -296,24 +322,6 @@ func (m *Machine) enterFinal(j *job, i uint32, s *slot, to task.State, reason ta
 	j.page(i/pageSize).final++
 	if to != task.Succeeded && j.reason == 0 {
 		j.reason = reason
-	}
-}
-
-// advance moves the frontier past tasks that were ended before they were granted.
-func (j *job) advance() {
-	for j.next < j.total {
-		n, k := j.next/pageSize, j.next%pageSize
-		p := j.page(n)
-		switch {
-		case p == nil:
-			return
-		case p == donePage || p.final == j.pageTasks(n):
-			j.next = min(j.total, (n+1)*pageSize)
-		case int(k) >= len(p.slots) || p.slots[k].state == 0:
-			return
-		default:
-			j.next++
-		}
 	}
 }
 

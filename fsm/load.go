@@ -78,7 +78,8 @@ func (m *Machine) loadJob(saved *SavedJob) error {
 	if r.AttemptsSum != 0 {
 		j.rare = &rare{attemptsSum: r.AttemptsSum}
 	}
-	if j.sweep > j.pageCount() {
+	ok := false
+	if j.base, ok = baseOf(r); !ok || j.sweep > j.pageCount() {
 		return fmt.Errorf("job %d: malformed record", r.Id)
 	}
 	copy(j.counts[:], r.Counts)

@@ -31,7 +31,7 @@ func (m *Machine) applyPlan(o *logpb.ApplyPlan, r *Result) {
 // consecutive indexes of the same attempt, and returns how many.
 func (m *Machine) assign(a *logpb.Assign) (granted uint32) {
 	s, j := m.sessions[a.Session], m.jobs[a.Job]
-	if s == nil || j == nil || j.open && j.hold || j.sweep != 0 || j.notBefore > m.clock || !s.able.accept(&j.spec.class.needs) {
+	if s == nil || j == nil || j.withheld() || j.notBefore > m.clock || !s.able.accept(&j.spec.class.needs) {
 		return 0
 	}
 	end := uint32(min(uint64(a.First)+uint64(a.Count), uint64(j.total)))
@@ -70,10 +70,7 @@ func (m *Machine) grantRun(s *session, j *job, i, end uint32) (n, attempt uint32
 		sl.attempt = uint16(attempt)
 		m.enter(j, i, sl, task.Assigned)
 		s.hold(j.id, i)
-		if i == j.next {
-			j.next++
-			j.advance()
-		}
+		j.passed(i)
 		n++
 	}
 	if n > 0 && j.started == 0 {
@@ -99,7 +96,7 @@ func (m *Machine) grantable(s *session, j *job, i uint32) bool {
 	case sl == nil || sl.state == 0:
 		// Untouched tasks are granted in index order only: that is what lets a
 		// million of them be one number.
-		if i != j.next {
+		if !j.atFrontier(i) {
 			return false
 		}
 	case sl.state == task.Pending:
@@ -109,7 +106,7 @@ func (m *Machine) grantable(s *session, j *job, i uint32) bool {
 	}
 	if j.spec.Serial {
 		// One at a time, and none before those with a lower index are final.
-		return held == 0 && (i < j.next || j.live == 0)
+		return held == 0 && (!j.beyond(i) || j.live == 0)
 	}
 	return true
 }

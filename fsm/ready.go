@@ -176,11 +176,11 @@ func (q *queue) swap(i, k int) {
 // available is how many tasks of j can be granted now, as far as timers have been
 // looked at.
 func (j *job) available() uint32 {
-	if !j.due || j.open && j.hold || j.sweep != 0 {
+	if !j.due || j.withheld() {
 		return 0
 	}
 	held := j.counts.Held()
-	untouched := j.total - j.next
+	untouched := j.aheadCount()
 	if j.spec.Serial {
 		if held == 0 && (j.returned.Count() > 0 || j.live == 0 && untouched > 0) {
 			return 1

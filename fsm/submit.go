@@ -96,6 +96,7 @@ func (m *Machine) submit(o *logpb.Submit, r *Result) {
 	if s.Expire > 0 {
 		j.expireAt = m.clock + int64(s.Expire)
 	}
+	j.base = usualBase(j.notBefore)
 	if j.notBefore > 0 {
 		m.arm(m.timers, timer{at: j.notBefore, job: j.id, kind: startTimer})
 	} else {
@@ -158,7 +159,7 @@ func (m *Machine) grow(j *job, t *logpb.Tasks) {
 	first := j.total
 	j.total += count
 	j.ownPayloads = len(t.Packed) > 0
-	j.counts[j.base()] += count
+	j.counts[j.base] += count
 	if packed := t.Packed; len(packed) > 0 {
 		m.dirtyBytes += int64(len(packed)) + 32
 		// Cut to a page's worth, so that finding one payload never walks far.

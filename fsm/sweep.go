@@ -46,7 +46,7 @@ func (m *Machine) sweep(j *job, budget *int) {
 		j.sweep = 0
 	}
 	w.close()
-	j.advance()
+	j.advanceAll()
 }
 
 // sweepPage sweeps page n, and returns how many of its tasks it changed by themselves.
@@ -84,7 +84,7 @@ const endedPageBytes = 1 << 10
 // endUntouched cancels a whole page of untouched tasks. It needs no slots: the page
 // is done as soon as its segment is on disk.
 func (m *Machine) endUntouched(j *job, r task.Range, reason task.Reason, w *segmentWriter) {
-	j.counts[j.base()] -= r.Count
+	j.counts[j.base] -= r.Count
 	j.counts[task.Cancelled] += r.Count
 	w.addUntouched(r, task.Cancelled, reason)
 	j.sum += rangeHash(r, j.received, task.Cancelled, reason)

@@ -292,7 +292,11 @@ func (v *viewer) job(j *job, ranges int) (jv JobView, more bool) {
 		}
 	}
 	if all {
-		show(task.RangeTo(j.next, j.total))
+		for r := range j.ahead() {
+			if !show(r) {
+				break
+			}
+		}
 	}
 	return JobView{
 		ID: j.id, Budget: budget - left, Policy: j.spec.Policy, Exclusive: j.spec.Exclusive(),

@@ -2364,6 +2364,9 @@ type JobRecord struct {
 	KeyHash []byte `protobuf:"bytes,23,opt,name=key_hash,json=keyHash,proto3" json:"key_hash,omitempty"`
 	// Each task has a payload of its own; otherwise all have the shared one.
 	OwnPayloads bool `protobuf:"varint,24,opt,name=own_payloads,json=ownPayloads,proto3" json:"own_payloads,omitempty"`
+	// The task.State of the tasks that were never touched; 0: scheduled if not_before_ns is set, else pending. All records
+	// of versions up to 3 have 0, and so has every other one of which this is true.
+	BaseState uint32 `protobuf:"varint,33,opt,name=base_state,json=baseState,proto3" json:"base_state,omitempty"`
 	// Of a spec that stands apart: its name, which is its SHA-256, its share of the digest,
 	// and its retention.
 	SpecId      []byte `protobuf:"bytes,25,opt,name=spec_id,json=specId,proto3" json:"spec_id,omitempty"`
@@ -2577,6 +2580,13 @@ func (x *JobRecord) GetOwnPayloads() bool {
 		return x.OwnPayloads
 	}
 	return false
+}
+
+func (x *JobRecord) GetBaseState() uint32 {
+	if x != nil {
+		return x.BaseState
+	}
+	return 0
 }
 
 func (x *JobRecord) GetSpecId() []byte {
@@ -3549,7 +3559,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x06server\x18\x01 \x01(\v2\x19.rota.log.v1.ServerRecordR\x06server\"D\n" +
 	"\fDeleteServer\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
-	"\tserver_id\x18\x02 \x01(\tR\bserverId\"\xb2\a\n" +
+	"\tserver_id\x18\x02 \x01(\tR\bserverId\"\xd1\a\n" +
 	"\tJobRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12\x10\n" +
@@ -3578,7 +3588,9 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\finline_tasks\x18\x15 \x01(\v2\x12.rota.log.v1.TasksR\vinlineTasks\x12=\n" +
 	"\x0finline_segments\x18\x16 \x03(\v2\x14.rota.log.v1.SegmentR\x0einlineSegments\x12\x19\n" +
 	"\bkey_hash\x18\x17 \x01(\fR\akeyHash\x12!\n" +
-	"\fown_payloads\x18\x18 \x01(\bR\vownPayloads\x12\x17\n" +
+	"\fown_payloads\x18\x18 \x01(\bR\vownPayloads\x12\x1d\n" +
+	"\n" +
+	"base_state\x18! \x01(\rR\tbaseState\x12\x17\n" +
 	"\aspec_id\x18\x19 \x01(\fR\x06specId\x12\x19\n" +
 	"\bspec_sum\x18\x1a \x01(\x06R\aspecSum\x12!\n" +
 	"\fretention_ns\x18\x1b \x01(\x03R\vretentionNs\x12\x14\n" +
