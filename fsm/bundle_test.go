@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -134,4 +135,40 @@ func roomy(sessions []fsm.SessionView) {
 	for i := range sessions {
 		sessions[i].Extra = task.MaxOutstanding
 	}
+}
+
+// fakeHistory has the records of finished jobs and of request keys, marks of appends, and outcomes of all tasks below 1000, under
+// tokens that are 100 more than their indexes.
+type fakeHistory struct {
+	nothing
+	jobs    map[uint64]*logpb.JobRecord
+	keys    map[string]*logpb.KeyRecord // by "queue/key"
+	appends []*logpb.AppendMark
+	// asked counts how often it was asked for tokens, and of how many tasks.
+	asked, tasks int
+}
+
+func (h *fakeHistory) Tokens(_ uint64, tasks []task.Range, f func(task.Range, fsm.LastToken)) {
+	h.asked++
+	for _, r := range tasks {
+		for i := r.First; i < r.First+r.Count; i++ {
+			h.tasks++
+			f(task.Range{First: i, Count: 1}, fsm.LastToken{TokenOffset: 100, Granted: i != 7, Known: i < 1000})
+		}
+	}
+}
+
+func (h *fakeHistory) Append(_ uint64, first uint32) (*logpb.AppendMark, bool) {
+	i := slices.IndexFunc(h.appends, func(a *logpb.AppendMark) bool { return a.First == first })
+	if i < 0 {
+		return nil, false
+	}
+	return h.appends[i], true
+}
+
+func (h *fakeHistory) Job(id uint64) (*logpb.JobRecord, bool) { return h.jobs[id], h.jobs[id] != nil }
+
+func (h *fakeHistory) Key(queue, key string) (*logpb.KeyRecord, bool) {
+	rec := h.keys[queue+"/"+key]
+	return rec, rec != nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -100,4 +101,10 @@ func TestALiveTaskTakesFewBytes(t *testing.T) {
 	}
 	require.Less(t, (inUse()-before)/tasks, 96, "waiting for the next attempt: a timer as well")
 	runtime.KeepAlive(b)
+}
+
+// One byte more, and ten million of them take 320 MB more: the next size that Go allocates is 416.
+func TestAJobTakesNoMoreMemoryThanItMust(t *testing.T) {
+	t.Parallel()
+	require.LessOrEqual(t, fsm.JobBytes, uintptr(384))
 }

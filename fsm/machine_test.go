@@ -2,7 +2,6 @@ package fsm_test
 
 import (
 	"math"
-	"slices"
 	"testing"
 	"time"
 
@@ -13,28 +12,6 @@ import (
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
 )
-
-// TestAnEndedJobIsFinalForTheRestOfItsEntry: what a batch was cut into must not change
-// any answer.
-func TestAnEndedJobIsFinalForTheRestOfItsEntry(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	s := b.openSession("w", 1)
-	job := b.submit(&task.Spec{Handler: "h", Expire: time.Second}, 1)
-	b.plan(job, 0, 1, s)
-	b.clock += int64(time.Hour)
-	results := b.apply(
-		reportOp(job, 0, 1, 0, task.OutcomeSucceeded), cancelJobOp(job), cancelOp(job, 0),
-		&logpb.Op{Op: &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: []uint64{job}}}},
-	)
-	require.NoError(t, results[0].Err)
-	require.ErrorIs(t, results[1].Err, task.ErrConflict)
-	require.ErrorIs(t, results[2].Err, task.ErrConflict)
-	rec, ok := b.m.Job(job)
-	require.True(t, ok)
-	require.Zero(t, rec.CancelReason, "a job that has succeeded is marked as cancelled")
-	require.NotZero(t, rec.ExpireAtNs)
-}
 
 // TestAFinishedJobIsCollectedWhereverItIs: that of the leader may be on disk while
 // that of a follower is not.
@@ -72,122 +49,6 @@ func TestAJobCollectedWhileItIsWrittenIsForgottenOnce(t *testing.T) {
 	require.EqualValues(t, 1, b.plan(other, 0, 1, s).Granted)
 }
 
-// TestAJobWhoseMakerIsThereIsNotAbandoned though it has got no tasks for long.
-func TestAJobWhoseMakerIsThereIsNotAbandoned(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	job := b.must(submitOp(t, &task.Spec{Handler: "h"}, &logpb.Submit{Open: true})).Job
-	expire := &logpb.Op{Op: &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: []uint64{job}}}}
-	nothing := &logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: job}}}
-	open := func() bool {
-		rec, ok := b.m.Job(job)
-		return ok && rec.Open
-	}
-	for range 3 {
-		b.clock += int64(task.OpenTimeout) - 1
-		require.Zero(t, b.must(nothing).Total)
-		b.must(expire)
-		require.True(t, open())
-	}
-	b.clock += int64(task.OpenTimeout)
-	b.must(expire)
-	require.False(t, open())
-	require.ErrorIs(t, b.apply(nothing)[0].Err, task.ErrConflict)
-}
-
-// TestARepeatedCloseIsAnsweredAlike also when the job has ended meanwhile.
-func TestARepeatedCloseIsAnsweredAlike(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	history := &fakeHistory{jobs: map[uint64]*logpb.JobRecord{}}
-	b.m = fsm.New(history, nil)
-	s := b.openSession("w", 1)
-	job := b.must(submitOp(t, &task.Spec{Handler: "h"}, &logpb.Submit{Open: true})).Job
-	appendOp := &logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: job, Tasks: packed(1)}}}
-	closeOp := &logpb.Op{Op: &logpb.Op_CloseTasks{CloseTasks: &logpb.CloseTasks{Job: job, Total: 1}}}
-	b.must(appendOp)
-	b.must(closeOp)
-	b.plan(job, 0, 1, s)
-	b.report(job, 0, 1, 0, task.OutcomeSucceeded)
-	require.True(t, b.must(closeOp).Existed, "it is in memory")
-	require.True(t, b.must(appendOp).Existed)
-	c := b.m.Cut()
-	history.jobs[job], history.appends = c.Jobs[0].Record, c.Jobs[0].Appends
-	b.m.Flushed(c)
-	_, inMemory := b.m.Job(job)
-	require.False(t, inMemory)
-	require.True(t, b.must(closeOp).Existed, "it has left memory")
-	require.True(t, b.must(appendOp).Existed)
-	other := proto.CloneOf(appendOp)
-	other.GetAppendTasks().FirstIndex = 1
-	require.ErrorIs(t, b.apply(other)[0].Err, task.ErrConflict, "it is closed")
-}
-
-// fakeHistory has the records of finished jobs, marks of appends and outcomes of all tasks below 1000, under
-// tokens that are 100 more than their indexes.
-type fakeHistory struct {
-	nothing
-	jobs    map[uint64]*logpb.JobRecord
-	appends []*logpb.AppendMark
-	// asked counts how often it was asked for tokens, and of how many tasks.
-	asked, tasks int
-}
-
-func (h *fakeHistory) Tokens(_ uint64, tasks []task.Range, f func(task.Range, fsm.LastToken)) {
-	h.asked++
-	for _, r := range tasks {
-		for i := r.First; i < r.First+r.Count; i++ {
-			h.tasks++
-			f(task.Range{First: i, Count: 1}, fsm.LastToken{TokenOffset: 100, Granted: i != 7, Known: i < 1000})
-		}
-	}
-}
-
-func (h *fakeHistory) Append(_ uint64, first uint32) (*logpb.AppendMark, bool) {
-	i := slices.IndexFunc(h.appends, func(a *logpb.AppendMark) bool { return a.First == first })
-	if i < 0 {
-		return nil, false
-	}
-	return h.appends[i], true
-}
-
-func (h *fakeHistory) Job(id uint64) (*logpb.JobRecord, bool) { return h.jobs[id], h.jobs[id] != nil }
-
-// Workers that come back report thousands of tasks late. The disk is asked for all that
-// one group has of them at once: a read for each kept Apply busy for seconds.
-func TestALateReportAsksTheDiskOnce(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	history := &fakeHistory{jobs: map[uint64]*logpb.JobRecord{3: {}}}
-	b.m = fsm.New(history, nil)
-	r := b.report(3, 0, 2000, 99, task.OutcomeSucceeded)
-	require.Equal(t, 1, history.asked)
-	require.Equal(t, 2000, history.tasks)
-	require.Equal(t, []fsm.Exception{
-		{Job: 3, First: 0, Count: 7, TokenOffset: 100, Verdict: fsm.Already},
-		{Job: 3, First: 7, Count: 1, TokenOffset: 100, Verdict: fsm.Superseded}, // never granted
-		{Job: 3, First: 8, Count: 992, TokenOffset: 100, Verdict: fsm.Already},
-		{Job: 3, First: 1000, Count: 1000, TokenOffset: 100, Verdict: fsm.Unknown},
-	}, r.Exceptions)
-	require.Equal(t, 2000, fsm.Excepted(r.Exceptions))
-	r = b.report(3, 5, 1, 100, task.OutcomeSucceeded)
-	require.Equal(t, fsm.Superseded, r.Exceptions[0].Verdict)
-}
-
-// TestAReportOnATaskThatNeverRanIsSuperseded, whether its end is on disk or not.
-func TestAReportOnATaskThatNeverRanIsSuperseded(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	job := b.submit(&task.Spec{Handler: "h"}, 600)
-	b.must(cancelOp(job, 3))
-	b.must(cancelOp(job, 400))
-	r := b.report(job, 3, 1, 0, task.OutcomeSucceeded)
-	require.Equal(t, fsm.Superseded, r.Exceptions[0].Verdict)
-	b.must(cancelJobOp(job))
-	r = b.report(job, 20, 1, 0, task.OutcomeSucceeded)
-	require.Equal(t, fsm.Superseded, r.Exceptions[0].Verdict)
-}
-
 // TestTheClockIsNeverZeroNorBeyondItsEnd: zero stands for "not yet", and a deadline
 // that overflows would lie in the past.
 func TestTheClockIsNeverZeroNorBeyondItsEnd(t *testing.T) {
@@ -205,43 +66,6 @@ func TestTheClockIsNeverZeroNorBeyondItsEnd(t *testing.T) {
 		r = b.must(&logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{Jobs: []uint64{job}, Keys: []*logpb.KeyRef{{Queue: task.DefaultQueue, Key: "k"}}}}})
 		require.Zero(t, r.Total, "it is collected at once")
 	}
-}
-
-// TestAttemptsStandStillAtTheirHighest: a task that is handed back 65,535 times has a
-// number still.
-func TestAttemptsStandStillAtTheirHighest(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	s := b.openSession("w", 1)
-	job := b.submit(&task.Spec{Handler: "h"}, 1)
-	ops := make([]*logpb.Op, 0, 2000)
-	for token := int64(0); token < math.MaxUint16+2; {
-		ops = ops[:0]
-		for range cap(ops) / 2 {
-			ops = append(ops, planOp(job, 0, 1, s), reportOp(job, 0, 1, token, task.OutcomeStopped))
-			token++
-		}
-		refused := 0
-		for _, r := range b.apply(ops...) {
-			refused += len(r.Exceptions) + int(r.Refused)
-		}
-		require.Zero(t, refused)
-	}
-	b.plan(job, 0, 1, s)
-	got, _ := b.m.Task(job, 0)
-	require.EqualValues(t, math.MaxUint16, got.Attempt)
-}
-
-// TestACancelledJobLeavesNoTimer: its start may have lain years ahead.
-func TestACancelledJobLeavesNoTimer(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	job := b.submit(&task.Spec{Handler: "h", Delay: task.MaxDelay, Expire: time.Hour}, 2)
-	_, next := b.m.Due(b.clock, 1)
-	require.NotZero(t, next)
-	b.must(cancelJobOp(job))
-	_, next = b.m.Due(b.clock, 1)
-	require.Zero(t, next)
 }
 
 func TestAViewShowsSessionsInOrder(t *testing.T) {

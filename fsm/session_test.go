@@ -51,3 +51,27 @@ func TestWhatAllWorkersOfferIsBounded(t *testing.T) {
 	require.NoError(t, open(large("new", handlers)).Err, "there is room again")
 	require.Empty(t, b.m.CheckInvariants())
 }
+
+// What a worker had not started when it went is no attempt, and its number is given again.
+func TestWhatALeavingWorkerHadNotStartedIsNoAttempt(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]struct {
+		op      *logpb.CloseSession
+		attempt uint32
+	}{
+		"unstarted": {&logpb.CloseSession{Graceful: true, Unstarted: true}, 1},
+		"started":   {&logpb.CloseSession{Graceful: true}, 2},
+		"lost":      {&logpb.CloseSession{Unstarted: true}, 2},
+	} {
+		b := newBundle(t)
+		s := b.openSession("w", 1)
+		job := b.submit(&task.Spec{Handler: "h"}, 1)
+		b.plan(job, 0, 1, s)
+		want.op.Id = s
+		b.must(&logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: want.op}})
+		require.EqualValues(t, 1, b.plan(job, 0, 1, b.openSession("v", 1)).Granted)
+		info, ok := b.m.Task(job, 0)
+		require.True(t, ok)
+		require.Equal(t, want.attempt, info.Attempt, name)
+	}
+}
