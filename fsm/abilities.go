@@ -11,22 +11,20 @@ import (
 // thousands of them asks once, not once for each.
 type abilities struct {
 	key string
-	// at is its place in Machine.able, and in the sets of those that accept a class.
-	at int
-	// members is the sessions that share it: first those with a free slot, idle of them, so that
-	// one is found without a look at the others.
-	members []*session
-	idle    int
+	// sessions counts those that share it: with the last one it goes.
+	sessions int
 
 	commands bool
 	handlers map[string]struct{}
 	queues   map[string]struct{}
 	labels   map[string]string
+
+	abilitiesDerived
 }
 
-// join has a session that is being opened share the abilities of those that are like it.
-func (m *Machine) join(s *session) {
-	own := &logpb.Session{Commands: s.pb.Commands, Handlers: s.pb.Handlers, Queues: s.pb.Queues, Labels: s.pb.Labels}
+// abilitiesOf returns the abilities of a session that is being opened, which it shares with those that are like it.
+func (m *Machine) abilitiesOf(pb *logpb.Session) *abilities {
+	own := &logpb.Session{Commands: pb.Commands, Handlers: pb.Handlers, Queues: pb.Queues, Labels: pb.Labels}
 	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(own)
 	if err != nil {
 		panic("fsm: the parts of a session cannot be encoded: " + err.Error())
@@ -34,11 +32,30 @@ func (m *Machine) join(s *session) {
 	a := m.abilities[string(raw)]
 	if a == nil {
 		a = newAbilities(string(raw), own)
+		m.abilities[a.key] = a
+	}
+	a.sessions++
+	return a
+}
+
+// dropAbilities is the inverse of abilitiesOf.
+func (m *Machine) dropAbilities(a *abilities) {
+	if a.sessions--; a.sessions == 0 {
+		delete(m.abilities, a.key)
+	}
+}
+
+// join puts a session among those that share its abilities.
+func (m *Machine) join(s *session) {
+	a := s.able
+	if len(a.members) == 0 {
 		m.number(a)
 	}
-	s.able, s.member = a, len(a.members)
+	s.member = len(a.members)
 	a.members = append(a.members, s)
-	a.freed(s)
+	if s.assigned < s.slots {
+		a.freed(s)
+	}
 }
 
 func newAbilities(key string, pb *logpb.Session) *abilities {
@@ -64,7 +81,6 @@ func (m *Machine) number(a *abilities) {
 		a.at = len(m.able)
 		m.able = append(m.able, a)
 	}
-	m.abilities[a.key] = a
 	a.offers(func(o offer) {
 		of := m.offering[o]
 		of.Put(a.at)
@@ -93,7 +109,6 @@ func (m *Machine) joinedSince(fleet uint64) (joined []*abilities, all bool) {
 
 // unnumber is the inverse of number. What is known of classes may have a in it until its place is given away.
 func (m *Machine) unnumber(a *abilities) {
-	delete(m.abilities, a.key)
 	m.able[a.at] = nil
 	m.ableFree = append(m.ableFree, a.at)
 	a.offers(func(o offer) {
@@ -106,7 +121,7 @@ func (m *Machine) unnumber(a *abilities) {
 	})
 }
 
-// part takes a session out that is over. It holds nothing any more.
+// part is the inverse of join, for a session that is over. It holds nothing any more.
 func (m *Machine) part(s *session) {
 	a := s.able
 	a.taken(s)

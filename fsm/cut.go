@@ -160,7 +160,7 @@ func cutKey(id string, e *keyEntry) KeyCut {
 func (j *job) cut(scratch *[]byte) JobCut {
 	c := JobCut{Record: j.toRecord(), Finished: j.final(), job: j, whole: j.isNew && j.final(), Appends: j.appends[:len(j.appends):len(j.appends)]}
 	if c.Finished {
-		if c.DueNs = j.forgetAt(); c.DueNs == 0 {
+		if c.DueNs = j.forgetAt; c.DueNs == 0 {
 			c.DueNs = j.finished + dueBefore(int64(j.spec.Retention), j.counts[task.Succeeded] == j.total)
 		}
 	}
@@ -209,7 +209,7 @@ func (j *job) toRecord() *logpb.JobRecord {
 		SubmittedNs: j.submitted, StartedNs: j.started, FinishedNs: j.finished, LastAppendNs: j.lastAppend,
 		NotBeforeNs: j.notBefore, ExpireAtNs: j.expireAt, Counts: append([]uint32(nil), j.counts[:]...), Frontier: j.next,
 		Received: j.received, RetryOf: j.retryOf, CancelReason: uint32(j.cancelReason), Reason: uint32(j.reason), Sum: j.sum, OwnPayloads: j.ownPayloads,
-		Sweep: j.sweep, Retrying: j.retrying, AttemptsSum: j.attemptsSum(), DueNs: j.forgetAt(), BaseState: uint32(j.unusualBase()),
+		Sweep: j.sweep, Retrying: j.retrying, AttemptsSum: j.attemptsSum(), DueNs: j.forgetAt, BaseState: uint32(j.unusualBase()),
 	}
 	if s := j.spec; s.apart() {
 		r.SpecId, r.SpecSum, r.RetentionNs = s.id[:], s.sum, int64(s.Retention)

@@ -91,7 +91,7 @@ func (j *job) record() jobHeader {
 	return jobHeader{
 		id: j.id, specHash: j.spec.sum, sum: j.sum, total: j.total, received: j.received, sweep: j.sweep, submitted: j.submitted,
 		started: j.started, finished: j.finished, notBefore: j.notBefore, expireAt: j.expireAt, lastAppend: j.lastAppend,
-		retryOf: j.retryOf, attempts: j.attemptsSum(), due: j.forgetAt(), open: j.open, hold: j.hold, cancelReason: j.cancelReason, reason: j.reason, base: j.unusualBase(),
+		retryOf: j.retryOf, attempts: j.attemptsSum(), due: j.forgetAt, open: j.open, hold: j.hold, cancelReason: j.cancelReason, reason: j.reason, base: j.unusualBase(),
 	}
 }
 

@@ -14,8 +14,8 @@
 // for all tasks of a large job is spread over entries (sweep.go). An op first finds out what it
 // would change, then changes it; an item that does not fit gets an error of its
 // own in the Result and leaves its neighbours alone. Every change of a task goes
-// through job.set, which asks task.Legal and keeps counts, digest and dirty
-// marks. What an entry touched is settled once at its end (settle.go): job
+// through leave and enter (job.go), which ask task.Legal and keep counts and digest.
+// What an entry touched is settled once at its end (settle.go): job
 // ends, ready indexes, digests, watchers.
 //
 // # Memory
@@ -42,11 +42,24 @@
 // What an op does depends on the active version of the log, which is replicated (version.go), and on
 // nothing that differs between builds: constants are read from rules (rules.go).
 //
+// # Two structs
+//
+// What entries change is replicated (replicated.go). It is the same on all servers at the same index, apart from
+// what each has flushed. The digest is made of it, and all that Apply decides by stands in it or is asked of History.
+//
+// What only the leader's scheduler needs is derived from it (derived.go): jobs in line by queue and class, timers,
+// which workers are alike and who of them has a free slot. Every server keeps it up to date as it applies entries, so
+// that a new leader need not build it. A server may throw it away and derive it anew, as it does when it loads a
+// state. Servers may differ in it, because it depends on when each has looked at the time.
+//
+// A leader calls Advance (advance.go), which moves what is due in line and finds out who can run what waits, and then
+// takes a View (view.go), which changes nothing. A View alone runs under the read lock. The leader takes both in one
+// go, under the write lock (AdvanceAndView): otherwise each would wait for entries that are being applied, and an entry
+// between the two could leave the queues that it changes for the next view. Entries wait for a view either way.
+//
 // # Trade-offs
 //
-// Indexes that only the leader's scheduler needs (jobs in line by queue and class, timers, what
-// sessions have in common, who of them has a free slot) are kept on every server, so that a new
-// leader need not build them; they are derived and are in no digest. Which abilities accept a
-// class is found out by views: from the rarest thing that it needs, and again where workers have come of a
-// kind that there was not.
+// Followers pay for indexes that only a leader uses, so that a failover takes no longer with a million jobs. They do not
+// pay for pools (pool.go), which only Advance makes. It finds out who accepts a class from the rarest thing that
+// the class needs, and asks again only about workers of a kind that is new.
 package fsm

@@ -2,8 +2,11 @@ package fsm
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unsafe"
+
+	"github.com/rota-scheduler/rota/task"
 )
 
 // SetMostLiveJobs bounds the jobs that have not ended.
@@ -11,6 +14,21 @@ func (m *Machine) SetMostLiveJobs(most int) { m.mostLiveJobs = most }
 
 // JobBytes is what each job in memory takes of its own.
 const JobBytes = unsafe.Sizeof(job{})
+
+// back is the tasks that can be granted again.
+func back(j *job) (out []task.Range) {
+	if j.returned != nil {
+		out = slices.Collect(j.returned.All())
+	}
+	return out
+}
+
+// Derive throws away what is derived, and derives it anew.
+func (m *Machine) Derive() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.derive()
+}
 
 // DumpDerived writes down all that is derived, in the order in which it stands in memory.
 func (m *Machine) DumpDerived() string {
@@ -20,7 +38,7 @@ func (m *Machine) DumpDerived() string {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("advanced to %d, fleet %d, grouped for %d", m.advanced, m.fleet, m.grouped)
 	m.jobOrder.Scan(func(id uint64, j *job) bool {
-		line("job %d: due %v, ready %v, deadline %d, returned %v", id, j.due, j.inReady, j.deadline, j.returned)
+		line("job %d: due %v, ready %v, deadline %d, returned %v", id, j.due, j.inReady, j.deadline, back(j))
 		return true
 	})
 	m.sessionOrder.Scan(func(id uint64, s *session) bool {

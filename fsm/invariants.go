@@ -219,9 +219,9 @@ func (c *checker) liveTask(j *job, i uint32, s *slot) {
 	case j.sweepsOver(i): // it stands in no line any more
 	case j.cancelReason != 0:
 		c.failf("task %s is %v, its job was cancelled", name, s.state)
-	case s.state == task.Pending && !j.returned.Has(i):
+	case s.state == task.Pending && !j.hasBack(i):
 		c.failf("task %s is pending but not in line", name)
-	case s.state == task.Scheduled && !j.returned.Has(i):
+	case s.state == task.Scheduled && !j.hasBack(i):
 		if _, waits := c.m.timers.Get(timer{at: s.at, job: j.id, index: i, kind: retryTimer}); !waits {
 			c.failf("task %s waits for no timer", name)
 		}
@@ -385,8 +385,8 @@ func (c *checker) sharing() {
 		}
 	}
 	for key, a := range m.abilities {
-		if share[a] != len(a.members) {
-			c.failf("%q is shared by %d sessions, has %d", key, share[a], len(a.members))
+		if share[a] != len(a.members) || share[a] != a.sessions {
+			c.failf("%q is shared by %d sessions, has %d and counts %d", key, share[a], len(a.members), a.sessions)
 		}
 	}
 }

@@ -108,9 +108,7 @@ type job struct {
 	// cancelReason: set once the job as a whole was cancelled.
 	cancelReason task.Reason
 	// reason: of the first task that did not succeed.
-	reason task.Reason
-	// due: the earliest start has come, as far as the scheduler has looked.
-	due     bool
+	reason  task.Reason
 	touched bool
 
 	counts task.Counts
@@ -120,8 +118,6 @@ type job struct {
 	next uint32
 	// live counts touched tasks that are not final.
 	live uint32
-	// returned is the touched tasks that can be granted again.
-	returned task.RangeSet
 	// received counts outcomes: it is the next cursor.
 	received uint32
 	// retrying is how many tasks that are not final had an attempt that went wrong.
@@ -130,12 +126,12 @@ type job struct {
 	sum uint64
 	// rare is what few jobs have; nil: this one has nothing of it.
 	rare *rare
-	// deadline is the next moment at which the leader must look at it; of a finished one, when it may be
-	// forgotten (0: the rules of versions before 3 say when).
-	deadline int64
+	// forgetAt is when it may be forgotten; 0: it has not ended, or the rules of versions before 3 say when.
+	forgetAt int64
 	// sweep is the page with which a cancel or an expiry goes on, plus 1; 0: none is under way.
-	sweep   uint32
-	inReady bool
+	sweep uint32
+
+	jobDerived
 
 	// What is not yet on disk, beside rare.
 	dirty bool
@@ -200,15 +196,6 @@ func (j *job) recordBytes() int64 {
 }
 
 func (j *job) final() bool { return j.finished != 0 }
-
-// forgetAt is when a finished job may be forgotten; 0: it has not ended, or the rules of versions before 3
-// say when.
-func (j *job) forgetAt() int64 {
-	if j.final() {
-		return j.deadline
-	}
-	return 0
-}
 
 // ended says that every task has an outcome and none can be added. The job is final
 // once the entry that ended it is settled.
@@ -286,10 +273,10 @@ func (m *Machine) leave(j *job, i uint32, s *slot, to task.State) {
 	j.sum -= s.hash(i)
 	switch from {
 	case task.Pending:
-		j.returned.Remove(task.Range{First: i, Count: 1})
+		j.staysAway(i)
 	case task.Scheduled:
 		if _, waiting := m.timers.Delete(timer{at: s.at, job: j.id, index: i, kind: retryTimer}); !waiting {
-			j.returned.Remove(task.Range{First: i, Count: 1})
+			j.staysAway(i)
 		}
 	}
 }
@@ -301,7 +288,7 @@ func (m *Machine) enter(j *job, i uint32, s *slot, to task.State) {
 	j.sum += s.hash(i)
 	switch to {
 	case task.Pending:
-		j.returned.Add(task.Range{First: i, Count: 1})
+		j.comesBack(i)
 	case task.Scheduled:
 		m.arm(m.timers, timer{at: s.at, job: j.id, index: i, kind: retryTimer})
 	}

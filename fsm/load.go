@@ -57,6 +57,7 @@ func (m *Machine) Load(meta *logpb.Meta, sessions []*logpb.Session, jobs func(yi
 	if got := m.digest(); got != meta.Digest {
 		return fmt.Errorf("the state has digest %x, it was written with %x", got, meta.Digest)
 	}
+	m.derive()
 	return nil
 }
 
@@ -91,18 +92,11 @@ func (m *Machine) loadJob(saved *SavedJob) error {
 			return err
 		}
 	}
-	if j.notBefore > 0 {
-		m.timers.Set(timer{at: j.notBefore, job: j.id, kind: startTimer})
-	} else {
-		j.due = true
-	}
 	m.jobs[j.id] = j
 	m.jobOrder.Set(j.id, j)
 	if !j.final() {
 		m.liveJobs++
 	}
-	m.updateReady(j)
-	m.updateDeadline(j)
 	return nil
 }
 
@@ -180,12 +174,7 @@ func (m *Machine) loadLive(j *job, n uint32, live []byte) error {
 		if s.triedAgain() {
 			j.retrying++
 		}
-		switch s.state {
-		case task.Pending:
-			j.returned.Add(task.Range{First: i, Count: 1})
-		case task.Scheduled:
-			m.timers.Set(timer{at: s.at, job: j.id, index: i, kind: retryTimer})
-		default:
+		if s.state.Held() {
 			holder := m.sessions[s.session]
 			if holder == nil {
 				return fmt.Errorf("task %d.%d is held by session %d, which is not open", j.id, i, s.session)

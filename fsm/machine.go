@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/tidwall/btree"
-
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -76,7 +74,7 @@ type Result struct {
 	Exceptions []Exception
 }
 
-// Machine is the replicated state. Apply is called by one goroutine; everything
+// Machine is the replicated state, and what is derived from it. Apply is called by one goroutine; everything
 // else may be called by any.
 type Machine struct {
 	mu       machineLock
@@ -84,54 +82,18 @@ type Machine struct {
 	observer Observer
 	watchers *Watchers
 
-	clusterID       string
-	active          uint32        // the active version; 0: no entry was applied yet
-	writes          atomic.Uint32 // what ActiveVersion says
-	version         uint32        // that of the entry under way, and rules what it means
-	rules           *rules
-	clock           int64
-	applied, term   uint64
-	configuration   []byte
-	configIndex     uint64
-	nextJob         uint64
-	nextToken       uint64
-	nextSession     uint64
-	digests         []*logpb.DigestMark
-	servers         []*logpb.ServerRecord
-	serverChanges   uint64
-	jobsSum         uint64
-	sessionsSum     uint64
-	keysSum         uint64
-	jobs            map[uint64]*job
-	jobOrder        btree.Map[uint64, *job]
-	sessions        map[uint64]*session
-	sessionOrder    btree.Map[uint64, *session]
-	sessionBytes    int // what they offer, encoded
-	abilities       map[string]*abilities
-	able            []*abilities // the same by place; nil: the place is free
-	ableFree        []int
-	offering        map[offer]Set // places in able of those that offer it
-	fleet           uint64        // counts the abilities that have come, joined is the newest of them
-	joined          [maxJoined]*abilities
-	byWorker        btree.Map[string, *session]
-	keys            map[string]*keyEntry
-	collected       map[uint64]struct{}
-	specs           map[SpecID]*spec
-	classes         map[string]*class
-	queues          map[string]*queue
-	turns           uint64                     // counts the turns of queues
-	ready           btree.Map[uint64, *queue]  // those with jobs in line, by turn
-	outdated        *btree.Map[uint64, *queue] // those of them that Advance has to see to
-	grouped         uint64                     // the fleet of which outdated tells
-	advanced        int64                      // the time up to which Advance has looked at timers
-	timers          *btree.BTreeG[timer]
-	deadlines       *btree.BTreeG[timer]
-	outstandingLive uint64                     // tasks in slots that are not final
-	liveJobs        int                        // those that have not ended
-	mostLiveJobs    int                        // the bound on them, in tests; 0: that of the rules
-	unblock         func(ended *job, room int) // what the end of a job means for others, see settle; nil: nothing
+	replicated
+	derived
+
+	writes        atomic.Uint32              // what ActiveVersion says
+	serverChanges uint64                     // counts the changes of servers
+	collected     map[uint64]struct{}        // jobs that were forgotten, though the disk may still have them
+	mostLiveJobs  int                        // the bound on live jobs, in tests; 0: that of the rules
+	unblock       func(ended *job, room int) // what the end of a job means for others, see settle; nil: nothing
 
 	// Of the entry being applied.
+	version uint32 // what its ops mean, and rules that in numbers
+	rules   *rules
 	touched []*job
 	wake    bool
 	read    []readSpec // specs of its submits that were not applied yet
@@ -152,21 +114,11 @@ type Machine struct {
 // other's place.
 func New(history History, watchers *Watchers) *Machine {
 	m := &Machine{
-		history:  history,
-		watchers: watchers,
-		nextJob:  1, nextToken: 1, nextSession: 1,
-		jobs:          map[uint64]*job{},
-		sessions:      map[uint64]*session{},
-		abilities:     map[string]*abilities{},
-		offering:      map[offer]Set{},
-		keys:          map[string]*keyEntry{},
+		history:       history,
+		watchers:      watchers,
+		replicated:    newReplicated(),
+		derived:       newDerived(),
 		collected:     map[uint64]struct{}{},
-		specs:         map[SpecID]*spec{},
-		classes:       map[string]*class{},
-		queues:        map[string]*queue{},
-		timers:        newTimers(),
-		deadlines:     newTimers(),
-		outdated:      &btree.Map[uint64, *queue]{},
 		dirtySessions: map[uint64]struct{}{},
 	}
 	m.setActive(0)

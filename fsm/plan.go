@@ -31,7 +31,10 @@ func (m *Machine) applyPlan(o *logpb.ApplyPlan, r *Result) {
 // consecutive indexes of the same attempt, and returns how many.
 func (m *Machine) assign(a *logpb.Assign) (granted uint32) {
 	s, j := m.sessions[a.Session], m.jobs[a.Job]
-	if s == nil || j == nil || j.withheld() || j.notBefore > m.clock || !s.able.accept(&j.spec.class.needs) {
+	if s == nil || j == nil || j.withheld() || j.notBefore > m.clock {
+		return 0
+	}
+	if needs := needsOf(j.spec.Spec); !s.able.accept(&needs) {
 		return 0
 	}
 	end := uint32(min(uint64(a.First)+uint64(a.Count), uint64(j.total)))

@@ -182,12 +182,12 @@ func (j *job) available() uint32 {
 	held := j.counts.Held()
 	untouched := j.aheadCount()
 	if j.spec.Serial {
-		if held == 0 && (j.returned.Count() > 0 || j.live == 0 && untouched > 0) {
+		if held == 0 && (j.cameBack() > 0 || j.live == 0 && untouched > 0) {
 			return 1
 		}
 		return 0
 	}
-	n := j.returned.Count() + untouched
+	n := j.cameBack() + untouched
 	if limit := j.spec.MaxParallel; limit > 0 {
 		n = min(n, limit-min(limit, held))
 	}

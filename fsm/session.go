@@ -17,8 +17,7 @@ type session struct {
 	// tasks it holds, and what it can run.
 	slots, assigned uint32
 	able            *abilities
-	// member is its place among those that share its abilities.
-	member int
+	sessionDerived
 	// held counts them by page, so that a lost worker, or the answer to a beat, costs a look
 	// at its own pages only, whatever the size of their jobs.
 	held map[pageRef]*uint32
@@ -38,6 +37,7 @@ type pageRef struct {
 func (m *Machine) addSession(pb *logpb.Session) *session {
 	s := &session{pb: pb, slots: pb.Slots, held: map[pageRef]*uint32{}}
 	m.sessionBytes += proto.Size(pb)
+	s.able = m.abilitiesOf(pb)
 	m.join(s)
 	m.sessions[pb.Id] = s
 	m.byWorker.Set(pb.Worker, s)
@@ -51,6 +51,7 @@ func (m *Machine) removeSession(s *session) {
 	m.sessionBytes -= proto.Size(s.pb)
 	m.sessionOrder.Delete(s.pb.Id)
 	m.part(s)
+	m.dropAbilities(s.able)
 	if current, _ := m.byWorker.Get(s.pb.Worker); current == s {
 		m.byWorker.Delete(s.pb.Worker)
 	}

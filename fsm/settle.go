@@ -74,7 +74,7 @@ func (m *Machine) finish(j *job) {
 	j.finished = m.clock
 	m.setDeadline(j, 0)
 	if m.version >= GateVersion {
-		j.deadline = m.clock + int64(m.rules.Retention(j.spec.Retention, j.counts[task.Succeeded] == j.total))
+		j.forgetAt = m.clock + int64(m.rules.Retention(j.spec.Retention, j.counts[task.Succeeded] == j.total))
 	}
 	m.liveJobs--
 	j.sweep = 0 // whatever it would still have come to has ended

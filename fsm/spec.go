@@ -44,8 +44,8 @@ type spec struct {
 	// within: a job has it in its own record, as a file of format 2 does. raw is kept then: that
 	// job may be the only one on disk by the time it is written anew, with the spec apart.
 	within bool
-	// class is where jobs of this spec stand in line.
-	class *class
+
+	specDerived
 }
 
 func (s *spec) apart() bool { return s.size > SpecApart }

@@ -24,7 +24,7 @@ func (m *Machine) sweepBudget(step uint32) int {
 func (m *Machine) beginSweep(j *job) {
 	m.touch(j)
 	// All that waits is to end: nothing of it is taken out of line one by one.
-	j.returned = task.RangeSet{}
+	j.returned = nil
 	j.sweep = 1
 }
 

@@ -4,8 +4,6 @@ import (
 	"cmp"
 
 	"github.com/tidwall/btree"
-
-	"github.com/rota-scheduler/rota/task"
 )
 
 // timer is a moment at which something of a job may change.
@@ -88,7 +86,7 @@ func (m *Machine) fireTimers(now int64) (more bool) {
 		if t.kind == startTimer {
 			j.due = true
 		} else {
-			j.returned.Add(task.Range{First: t.index, Count: 1})
+			j.comesBack(t.index)
 		}
 		m.updateReady(j)
 	}

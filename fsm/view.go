@@ -286,9 +286,11 @@ func (v *viewer) job(j *job, ranges int) (jv JobView, more bool) {
 	}
 	budget := left
 	all := true
-	for r := range j.returned.All() {
-		if all = show(r); !all {
-			break
+	if j.returned != nil {
+		for r := range j.returned.All() {
+			if all = show(r); !all {
+				break
+			}
 		}
 	}
 	if all {

@@ -183,7 +183,7 @@ func All() []Mutant {
 		{
 			Name: "wake-up-dropped", About: "nobody looks again when a backoff is over",
 			Check: "L2", Workload: "retry-lease", Nemesis: "none", TimeLimit: 5 * time.Second,
-			edits: []edit{{"", "fsm/timers.go", "\t\t\tj.returned.Add(task.Range{First: t.index, Count: 1})\n\t\t}\n", "\t\t\tj.returned.Add(task.Range{First: t.index, Count: 1})\n\t\t\tcontinue\n\t\t}\n"}},
+			edits: []edit{{"", "fsm/timers.go", "\t\t\tj.comesBack(t.index)\n\t\t}\n", "\t\t\tj.comesBack(t.index)\n\t\t\tcontinue\n\t\t}\n"}},
 		},
 		{
 			Name: "overdue-ignored", About: "nobody looks for tasks that their workers beat for and never report",
