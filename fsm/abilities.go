@@ -90,11 +90,11 @@ func (m *Machine) number(a *abilities) {
 	m.joined[m.fleet%maxJoined] = a
 }
 
-// maxJoined is of how many abilities, the newest, it is known when they came: with so many what is known of
-// classes is brought up to date for less than it takes to find it out anew.
+// maxJoined is how many of the newest abilities are remembered in the order in which they came. If no more have come,
+// it is cheaper to ask each class about these than to make the pools anew.
 const maxJoined = 8
 
-// joinedSince returns the abilities that have come since there was a fleet, unless they are too many.
+// joinedSince returns the abilities that have come since an earlier fleet. all is false if they are too many.
 func (m *Machine) joinedSince(fleet uint64) (joined []*abilities, all bool) {
 	if m.fleet-fleet > maxJoined {
 		return nil, false
@@ -107,7 +107,7 @@ func (m *Machine) joinedSince(fleet uint64) (joined []*abilities, all bool) {
 	return joined, true
 }
 
-// unnumber is the inverse of number. What is known of classes may have a in it until its place is given away.
+// unnumber is the inverse of number. Pools may name the place of a until another one gets it.
 func (m *Machine) unnumber(a *abilities) {
 	m.able[a.at] = nil
 	m.ableFree = append(m.ableFree, a.at)
@@ -217,8 +217,8 @@ func (a *abilities) offers(f func(offer)) {
 	}
 }
 
-// accepting returns the abilities that accept tasks with such needs. To go through them takes as long as the
-// rarest of the things that they need is common, however many workers and classes there are.
+// accepting returns the abilities that accept tasks with such needs. It goes through those that offer the rarest
+// thing that the tasks need, however many other workers and classes there are.
 func (m *Machine) accepting(n *needs) common {
 	runs := offer{kind: offersCommands}
 	if n.handler != "" {

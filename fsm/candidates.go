@@ -7,14 +7,14 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// maxAhead is how many pools and classes with jobs in line Candidates looks at. It is a short way for small
-// jobs: where it does not find soon that they pass nobody, they wait in line.
+// maxAhead is how many pools and classes with jobs in line Candidates looks at. It is a short cut for small jobs: if it
+// takes longer to find out that they overtake nobody, they wait in line.
 const maxAhead = 1024
 
 // Candidates returns up to limit sessions that could be given tasks of a new job of this spec at
 // once, those with a free slot first. turn says where to begin: which of several alike
-// comes first must depend on nothing else. There are none that a job in line could use, in
-// another queue or before the new one in its own: it must not pass them.
+// comes first must depend on nothing else. It leaves out sessions that a waiting job could use, of another queue
+// or before the new job in its own queue: the new job must not overtake it.
 func (m *Machine) Candidates(spec *task.Spec, limit int, turn uint64) []SessionView {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -38,7 +38,7 @@ func (m *Machine) Candidates(spec *task.Spec, limit int, turn uint64) []SessionV
 	return out
 }
 
-// askAround returns up to limit abilities that accept a spec, from one on that turn says and around.
+// askAround returns up to limit abilities that accept a spec. turn says with which one to begin.
 func (m *Machine) askAround(spec *task.Spec, limit int, turn uint64) (out []*abilities) {
 	if len(m.able) == 0 {
 		return nil
@@ -55,7 +55,7 @@ func (m *Machine) askAround(spec *task.Spec, limit int, turn uint64) (out []*abi
 	return out
 }
 
-// unclaimed leaves those of able that no job could use that comes before a new one of this spec.
+// unclaimed returns those of able that no waiting job could use which comes before a new job of this spec.
 func (m *Machine) unclaimed(able []*abilities, spec *task.Spec) []*abilities {
 	left := maxAhead
 	m.ready.Scan(func(_ uint64, q *queue) bool {
@@ -69,8 +69,8 @@ func (m *Machine) unclaimed(able []*abilities, spec *task.Spec) []*abilities {
 	return able
 }
 
-// unclaimedIn leaves those of able that no job of a queue could use that has a priority, or a higher one.
-// Where that is not known after a look at what is left to look at, it leaves none.
+// unclaimedIn returns those of able that no waiting job of a queue could use, of jobs with the lowest priority or a
+// higher one. It looks at up to left pools and classes; if there are more, it returns none.
 func (m *Machine) unclaimedIn(q *queue, able []*abilities, lowest int32, left *int) []*abilities {
 	some := q.ready
 	if q.pools.fleet == m.fleet { // a pool tells of all of its classes

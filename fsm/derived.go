@@ -21,7 +21,7 @@ type derived struct {
 	fleet    uint64        // counts the abilities that have come, joined is the newest of them
 	joined   [maxJoined]*abilities
 
-	// The lines of jobs: see ready.go and pool.go.
+	// The lines of jobs: see queue.go, class.go and pool.go.
 	classes  map[string]*class
 	queues   map[string]*queue
 	turns    uint64                     // counts the turns of queues
@@ -135,29 +135,4 @@ func (m *Machine) deriveJob(j *job) {
 	}
 	m.updateReady(j)
 	m.updateDeadline(j)
-}
-
-// comesBack notes that task i, which was touched, can be granted again.
-func (j *job) comesBack(i uint32) {
-	if j.returned == nil {
-		j.returned = &task.RangeSet{}
-	}
-	j.returned.Add(task.Range{First: i, Count: 1})
-}
-
-// staysAway notes that a task cannot be granted any more that could be granted again, or was to be.
-func (j *job) staysAway(i uint32) {
-	if j.returned != nil {
-		j.returned.Remove(task.Range{First: i, Count: 1})
-	}
-}
-
-func (j *job) hasBack(i uint32) bool { return j.returned != nil && j.returned.Has(i) }
-
-// cameBack is how many tasks can be granted again.
-func (j *job) cameBack() uint32 {
-	if j.returned == nil {
-		return 0
-	}
-	return j.returned.Count()
 }

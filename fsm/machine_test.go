@@ -68,36 +68,6 @@ func TestTheClockIsNeverZeroNorBeyondItsEnd(t *testing.T) {
 	}
 }
 
-func TestAViewShowsSessionsInOrder(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	for _, w := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
-		b.openSession(w, 1)
-	}
-	for range 20 {
-		for i, s := range b.view(roomy).Sessions {
-			require.EqualValues(t, i+1, s.ID)
-		}
-	}
-}
-
-// Only tasks without payloads to speak of are light.
-func TestAViewTellsLightTasksFromOthers(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	b.openSession("w", 1)
-	array := b.submit(&task.Spec{Handler: "h"}, 2)
-	shared := b.submit(&task.Spec{Handler: "h", SharedPayload: make([]byte, 2000)}, 2)
-	own := b.must(submitOp(t, &task.Spec{Handler: "h"}, &logpb.Submit{Tasks: packed(2)})).Job
-	light := map[uint64]bool{}
-	for _, q := range b.view(roomy).Queues {
-		for _, j := range q.Jobs {
-			light[j.ID] = j.Light
-		}
-	}
-	require.Equal(t, map[uint64]bool{array: true, shared: false, own: false}, light)
-}
-
 // TestDigestsDifferWhereStatesDo: two machines that differ in one fact tell by it.
 func TestDigestsDifferWhereStatesDo(t *testing.T) {
 	t.Parallel()
@@ -157,52 +127,6 @@ func TestDigestsOfCheckpointsAreForgottenInTheEnd(t *testing.T) {
 	require.True(t, ok)
 }
 
-func TestWatchersOfAJobAreWokenByItsChanges(t *testing.T) {
-	t.Parallel()
-	watchers := fsm.NewWatchers()
-	b := newBundle(t)
-	b.m = fsm.New(nothing{}, watchers)
-	s := b.openSession("w", 1)
-	one, two := b.submit(&task.Spec{Handler: "h"}, 1), b.submit(&task.Spec{Handler: "h"}, 1)
-	changed, stop := watchers.Watch(one)
-	other, stopOther := watchers.Watch(one)
-	stopOther()
-	b.plan(two, 0, 1, s)
-	require.Empty(t, changed)
-	b.plan(one, 0, 1, s)
-	b.must(cancelJobOp(one))
-	require.Len(t, changed, 1, "changes that come while one waits are one")
-	require.Empty(t, other)
-	<-changed
-	watchers.WakeAll()
-	require.Len(t, changed, 1)
-	stop()
-}
-
-func TestAHelloIsAnsweredOnce(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	hello := func(nonce string, replaces uint64, proof string) fsm.Result {
-		return b.apply(&logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: &logpb.OpenSession{
-			Session: &logpb.Session{Worker: "w", Slots: 1, Nonce: []byte(nonce)}, Replaces: replaces, ReplacesNonce: []byte(proof),
-		}}})[0]
-	}
-	first := hello("a", 0, "")
-	require.NoError(t, first.Err)
-	again := hello("a", 0, "")
-	require.True(t, again.Existed)
-	require.Equal(t, first.Session, again.Session)
-	require.ErrorIs(t, hello("b", 0, "").Err, task.ErrConflict, "a second live process of the same worker")
-	for _, proof := range []string{"", "b", "A"} {
-		require.ErrorIs(t, hello("b", first.Session, proof).Err, task.ErrConflict, "ids count up: anybody can name one")
-	}
-	replaced := hello("b", first.Session, "a")
-	require.NoError(t, replaced.Err)
-	require.NotEqual(t, first.Session, replaced.Session)
-	_, open := b.m.Session(first.Session)
-	require.False(t, open)
-}
-
 func TestAnEntryFollowsTheOneThatWasApplied(t *testing.T) {
 	t.Parallel()
 	m := fsm.New(nil, nil)
@@ -233,25 +157,4 @@ func TestApplySkipsWhatItHas(t *testing.T) {
 	b.m.ApplyConfiguration(b.index+1, 1, []byte("old"))
 	require.Equal(t, "c", string(b.m.Cut().Meta.Configuration))
 	require.Equal(t, b.index+5, b.m.AppliedIndex())
-}
-
-// However many tasks are due at once, Advance looks at so many of them and says that there are more.
-func TestAdvanceLooksAtSoManyTimersAtOnce(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	const tasks, most = 10_000, 4096
-	w := b.openSession("w", task.MaxSlots)
-	job := b.submit(&task.Spec{Handler: "h"}, tasks)
-	b.plan(job, 0, tasks, w)
-	b.must(failedOp(w, job, 0, tasks))
-	b.clock += int64(task.BackoffMax)
-	views := 1
-	for ; ; views++ {
-		v, behind := b.m.AdvanceAndView(b.clock, 0, roomy)
-		require.LessOrEqual(t, v.Queues[0].Jobs[0].Budget, uint32(views*most))
-		if !behind {
-			break
-		}
-	}
-	require.Equal(t, (tasks+most-1)/most, views)
 }

@@ -75,3 +75,27 @@ func TestWhatALeavingWorkerHadNotStartedIsNoAttempt(t *testing.T) {
 		require.Equal(t, want.attempt, info.Attempt, name)
 	}
 }
+
+func TestAHelloIsAnsweredOnce(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	hello := func(nonce string, replaces uint64, proof string) fsm.Result {
+		return b.apply(&logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: &logpb.OpenSession{
+			Session: &logpb.Session{Worker: "w", Slots: 1, Nonce: []byte(nonce)}, Replaces: replaces, ReplacesNonce: []byte(proof),
+		}}})[0]
+	}
+	first := hello("a", 0, "")
+	require.NoError(t, first.Err)
+	again := hello("a", 0, "")
+	require.True(t, again.Existed)
+	require.Equal(t, first.Session, again.Session)
+	require.ErrorIs(t, hello("b", 0, "").Err, task.ErrConflict, "a second live process of the same worker")
+	for _, proof := range []string{"", "b", "A"} {
+		require.ErrorIs(t, hello("b", first.Session, proof).Err, task.ErrConflict, "ids count up: anybody can name one")
+	}
+	replaced := hello("b", first.Session, "a")
+	require.NoError(t, replaced.Err)
+	require.NotEqual(t, first.Session, replaced.Session)
+	_, open := b.m.Session(first.Session)
+	require.False(t, open)
+}

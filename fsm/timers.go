@@ -17,7 +17,7 @@ type timer struct {
 const (
 	startTimer    uint8 = 1 // the earliest start of a job
 	retryTimer    uint8 = 2 // the end of a task's backoff
-	deadlineTimer uint8 = 3 // the expiry of a job, the patience with an open one, or a sweep that goes on
+	deadlineTimer uint8 = 3 // the expiry of a job, the end of the wait for tasks of an open one, or a sweep that goes on
 )
 
 func newTimers() *btree.BTreeG[timer] {
@@ -26,8 +26,8 @@ func newTimers() *btree.BTreeG[timer] {
 	}, btree.Options{NoLocks: true})
 }
 
-// arm sets a timer. Where it is the next one of its kind, the leader must hear of it: it
-// sleeps until the one that was.
+// arm sets a timer. If no other one comes before it, the leader must hear of it, because the leader
+// sleeps until the one that was the next.
 func (m *Machine) arm(timers *btree.BTreeG[timer], t timer) {
 	timers.Set(t)
 	if first, _ := timers.Min(); first == t {
@@ -99,8 +99,8 @@ func (m *Machine) timersDue(now int64) bool {
 	return ok && t.at <= now
 }
 
-// Due returns jobs whose expiry, or our patience with them, is over at now, and those whose
-// sweep goes on, and the moment of the next timer of any kind (0: none).
+// Due returns jobs that have expired at now, open jobs that have got no tasks for too long, and jobs whose sweep
+// goes on. next is the moment of the next timer of any kind (0: none).
 func (m *Machine) Due(now int64, limit int) (expired []uint64, next int64) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

@@ -17,8 +17,8 @@ const (
 	// Of each class 2,048 ranges are shown, or fewer where that would leave no room for others:
 	// 64, which is what each of the most classes has room for.
 	mostClassRanges, leastClassRanges = 2048, maxViewRanges / maxViewClasses
-	// maxViewTasks is as many tasks as a plan can have. More of a class than that, or than its
-	// workers have room for, are of no use.
+	// maxViewTasks is the most tasks that a plan can have. To show more of a class than that, or than its
+	// workers have room for, would be of no use.
 	maxViewTasks = 16384
 	// maxPassed is how many pools without room are passed over in search of one with.
 	maxPassed = 16384
@@ -27,8 +27,8 @@ const (
 // Away is the room of a session that is not connected, or takes nothing now: it gets nothing.
 const Away = -1
 
-// View is what the scheduler sees: part of what can be granted, and who could
-// take it. It shares nothing that changes with the machine.
+// View is what the scheduler sees: a part of the tasks that can be granted, and the workers that could take them. Nothing
+// in it changes when the machine does.
 type View struct {
 	// Now is the time it holds at, Unix ns of the state machine's clock: that of the last Advance.
 	Now int64
@@ -129,8 +129,8 @@ func (m *Machine) view(from uint64, extra func([]SessionView)) *View {
 type viewer struct {
 	View
 	m *Machine
-	// open is the abilities of which some session has room, if there is anyRoom, and rooms by these how
-	// much that is and how many slots those sessions have.
+	// open is a bit map of the abilities of which some session has room; anyRoom says that there are any. rooms is, by
+	// abilities, how much room there is.
 	open    []uint64
 	anyRoom bool
 	rooms   []room
@@ -140,6 +140,7 @@ type viewer struct {
 	spare []task.Range
 }
 
+// room is how many more tasks some sessions may hold, and how many slots they have.
 type room struct{ tasks, slots uint64 }
 
 // sessions adds the sessions that are connected. There may be thousands, and a leader that is
@@ -182,7 +183,7 @@ func (v *viewer) room(p *pool) int {
 // endOfLine is behind every place that a job can have.
 var endOfLine = place{priority: math.MinInt32, job: &job{id: math.MaxUint64}}
 
-// add shows what a queue has, and says whether there is room for another one.
+// add shows what a queue has, and says whether the view has room for another queue.
 func (v *viewer) add(turn uint64, q *queue) bool {
 	if v.ranges >= maxViewRanges || len(v.Classes) == maxViewClasses || v.passed <= 0 || !q.current(v.m.fleet) {
 		v.Next = turn
