@@ -114,7 +114,7 @@ func results(bundle *testBundle) *logpb.Op {
 }
 
 func BenchmarkPlan(b *testing.B) {
-	for name, ops := range shapes(b) {
+	for name, ops := range workloads(b) {
 		b.Run(name, func(b *testing.B) {
 			benchStep(b, func(bundle *testBundle, _ int) []byte {
 				bundle.apply(ops...)
@@ -125,7 +125,7 @@ func BenchmarkPlan(b *testing.B) {
 }
 
 func BenchmarkReport(b *testing.B) {
-	for name, ops := range shapes(b) {
+	for name, ops := range workloads(b) {
 		b.Run(name, func(b *testing.B) {
 			benchStep(b, func(bundle *testBundle, _ int) []byte {
 				bundle.apply(ops...)
@@ -152,14 +152,15 @@ func BenchmarkSettle(b *testing.B) {
 	}, drain)
 }
 
-func shapes(b testing.TB) map[string][]*logpb.Op {
+// workloads is the same number of tasks in many jobs and in one.
+func workloads(b testing.TB) map[string][]*logpb.Op {
 	return map[string][]*logpb.Op{"jobs of one task": submitOps(b, benchTasks, 1), "a job of many tasks": submitOps(b, 1, benchTasks)}
 }
 
 // BenchmarkCut is the cut of what a thousand tasks left behind, and of letting go of it
 // once it is written. The lock of the machine is held all the while.
 func BenchmarkCut(b *testing.B) {
-	for name, ops := range shapes(b) {
+	for name, ops := range workloads(b) {
 		b.Run(name, func(b *testing.B) {
 			bundle := newBundle(b)
 			bundle.openSession("w", task.MaxSlots)

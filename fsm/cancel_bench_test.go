@@ -28,7 +28,7 @@ var cancelShapes = []struct {
 	{"alternating", func(b *cancelBench) { b.eachGrant(task.OutcomeFailed, func(i uint32) bool { return i%2 == 0 }) }},
 }
 
-// cancelBench is a job on its way into one of these shapes.
+// cancelBench is a job in one of these states.
 type cancelBench struct {
 	*testBundle
 	job   uint64
