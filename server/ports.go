@@ -13,12 +13,12 @@ import (
 // listeners are the three open ports of a server.
 type listeners struct{ grpc, peer, http *wire.Door }
 
-// turned is which connections were turned away, by port.
+// turned is the connections that were turned away, by port.
 func (p listeners) turned() map[string]wire.Turned {
 	return map[string]wire.Turned{"grpc": p.grpc.Turned(), "raft": p.peer.Turned(), "http": p.http.Turned()}
 }
 
-// openPorts opens all ports. Those that are open are closed where one cannot be.
+// openPorts opens all ports. If one cannot be opened, it closes the others.
 func openPorts(cfg *node.Config) (p listeners, err error) {
 	defer func() {
 		if err != nil {
@@ -39,8 +39,8 @@ func openPorts(cfg *node.Config) (p listeners, err error) {
 	return p, err
 }
 
-// connectionRoom is how many connections each port may have, by the descriptors that this process
-// may have. Go has raised the limit as far as it goes.
+// connectionRoom is how many connections each port may have, by the number of descriptors of this process. Go has raised
+// that limit to the hard one.
 func connectionRoom() (wire.Room, error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -49,7 +49,7 @@ func connectionRoom() (wire.Room, error) {
 	return wire.RoomFor(limit.Cur)
 }
 
-// listen opens a port, which a flag of the command names, for at most so many connections.
+// listen opens the port that a flag of the command names, with room for a number of connections.
 func listen(flag, addr string, most int) (*wire.Door, error) {
 	l, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -69,7 +69,7 @@ func portOf(addr string) string {
 	return port
 }
 
-// close lets nobody in any more. Connections that are open stay.
+// close stops accepting connections. Open ones stay.
 func (p listeners) close() {
 	for _, l := range []*wire.Door{p.grpc, p.peer, p.http} {
 		if l != nil {

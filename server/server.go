@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// httpTimeout bounds a request and its answer, httpHeaderTimeout the coming of its headers,
-	// and httpIdleTimeout how long a connection may wait for the next one.
+	// httpTimeout bounds a request and its answer, httpHeaderTimeout the time until its headers have arrived, and
+	// httpIdleTimeout how long a connection may wait for the next request.
 	httpTimeout       = 30 * time.Second
 	httpHeaderTimeout = 5 * time.Second
 	httpIdleTimeout   = 60 * time.Second
@@ -27,17 +27,16 @@ const (
 	httpHeaderBytes = 8 << 10
 )
 
-// Config is what a server is started with.
+// Config configures a server.
 type Config struct {
-	// Node is what its node is started with. The server listens on the addresses that stand there, and
-	// fills in Peers and RaftListener.
+	// Node configures its node. The server listens on the addresses in there, and fills in Peers and RaftListener.
 	Node node.Config
-	// Profiles serves what this process does below /debug/pprof/ on the HTTP port. It tells more of the
-	// machine than whoever may read the metrics should know.
+	// Profiles serves profiles of this process below /debug/pprof/ on the HTTP port. They tell more about the machine than
+	// readers of the metrics should know.
 	Profiles bool
 }
 
-// Server is a server that runs. Stop or Kill ends it.
+// Server is a running server. Stop or Kill ends it.
 type Server struct {
 	log       *slog.Logger
 	node      *node.Node
@@ -47,10 +46,10 @@ type Server struct {
 	web       *web.Server
 	http      *http.Server
 	ports     listeners
-	// failed gets an error when a port is served no more though nobody asked for it.
+	// failed gets an error if a port ends although nobody asked for it.
 	failed chan error
-	// grpcServed is closed when the gRPC port is served no more, running is who serves the HTTP port and who tells
-	// the log of connections, until stopTelling.
+	// grpcServed is closed when the gRPC port is not served any more. running is the goroutines that serve the HTTP port and
+	// log turned away connections, the latter until stopTelling.
 	grpcServed  chan struct{}
 	running     sync.WaitGroup
 	stopTelling context.CancelFunc
@@ -111,6 +110,5 @@ func (s *Server) serve() {
 // Node is the server's node.
 func (s *Server) Node() *node.Node { return s.node }
 
-// Failed gets an error when a port is served no more though nobody asked for it. The server is then to
-// be stopped.
+// Failed gets an error if a port ends although nobody asked for it. Stop the server then.
 func (s *Server) Failed() <-chan error { return s.failed }

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// drainTimeout is how long requests that are under way may take once the server
-	// is asked to end. Clients go elsewhere with what is cut off.
+	// drainTimeout is how long requests that are under way may take once the server is asked to end. Clients send those that
+	// are cut off to another server.
 	drainTimeout = 2 * time.Second
 	// handlerTimeout is how long a server waits for handlers whose connections are cut off. They end at once,
 	// or within transport's second for a peer that does not read, unless a disk hangs.
@@ -17,11 +17,10 @@ const (
 	shutdownTimeout = 10 * time.Second
 )
 
-// Stop ends the server: nobody is sent here any more, leadership goes to another server,
-// what is under way is finished.
+// Stop ends the server: it is not ready any more, leadership goes to another server, and calls that are under way finish.
 func (s *Server) Stop(ctx context.Context) error {
 	s.web.Stopping()
-	// First, so that whoever is sent away finds the next leader in its place.
+	// First, so that clients that leave find the next leader in its place.
 	if _, leads := s.node.Ready(); leads {
 		if err := s.node.TransferLeadership(ctx, ""); err != nil {
 			s.log.Debug("leadership was not handed over before the end of the streams", "error", err)
@@ -41,11 +40,11 @@ func (s *Server) Stop(ctx context.Context) error {
 	return err
 }
 
-// Kill ends the server as a crash would, but for what the operating system keeps: its connections break
-// without a word, nothing is handed over and nothing finished. It is for tests.
+// Kill ends the server as a crash would, except that the operating system keeps what was written: connections break without
+// a message, nothing is handed over and nothing finishes. It is for tests.
 func (s *Server) Kill() error {
 	err := s.http.Close()
-	_ = s.ports.grpc.Close() // or somebody comes in behind those who are cut off
+	_ = s.ports.grpc.Close() // otherwise new connections come while the old ones are cut off
 	s.ports.grpc.CloseAll()
 	s.transport.Stop()
 	s.cutOff()
@@ -55,7 +54,7 @@ func (s *Server) Kill() error {
 	return err
 }
 
-// cutOff ends all gRPC connections, and waits for the handlers.
+// cutOff ends all gRPC connections and waits for the handlers.
 func (s *Server) cutOff() {
 	s.ports.grpc.CloseAll()
 	if !closes(s.ended(s.grpc.Stop), handlerTimeout) {
@@ -75,7 +74,7 @@ func (s *Server) ended(stop func()) <-chan struct{} {
 	return ended
 }
 
-// closes waits for c to be closed, but not for longer than limit.
+// closes waits until c is closed, but not longer than limit.
 func closes(c <-chan struct{}, limit time.Duration) bool {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
@@ -87,8 +86,8 @@ func closes(c <-chan struct{}, limit time.Duration) bool {
 	}
 }
 
-// stopHTTP comes last, so that /readyz says until the end that this server goes. Who has not ended
-// its request by then is not waited for: it is no fault of this server's.
+// stopHTTP comes last, so that /readyz says until the end that this server stops. It does not wait for requests that clients
+// have not finished by then.
 func (s *Server) stopHTTP(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()

@@ -9,13 +9,13 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// turnedPause is how often the log has a line of connections that were turned away at a port.
+// turnedPause is how often the log gets a line about turned away connections of a port.
 const turnedPause = time.Minute
 
-// turnedAway tells the log of connections that the ports of a server did not let in, or ended.
+// turnedAway logs the connections that the ports of a server did not let in, or ended.
 type turnedAway struct {
 	log *slog.Logger
-	// now is what was turned away since the start, by port; told is what the log has been told of.
+	// now is the connections that were turned away since the start, by port; told is those that are logged already.
 	now  func() map[string]wire.Turned
 	told map[string]wire.Turned
 }
@@ -24,7 +24,7 @@ func newTurnedAway(log *slog.Logger, now func() map[string]wire.Turned) *turnedA
 	return &turnedAway{log: log, now: now, told: map[string]wire.Turned{}}
 }
 
-// run tells of it until ctx ends.
+// run logs them until ctx ends.
 func (t *turnedAway) run(ctx context.Context) {
 	for range ticks.Every(ctx, turnedPause) {
 		t.tell()

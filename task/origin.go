@@ -1,7 +1,7 @@
 package task
 
-// The tasks of a job differ in a value, in the beginning of a payload, and, in a retry, in the
-// index that the task had before.
+// The tasks of a job differ in their values, in how their payloads begin and, in a retry, in the indexes that they had
+// before.
 
 // MaxInput is how much of a task's payload is shown to people, bytes.
 const MaxInput = 128
@@ -18,8 +18,7 @@ func (s *Spec) ValueAt(i uint32) uint32 {
 	return i
 }
 
-// RetriedAt returns the index that task i had in the job that its job retries; ok is false where
-// that is not known.
+// RetriedAt returns the index that task i had in the job that its job retries; ok is false if that is not known.
 func (s *Spec) RetriedAt(i uint32) (index uint32, ok bool) {
 	begin := uint32(0)
 	for _, r := range s.Retried {
@@ -31,7 +30,7 @@ func (s *Spec) RetriedAt(i uint32) (index uint32, ok bool) {
 	return 0, false
 }
 
-// Input returns what is shown of a payload, and whether that is not all of it. It is a part of it.
+// Input returns the part of a payload that is shown, and whether the payload has more. The part shares its memory.
 func Input(payload []byte) (input []byte, more bool) {
 	if len(payload) > MaxInput {
 		return payload[:MaxInput:MaxInput], true

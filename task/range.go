@@ -9,11 +9,11 @@ import (
 // Range is the indexes First to First+Count-1 of a job's tasks.
 type Range struct{ First, Count uint32 }
 
-// RangeTo returns the range of the indexes from first on, up to end, which is not among them.
+// RangeTo returns the range of the indexes from first up to end, without end.
 func RangeTo(first, end uint32) Range { return Range{First: first, Count: end - first} }
 
-// Valid says whether a job can have these tasks, and there is one at least. The end of another
-// range may lie beyond 32 bits.
+// Valid says whether a job can have these tasks, and whether there is at least one. The end of a range that is not valid may
+// not fit into 32 bits.
 func (r Range) Valid() bool {
 	return r.Count > 0 && uint64(r.First)+uint64(r.Count) <= MaxTasks
 }
@@ -24,14 +24,14 @@ func (r Range) End() uint32 { return r.First + r.Count }
 // Has says whether i is one of the indexes.
 func (r Range) Has(i uint32) bool { return i >= r.First && i < r.End() }
 
-// leafRanges is how many ranges a leaf of a set has at most. To put one in moves 2 KiB of them at most,
-// and the largest set, of five million ranges, has about 40,000 leaves.
+// leafRanges is how many ranges a leaf of a set has at most. So an insert moves at most 2 KiB, and the largest set, of five
+// million ranges, has about 40,000 leaves.
 const leafRanges = 256
 
-// RangeSet is a set of indexes. It keeps them as disjoint ranges that do not touch, in order: tasks come and go
-// in runs, so there are mostly few, whatever the number of tasks. Where millions of tasks come one by one, in any
-// order, each costs a search and a move within one leaf. The zero value is an empty set. It must not
-// be copied once it has something, and not change while it is gone through.
+// RangeSet is a set of indexes. It keeps them in order, as disjoint ranges that do not touch. Tasks come and go in runs, so
+// mostly there are few ranges, whatever the number of tasks. If millions of tasks come one by one, in any order, each costs
+// a search and a move within one leaf. The zero value is an empty set. Do not copy a set that has indexes, and do not
+// change it while you go through it.
 type RangeSet struct {
 	// leaves has the ranges in order; no leaf is empty.
 	leaves [][]Range
@@ -44,10 +44,10 @@ func (s *RangeSet) Count() uint32 { return s.count }
 // Empty says that there is none.
 func (s *RangeSet) Empty() bool { return s.count == 0 }
 
-// place is where a range stands: in which leaf, and where in there.
+// place is the place of a range: its leaf, and its place in there.
 type place struct{ leaf, at int }
 
-// find returns the place of the first range that ends behind i, or the one behind all leaves.
+// find returns the place of the first range that ends after i, or the place after all leaves.
 func (s *RangeSet) find(i uint32) place {
 	leaf := sort.Search(len(s.leaves), func(k int) bool {
 		l := s.leaves[k]
@@ -66,12 +66,12 @@ func (s *RangeSet) Has(i uint32) bool {
 	return p.leaf < len(s.leaves) && s.leaves[p.leaf][p.at].First <= i
 }
 
-// Add puts the indexes of a range in, of which the set may have some.
+// Add puts in the indexes of a range. The set may have some of them already.
 func (s *RangeSet) Add(r Range) {
 	if r.Count == 0 {
 		return
 	}
-	// What overlaps the range or touches it becomes one with it.
+	// Ranges that overlap or touch the new one become one with it.
 	from := s.find(max(r.First, 1) - 1)
 	to := s.through(from, func(have Range) bool {
 		if have.First > r.End() {
@@ -83,7 +83,7 @@ func (s *RangeSet) Add(r Range) {
 	s.replace(from, to, r)
 }
 
-// Remove takes the indexes of a range out, of which the set may lack some.
+// Remove takes out the indexes of a range. The set may lack some of them.
 func (s *RangeSet) Remove(r Range) {
 	if r.Count == 0 {
 		return
@@ -110,7 +110,7 @@ func (s *RangeSet) Remove(r Range) {
 	}
 }
 
-// through returns the first place from one on, or the end of its leaf, whose range f does not take.
+// through returns the first place, from one on, whose range f does not take; the place after all leaves if f takes all.
 func (s *RangeSet) through(p place, f func(Range) bool) place {
 	for ; p.leaf < len(s.leaves); p = (place{p.leaf + 1, 0}) {
 		for l := s.leaves[p.leaf]; p.at < len(l); p.at++ {
@@ -122,14 +122,14 @@ func (s *RangeSet) through(p place, f func(Range) bool) place {
 	return p
 }
 
-// replace puts ranges in the place of those from one place up to another.
+// replace puts ranges in place of those from one place up to another.
 func (s *RangeSet) replace(from, to place, with ...Range) {
 	switch {
 	case from.leaf < len(s.leaves):
 	case from.leaf == 0:
 		s.leaves = append(s.leaves, nil)
 		to = from
-	default: // behind all others, in their last leaf
+	default: // after all others, in the last leaf
 		from = place{from.leaf - 1, len(s.leaves[from.leaf-1])}
 		to = from
 	}
@@ -142,7 +142,7 @@ func (s *RangeSet) replace(from, to place, with ...Range) {
 	s.balance(from.leaf)
 }
 
-// cut takes out what is between two places of different leaves, and returns the end of the first one's leaf.
+// cut takes out the ranges between two places in different leaves, and returns the end of the first place's leaf.
 func (s *RangeSet) cut(from, to place) place {
 	first := s.leaves[from.leaf]
 	s.count -= countOf(first[from.at:])
@@ -159,8 +159,8 @@ func (s *RangeSet) cut(from, to place) place {
 	return from
 }
 
-// balance splits a leaf that is too large, and joins one that is small with the next, so that the number
-// of leaves follows that of ranges.
+// balance splits a leaf that is too large, and joins a small one with the next, so that the number of leaves follows that of
+// ranges.
 func (s *RangeSet) balance(leaf int) {
 	switch l := s.leaves[leaf]; {
 	case len(l) == 0:

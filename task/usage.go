@@ -5,11 +5,10 @@ import (
 	"time"
 )
 
-// Usage is what the command of a task has used; zero if it is not known, as of handlers.
+// Usage is what the command of a task has used; zero if it is not known, as for handlers.
 type Usage struct {
-	// PeakMemory is the most memory that the command, or a process that it has waited for, had
-	// resident, bytes; no less than the process that started it had, as Linux counts. CPUTime is
-	// that of all of these processes.
+	// PeakMemory is the most resident memory that the command, or a process that it has waited for, had, bytes. Linux
+	// counts at least what the process had that started the command. CPUTime is that of all these processes.
 	PeakMemory uint64
 	CPUTime    time.Duration
 }
@@ -26,7 +25,7 @@ func (u Usage) Append(b []byte) []byte {
 	return binary.AppendUvarint(b, uint64(max(0, u.CPUTime.Microseconds())))
 }
 
-// ParseUsage is the inverse of Append; what is malformed is not known.
+// ParseUsage is the inverse of Append. Malformed usage counts as not known.
 func ParseUsage(b []byte) (u Usage) {
 	memory, n := binary.Uvarint(b)
 	if n <= 0 {

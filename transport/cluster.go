@@ -20,8 +20,8 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// Status implements the cluster service. It is answered by any server, from what the
-// servers say of themselves now: when there is no leader it is needed most.
+// Status implements the cluster service. Any server answers it, from what the servers say about themselves now: it is
+// needed most when there is no leader.
 func (s *Server) Status(ctx context.Context, _ *rotav1.StatusRequest) (*rotav1.StatusResponse, error) {
 	peers, err := s.node.Peers(ctx)
 	if err != nil {
@@ -32,7 +32,7 @@ func (s *Server) Status(ctx context.Context, _ *rotav1.StatusRequest) (*rotav1.S
 	notes := map[string]string{}
 	for _, p := range peers {
 		if !p.Voter {
-			continue // anybody can become one, and say what it likes of others
+			continue // anybody can become such a server, and say anything about others
 		}
 		for _, note := range p.Info.Notes {
 			notes[note.NodeID] = note.Problem
@@ -41,7 +41,7 @@ func (s *Server) Status(ctx context.Context, _ *rotav1.StatusRequest) (*rotav1.S
 	for _, p := range peers {
 		told := serverOf(p, notes[p.NodeID])
 		if p.NoVote != "" {
-			// First, for what it says of itself may be long.
+			// First, because what it says about itself may be long.
 			told.Problem = strings.TrimSuffix(p.NoVote+". "+told.Problem, ". ")
 		}
 		resp.Servers = append(resp.Servers, told)
@@ -49,8 +49,8 @@ func (s *Server) Status(ctx context.Context, _ *rotav1.StatusRequest) (*rotav1.S
 	return resp, nil
 }
 
-// serverOf tells of a server what it says of itself, or else what is recorded. note is what
-// the leader knows of it.
+// serverOf is what a server says about itself or, if it does not answer, what is recorded of it. note is what the leader
+// knows of it.
 func serverOf(p node.PeerStatus, note string) *rotav1.Server {
 	out := &rotav1.Server{
 		Id: p.NodeID, ServerId: p.ServerID, PeerAddr: p.PeerAddr, Voter: p.Voter, State: rotav1.ServerState_SERVER_STATE_UNREACHABLE,
@@ -66,7 +66,7 @@ func serverOf(p node.PeerStatus, note string) *rotav1.Server {
 		out.Problem = p.Info.Problem
 	}
 	switch state := p.Info.State; {
-	case p.Voter && state == node.RoleLeader: // one without a vote is none, whatever it says
+	case p.Voter && state == node.RoleLeader: // a server without a vote is no leader, whatever it says
 		out.State = rotav1.ServerState_SERVER_STATE_LEADER
 	case p.Voter && state == node.RoleCandidate:
 		out.State = rotav1.ServerState_SERVER_STATE_CANDIDATE
@@ -95,7 +95,7 @@ func (s *Server) watchLeader(ctx context.Context, stream grpc.ServerStreamingSer
 	for first := true; ; first = false {
 		changed := s.node.LeaderChanged()
 		known := s.node.Addrs()
-		// A leader without an address is of no use to anybody.
+		// Nobody can use a leader without an address.
 		if l := s.node.Leader(); first || l != last && (l.NodeID == "" || l.Addr != "") || !slices.Equal(known, servers) {
 			last, servers = l, known
 			msg := &rotav1.WatchLeaderResponse{
@@ -122,7 +122,7 @@ func (s *Server) TransferLeader(ctx context.Context, r *rotav1.TransferLeaderReq
 		})
 }
 
-// transferLeader hands leadership over and waits until this server knows who has it.
+// transferLeader hands leadership over and waits until this server knows the new leader.
 func (s *Server) transferLeader(ctx context.Context, r *rotav1.TransferLeaderRequest) (*rotav1.TransferLeaderResponse, error) {
 	before := s.node.Leader()
 	if err := s.node.RequestTransfer(ctx, r.GetTo()); err != nil {
@@ -142,7 +142,7 @@ func (s *Server) transferLeader(ctx context.Context, r *rotav1.TransferLeaderReq
 	}
 }
 
-// verifyTimeout bounds how long the checkpoint may take to be written, and one server to reach it.
+// verifyTimeout bounds how long the checkpoint may take to be committed, and how long one server may take to reach it.
 const verifyTimeout = 10 * time.Second
 
 // Verify implements the cluster service.
@@ -206,7 +206,7 @@ func (s *Server) askDigest(ctx context.Context, p node.PeerStatus, r *peerpb.Dig
 	if p.NodeID == s.node.NodeID() {
 		return s.Digest(ctx, r)
 	}
-	// Not where it says now that it is: it may say another address each time.
+	// Not the address that it gives now: it may give another one each time.
 	addr := p.Record.GetAddr()
 	if addr == "" {
 		addr = p.Info.Addr

@@ -5,10 +5,9 @@ import (
 	"github.com/rota-scheduler/rota/fsm/store"
 )
 
-// A stream of submits also sends the results of jobs that were submitted on it. A job may be
-// submitted again and again, under its request key, and each time be wanted to be followed; one
-// watcher serves a stream, and the others are answered as lost: their client reads the results by
-// another way.
+// A stream of submits also sends the results of jobs that were submitted on it. A job may be submitted several times
+// under its request key, each time with a request to follow it. A stream follows it once, and answers the other
+// requests as lost: then the client reads the results in another way.
 
 const (
 	// maxFollowed bounds the jobs that one stream follows, maxAllFollowed those of all streams of a
@@ -28,8 +27,8 @@ type followed struct {
 	stop func()
 }
 
-// follow begins to follow a job, unless the stream does so already, or there is no room for it.
-// What it returns is to be put among the dirty, behind the answer to its submit.
+// follow begins to follow a job, unless the stream follows it already, or there is no room for it. The caller puts
+// the returned job among the dirty, after the answer to its submit.
 func (w *submitStream) follow(seq, job uint64) *followed {
 	f := &followed{seq: seq, job: job, dirty: true}
 	w.mu.Lock()
@@ -41,7 +40,7 @@ func (w *submitStream) follow(seq, job uint64) *followed {
 	if f.lost {
 		return f
 	}
-	// Without w.mu: the watchers call changed under a lock of their own.
+	// Without w.mu: the watchers hold a lock of their own when they call changed.
 	stop := w.s.node.State().Watchers().WatchFunc(job, func() { w.changed(f) })
 	w.mu.Lock()
 	f.stop = stop
@@ -62,7 +61,7 @@ func (s *Server) mayFollow() bool {
 	return false
 }
 
-// unfollow ends the watch of a job, and gives its place back.
+// unfollow ends the watch of a job and gives its place back.
 func (s *Server) unfollow(f *followed) {
 	f.stop()
 	s.following.Add(-1)
@@ -79,8 +78,8 @@ func (w *submitStream) changed(f *followed) {
 	w.signal()
 }
 
-// results returns what is new of a followed job, nil for nothing; more says that there
-// is more than fits.
+// results returns the new results of a followed job; nil: there are none. more says that there are more than fit into
+// a message.
 func (w *submitStream) results(f *followed) (out *rotav1.FollowedResults, more bool) {
 	out = &rotav1.FollowedResults{Seq: f.seq}
 	if f.lost {
@@ -111,7 +110,7 @@ func (w *submitStream) results(f *followed) (out *rotav1.FollowedResults, more b
 	return out, false
 }
 
-// drop ends the following of a job that has no more results to be sent here.
+// drop stops following a job that has no more results to send on this stream.
 func (w *submitStream) drop(f *followed) {
 	w.mu.Lock()
 	gone := w.gone
@@ -134,13 +133,13 @@ func (s *Server) progress(job uint64) (received uint32, final bool, err error) {
 	return rec.Received, store.JobState(rec).Final(), nil
 }
 
-// unfollowAll ends the following of all jobs: the stream is over.
+// unfollowAll stops following all jobs: the stream has ended.
 func (w *submitStream) unfollowAll() {
 	w.mu.Lock()
 	w.refusing, w.gone = true, true
 	var all []*followed
 	for _, f := range w.followed {
-		if f.stop != nil { // or whoever is about to begin the watch ends it
+		if f.stop != nil { // otherwise the caller of follow, which is about to begin the watch, ends it
 			all = append(all, f)
 		}
 	}

@@ -16,27 +16,26 @@ import (
 const (
 	// holdLimit bounds how long a request without a deadline waits for a leader.
 	holdLimit = 10 * time.Second
-	// lookAgain is about how long to wait for a leader before looking again.
+	// lookAgain is about how long to wait before asking again who leads.
 	lookAgain = 25 * time.Millisecond
-	// lookForLong is how often it is looked whether there has been no leader for long.
+	// lookForLong is how often to check whether there has been no leader for long.
 	lookForLong = 250 * time.Millisecond
-	// deposedGrace is how long a leader may still answer what was sent on to it once
-	// another one leads: the answer may be on its way.
+	// deposedGrace is how long a leader may still answer a forwarded request after another server has become leader:
+	// the answer may be on its way.
 	deposedGrace = 100 * time.Millisecond
 )
 
 var (
-	// errDeposed ends a request that was sent on to a server that leads no more.
+	// errDeposed ends a request that was forwarded to a server that does not lead any more.
 	errDeposed = errors.New("another server has become leader")
-	// errLeaderless ends one that was sent on to a server that is not heard of any more.
+	// errLeaderless ends a request that was forwarded to a leader that is not heard any more.
 	errLeaderless = errors.New("the leader is not heard of")
 )
 
-// atLeader runs a request where the leader is: local here, or remote, once, at the
-// server that leads. While one is elected it waits, up to the caller's deadline; a server
-// that has not heard of a leader for longer says so, and the caller may try another one.
-// One that leads and finds the disks of a majority full says that at once. errors keep their
-// kind, and have it as a gRPC status.
+// atLeader runs a request at the leader: local if this server leads, else remote, once, at the server that leads. During
+// an election it waits, up to the caller's deadline. If this server has not heard of a leader for longer, it says so,
+// and the caller may try another server. If this server leads and the disks of a majority are full, it says that at
+// once. Errors keep their kind and become a gRPC status.
 func atLeader[Req, Resp any](ctx context.Context, s *Server, req Req, local func(context.Context, Req) (Resp, error),
 	remote func(grpc.ClientConnInterface, context.Context, Req) (Resp, error)) (Resp, error) {
 	var none Resp
@@ -54,8 +53,7 @@ func atLeader[Req, Resp any](ctx context.Context, s *Server, req Req, local func
 		}
 		if leader := s.node.Leader(); leader.Addr != "" && leader.NodeID != s.node.NodeID() {
 			resp, err := callLeader(ctx, s, leader.Addr, req, remote)
-			// A server that has just lost its place did nothing; who leads now is
-			// found out below.
+			// A server that has just lost its leadership did nothing. Who leads now is found out below.
 			if err == nil || !errors.Is(wire.FromStatus(err), task.ErrUnavailable) {
 				return resp, err
 			}
@@ -96,9 +94,8 @@ func callLeader[Req, Resp any](ctx context.Context, s *Server, addr string, req 
 	return none, wire.ToStatus(wire.FromStatus(err))
 }
 
-// giveUpDeposed cancels a request to the server at addr when another one leads, or nobody
-// for long. A leader that is paused or cut off does not answer, and its connections do not
-// break for long.
+// giveUpDeposed cancels a request to the server at addr once another server leads, or nobody has led for long. A leader
+// that is paused or cut off does not answer, and it takes long until its connections break.
 func (s *Server) giveUpDeposed(ctx context.Context, cancel context.CancelCauseFunc, addr string) {
 	look := time.NewTicker(lookForLong)
 	defer look.Stop()
@@ -133,7 +130,7 @@ func holdContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, holdLimit)
 }
 
-// forwarded says whether another server sent the request on.
+// forwarded says whether another server has forwarded the request.
 func forwarded(ctx context.Context) bool {
 	md, _ := metadata.FromIncomingContext(ctx)
 	return len(md.Get(wire.ForwardedKey)) > 0

@@ -6,16 +6,16 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// heldKey is what tasks have in common that a worker and the servers compare in ranges.
+// heldKey is what tasks have in common that a worker and a server compare as ranges.
 type heldKey struct {
 	job    uint64
 	offset int64
 }
 
-// heldTasks is what one of two sides believes a session to hold.
+// heldTasks is the tasks that a session holds, as one of the two sides knows it.
 type heldTasks map[heldKey]*task.RangeSet
 
-// heldBy is what a hello lists, whose ranges have been checked.
+// heldBy is the tasks that a hello lists. Its ranges have been checked.
 func heldBy(h *rotav1.Hello) heldTasks {
 	held := heldTasks{}
 	for _, listed := range h.GetHeld() {
@@ -49,7 +49,7 @@ func (h heldTasks) without(k heldKey, r task.Range, f func(task.Range)) {
 	}
 }
 
-// beyond is what others do not hold of these tasks, for a worker to drop.
+// beyond is those of these tasks that others do not hold. The worker drops them.
 func (h heldTasks) beyond(others heldTasks) (out []*rotav1.HeldTasks) {
 	for k, s := range h {
 		var ranges []task.Range

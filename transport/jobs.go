@@ -22,7 +22,7 @@ import (
 
 // Submit implements the job service.
 func (s *Server) Submit(ctx context.Context, r *rotav1.SubmitRequest) (*rotav1.SubmitResponse, error) {
-	// Checked where it arrives: what cannot succeed need not travel.
+	// Checked where it arrives: a request that cannot succeed need not be forwarded.
 	op, spec, err := s.submitOp(r)
 	if err != nil {
 		return nil, wire.ToStatus(err)
@@ -50,8 +50,8 @@ func (s *Server) submitted(r *rotav1.SubmitRequest, res fsm.Result) *rotav1.Subm
 	return resp
 }
 
-// missing is why no connected worker can run what waits of a job, as the leader knows it. A server that
-// has lost the lead meanwhile, with all its workers, says nothing.
+// missing is why no connected worker can run the waiting tasks of a job, as the leader knows it. A server that has lost
+// its leadership meanwhile, and with it all workers, says nothing.
 func (s *Server) missing(job uint64) []string {
 	missing := s.node.State().Machine().Missing(job, s.node.Fleet().Connected)
 	if !s.node.Fleet().Leads() {
@@ -60,8 +60,8 @@ func (s *Server) missing(job uint64) []string {
 	return missing
 }
 
-// checkSize refuses what is larger than a request may be: gRPC's limit leaves room for what wraps
-// it, and a message of a stream may hold several.
+// checkSize refuses a request that is too large. gRPC's limit is not enough: it leaves room for what wraps a request, and a
+// message of a stream may have several.
 func checkSize(r proto.Message) error {
 	if n := proto.Size(r); n > task.MaxRequest {
 		return task.Errorf(task.KindTooLarge, "a request of %d bytes is too large, the limit is %d: submit the job open, and append its tasks in parts", n, task.MaxRequest)
@@ -112,7 +112,7 @@ func submitOp(r *rotav1.SubmitRequest, rules *task.Rules) (*logpb.Submit, *task.
 	return op, &spec, nil
 }
 
-// requestHash is that of everything a request asks for but its key.
+// requestHash is the hash of a request without its key.
 func requestHash(op *logpb.Submit) []byte {
 	h := sha256.New()
 	var n [8]byte
@@ -174,7 +174,7 @@ func (s *Server) AppendTasks(ctx context.Context, r *rotav1.AppendTasksRequest) 
 		})
 }
 
-// maxAppends is how many appends of a job ListAppends tells of at once.
+// maxAppends is how many appends of a job are on one page of ListAppends.
 const maxAppends = 4096
 
 // ListAppends implements the job service.
@@ -190,7 +190,7 @@ func (s *Server) ListAppends(ctx context.Context, r *rotav1.ListAppendsRequest) 
 		return nil, wire.ToStatus(err)
 	}
 	index := s.node.State().Machine().AppliedIndex()
-	// Of a job that is not there is to be said that it is not.
+	// A job that does not exist is an error, not an empty list.
 	if _, err := s.node.State().Job(r.GetJobId()); err != nil {
 		return nil, wire.ToStatus(err)
 	}
@@ -255,7 +255,7 @@ func (s *Server) GetJob(ctx context.Context, r *rotav1.GetJobRequest) (*rotav1.G
 	if job.LastFailure, err = s.lastFailure(rec); err != nil {
 		return nil, wire.ToStatus(err)
 	}
-	// A beat may be older than what was recorded since.
+	// A beat may be older than what is recorded.
 	job.Tasks.Running = min(running.GetRunning(), job.Tasks.Assigned)
 	job.Missing = running.GetMissing()
 	if running != nil && running.RunTimeNs != nil && resp.GetTask().GetState() == rotav1.TaskState_TASK_STATE_ASSIGNED {
@@ -312,8 +312,8 @@ func (s *Server) ended(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// cancelStep is how many tasks that were touched, or pages of 256 others, a request to cancel ends itself. The leader goes
-// on with the rest, as fast as the disk allows.
+// cancelStep is how many tasks that were touched, or pages of 256 others, the request to cancel itself ends. The leader
+// goes on with the rest, as fast as the disk allows.
 const cancelStep = 1024
 
 // CancelJob implements the job service.

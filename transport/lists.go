@@ -14,16 +14,16 @@ import (
 const (
 	defaultPage = 100
 	maxPage     = 1000
-	// pageBytes is about how large a page of a list is, bytes. The last record on it may make it
-	// larger by what one record has at most, some 500 KiB.
+	// pageBytes is about the size of a page of a list, bytes. Its last record may make it larger by the size of
+	// the largest record, some 500 KiB.
 	pageBytes = 1 << 20
-	// maxScan bounds the jobs that one page looks through for those that match. A page that
-	// found fewer than were asked for by then says where to go on.
+	// maxScan bounds the jobs that one page looks through for those that match. If it has found too few by then, the
+	// page says where to go on.
 	maxScan = 20_000
-	// maxWalked bounds what it reads for that, bytes, about: a job with a payload has 256 KiB. All that a
-	// page costs is bounded by these two.
+	// maxWalked is about how much a page reads for that at most, bytes: a job with a payload has 256 KiB. These two
+	// bound the cost of a page.
 	maxWalked = 64 << 20
-	// scanBatch is how many of them are in memory at once.
+	// scanBatch is how many of these jobs are in memory at once.
 	scanBatch = 64
 )
 
@@ -31,7 +31,7 @@ const (
 type page struct {
 	// size is how many records are wanted.
 	size, count, bytes int
-	// scanned is how many were looked at for it, and walked how much was read, bytes.
+	// scanned is how many records were looked at for it, and walked how much was read, bytes.
 	scanned, walked int
 }
 
@@ -51,8 +51,8 @@ func (p *page) add(m proto.Message) { p.count, p.bytes = p.count+1, p.bytes+prot
 
 func (p *page) full() bool { return p.count >= p.size || p.bytes >= pageBytes }
 
-// ListJobs implements the job service. Its cost is that of what it returns, and of maxScan
-// records, and maxWalked bytes, at most that do not match.
+// ListJobs implements the job service. It costs what it returns, and at most maxScan records and maxWalked bytes that do
+// not match.
 func (s *Server) ListJobs(ctx context.Context, r *rotav1.ListJobsRequest) (*rotav1.ListJobsResponse, error) {
 	p, err := newPage(r.GetPageSize())
 	if err != nil {
@@ -62,7 +62,7 @@ func (s *Server) ListJobs(ctx context.Context, r *rotav1.ListJobsRequest) (*rota
 	if err != nil {
 		return nil, wire.ToStatus(err)
 	}
-	// Each job that is looked at is compared with all of them.
+	// Each job that is looked at is compared with each of them.
 	if n := len(r.GetStates()); n > len(rotav1.JobState_name) {
 		return nil, wire.ToStatus(task.Errorf(task.KindInvalid, "%d states are too many: name each once, there are %d", n, len(rotav1.JobState_name)))
 	}
@@ -77,10 +77,10 @@ func (s *Server) ListJobs(ctx context.Context, r *rotav1.ListJobsRequest) (*rota
 	return resp, nil
 }
 
-// listJobs fills a page with jobs from below an id on, and returns the id below which the next
-// one begins; 0: there is none.
+// listJobs fills a page with jobs whose ids are below one, and returns the id below which the next page begins; 0: there
+// is no next page.
 func (s *Server) listJobs(ctx context.Context, r *rotav1.ListJobsRequest, below uint64, p *page, resp *rotav1.ListJobsResponse) (uint64, error) {
-	// A page is in memory while it waits for its turn to go on.
+	// The page stays in memory while it waits for its turn to go on.
 	holding := wire.HoldingOf(ctx)
 	defer holding.End()
 	for p.scanned < maxScan && p.walked < maxWalked && ctx.Err() == nil {
@@ -124,7 +124,7 @@ func (s *Server) listSome(r *rotav1.ListJobsRequest, below uint64, p *page, resp
 			return rec.Id, true, nil
 		}
 	}
-	// A batch may be empty, of jobs that have just been forgotten.
+	// A batch may be empty: its jobs have just been forgotten.
 	p.scanned, p.walked = p.scanned+max(1, len(records)), p.walked+walked
 	return next, next == 0, nil
 }

@@ -24,8 +24,8 @@ type Peers struct {
 	conns map[string]*grpc.ClientConn
 }
 
-// reconnect is how soon a server that has come back is found: sooner than by clients,
-// of whom there are many more.
+// reconnect is how soon a server connects again to one that has come back: sooner than clients, of which there are many
+// more.
 var reconnect = grpc.ConnectParams{
 	Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 200 * time.Millisecond},
 	MinConnectTimeout: time.Second,
@@ -84,7 +84,7 @@ func (p *Peers) Identify(ctx context.Context, addr string) (node.PeerInfo, error
 	return identify(ctx, c)
 }
 
-// Probe implements node.Peers. Whoever named the address gets no connection that is kept.
+// Probe implements node.Peers. It keeps no connection: anybody may have named the address.
 func (p *Peers) Probe(ctx context.Context, addr string) (info node.PeerInfo, err error) {
 	if err := wire.CheckAddr(addr); err != nil {
 		return info, err
@@ -98,12 +98,12 @@ func (p *Peers) Probe(ctx context.Context, addr string) (info node.PeerInfo, err
 }
 
 const (
-	// maxNotes bounds what a server is believed to say of others.
+	// maxNotes bounds how many other servers a server may tell of.
 	maxNotes = 2 * task.MaxServers
-	// maxSaid is how much a server may say of itself, or of its state, bytes. What all say together is
-	// one message to whoever asks, and anybody can become a server without a vote.
+	// maxSaid is how much a server may say about itself, or about its state, bytes. All servers together must fit into
+	// one answer, and anybody can become a server without a vote.
 	maxSaid = 64 << 10
-	// maxViolations bounds the violations that a server tells of, and maxViolation their length, bytes.
+	// maxViolations bounds the violations that a server tells of, and maxViolation the length of each, bytes.
 	maxViolations, maxViolation = 64, 512
 )
 
@@ -124,7 +124,7 @@ func identify(ctx context.Context, c peerpb.PeerServiceClient) (node.PeerInfo, e
 	return info, nil
 }
 
-// unixNano is a moment; zero if none was said.
+// unixNano is a moment; zero if the peer gave none.
 func unixNano(ns int64) time.Time {
 	if ns == 0 {
 		return time.Time{}
@@ -194,7 +194,7 @@ func (s *Server) ReadIndex(ctx context.Context, r *peerpb.ReadIndexRequest) (*pe
 	return resp, nil
 }
 
-// addRunning says of a job which of its tasks run, as the leader knows it.
+// addRunning adds which tasks of a job run, as the leader knows it.
 func (s *Server) addRunning(r *peerpb.ReadIndexRequest, resp *peerpb.ReadIndexResponse) {
 	if r.RunningOf == 0 {
 		return
@@ -227,7 +227,7 @@ func (s *Server) Digest(ctx context.Context, r *peerpb.DigestRequest) (*peerpb.D
 	return &peerpb.DigestResponse{Index: index, Digest: digest, Violations: fewViolations(violations)}, nil
 }
 
-// fewViolations is so many of them that they fit an answer.
+// fewViolations is as many of them as fit into an answer.
 func fewViolations(all []string) (few []string) {
 	for _, v := range all[:min(len(all), maxViolations)] {
 		few = append(few, cutString(v, maxViolation))

@@ -16,8 +16,7 @@ func (s *Server) fresh(ctx context.Context, o *rotav1.ReadOptions) error {
 	return err
 }
 
-// freshRunning is fresh, and returns what the leader says of the tasks that run, where it was
-// asked: nobody else knows.
+// freshRunning is fresh, and returns which tasks run, if the leader was asked: only the leader knows.
 func (s *Server) freshRunning(ctx context.Context, o *rotav1.ReadOptions, r *peerpb.ReadIndexRequest) (*peerpb.ReadIndexResponse, error) {
 	if o.GetMinIndex() > 0 {
 		if err := s.node.WaitApplied(ctx, o.MinIndex); err != nil {

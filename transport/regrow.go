@@ -11,13 +11,13 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// A job that is retried with more payloads than a request may have is submitted as clients submit such jobs: open,
-// grown by appends, and closed. It is held until it is closed, so that nothing runs of a retry that is given up. It has
-// a request key, and what is appended already is not appended again: so a request copies for a while, and its client
-// sends it again until all is copied, to the same leader or to the next one.
+// If a job is retried with more payloads than fit into a request, the new job is made as clients make such jobs: it is
+// submitted open, grows by appends, and is closed. It is held until it is closed, so that no task of an abandoned retry
+// runs. It has a request key, and payloads that are appended already are not appended again. So each request copies for
+// a while, and the client sends it again, to the same leader or to the next one, until all is copied.
 
 const (
-	// copiedAtOnce is how much is copied in one append, bytes: about one log entry, as of clients.
+	// copiedAtOnce is how much one append copies, bytes: about one log entry, as with clients.
 	copiedAtOnce = 192 << 10
 	// copiedByRequest is how much one request copies, bytes: some forty entries, which take a fraction of a second.
 	copiedByRequest = 8 << 20
@@ -63,8 +63,8 @@ func (s *Server) growRetry(ctx context.Context, rec *logpb.JobRecord, op *logpb.
 	return resp, s.copyPayloads(ctx, resp, payloads, made.Total, total)
 }
 
-// copyPayloads appends tasks from the one with index next on to the job of an answer, and closes it when there are
-// total, or says in the answer that there is more to do.
+// copyPayloads appends tasks, from index next on, to the job of an answer. It closes the job when it has total tasks;
+// otherwise it says in the answer that there is more to do.
 func (s *Server) copyPayloads(ctx context.Context, resp *rotav1.RetryJobResponse, payloads *payloadReader, next, total uint32) error {
 	for copied := 0; next < total; {
 		if copied >= copiedByRequest {
@@ -107,17 +107,17 @@ func checkRetried(ctx context.Context, state *store.State, job uint64, chosen []
 type payloadReader struct {
 	state *store.State
 	job   uint64
-	// left is those that were not read, but for taken of the first range.
+	// left is the tasks that are not read yet, without the first taken ones of its first range.
 	left  []task.Range
 	taken uint32
-	// packed is what was read and not returned, of count tasks.
+	// packed is the payloads of count tasks that are read and not returned yet.
 	packed []byte
 	count  uint32
-	// perTask is about how large a payload is, bytes; 0: none was read.
+	// perTask is about the size of a payload, bytes; 0: none is read yet.
 	perTask int
 }
 
-// skip leaves out the first n of the tasks that were not read.
+// skip leaves out the first n of the tasks that are not read yet.
 func (r *payloadReader) skip(n uint32) {
 	for n > 0 && len(r.left) > 0 {
 		take := min(n, r.left[0].Count-r.taken)
@@ -126,15 +126,15 @@ func (r *payloadReader) skip(n uint32) {
 	}
 }
 
-// take takes the next n tasks off the first range. The ranges are the caller's.
+// take takes the next n tasks off the first range. It does not change the ranges, which belong to the caller.
 func (r *payloadReader) take(n uint32) {
 	if r.taken += n; r.taken == r.left[0].Count {
 		r.left, r.taken = r.left[1:], 0
 	}
 }
 
-// next returns the next tasks: up to limit bytes of them, but one at least, and none if there are no more. If it is
-// cut depends on the payloads alone, from the first task on: who appends the same again appends the same.
+// next returns the next tasks: up to limit bytes of payloads, but at least one task; none if there are no more. Where one
+// append ends depends only on the payloads from the first task on, so that a repeated append is the same.
 func (r *payloadReader) next(ctx context.Context, limit int) (*logpb.Tasks, error) {
 	out := &logpb.Tasks{}
 	for {
@@ -160,7 +160,7 @@ func (r *payloadReader) next(ctx context.Context, limit int) (*logpb.Tasks, erro
 // retryStep is how many of the largest payloads are read at once: 4 MiB.
 const retryStep = task.MaxRequest / task.MaxPayload
 
-// read reads some payloads: of large ones a few at a time, since a page of the largest has 64 MiB.
+// read reads some payloads, only a few at a time if they are large: a page of the largest has 64 MiB.
 func (r *payloadReader) read(ctx context.Context) (more bool, err error) {
 	if len(r.left) == 0 {
 		return false, nil

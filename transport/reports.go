@@ -16,24 +16,22 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// What of a stream's reports may be unanswered: in the log, or with an answer that was not
-// sent yet. Beyond that the stream is not read. A worker has two messages of about 256 KiB
-// under way at most.
+// Bounds of the reports of a stream that are unanswered: they wait for the log, or their answers wait to be sent. Beyond
+// that the stream is not read. A worker has at most two messages of about 256 KiB under way.
 const (
 	maxUnansweredReports = 64
 	// maxUnansweredTasks is two of the largest reports.
 	maxUnansweredTasks = 2 * fsm.MaxReported
-	// maxUnansweredBytes has room for several of the largest messages of workers, or for one of the
-	// largest that is taken.
+	// maxUnansweredBytes has room for several of the largest messages that workers send, or for one of the largest that
+	// a server takes.
 	maxUnansweredBytes = 4 << 20
 )
 
-// reportGroupBytes and reportRangeBytes are about what a group and a range take in memory.
+// reportGroupBytes and reportRangeBytes are about the memory of a group and of a range.
 const reportGroupBytes, reportRangeBytes = 256, 64
 
-// reports takes a worker's reports. What its session does not hold is answered at once, the
-// rest when it is committed. If the outcome is not known, the stream ends, and the
-// worker sends them again.
+// reports takes the reports of a worker. If its session holds none of the tasks, the answer goes out at once, else when the
+// reports are committed. If the outcome is not known, the stream ends and the worker sends them again.
 func (s *Server) reports(ctx context.Context, out *sendStream, r *rotav1.Reports) error {
 	groups, cost, err := reportsOf(r)
 	if err != nil {
@@ -79,13 +77,12 @@ func (s *Server) reports(ctx context.Context, out *sendStream, r *rotav1.Reports
 	return nil
 }
 
-// noRoomPause is the wait before an op is proposed again that found no room and was not told
-// how long to wait.
+// noRoomPause is the pause before an op is proposed again that found no room in the log, if the refusal gives none.
 const noRoomPause = 50 * time.Millisecond
 
-// proposeWhenRoom is ProposeAsync for what a connected worker waits for: no room in the log
-// means that it waits. It would come back at once otherwise, with all that it has, and have
-// everything sent again that it holds. What waits counts against the room of its stream.
+// proposeWhenRoom is ProposeAsync for ops that a connected worker waits for. If the log has no room, the op waits. Were it
+// refused instead, the worker would attach again at once, send all its reports, and have all that it holds sent again.
+// An op that waits counts against the room of its stream.
 func (s *Server) proposeWhenRoom(ctx context.Context, op *logpb.Op, done func(fsm.Result, error)) {
 	s.node.ProposeAsync(op, func(r fsm.Result, err error) {
 		var refused *task.Error
@@ -97,9 +94,9 @@ func (s *Server) proposeWhenRoom(ctx context.Context, op *logpb.Op, done func(fs
 	})
 }
 
-// sortOut looks what of a report its session holds, as far as this server has applied the
-// log: that is at least what it has granted. Tokens beyond that may be of a leader that came
-// after this one, so it asks first whether there is none.
+// sortOut finds out which tasks of a report its session holds, as far as this server has applied the log: it has applied at
+// least what it has granted. Higher tokens may be from a leader after this one, so sortOut first makes sure that there is
+// none.
 func (s *Server) sortOut(ctx context.Context, session uint64, groups []*logpb.ReportGroup) (*fsm.SortedOut, []fsm.Exception, error) {
 	sorted, exceptions, err := s.node.State().SortOut(session, groups)
 	if err != nil || !sorted.Ahead {
@@ -184,8 +181,8 @@ func reportOf(g *rotav1.ReportGroup) (*logpb.ReportGroup, int, error) {
 	return out, count, nil
 }
 
-// cutString cuts a text that is too long, and not through a character: what is no UTF-8
-// cannot be written to the log. It is a copy, since whoever keeps a part of a text keeps all of it.
+// cutString shortens a text that is too long, and does not cut through a character: the log takes only UTF-8. It returns
+// a copy, because a part of a text keeps all of it in memory.
 func cutString(s string, limit int) string {
 	if len(s) > limit {
 		return strings.Clone(strings.ToValidUTF8(s[:limit], ""))

@@ -26,8 +26,8 @@ func (s *Server) RetryJob(ctx context.Context, r *rotav1.RetryJobRequest) (*rota
 		})
 }
 
-// retryJob makes a new job of the tasks of a finished one, as the leader: each with its
-// own payload, or, where the payload is shared, with its own value.
+// retryJob makes a new job of tasks of a finished one, as the leader. Each task keeps its payload or, if they share one,
+// its value.
 func (s *Server) retryJob(ctx context.Context, r *rotav1.RetryJobRequest) (*rotav1.RetryJobResponse, error) {
 	if err := s.rules().ValidKey(r.GetRequestKey()); err != nil {
 		return nil, err
@@ -106,8 +106,8 @@ func countOf(ranges []task.Range) (n uint32) {
 	return n
 }
 
-// chosenBefore returns the tasks that the job under the request's key runs again; nil: there is no such job, or it
-// runs others. A retry of many payloads takes many requests, which need not read all results each.
+// chosenBefore returns the tasks that the job under the request's key runs again; nil: there is no such job, or it runs
+// others. A retry of many payloads takes many requests, and with this each of them need not read all results.
 func (s *Server) chosenBefore(rec *logpb.JobRecord, r *rotav1.RetryJobRequest) ([]task.Range, error) {
 	if r.GetRequestKey() == "" {
 		return nil, nil
@@ -145,8 +145,8 @@ func (s *Server) chosenBefore(rec *logpb.JobRecord, r *rotav1.RetryJobRequest) (
 	return spec.Retried, nil
 }
 
-// retried returns the tasks that are to run again, as ranges of indexes. Results are read in the order in which
-// they came, each once: in the order of their tasks, neighbours may lie far apart.
+// retried returns the tasks that are to run again, as ranges of indexes. It reads the results in the order in which they
+// came, each once: in the order of their tasks, neighbours may be far apart in the file.
 func (s *Server) retried(ctx context.Context, rec *logpb.JobRecord, all bool) ([]task.Range, error) {
 	succeeded := rec.Counts[task.Succeeded]
 	switch {
@@ -184,8 +184,7 @@ func (s *Server) retried(ctx context.Context, rec *logpb.JobRecord, all bool) ([
 	return out, nil
 }
 
-// retriedValues returns the values that the chosen tasks had. None are needed where
-// every value was its index and still is.
+// retriedValues returns the values that the chosen tasks had; none if the value of each task was its index and still is.
 func retriedValues(values []task.ValueRun, chosen []task.Range) []task.ValueRun {
 	if len(values) == 0 {
 		if len(chosen) == 1 && chosen[0].First == 0 {

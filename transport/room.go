@@ -5,11 +5,11 @@ import (
 	"sync"
 )
 
-// cost is what something unanswered takes.
+// cost is what an unanswered message takes.
 type cost struct{ messages, tasks, bytes int }
 
-// room is what of a stream may be unanswered. What is taken comes back when the answer was
-// sent, so that who does not read answers is not read either.
+// room bounds what of a stream may be unanswered. A message gives back what it took when its answer is sent. So a
+// client that does not read answers is not read either.
 type room struct {
 	limit cost
 
@@ -24,7 +24,7 @@ func newRoom(limit cost) *room {
 	return r
 }
 
-// take waits until there is room. What is larger than all there is waits until it is alone.
+// take waits until there is room. A cost that is larger than the whole room waits until it is the only one.
 func (r *room) take(ctx context.Context, c cost) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -42,8 +42,7 @@ func (r *room) take(ctx context.Context, c cost) error {
 	return nil
 }
 
-// wake lets those look again who wait. It takes the lock, or one that is about to wait would
-// miss it.
+// wake lets all who wait look again. It takes the lock: otherwise one that is about to wait would miss it.
 func (r *room) wake() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -55,7 +54,7 @@ func (r *room) fits(c cost) bool {
 		r.taken.messages+c.messages <= r.limit.messages && r.taken.tasks+c.tasks <= r.limit.tasks && r.taken.bytes+c.bytes <= r.limit.bytes
 }
 
-// free gives back what was taken.
+// free gives back what take took.
 func (r *room) free(c cost) {
 	r.mu.Lock()
 	r.taken = cost{r.taken.messages - c.messages, r.taken.tasks - c.tasks, r.taken.bytes - c.bytes}

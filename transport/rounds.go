@@ -6,24 +6,22 @@ import (
 	"time"
 )
 
-// maxRest bounds how long a costly question rests behind its answer. It rests for as long as it took,
-// so that whoever asks without pause takes half of a server's time at most, while
-// nobody waits long for it.
+// maxRest bounds the pause after a costly question. The pause is as long as the question took, so that clients who
+// ask without a break take at most half of a server's time.
 const maxRest = time.Second
 
-// rounds asks a costly question once at a time, however many want to know. Whoever comes while it
-// is being asked shares the next round with all others that wait: no answer is older than
-// the wish for it.
+// rounds asks a costly question once at a time, for any number of callers. Callers that come while it is being asked
+// share the next round: no answer is older than the call that gets it.
 type rounds[T any] struct {
-	// ask bounds itself: it is asked for several, and so not with the context of one.
+	// ask bounds its own time: it has several callers, and so not the context of one of them.
 	ask func() (T, error)
-	// stopping ends the rests, and running is the rounds under way.
+	// stopping ends the pauses, and running is the rounds under way.
 	stopping context.Context
 	running  *sync.WaitGroup
 
 	mu   sync.Mutex
 	next *round[T]
-	// turn is held by the round under way, and rested says when the next one may begin.
+	// The round under way holds turn; rested is when the next one may begin.
 	turn   chan struct{}
 	rested time.Time
 }
@@ -54,8 +52,7 @@ func (r *rounds[T]) do(ctx context.Context) (T, error) {
 	}
 }
 
-// join returns the next round. Who is the first of it has it run, which ends with no caller: others
-// wait for it.
+// join returns the next round. Its first caller starts it. It does not end with that caller, because others wait for it.
 func (r *rounds[T]) join() (n *round[T], first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -23,7 +23,7 @@ type Config struct {
 	Node   *node.Node
 	Peers  *Peers
 	Logger *slog.Logger
-	// Version is this build's.
+	// Version is the version of this build.
 	Version string
 }
 
@@ -37,15 +37,15 @@ type Server struct {
 	node  *node.Node
 	peers *Peers
 	log   *slog.Logger
-	// lines is what others cause.
+	// lines is the log for events that others cause.
 	lines   *loglimit.Lines
 	version string
 	health  *health.Server
-	// verifies are questions whether all servers are the same, and walks are looks at all of this server's
-	// state. Whoever reaches a port may ask for them.
+	// verifies compares the states of all servers, and walks goes through the whole state of this server. Anybody who
+	// reaches a port may ask for them.
 	verifies *rounds[*rotav1.VerifyResponse]
 	walks    *rounds[[]string]
-	// following counts the jobs that streams of submits follow, of mostFollowed at most.
+	// following counts the jobs that streams of submits follow; mostFollowed bounds them.
 	following    atomic.Int64
 	mostFollowed int64
 	// refused counts reported tasks that were not recorded: late, or sent again.
@@ -55,7 +55,7 @@ type Server struct {
 	stopping context.Context
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
-	// begun is what handlers have begun: it ends with their streams, or just behind them.
+	// begun is the goroutines that handlers have started. They end with their streams, or just after.
 	begun sync.WaitGroup
 }
 
@@ -97,7 +97,7 @@ func (s *Server) Register(g *grpc.Server) {
 	s.wg.Go(s.followHealth)
 }
 
-// followHealth keeps the health service in step: serving while a leader is known.
+// followHealth keeps the health service up to date: serving while a leader is known.
 func (s *Server) followHealth() {
 	for {
 		changed := s.node.LeaderChanged()
@@ -123,8 +123,7 @@ func (s *Server) Stop() {
 	s.lines.Close()
 }
 
-// Wait returns when all that handlers have begun has ended. It is called once the gRPC server has ended, with
-// its handlers.
+// Wait returns when all goroutines of handlers have ended. Call it once the gRPC server and its handlers have ended.
 func (s *Server) Wait() { s.begun.Wait() }
 
 // streamContext ends with the stream or with the server.

@@ -17,14 +17,14 @@ import (
 )
 
 const (
-	// maxUnanswered bounds the submits of one stream that wait for the log, or whose answers
-	// wait to be sent. Beyond it the stream is not read, and its client waits.
+	// maxUnanswered bounds the submits of a stream that wait for the log, or whose answers wait to be sent. Beyond it
+	// the stream is not read, and its client waits.
 	maxUnanswered = 8192
 	// maxSubmits bounds the submits in one message.
 	maxSubmits = 4096
 	// answerBatch bounds the answers in one message.
 	answerBatch = 1024
-	// answerBytes is about what an answer takes until it is sent, apart from its texts.
+	// answerBytes is about the memory of an answer without its texts, until it is sent.
 	answerBytes = 384
 )
 
@@ -38,7 +38,7 @@ func (s *Server) SubmitStream(stream grpc.BidiStreamingServer[rotav1.SubmitStrea
 	w := &submitStream{s: s, stream: stream, wake: make(chan struct{}, 1), followed: map[uint64]*followed{}, holding: wire.HoldingOf(ctx)}
 	defer w.holding.End()
 	w.room = sync.NewCond(&w.mu)
-	// The reader ends with the stream, at the latest when this function has returned.
+	// The reader ends with the stream: at the latest when this function has returned.
 	s.begun.Go(w.read)
 	defer w.unfollowAll()
 	return wire.ToStatus(s.within(ctx, func() error { return w.write(ctx) }))
@@ -49,19 +49,19 @@ type submitStream struct {
 	s      *Server
 	stream grpc.BidiStreamingServer[rotav1.SubmitStreamRequest, rotav1.SubmitStreamResponse]
 	wake   chan struct{}
-	// holding is what the answers take that were not sent yet.
+	// holding counts the memory of answers that are not sent yet.
 	holding *wire.Holding
 
 	mu   sync.Mutex
 	room *sync.Cond
-	// unanswered is how many submits wait for the log, or have answers that were not sent.
+	// unanswered is how many submits wait for the log, or have answers that are not sent yet.
 	unanswered int
 	answers    []*rotav1.SubmitAnswer
 	// followed is by job; dirty is those with news, and those that cannot be followed.
 	followed map[uint64]*followed
 	dirty    []*followed
-	// refusing: nothing more is taken. readErr is why nothing more comes. gone: its client is,
-	// and nobody follows anything for it.
+	// refusing: the stream takes no more submits. readErr is why no more arrive. gone: the client has gone, and
+	// no jobs are followed for it.
 	refusing bool
 	gone     bool
 	readErr  error
@@ -88,7 +88,7 @@ func (w *submitStream) read() {
 	}
 }
 
-// fail notes why nothing more is read.
+// fail notes why the stream is not read any more.
 func (w *submitStream) fail(err error) {
 	w.mu.Lock()
 	w.readErr = err
@@ -96,8 +96,8 @@ func (w *submitStream) fail(err error) {
 	w.signal()
 }
 
-// admit waits for room. It is false once the stream takes nothing more: what is dropped
-// then never had an effect, and the end of the stream says so.
+// admit waits for room; false: the stream takes no more submits. A submit that is dropped then has had no effect, and
+// the end of the stream says so.
 func (w *submitStream) admit() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -134,7 +134,7 @@ func (w *submitStream) submit(item *rotav1.SubmitItem) {
 	w.s.node.SubmitAsync(op, spec, answer)
 }
 
-// answer puts out the answer to one item, and follows its job where that was asked for.
+// answer queues the answer to an item, and follows its job if the client asked for that.
 func (w *submitStream) answer(item *rotav1.SubmitItem, r fsm.Result, err error) {
 	a := &rotav1.SubmitAnswer{Seq: item.GetSeq()}
 	if err != nil {
@@ -162,7 +162,7 @@ func (w *submitStream) answer(item *rotav1.SubmitItem, r fsm.Result, err error) 
 	w.signal()
 }
 
-// heldBytes is about what an answer takes until it is sent.
+// heldBytes is about the memory of an answer until it is sent.
 func heldBytes(a *rotav1.SubmitAnswer) int64 {
 	n := answerBytes + len(a.Message)
 	for _, why := range a.Response.GetMissing() {
@@ -225,8 +225,8 @@ func (w *submitStream) write(ctx context.Context) error {
 	}
 }
 
-// over says whether the stream has nothing more to do, and how it ends. With ending set
-// it takes nothing more, and ends when everything that it took is answered.
+// over says whether the stream has nothing left to do, and how it ends. With ending set, it takes no more submits and
+// ends when all that it took are answered.
 func (w *submitStream) over(ending error) (done bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -241,7 +241,7 @@ func (w *submitStream) over(ending error) (done bool, err error) {
 	return w.readErr != nil && w.unanswered == 0 && len(w.followed) == 0 && len(w.dirty) == 0, nil
 }
 
-// refused is what was wrong with a message; nil: its client has ended the stream. w.mu is held.
+// refused is what was wrong with a message; nil: the client has ended the stream. w.mu is held.
 func (w *submitStream) refused() error {
 	var e *task.Error
 	switch {
@@ -254,7 +254,7 @@ func (w *submitStream) refused() error {
 	return nil
 }
 
-// flush sends what is there.
+// flush sends the answers and results that wait.
 func (w *submitStream) flush() error {
 	for {
 		w.mu.Lock()
@@ -263,7 +263,7 @@ func (w *submitStream) flush() error {
 		if w.answers = w.answers[n:]; len(w.answers) == 0 {
 			w.answers = nil
 		}
-		// Results only behind all answers: a client must know a job before its results.
+		// Results come after all answers: a client must know a job before it gets results of it.
 		var dirty []*followed
 		if w.answers == nil {
 			dirty, w.dirty = w.dirty, nil

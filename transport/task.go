@@ -9,8 +9,7 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// taskOf is what clients see of a task that they ask for: where it is, what it was given, and what
-// became of its attempts.
+// taskOf is what clients see of a task that they ask for: its state, its input, and how its attempts ended.
 func (s *Server) taskOf(rec *logpb.JobRecord, i uint32) (*rotav1.Task, error) {
 	if i >= rec.Total {
 		return nil, task.Errorf(task.KindNotFound, "job %d has no task %d (tasks: %d, counted from 0)", rec.Id, i, rec.Total)
@@ -32,7 +31,7 @@ func (s *Server) taskOf(rec *logpb.JobRecord, i uint32) (*rotav1.Task, error) {
 	return t, s.addOrigin(t, rec)
 }
 
-// stateOf is where a task is, and the attempt that ended it if there is one.
+// stateOf is the state of a task, and the attempt that ended it if there is one.
 func (s *Server) stateOf(job uint64, i uint32) (t *rotav1.Task, last *rotav1.TaskAttempt, err error) {
 	if t, known := s.node.State().Machine().Task(job, i); known && !t.State.Final() {
 		return &rotav1.Task{
@@ -88,8 +87,8 @@ func attemptOf(a *logpb.Attempt, i uint32) *rotav1.TaskAttempt {
 	return out
 }
 
-// lastFailure is an attempt that went wrong, of a job whose tasks are tried again: the newest of those
-// with the highest number.
+// lastFailure is an attempt that failed, of a job whose tasks are tried again: the newest of those with the highest
+// number.
 func (s *Server) lastFailure(rec *logpb.JobRecord) (*rotav1.TaskAttempt, error) {
 	if rec.Retrying == 0 {
 		return nil, nil
@@ -101,7 +100,7 @@ func (s *Server) lastFailure(rec *logpb.JobRecord) (*rotav1.TaskAttempt, error) 
 	return attemptOf(a, a.First), nil
 }
 
-// addOrigin says what a task was given, and what it was in the job that its job retries.
+// addOrigin adds the input of a task, and its index in the job that its job retries.
 func (s *Server) addOrigin(t *rotav1.Task, rec *logpb.JobRecord) error {
 	spec, err := s.node.State().Spec(rec)
 	if err != nil {

@@ -7,13 +7,13 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// endTimeout is how long a stream may take to end once it has to: time for answers that are
-// ready, to a peer that reads.
+// endTimeout is how long a stream may take to end once it has to. A peer that reads gets the answers that are ready in
+// this time.
 const endTimeout = time.Second
 
-// within runs f, which may wait in Send or Recv of a stream for a peer that is silent or does
-// not read. These end with the stream only, and that ends when its handler returns: so within
-// returns endTimeout after ctx at the latest, and f just behind the handler.
+// within runs f, which may wait in Send or Recv of a stream for a peer that is silent or does not read. Such calls
+// return only when the stream ends, and the stream ends when its handler returns. So within returns at the latest
+// endTimeout after ctx has ended, and f returns just after the handler.
 func (s *Server) within(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	s.begun.Go(func() { done <- f() })

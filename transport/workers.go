@@ -13,8 +13,8 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// ListWorkers implements the worker service. It is answered by the leader, who alone
-// knows who is connected and what runs.
+// ListWorkers implements the worker service. The leader answers it: only the leader knows who is connected and what
+// runs.
 func (s *Server) ListWorkers(ctx context.Context, r *rotav1.ListWorkersRequest) (*rotav1.ListWorkersResponse, error) {
 	p, err := newPage(r.GetPageSize())
 	if err != nil {
@@ -36,8 +36,8 @@ func (s *Server) ListWorkers(ctx context.Context, r *rotav1.ListWorkersRequest) 
 		})
 }
 
-// listWorkers fills a page with workers whose ids come behind after; with wanted, only with
-// those that have it as id or name. All that there may be of them are looked through.
+// listWorkers fills a page with workers whose ids come after one; with wanted, only with those that have it as id or name.
+// It looks through all workers, of which there are a bounded number.
 func (s *Server) listWorkers(wanted, after string, p page) *rotav1.ListWorkersResponse {
 	m := s.node.State().Machine()
 	resp := &rotav1.ListWorkersResponse{AppliedIndex: m.AppliedIndex()}

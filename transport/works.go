@@ -6,31 +6,30 @@ import (
 )
 
 const (
-	// maxWorkSlots bounds the works that are remembered of a worker, of which there may be
-	// thousands; each takes some 60 bytes.
+	// maxWorkSlots bounds the works that a server remembers for a worker. There may be thousands of workers, and
+	// each work takes some 60 bytes.
 	maxWorkSlots = 64
-	// maxWorkBytes bounds what a worker is made to keep, whatever it says that it could.
+	// maxWorkBytes bounds what a worker has to keep, even if its hello offers more.
 	maxWorkBytes = 64 << 20
 )
 
-// works is what the worker at the other end of a stream keeps of the works of jobs, so that a
-// shared payload is sent once and not with each assignment. Small works, which many jobs have that
-// differ, are not kept: they would only displace large ones. The server alone decides what is
-// kept under which number, within what the worker's hello allows.
+// works is the works of jobs that the worker at the other end of a stream keeps, so that a shared payload is sent once
+// and not with each assignment. Small works are not kept: they would only displace large ones. The server alone
+// decides which work is kept under which number, within the bounds of the worker's hello.
 type works struct {
 	slots, bytes int
-	// kept is by number - 1.
+	// kept is indexed by number - 1.
 	kept []keptWork
 	size int
-	// looks counts the looks at it.
+	// looks counts the look-ups.
 	looks uint64
 }
 
 type keptWork struct {
 	id fsm.SpecID
-	// size is how large the work is, bytes; 0: nothing is kept here.
+	// size is the size of the work, bytes; 0: the place is free.
 	size int
-	// look is the last one that found it.
+	// look is the number of the last look-up that found it.
 	look uint64
 }
 
@@ -38,7 +37,7 @@ func newWorks(hello *rotav1.Hello) works {
 	return works{slots: int(min(hello.GetWorkSlots(), maxWorkSlots)), bytes: int(min(hello.GetWorkBytes(), maxWorkBytes))}
 }
 
-// number is where the worker keeps the work of a spec; 0: nowhere.
+// number returns the number under which the worker keeps the work of a spec; 0: it does not keep it.
 func (w *works) number(id fsm.SpecID) uint32 {
 	w.looks++
 	for i := range w.kept {
@@ -50,8 +49,8 @@ func (w *works) number(id fsm.SpecID) uint32 {
 	return 0
 }
 
-// keep finds a number for one more, which is 0 if it is too large, and returns what is to be
-// forgotten for it: what was looked for the longest time ago.
+// keep finds a number for another work; 0: it is too large to be kept. It also returns the numbers that the worker has to
+// forget for it: those that were looked up the longest time ago.
 func (w *works) keep(id fsm.SpecID, size int) (number uint32, forget []uint32) {
 	if w.slots == 0 || size == 0 || size > w.bytes {
 		return 0, nil
@@ -64,7 +63,7 @@ func (w *works) keep(id fsm.SpecID, size int) (number uint32, forget []uint32) {
 	at := w.free()
 	switch {
 	case at < 0:
-		at = w.oldest() // what is put there takes its place
+		at = w.oldest() // the new work takes its place
 	case at == len(w.kept):
 		w.kept = append(w.kept, keptWork{})
 	}
@@ -77,7 +76,7 @@ func (w *works) put(at int, k keptWork) {
 	w.kept[at] = k
 }
 
-// oldest is the place of what was looked for the longest time ago.
+// oldest is the place of the work that was looked up the longest time ago.
 func (w *works) oldest() int {
 	oldest := -1
 	for i := range w.kept {
@@ -88,7 +87,7 @@ func (w *works) oldest() int {
 	return oldest
 }
 
-// free is a place where nothing is kept; -1: there is none.
+// free is a free place; -1: there is none.
 func (w *works) free() int {
 	for i := range w.kept {
 		if w.kept[i].size == 0 {

@@ -7,11 +7,10 @@ import (
 	"google.golang.org/grpc/peer"
 )
 
-// maxUnsent bounds the answers that a server holds for clients who do not read them, bytes, those of
-// all connections together. gRPC keeps one message of each call, whatever its size and whatever
-// the client has room for: a page of a list, or a job, has up to 1 MiB. Beyond it the
-// connection ends that has most of them. Each takes twice as much, since the message itself stays until
-// its client has taken some of it.
+// maxUnsent bounds the answers that a server holds for clients that do not read them, bytes, of all connections
+// together. gRPC keeps one message of each call, whatever its size and whatever the client has room for: a page of a
+// list, or a job, has up to 1 MiB. Beyond the bound, the connection with the most ends. Each answer counts twice,
+// because the message itself stays in memory until its client has taken some of it.
 const maxUnsent = 48 << 20
 
 // guardedInfo leads from a call to its connection.
@@ -20,7 +19,7 @@ type guardedInfo struct {
 	conn *arrivingConn
 }
 
-// connOf is the connection that a call came over; nil if it has none of this kind.
+// connOf is the connection of a call; nil if it is not one of this kind.
 func connOf(ctx context.Context) *arrivingConn {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
@@ -30,8 +29,8 @@ func connOf(ctx context.Context) *arrivingConn {
 	return info.conn
 }
 
-// answers takes a message into account that is about to be sent, and returns what is to be sent
-// for it, and how much it counts.
+// answers takes into account a message that is about to be sent. It returns what to send for it, and how much it
+// counts.
 func (c *arrivingConn) answers(m any) (out any, counted int64) {
 	s, ok := measured(m)
 	if !ok {
@@ -42,7 +41,7 @@ func (c *arrivingConn) answers(m any) (out any, counted int64) {
 	return s, counted
 }
 
-// answering takes an answer of a size into account.
+// answering takes into account an answer of some size.
 func (c *arrivingConn) answering(size int64) {
 	c.mu.Lock()
 	if c.dead {
@@ -60,20 +59,20 @@ func (c *arrivingConn) answering(size int64) {
 	}
 }
 
-// sent takes data off the account that has gone out. mu is held.
+// sent takes off the account what was sent. mu is held.
 //
-// What was to go out on a stream that ended before stays on the account, until nothing is under way
-// on the connection: at worst one is ended, some time, that was good.
+// Data of a stream that ended before it was sent stays on the account until nothing is under way on the connection. At
+// worst a good connection ends for it some time.
 func (c *arrivingConn) sent(f *frames, data []byte) { c.answered(int64(len(data))) }
 
-// answered takes so much off the account. mu is held.
+// answered takes some bytes off the account. mu is held.
 func (c *arrivingConn) answered(size int64) {
 	size = min(size, c.unsent.Load())
 	c.unsent.Add(-size)
 	c.arrivals.unsent.Add(-size)
 }
 
-// worst is the connection of which there is most of something.
+// worst is the connection that has the most of something.
 func (a *arrivals) worst(of func(c *arrivingConn) int64) (out *arrivingConn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -14,32 +14,31 @@ const (
 	// maxStreams bounds the calls that one connection may have under way: a program with a
 	// connection of its own and a thousand goroutines that wait for jobs.
 	maxStreams = 1024
-	// maxAllStreams bounds those of all connections: a session and a watch for each worker that
-	// a cluster may have, and some. Each has a goroutine or three, about 20 KiB.
+	// maxAllStreams bounds the calls of all connections: a session and a watch for each worker that a cluster may
+	// have, and some more. Each has one to three goroutines, about 20 KiB.
 	maxAllStreams = 32 << 10
-	// maxArriving is how much of messages that have begun, and not come to their end, a server
-	// holds for all its connections together, bytes. The SDK's have 256 KiB at most.
+	// maxArriving is how much of incomplete messages a server holds for all its connections together, bytes. A
+	// message of the SDK has at most 256 KiB.
 	maxArriving = 96 << 20
-	// arrivalTimeout is how long a message may take: 4 MiB over a line of 1.1 Mbit/s.
+	// arrivalTimeout is how long a message may take to arrive: 4 MiB over a line of 1.1 Mbit/s.
 	arrivalTimeout = 30 * time.Second
-	// fewStreams is how many calls of a connection are no crowd: a worker has a session, a watch and a few
-	// calls. maxCrowd bounds those beyond, of all connections together: 64 programs with 80 calls each.
-	// Beyond it the connection ends that has most calls.
+	// fewStreams is how many calls of a connection are not counted as its crowd: a worker has a session, a watch and a
+	// few calls. maxCrowd bounds all calls beyond that, of all connections together: 64 programs with 80 calls each.
+	// Beyond it the connection with the most calls ends.
 	fewStreams = 16
 	maxCrowd   = 4 << 10
-	// streamCost and frameCost are about what a call costs that waits for its request, and a part
-	// of a message, beyond the bytes that have come, bytes.
+	// streamCost is about the memory of a call that waits for its request, and frameCost that of a part of a message
+	// beside its bytes, bytes.
 	streamCost, frameCost = 16 << 10, 64
 )
 
-// arrivals keeps account of the messages that are on their way to a server. gRPC gives every
-// stream whatever room its message needs, as large as a message may be, for as long as it takes:
-// 600 calls that lacked their last byte held 5 GB, for ever. How much has come it tells
-// nobody, so each connection looks at the frames that pass (framing.go).
+// arrivals keeps account of the messages that are arriving at a server. gRPC gives every stream the room that its message
+// needs, up to the largest message, for as long as it takes: 600 calls whose last byte was missing held 5 GB for ever.
+// gRPC tells nobody how much has arrived, so each connection looks at the frames that pass (framing.go).
 //
-// When all that has begun to come is too much, or something takes too long, the connection ends
-// that has waited longest: requests that come at all come within milliseconds. Its client takes
-// it for broken, and goes elsewhere with what is safe to send again.
+// If too much is arriving, or a message takes too long, the connection that has waited longest ends: good requests arrive
+// within milliseconds. Its client takes the connection for broken, and sends what is safe to send again to another
+// server.
 type arrivals struct {
 	timeout                      time.Duration
 	most, mostStreams, mostCrowd int64
@@ -75,8 +74,8 @@ func newArrivals() *arrivals {
 	}
 }
 
-// note brings the account up to date with what has come on a stream, and returns the
-// connection that has to end for it, or nil. The mu of the stream's connection is held.
+// note brings the account up to date with what has arrived on a stream. It returns the connection that has to end for
+// it, or nil. The mu of the stream's connection is held.
 func (a *arrivals) note(s *arriving) (over *arrivingConn) {
 	cost := s.cost()
 	if cost == 0 && s.at == nil {
@@ -103,7 +102,7 @@ func (a *arrivals) note(s *arriving) (over *arrivingConn) {
 	return nil
 }
 
-// expire ends connections with a message that takes too long.
+// expire ends connections with a message that takes too long to arrive.
 func (a *arrivals) expire() {
 	for {
 		a.mu.Lock()
@@ -124,16 +123,16 @@ func (a *arrivals) expire() {
 	}
 }
 
-// end ends a connection, and takes what it held off the account. No mu is held.
+// end ends a connection and takes what it held off the account. No mu is held.
 func (a *arrivals) end(c *arrivingConn) {
 	a.ended.Add(1)
 	c.counted()
 	c.settle()
-	_ = c.Conn.Close() // its reader hears of it
+	_ = c.Conn.Close() // its reader gets the error
 }
 
-// opened and closed keep account of streams. opened returns the connection that has to end
-// because there are too many, which is the one with most of them, or nil. The mu of c is held.
+// opened and closed keep account of streams. If there are too many, opened returns the connection with the most, which
+// has to end; else nil. The mu of c is held.
 func (a *arrivals) opened(c *arrivingConn) (over *arrivingConn) {
 	tooMany := a.streams.Add(1) > a.mostStreams
 	if c.open.Add(1) > fewStreams {
@@ -152,7 +151,7 @@ func (a *arrivals) closed(c *arrivingConn) {
 	a.streams.Add(-1)
 }
 
-// known takes a connection in, forgotten out.
+// known adds a connection to the account, forgotten removes it.
 func (a *arrivals) known(c *arrivingConn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -165,7 +164,7 @@ func (a *arrivals) forgotten(c *arrivingConn) {
 	delete(a.conns, c)
 }
 
-// guarded is credentials that put the guard between gRPC and what they have secured.
+// guarded is credentials that put the accounting connection between gRPC and the secured one.
 type guarded struct {
 	credentials.TransportCredentials
 	arrivals *arrivals

@@ -6,26 +6,26 @@ import (
 )
 
 const (
-	// largestPooled is up to which size gRPC's pool has buffers that fit about, bytes. Beyond it
-	// they have 1 MiB, all of which it clears each time.
+	// largestPooled is the largest size for which gRPC's pool has buffers of about that size, bytes. Larger buffers
+	// there have 1 MiB, and the pool clears all of it each time.
 	largestPooled = 1 << largestPooledBits
-	// largestKept is up to which size buffers are kept for the next message, bytes. Messages of
-	// workers and pages of results have about 256 KiB; few are larger.
+	// largestKept is the largest buffer that is kept for the next message, bytes. Messages of workers and pages of
+	// results have about 256 KiB; few are larger.
 	largestKept = 1 << largestKeptBits
 
 	largestPooledBits, largestKeptBits = 15, 20
-	// classBits says that there are eight sizes from one power of two to the next. A buffer is
-	// larger than its message by an eighth at most: it is held for as long as a client does not read.
+	// classBits makes eight sizes from one power of two to the next. So a buffer is at most an eighth larger than its
+	// message. That matters because it is held for as long as the client does not read.
 	classBits = 3
 )
 
-// largeBuffers keeps the memory of large messages for the next ones. What is in it is not
-// cleared: who takes a buffer fills it. It is a mem.BufferPool for more than largestPooled bytes.
+// largeBuffers keeps the memory of large messages for the next ones. It does not clear buffers, because callers fill them.
+// It is a mem.BufferPool for sizes above largestPooled.
 type largeBuffers struct {
 	classes [(largestKeptBits - largestPooledBits) << classBits]sync.Pool
 }
 
-// classOf is the smallest class whose buffers have room for so many bytes, and how large they are.
+// classOf is the smallest class whose buffers have room for some bytes, and the size of these buffers.
 func classOf(length int) (class, size int) {
 	// The step from one size to the next is an eighth of the power of two below them.
 	exponent := bits.Len(uint(length-1)) - 1
@@ -49,7 +49,7 @@ func (p *largeBuffers) Get(length int) *[]byte {
 	return &buf
 }
 
-// Put implements mem.BufferPool. It takes only what Get has made: others may not fit their class.
+// Put implements mem.BufferPool. It takes only buffers that Get has made: others may not fit their class.
 func (p *largeBuffers) Put(buf *[]byte) {
 	if size := cap(*buf); largestPooled < size && size <= largestKept {
 		if class, fits := classOf(size); size == fits {

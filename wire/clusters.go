@@ -11,21 +11,19 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Addresses that somebody gives may be those of two clusters: an old ROTA_ADDR, a line too many. Who asks
-// one after the other would have jobs here and there. So the first calls of a client, and a worker's
-// hello, name all the addresses that it was given, and a server that knows of all of them that they are
-// its cluster's goes on as if nothing had been said: that costs no round trip. If it does not, it
-// refuses before it does anything, and the one that asked has each of the addresses say of which cluster
-// it is. An address by another name, or of a server that has moved, is cleared up so.
+// The addresses that somebody gives may belong to two clusters: an old ROTA_ADDR, a line too many. A client that tried them
+// one after the other would have jobs in both. So the first calls of a client, and the hello of a worker, name all the
+// addresses that it was given. A server that knows all of them as addresses of its cluster goes on: that costs no round
+// trip. Otherwise it refuses before it does anything, and the client asks each address for its cluster. That also clears
+// up addresses by another name, or of a server that has moved.
 
 // addrsKey is the metadata key of the addresses that a client or worker was given.
 const addrsKey = "rota-addrs"
 
-// maxAddrs bounds what is said of addresses, bytes: they are for a few servers, and metadata is bounded.
-// More are not looked at.
+// maxAddrs bounds the named addresses, bytes: there are a few servers, and metadata is bounded. More are not looked at.
 const maxAddrs = 2 << 10
 
-// WithAddrs has a call say which addresses its caller takes for one cluster.
+// WithAddrs adds to a call the addresses that its caller takes for one cluster.
 func WithAddrs(ctx context.Context, addrs []string) context.Context {
 	list := strings.Join(addrs, ",")
 	if len(addrs) < 2 || len(list) > maxAddrs {
@@ -34,8 +32,8 @@ func WithAddrs(ctx context.Context, addrs []string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, addrsKey, list)
 }
 
-// CheckAddrs refuses a call that names addresses which a server does not know to be its cluster's. known
-// is called only where some are named, and returns nil if there is no cluster yet.
+// CheckAddrs refuses a call that names addresses which this server does not know as its cluster's. known is called only if
+// the call names some, and returns nil if there is no cluster yet.
 func CheckAddrs(ctx context.Context, known func() []string) error {
 	named := metadata.ValueFromIncomingContext(ctx, addrsKey)
 	if len(named) == 0 || len(named[0]) > maxAddrs {
@@ -56,7 +54,7 @@ func CheckAddrs(ctx context.Context, known func() []string) error {
 	return nil
 }
 
-// canonical is an address by its most usual name.
+// canonical is an address in its most usual form.
 func canonical(addr string) string {
 	if host, port, err := net.SplitHostPort(addr); err == nil && host == "localhost" {
 		return net.JoinHostPort("127.0.0.1", port)

@@ -12,19 +12,18 @@ import (
 )
 
 const (
-	// MaxElements bounds the elements of one request: the messages in it, and the items of its
-	// lists and maps. A worker that comes back may list all that it holds, each task of another job,
-	// with two elements each. Two bytes on the wire become up to 200 in memory: 13 MiB for all.
+	// MaxElements bounds the elements of a request: the messages in it, and the items of its lists and maps. A worker
+	// that attaches again may list all tasks that it holds, each of another job, with two elements each. Two bytes on
+	// the wire become up to 200 in memory: 13 MiB for all.
 	MaxElements = 64 << 10
-	// smallMessage is up to which size elements are not counted, bytes: there are no more than
-	// half as many.
+	// smallMessage is the largest message whose elements are not counted, bytes: it has at most half as many.
 	smallMessage = 64 << 10
 	// scalarsPerElement is how many packed numbers take about as much as an element.
 	scalarsPerElement = 16
 )
 
-// boundedCodec is gRPC's codec, which refuses requests whose elements would take far more
-// memory than their bytes do, before they are decoded.
+// boundedCodec is gRPC's codec, but it refuses requests with too many elements before it decodes them: these would take far
+// more memory than their bytes.
 type boundedCodec struct {
 	encoding.CodecV2
 	tooLarge *tooLarge
@@ -34,14 +33,14 @@ func newBoundedCodec(t *tooLarge) encoding.CodecV2 {
 	return boundedCodec{encoding.GetCodecV2("proto"), t}
 }
 
-// sized is a message that goes, with its size: whoever sends it has measured it already.
+// sized is a message to send with its size, which the sender has measured already.
 type sized struct {
 	message any
 	size    int
 }
 
-// Marshal implements encoding.CodecV2. What is large gets about the memory that it needs: the
-// buffers of gRPC's pool have 1 MiB then, and are held for as long as a client does not read.
+// Marshal implements encoding.CodecV2. A large message gets a buffer of about its size. One of gRPC's pool would have 1 MiB,
+// and is held for as long as the client does not read.
 func (c boundedCodec) Marshal(v any) (mem.BufferSlice, error) {
 	s, ok := v.(*sized)
 	if !ok {
@@ -49,7 +48,7 @@ func (c boundedCodec) Marshal(v any) (mem.BufferSlice, error) {
 			return c.CodecV2.Marshal(v)
 		}
 	}
-	// Measured just now, by the same goroutine, so the sizes of all that is within are known.
+	// This goroutine has measured it just now, so the sizes of all messages inside are known.
 	options, m := proto.MarshalOptions{UseCachedSize: true}, s.message.(proto.Message)
 	if mem.IsBelowBufferPoolingThreshold(s.size) {
 		data, err := options.Marshal(m)
@@ -69,7 +68,7 @@ func (c boundedCodec) Marshal(v any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.NewBuffer(buf, pool)}, nil
 }
 
-// poolFor is where buffers of a size come from.
+// poolFor is the pool for buffers of some size.
 func poolFor(size int) mem.BufferPool {
 	if size > largestPooled {
 		return &large
@@ -77,7 +76,7 @@ func poolFor(size int) mem.BufferPool {
 	return mem.DefaultBufferPool()
 }
 
-// measured returns a message with its size; false: it is none that can be measured.
+// measured returns a message with its size; false: it cannot be measured.
 func measured(v any) (*sized, bool) {
 	m, ok := v.(proto.Message)
 	if !ok {
@@ -106,8 +105,8 @@ func (c boundedCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	return proto.Unmarshal(buf.ReadOnlyData(), m)
 }
 
-// CountElements returns how many elements an encoded message has, or some number beyond limit
-// where they are more. What is malformed is counted as far as it goes: decoding refuses it.
+// CountElements returns how many elements an encoded message has, or a number above limit if there are more. It counts a
+// malformed message as far as it goes; decoding refuses it.
 func CountElements(b []byte, of protoreflect.MessageDescriptor, limit int) (n int) {
 	fields := of.Fields()
 	for len(b) > 0 && n <= limit {
@@ -123,7 +122,7 @@ func CountElements(b []byte, of protoreflect.MessageDescriptor, limit int) (n in
 		b = b[size:]
 		field := fields.ByNumber(number)
 		if field == nil {
-			continue // kept as the bytes that it has
+			continue // decoding keeps it as bytes
 		}
 		if kind != protowire.BytesType {
 			if field.IsList() {

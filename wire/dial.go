@@ -24,7 +24,7 @@ import (
 
 // ForwardedKey is the metadata key of a request that a follower has forwarded to
 // the leader. A server never forwards such a request again, so that two servers
-// that take each other for the leader cannot play ball with it.
+// that take each other for the leader do not send it to and fro.
 const ForwardedKey = "rota-forwarded"
 
 const (
@@ -32,37 +32,36 @@ const (
 	// largest request, which leaves room for what wraps it and for larger answers.
 	MaxMessage = 2 * task.MaxRequest
 
-	// maxRequestMessage is the largest message that a server accepts, bytes: the largest request
-	// and what wraps it.
+	// maxRequestMessage is the largest message that a server accepts, bytes: the largest request with what wraps it.
 	maxRequestMessage = task.MaxRequest + 64<<10
 
 	// window is how much a server may have under way to a client, for a stream and for a
 	// connection, bytes. A result stream fills it while its reader is busy, so it is
 	// also what a slow reader costs in memory.
 	window = 1 << 20
-	// serverWindow is how much may come to a server of a stream that nobody reads yet, bytes. A
-	// message that is read may be larger.
+	// serverWindow is how much of a stream may arrive at a server before a handler reads it, bytes. A message that is
+	// being read may be larger.
 	serverWindow = 64 << 10
 
-	// A client pings when it heard nothing for keepaliveTime and gives the
-	// connection up keepaliveTimeout later. 10 s is the least that gRPC allows.
+	// A client pings when it has heard nothing for keepaliveTime, and gives the connection up keepaliveTimeout later.
+	// 10 s is the least that gRPC allows.
 	keepaliveTime    = 10 * time.Second
 	keepaliveTimeout = 2 * time.Second
-	// A server waits longer, so that it is the client, which can go elsewhere, that pings and
-	// gives up first: a ping of one side tells the other that the connection lives.
+	// A server waits longer, so that the client, which can go to another server, pings and gives up first. A ping of
+	// one side tells the other that the connection lives.
 	serverKeepaliveTime    = 15 * time.Second
 	serverKeepaliveTimeout = 3 * time.Second
 	// keepaliveMinTime is how often a server lets clients ping. The default of five
 	// minutes would end every connection that pings as above with too_many_pings.
 	keepaliveMinTime = 5 * time.Second
 
-	// A connection that broke is made anew soon: gRPC's default grows to two
-	// minutes, for which a worker would stay away from a server that is back.
+	// A broken connection is made again soon: gRPC's default pause grows to two minutes, and for that long a worker
+	// would stay away from a server that is back.
 	reconnectBase = 50 * time.Millisecond
 	reconnectMax  = time.Second
 	// connectTimeout is how long one attempt to connect may take.
 	connectTimeout = time.Second
-	// handshakeTimeout is how long a connection may take to say what it is for.
+	// handshakeTimeout is how long the handshake of a connection may take.
 	handshakeTimeout = 10 * time.Second
 )
 

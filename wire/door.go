@@ -10,27 +10,27 @@ import (
 )
 
 const (
-	// ReservedDescriptors is how many file descriptors no connection from outside can take:
-	// the log has up to 20 files, state.db, snapshots and connections to other servers some more.
+	// ReservedDescriptors is how many file descriptors connections from outside cannot take: the log has up to 20
+	// files, and state.db, snapshots and connections to other servers need some.
 	ReservedDescriptors = 128
-	// leastDescriptors is with how many a server starts: fewer leave hardly any connection.
+	// leastDescriptors is how many a server needs to start: with fewer there is hardly room for connections.
 	leastDescriptors = 256
-	// MaxConnections bounds the connections of the gRPC port: one for each worker that a cluster
-	// may have, and some for clients. Idle ones take about 20 KiB each.
+	// MaxConnections bounds the connections of the gRPC port: one for each worker that a cluster may have, and some for
+	// clients. An idle one takes about 20 KiB.
 	MaxConnections = 24 << 10
 	// MaxPeerConnections bounds those of the Raft port. Each server has a few to each other.
 	MaxPeerConnections = 64
 	// MaxWebConnections bounds those of the HTTP port: monitoring and browsers.
 	MaxWebConnections = 256
-	// quiet is how long nothing came over a connection before a new one may take its place.
+	// quiet is how long a connection must have received nothing before a new one may take its place.
 	quiet = time.Second
 )
 
 // Room is how many connections each port of a server may have.
 type Room struct{ GRPC, Peer, HTTP int }
 
-// RoomFor divides the descriptors of a process, so that those for the log and the state are
-// there whatever comes from outside.
+// RoomFor divides the descriptors of a process so that the log and the state always get theirs, whatever comes from
+// outside.
 func RoomFor(descriptors uint64) (Room, error) {
 	if descriptors < leastDescriptors {
 		return Room{}, fmt.Errorf("a server needs %d file descriptors at least and may have %d: raise the limit (ulimit -n)", leastDescriptors, descriptors)
@@ -41,11 +41,10 @@ func RoomFor(descriptors uint64) (Room, error) {
 	return r, nil
 }
 
-// Door is a listener with room for so many connections. When it is full, a new one takes the
-// place of one that has been quiet, if only for a moment, and does nothing; where there is
-// none, it is closed at once, so that whoever came goes elsewhere. The place is taken from the
-// source, an IP address, that has the most. From a source that has fewer it may be any: so nobody
-// who takes all places keeps out servers and workers of other machines.
+// Door is a listener with room for a number of connections. When it is full, a new connection takes the place of one of
+// the source (an IP address) with the most connections: of one that has no call under way and has been quiet for a moment
+// or, if its own source has fewer, of any. So nobody who takes all places keeps out servers and workers of other machines.
+// If there is no such connection, the new one is closed at once, so that its client goes to another server.
 type Door struct {
 	net.Listener
 	max int
@@ -57,20 +56,20 @@ type Door struct {
 	open map[string]map[*doorConn]struct{}
 	// refused, displaced and ended count what Turned does.
 	refused, displaced, ended atomic.Int64
-	// tooLarge is what whoever serves the connections counts; nil: none has come.
+	// tooLarge is the count of requests that were too large; nil: no connection has come.
 	tooLarge atomic.Pointer[tooLarge]
 }
 
-// NewDoor returns a listener that lets in at most so many of another's connections.
+// NewDoor returns a listener that lets in a bounded number of the connections of another.
 func NewDoor(l net.Listener, most int) *Door {
 	return &Door{Listener: l, max: most, now: time.Now, open: map[string]map[*doorConn]struct{}{}}
 }
 
-// Turned counts connections, since a door was opened.
+// Turned counts the connections that were turned away since a door was opened.
 type Turned struct {
-	// Refused found no place, and Displaced gave theirs to others.
+	// Refused ones found no place, and Displaced ones gave theirs to others.
 	Refused, Displaced int64
-	// Ended had to end for what they took: requests that did not arrive, answers that they did not read.
+	// Ended ones had to end for what they took: requests that did not arrive, answers that they did not read.
 	Ended int64
 }
 
@@ -86,7 +85,7 @@ type doorConn struct {
 	source string
 	// heard is when something was read last, Unix ns.
 	heard atomic.Int64
-	// busy is how much is under way on it: who serves it tells.
+	// busy is how many calls are under way on it: its server counts them.
 	busy atomic.Int64
 	gone sync.Once
 }
@@ -104,7 +103,7 @@ func (d *Door) Accept() (net.Conn, error) {
 			return c, nil
 		}
 		d.refused.Add(1)
-		_ = conn.Close() // nobody has seen it yet
+		_ = conn.Close() // nobody has it yet
 	}
 }
 
@@ -135,12 +134,12 @@ func (d *Door) admit(c *doorConn) bool {
 	d.mu.Unlock()
 	if out != nil {
 		d.displaced.Add(1)
-		_ = out.Close() // its reader hears of it
+		_ = out.Close() // its reader gets the error
 	}
 	return true
 }
 
-// leaver is the connection that gives its place to one from source; nil: none does. mu is held.
+// leaver is the connection that gives its place to one from source; nil: there is none. mu is held.
 func (d *Door) leaver(source string) (out *doorConn) {
 	most := source
 	for s, conns := range d.open {
@@ -148,7 +147,7 @@ func (d *Door) leaver(source string) (out *doorConn) {
 			most = s
 		}
 	}
-	// One more for the newcomer, one less for the other, must not turn them round.
+	// After the exchange the newcomer's source must not have more than the other one.
 	anyOne := len(d.open[most]) > len(d.open[source])+1
 	deadline := d.now().Add(-quiet).UnixNano()
 	for c := range d.open[most] {
@@ -168,7 +167,7 @@ func (c *doorConn) leavesBefore(other *doorConn) bool {
 	return c.heard.Load() < other.heard.Load()
 }
 
-// forget takes a connection out. mu is held.
+// forget removes a connection. mu is held.
 func (d *Door) forget(c *doorConn) {
 	c.gone.Do(func() {
 		d.count--
@@ -178,8 +177,7 @@ func (d *Door) forget(c *doorConn) {
 	})
 }
 
-// CloseAll ends all connections that are open. gRPC's end would wait ten seconds for one that has yet to
-// say the first word.
+// CloseAll ends all open connections. gRPC would wait ten seconds for one that has not sent anything yet.
 func (d *Door) CloseAll() {
 	d.mu.Lock()
 	var all []*doorConn
@@ -190,7 +188,7 @@ func (d *Door) CloseAll() {
 	}
 	d.mu.Unlock()
 	for _, c := range all {
-		_ = c.Close() // its reader hears of it
+		_ = c.Close() // its reader gets the error
 	}
 }
 
@@ -213,8 +211,7 @@ func (c *doorConn) Close() error {
 	return c.Conn.Close()
 }
 
-// SyscallConn implements syscall.Conn, for those who wait for data before they take memory
-// for it.
+// SyscallConn implements syscall.Conn, for readers that wait for data before they take memory for it.
 func (c *doorConn) SyscallConn() (syscall.RawConn, error) {
 	if raw, ok := c.Conn.(syscall.Conn); ok {
 		return raw.SyscallConn()

@@ -51,7 +51,7 @@ func ToStatus(err error) error {
 
 // FromStatus turns what a call returned back into a *task.Error, with its message,
 // leader and delay. Errors without an ErrorDetail come from the transport: only
-// few of their codes are proof that the request had no effect, all others become
+// few of their codes prove that the request had no effect; all others become
 // task.KindUnknownOutcome. If a context ended, errors.Is still finds
 // context.Canceled or context.DeadlineExceeded, and where a server failed in a way
 // it did not foresee, task.ErrInternal beside task.ErrUnknownOutcome.
@@ -91,7 +91,7 @@ func FromStatus(err error) error {
 	case known(kind):
 		out.Kind = kind
 	default:
-		// A newer server: its code is the best word for a kind that is not known here.
+		// From a newer server: its code says the most about a kind that is not known here.
 		out.Kind = definiteKind(st.Code())
 	}
 	out.Leader = d.GetLeaderAddr()
@@ -101,7 +101,7 @@ func FromStatus(err error) error {
 	return out
 }
 
-// withoutTransport takes off what gRPC puts around the reason why there is no connection, twice in places.
+// withoutTransport removes the text that gRPC puts around the reason for a missing connection, sometimes twice.
 func withoutTransport(msg string) string {
 	const before, after = `connection error: desc = "transport: `, `"`
 	if _, rest, ok := strings.Cut(msg, before); ok {
@@ -138,14 +138,14 @@ func withDetail(st *status.Status, d *rotav1.ErrorDetail) error {
 func cleanMessage(msg string) string {
 	msg = task.Legible(msg)
 	if len(msg) > maxMessage {
-		// The cut may go through a character, whose rest is dropped.
+		// The cut may go through a character; the rest of that is dropped.
 		msg = strings.ToValidUTF8(msg[:maxMessage], "") + " ..."
 	}
 	return msg
 }
 
-// statusOf is the status in a chain of errors as it was received, or nil. That of
-// status.FromError has the text of the whole chain for its message.
+// statusOf is the status in a chain of errors as it was received, or nil. The one that status.FromError returns has the
+// text of the whole chain as its message.
 func statusOf(err error) *status.Status {
 	var s interface{ GRPCStatus() *status.Status }
 	if errors.As(err, &s) {

@@ -15,9 +15,8 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// Of HTTP/2 (RFC 9113): the head of a frame, the types of frames that matter here, and their
-// flags. A client begins with a preface. And of gRPC: the head of a message, which is a byte
-// and its length.
+// From HTTP/2 (RFC 9113): the size of the head of a frame, the types of frames that matter here, and their flags. A client
+// begins with a preface. From gRPC: the size of the head of a message, which is a byte and its length.
 const (
 	frameHead   = 9
 	messageHead = 5
@@ -31,31 +30,31 @@ const (
 	flagPadded    = 0x8
 )
 
-// arrivingConn is the server's end of a connection, and keeps account of what comes.
+// arrivingConn is the server's end of a connection. It keeps account of what arrives.
 type arrivingConn struct {
 	net.Conn
 	arrivals *arrivals
-	// busy is the door's count of what is under way on this connection.
+	// busy is the door's count of the calls that are under way on this connection.
 	busy *atomic.Int64
-	// open is how many streams it has, unsent the bytes of answers that were not sent, unread
-	// those of messages that were not looked at, held those of what its streams hold.
+	// open is how many streams it has. unsent is the bytes of answers that are not sent yet, unread those of messages
+	// that no handler has looked at yet, held those that its streams hold.
 	open, unsent, unread, held atomic.Int64
-	// calls is how many handlers are under way, those of streams that have ended too.
+	// calls is how many handlers are under way, with those of streams that have ended.
 	calls atomic.Int64
-	// reading and walking have places as those of the account do, for its own.
+	// reading and walking have places as those of the account do, for this connection.
 	reading, walking chan struct{}
 
 	mu sync.Mutex
-	// dead: it has ended, and forsaken: gRPC knows. left is the answers that were not sent by then,
-	// which are in memory for as long as handlers are under way.
+	// dead: the connection has ended; forsaken: gRPC knows that. left is the answers that were not sent by then. They
+	// stay in memory for as long as handlers are under way.
 	dead, forsaken bool
 	left           int64
 	in, out        frames
 	streams        map[uint32]*arriving
-	// over is a connection that has to end for what has come.
+	// over is a connection that has to end for what has arrived.
 	over *arrivingConn
 
-	// raw is the socket, where nothing lies between; nil otherwise.
+	// raw is the socket, if nothing is in between; else nil.
 	raw     syscall.RawConn
 	ready   ready
 	isReady func(fd uintptr) bool
@@ -65,12 +64,12 @@ type arrivingConn struct {
 	counted func()
 }
 
-// arriving is a stream. The mu of its connection is held for it, but for counted, since and at,
-// which are the account's.
+// arriving is a stream. The mu of its connection guards it, except counted, since and at, which the mu of the account
+// guards.
 type arriving struct {
 	conn *arrivingConn
-	// spoken: it has had a message. head is what has come of the head of the next one,
-	// size how large its body is, left how much of that has not come, got what it has cost so far.
+	// spoken: it has had a message. Of the next one, head is what has arrived of its head, size is the size of its body,
+	// left how much of that is still to come, and got what it has cost so far.
 	spoken     bool
 	head       []byte
 	size, left int64
@@ -81,7 +80,7 @@ type arriving struct {
 	at      *list.Element
 }
 
-// cost is what the stream takes for what has begun to come.
+// cost is the memory that the stream takes for a message that is arriving.
 func (s *arriving) cost() int64 {
 	if !s.spoken {
 		return streamCost + s.got
@@ -124,7 +123,7 @@ func (c *arrivingConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// Close implements net.Conn. gRPC calls it, once it has let go of what it was to write.
+// Close implements net.Conn. gRPC calls it once it has dropped what it had to write.
 func (c *arrivingConn) Close() error {
 	c.settle()
 	c.mu.Lock()
@@ -134,7 +133,7 @@ func (c *arrivingConn) Close() error {
 	return c.Conn.Close()
 }
 
-// settle takes what the connection has off the account, but for its answers, as it ends.
+// settle takes off the account what the connection has, except its answers, when it ends.
 func (c *arrivingConn) settle() {
 	c.mu.Lock()
 	if c.dead {
@@ -154,7 +153,7 @@ func (c *arrivingConn) settle() {
 	c.arrivals.forgotten(c)
 }
 
-// begins and ends enclose a handler.
+// begins and ends are called around a handler.
 func (c *arrivingConn) begins() { c.calls.Add(1) }
 
 func (c *arrivingConn) ends() {
@@ -165,8 +164,7 @@ func (c *arrivingConn) ends() {
 	}
 }
 
-// letGo takes the answers of a connection that has ended off the account, once nothing leads to
-// them. mu is held.
+// letGo takes off the account the answers of a connection that has ended, once nothing refers to them. mu is held.
 func (c *arrivingConn) letGo() {
 	if c.forsaken && c.left > 0 && c.calls.Load() == 0 {
 		c.arrivals.inMemory.add(-c.left)
@@ -174,7 +172,7 @@ func (c *arrivingConn) letGo() {
 	}
 }
 
-// came takes account of bytes that were read.
+// came takes into account bytes that were read.
 func (c *arrivingConn) came(p []byte) {
 	if len(p) == 0 {
 		return
@@ -191,7 +189,7 @@ func (c *arrivingConn) came(p []byte) {
 	}
 }
 
-// receives looks at a frame of the client, at its head and at its end.
+// receives looks at a frame from the client, at its head and at its end.
 func (c *arrivingConn) receives(f *frames, end bool) {
 	switch {
 	case f.kind == frameHeaders && !end && c.streams[f.stream] == nil && f.stream > f.newest:
@@ -208,18 +206,18 @@ func (c *arrivingConn) receives(f *frames, end bool) {
 	}
 	if end && (f.kind == frameHeaders || f.kind == frameData) && f.flags&flagEndStream != 0 {
 		if s := c.streams[f.stream]; s != nil {
-			// Nothing more comes; the stream is open until the server has answered.
+			// The client sends no more; the stream is open until the server has answered.
 			s.spoken, s.got, s.left = true, 0, 0
 			c.note(s)
 		}
 	}
 }
 
-// takes takes account of data of a stream.
+// takes takes into account data of a stream.
 func (c *arrivingConn) takes(f *frames, data []byte) {
 	s := c.streams[f.stream]
 	if s == nil || len(data) == 0 {
-		return // where it has ended, gRPC drops what comes
+		return // the stream has ended: gRPC drops its data
 	}
 	s.got += frameCost
 	for len(data) > 0 {
@@ -249,7 +247,7 @@ func (c *arrivingConn) takes(f *frames, data []byte) {
 	c.note(s)
 }
 
-// sends looks at a frame of the server: it may end a stream.
+// sends looks at a frame from the server: it may end a stream.
 func (c *arrivingConn) sends(f *frames, end bool) {
 	if end && (f.kind == frameReset || (f.kind == frameHeaders || f.kind == frameData) && f.flags&flagEndStream != 0) {
 		c.drop(f.stream)
@@ -281,10 +279,10 @@ func (c *arrivingConn) drop(id uint32) {
 
 // frames follows one direction of a connection.
 type frames struct {
-	// skip is how many bytes come before the next head; head is what has come of it.
+	// skip is how many bytes come before the next head; head is what has arrived of it.
 	skip int
 	head []byte
-	// Of the frame that passes: how much is left of it, and how much of that is padding.
+	// How much is left of the frame that passes, and how much of that is padding.
 	left, padding int
 	padded        bool
 	kind, flags   byte
@@ -293,8 +291,8 @@ type frames struct {
 	newest uint32
 }
 
-// each follows bytes that pass: it calls frame at the head and at the end of each frame, and
-// data for parts of data frames.
+// each goes through bytes that pass. It calls frame at the head and at the end of each frame, and data for parts of data
+// frames.
 func (f *frames) each(p []byte, frame func(f *frames, end bool), data func(f *frames, part []byte)) {
 	n := min(f.skip, len(p))
 	f.skip, p = f.skip-n, p[n:]
@@ -327,7 +325,7 @@ func (f *frames) begin() {
 	f.padding, f.padded = 0, f.kind == frameData && f.flags&flagPadded != 0 && f.left > 0
 }
 
-// pass takes a part of the frame's body.
+// pass takes a part of the body of the frame.
 func (f *frames) pass(p []byte, data func(f *frames, part []byte)) {
 	f.left -= len(p)
 	if f.padded && len(p) > 0 {
@@ -342,8 +340,8 @@ func (f *frames) pass(p []byte, data func(f *frames, part []byte)) {
 	data(f, p)
 }
 
-// ready is what a read that waits for data has come to. Memory is taken once there is data: an idle
-// connection needs none.
+// ready is the result of a read that waits for data. It takes memory only when there is data: an idle connection needs
+// none.
 type ready struct {
 	size int
 	pool mem.BufferPool
@@ -352,7 +350,7 @@ type ready struct {
 	err  error
 }
 
-// read is called when there is data, or none will come. It is false if there was none yet.
+// read is called when there is data, or none will come; false: there is none yet.
 func (r *ready) read(fd uintptr) bool {
 	r.buf = r.pool.Get(r.size)
 	r.n, r.err = syscall.Read(int(fd), *r.buf)
@@ -363,7 +361,7 @@ func (r *ready) read(fd uintptr) bool {
 	return !errors.Is(r.err, syscall.EAGAIN)
 }
 
-// ReadOnReady reads into memory of a pool. gRPC, its only caller, looks for it.
+// ReadOnReady reads into memory of a pool. gRPC, its only caller, looks for this method.
 func (c *arrivingConn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) {
 	if c.raw == nil {
 		buf := pool.Get(size)

@@ -8,20 +8,19 @@ import (
 )
 
 const (
-	// maxHeaders bounds the metadata of a call, bytes as HTTP/2 counts them: 32 more for each field.
+	// maxHeaders bounds the metadata of a call, bytes as HTTP/2 counts them, which adds 32 for each field.
 	maxHeaders = 8 << 10
-	// fieldCost is about what a field takes in memory beside its bytes, and plainHeaders what the
-	// metadata of a call may take without being counted, which is twice that of gRPC's own, bytes.
+	// fieldCost is about the memory of a field beside its bytes. plainHeaders is how much memory the metadata of a call
+	// may take without being counted: twice that of gRPC's own. Both are bytes.
 	fieldCost    = 100
 	plainHeaders = 2 << 10
 )
 
-// headersKey is the key of what the metadata of a call takes, where that is much.
+// headersKey is the context key of the memory of a call's metadata, if that is much.
 type headersKey struct{}
 
-// weighHeaders notes what the metadata of a call takes. It is in memory until the call ends: a few
-// hundred fields of two bytes, which are one each on the wire, on each of thousands of streams,
-// take what a server has.
+// weighHeaders notes how much memory the metadata of a call takes, until the call ends. A few hundred fields of two bytes,
+// which are one byte each on the wire, on each of thousands of streams would take all memory of a server.
 func weighHeaders(ctx context.Context, info *tap.Info) (context.Context, error) {
 	if cost := costOf(info.Header); cost > plainHeaders {
 		ctx = context.WithValue(ctx, headersKey{}, cost)
@@ -39,7 +38,7 @@ func costOf(md metadata.MD) (cost int64) {
 	return cost
 }
 
-// holdHeaders takes what the metadata of a call takes into account, until release is called.
+// holdHeaders takes into account the memory of a call's metadata, until release is called.
 func (c *arrivingConn) holdHeaders(ctx context.Context) (release func()) {
 	cost, much := ctx.Value(headersKey{}).(int64)
 	if !much {

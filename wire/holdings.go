@@ -10,33 +10,32 @@ import (
 )
 
 const (
-	// maxHeld bounds what streams hold for their clients: requests that were decoded and wait, and
-	// answers that were not sent yet; bytes, those of all connections together. Beyond it the
-	// connection ends that has most of them.
+	// maxHeld bounds what streams hold for their clients, bytes, of all connections together: decoded requests that
+	// wait, and answers that are not sent yet. Beyond it, the connection with the most ends.
 	maxHeld = 128 << 20
-	// tinyMessage is up to which size a message of a stream is decoded whenever it comes, bytes.
+	// tinyMessage is the largest message of a stream that is decoded as soon as it arrives, bytes.
 	tinyMessage = 8 << 10
-	// decodedAtOnce is how many of the larger ones are decoded at once: each may take a hundred
-	// times its size, and counts only when it is decoded.
+	// decodedAtOnce is how many larger messages are decoded at once: each may take a hundred times its size, and counts
+	// only when it is decoded.
 	decodedAtOnce = 4
-	// readAtOnce is how many answers are read at once that may be large, and ownReadAtOnce those of one
-	// connection: each takes several times its size meanwhile, and counts only when it is sent.
+	// readAtOnce is how many answers that may be large are read at once, and ownReadAtOnce how many of one connection:
+	// each takes several times its size meanwhile, and counts only when it is sent.
 	readAtOnce, ownReadAtOnce = 8, 4
-	// walksAtOnce is how many calls look through much of the state at once, and ownWalksAtOnce those of
-	// one connection: thousands would leave no time for anything else.
+	// walksAtOnce is how many calls go through much of the state at once, and ownWalksAtOnce how many of one connection:
+	// thousands would leave no time for anything else.
 	walksAtOnce, ownWalksAtOnce = 4, 2
-	// maxLeftOver is how much connections that have ended may leave in memory while answers are read, bytes.
+	// maxLeftOver is how much memory connections that have ended may still take while answers are read, bytes.
 	maxLeftOver = 16 << 20
-	// leftOverWait is how long an answer waits for that: a call that does not end soon must not keep
-	// others from theirs. Then readAtOnce answers are read in that time.
+	// leftOverWait is how long an answer waits for that. A call that does not end soon must not keep others from their
+	// answers: then readAtOnce answers are read in this time.
 	leftOverWait = time.Second
-	// decodedFactor is about how much a decoded message takes of its size, and decodedItem what each
-	// of its items takes beyond that, bytes.
+	// decodedFactor is about how many times its size a decoded message takes, and decodedItem how much each of its items
+	// takes beyond that, bytes.
 	decodedFactor, decodedItem = 2, 512
 )
 
-// Holding is the memory that a call holds for its client, apart from messages that come and go
-// just now. It is safe for concurrent use. The zero Holding counts nothing.
+// Holding is the memory that a call holds for its client, without the messages that are arriving or being sent. It is safe
+// for concurrent use. The zero Holding counts nothing.
 type Holding struct {
 	conn *arrivingConn
 	// size and ended have the mu of the connection.
@@ -44,10 +43,10 @@ type Holding struct {
 	ended bool
 }
 
-// HoldingOf returns that of a call, by its context.
+// HoldingOf returns the Holding of a call, by its context.
 func HoldingOf(ctx context.Context) *Holding { return &Holding{conn: connOf(ctx)} }
 
-// Take adds bytes. It may end connections, those who hold most first, this one not excepted.
+// Take adds bytes. It may end connections, the one that holds the most first, even this one.
 func (h *Holding) Take(bytes int64) {
 	c := h.conn
 	if c == nil {
@@ -82,7 +81,7 @@ func (h *Holding) Give(bytes int64) {
 	}
 }
 
-// End takes off all that is left. Nothing is added any more.
+// End takes off all that is left. Nothing can be added after it.
 func (h *Holding) End() {
 	if c := h.conn; c != nil {
 		c.mu.Lock()
@@ -97,7 +96,7 @@ func (h *Holding) give(bytes int64) {
 	bytes = min(bytes, h.size)
 	h.size -= bytes
 	h.conn.arrivals.inMemory.add(-bytes)
-	if !h.conn.dead { // what it held was taken off when it died
+	if !h.conn.dead { // what it held was taken off when the connection ended
 		h.conn.holds(-bytes)
 	}
 }
@@ -108,8 +107,8 @@ func (c *arrivingConn) holds(bytes int64) {
 	c.arrivals.held.Add(bytes)
 }
 
-// inMemory is what all streams hold, those of connections too that have just been ended, and the answers
-// that these had to be sent: their calls take a moment to end.
+// inMemory is what all streams hold, with those of connections that have just ended, and the answers that these had to
+// send: their calls take a moment to end.
 type inMemory struct {
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -142,12 +141,12 @@ func (m *inMemory) atMost(ctx context.Context, bytes int64) error {
 	return m.wait(ctx, func() int64 { return bytes })
 }
 
-// wait is atMost where the bound changes; it is asked for when something is given back.
+// wait is atMost with a bound that changes: it asks for the bound each time something is given back.
 func (m *inMemory) wait(ctx context.Context, most func() int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.bytes > most() {
-		// The lock is taken, or one that is about to wait would miss it.
+		// With the lock: otherwise one that is about to wait would miss it.
 		stop := context.AfterFunc(ctx, func() { m.add(0); m.changed.Broadcast() })
 		defer stop()
 	}
@@ -160,9 +159,9 @@ func (m *inMemory) wait(ctx context.Context, most func() int64) error {
 	return nil
 }
 
-// Read runs f, which reads an answer from the state that may be large, for a call. Thousands of calls
-// that come at once would have read all of theirs before the first of them is sent, and the
-// connections that do not read them are ended.
+// Read runs f, which reads an answer that may be large from the state, for a call. Without it, thousands of calls that
+// arrive at once would read all of their answers before the first one is sent and before connections that do not read
+// them are ended.
 func Read(ctx context.Context, f func() error) error {
 	c := connOf(ctx)
 	if c == nil {
@@ -171,7 +170,7 @@ func Read(ctx context.Context, f func() error) error {
 	return c.inTurn(ctx, c.reading, c.arrivals.reading, f)
 }
 
-// Walk is Read for what may look through much of the state. Reads do not wait for it.
+// Walk is Read for calls that may go through much of the state. Reads do not wait for them.
 func Walk(ctx context.Context, f func() error) error {
 	c := connOf(ctx)
 	if c == nil {
@@ -180,8 +179,8 @@ func Walk(ctx context.Context, f func() error) error {
 	return c.inTurn(ctx, c.walking, c.arrivals.walking, f)
 }
 
-// inTurn runs f with one of the places of the connection, and one of all. So nobody waits behind all the
-// calls of another connection.
+// inTurn runs f with one of the places of the connection and one of those of all. So nobody waits for all the calls of
+// another connection.
 func (c *arrivingConn) inTurn(ctx context.Context, own, all chan struct{}, f func() error) error {
 	for _, places := range [...]chan struct{}{own, all} {
 		select {
@@ -194,13 +193,13 @@ func (c *arrivingConn) inTurn(ctx context.Context, own, all chan struct{}, f fun
 	if err := c.arrivals.awaitLeftOver(ctx); err != nil {
 		return err
 	}
-	if c.isDead() { // its call is about to hear of it
+	if c.isDead() { // its call is about to get the error
 		return errTooMuchHeld
 	}
 	return f()
 }
 
-// awaitLeftOver waits for calls and answers of connections that have ended, for some time.
+// awaitLeftOver waits for some time until connections that have ended have left memory.
 func (a *arrivals) awaitLeftOver(ctx context.Context) error {
 	most := func() int64 { return a.held.Load() + maxLeftOver }
 	if a.inMemory.within(most()) {
@@ -208,7 +207,7 @@ func (a *arrivals) awaitLeftOver(ctx context.Context) error {
 	}
 	short, cancel := context.WithTimeout(ctx, leftOverWait)
 	defer cancel()
-	_ = a.inMemory.wait(short, most) // who has waited long enough goes on
+	_ = a.inMemory.wait(short, most) // after a long enough wait it goes on all the same
 	return ctx.Err()
 }
 
@@ -220,7 +219,7 @@ type incoming struct {
 	stream  *countedStream
 }
 
-// decode decodes the message and takes it into account.
+// decode decodes the message and takes its memory into account.
 func (in *incoming) decode(size int, decode func() error) error {
 	in.size = size
 	if size <= tinyMessage {
@@ -229,7 +228,7 @@ func (in *incoming) decode(size int, decode func() error) error {
 	a, ctx := in.stream.conn.arrivals, in.stream.Context()
 	a.decoding <- struct{}{}
 	defer func() { <-a.decoding }()
-	// Connections that held too much have been ended: this waits for their calls only.
+	// Connections that held too much have been ended, so this waits only for their calls.
 	if err := a.inMemory.atMost(ctx, a.mostHeld); err != nil {
 		return err
 	}
@@ -238,7 +237,7 @@ func (in *incoming) decode(size int, decode func() error) error {
 	}
 	in.stream.current = int64(size)*decodedFactor + itemsOf(in.message)*decodedItem
 	in.stream.holding.Take(in.stream.current)
-	if in.stream.conn.isDead() { // for this, perhaps: nobody is to begin with it
+	if in.stream.conn.isDead() { // perhaps for this message: no handler must begin with it
 		return errTooMuchHeld
 	}
 	return nil
@@ -252,7 +251,7 @@ func (c *arrivingConn) isDead() bool {
 	return c.dead
 }
 
-// itemsOf is how many items a message has, of those that may take far more than their bytes.
+// itemsOf is how many items a message has of the kinds that may take far more memory than their bytes.
 func itemsOf(m any) (n int64) {
 	switch m := m.(type) {
 	case *rotav1.SubmitStreamRequest:

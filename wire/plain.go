@@ -8,16 +8,16 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Loopback says whether a host, a name or an address, is this machine. Connections are in plain text,
-// and who reaches a server can run commands: nothing else is spoken to, nor listened on. Of names only
-// localhost is known to be; others are looked up when they are dialled.
+// Loopback says whether a host, a name or an address, is this machine. Connections are in plain text, and whoever reaches a
+// server can run commands: so programs dial and listen on this machine only. Of names, only localhost is known to be
+// this machine; others are looked up when they are dialled.
 func Loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// CheckPlain says that an address, which must be host:port, cannot be spoken to in plain text. That of a
-// host by name shows only when it is dialled.
+// CheckPlain refuses an address (host:port) that cannot be used in plain text. Whether a name can shows only when it is
+// dialled.
 func CheckPlain(addr string) error {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -29,12 +29,12 @@ func CheckPlain(addr string) error {
 	return errBeyond(addr)
 }
 
-// errBeyond is the error for an address that is not this machine's.
+// errBeyond is the error for an address of another machine.
 func errBeyond(addr string) error {
 	return task.Errorf(task.KindInvalid, "%s is beyond this machine, and there is no TLS yet: connections in plain text stay on loopback addresses such as 127.0.0.1", addr)
 }
 
-// dialPlain makes a connection in plain text, whatever name the server has, to this machine only.
+// dialPlain makes a connection in plain text, to this machine only, whatever name the server has.
 func dialPlain(ctx context.Context, addr string) (net.Conn, error) {
 	d := net.Dialer{Control: func(_, to string, _ syscall.RawConn) error {
 		host, _, err := net.SplitHostPort(to)

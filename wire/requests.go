@@ -15,21 +15,20 @@ import (
 )
 
 const (
-	// maxUnread bounds the messages that have come and were not looked at yet, bytes, those of all
-	// connections together. Beyond it the connection ends that has most of them.
+	// maxUnread bounds the messages that have arrived and that no handler has looked at yet, bytes, of all connections
+	// together. Beyond it, the connection with the most ends.
 	maxUnread = 64 << 20
-	// largeRequest is from which size on a call counts as large, bytes, and maxUnderWay bounds the
-	// memory of all large calls. Each takes about memoryFactor times its size: decoded, as an op, and
-	// in its log entry. Beyond it calls are refused for the moment.
+	// largeRequest is the size from which on a call counts as large, bytes, and maxUnderWay bounds the memory of all large
+	// calls. Each takes about memoryFactor times its size: decoded, as an op, and in its log entry. Beyond the bound, large
+	// calls are refused for the moment.
 	largeRequest = 64 << 10
 	maxUnderWay  = 128 << 20
 	memoryFactor = 4
-	// busyDelay is when a call that was refused may come again.
+	// busyDelay is the pause before a refused call may be sent again.
 	busyDelay = 200 * time.Millisecond
 )
 
-// serveCall takes a call with one request and one answer into account, and refuses large ones
-// where there are too many.
+// serveCall takes into account a call with one request and one answer, and refuses large ones if there are too many.
 func serveCall(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	c := connOf(ctx)
 	if c == nil {
@@ -43,11 +42,11 @@ func serveCall(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle 
 		size = int64(proto.Size(m))
 	}
 	c.hasRead(size)
-	if c.isDead() { // nobody hears the answer, and a thousand others may have come with this one
+	if c.isDead() { // nobody gets the answer, and a thousand others may have arrived with this one
 		return nil, ToStatus(errTooMuchHeld)
 	}
 	if info.FullMethod == rotav1.JobService_RetryJob_FullMethodName {
-		size = task.MaxRequest // it makes a request of what the job had
+		size = task.MaxRequest // it makes a request of the payloads of a job
 	}
 	if size >= largeRequest {
 		took := size * memoryFactor
@@ -59,13 +58,13 @@ func serveCall(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle 
 	}
 	resp, err := handle(ctx, req)
 	c.arrivals.tooLarge.answered(err)
-	if err == nil && ctx.Err() == nil { // nobody sends it to who is gone
+	if err == nil && ctx.Err() == nil { // otherwise the client has gone, and no answer is sent
 		resp, _ = c.answers(resp)
 	}
 	return resp, err
 }
 
-// serveStream takes what comes and goes on a stream into account.
+// serveStream takes into account the messages of a stream in both directions.
 func serveStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 	c := connOf(stream.Context())
 	if c == nil {
@@ -78,7 +77,7 @@ func serveStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, ha
 	defer counted.holding.End()
 	defer counted.sending.End()
 	err := handle(srv, counted)
-	if !counted.failed.Load() { // what could not be received was counted there
+	if !counted.failed.Load() { // a message that could not be received is counted already
 		c.arrivals.tooLarge.answered(err)
 	}
 	return err
@@ -87,7 +86,7 @@ func serveStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, ha
 type countedStream struct {
 	grpc.ServerStream
 	conn *arrivingConn
-	// holding is what the message takes that was received last, current how much that is.
+	// holding counts the memory of the message that was received last; current is how much that is.
 	holding *Holding
 	current int64
 	// sending is a large message that is being sent.
@@ -96,7 +95,7 @@ type countedStream struct {
 	failed atomic.Bool
 }
 
-// RecvMsg implements grpc.ServerStream. Whoever receives the next message has done with this one.
+// RecvMsg implements grpc.ServerStream. A handler that receives the next message has finished with this one.
 func (s *countedStream) RecvMsg(m any) error {
 	s.holding.Give(s.current)
 	s.current = 0
@@ -113,12 +112,12 @@ func (s *countedStream) RecvMsg(m any) error {
 func (s *countedStream) SendMsg(m any) error {
 	m, counted := s.conn.answers(m)
 	if counted > largestPooled {
-		// Besides what goes out, the message itself stays until its client has taken some of it.
+		// Beside the bytes to send, the message itself stays in memory until its client has taken some of it.
 		s.sending.Take(counted)
 		defer s.sending.Give(counted)
 	}
 	err := s.ServerStream.SendMsg(m)
-	if err != nil { // it was not put out
+	if err != nil { // it was not queued
 		s.conn.mu.Lock()
 		s.conn.answered(counted)
 		s.conn.mu.Unlock()
@@ -126,7 +125,7 @@ func (s *countedStream) SendMsg(m any) error {
 	return err
 }
 
-// isWhole takes a message into account that has come as a whole. mu is held.
+// isWhole takes into account a message that has arrived whole. mu is held.
 func (c *arrivingConn) isWhole(size int64) {
 	c.unread.Add(size)
 	if c.arrivals.unread.Add(size) > c.arrivals.mostUnread {
@@ -134,15 +133,15 @@ func (c *arrivingConn) isWhole(size int64) {
 	}
 }
 
-// hasRead takes a message off the account that was looked at.
+// hasRead takes off the account a message that a handler has looked at.
 func (c *arrivingConn) hasRead(size int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.wasRead(size)
 }
 
-// wasRead is hasRead with mu held. What came for a stream that ended before stays on the account,
-// until nothing is under way on the connection.
+// wasRead is hasRead with mu held. Messages of a stream that has ended before stay on the account until nothing is under way
+// on the connection.
 func (c *arrivingConn) wasRead(size int64) {
 	size = min(size, c.unread.Load())
 	c.unread.Add(-size)

@@ -8,8 +8,8 @@ import (
 
 // tooLarge counts requests that were refused for their size.
 type tooLarge struct {
-	// message has more bytes than a message may have, elements more of these. limit: something in
-	// it is larger than it may be. busy: too many large ones were under way.
+	// message: it has too many bytes; elements: it has too many elements. limit: something in it is too large. busy: too
+	// many large requests were under way.
 	message, elements, limit, busy atomic.Int64
 }
 
@@ -17,7 +17,7 @@ func (t *tooLarge) counts() map[string]int64 {
 	return map[string]int64{"message": t.message.Load(), "elements": t.elements.Load(), "limit": t.limit.Load(), "busy": t.busy.Load()}
 }
 
-// answered counts what a call was answered with.
+// answered counts a call by its answer.
 func (t *tooLarge) answered(err error) {
 	if err == nil {
 		return
@@ -29,7 +29,7 @@ func (t *tooLarge) answered(err error) {
 	}
 }
 
-// TooLarge is how many requests that came through the door were refused for their size, by reason.
+// TooLarge is how many requests of the door's connections were refused for their size, by reason.
 func (d *Door) TooLarge() map[string]int64 {
 	if t := d.tooLarge.Load(); t != nil {
 		return t.counts()
