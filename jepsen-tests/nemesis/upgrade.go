@@ -21,7 +21,7 @@ const (
 
 // upgrade replaces one server by the next build, or goes back with one. It goes back only while another server is of
 // the older build: that one has a vote, so the version cannot rise meanwhile. If all are of the next build, it
-// restarts one.
+// restarts one. A server of the next build becomes the leader, if it can.
 func upgrade(ctx context.Context, h *harm) error {
 	var old, next []*cluster.Server
 	for _, s := range h.shuffled() {
@@ -36,9 +36,25 @@ func upgrade(ctx context.Context, h *harm) error {
 		return h.install(ctx, next[0], true)
 	case len(next) > 0 && h.random.IntN(backOf) == 0:
 		return h.install(ctx, next[0], false)
-	default:
-		return h.install(ctx, old[0], true)
 	}
+	if err := h.install(ctx, old[0], true); err != nil {
+		return err
+	}
+	// A leader of the next build decides whether the version rises.
+	h.lead(ctx, old[0])
+	return nil
+}
+
+// lead asks for a server as the leader. A refusal is no harm.
+func (h *harm) lead(ctx context.Context, s *cluster.Server) {
+	cl, err := h.cluster.Client(s.Host)
+	if err != nil {
+		return
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), transferTimeout)
+	defer cancel()
+	_, _ = cl.TransferLeader(ctx, s.Name)
 }
 
 // upgradeRest replaces all servers that are of the older build.
@@ -50,6 +66,7 @@ func upgradeRest(ctx context.Context, h *harm) error {
 		if err := h.install(ctx, s, true); err != nil {
 			return err
 		}
+		h.lead(ctx, s)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), riseTimeout)
 	defer cancel()
