@@ -11,16 +11,16 @@ import (
 // so that a simulation can step it.
 type Allocator struct {
 	// from is the turn with which the next view begins. After a plan it is the first one: whoever was
-	// served least recently comes first to whatever is free by now. Behind a view with nothing to give
-	// it is what that view did not show.
+	// served least recently comes first to whatever is free by now. After a view with nothing to give,
+	// it is the first turn that the view did not show.
 	from uint64
 	// seed varies what policy random does from plan to plan.
 	seed uint64
 }
 
-// Expire returns the op that ends what is due at now; nil: nothing is. next is the moment
-// of the next timer; 0: there is none. It is now where there is an op: more may be due than one
-// entry goes through.
+// Expire returns the op that ends what is due at now; nil: nothing is due. next is the moment
+// of the next timer; 0: there is none. With an op, next is now: more may be due than one
+// entry ends.
 func (a *Allocator) Expire(m *fsm.Machine, now int64) (op *logpb.Op, next int64) {
 	due, next := m.Due(now, expireBatch)
 	if len(due) == 0 {
@@ -29,7 +29,7 @@ func (a *Allocator) Expire(m *fsm.Machine, now int64) (op *logpb.Op, next int64)
 	return &logpb.Op{Op: &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: due}}}, now
 }
 
-// Plan returns the op that grants what the next view has for the workers of f. Where op is
+// Plan returns the op that grants what the next view has for the workers of f. If op is
 // nil, idle says that no queue has anything that anybody could take; there may be
 // more queues or timers to look at otherwise.
 func (a *Allocator) Plan(m *fsm.Machine, f *Fleet, now int64) (op *logpb.Op, idle bool) {

@@ -3,12 +3,12 @@ package scheduler
 import "time"
 
 const (
-	// givebackPause is for how long a worker is granted nothing that has given tasks back without
-	// having started them: they would come back to it, as often as an entry can be written. It
-	// doubles while it does so and nothing else, up to givebackMost.
+	// givebackPause is how long a worker is granted nothing after it gave back tasks that it had not
+	// started. Without a pause, they would come back to it as often as an entry can be written. The pause
+	// doubles, up to givebackMost, while the worker does nothing else.
 	givebackPause = 100 * time.Millisecond
 	givebackMost  = 5 * time.Second
-	// givebackMemory is how long after the end of a pause the next one is longer.
+	// givebackMemory is the time after a pause within which the next pause is longer.
 	givebackMemory = 5 * time.Second
 )
 
@@ -25,8 +25,8 @@ func (m *Member) takes(now time.Time) bool {
 	return m.stream != nil && !m.closing && !m.shunned && m.rests.IsZero() && m.condition == Condition{} && !now.Before(m.pausedUntil)
 }
 
-// Heard takes note of a worker's condition. It holds from now on, whatever becomes of the beat
-// it came with.
+// Heard notes a worker's condition. It holds from now on, even if the beat that it came with
+// is refused.
 func (f *Fleet) Heard(session uint64, stream Stream, c Condition) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -38,7 +38,7 @@ func (f *Fleet) Heard(session uint64, stream Stream, c Condition) {
 	f.Wake()
 }
 
-// GaveBack takes note that a worker reports tasks which it has not started.
+// GaveBack notes that a worker gave back tasks that it had not started.
 func (f *Fleet) GaveBack(session uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -21,11 +21,14 @@
 // Queues take turns: each turn gives one worker a chunk of one queue. The queue that was served least
 // recently comes first. What it is given puts it behind all others, so until a queue is served, each other
 // one is given what it could have used once at most. A queue that cannot be served, because it
-// waits for a slot of its own or for a worker, keeps its place and does not change the order of the others. New queues stand
-// behind those that wait. The machine keeps this order (fsm/queue.go), on every server, so the next leader goes on with it; it is not
-// stored. Weights would make it an order by what each queue has used, divided by its weight. Within a queue, priority decides first, and then the order of submit, across
-// classes. (A class is the jobs that need the same things of a worker.) If all workers of a class
-// are full, the plan passes over it, because the jobs behind it take no room that it could use. If
+// waits for a free slot or for a worker, keeps its place and does not change the order of the
+// others. New queues stand behind those that wait. The machine keeps this order (fsm/queue.go) on
+// every server, so the next leader goes on with it. It is not stored. With weights, the order would be by
+// what each queue has used, divided by its weight.
+//
+// Within a queue, priority decides first, and then the order of submit, across classes. (A class is the
+// jobs that need the same things of a worker.) If all workers of a class are full, the plan passes
+// over it, because the jobs behind it take no room that it could use. If
 // a class has more tasks than the view shows, or than the plan tries at once, its workers take nothing
 // from the classes behind it until the next plan. A small job that is placed with its submit
 // (place.go) takes no worker that a waiting job needs. Exclusive tasks need a free slot, and a

@@ -24,22 +24,21 @@ type Stream interface {
 }
 
 // Fleet is what the leader knows of the workers and no log holds. It implements
-// fsm.Observer. On a follower it is empty and refuses everybody.
+// fsm.Observer. On a follower it is empty and refuses all workers.
 type Fleet struct {
 	lease time.Duration
 	wake  chan struct{}
 
 	mu      sync.Mutex
 	leading bool
-	// began is since when.
+	// began is when it began to lead.
 	began time.Time
-	// members is by session, in order as everything that others can see: runs of a simulation
-	// must be alike.
+	// members is by session, in order of the ids: a simulation with the same seed must do the same.
 	members btree.Map[uint64, *Member]
 	// run is the smoothed run time of everybody's tasks; 0: nothing is known.
 	run time.Duration
-	// jobs is how long the tasks of jobs take that have many; young gathers it for those of
-	// which too few have ended yet.
+	// jobs is how long the tasks of large jobs take. young collects that for jobs of which too few
+	// tasks have ended.
 	jobs  map[uint64]time.Duration
 	young map[uint64]Run
 	// running counts the tasks of jobs that their workers have started, by their last beats.
@@ -54,16 +53,16 @@ type Member struct {
 	// beat is when the session's lease was last renewed.
 	beat time.Time
 	// closing: the lease has ended and the session is being closed. Nothing renews the lease
-	// any more: a worker that was told so would run what others are given.
+	// any more, or the worker would run tasks that others are given.
 	closing bool
-	// shunned: its lease is not renewed, though it beats, until it has reported what it is silent about.
+	// shunned: its lease is not renewed, although it beats, until it reports the tasks that it is silent about.
 	shunned bool
-	// contact is since when its beats have come without a gap. reports counts its reports that are
-	// not answered, and reported is when the last one came or was.
+	// contact is when the current series of beats without a gap began. reports counts its reports that are
+	// not answered, and reported is when the last report came or was answered.
 	contact  time.Time
 	reports  int
 	reported time.Time
-	// rests is until when it is granted nothing because it was silent about tasks, if it is not zero.
+	// rests is when it is granted tasks again after it was silent about some; zero: it does not rest.
 	rests     time.Time
 	condition Condition
 	// pausedUntil is when it is granted tasks again after it gave some back, and pause how long
@@ -72,11 +71,11 @@ type Member struct {
 	pause       time.Duration
 	// run is the smoothed run time of its tasks; 0: nothing is known.
 	run time.Duration
-	// running is the tasks that it says it runs, or as many of them as are kept; started is how
-	// many it says there are.
+	// running is the tasks that it says it runs, as far as they are kept; started is how many it says
+	// there are.
 	running []Running
 	started int
-	// reserved is tasks that Place has given it and the state machine has not yet.
+	// reserved counts tasks that Place has given it and the state machine has not granted yet.
 	reserved uint32
 }
 
@@ -95,8 +94,8 @@ func NewFleet(lease time.Duration) *Fleet {
 // Lease is how long a session lives without a beat.
 func (f *Fleet) Lease() time.Duration { return f.lease }
 
-// Begin makes the fleet that of a new leader: every open session has a full lease,
-// for nobody knows when it last beat.
+// Begin makes this the fleet of a new leader. Every open session has a full lease, because
+// nobody knows when it last beat.
 func (f *Fleet) Begin(sessions []fsm.Session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -108,7 +107,7 @@ func (f *Fleet) Begin(sessions []fsm.Session) {
 	f.Wake()
 }
 
-// End makes the fleet that of a follower, and ends all streams.
+// End makes this the fleet of a follower, and ends all streams.
 func (f *Fleet) End() {
 	f.mu.Lock()
 	members := f.members
@@ -132,8 +131,8 @@ func (f *Fleet) member(session uint64) *Member {
 }
 
 // Attach makes stream the way to a session, instead of an earlier one. ok is false
-// where this server does not lead, or the session is being closed. One that is shunned may
-// attach, to report, and has no more of its lease for it.
+// if this server does not lead, or if the session is being closed. A shunned session may
+// attach, so that it can report, but that does not renew its lease.
 func (f *Fleet) Attach(session uint64, stream Stream) (ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -187,9 +186,9 @@ func (f *Fleet) Beat(session uint64, stream Stream, running []Running) (ok bool)
 	return true
 }
 
-// maxRunning bounds the tasks that are kept of what workers say they run, those of all together: 64
-// bytes each. As many workers as a cluster may have, with 50 slots each, run so many; where workers say
-// more, some of each are kept. They may say what they like.
+// maxRunning bounds the running tasks that are kept, of all workers together: 64 bytes each. The largest number
+// of workers that a cluster may have, with 50 slots each, run so many. If workers say more, a part of
+// what each says is kept.
 const maxRunning = 1 << 20
 
 // runs notes what a member runs.
@@ -252,13 +251,13 @@ func (f *Fleet) extra(m *Member, slots uint32) uint32 {
 }
 
 // Follow makes the sessions that open returns the members. A session whose worker was
-// lost between opening and attaching gets a lease too: nobody else would ever end it.
-// And one that was closed just before its worker attached is none any more.
+// lost between opening and attaching gets a lease too, or nothing would ever end it.
+// A session that was closed just before its worker attached is removed.
 func (f *Fleet) Follow(open func() []fsm.Session) {
 	f.mu.Lock()
 	known := f.members.Keys()
 	f.mu.Unlock()
-	// Asked behind the members: each of those was open when it became one.
+	// The members are read first: each of them was open when it became a member.
 	isOpen := map[uint64]struct{}{}
 	for _, s := range open() {
 		isOpen[s.Id] = struct{}{}
@@ -292,9 +291,9 @@ func (f *Fleet) Renew() {
 	})
 }
 
-// Lapsed returns the sessions whose lease has ended, of those that open returns, at a look that
-// comes so long after the one before. If that was too long it was this server that
-// stood still: beats may wait unread, and every session gets a full lease.
+// Lapsed returns the sessions whose lease has ended, of those that open returns. sinceLook is the time
+// since it was called last. If that was too long, this server stood still: beats may wait unread, so
+// every session gets a full lease.
 func (f *Fleet) Lapsed(open func() []fsm.Session, sinceLook time.Duration) (expired []uint64, stoodStill bool) {
 	if stoodStill = sinceLook > f.lease/2; stoodStill {
 		f.Renew()
@@ -317,8 +316,8 @@ func (f *Fleet) Expired() []uint64 {
 	return out
 }
 
-// Close says whether the lease of a session has ended still. If so, the session is to be
-// closed, and its lease is not renewed any more, unless Keep says so.
+// Close says whether the lease of a session is still over. If so, the caller closes the session, and nothing
+// renews its lease any more, unless Keep is called.
 func (f *Fleet) Close(session uint64) (expired bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -330,9 +329,9 @@ func (f *Fleet) Close(session uint64) (expired bool) {
 	return true
 }
 
-// Shun lets the lease of a session end, whether its worker beats or not: the worker stops what
-// is exclusive before, as it does when it hears of no leader, and may report it until then. fresh is
-// false if it was shunned already.
+// Shun lets the lease of a session end, whether its worker beats or not. The worker stops its exclusive
+// tasks before that, as it does when it hears of no leader, and may report them until then. fresh is
+// false if the session was shunned already.
 func (f *Fleet) Shun(session uint64) (fresh bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -344,9 +343,9 @@ func (f *Fleet) Shun(session uint64) (fresh bool) {
 	return true
 }
 
-// Shunned says whether the lease of a session is let end. Until it has, no other session takes over
-// what it holds: its worker would keep that for ever. Its stream stays, though no beat is answered: what
-// it was shunned for is to be reported on it.
+// Shunned says whether the session is shunned. Until its lease has ended, no other session takes over
+// its tasks, or its worker would keep them for ever. Its stream stays, although no beat is answered: the worker
+// must be able to report the tasks that it was shunned for.
 func (f *Fleet) Shunned(session uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -354,8 +353,8 @@ func (f *Fleet) Shunned(session uint64) bool {
 	return m != nil && m.shunned
 }
 
-// absolve ends the shunning of those sessions behind after, up to last, that are not among still: they
-// hold nothing any more that they were shunned for. Their next beats renew their leases.
+// absolve ends the shunning of the sessions behind after, up to last, that are not in still: they do not
+// hold the tasks any more that they were shunned for. Their next beats renew their leases.
 func (f *Fleet) absolve(after, last uint64, still map[uint64]bool) (absolved []uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -373,7 +372,7 @@ func (f *Fleet) absolve(after, last uint64, still map[uint64]bool) (absolved []u
 	return absolved
 }
 
-// Keep says that a session was not closed after all, for certain.
+// Keep says that a session was certainly not closed.
 func (f *Fleet) Keep(session uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -410,7 +409,7 @@ func (f *Fleet) Status(session uint64) (Status, bool) {
 	}, true
 }
 
-// Leads says whether this is the fleet of a leader: that of another server knows nobody.
+// Leads says whether this is the fleet of a leader. The fleet of another server is empty.
 func (f *Fleet) Leads() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -455,8 +454,8 @@ func (f *Fleet) Wake() {
 	}
 }
 
-// Woken says whether the fleet was woken since the allocation loop looked, and forgets it: for
-// who steps an Allocator, and waits for nothing.
+// Woken says whether the fleet was woken since the last look, and forgets it. It is for callers that step an
+// Allocator and do not wait.
 func (f *Fleet) Woken() bool {
 	select {
 	case <-f.wake:

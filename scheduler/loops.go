@@ -32,23 +32,23 @@ type State interface {
 	Excess(room int64, limit int) ([]uint64, error)
 }
 
-// Loops is what a leader does of its own accord.
+// Loops is what a leader does by itself.
 type Loops struct {
 	Proposer Proposer
 	State    State
 	Fleet    *Fleet
 	Logger   *slog.Logger
-	// RetentionInterval is how often what is over is looked for.
+	// RetentionInterval is how often the leader looks for jobs and keys that may be forgotten.
 	RetentionInterval time.Duration
-	// RetentionBytes is how many bytes the state may take on disk before finished jobs
-	// are forgotten before their time, those first whose time comes first; 0: no bound.
+	// RetentionBytes is how many bytes the state may take on disk. Beyond that, finished jobs are forgotten
+	// before their time, first those whose time comes first; 0: no bound.
 	RetentionBytes int64
-	// Settled says that the clock can be relied on to tell what is over. Nil: it can.
+	// Settled says whether the clock can be relied on. Nil: it can.
 	Settled func() bool
-	// Behind says that the disk has enough to do for the moment: what ends many tasks waits. Nil: it never has.
+	// Behind says that the disk is busy: what ends many tasks waits. Nil: it never is.
 	Behind func() bool
 
-	// lines is what workers cause.
+	// lines bounds the log lines that workers cause.
 	lines *loglimit.Lines
 }
 
@@ -69,8 +69,8 @@ const (
 	expireBatch = 256
 	// retryPause is the wait after a proposal that failed.
 	retryPause = 20 * time.Millisecond
-	// behindPause is how long what is due waits where the disk is behind: less than it needs for what
-	// may wait for it.
+	// behindPause is how long due jobs wait while the disk is busy: less than it needs for the writes that may
+	// wait for it.
 	behindPause = 20 * time.Millisecond
 )
 
@@ -84,8 +84,7 @@ func (l *Loops) allocate(ctx context.Context) {
 		switch {
 		case expire == nil:
 		case l.Behind != nil && l.Behind():
-			// Thousands of large jobs may be due. They would keep the disk from everybody's submits, and then Apply
-			// from everything.
+			// Thousands of large jobs may be due. Their writes would hold up all submits, and then Apply.
 			timer = now + int64(behindPause)
 		default:
 			if _, ok := l.propose(ctx, expire); !ok {
@@ -102,8 +101,8 @@ func (l *Loops) allocate(ctx context.Context) {
 	}
 }
 
-// grant proposes a plan. One that was refused as a whole would be made again and again,
-// an entry each time, so it waits a moment then.
+// grant proposes a plan. If it is refused as a whole, grant waits a moment: the same plan would be made
+// again and again, with an entry each time.
 func (l *Loops) grant(ctx context.Context, plan *logpb.Op) {
 	r, ok := l.propose(ctx, plan)
 	if ok && r.Granted == 0 {
@@ -141,16 +140,16 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 const (
-	// leaseLooks is how often within a lease its end is looked for.
+	// leaseLooks is how many times in each lease the leader looks for leases that have ended.
 	leaseLooks = 20
-	// closeAtOnce is how many sessions are closed in one go: a rack of workers that is
-	// lost must not wait for a commit each.
+	// closeAtOnce is how many sessions are closed at the same time. If a rack of workers is lost, its sessions
+	// must not wait for a commit each.
 	closeAtOnce = 256
 )
 
-// expireLeases closes the sessions of workers that fell silent. It goes on looking while some
-// are being closed: a log that is slow holds up no others, and a time in which this server
-// stood still is seen whatever it did then.
+// expireLeases closes the sessions of workers that fell silent. It goes on looking while sessions
+// are being closed. So a slow log does not hold up the others, and the loop sees when this server
+// stood still.
 func (l *Loops) expireLeases(ctx context.Context) {
 	closing := &closing{sessions: map[uint64]struct{}{}}
 	defer closing.wg.Wait()
@@ -204,7 +203,7 @@ func (c *closing) end(sessions []uint64) {
 	}
 }
 
-// closeExpired closes sessions side by side. Some may have beaten since they were found.
+// closeExpired closes sessions at the same time. Some may have sent a beat since they were found.
 func (l *Loops) closeExpired(ctx context.Context, sessions []uint64) {
 	var wg sync.WaitGroup
 	for _, id := range sessions {

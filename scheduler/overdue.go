@@ -18,22 +18,22 @@ const (
 	// overduePages bounds the pages of tasks of one look, about a millisecond's worth; the next
 	// look continues after them. Five thousand workers are looked at every ten seconds.
 	overduePages = 512
-	// quietTime is how long a worker has not reported anything that is taken to have nothing more to
-	// report. One whose reports wait, for the leader is busy, sends the next with each answer.
+	// quietTime is how long a worker must have reported nothing to count as one with nothing more to
+	// report. A worker whose reports wait for a busy leader sends the next one with each answer.
 	quietTime = time.Second
-	// overduePatience is how long overdue tasks are waited for whose worker does report others, or is
-	// now here and now away.
+	// overduePatience is how long the leader waits for overdue tasks of a worker that reports others, or
+	// that loses its connection again and again.
 	overduePatience = 5 * time.Minute
-	// overduePause is for how long a worker is granted nothing that was silent: others are to have
-	// the next attempt.
+	// overduePause is how long a silent worker is granted nothing: another worker should get the next
+	// attempt.
 	overduePause = 30 * time.Second
 )
 
-// reclaim takes tasks off workers that beat and say nothing of them: a worker ends a task at its
-// timeout and when it is asked to, and the servers rely on no worker for it.
+// reclaim takes tasks off workers that beat and say nothing about them. A worker ends a task at its
+// timeout and when it is asked to, but the servers do not rely on that.
 func (l *Loops) reclaim(ctx context.Context) {
 	var overdue Backstop
-	// Workers that attach anew, or that were refused, have reports to send first.
+	// Workers that have just attached, or whose reports were refused, send their reports first.
 	patience := time.Now().Add(task.ReportMargin)
 	for range ticks.Every(ctx, overdueLook) {
 		l.Fleet.Rouse()
@@ -60,8 +60,8 @@ func (l *Loops) reclaim(ctx context.Context) {
 // Backstop finds tasks whose workers are silent about them. The zero value begins anew.
 type Backstop struct {
 	after uint64
-	// seen is since when tasks are both overdue and said to run, for no longer than they may:
-	// they waited at their worker first. before is that of the last round through all sessions.
+	// seen is when tasks were first found overdue that their worker says run, and not for longer than they
+	// may: they waited at their worker first. before is the seen of the last round through all sessions.
 	seen, before map[heldTask]int64
 }
 
@@ -72,8 +72,8 @@ type heldTask struct {
 	tokenOffset  int64
 }
 
-// Look looks at some sessions. It returns the ops that take what is overdue off them, those that it
-// has shunned, since they hold something exclusive, and those that are not shunned any more.
+// Look looks at some sessions. It returns the ops that take overdue tasks off them, the sessions that it
+// has shunned because they hold exclusive tasks, and those that are not shunned any more.
 func (b *Backstop) Look(m *fsm.Machine, f *Fleet, now int64) (ops []*logpb.Op, shunned, absolved []uint64) {
 	if b.after == 0 {
 		b.before, b.seen = b.seen, map[heldTask]int64{}
@@ -116,8 +116,8 @@ func (b *Backstop) Look(m *fsm.Machine, f *Fleet, now int64) (ops []*logpb.Op, s
 	return ops, shunned, absolved
 }
 
-// silentAboutExclusive is the sessions that hold something exclusive that is overdue, or so much else
-// that nobody knows.
+// silentAboutExclusive is the sessions that hold overdue exclusive tasks, or so many overdue tasks that
+// the exclusive ones may not be among those shown.
 func silentAboutExclusive(found []fsm.Overdue) map[uint64]bool {
 	out := make(map[uint64]bool, len(found))
 	for _, o := range found {
@@ -126,9 +126,9 @@ func silentAboutExclusive(found []fsm.Overdue) map[uint64]bool {
 	return out
 }
 
-// sort says which tasks their worker is silent about and which it has not started, since all its
-// slots are taken. A third kind is left alone: what it started late. exclusive says that there
-// are exclusive ones of the first two kinds, which the ops do not name.
+// sort says which tasks the worker is silent about, and which it has not started because all its
+// slots are taken. Tasks that it started late are in neither. exclusive says that some tasks of these
+// two kinds are exclusive; the ops do not name those.
 func (b *Backstop) sort(o fsm.Overdue, s Status, now int64) (silent, unstarted *logpb.Overdue, exclusive bool) {
 	silent = &logpb.Overdue{Session: o.Session}
 	unstarted = &logpb.Overdue{Session: o.Session, Unstarted: true}
@@ -155,8 +155,8 @@ func (b *Backstop) sort(o fsm.Overdue, s Status, now int64) (silent, unstarted *
 	return silent, unstarted, exclusive
 }
 
-// since is for how long a task is known to be overdue and to run. No worker makes that shorter by
-// what it says.
+// since is for how long a task has been known to be overdue and to run. Nothing that a worker says
+// makes that shorter.
 func (b *Backstop) since(session uint64, t fsm.OverdueTask, now int64) time.Duration {
 	key := heldTask{session, t.Job, t.Index, t.TokenOffset}
 	first, ok := b.seen[key]
@@ -182,8 +182,8 @@ func addHeld(o *logpb.Overdue, t fsm.OverdueTask) {
 	o.Held = append(o.Held, &logpb.Held{Job: t.Job, TokenOffset: t.TokenOffset, Ranges: []*logpb.Range{{First: t.Index, Count: 1}}})
 }
 
-// attends says that a worker has been there for so long, and without a word, that it would have
-// reported by now what it means to report.
+// attends says that a worker has been connected and quiet for so long that it has nothing more
+// to report.
 func (f *Fleet) attends(session uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -192,8 +192,8 @@ func (f *Fleet) attends(session uint64) bool {
 		m.reports == 0 && time.Since(m.reported) >= quietTime
 }
 
-// outOfPatience says whether o has tasks that are not waited for any more, whatever else their worker
-// does, and leaves only those then.
+// outOfPatience says whether o has tasks for which the leader does not wait any more, whatever their worker
+// does. If so, it leaves only those in o.
 func (f *Fleet) outOfPatience(o *fsm.Overdue, now int64) bool {
 	f.mu.Lock()
 	led := time.Since(f.began)
@@ -215,7 +215,7 @@ func (f *Fleet) outOfPatience(o *fsm.Overdue, now int64) bool {
 	return true
 }
 
-// rest has a worker granted nothing for a while.
+// rest makes sure that a worker is granted nothing for a while.
 func (f *Fleet) rest(session uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -238,10 +238,10 @@ func (f *Fleet) Rouse() {
 	})
 }
 
-// Reporting takes note of a report that has come and is to be answered.
+// Reporting notes that a report has come and will be answered.
 func (f *Fleet) Reporting(session uint64, stream Stream) { f.countReports(session, stream, 1) }
 
-// Reported takes note of the answer.
+// Reported notes that it was answered.
 func (f *Fleet) Reported(session uint64, stream Stream) { f.countReports(session, stream, -1) }
 
 func (f *Fleet) countReports(session uint64, stream Stream, by int) {

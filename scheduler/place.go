@@ -9,16 +9,16 @@ import (
 )
 
 const (
-	// maxPlaced is up to how many tasks a job is placed with its submit. Larger ones gain
+	// maxPlaced is the largest number of tasks of a job that is placed with its submit. Larger jobs gain
 	// nothing by it: they are not done in one round.
 	maxPlaced = 16
-	// maxCandidates is how many workers are looked at for it.
+	// maxCandidates bounds the workers that Place looks at.
 	maxCandidates = 16
 )
 
 // Place chooses workers for the tasks of a small job that is being submitted, so that
-// submit and first assignment are one entry of the log. It returns nothing where nobody has room
-// but for others that wait in line already. done must be called when the entry was
+// submit and first assignment are one entry of the log. It returns nothing if no worker has room, or if
+// waiting jobs could use that room. done must be called when the entry was
 // applied or failed: until then the room counts as taken.
 func (f *Fleet) Place(m *fsm.Machine, spec *task.Spec, count uint32) (assigns []*logpb.Assign, done func()) {
 	none := func() {}

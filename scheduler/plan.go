@@ -14,12 +14,12 @@ import (
 const (
 	maxPlanTasks   = 16384
 	maxPlanAssigns = 4096
-	// maxHeavy is how many tasks a worker may hold beyond its slots where they may have payloads:
-	// of 64 KiB each they are 256 MiB, and of the largest size four times that.
+	// maxHeavy is how many tasks a worker may hold beyond its slots if they may have payloads. With 64 KiB
+	// each, they take 256 MiB; with the largest payloads, four times that.
 	maxHeavy = 4096
 	// maxUnknown is how many workers get tasks of a job in one plan while nobody knows how long
-	// they take. Thousands of workers would get a no-op each otherwise; so the reports of the
-	// first tell soon what a message to the others is worth.
+	// they take. Otherwise, thousands of workers would get a no-op each. The first reports soon tell
+	// what a message to the others is worth.
 	maxUnknown = 256
 	// maxChunk bounds what one class gets at its turn.
 	maxChunk = 2048
@@ -222,10 +222,10 @@ func (p *planner) step(q *queue) bool {
 	return false
 }
 
-// keepSlots keeps slots for exclusive tasks: as many workers as have a slot for each of those of a
-// class, but half of those that could run them at most, are given nothing beyond their slots.
-// What is fetched in advance would take each slot before it is free otherwise, for as long as there
-// is anything. The least loaded are taken, which are the same again in the next plan.
+// keepSlots keeps slots for exclusive tasks. For each class, it takes enough workers to have a slot for each
+// exclusive task, but half of those that could run them at most, and gives these nothing beyond their slots.
+// Otherwise, tasks fetched in advance would take each slot before it is free, for as long as there
+// are any. It takes the least loaded workers, which are the same again in the next plan.
 func (p *planner) keepSlots(queues []*queue) {
 	var kept []*worker
 	for _, q := range queues {

@@ -23,7 +23,7 @@ func (l *Loops) collect(ctx context.Context) {
 
 func (l *Loops) settled() bool { return l.Settled == nil || l.Settled() }
 
-// makeRoom forgets the jobs without which the rest fits, or all that could be forgotten.
+// makeRoom forgets finished jobs until the rest fits, or until no more can be forgotten.
 func (l *Loops) makeRoom(ctx context.Context) {
 	warned := false
 	for l.RetentionBytes > 0 && ctx.Err() == nil {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Run is what tasks of one job took on a worker, all together.
+// Run is the time that tasks of one job took on a worker, all together.
 type Run struct {
 	Job   uint64
 	Count int
@@ -16,18 +16,18 @@ type Run struct {
 const (
 	// smoothing is the weight of a new run time against what is known.
 	smoothing = 0.3
-	// minKnownRun is of how many tasks the run time of a job is learnt: jobs of a few tasks
-	// end before it could be of use.
+	// minKnownRun is how many tasks must have ended before the run time of a job counts as known. Jobs of a
+	// few tasks end before it could be of use.
 	minKnownRun = 8
-	// knownRun is how many tasks what is known of a job counts for beside a report: one that was
-	// held up for a moment must not pass for thousands, and one that takes a second still makes the
-	// average more than any share is worth.
+	// knownRun is the weight, in tasks, of what is known of a job beside a new report. One task that was
+	// held up for a moment must not count like thousands. One that takes a second still makes the
+	// average longer than any share is worth.
 	knownRun = 64
-	// maxRun is the most that counts of what a worker says that its tasks took: sums must not
-	// overflow, or tasks would pass for short ones.
+	// maxRun bounds the run time that a worker reports: sums must not overflow, or long tasks would count as
+	// short ones.
 	maxRun = 30 * 24 * time.Hour
-	// maxKnownRuns is of how many jobs the run time is known, maxYoungRuns of how many it is
-	// being learnt.
+	// maxKnownRuns bounds the jobs whose run time is known, maxYoungRuns those whose run time is being
+	// learnt.
 	maxKnownRuns, maxYoungRuns = 256, 64
 )
 

@@ -8,8 +8,8 @@ import (
 	"github.com/rota-scheduler/rota/jepsen-tests/history"
 )
 
-// checkLeaders is S14. What counts is what a server says of itself: of others it may know
-// the term before the leader.
+// checkLeaders is S14. Only what a server says about itself counts: about others, it may know
+// the term before it knows the leader.
 func checkLeaders(v *view, r *Result) {
 	terms := map[uint64]string{}
 	for _, l := range v.leaders {
@@ -22,7 +22,7 @@ func checkLeaders(v *view, r *Result) {
 		}
 		terms[l.Value.Term] = l.Value.Leader
 	}
-	// Each process of a server goes forward; the next one may begin where its disk ends.
+	// Each process of a server goes forward. The next process may begin with what is on its disk.
 	type process struct{ node, started string }
 	last := map[process]history.Sample{}
 	for _, s := range v.samples {

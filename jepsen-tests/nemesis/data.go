@@ -57,8 +57,8 @@ func wipe(ctx context.Context, h *harm) error {
 	return nil
 }
 
-// replace takes a server's data away and waits until it votes again, as a new server. That
-// it does not is told as a process that was late.
+// replace takes a server's data away and waits until it votes again, as a new server. If it does
+// not, that is noted as a process that was late.
 func (h *harm) replace(ctx context.Context, s *cluster.Server) {
 	// What has begun is brought to its end.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), replaceTimeout)

@@ -83,12 +83,12 @@ func (n *Nemesis) pause(ctx context.Context) bool {
 	return wait(ctx, n.cfg.Interval/2+time.Duration(n.random.Int64N(int64(n.cfg.Interval)+1)))
 }
 
-// once is one fault, from its start to its heal, or to its start only where it lasts.
+// once runs one fault, from its start to its heal. A fault that lasts is only started.
 func (n *Nemesis) once(ctx context.Context, f Fault) error {
 	n.excuseNobody()
 	h := &harm{kind: f.Kind, cluster: n.cfg.Cluster, random: n.random, leader: n.cfg.Leader, recorder: n.cfg.Recorder, excuse: n.excuse, blame: n.blame, late: n.late, calls: &n.calls}
-	// Some take a while to do what they do, and what happens meanwhile is due to them. Whom
-	// they hit is told with the heal.
+	// Some faults take a while, and what happens meanwhile is due to them. The heal tells which
+	// processes they hit.
 	n.cfg.Recorder.Note(history.Nemesis, history.FFault, "", history.Fault{Kind: f.Kind})
 	err := f.inject(ctx, h)
 	if err == nil && f.Lasts() {
@@ -120,8 +120,8 @@ func (n *Nemesis) heal(ctx context.Context, h *harm, err error) error {
 // reviveTimeout bounds the return of servers that a fault may have ended.
 const reviveTimeout = 20 * time.Second
 
-// revive waits until the servers that were allowed to end are ready again. One that notices
-// only now what was done to it, and ends, is started once more.
+// revive waits until the servers that were allowed to end are ready again. If a server notices
+// only now what was done to it, and ends, it is started once more.
 func (n *Nemesis) revive(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, reviveTimeout)
 	defer cancel()
@@ -173,8 +173,8 @@ func (n *Nemesis) excuseNobody() {
 	clear(n.excused)
 }
 
-// Excused says whether a process may end by itself, since the newest fault was on it and
-// leaves it no better answer.
+// Excused says whether a process may end by itself, because the newest fault hit it and leaves it
+// no better answer.
 func (n *Nemesis) Excused(name string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -190,7 +190,7 @@ type harm struct {
 	// excuse lets a process end by itself, blame does no more.
 	excuse, blame func(name string)
 	recorder      *history.Recorder
-	// late tells of a process that did not do in time what it was asked for.
+	// late tells of a process that did not do in time what it should.
 	late func(name string, err error)
 	// calls counts the calls of all faults.
 	calls *atomic.Int64
@@ -236,7 +236,7 @@ func (h *harm) primary() []*cluster.Server {
 	return h.hit(h.shuffled()[:1])
 }
 
-// followers is up to so many servers that do not lead, as far as anybody knows.
+// followers is count servers at most that do not lead, as far as anybody knows.
 func (h *harm) followers(count int) (out []*cluster.Server) {
 	leader := h.leader()
 	for _, s := range h.shuffled() {

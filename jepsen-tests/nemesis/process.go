@@ -35,7 +35,7 @@ func pausePrimaries(_ context.Context, h *harm) error {
 	return nil
 }
 
-// pause stops processes where they are. One that has ended is not harmed by it.
+// pause stops processes. It does not harm one that has ended.
 func (h *harm) pause(ps ...*cluster.Process) {
 	for _, p := range ps {
 		if p.Pause() == nil {

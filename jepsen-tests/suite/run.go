@@ -28,8 +28,8 @@ const (
 	// leaseTimeout is how long a worker may be silent: short, so that runs of a minute see
 	// workers lost.
 	leaseTimeout = 2 * time.Second
-	// moreFaults is how often the phase of faults is made longer by itself at most, where
-	// leaders were to lose their place and none did.
+	// moreFaults is how many times at most the phase of faults is repeated because no leader has lost its
+	// place.
 	moreFaults = 2
 	// clientHosts is how many hosts the clients share.
 	clientHosts = 3
@@ -180,7 +180,7 @@ func (r *run) setup() {
 	})
 }
 
-// needs is the least that must happen for this run to say anything.
+// needs is the least that must happen for this run to mean anything.
 func (r *run) needs() history.Needs {
 	needs := history.Needs{Acks: minAcks, Checked: r.work.Checked}
 	if len(r.faults) == 0 {
@@ -191,7 +191,7 @@ func (r *run) needs() history.Needs {
 		needs.Checked = append(slices.Clone(needs.Checked), "S22")
 	}
 	if slices.ContainsFunc(r.faults, nemesis.Fault.Lasts) {
-		// Nobody submits behind its heal, and it need not hit a leader.
+		// Nobody submits after its heal, and it may hit no leader.
 		needs.Checked = append(needs.Checked, "L4")
 		return needs
 	}
