@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"sync"
@@ -10,12 +9,22 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/node/raftnet"
-	"github.com/rota-scheduler/rota/task"
 )
 
-// Where another server is found says the replicated state, which is the same on every
-// server. Only for one that has no record yet, in a cluster that is being made, does
-// what the addresses of the join list have answered count.
+// directory is which servers the cluster has, and where they are. The first is in Raft's configuration, the
+// second in the replicated state, which is the same on every server. What the addresses of the join list
+// have answered counts only for a server without a record, in a cluster that is being made.
+type directory struct {
+	self  *self
+	raft  configuredRaft
+	state stateMachine
+	met   addrBook
+}
+
+// configuredRaft is raft, as far as a directory uses it.
+type configuredRaft interface {
+	GetConfiguration() raft.ConfigurationFuture
+}
 
 // addrBook is what the addresses of the join list have answered last.
 type addrBook struct {
@@ -23,7 +32,7 @@ type addrBook struct {
 	met map[string]PeerInfo
 }
 
-// meet takes note of the answer to a question at an address of the join list.
+// meet notes the answer to a question at an address of the join list.
 func (b *addrBook) meet(addr string, p PeerInfo) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -45,69 +54,31 @@ func (b *addrBook) get(id raft.ServerID) string {
 	return ""
 }
 
-// recordID is how a recorded server is called in Raft's configuration.
-func recordID(s *logpb.ServerRecord) raft.ServerID { return raftnet.ServerID(s.NodeId, s.ServerId) }
-
-// record returns what is recorded of a server; nil: nothing.
-func (n *Node) record(id raft.ServerID) *logpb.ServerRecord {
-	for _, s := range n.state.Machine().Servers() {
-		if recordID(s) == id {
-			return s
-		}
-	}
-	return nil
-}
-
-// addrOf is the gRPC address of a server; "": it is not known.
-func (n *Node) addrOf(id raft.ServerID) string {
-	if id == n.id.raftID() {
-		return n.cfg.Addr
-	}
-	if s := n.record(id); s != nil {
-		return s.Addr
-	}
-	return n.addrs.get(id)
-}
-
-// Addrs is the gRPC addresses of the voters, as far as they are known, sorted. Workers and
-// clients are told of them. A server without a vote is not theirs to turn to: anybody can
-// become one.
-func (n *Node) Addrs() (addrs []string) {
-	servers, err := n.Servers()
-	if err != nil {
-		return nil // it is not part of a cluster yet
-	}
-	for _, s := range servers {
-		if addr := n.addrOf(s.ID); addr != "" && s.Suffrage == raft.Voter {
-			addrs = append(addrs, addr)
-		}
-	}
-	slices.Sort(addrs)
-	return addrs
-}
-
-// AllAddrs is the gRPC addresses of all servers, those without a vote included, as far as they are known.
-// There are none before this server is part of a cluster.
-func (n *Node) AllAddrs() (addrs []string) {
-	servers, err := n.Servers()
-	if err != nil || n.state.Machine().ClusterID() == "" {
-		return nil
-	}
-	for _, s := range servers {
-		if addr := n.addrOf(s.ID); addr != "" {
-			addrs = append(addrs, addr)
-		}
-	}
-	return addrs
-}
-
-// Servers is Raft's configuration.
-func (n *Node) Servers() ([]raft.Server, error) {
-	f := n.raft.GetConfiguration()
+// servers is Raft's configuration.
+func (d *directory) servers() ([]raft.Server, error) {
+	f := d.raft.GetConfiguration()
 	if err := f.Error(); err != nil {
 		return nil, err
 	}
 	return f.Configuration().Servers, nil
+}
+
+// initialized says whether the server has a Raft configuration, its own or a leader's.
+func (d *directory) initialized() bool {
+	servers, err := d.servers()
+	return err == nil && len(servers) > 0
+}
+
+// memberIDs is the raft ids of the servers of the latest configuration.
+func (d *directory) memberIDs() (ids []string) {
+	servers, err := d.servers()
+	if err != nil {
+		return nil // raft has ended
+	}
+	for _, s := range servers {
+		ids = append(ids, string(s.ID))
+	}
+	return ids
 }
 
 // member returns a server of Raft's configuration.
@@ -120,8 +91,8 @@ func member(servers []raft.Server, id raft.ServerID) (raft.Server, bool) {
 }
 
 // votes says whether a server has a vote, as far as this one knows.
-func (n *Node) votes(id raft.ServerID) bool {
-	servers, err := n.Servers()
+func (d *directory) votes(id raft.ServerID) bool {
+	servers, err := d.servers()
 	if err != nil {
 		return false
 	}
@@ -129,25 +100,72 @@ func (n *Node) votes(id raft.ServerID) bool {
 	return known && s.Suffrage == raft.Voter
 }
 
-// identify asks a server of the cluster who it is.
-func (n *Node) identify(ctx context.Context, id raft.ServerID) (PeerInfo, error) {
-	addr := n.addrOf(id)
-	if addr == "" {
-		return PeerInfo{}, task.Errorf(task.KindUnavailable, "the gRPC address of %s is not known", raftnet.NodeID(id))
+// votersAmong is how many servers of a configuration vote.
+func votersAmong(servers []raft.Server) (n int) {
+	for _, s := range servers {
+		if s.Suffrage == raft.Voter {
+			n++
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	info, err := n.cfg.Peers.Identify(ctx, addr)
-	if err == nil && info.RaftID() != id {
-		return PeerInfo{}, task.Errorf(task.KindUnavailable, "at %s, where %s was, is a server %s with the id %s now", addr, id, info.NodeID, info.ServerID)
-	}
-	return info, err
+	return n
 }
 
-// placesChanged says that there are other servers, or that some are elsewhere.
-func (n *Node) placesChanged() {
-	select {
-	case n.places <- struct{}{}:
-	default:
+// recordID is how a recorded server is called in Raft's configuration.
+func recordID(s *logpb.ServerRecord) raft.ServerID { return raftnet.ServerID(s.NodeId, s.ServerId) }
+
+// record returns what is recorded of a server; nil: nothing.
+func (d *directory) record(id raft.ServerID) *logpb.ServerRecord {
+	for _, s := range d.state.Machine().Servers() {
+		if recordID(s) == id {
+			return s
+		}
 	}
+	return nil
+}
+
+// addrOf is the gRPC address of a server; "": it is not known.
+func (d *directory) addrOf(id raft.ServerID) string {
+	if id == d.self.id {
+		return d.self.addr
+	}
+	if s := d.record(id); s != nil {
+		return s.Addr
+	}
+	return d.met.get(id)
+}
+
+// voterAddrs is the gRPC addresses of the voters, as far as they are known, sorted.
+func (d *directory) voterAddrs() (addrs []string) {
+	servers, err := d.servers()
+	if err != nil {
+		return nil // it is not part of a cluster yet
+	}
+	for _, s := range servers {
+		if addr := d.addrOf(s.ID); addr != "" && s.Suffrage == raft.Voter {
+			addrs = append(addrs, addr)
+		}
+	}
+	slices.Sort(addrs)
+	return addrs
+}
+
+// allAddrs is the gRPC addresses of all servers, those without a vote included, as far as they are
+// known. There are none before this server is part of a cluster.
+func (d *directory) allAddrs() (addrs []string) {
+	servers, err := d.servers()
+	if err != nil || d.state.Machine().ClusterID() == "" {
+		return nil
+	}
+	for _, s := range servers {
+		if addr := d.addrOf(s.ID); addr != "" {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
+}
+
+// knowsAll says whether the address of every server is known.
+func (d *directory) knowsAll() bool {
+	servers, err := d.servers()
+	return err == nil && !slices.ContainsFunc(servers, func(s raft.Server) bool { return d.addrOf(s.ID) == "" })
 }

@@ -8,96 +8,97 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-	"google.golang.org/protobuf/proto"
-
-	"github.com/rota-scheduler/rota/fsm/logpb"
 )
 
 const (
-	// announceEvery is how often a server looks whether the cluster knows where it is. While
-	// it does not, the server asks the leader to record it as often, and each time that it is
-	// refused the pause doubles, up to announceMax.
+	// announceEvery is how often a server checks whether the cluster knows where it is. While
+	// it does not, the server asks the leader to record it. Each time that the leader refuses,
+	// the pause doubles, up to announceMax.
 	announceEvery = 200 * time.Millisecond
 	announceMax   = 2 * time.Second
 	// announceQuiet is how long that may last before it is worth a line in the log, and
-	// announceAgain how often it is said while it lasts.
+	// announceAgain how often the log says it while it lasts.
 	announceQuiet = 2 * time.Second
 	announceAgain = time.Minute
 )
 
-// selfRecord is this server's own record, but for what the leader decides.
-func (n *Node) selfRecord() *logpb.ServerRecord {
-	return &logpb.ServerRecord{
-		NodeId: n.id.NodeID, ServerId: n.id.ServerID, Addr: n.cfg.Addr, PeerAddr: n.cfg.PeerAddr, HttpAddr: n.cfg.HTTPAddr, Version: n.cfg.Version,
-	}
-}
+// joinTimeout bounds a request to be taken in or recorded, for which the leader asks back and writes
+// entries.
+const joinTimeout = 5 * time.Second
 
-// sameRecord says whether two records tell the same of a server, but for what the leader
-// decides.
-func sameRecord(a, b *logpb.ServerRecord) bool {
-	a, b = proto.CloneOf(a), proto.CloneOf(b)
-	a.Vote, b.Vote = false, false
-	return proto.Equal(a, b)
+// announcer sees to it that the cluster knows where this server is, and tells of its vote.
+type announcer struct {
+	self      *self
+	raft      interface{ State() raft.RaftState }
+	directory *directory
+	inquiry   *inquiry
+	leaders   *leaders
+	// caughtUp says whether this server has had what the leader has, see catchUp.
+	caughtUp func() bool
+	// info is what this server says of itself.
+	info   func() PeerInfo
+	logger *slog.Logger
+
+	problem problem
 }
 
 // misplaced says what the cluster has got wrong about this server; "": nothing. What is
 // urgent keeps this server from doing its part.
-func (n *Node) misplaced() (what string, urgent bool) {
-	servers, err := n.Servers()
-	if err != nil || n.raft.State() == raft.Leader {
+func (a *announcer) misplaced() (what string, urgent bool) {
+	servers, err := a.directory.servers()
+	if err != nil || a.raft.State() == raft.Leader {
 		return "", false // a leader records itself
 	}
-	return n.misplacedAmong(servers)
+	return a.misplacedAmong(servers)
 }
 
 // misplacedAmong is misplaced by what a configuration says.
-func (n *Node) misplacedAmong(servers []raft.Server) (what string, urgent bool) {
-	self, known := member(servers, n.id.raftID())
-	rec := n.record(n.id.raftID())
+func (a *announcer) misplacedAmong(servers []raft.Server) (what string, urgent bool) {
+	self, known := member(servers, a.self.id)
+	rec := a.directory.record(a.self.id)
 	switch {
-	case known && string(self.Address) != n.cfg.PeerAddr:
+	case known && string(self.Address) != a.self.peerAddr:
 		where := "Raft " + string(self.Address)
 		if rec != nil {
 			where = fmt.Sprintf("%s (%s)", rec.Addr, where)
 		}
 		return fmt.Sprintf("this server is at %s (Raft %s), the cluster knows it at %s; it takes no part in elections until a leader has recorded that",
-			n.cfg.Addr, n.cfg.PeerAddr, where), true
-	case n.Leaderless():
-		// It may be that they have it no more, and so do not send what would tell it.
+			a.self.addr, a.self.peerAddr, where), true
+	case a.leaders.leaderless():
+		// The others may not have it any more, and so do not send the entry that would say so.
 		return "no leader reaches this server", false
-	case !known && !n.CaughtUp():
+	case !known && !a.caughtUp():
 		// A leader that reaches it has it among its servers; the entry that says so is on its way,
 		// with the state or with those before it.
 		return "", false
 	case !known:
 		return "this server is not part of the cluster any more", true
-	case rec == nil || !sameRecord(rec, n.selfRecord()):
+	case rec == nil || !sameRecord(rec, a.self.record()):
 		return "it is not recorded yet where this server is", false
 	}
 	return "", false
 }
 
-// stayKnown sees to it that the cluster knows where this server is, until the server ends, and tells
-// of its vote.
-func (n *Node) stayKnown() {
+// run announces this server whenever it has to be, until ctx ends.
+func (a *announcer) run(ctx context.Context) {
 	tick := time.NewTicker(announceEvery)
 	defer tick.Stop()
 	pause, next := announceEvery, time.Now()
 	vote := ""
 	for {
-		vote = n.tellVote(vote)
-		what, urgent := n.misplaced()
+		vote = a.tellVote(vote)
+		what, urgent := a.misplaced()
 		switch now := time.Now(); {
 		case what == "":
 			pause, next = announceEvery, now
-			n.problem.set(n.cfg.Logger, "", false)
+			a.problem.set(a.logger, "", false)
 		case !now.Before(next):
-			n.problem.set(n.cfg.Logger, n.announce(what, urgent), urgent)
+			a.problem.set(a.logger, a.announce(ctx, what, urgent), urgent)
 			pause = min(2*pause, announceMax)
 			next = time.Now().Add(pause)
 		}
 		select {
-		case <-n.ctx.Done():
+		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
@@ -106,41 +107,48 @@ func (n *Node) stayKnown() {
 
 // announce asks the leader to record where this server is, because of what is wrong, and
 // returns what there is to say then.
-func (n *Node) announce(what string, urgent bool) string {
-	leader := n.LeaderAddr()
+func (a *announcer) announce(ctx context.Context, what string, urgent bool) string {
+	leader := a.leaders.addr()
 	if leader == "" {
-		leader = leaderAmong(n.askAll(n.ctx))
+		leader = leaderAmong(a.inquiry.askAll(ctx))
 	}
 	switch {
-	case leader == n.cfg.Addr:
+	case leader == a.self.addr:
 		return "" // this server has been elected meanwhile, and records itself
 	case leader == "" && !urgent:
 		return "" // nobody has one, which is another matter
 	case leader == "":
 		return what + ". No leader was found: a majority of the others must be up, or this server be started where it was"
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, joinTimeout)
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	if err := n.cfg.Peers.Join(ctx, leader, n.Self()); err != nil {
+	if err := a.inquiry.peers.Join(ctx, leader, a.info()); err != nil {
 		return fmt.Sprintf("%s. The leader at %s: %v", what, leader, err)
 	}
 	return what + ". The leader is at " + leader
 }
 
-// leaderAmong is the address of the leader by what servers have said; "": nobody knows one.
-func leaderAmong(peers []PeerInfo) (addr string) {
-	term, leads := uint64(0), false
-	for _, p := range peers {
-		at := p.LeaderAddr
-		if p.State == RoleLeader {
-			at = p.Addr
-		}
-		// What one says of itself is newer than what others have heard of it.
-		if is := p.State == RoleLeader; at != "" && (p.Term > term || p.Term == term && is && !leads || addr == "") {
-			addr, term, leads = at, p.Term, is
-		}
+// tellVote says in the log that this server has no vote, and why, or that it votes now. said is what it
+// said before.
+func (a *announcer) tellVote(said string) string {
+	servers, err := a.directory.servers()
+	if err != nil {
+		return said
 	}
-	return addr
+	self, known := member(servers, a.self.id)
+	rec := a.directory.record(a.self.id)
+	if !known || rec == nil {
+		return said // it is about to hear more, or has left
+	}
+	why := voteless(self, rec, votersAmong(servers))
+	switch {
+	case why == said:
+	case why == "":
+		a.logger.Info("this server has a vote now")
+	default:
+		a.logger.Warn("this server has no vote", "why", why)
+	}
+	return why
 }
 
 // problem is what keeps this server from doing its part.
@@ -157,8 +165,7 @@ func (p *problem) get() string {
 	return p.text
 }
 
-// set takes note of a problem, or that there is none, and has it logged: at once where it
-// is urgent.
+// set notes a problem, or that there is none, and logs it: at once if it is urgent.
 func (p *problem) set(log *slog.Logger, text string, urgent bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 func TestALeaderAsksNobodyToRecordIt(t *testing.T) {
 	t.Parallel()
 	n := start(t, config(t, t.TempDir()))
-	require.Empty(t, n.announce("it is not recorded yet where this server is", false))
+	require.Empty(t, n.announcer.announce(n.ctx, "it is not recorded yet where this server is", false))
 	_, err := n.cfg.Peers.Probe(t.Context(), "127.0.0.1:1")
 	require.Error(t, err)
 	stop(t, n)
@@ -30,10 +30,10 @@ func TestAServerThatHasYetToCatchUpWasNotRemoved(t *testing.T) {
 	n, err := startErr(t, cfg)
 	require.NoError(t, err)
 	others := []raft.Server{{ID: raftnet.ServerID("n2", "other"), Address: "127.0.0.1:3"}}
-	what, _ := n.misplacedAmong(others)
+	what, _ := n.announcer.misplacedAmong(others)
 	require.Empty(t, what)
-	n.caughtUp.Store(true)
-	what, urgent := n.misplacedAmong(others)
+	n.catchUp.done.Store(true)
+	what, urgent := n.announcer.misplacedAmong(others)
 	require.Contains(t, what, "not part of the cluster any more")
 	require.True(t, urgent)
 	require.NoError(t, n.Kill())

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,16 +16,57 @@ import (
 	"github.com/rota-scheduler/rota/internal/stopwatch"
 	"github.com/rota-scheduler/rota/node/raftlog"
 	"github.com/rota-scheduler/rota/node/raftnet"
+	"github.com/rota-scheduler/rota/task"
 )
+
+// stateMachine is where the state machine is. Ask each time: a received snapshot brings another one.
+type stateMachine interface{ Machine() *fsm.Machine }
+
+// applierConfig is what an applier uses of the rest of the server.
+type applierConfig struct {
+	state    appliedState
+	received receivedState
+	flusher  applyBrake
+	// clock is told of the time of the newest entry.
+	clock *stateClock
+	// ending ends when the server does.
+	ending context.Context
+	// snapshotBytes is how much of the log is applied between two snapshots, and snapshotDue asks for one. It
+	// is told the average size of the entries, bytes.
+	snapshotBytes int64
+	snapshotDue   func(average int64)
+	// placesChanged says that there may be other servers, or that some may be elsewhere.
+	placesChanged func()
+	// fatal ends the server.
+	fatal func(error)
+}
+
+// appliedState is the state, as far as an applier uses it.
+type appliedState interface {
+	stateMachine
+	Flush() error
+}
+
+// receivedState is what another server has sent of the state: package store keeps it.
+type receivedState interface {
+	// Newest is the newest snapshot, received or not.
+	Newest() (store.SnapshotPlace, bool)
+	// Heal forgets what was received if the state has it; TakeOver makes it the state.
+	Heal() (bool, error)
+	TakeOver() error
+}
+
+// applyBrake holds Apply up while too much waits for state.db.
+type applyBrake interface{ Applied(ctx context.Context) }
 
 // applier is the raft.FSM: a thin layer over the machine.
 type applier struct {
-	n *Node
+	cfg applierConfig
 
 	// failed is set when an entry could not be applied: nothing behind it may be.
 	failed atomic.Bool
-	// step is the entry under way, or the wait for the disk behind a batch of them. A batch
-	// may take long where there is much to do, and is no disk that stalls.
+	// step measures the entry under way, or the wait for the disk behind a batch of entries. A batch
+	// may take long if there is much to do; that is no disk that stalls.
 	step stopwatch.Stopwatch
 	// took is how long batches have taken.
 	took latency
@@ -36,15 +78,20 @@ type applier struct {
 	// waiters wait for an index each.
 	waiters map[chan struct{}]uint64
 
-	clock stateClock
-
 	// logBytes is how much of the log was applied behind logFrom, where the last snapshot
 	// was asked for.
 	logBytes int64
 	logFrom  uint64
 
-	// serverChanges is how often the recorded servers had changed when that was told last.
+	// serverChanges is how often the recorded servers had changed when placesChanged was called last.
 	serverChanges uint64
+}
+
+// newApplier returns an applier that goes on from where the state is.
+func newApplier(cfg applierConfig) *applier {
+	a := &applier{cfg: cfg, waiters: map[chan struct{}]uint64{}}
+	a.reached()
+	return a
 }
 
 // Apply implements raft.FSM.
@@ -59,14 +106,14 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 	defer a.step.Stop()
 	began := time.Now()
 	defer func() { a.took.add(time.Since(began)) }()
-	m := a.n.state.Machine()
+	m := a.cfg.state.Machine()
 	configured := false
 	for i, l := range logs {
 		a.step.Start()
 		results, err := applyEntry(m, l)
 		if err != nil {
 			a.failed.Store(true)
-			a.n.fatal(mustStop(err))
+			a.cfg.fatal(mustStop(err))
 			return out
 		}
 		if l.Type == raft.LogCommand {
@@ -78,20 +125,19 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 	a.reached()
 	if changes := m.ServerChanges(); changes != a.serverChanges || configured {
 		a.serverChanges = changes
-		a.n.placesChanged()
+		a.cfg.placesChanged()
 	}
 	if a.logFrom == 0 {
 		a.logFrom = logs[0].Index - 1
 	}
-	if a.logBytes >= a.n.cfg.SnapshotBytes {
+	if a.logBytes >= a.cfg.snapshotBytes {
 		last := logs[len(logs)-1].Index
 		// Not all entries come here, and raft counts all.
-		a.n.average.Store(max(1, a.logBytes/int64(last-a.logFrom)))
-		a.n.snapshotWanted()
+		a.cfg.snapshotDue(max(1, a.logBytes/int64(last-a.logFrom)))
 		a.logBytes, a.logFrom = 0, last
 	}
 	a.step.Start()
-	a.n.flusher.Applied(a.n.ctx)
+	a.cfg.flusher.Applied(a.cfg.ending)
 	return out
 }
 
@@ -113,8 +159,8 @@ func applyEntry(m *fsm.Machine, l *raft.Log) ([]fsm.Result, error) {
 	return nil, nil
 }
 
-// failure is why nothing is applied any more, or nil. Raft goes on as if it were, so
-// whoever relies on what raft says was applied must ask.
+// failure is why nothing is applied any more, or nil. Raft does not know of it, so
+// whoever relies on what raft says was applied must ask here.
 func (a *applier) failure() error {
 	if a.failed.Load() {
 		return errors.New("an entry of the log could not be applied: this server must stop")
@@ -122,28 +168,42 @@ func (a *applier) failure() error {
 	return nil
 }
 
-// applying returns for how long the entry under way has taken; 0: none is.
+// applying is how long the entry under way has taken so far; 0: none is under way.
 func (a *applier) applying() time.Duration { return a.step.Running() }
 
-// place is the last entry that was applied. It does not wait for the machine: raft asks.
+// place is the last entry that was applied. It does not wait for the machine, because raft asks.
 func (a *applier) place() fsm.Place { return *a.at.Load() }
 
-// reached notes how far the machine is, and wakes who waits for that.
+// reached notes how far the machine is, and wakes those who wait for that.
 func (a *applier) reached() {
-	index, term, clock := a.n.state.Machine().Applied()
+	index, term, clock := a.cfg.state.Machine().Applied()
 	a.at.Store(&fsm.Place{Index: index, Term: term})
-	a.clock.saw(clock)
+	a.cfg.clock.saw(clock)
 	a.wake(index)
 }
 
-// waiter returns a channel that is closed when the state machine has reached index, and
-// what its caller calls when it waits no more: the index may be one that never comes.
+// wait returns when the state machine has reached index, or ctx ends, or the server does.
+func (a *applier) wait(ctx context.Context, index uint64) error {
+	reached, forget := a.waiter(index)
+	defer forget()
+	select {
+	case <-reached:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.cfg.ending.Done():
+		return &task.Error{Kind: task.KindUnavailable, Msg: "the server is shutting down"}
+	}
+}
+
+// waiter returns a channel that is closed when the state machine has reached index. The caller calls
+// forget when it waits no more: the index may be one that never comes.
 func (a *applier) waiter(index uint64) (reached <-chan struct{}, forget func()) {
 	ready := make(chan struct{})
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	// Asked under the lock: wake cannot come between.
-	if a.n.state.Machine().AppliedIndex() >= index {
+	if a.cfg.state.Machine().AppliedIndex() >= index {
 		close(ready)
 		return ready, func() {}
 	}
@@ -171,39 +231,39 @@ func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
 	if err := a.failure(); err != nil {
 		return nil, err // raft would drop the entries that were not applied
 	}
-	return &snapshot{a.n.state, a.n.state.Machine().AppliedIndex()}, nil
+	return &snapshot{a.cfg.state, a.cfg.state.Machine().AppliedIndex()}, nil
 }
 
 // Restore implements raft.FSM. A leader that has lost track of this server may send a
 // snapshot that is older than its state. The state does not go back then: a read that
 // waited for an index would miss what it waited for. Raft applies the entries behind
-// the snapshot again, and the machine skips what it has. What is to be restored is where
-// the snapshot store has received it.
+// the snapshot again, and the machine skips those that it has. The snapshot store has
+// what was received.
 func (a *applier) Restore(io.ReadCloser) error {
 	if err := a.failure(); err != nil {
 		return err
 	}
-	// Whatever fails behind it, the state may be another one from here on. Where it is tried again,
-	// it is found to have been taken over.
+	// Whatever fails from here on, the state may be another one already. If raft tries again, the
+	// first look finds that it was taken over.
 	defer func() {
 		a.reached()
-		a.n.placesChanged()
+		a.cfg.placesChanged()
 		a.logBytes, a.logFrom = 0, 0
 	}()
-	if at, ok := a.n.snapshots.Newest(); ok && a.n.state.Machine().AppliedIndex() >= at.StateIndex {
-		_, err := a.n.snapshots.Heal() // forgets what was received
+	if at, ok := a.cfg.received.Newest(); ok && a.cfg.state.Machine().AppliedIndex() >= at.StateIndex {
+		_, err := a.cfg.received.Heal()
 		return err
 	}
-	return a.n.snapshots.TakeOver()
+	return a.cfg.received.TakeOver()
 }
 
 type snapshot struct {
-	state *store.State
+	state appliedState
 	index uint64
 }
 
-// Persist implements raft.FSMSnapshot. It asks the flusher's file to be up to date:
-// there is nothing else to write.
+// Persist implements raft.FSMSnapshot. It brings state.db up to date: there is nothing
+// else to write.
 func (s *snapshot) Persist(sink raft.SnapshotSink) error {
 	if err := s.state.Flush(); err != nil {
 		return err

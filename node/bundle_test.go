@@ -150,7 +150,7 @@ func crash(t *testing.T, n *Node) {
 // snapshot takes one, and keeps so many entries of the log behind it.
 func snapshotKeeping(t *testing.T, n *Node, trailing uint64) {
 	t.Helper()
-	require.NoError(t, n.reload(func(rc *raft.ReloadableConfig) { rc.TrailingLogs = trailing }))
+	require.NoError(t, n.settings.change(func(rc *raft.ReloadableConfig) { rc.TrailingLogs = trailing }))
 	require.NoError(t, n.raft.Snapshot().Error())
 }
 

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 
 	"github.com/hashicorp/raft"
@@ -13,41 +14,49 @@ import (
 // notWhole is what to do about files that do not belong together.
 const notWhole = "the data folder is not whole; restore it, or move it away and let the server join anew"
 
-// explainState adds to an error about state.db what to do.
-func (n *Node) explainState(err error) error {
+// explainState adds what to do to an error about the state.db of a data folder.
+func explainState(dir string, err error) error {
 	if errors.Is(err, store.ErrCorrupt) {
-		return fmt.Errorf("%w\nNothing was changed. Move %s away: the server rebuilds it from its log where that is whole, and says so where it is not", err, filepath.Join(n.cfg.DataDir, store.FileName))
+		return fmt.Errorf("%w\nNothing was changed. Move %s away: the server rebuilds it from its log where that is whole, and says so where it is not", err, filepath.Join(dir, store.FileName))
 	}
 	return err
 }
 
-// checkFiles checks state.db against log and snapshot before raft starts, and brings it
-// up to the newest snapshot: raft goes on behind that, whatever state.db has.
-func (n *Node) checkFiles() error {
-	if healed, err := n.snapshots.Heal(); err != nil {
+// startCheck checks the files of a data folder against each other before raft starts.
+type startCheck struct {
+	log       raft.LogStore
+	state     appliedState
+	snapshots *store.Snapshots
+	logger    *slog.Logger
+}
+
+// run checks state.db against log and snapshot, and brings it up to the newest snapshot:
+// raft goes on behind that, whatever state.db has.
+func (c *startCheck) run() error {
+	if healed, err := c.snapshots.Heal(); err != nil {
 		return fmt.Errorf("restore the received snapshot: %w", err)
 	} else if healed {
-		n.cfg.Logger.Info("state.db was restored from a received snapshot")
+		c.logger.Info("state.db was restored from a received snapshot")
 	}
-	first, err1 := n.log.FirstIndex()
-	last, err2 := n.log.LastIndex()
+	first, err1 := c.log.FirstIndex()
+	last, err2 := c.log.LastIndex()
 	if err := errors.Join(err1, err2); err != nil {
 		return fmt.Errorf("read the log: %w", err)
 	}
-	snapshot, hasSnapshot := n.snapshots.Newest()
+	snapshot, hasSnapshot := c.snapshots.Newest()
 	snapIndex, stateIndex := snapshot.Index, snapshot.StateIndex
-	applied, term, _ := n.state.Machine().Applied()
+	applied, term, _ := c.state.Machine().Applied()
 	if hasSnapshot && applied < stateIndex {
-		if err := n.replay(applied, first, snapIndex); err != nil {
+		if err := c.replay(applied, first, snapIndex); err != nil {
 			return err
 		}
-		applied, term, _ = n.state.Machine().Applied()
+		applied, term, _ = c.state.Machine().Applied()
 	}
 	if hasSnapshot {
-		if err := n.checkSnapshot(snapshot); err != nil {
+		if err := c.checkSnapshot(snapshot); err != nil {
 			return err
 		}
-		if err := n.snapshots.Seal(); err != nil {
+		if err := c.snapshots.Seal(); err != nil {
 			return err
 		}
 	}
@@ -58,7 +67,7 @@ func (n *Node) checkFiles() error {
 		return fmt.Errorf("state.db has index %d, log and snapshot end at %d: the log was lost or is older; restore it, or move the data folder away and let the server join anew", applied, max(last, snapIndex))
 	case applied >= first && applied <= last && applied > 0:
 		var l raft.Log
-		err := n.log.GetLog(applied, &l)
+		err := c.log.GetLog(applied, &l)
 		if errors.Is(err, raft.ErrLogNotFound) && applied <= snapIndex {
 			// An installed snapshot leaves a gap between the log before and after it.
 			return nil
@@ -75,18 +84,18 @@ func (n *Node) checkFiles() error {
 
 // replay applies what the newest snapshot covers and state.db lacks, from the log, as
 // far as the log still has it. All of it was committed: the snapshot says so.
-func (n *Node) replay(applied, first, to uint64) error {
+func (c *startCheck) replay(applied, first, to uint64) error {
 	tooOld := func(missing uint64) error {
 		return fmt.Errorf("state.db has index %d, the newest snapshot needs %d, and the log has no entry %d any more: state.db is older than it may be; restore it, or move the data folder away and let the server join anew", applied, to, missing)
 	}
 	if first == 0 || first > applied+1 {
 		return tooOld(applied + 1)
 	}
-	n.cfg.Logger.Info("state.db is behind the newest snapshot: replaying the log", "from", applied+1, "to", to)
-	m := n.state.Machine()
+	c.logger.Info("state.db is behind the newest snapshot: replaying the log", "from", applied+1, "to", to)
+	m := c.state.Machine()
 	for i := applied + 1; i <= to; i++ {
 		var l raft.Log
-		err := n.log.GetLog(i, &l)
+		err := c.log.GetLog(i, &l)
 		if errors.Is(err, raft.ErrLogNotFound) {
 			return tooOld(i)
 		}
@@ -97,10 +106,10 @@ func (n *Node) replay(applied, first, to uint64) error {
 			return fmt.Errorf("replay the log: %w", err)
 		}
 		if dirty, _ := m.Pending(); dirty > store.PushBackBytes {
-			if err := n.state.Flush(); err != nil {
+			if err := c.state.Flush(); err != nil {
 				return err
 			}
 		}
 	}
-	return n.state.Flush()
+	return c.state.Flush()
 }

@@ -13,17 +13,17 @@ import (
 
 // checkSnapshot checks the newest snapshot against the state, which has reached it, and
 // against the log. Raft goes on behind it, whatever it says.
-func (n *Node) checkSnapshot(s store.SnapshotPlace) error {
-	err := errors.Join(n.checkSnapshotState(s), n.checkSnapshotLog(s))
+func (c *startCheck) checkSnapshot(s store.SnapshotPlace) error {
+	err := errors.Join(c.checkSnapshotState(s), c.checkSnapshotLog(s))
 	if err != nil {
 		err = fmt.Errorf("the newest snapshot, of index %d and term %d, %w: %s", s.Index, s.Term, err, notWhole)
 	}
 	return err
 }
 
-func (n *Node) checkSnapshotState(s store.SnapshotPlace) error {
-	applied, term, _ := n.state.Machine().Applied()
-	encoded, index := n.state.Machine().Configuration()
+func (c *startCheck) checkSnapshotState(s store.SnapshotPlace) error {
+	applied, term, _ := c.state.Machine().Applied()
+	encoded, index := c.state.Machine().Configuration()
 	switch {
 	case applied > s.StateIndex && applied <= s.Index:
 		return fmt.Errorf("says that nothing behind index %d reaches the state, and state.db has index %d", s.StateIndex, applied)
@@ -39,10 +39,10 @@ func (n *Node) checkSnapshotState(s store.SnapshotPlace) error {
 
 // checkSnapshotLog looks at the snapshot's own entry and at the next one, where the log has
 // them: both tell which entry the state machine sees before them.
-func (n *Node) checkSnapshotLog(s store.SnapshotPlace) error {
+func (c *startCheck) checkSnapshotLog(s store.SnapshotPlace) error {
 	var own, next raft.Log
-	hasOwn, err1 := entry(n.log, s.Index, &own)
-	hasNext, err2 := entry(n.log, s.Index+1, &next)
+	hasOwn, err1 := entry(c.log, s.Index, &own)
+	hasNext, err2 := entry(c.log, s.Index+1, &next)
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (n *Node) checkSnapshotLog(s store.SnapshotPlace) error {
 		return fmt.Errorf("contradicts the log, which goes on in term %d", next.Term)
 	}
 	if hasOwn {
-		prev, found, err := raftlog.LastSeen(n.log, 1, s.Index)
+		prev, found, err := raftlog.LastSeen(c.log, 1, s.Index)
 		if err == nil && found && prev.Index != s.StateIndex {
 			err = fmt.Errorf("says that nothing behind index %d reaches the state, and the log has index %d", s.StateIndex, prev.Index)
 		}

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,7 +28,7 @@ type Config struct {
 	Join []string
 
 	// Peers asks other servers over their gRPC port. nil: none of them answers, as for a server
-	// that is a cluster of its own.
+	// that is a cluster by itself.
 	Peers Peers
 	// RaftListener is the open Raft port. Nil: RaftTransport is set.
 	RaftListener net.Listener
@@ -53,11 +52,11 @@ type Config struct {
 	EntriesInFlight int
 	// SnapshotBytes of log are applied between two snapshots. Default 256 MiB.
 	SnapshotBytes int64
-	// SnapshotEntries is after how many entries of the log one is taken all the same: a server
-	// reads all behind the newest one when it starts, and barriers of reads have no bytes.
+	// SnapshotEntries is after how many entries of the log one is taken, however small they are: a server
+	// reads all entries behind the newest snapshot when it starts, and barriers of reads have no bytes.
 	// Default 1,048,576.
 	SnapshotEntries uint64
-	// TrailingBytes of log are about what is kept behind a snapshot, so that a server
+	// TrailingBytes is about how much log is kept behind a snapshot, so that a server
 	// that was away for a moment needs no stream of the state. Default 64 MiB.
 	TrailingBytes int64
 	// LeaseTimeout is how long a worker may be silent. Default 10 s.
@@ -65,7 +64,7 @@ type Config struct {
 	// StallTimeout is how long one write of the log may take before a leader gives its
 	// place up. Default 2 s.
 	StallTimeout time.Duration
-	// RetentionInterval is how often finished jobs are looked through. Default 10 s.
+	// RetentionInterval is how often the leader looks for finished jobs to forget. Default 10 s.
 	RetentionInterval time.Duration
 	// RetentionBytes is how many bytes state.db may use before finished jobs are forgotten
 	// before their time. Default 0: no bound.
@@ -85,59 +84,6 @@ const (
 	// LogStoreBolt is a B+tree in one file, with two flushes an append.
 	LogStoreBolt = raftlog.Bolt
 )
-
-// Peers asks other servers who they are.
-type Peers interface {
-	Identify(ctx context.Context, addr string) (PeerInfo, error)
-	// Probe is Identify over a connection of its own, for an address that anybody may have
-	// named.
-	Probe(ctx context.Context, addr string) (PeerInfo, error)
-	Join(ctx context.Context, addr string, self PeerInfo) error
-}
-
-// nobody is Peers that do not answer.
-type nobody struct{}
-
-var errNobody = task.Errorf(task.KindUnavailable, "this server was not told how to ask others")
-
-func (nobody) Identify(context.Context, string) (PeerInfo, error) { return PeerInfo{}, errNobody }
-func (nobody) Probe(context.Context, string) (PeerInfo, error)    { return PeerInfo{}, errNobody }
-func (nobody) Join(context.Context, string, PeerInfo) error       { return errNobody }
-
-// PeerInfo is what a server says of itself.
-type PeerInfo struct {
-	NodeID, ServerID, ClusterID string
-	Addr, PeerAddr, HTTPAddr    string
-	// Initialized: it has a Raft configuration.
-	Initialized     bool
-	BootstrapExpect int
-	State           Role
-	Term            uint64
-	AppliedIndex    uint64
-	// CommitIndex is how far it knows the log to be committed. Servers do not tell each other.
-	CommitIndex uint64
-	// Version is that of its build, for people; Knows the newest version of the log that it knows, 0: it does
-	// not say.
-	Version     string
-	Knows       uint32
-	LeaderAddr  string
-	LastContact time.Duration
-	// Clock is its wall clock; zero: it does not say.
-	Clock time.Time
-	// DiskFull: it has no space, or too little.
-	DiskFull bool
-	// Members is the raft ids of the servers that it takes for those of the cluster.
-	Members []string
-	// Nonce was made with the process.
-	Nonce string
-	// Problem is what keeps it from doing its part, in words; "": nothing is known. Notes is
-	// what a leader knows of others that cannot do theirs.
-	Problem string
-	Notes   []Note
-}
-
-// RaftID is how the server is called in Raft's configuration.
-func (p PeerInfo) RaftID() raft.ServerID { return raftnet.ServerID(p.NodeID, p.ServerID) }
 
 const (
 	defaultElectionTimeout   = 400 * time.Millisecond
@@ -210,7 +156,7 @@ func (c *Config) raftConfig(id raft.ServerID, notify chan<- bool) *raft.Config {
 	rc.NoLegacyTelemetry = true
 	// state.db is there at the start, and checked against the newest snapshot.
 	rc.NoSnapshotRestoreOnStart = true
-	// Snapshots are taken by bytes of log, by compaction.go: never by raft's count.
+	// compaction.go takes snapshots by bytes of log, never raft by its count.
 	rc.SnapshotThreshold = 1 << 62
 	rc.SnapshotInterval = time.Hour
 	rc.TrailingLogs = 1 << 20

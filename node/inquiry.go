@@ -1,57 +1,167 @@
 package node
 
 import (
+	"cmp"
 	"context"
+	"log/slog"
+	"maps"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/rota-scheduler/rota/node/raftnet"
+	"github.com/rota-scheduler/rota/task"
 )
 
-// Raft hears servers that this one knows, and those that they know: see package raftnet.
+// askTimeout bounds one question.
+const askTimeout = time.Second
+
+// inquiry asks other servers who they are, and what they know of the cluster. Raft hears the servers that
+// this one knows, and those that they know: see package raftnet.
+type inquiry struct {
+	self      *self
+	directory *directory
+	peers     Peers
+	// join is the gRPC addresses of the join list.
+	join []string
+	// learned tells raft's transport, on the word of a server that is trusted, of a term and of who belongs to
+	// the cluster.
+	learned func(term uint64, members ...raft.ServerID)
+	logger  *slog.Logger
+}
+
+// identify asks a server of the cluster who it is.
+func (q *inquiry) identify(ctx context.Context, id raft.ServerID) (PeerInfo, error) {
+	addr := q.directory.addrOf(id)
+	if addr == "" {
+		return PeerInfo{}, task.Errorf(task.KindUnavailable, "the gRPC address of %s is not known", raftnet.NodeID(id))
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	info, err := q.peers.Identify(ctx, addr)
+	if err == nil && info.RaftID() != id {
+		return PeerInfo{}, task.Errorf(task.KindUnavailable, "at %s, where %s was, is a server %s with the id %s now", addr, id, info.NodeID, info.ServerID)
+	}
+	return info, err
+}
+
+// members asks every server of the cluster, at once, who it is. own is what this server says of itself.
+func (q *inquiry) members(ctx context.Context, own func() PeerInfo) ([]PeerStatus, error) {
+	servers, err := q.directory.servers()
+	if err != nil {
+		return nil, err
+	}
+	voters := votersAmong(servers)
+	out := make([]PeerStatus, len(servers))
+	var wg sync.WaitGroup
+	for i, s := range servers {
+		nodeID, serverID := raftnet.SplitServerID(s.ID)
+		out[i] = PeerStatus{NodeID: nodeID, ServerID: serverID, PeerAddr: string(s.Address), Voter: s.Suffrage == raft.Voter, Record: q.directory.record(s.ID)}
+		out[i].NoVote = voteless(s, out[i].Record, voters)
+		wg.Go(func() {
+			if s.ID == q.self.id {
+				out[i].Info = own()
+				return
+			}
+			out[i].Info, out[i].Err = q.identify(ctx, s.ID)
+		})
+	}
+	wg.Wait()
+	return out, nil
+}
+
+// ask asks every address of the join list, at once, and remembers the addresses that it learns.
+func (q *inquiry) ask(ctx context.Context) []PeerInfo { return q.askAt(ctx, q.join) }
+
+// askAll asks the servers that are recorded, too.
+func (q *inquiry) askAll(ctx context.Context) []PeerInfo {
+	addrs := slices.Clone(q.join)
+	for _, s := range q.directory.state.Machine().Servers() {
+		if !slices.Contains(addrs, s.Addr) {
+			addrs = append(addrs, s.Addr)
+		}
+	}
+	return q.askAt(ctx, addrs)
+}
+
+// askAt asks who is at some addresses, at once. A server that has two of them answers for
+// one, and this server for none: the list may have it under any of its names.
+func (q *inquiry) askAt(ctx context.Context, addrs []string) []PeerInfo {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	out := map[string]PeerInfo{}
+	var wg sync.WaitGroup
+	for _, addr := range addrs {
+		if addr == q.self.addr {
+			continue
+		}
+		wg.Go(func() {
+			info, err := q.peers.Identify(ctx, addr)
+			if err != nil {
+				q.logger.Debug("a server did not answer", "addr", addr, "error", err)
+				return
+			}
+			if slices.Contains(q.join, addr) {
+				q.directory.met.meet(addr, info)
+			}
+			if info.Nonce == q.self.nonce {
+				return
+			}
+			if slices.Contains(q.join, addr) {
+				q.learnFrom(info)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			out[string(info.RaftID())+info.Nonce] = info
+		})
+	}
+	wg.Wait()
+	return slices.SortedFunc(maps.Values(out), func(a, b PeerInfo) int { return cmp.Compare(a.RaftID(), b.RaftID()) })
+}
 
 // askTrusted asks the servers of Raft's configuration and of the join list which servers
 // there are.
-func (n *Node) askTrusted(ctx context.Context) {
-	servers, err := n.Servers()
+func (q *inquiry) askTrusted(ctx context.Context) {
+	servers, err := q.directory.servers()
 	if err != nil {
 		return
 	}
 	var wg sync.WaitGroup
 	for _, s := range servers {
 		// Anybody can become a server without a vote: its word counts for nothing.
-		if s.ID == n.id.raftID() || s.Suffrage != raft.Voter {
+		if s.ID == q.self.id || s.Suffrage != raft.Voter {
 			continue
 		}
 		wg.Go(func() {
-			if info, err := n.identify(ctx, s.ID); err == nil {
-				n.learn(info)
+			if info, err := q.identify(ctx, s.ID); err == nil {
+				q.learn(info)
 			}
 		})
 	}
-	n.ask(ctx) // see learnFrom
+	q.ask(ctx) // see learnFrom
 	wg.Wait()
 }
 
 // learnFrom takes the word of a server of the join list for who belongs to the cluster.
-func (n *Node) learnFrom(p PeerInfo) {
-	if own := n.state.Machine().ClusterID(); own != "" && own != p.ClusterID {
+func (q *inquiry) learnFrom(p PeerInfo) {
+	if own := q.directory.state.Machine().ClusterID(); own != "" && own != p.ClusterID {
 		return
 	}
-	if !n.initialized() {
-		// It may be about to make a cluster with this one, and have none yet.
-		n.transport.Learn(p.Term, p.RaftID())
+	if !q.directory.initialized() {
+		// It may be about to make a cluster with this server, and have none yet.
+		q.learned(p.Term, p.RaftID())
 	}
-	n.learn(p)
+	q.learn(p)
 }
 
 // learn tells the transport which servers there are by what one of them says.
-func (n *Node) learn(p PeerInfo) {
+func (q *inquiry) learn(p PeerInfo) {
 	members := make([]raft.ServerID, len(p.Members))
 	for i, id := range p.Members {
 		members[i] = raft.ServerID(id)
 	}
-	n.transport.Learn(p.Term, members...)
+	q.learned(p.Term, members...)
 }
-
-// RaftRefused counts what was refused on raft's port, since the start.
-func (n *Node) RaftRefused() int64 { return n.transport.Refused() }

@@ -8,19 +8,16 @@ import (
 )
 
 const (
-	// maxCallBacks is how many servers that the cluster does not know, and that ask to be taken in,
-	// are asked back at a time. Each that it knows is so besides: strangers who do not answer
-	// must not keep one that has moved from being recorded.
+	// maxCallBacks is how many servers are asked back at a time that ask to be taken in, and that the cluster
+	// does not know. Those that it knows come on top: strangers who do not answer
+	// must not keep a server that has moved from being recorded.
 	maxCallBacks = 4
 	// joinPause is the least time between two changes for one server, and between two for
 	// servers that the cluster does not know. Each is two or three entries of the log.
 	joinPause = time.Second
-	// noteKept is how long it is kept in mind why a server was refused: it asks again sooner.
+	// noteKept is how long the leader remembers why a server was refused: it asks again sooner.
 	noteKept = 10 * time.Second
 )
-
-// Note is what a leader knows of a server that cannot do its part.
-type Note struct{ NodeID, Problem string }
 
 // joins bounds what it costs that servers ask to be taken in, or to be recorded.
 type joins struct {
@@ -29,7 +26,7 @@ type joins struct {
 	// change.key. There are as many keys as servers of the cluster have node ids.
 	running map[string]int
 	next    map[string]time.Time
-	// why is what a server of the cluster was refused for, by node id.
+	// why is why a server of the cluster was refused, by node id.
 	why map[string]refusedJoin
 }
 
@@ -81,7 +78,7 @@ func (j *joins) admitted(key string, now time.Time) {
 	j.next[key] = now.Add(joinPause)
 }
 
-// refused keeps in mind why a server of the cluster was refused, or that it was not, and
+// refused remembers why a server of the cluster was refused, or that it was not, and
 // returns err.
 func (j *joins) refused(nodeID string, known bool, err error) error {
 	j.mu.Lock()
@@ -96,7 +93,7 @@ func (j *joins) refused(nodeID string, known bool, err error) error {
 	return err
 }
 
-// notes is what is kept in mind.
+// notes is why servers were refused of late.
 func (j *joins) notes() (out []Note) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -56,7 +56,3 @@ func (l *latency) read() Latency {
 	}
 	return out
 }
-
-// ApplyLatency is how long the state machine took for batches of entries, with the wait for
-// state.db where too much has yet to be written, since the start.
-func (n *Node) ApplyLatency() Latency { return n.applier.took.read() }

@@ -2,7 +2,10 @@
 
 package node
 
-import "context"
+import (
+	"context"
+	"log/slog"
+)
 
 // proposeLater proposes the op that later_next.go adds, for the test of two builds. This build has none.
-func (n *Node) proposeLater(context.Context) {}
+func proposeLater(context.Context, proposeFunc, *slog.Logger) {}

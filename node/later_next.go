@@ -4,13 +4,14 @@ package node
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/rota-scheduler/rota/fsm"
 )
 
 // proposeLater proposes the op that version 4 adds, see task.Version, again and again: until the version has
 // risen it is refused.
-func (n *Node) proposeLater(ctx context.Context) {
-	_, err := n.Propose(ctx, fsm.NextOp())
-	n.cfg.Logger.Info("the new op was proposed", "error", err)
+func proposeLater(ctx context.Context, propose proposeFunc, logger *slog.Logger) {
+	_, err := propose(ctx, fsm.NextOp())
+	logger.Info("the new op was proposed", "error", err)
 }

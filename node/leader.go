@@ -2,14 +2,15 @@ package node
 
 import (
 	"context"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
 
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
-	"github.com/rota-scheduler/rota/node/raftnet"
-	"github.com/rota-scheduler/rota/scheduler"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -17,43 +18,105 @@ import (
 // cannot gives its place up.
 const establishTimeout = 10 * time.Second
 
-// followLeadership establishes and revokes in pairs. Raft tells of each change in
+// establishPause is the wait before another attempt to become ready.
+const establishPause = 100 * time.Millisecond
+
+// leadershipConfig is what a leadership uses of the rest of the server.
+type leadershipConfig struct {
+	raft  leadingRaft
+	state stateMachine
+	// own is the gRPC address of this server.
+	own     string
+	propose proposeFunc
+	// barrier returns when everything that was committed before it is applied here.
+	barrier  func(timeout time.Duration) error
+	leaders  *leaders
+	handover *handover
+	voters   leadersVoters
+	servers  leadersServers
+	fleet    leadersFleet
+	// loops are the scheduler's loops, which run until ctx ends.
+	loops  func(ctx context.Context)
+	logger *slog.Logger
+	// running is what the server waits for when it ends.
+	running *sync.WaitGroup
+}
+
+// proposeFunc puts an op into the log and returns what applying it gave.
+type proposeFunc func(ctx context.Context, op *logpb.Op) (fsm.Result, error)
+
+// leadingRaft is raft, as far as a leadership uses it.
+type leadingRaft interface {
+	State() raft.RaftState
+	CurrentTerm() uint64
+}
+
+// leadersVoters is what a leader asks the other voters.
+type leadersVoters interface {
+	// watch asks them how they are until ctx ends.
+	watch(ctx context.Context)
+	// setClock takes their clocks over if they agree.
+	setClock(ctx context.Context)
+	// mostFull says that the disks of a majority are full.
+	mostFull() bool
+}
+
+// leadersServers is what a leader does for the servers of the cluster.
+type leadersServers interface {
+	// recordSelf records where this server is.
+	recordSelf(ctx context.Context) error
+	// keep keeps the records in step with Raft's configuration until ctx ends.
+	keep(ctx context.Context)
+}
+
+// leadersFleet is what a leader knows of the workers.
+type leadersFleet interface {
+	fsm.Observer
+	Begin(sessions []fsm.Session)
+	End()
+}
+
+// leadership is what this server does as the leader.
+type leadership struct {
+	cfg leadershipConfig
+	// term is that in which this server leads and serves; 0: it does not.
+	term atomic.Uint64
+}
+
+// follow establishes and revokes leadership in pairs, until ctx ends. Raft tells of each change in
 // order: a loss and gain in quick succession is a loss followed by a gain.
-func (n *Node) followLeadership() {
+func (l *leadership) follow(ctx context.Context, changes <-chan bool) {
 	revoke := func() {}
 	defer func() { revoke() }()
 	for {
 		select {
-		case <-n.ctx.Done():
+		case <-ctx.Done():
 			return
-		case leading := <-n.notify:
+		case leading := <-changes:
 			revoke()
 			revoke = func() {}
 			if leading {
-				revoke = n.establish()
+				revoke = l.establish(ctx)
 			}
 		}
 	}
 }
 
-// establishPause is the wait before another attempt to become ready.
-const establishPause = 100 * time.Millisecond
-
-// establish starts what a leader does, and returns what ends it. One that cannot become
-// ready hands leadership over; where nobody takes it, it tries again.
-func (n *Node) establish() (revoke func()) {
-	ctx, cancel := context.WithCancel(n.ctx)
+// establish starts what a leader does, and returns what ends it. A leader that cannot become
+// ready hands leadership over; if nobody takes it, it tries again.
+func (l *leadership) establish(ctx context.Context) (revoke func()) {
+	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() { n.watchVoters(ctx) })
+	wg.Go(func() { l.cfg.voters.watch(ctx) })
 	wg.Go(func() {
 		for {
-			err := n.lead(ctx)
+			err := l.lead(ctx)
 			if err == nil || ctx.Err() != nil {
 				return
 			}
-			n.cfg.Logger.Warn("cannot take up leadership", "error", err)
-			if err := n.transferLeadership(ctx, n.raft.LeadershipTransfer); err != nil {
-				n.cfg.Logger.Warn("cannot hand leadership over", "error", err)
+			l.cfg.logger.Warn("cannot take up leadership", "error", err)
+			if err := l.cfg.handover.away(ctx); err != nil {
+				l.cfg.logger.Warn("cannot hand leadership over", "error", err)
 			}
 			select {
 			case <-ctx.Done():
@@ -63,212 +126,96 @@ func (n *Node) establish() (revoke func()) {
 		}
 	})
 	return func() {
-		n.ready.Store(0)
+		l.term.Store(0)
 		cancel()
 		wg.Wait()
 	}
 }
 
 // lead makes this server ready as a leader and runs the leader's loops until ctx ends.
-func (n *Node) lead(ctx context.Context) error {
-	term := n.Term()
+func (l *leadership) lead(ctx context.Context) error {
+	term := l.cfg.raft.CurrentTerm()
 	clock := make(chan struct{})
-	n.wg.Go(func() {
-		n.setClock(ctx)
+	l.cfg.running.Go(func() {
+		l.cfg.voters.setClock(ctx)
 		close(clock)
 	})
 	// Everything that was acknowledged before is applied after this.
-	if err := n.barrier(establishTimeout); err != nil {
+	if err := l.cfg.barrier(establishTimeout); err != nil {
 		return err
 	}
 	<-clock
-	if n.Term() != term {
-		// It was deposed, and is about to hear of it: it must not speak for the term of
-		// another leader until then.
+	if l.cfg.raft.CurrentTerm() != term {
+		// It was deposed, and is about to hear of it. Until then it must not speak for the term of
+		// another leader.
 		return nil
 	}
-	if n.state.Machine().ClusterID() == "" {
-		if err := n.initCluster(ctx); err != nil {
+	if l.cfg.state.Machine().ClusterID() == "" {
+		if err := l.initCluster(ctx); err != nil {
 			return err
 		}
 	}
-	// Who hears of this leader is to know where it is.
-	if err := n.recordSelf(ctx); err != nil {
-		n.cfg.Logger.Warn("cannot record where this server is", "error", err)
+	// Whoever hears of this leader has to know where it is.
+	if err := l.cfg.servers.recordSelf(ctx); err != nil {
+		l.cfg.logger.Warn("cannot record where this server is", "error", err)
 	}
-	n.fleet.Begin(n.state.Machine().Sessions())
-	n.state.Machine().SetObserver(n.fleet)
+	l.cfg.fleet.Begin(l.cfg.state.Machine().Sessions())
+	l.cfg.state.Machine().SetObserver(l.cfg.fleet)
 	defer func() {
-		n.ready.Store(0)
-		n.state.Machine().SetObserver(nil)
-		n.fleet.End()
-		n.cfg.Logger.Info("no longer the leader", "term", term)
+		l.term.Store(0)
+		l.cfg.state.Machine().SetObserver(nil)
+		l.cfg.fleet.End()
+		l.cfg.logger.Info("no longer the leader", "term", term)
 	}()
 	if ctx.Err() != nil {
 		return nil
 	}
-	n.transfers.rest()
-	n.ready.Store(term)
-	n.leaders.wake()
-	n.cfg.Logger.Info("leading", "term", term)
-	loops := &scheduler.Loops{
-		Proposer: n, State: n.state, Fleet: n.fleet, Logger: n.cfg.Logger,
-		RetentionInterval: n.cfg.RetentionInterval, RetentionBytes: n.cfg.RetentionBytes,
-		Settled: n.applier.clock.settled, Behind: n.flusher.Behind,
-	}
+	l.cfg.handover.pace.rest()
+	l.term.Store(term)
+	l.cfg.leaders.wake()
+	l.cfg.logger.Info("leading", "term", term)
 	var wg sync.WaitGroup
-	wg.Go(func() { n.keepServers(ctx) })
-	loops.Run(ctx)
+	wg.Go(func() { l.cfg.servers.keep(ctx) })
+	l.cfg.loops(ctx)
 	wg.Wait()
 	return nil
 }
 
-func (n *Node) initCluster(ctx context.Context) error {
+// initCluster gives a new cluster its id.
+func (l *leadership) initCluster(ctx context.Context) error {
 	id, err := newID()
 	if err != nil {
 		return err
 	}
-	_, err = n.Propose(ctx, &logpb.Op{Op: &logpb.Op_InitCluster{InitCluster: &logpb.InitCluster{ClusterId: id}}})
+	_, err = l.cfg.propose(ctx, &logpb.Op{Op: &logpb.Op_InitCluster{InitCluster: &logpb.InitCluster{ClusterId: id}}})
 	if task.KindOf(err) == task.KindConflict {
 		return nil // another leader was first
 	}
 	return err
 }
 
-// Ready says whether this server leads and serves, and in which term.
-func (n *Node) Ready() (term uint64, ok bool) {
-	term = n.ready.Load()
+// ready says whether this server leads and serves, and in which term.
+func (l *leadership) ready() (term uint64, ok bool) {
+	term = l.term.Load()
 	return term, term != 0
 }
 
-// CheckLeader returns nil where this server leads and serves, or an error with a hint.
-func (n *Node) CheckLeader() error {
-	if _, ok := n.Ready(); ok {
+// leads says whether this server leads and serves.
+func (l *leadership) leads() bool { return l.term.Load() != 0 }
+
+// check returns nil if this server leads and serves, or an error with a hint.
+func (l *leadership) check() error {
+	if l.leads() {
 		return nil
 	}
-	if n.raft.State() == raft.Leader {
+	if l.cfg.raft.State() == raft.Leader {
 		// With no room for the first entry of its term it does not become ready.
-		if n.majorityFull.Load() {
+		if l.cfg.voters.mostFull() {
 			err := errMajorityFull()
-			err.Leader = n.cfg.Addr // it may be a matter of milliseconds all the same
+			err.Leader = l.cfg.own // it may be a matter of milliseconds all the same
 			return err
 		}
-		return &task.Error{Kind: task.KindUnavailable, Msg: "the leader is not ready yet; try again, and where that lasts, " + lookAtDisks, Leader: n.cfg.Addr, RetryAfter: retryDelay}
+		return &task.Error{Kind: task.KindUnavailable, Msg: "the leader is not ready yet; try again, and where that lasts, " + lookAtDisks, Leader: l.cfg.own, RetryAfter: retryDelay}
 	}
-	return n.notLeader()
-}
-
-// Term is Raft's current term.
-func (n *Node) Term() uint64 { return n.raft.CurrentTerm() }
-
-// Leader is the leader that this server knows of.
-type Leader struct {
-	Term   uint64
-	NodeID string
-	// Addr is its gRPC address; "" where it is not known yet.
-	Addr string
-}
-
-// Leader returns the leader that this server knows of; NodeID is "" where there is none. One
-// that has no vote is none, whatever it says of itself.
-func (n *Node) Leader() Leader {
-	l := Leader{Term: n.Term()}
-	_, id := n.raft.LeaderWithID()
-	// The two are read one after the other: a leader must not be told of under the term of
-	// the next one, which others would then take for the old one's news.
-	for now := n.Term(); now != l.Term; now = n.Term() {
-		l.Term = now
-		_, id = n.raft.LeaderWithID()
-	}
-	if id != "" && n.votes(id) {
-		l.NodeID, l.Addr = raftnet.NodeID(id), n.addrOf(id)
-	}
-	return l
-}
-
-// LeaderAddr is the gRPC address of the leader, or "".
-func (n *Node) LeaderAddr() string { return n.Leader().Addr }
-
-// leaderlessFactor times the election timeout is how long there may be no leader while one
-// is elected, with room for elections that fail. For longer, it is that this server does
-// not hear of one, or that there can be none.
-const leaderlessFactor = 5
-
-// Leaderless says that no leader has been known here for longer than elections take. What
-// waits for one had better be tried elsewhere.
-func (n *Node) Leaderless() bool {
-	since := n.leaders.unknownSince()
-	return !since.IsZero() && time.Since(since) > leaderlessFactor*n.cfg.ElectionTimeout
-}
-
-// leaderCast wakes those who follow changes of the leader.
-type leaderCast struct {
-	mu      sync.Mutex
-	changed chan struct{}
-	// unknown is since when there has been no leader; zero: there is one.
-	unknown time.Time
-}
-
-func (c *leaderCast) unknownSince() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.unknown
-}
-
-// known notes whether there is a leader.
-func (c *leaderCast) known(leader bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case leader:
-		c.unknown = time.Time{}
-	case c.unknown.IsZero():
-		c.unknown = time.Now()
-	}
-}
-
-func (c *leaderCast) channel() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.changed == nil {
-		c.changed = make(chan struct{})
-	}
-	return c.changed
-}
-
-func (c *leaderCast) wake() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.changed != nil {
-		close(c.changed)
-		c.changed = nil
-	}
-}
-
-// LeaderChanged returns a channel that is closed at the next change of the leader.
-func (n *Node) LeaderChanged() <-chan struct{} { return n.leaders.channel() }
-
-// castLeaders follows raft's observations of leaders.
-func (n *Node) castLeaders() {
-	// A full channel drops observations; each only says to look again.
-	ch := make(chan raft.Observation, 16)
-	obs := raft.NewObserver(ch, false, func(o *raft.Observation) bool {
-		_, ok := o.Data.(raft.LeaderObservation)
-		return ok
-	})
-	n.raft.RegisterObserver(obs)
-	defer n.raft.DeregisterObserver(obs)
-	for {
-		n.leaders.known(n.Leader().NodeID != "")
-		select {
-		case <-n.ctx.Done():
-			n.leaders.wake()
-			return
-		case <-ch:
-			n.learnLeader()
-			n.leaders.wake()
-		case <-n.places:
-			n.leaders.wake()
-		}
-	}
+	return l.cfg.leaders.notLeader()
 }

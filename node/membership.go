@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -13,62 +14,98 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Whoever reaches a port of the cluster can ask to become a part of it. What can be made sure
-// of without secrets is made sure of before anything is written: that the one that asks
-// answers at the address that it names, as the one that it says it is; that a server whose
-// place it wants has not answered for long; and that neither questions nor answers cost
-// much, however often they come.
-
 const (
-	// promoteEvery is how often the leader looks for non-voters that have caught up, and for
-	// records that are out of date.
-	promoteEvery = 500 * time.Millisecond
-	// caughtUp is how many entries a non-voter may be behind to become a voter.
-	caughtUp = 1000
-	// maxNonVoters is how many servers without a vote a cluster takes in that replace none: each
+	// maxNonVoters is how many servers without a vote a cluster takes in that replace no other: each
 	// gets the whole log, which is work for the leader.
 	maxNonVoters = 3
-	// replaceAfter is how long the leader must have had no answer from a server, where it is
-	// recorded, before its place is given to a new one of its node id, or it is believed to be
-	// elsewhere. Restarts take less.
+	// replaceAfter is how long the leader must have had no answer from a server, at its recorded address,
+	// before a new server of its node id gets its place, or before the leader believes that it
+	// has moved. Restarts take less.
 	replaceAfter = 5 * time.Second
 	// evictAfter is how long a server without a vote must not have answered to make room for
 	// another one.
 	evictAfter = time.Minute
 )
 
-// AddServer takes a server in, as the leader, or records where one of the cluster is now. A
+// membership decides which servers the cluster has, and where they are, while this server leads.
+//
+// Whoever reaches a port of the cluster can ask to become a part of it. What can be checked
+// without secrets is checked before anything is written: that the server that asks
+// answers at the address that it names, as the one that it says it is; that a server whose
+// place it wants has not answered for long; and that neither questions nor answers cost
+// much, however often they come.
+type membership struct {
+	self      *self
+	raft      membersRaft
+	state     stateMachine
+	directory *directory
+	// identify asks a server of the cluster who it is, and probe whoever is at an address, over a connection of its own.
+	identify identifyFunc
+	probe    func(ctx context.Context, addr string) (PeerInfo, error)
+	links    memberLinks
+	propose  proposeFunc
+	// checkLeader returns an error unless this server leads and serves.
+	checkLeader func() error
+	leader      leaderErrors
+	// version rises when all voters know a newer one.
+	version *versionRise
+	logger  *slog.Logger
+
+	lock  membersLock
+	joins joins
+}
+
+// membersRaft is raft, as far as a membership uses it.
+type membersRaft interface {
+	CurrentTerm() uint64
+	AddVoter(id raft.ServerID, addr raft.ServerAddress, prev uint64, timeout time.Duration) raft.IndexFuture
+	AddNonvoter(id raft.ServerID, addr raft.ServerAddress, prev uint64, timeout time.Duration) raft.IndexFuture
+	RemoveServer(id raft.ServerID, prev uint64, timeout time.Duration) raft.IndexFuture
+}
+
+// identifyFunc asks a server of the cluster who it is.
+type identifyFunc func(ctx context.Context, id raft.ServerID) (PeerInfo, error)
+
+// memberLinks is what raft's transport knows of the other servers.
+type memberLinks interface {
+	// Silence is how long a server has answered none of the messages of a term; 0: it has, or nothing is known.
+	Silence(id raft.ServerID, term uint64) time.Duration
+	// Forget says that a server is no member any more.
+	Forget(id raft.ServerID)
+}
+
+// add takes a server in, as the leader, or records where one of the cluster is now. A
 // new one is a non-voter first. Asking twice changes nothing. A server that lost its data
 // folder gets the place of its old identity, unless that one is alive: then two servers have
 // one node id.
-func (n *Node) AddServer(ctx context.Context, p PeerInfo) (voter bool, err error) {
-	if err := n.CheckLeader(); err != nil {
+func (m *membership) add(ctx context.Context, p PeerInfo) (voter bool, err error) {
+	if err := m.checkLeader(); err != nil {
 		return false, err
 	}
-	if err := n.checkJoining(p); err != nil {
+	if err := m.checkJoining(p); err != nil {
 		return false, err
 	}
-	c, err := n.judge(p)
+	c, err := m.judge(p)
 	if err != nil || c.nothing() {
-		return c.voter, n.joins.refused(p.NodeID, c.known, err)
+		return c.voter, m.joins.refused(p.NodeID, c.known, err)
 	}
-	leave, err := n.joins.enter(c.key(p), time.Now())
+	leave, err := m.joins.enter(c.key(p), time.Now())
 	if err != nil {
 		return c.voter, err
 	}
 	defer leave()
-	told, err := n.callBack(ctx, p)
+	told, err := m.callBack(ctx, p)
 	if err == nil {
-		err = n.change(ctx, told)
+		err = m.change(ctx, told)
 	}
 	if err == nil {
-		n.joins.admitted(c.key(p), time.Now())
+		m.joins.admitted(c.key(p), time.Now())
 	}
-	return c.voter, n.joins.refused(p.NodeID, c.known, err)
+	return c.voter, m.joins.refused(p.NodeID, c.known, err)
 }
 
 // checkJoining finds what is wrong with what a server says of itself.
-func (n *Node) checkJoining(p PeerInfo) error {
+func (m *membership) checkJoining(p PeerInfo) error {
 	for _, err := range []error{
 		task.ValidNodeID("node id", p.NodeID), task.ValidNodeID("server id", p.ServerID),
 		task.ValidAddr("gRPC address", p.Addr), task.ValidAddr("Raft address", p.PeerAddr),
@@ -80,13 +117,13 @@ func (n *Node) checkJoining(p PeerInfo) error {
 	if len(p.HTTPAddr) > task.MaxAddr || len(p.Version) > task.MaxName {
 		return task.Errorf(task.KindTooLarge, "the HTTP address or the version of server %s is too long", p.NodeID)
 	}
-	if id := n.state.Machine().ClusterID(); p.ClusterID != "" && p.ClusterID != id {
+	if id := m.state.Machine().ClusterID(); p.ClusterID != "" && p.ClusterID != id {
 		return task.Errorf(task.KindConflict, "server %s has the state of another cluster, %s: give it an empty data folder, or start it with the addresses of its own cluster in --join", p.NodeID, p.ClusterID)
 	}
-	return checkKnows(&p, n.state.Machine().ActiveVersion())
+	return checkKnows(&p, m.state.Machine().ActiveVersion())
 }
 
-// change is what it takes to have a server where it says that it is.
+// change is what has to be done to have a server where it says that it is.
 type change struct {
 	// known: the configuration has it, and voter: with a vote.
 	known, voter bool
@@ -112,17 +149,17 @@ func (c *change) key(p PeerInfo) string {
 }
 
 // judge finds what is to be changed for a server, or why it cannot be. It asks nobody.
-func (n *Node) judge(p PeerInfo) (c change, err error) {
-	servers, err := n.Servers()
+func (m *membership) judge(p PeerInfo) (c change, err error) {
+	servers, err := m.directory.servers()
 	if err != nil {
-		return c, n.readError(err)
+		return c, m.leader.readError(err)
 	}
 	id := p.RaftID()
-	if id == n.id.raftID() {
+	if id == m.self.id {
 		return change{known: true, voter: true}, nil // which records itself
 	}
 	c.record = &logpb.ServerRecord{NodeId: p.NodeID, ServerId: p.ServerID, Addr: p.Addr, PeerAddr: p.PeerAddr, HttpAddr: p.HTTPAddr, Version: p.Version}
-	old := n.record(id)
+	old := m.directory.record(id)
 	at, known := member(servers, id)
 	if known {
 		c.known, c.voter = true, at.Suffrage == raft.Voter
@@ -147,31 +184,31 @@ func (n *Node) judge(p PeerInfo) (c change, err error) {
 	case known && c.gone.ID != "":
 		return c, task.Errorf(task.KindConflict, "the cluster has two servers of the node id %s", p.NodeID) // nothing here makes any
 	case known && c.add:
-		err = n.checkGone(at)
+		err = m.checkGone(at)
 	case known:
 	case c.gone.ID != "":
-		c.record.Vote = c.gone.Suffrage == raft.Voter || n.record(c.gone.ID).GetVote() || old.GetVote()
+		c.record.Vote = c.gone.Suffrage == raft.Voter || m.directory.record(c.gone.ID).GetVote() || old.GetVote()
 		c.put = old == nil || !proto.Equal(old, c.record)
 		if c.gone.Suffrage == raft.Voter && oneShort(servers) {
 			return c, task.Errorf(task.KindUnavailable, "another server is being replaced; this one has to wait until that one has caught up")
 		}
-		err = n.checkGone(c.gone)
-	case n.owedVote(p.NodeID, servers):
+		err = m.checkGone(c.gone)
+	case m.owedVote(p.NodeID, servers):
 		// A leader was lost in the midst of this.
 		c.record.Vote = true
 	default:
-		c.gone, err = n.makeRoom(servers)
+		c.gone, err = m.makeRoom(servers)
 	}
 	return c, err
 }
 
 // owedVote says whether a server of a node id was to take the place of one that voted, and
 // nobody has that place.
-func (n *Node) owedVote(nodeID string, servers []raft.Server) bool {
+func (m *membership) owedVote(nodeID string, servers []raft.Server) bool {
 	if !oneShort(servers) {
 		return false
 	}
-	for _, s := range n.state.Machine().Servers() {
+	for _, s := range m.state.Machine().Servers() {
 		if _, known := member(servers, recordID(s)); s.NodeId == nodeID && !known {
 			return s.Vote
 		}
@@ -180,14 +217,14 @@ func (n *Node) owedVote(nodeID string, servers []raft.Server) bool {
 }
 
 // makeRoom returns the server that has to leave for a new one that replaces none, if one has to.
-func (n *Node) makeRoom(servers []raft.Server) (gone raft.Server, err error) {
+func (m *membership) makeRoom(servers []raft.Server) (gone raft.Server, err error) {
 	strangers := 0
 	for _, s := range servers {
-		if s.Suffrage == raft.Voter || n.record(s.ID).GetVote() {
+		if s.Suffrage == raft.Voter || m.directory.record(s.ID).GetVote() {
 			continue
 		}
 		strangers++
-		if n.silence(s.ID) > evictAfter {
+		if m.silence(s.ID) > evictAfter {
 			gone = s
 		}
 	}
@@ -203,8 +240,8 @@ func (n *Node) makeRoom(servers []raft.Server) (gone raft.Server, err error) {
 // checkGone makes sure that the leader has had no answer from a server for so long, where
 // Raft's configuration has it. Each of Raft's messages names whom it is for, so another
 // server at that address does not answer in its stead.
-func (n *Node) checkGone(s raft.Server) error {
-	switch silent := n.silence(s.ID); {
+func (m *membership) checkGone(s raft.Server) error {
+	switch silent := m.silence(s.ID); {
 	case silent == 0:
 		// What is not known is not dead.
 		return task.Errorf(task.KindConflict, "node %s is a living server of the cluster already, at Raft address %s: give the new server a node id and addresses of its own", raftnet.NodeID(s.ID), s.Address)
@@ -219,10 +256,10 @@ func (n *Node) checkGone(s raft.Server) error {
 
 // callBack makes sure that the server that asks to be taken in is where it says that it is,
 // and returns what it says there. What was asked may have come from anybody.
-func (n *Node) callBack(ctx context.Context, p PeerInfo) (told PeerInfo, err error) {
+func (m *membership) callBack(ctx context.Context, p PeerInfo) (told PeerInfo, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	told, err = n.cfg.Peers.Probe(ctx, p.Addr)
+	told, err = m.probe(ctx, p.Addr)
 	switch {
 	case err != nil:
 		return told, task.Errorf(task.KindUnavailable, "server %s says that it is at %s, and does not answer there: %v", p.NodeID, p.Addr, err)
@@ -230,13 +267,13 @@ func (n *Node) callBack(ctx context.Context, p PeerInfo) (told PeerInfo, err err
 		return told, task.Errorf(task.KindConflict, "server %s says that it is at %s (Raft %s), where server %s says that it is at %s (Raft %s)",
 			p.RaftID(), p.Addr, p.PeerAddr, told.RaftID(), told.Addr, told.PeerAddr)
 	}
-	return told, n.checkJoining(told)
+	return told, m.checkJoining(told)
 }
 
 // stillThere asks a server that is about to lose its place whether it is where it is
-// recorded. Raft's port alone may be what has failed.
-func (n *Node) stillThere(ctx context.Context, s raft.Server, nonce string) error {
-	got, err := n.identify(ctx, s.ID)
+// recorded: it may be that only Raft's port has failed.
+func (m *membership) stillThere(ctx context.Context, s raft.Server, nonce string) error {
+	got, err := m.identify(ctx, s.ID)
 	if err != nil || got.Nonce == nonce {
 		return nil //nolint:nilerr // A server that does not answer is not there.
 	}
@@ -244,52 +281,52 @@ func (n *Node) stillThere(ctx context.Context, s raft.Server, nonce string) erro
 }
 
 // change makes the cluster have a server where it is.
-func (n *Node) change(ctx context.Context, p PeerInfo) error {
-	unlock, err := n.lockMembers(ctx)
+func (m *membership) change(ctx context.Context, p PeerInfo) error {
+	unlock, err := m.lock.enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	// What was found before may be out of date by now.
-	c, err := n.judge(p)
+	c, err := m.judge(p)
 	if err != nil || c.nothing() {
 		return err
 	}
 	id, addr := p.RaftID(), raft.ServerAddress(p.PeerAddr)
 	if c.known && c.add {
-		if err := n.stillThere(ctx, raft.Server{ID: id}, p.Nonce); err != nil {
+		if err := m.stillThere(ctx, raft.Server{ID: id}, p.Nonce); err != nil {
 			return err
 		}
 	}
-	// First the record, then the configuration: who hears of a server knows where it is, and a
-	// leader that comes in between knows that it is owed a vote.
+	// First the record, then the configuration: whoever hears of a server knows where it is, and a
+	// leader that comes in between knows that the server has to get a vote.
 	if gone := c.gone; gone.ID != "" {
-		if err := n.stillThere(ctx, gone, ""); err != nil {
+		if err := m.stillThere(ctx, gone, ""); err != nil {
 			return err
 		}
 	}
 	if c.put {
-		if err := n.put(ctx, c.record); err != nil {
+		if err := m.put(ctx, c.record); err != nil {
 			return err
 		}
 	}
 	if gone := c.gone; gone.ID != "" {
-		n.cfg.Logger.Warn("a server gives its place to another one", "was", gone.ID, "is", id, "voted", gone.Suffrage == raft.Voter)
-		if err := n.raft.RemoveServer(gone.ID, 0, askTimeout).Error(); err != nil {
-			return n.readError(err)
+		m.logger.Warn("a server gives its place to another one", "was", gone.ID, "is", id, "voted", gone.Suffrage == raft.Voter)
+		if err := m.raft.RemoveServer(gone.ID, 0, askTimeout).Error(); err != nil {
+			return m.leader.readError(err)
 		}
-		n.transport.Forget(gone.ID)
+		m.links.Forget(gone.ID)
 	}
 	if !c.add {
 		return nil
 	}
-	add := n.raft.AddNonvoter
+	add := m.raft.AddNonvoter
 	if c.voter {
-		add = n.raft.AddVoter // which changes its address and nothing else
+		add = m.raft.AddVoter // which changes its address and nothing else
 	}
-	n.cfg.Logger.Info("a server is taken into the configuration", "server", id, "peer_addr", addr, "addr", p.Addr, "known", c.known, "votes", c.voter, "is_to_vote", c.record.GetVote())
+	m.logger.Info("a server is taken into the configuration", "server", id, "peer_addr", addr, "addr", p.Addr, "known", c.known, "votes", c.voter, "is_to_vote", c.record.GetVote())
 	if err := add(id, addr, 0, askTimeout).Error(); err != nil {
-		return n.readError(err)
+		return m.leader.readError(err)
 	}
 	return nil
 }
@@ -297,23 +334,29 @@ func (n *Node) change(ctx context.Context, p PeerInfo) error {
 // silence is how long this leader has had no answer from a server, to any of the messages that
 // it sends all the time to where the configuration has it. 0: it answers, or nothing is
 // known yet.
-func (n *Node) silence(id raft.ServerID) time.Duration {
-	if id == n.id.raftID() {
+func (m *membership) silence(id raft.ServerID) time.Duration {
+	if id == m.self.id {
 		return 0
 	}
-	return n.transport.Silence(id, n.Term())
+	return m.links.Silence(id, m.raft.CurrentTerm())
 }
 
-func (n *Node) put(ctx context.Context, s *logpb.ServerRecord) error {
-	_, err := n.Propose(ctx, &logpb.Op{Op: &logpb.Op_PutServer{PutServer: &logpb.PutServer{Server: s}}})
+func (m *membership) put(ctx context.Context, s *logpb.ServerRecord) error {
+	_, err := m.propose(ctx, &logpb.Op{Op: &logpb.Op_PutServer{PutServer: &logpb.PutServer{Server: s}}})
 	return err
 }
 
-// lockMembers waits until nobody else changes the servers of the cluster.
-func (n *Node) lockMembers(ctx context.Context) (unlock func(), err error) {
+// membersLock lets one change of the servers of the cluster be made at a time: it has an element
+// while one is under way.
+type membersLock chan struct{}
+
+func newMembersLock() membersLock { return make(membersLock, 1) }
+
+// enter waits until nobody else changes the servers of the cluster.
+func (l membersLock) enter(ctx context.Context) (unlock func(), err error) {
 	select {
-	case n.members <- struct{}{}:
-		return func() { <-n.members }, nil
+	case l <- struct{}{}:
+		return func() { <-l }, nil
 	case <-ctx.Done():
 		return nil, &task.Error{Kind: task.KindUnavailable, Msg: "another change of the servers is under way; try again", Err: ctx.Err()}
 	}
@@ -323,46 +366,4 @@ func (n *Node) lockMembers(ctx context.Context) (unlock func(), err error) {
 // made of odd numbers of servers.
 func oneShort(servers []raft.Server) bool {
 	return votersAmong(servers)%2 == 0
-}
-
-// PeerStatus is a server of the cluster and what it says of itself.
-type PeerStatus struct {
-	NodeID, ServerID string
-	PeerAddr         string
-	Voter            bool
-	// NoVote is why it has no vote, and what would give it one; "": it has one.
-	NoVote string
-	// Record is what is recorded of it; nil: nothing.
-	Record *logpb.ServerRecord
-	Info   PeerInfo
-	// Err is why it did not answer.
-	Err error
-}
-
-// Peers asks every server of the cluster, at once, who it is.
-func (n *Node) Peers(ctx context.Context) ([]PeerStatus, error) {
-	servers, err := n.Servers()
-	if err != nil {
-		return nil, err
-	}
-	voters := votersAmong(servers)
-	out := make([]PeerStatus, len(servers))
-	done := make(chan struct{})
-	for i, s := range servers {
-		nodeID, serverID := raftnet.SplitServerID(s.ID)
-		out[i] = PeerStatus{NodeID: nodeID, ServerID: serverID, PeerAddr: string(s.Address), Voter: s.Suffrage == raft.Voter, Record: n.record(s.ID)}
-		out[i].NoVote = voteless(s, out[i].Record, voters)
-		go func() {
-			defer func() { done <- struct{}{} }()
-			if s.ID == n.id.raftID() {
-				out[i].Info = n.Self()
-				return
-			}
-			out[i].Info, out[i].Err = n.identify(ctx, s.ID)
-		}()
-	}
-	for range servers {
-		<-done
-	}
-	return out, nil
 }

@@ -1,78 +1,76 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
 
-	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/store"
 	"github.com/rota-scheduler/rota/node/raftlog"
 	"github.com/rota-scheduler/rota/node/raftnet"
 	"github.com/rota-scheduler/rota/scheduler"
 )
 
-// Node is one running server.
+// Node is one running server: it puts the components together, starts them and ends them. Each component
+// has its own state, and small interfaces for what it uses of the others.
 type Node struct {
 	cfg  Config
-	id   identity
-	lock *os.File
+	self *self
 
+	// What is in the data folder.
+	id        identity
+	lock      *os.File
 	log       *raftlog.Log
 	chain     *raftlog.Chain
 	state     *store.State
 	snapshots *store.Snapshots
 	flusher   *store.Flusher
-	applier   *applier
-	raft      *raft.Raft
-	transport *raftnet.Transport
-	proposer  *proposer
-	fleet     *scheduler.Fleet
-	reads     barrierGroup
-	leaders   leaderCast
+	space     *diskSpace
+
+	// Raft, and what drives it.
+	raft       *raft.Raft
+	settings   *raftSettings
+	transport  *raftnet.Transport
+	applier    *applier
+	clock      *stateClock
+	compaction *compaction
+	watchdog   *watchdog
+
+	// Requests.
+	proposer *proposer
+	requests *requests
+	reads    *reads
+	fleet    *scheduler.Fleet
+
+	// Who leads, and what the leader does.
+	leaders    *leaders
+	leadership *leadership
+	handover   *handover
+	voters     *voterWatch
+
+	// Which servers there are, and how this one becomes and stays a part of them.
+	directory *directory
+	inquiry   *inquiry
+	members   *membership
+	joiner    *joiner
+	announcer *announcer
+	catchUp   *catchUp
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	fatal  func(error)
 
-	// ready is the term in which this server leads and serves; 0: it does not.
-	ready atomic.Uint64
-	// outOfSpace is true while the disk has little space left, and majorityFull while this
-	// server leads and a majority of the disks is full.
-	outOfSpace, majorityFull atomic.Bool
-	// caughtUp: see CaughtUp.
-	caughtUp atomic.Bool
-
-	// snapshotCh has an element when a snapshot is due; average is the size of entries since
-	// the one before, bytes.
-	snapshotCh chan struct{}
-	average    atomic.Int64
-	// reloading is held while raft's configuration is changed.
-	reloading sync.Mutex
-	notify    chan bool
-
-	// nonce was made with the process, by which it knows itself.
-	nonce string
-	addrs addrBook
-	// members has an element while the servers of the cluster are being changed: one change at
-	// a time.
-	members chan struct{}
-	joins   joins
-	problem problem
-	// waits is what this server waits for to be part of a cluster.
-	waits atomic.Pointer[string]
-	// transfers is those of leadership that are asked for.
-	transfers transfers
-	// places has an element when servers are elsewhere, or there are others.
+	// snapshotRequests, notify and places are there before raft, which puts something in.
+	snapshotRequests *snapshotRequests
+	// notify has raft's changes of leadership.
+	notify chan bool
+	// places has an element if servers have moved, or there are others.
 	places chan struct{}
 }
 
@@ -86,9 +84,9 @@ func Start(cfg Config) (started *Node, err error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, snapshotCh: make(chan struct{}, 1), notify: make(chan bool, notifyBuffer), places: make(chan struct{}, 1), members: make(chan struct{}, 1)}
-	if n.nonce, err = newID(); err != nil {
-		return nil, err
+	n := &Node{
+		cfg: cfg, clock: &stateClock{}, snapshotRequests: newSnapshotRequests(),
+		notify: make(chan bool, notifyBuffer), places: make(chan struct{}, 1),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	var once sync.Once
@@ -102,109 +100,40 @@ func Start(cfg Config) (started *Node, err error) {
 	if err := n.openFiles(); err != nil {
 		return nil, err
 	}
-	n.fleet = scheduler.NewFleet(cfg.LeaseTimeout)
-	n.flusher = store.NewFlusher(n.state)
-	n.applier = &applier{n: n, waiters: map[chan struct{}]uint64{}}
-	n.applier.reached()
 	if err := n.startRaft(); err != nil {
 		return nil, err
 	}
-	n.proposer = newProposer(n)
-	n.wg.Go(n.runFlusher)
-	n.wg.Go(n.runSnapshots)
-	n.wg.Go(func() { n.transport.WatchLeader(n.ctx) })
-	n.wg.Go(n.watchDisk)
-	n.wg.Go(n.watchSpace)
-	n.wg.Go(n.followLeadership)
-	n.wg.Go(n.castLeaders)
-	n.wg.Go(n.bootstrapOrJoin)
-	n.wg.Go(n.catchUp)
+	n.assemble()
+	n.run()
 	return n, nil
 }
 
-// openFiles opens everything in the data folder and checks it against each other.
-func (n *Node) openFiles() (err error) {
-	if n.lock, err = lockDir(n.cfg.DataDir); err != nil {
-		return err
-	}
-	if n.id, err = loadIdentity(n.cfg.DataDir, n.cfg.NodeID); err != nil {
-		return err
-	}
-	if err := n.openLog(); err != nil {
-		return err
-	}
-	id := store.Identity{NodeID: n.id.NodeID, ServerID: n.id.ServerID}
-	if n.state, err = store.OpenState(n.cfg.DataDir, id, n.cfg.Logger); err != nil {
-		return n.explainState(err)
-	}
-	n.state.OnCorrupt(func(err error) {
-		if errors.Is(err, fsm.ErrTooOld) {
-			err = mustStop(err)
+// run starts what goes on until the server ends.
+func (n *Node) run() {
+	n.wg.Go(func() {
+		if err := n.flusher.Run(n.ctx); err != nil {
+			n.fatal(fmt.Errorf("state.db: %w", err))
 		}
-		n.fatal(n.explainState(err))
 	})
-	if n.snapshots, err = store.OpenSnapshots(n.state, n.cfg.Logger); err != nil {
-		return fmt.Errorf("%w; restore the data folder, or move it away and let the server join anew", err)
-	}
-	return n.checkFiles()
-}
-
-// openLog opens the log, and notes that there is one: a server without the log that it had must not start.
-func (n *Node) openLog() (err error) {
-	n.log, err = raftlog.Open(raftlog.Config{
-		Dir: n.cfg.DataDir, Kind: cmp.Or(n.cfg.LogStore, n.id.LogStore), Made: n.id.HasLog, Stores: n.cfg.Stores,
-		Fatal: n.fatal, Ending: n.ctx.Done(), Logger: n.cfg.Logger, WALLogger: raftnet.NewLogger(n.cfg.Logger),
+	n.wg.Go(func() { n.compaction.run(n.ctx) })
+	n.wg.Go(func() { n.transport.WatchLeader(n.ctx) })
+	n.wg.Go(func() { n.watchdog.run(n.ctx) })
+	// More of the log may be kept than the configuration says, which has no place on a disk that is full.
+	n.wg.Go(func() { n.space.watch(n.ctx, n.snapshotRequests.ask) })
+	n.wg.Go(func() { n.leadership.follow(n.ctx, n.notify) })
+	n.wg.Go(func() { n.leaders.watch(n.ctx, n.places, func() { n.inquiry.ask(n.ctx) }) })
+	n.wg.Go(func() {
+		n.joiner.run(n.ctx, func() { n.wg.Go(func() { n.announcer.run(n.ctx) }) })
 	})
-	if err != nil || n.cfg.Stores != nil {
-		return err
-	}
-	if kind := n.log.Kind(); !n.id.HasLog || n.id.LogStore != kind {
-		n.id.HasLog, n.id.LogStore = true, kind
-		return writeIdentity(n.cfg.DataDir, n.id)
-	}
-	return nil
+	n.wg.Go(func() { n.catchUp.run(n.ctx) })
 }
 
-func (n *Node) startRaft() (err error) {
-	defer func() {
-		// Raft panics on a log that it cannot read.
-		if p := recover(); p != nil {
-			err = fmt.Errorf("start raft: the log is not whole: %v", p)
-			if !strings.Contains(err.Error(), raftlog.CorruptAdvice) {
-				err = fmt.Errorf("%w; %s", err, raftlog.CorruptAdvice)
-			}
-		}
-	}()
-	n.transport = raftnet.New(raftnet.Config{
-		Self: n.id.raftID(), Addr: n.cfg.PeerAddr, Listener: n.cfg.RaftListener, Base: n.cfg.RaftTransport,
-		ClusterID: func() string { return n.state.Machine().ClusterID() }, Ask: n.askTrusted,
-		ElectionTimeout: n.cfg.ElectionTimeout, Logger: n.cfg.Logger,
-	})
-	snapshot := func() uint64 { at, _ := n.snapshots.Newest(); return at.Index }
-	if n.chain, err = n.log.Chain(n.applier.place, snapshot); err != nil {
-		return err
-	}
-	n.raft, err = raft.NewRaft(n.cfg.raftConfig(n.id.raftID(), n.notify), n.applier, n.chain, n.log.Stable(), n.snapshots, n.transport)
-	if err != nil {
-		return fmt.Errorf("start raft: %w", err)
-	}
-	n.transport.Attach(n.raft, n.reload)
-	n.log.RaftRuns()
-	return nil
-}
-
-func (n *Node) runFlusher() {
-	if err := n.flusher.Run(n.ctx); err != nil {
-		n.fatal(fmt.Errorf("state.db: %w", err))
-	}
-}
-
-// Shutdown hands leadership over where this server has it, answers what waits, writes
-// the state, and closes everything. Where ctx ends first, as on a disk that stalls, the
-// server is left as it is: its process is to end.
+// Shutdown hands leadership over if this server has it, answers what waits, writes
+// the state, and closes everything. If ctx ends first, as on a disk that stalls, the
+// server is left as it is: its process has to end.
 func (n *Node) Shutdown(ctx context.Context) error {
 	if n.raft.State() == raft.Leader {
-		if err := n.transferLeadership(ctx, n.raft.LeadershipTransfer); err != nil {
+		if err := n.handover.away(ctx); err != nil {
 			n.cfg.Logger.Info("leadership was not handed over", "error", err)
 		}
 	}
@@ -221,8 +150,8 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Kill ends the server as a crash would, but for what the operating system keeps: for
-// simulations.
+// Kill ends the server as a crash would, except that what the operating system has of the files stays:
+// for simulations.
 func (n *Node) Kill() error {
 	n.proposer.abort()
 	return errors.Join(n.stop(), n.state.Abandon(), n.closeLog())
@@ -231,10 +160,9 @@ func (n *Node) Kill() error {
 // settleTimeout bounds how long raft goes on for the sake of what waits for it.
 const settleTimeout = 2 * time.Second
 
-// stop ends everything that runs. Raft is the last to go: what it has committed but not
-// yet applied when it ends is never answered, and whoever waits for it would wait
-// forever. What it cannot commit is answered when it ends, so that is not waited for
-// for long.
+// stop ends everything that runs. Raft ends last: it never answers what it has committed but not
+// yet applied when it ends, and whoever waits for that would wait forever. What it cannot commit
+// it answers when it ends, so stop does not wait long for that.
 func (n *Node) stop() error {
 	n.cancel()
 	settled := make(chan struct{})
@@ -255,53 +183,3 @@ func (n *Node) stop() error {
 	n.fleet.End()
 	return errors.Join(err, n.transport.Close())
 }
-
-func (n *Node) closeLog() error {
-	return errors.Join(n.log.Close(), n.lock.Close())
-}
-
-// closeFiles closes what a failed Start had opened.
-func (n *Node) closeFiles() error {
-	var errs []error
-	if n.transport != nil {
-		errs = append(errs, n.transport.Close())
-	}
-	if n.state != nil {
-		errs = append(errs, n.state.Abandon())
-	}
-	if n.log != nil {
-		errs = append(errs, n.log.Close())
-	}
-	if n.lock != nil {
-		errs = append(errs, n.lock.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// transferLeadership waits for a transfer, as long as ctx lasts.
-func (n *Node) transferLeadership(ctx context.Context, transfer func() raft.Future) error {
-	done := make(chan error, 1)
-	// Raft answers it, within about an election timeout, unless it is stuck itself.
-	n.wg.Go(func() { done <- transfer().Error() })
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// State is the server's copy of the replicated state.
-func (n *Node) State() *store.State { return n.state }
-
-// Fleet is what this server knows of the workers while it leads.
-func (n *Node) Fleet() *scheduler.Fleet { return n.fleet }
-
-// Now is the state machine's time, Unix ns.
-func (n *Node) Now() int64 { return n.applier.clock.now() }
-
-// NodeID is the server's node id.
-func (n *Node) NodeID() string { return n.id.NodeID }
-
-// Context ends when the server shuts down.
-func (n *Node) Context() context.Context { return n.ctx }

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -17,7 +16,7 @@ import (
 )
 
 // lane orders what waits to be proposed: what frees and keeps slots goes before what
-// fills them, and that before new work, unless it has waited for too long.
+// fills them, and that goes before new work, unless it has waited for too long.
 type lane int
 
 const (
@@ -37,12 +36,6 @@ func laneOf(op *logpb.Op) lane {
 	return controlLane
 }
 
-// endsJob says that an op cancels a job as a whole: 10 bytes that may make as much to write as a large submit.
-func endsJob(op *logpb.Op) bool {
-	c := op.GetCancel()
-	return c != nil && c.Index == nil
-}
-
 // isReport says that an op is a worker's report of tasks.
 func isReport(op *logpb.Op) bool {
 	_, ok := op.Op.(*logpb.Op_Report)
@@ -55,44 +48,69 @@ const (
 	// one entry.
 	maxEntryBytes = 256 << 10
 	maxEntryOps   = 4096
-	// laneOps and laneBytes bound each lane: beyond them callers are asked to come
-	// again later.
+	// laneOps and laneBytes bound each lane: beyond them callers have to try again later.
 	laneOps   = 32 << 10
 	laneBytes = 64 << 20
-	// reportOps and reportBytes bound what the reports of all sessions take of the control lane: the
-	// rest is for what opens, keeps and ends sessions and jobs, which workers cannot keep out.
+	// reportOps and reportBytes bound what the reports of all sessions take of the control lane. The
+	// rest is for what opens, keeps and ends sessions and jobs: workers cannot keep that out.
 	reportOps   = laneOps / 2
 	reportBytes = 32 << 20
-	// lanePatience is how long the head of a lane waits for those before it. Then its lane goes first
-	// in every other entry: workers that send large results without a pause would keep everybody
-	// else's submits, and the plans for their tasks, out of the log.
+	// lanePatience is how long the head of a lane waits for the lanes before it. Then its lane goes first
+	// in every other entry. Otherwise workers that send large results without a pause would keep
+	// everybody else's submits, and the plans for their tasks, out of the log.
 	lanePatience = 500 * time.Millisecond
 	// enqueueTimeout bounds how long an entry waits for raft's own queue.
 	enqueueTimeout = time.Second
-	retryDelay     = 50 * time.Millisecond
+	// retryDelay is when to try again what a server could not take, or could not do, for the moment.
+	retryDelay = 50 * time.Millisecond
 	// maxSubmitWait bounds how long a submit waits for the log. It is half of the 10 s
-	// after which clients send a request again: where the lane takes longer than that to
-	// clear, the log would be filled with what nobody waits for any more, and no answer
+	// after which clients send a request again. If the lane took longer than that to
+	// clear, the log would be full of requests that nobody waits for any more, and no answer
 	// would ever be in time.
 	maxSubmitWait = 5 * time.Second
 )
 
-// proposal is an op on its way to the log. done is called once, from the proposer.
+// proposal is an op on its way to the log. The proposer calls done once.
 type proposal struct {
 	op   *logpb.Op
 	size int
-	// weight is about how many tasks applying it has to look at.
+	// weight is about how many tasks Apply has to look at.
 	weight int
 	// since is when it began to wait.
 	since time.Time
 	done  func(fsm.Result, error)
 }
 
+// proposerConfig is what a proposer uses of the rest of the server.
+type proposerConfig struct {
+	raft  entryLog
+	state stateMachine
+	// clock gives each entry its time.
+	clock *stateClock
+	// leader is where callers can go whose op cannot be proposed here.
+	leader leaderHint
+	// entriesInFlight bounds the entries that wait for their commit.
+	entriesInFlight int
+}
+
+// entryLog is raft, as far as a proposer uses it.
+type entryLog interface {
+	Apply(cmd []byte, timeout time.Duration) raft.ApplyFuture
+}
+
+// leaderHint says where the leader is.
+type leaderHint interface {
+	// addr is the gRPC address of the leader, or "".
+	addr() string
+	// notLeader is the error for a request that only the leader can serve.
+	notLeader() error
+}
+
 // proposer makes entries of what waits. There is no timer: while a few entries are in
 // flight, what arrives meanwhile becomes the next one.
 type proposer struct {
-	n *Node
-	// weigh is the weight of an op, supports an error where the active version does not know it.
+	cfg proposerConfig
+	// weigh is the weight of an op. supports returns an error if the active version does not know the op.
 	weigh    func(*logpb.Op) int
 	supports func(*logpb.Op) error
 
@@ -100,9 +118,9 @@ type proposer struct {
 	changed *sync.Cond
 	lanes   [numLanes][]proposal
 	bytes   [numLanes]int
-	// reports is what the reports in the control lane take.
+	// reports is the room that the reports take in the control lane.
 	reports load
-	// favoured: a lane whose head had waited went first in the last entry.
+	// favoured: a lane whose head had waited for long went first in the last entry.
 	favoured bool
 	inFlight int
 	closed   bool
@@ -110,13 +128,15 @@ type proposer struct {
 	alarm *time.Timer
 
 	flights chan flight
-	// flight is the entry that is waited for, since it was sent.
+	// flight measures how long the oldest entry in flight has waited for its commit.
 	flight stopwatch.Stopwatch
 	wg     sync.WaitGroup
 }
 
-// load is what some of the ops that wait take.
+// load is the room that some of the ops that wait take.
 type load struct{ ops, bytes int }
+
+// flight is an entry that waits for its commit.
 
 type flight struct {
 	future    raft.ApplyFuture
@@ -124,15 +144,16 @@ type flight struct {
 	sent      time.Time
 }
 
-func newProposer(n *Node) *proposer {
+// newProposer returns a proposer that works until it is closed or aborted.
+func newProposer(cfg proposerConfig) *proposer {
 	p := &proposer{
-		n: n, flights: make(chan flight, n.cfg.EntriesInFlight),
-		weigh: func(op *logpb.Op) int { return n.state.Machine().Weight(op) },
+		cfg: cfg, flights: make(chan flight, cfg.entriesInFlight),
+		weigh: func(op *logpb.Op) int { return cfg.state.Machine().Weight(op) },
 		supports: func(op *logpb.Op) error {
 			if op.GetSetVersion() != nil {
 				return nil // its entry has the version that it rises to
 			}
-			return fsm.Supports(n.state.Machine().ActiveVersion(), fsm.Needs(op))
+			return fsm.Supports(cfg.state.Machine().ActiveVersion(), fsm.Needs(op))
 		},
 	}
 	p.changed = sync.NewCond(&p.mu)
@@ -141,7 +162,7 @@ func newProposer(n *Node) *proposer {
 	return p
 }
 
-// propose queues op. done gets its result, or an error with a kind: a definite failure,
+// propose queues op. done gets its result, or an error with a kind: that of a definite failure,
 // or KindUnknownOutcome.
 func (p *proposer) propose(op *logpb.Op, done func(fsm.Result, error)) {
 	l, size, weight := laneOf(op), proto.Size(op), p.weigh(op)
@@ -172,8 +193,8 @@ func (p *proposer) propose(op *logpb.Op, done func(fsm.Result, error)) {
 }
 
 // take waits for work and for room in flight, and returns what makes the next entry;
-// nil once the proposer is closed and empty. Submits that have waited for too long are
-// refused meanwhile: they never left this server, so that is sure.
+// nil once the proposer is closed and empty. Meanwhile it refuses submits that have waited for
+// too long. They never left this server, so that is a definite failure.
 func (p *proposer) take() []proposal {
 	for {
 		batch, late := p.next()
@@ -204,7 +225,7 @@ func (p *proposer) next() (batch, late []proposal) {
 		switch {
 		case p.closed && waiting == 0:
 			return nil, nil
-		case waiting > 0 && p.inFlight < p.n.cfg.EntriesInFlight:
+		case waiting > 0 && p.inFlight < p.cfg.entriesInFlight:
 			p.inFlight++
 			return p.batch(time.Now()), nil
 		}
@@ -213,9 +234,9 @@ func (p *proposer) next() (batch, late []proposal) {
 	}
 }
 
-// wakeForLate sees to it that next looks again when the oldest submit has waited for too long.
-// While nothing is committed and nothing comes, nobody else would wake it, and its caller
-// would give up without knowing what became of it. mu is held.
+// wakeForLate wakes next when the oldest submit has waited for too long. While nothing is
+// committed and nothing comes, nobody else would, and the caller of that submit would give up
+// without knowing what became of it. mu is held.
 func (p *proposer) wakeForLate() {
 	q := p.lanes[submitLane]
 	if len(q) == 0 {
@@ -224,7 +245,7 @@ func (p *proposer) wakeForLate() {
 	wait := time.Until(q[0].since.Add(maxSubmitWait)) + time.Millisecond
 	if p.alarm == nil {
 		p.alarm = time.AfterFunc(wait, func() {
-			// Taken, so that it does not come between the look and the wait.
+			// With the lock, so that the signal does not come between the look and the wait.
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.changed.Signal()
@@ -234,7 +255,7 @@ func (p *proposer) wakeForLate() {
 	p.alarm.Reset(wait)
 }
 
-// late takes the submits from their lane that have waited for too long. mu is held.
+// late takes the submits that have waited for too long from their lane. mu is held.
 func (p *proposer) late(now time.Time) []proposal {
 	q := p.lanes[submitLane]
 	k := 0
@@ -247,7 +268,7 @@ func (p *proposer) late(now time.Time) []proposal {
 }
 
 // batch takes from the lanes in their order, up to the size of an entry. A few bytes can name
-// tens of thousands of tasks, so it is bounded by these too. mu is held.
+// tens of thousands of tasks, so their number bounds an entry too. mu is held.
 func (p *proposer) batch(now time.Time) []proposal {
 	var batch []proposal
 	size, weight := 0, 0
@@ -272,8 +293,8 @@ func (p *proposer) batch(now time.Time) []proposal {
 	return batch
 }
 
-// order is the one in which the lanes fill the next entry. In every other one at most, those go first
-// whose heads have waited for too long: the lanes before them have half of the log at least.
+// order is in which order the lanes fill the next entry. Lanes whose heads have waited for too long
+// go first, in every other entry at most: the lanes before them keep at least half of the log.
 func (p *proposer) order(now time.Time) []lane {
 	first, rest := make([]lane, 0, numLanes), make([]lane, 0, numLanes)
 	for l := range numLanes {
@@ -295,6 +316,7 @@ func (p *proposer) leaves(l lane, pr *proposal) {
 	}
 }
 
+// send makes entries and gives them to raft, until the proposer is closed and empty.
 func (p *proposer) send() {
 	defer close(p.flights)
 	for batch := p.take(); batch != nil; batch = p.take() {
@@ -302,22 +324,23 @@ func (p *proposer) send() {
 		for i := range batch {
 			ops[i] = batch[i].op
 		}
-		data, err := fsm.EncodeEntry(p.n.state.Machine().ActiveVersion(), p.n.applier.clock.now(), ops)
+		data, err := fsm.EncodeEntry(p.cfg.state.Machine().ActiveVersion(), p.cfg.clock.now(), ops)
 		if err != nil {
 			p.finish(batch, nil, task.Errorf(task.KindInvalid, "cannot encode the request: %v", err))
 			continue
 		}
-		p.flights <- flight{p.n.raft.Apply(data, enqueueTimeout), batch, time.Now()}
+		p.flights <- flight{p.cfg.raft.Apply(data, enqueueTimeout), batch, time.Now()}
 	}
 }
 
+// receive answers the ops of each entry, in the order of the log.
 func (p *proposer) receive() {
 	for f := range p.flights {
 		p.flight.StartedAt(f.sent)
 		err := f.future.Error()
 		p.flight.Stop()
 		if err != nil {
-			p.finish(f.proposals, nil, p.n.proposalError(err))
+			p.finish(f.proposals, nil, p.failure(err))
 			continue
 		}
 		results, ok := f.future.Response().([]fsm.Result)
@@ -329,6 +352,7 @@ func (p *proposer) receive() {
 	}
 }
 
+// finish answers the ops of one entry.
 func (p *proposer) finish(proposals []proposal, results []fsm.Result, err error) {
 	p.mu.Lock()
 	p.inFlight--
@@ -368,122 +392,22 @@ func (p *proposer) abort() {
 	}
 }
 
-// wait returns when all that waited when it was closed has its answer.
+// wait returns when all that waited when the proposer was closed has its answer.
 func (p *proposer) wait() { p.wg.Wait() }
 
 func errClosing() error { return task.Errorf(task.KindUnavailable, "the server is shutting down") }
 
-// proposalError says what raft's error means. Only these three are sure not to have
+// failure says what raft's error means. Only these three are sure not to have
 // taken effect; after any other the entry may yet be committed.
-func (n *Node) proposalError(err error) error {
+func (p *proposer) failure(err error) error {
 	switch {
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
-		return n.notLeader()
+		return p.cfg.leader.notLeader()
 	case errors.Is(err, raft.ErrEnqueueTimeout):
 		return &task.Error{Kind: task.KindExhausted, Msg: "the log is busy; try again", RetryAfter: retryDelay}
 	}
-	return &task.Error{Kind: task.KindUnknownOutcome, Msg: "the leader was lost while the request was under way: it may or may not have taken effect", Leader: n.LeaderAddr(), Err: err}
+	return &task.Error{Kind: task.KindUnknownOutcome, Msg: "the leader was lost while the request was under way: it may or may not have taken effect", Leader: p.cfg.leader.addr(), Err: err}
 }
 
-// notLeader is the error for what only the leader can do.
-func (n *Node) notLeader() error {
-	leader := n.LeaderAddr()
-	msg := "this server is not the leader"
-	switch {
-	case leader == "" && n.diskFull():
-		// It may be this server's vote that is missing, which has to be stored.
-		msg = "no leader is elected, and the disk of this server is full: free some space"
-	case leader == "":
-		msg = "no leader is elected; try again"
-	}
-	return &task.Error{Kind: task.KindUnavailable, Msg: msg, Leader: leader, RetryAfter: retryDelay}
-}
-
-// Propose puts op into the log and returns what applying it gave. The error has a kind;
-// it is KindUnknownOutcome where ctx ended before the answer came.
-func (n *Node) Propose(ctx context.Context, op *logpb.Op) (fsm.Result, error) {
-	return wait(ctx, func(done func(fsm.Result, error)) { n.ProposeAsync(op, done) })
-}
-
-// Submit is SubmitAsync with the wait of Propose.
-func (n *Node) Submit(ctx context.Context, op *logpb.Submit, spec *task.Spec) (fsm.Result, error) {
-	return wait(ctx, func(done func(fsm.Result, error)) { n.SubmitAsync(op, spec, done) })
-}
-
-// wait waits for what begin hands to done.
-func wait(ctx context.Context, begin func(done func(fsm.Result, error))) (fsm.Result, error) {
-	type answer struct {
-		result fsm.Result
-		err    error
-	}
-	got := make(chan answer, 1)
-	begin(func(r fsm.Result, err error) { got <- answer{r, err} })
-	select {
-	case a := <-got:
-		return a.result, a.err
-	case <-ctx.Done():
-		return fsm.Result{}, &task.Error{Kind: task.KindUnknownOutcome, Msg: "the request ended before its outcome was known", Err: ctx.Err()}
-	}
-}
-
-// ProposeAsync is Propose without the wait: done is called once, and must not block.
-func (n *Node) ProposeAsync(op *logpb.Op, done func(fsm.Result, error)) {
-	var err error
-	switch {
-	case laneOf(op) == submitLane:
-		err = n.pushBack()
-	case endsJob(op) && n.flusher.Overloaded():
-		err = errDiskBehind()
-	}
-	if err != nil {
-		done(fsm.Result{}, err)
-		return
-	}
-	n.proposer.propose(op, done)
-}
-
-// SubmitAsync proposes a submit. Where it can be placed at once, its first assignment is
-// in the same entry.
-func (n *Node) SubmitAsync(op *logpb.Submit, spec *task.Spec, done func(fsm.Result, error)) {
-	if err := fsm.Supports(n.state.Machine().ActiveVersion(), spec.Needs()); err != nil {
-		done(fsm.Result{}, err)
-		return
-	}
-	release := func() {}
-	if _, ready := n.Ready(); ready && !op.Open {
-		op.Assign, release = n.fleet.Place(n.state.Machine(), spec, op.Tasks.GetCount())
-	}
-	n.ProposeAsync(&logpb.Op{Op: &logpb.Op_Submit{Submit: op}}, func(r fsm.Result, err error) {
-		release()
-		done(r, err)
-	})
-}
-
-// pushBack refuses new work while the disk does not keep up with what is there.
-func (n *Node) pushBack() error {
-	switch {
-	case n.diskFull():
-		return &task.Error{Kind: task.KindExhausted, Msg: "the server's disk is full, or it has no file descriptor left: free some space, or raise its ulimit -n", RetryAfter: time.Second}
-	case n.majorityFull.Load():
-		return errMajorityFull()
-	case n.flusher.Overloaded():
-		return errDiskBehind()
-	}
-	// What is in flight then may yet be committed. What is new should not wait behind it
-	// for an answer that says less.
-	if stalled := n.proposer.flight.Running(); stalled > n.cfg.StallTimeout {
-		return &task.Error{Kind: task.KindExhausted, Msg: fmt.Sprintf("no majority of the servers has stored anything for %v: %s", stalled.Round(time.Second), lookAtDisks), RetryAfter: time.Second}
-	}
-	return nil
-}
-
-func errDiskBehind() *task.Error {
-	return &task.Error{Kind: task.KindExhausted, Msg: "the server's disk does not keep up; try again", RetryAfter: retryDelay}
-}
-
-func errMajorityFull() *task.Error {
-	return &task.Error{Kind: task.KindExhausted, Msg: "the disks of a majority of the servers are full: free some space", RetryAfter: time.Second}
-}
-
-// lookAtDisks is what to do where a leader is alive and nothing is committed.
-const lookAtDisks = "see that their disks are not full"
+// waiting is how long the oldest entry in flight has waited for its commit; 0: there is none.
+func (p *proposer) waiting() time.Duration { return p.flight.Running() }

@@ -21,7 +21,7 @@ import (
 
 // idle is a proposer that sends nothing, so that what waits can be looked at.
 func idle() *proposer {
-	return &proposer{n: &Node{}, weigh: fsm.Named, supports: func(*logpb.Op) error { return nil }, changed: sync.NewCond(new(sync.Mutex))}
+	return &proposer{weigh: fsm.Named, supports: func(*logpb.Op) error { return nil }, changed: sync.NewCond(new(sync.Mutex))}
 }
 
 func sized(op *logpb.Op, bytes int) *logpb.Op {
@@ -313,7 +313,7 @@ func TestSubmitsThatWaitTooLongForTheLogAreRefusedAndNotProposed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := idle()
-		p.n.cfg.EntriesInFlight = 1
+		p.cfg.entriesInFlight = 1
 		var refused []error
 		for range 3 {
 			p.propose(sized(aSubmit(), 1000), func(_ fsm.Result, err error) { refused = append(refused, err) })
@@ -372,8 +372,8 @@ func TestOnlyWhatIsSureIsADefiniteFailure(t *testing.T) {
 		syscall.EIO:                          task.KindUnknownOutcome,
 		errors.New("anything else"):          task.KindUnknownOutcome,
 	} {
-		require.Equal(t, want, task.KindOf(n.proposalError(err)), "%v", err)
-		require.Equal(t, want, task.KindOf(n.proposalError(fmt.Errorf("wrapped: %w", err))), "%v", err)
+		require.Equal(t, want, task.KindOf(n.proposer.failure(err)), "%v", err)
+		require.Equal(t, want, task.KindOf(n.proposer.failure(fmt.Errorf("wrapped: %w", err))), "%v", err)
 	}
 }
 

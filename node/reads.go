@@ -10,15 +10,14 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/rota-scheduler/rota/node/raftlog"
-	"github.com/rota-scheduler/rota/task"
 )
 
 // barrierTimeout bounds how long a Barrier waits for raft's queue.
 const barrierTimeout = 5 * time.Second
 
 // barrierGroup lets all reads that wait share one Barrier. A read joins the round that
-// begins after it came, never one that is under way: what was committed between that
-// one's start and the read's arrival would be missing.
+// begins after it came, never one that is under way: that one would miss what was committed
+// between its start and the read's arrival.
 type barrierGroup struct {
 	mu      sync.Mutex
 	running bool
@@ -27,12 +26,13 @@ type barrierGroup struct {
 	wg      sync.WaitGroup
 }
 
+// barrierRound is one Barrier, and those who wait for it.
 type barrierRound struct {
 	done chan struct{}
 	err  error
 }
 
-// join returns the round to wait for, and starts it where none is under way.
+// join returns the round to wait for, and starts it if none is under way.
 func (g *barrierGroup) join(barrier func() error) *barrierRound {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -52,6 +52,7 @@ func (g *barrierGroup) join(barrier func() error) *barrierRound {
 	return round
 }
 
+// run runs rounds until nobody waits.
 func (g *barrierGroup) run(barrier func() error) {
 	for {
 		g.mu.Lock()
@@ -76,77 +77,84 @@ func (g *barrierGroup) close() {
 	g.wg.Wait()
 }
 
+// reads confirms linearizable reads. VerifyLeader of raft would not do, see the package.
+type reads struct {
+	raft barrierRaft
+	// log is raft's, in which each entry names the one before it.
+	log interface {
+		GetLog(index uint64, l *raft.Log) error
+	}
+	state stateMachine
+	// failure is why nothing is applied any more, or nil.
+	failure func() error
+	// checkLeader returns an error unless this server leads and serves.
+	checkLeader func() error
+	leader      leaderErrors
+	// fatal ends the server.
+	fatal func(error)
+
+	group barrierGroup
+}
+
+// barrierRaft is raft, as far as reads use it.
+type barrierRaft interface {
+	Barrier(timeout time.Duration) raft.Future
+}
+
 // barrier returns when everything that was committed before it is applied here.
-func (n *Node) barrier(timeout time.Duration) error {
-	f := n.raft.Barrier(timeout)
+func (r *reads) barrier(timeout time.Duration) error {
+	f := r.raft.Barrier(timeout)
 	if err := f.Error(); err != nil {
 		return err
 	}
-	if err := n.applier.failure(); err != nil {
+	if err := r.failure(); err != nil {
 		return err
 	}
-	return n.checkBarrier(f)
+	return r.check(f)
 }
 
-// checkBarrier checks that the state machine has what the entry of a barrier that has passed
+// check checks that the state machine has what the entry of a barrier that has passed
 // says is before it. Raft counts as applied what its newest snapshot covers, and a server that
 // lacks some of that must not answer for it.
-func (n *Node) checkBarrier(f raft.Future) error {
+func (r *reads) check(f raft.Future) error {
 	at, ok := f.(raft.IndexFuture)
 	if !ok {
 		return fmt.Errorf("a barrier of raft is a %T", f)
 	}
 	var l raft.Log
-	if err := n.chain.GetLog(at.Index(), &l); errors.Is(err, raft.ErrLogNotFound) {
+	if err := r.log.GetLog(at.Index(), &l); errors.Is(err, raft.ErrLogNotFound) {
 		return nil // a snapshot has come in between
 	} else if err != nil {
 		return err
 	}
 	prev, named, err := raftlog.Previous(&l)
-	if applied := n.state.Machine().AppliedIndex(); err == nil && named && applied < prev.Index {
+	if applied := r.state.Machine().AppliedIndex(); err == nil && named && applied < prev.Index {
 		err = fmt.Errorf("this server must stop: raft says that index %d is applied, and the state ends at %d: %s", prev.Index, applied, notWhole)
 	}
 	if err != nil {
-		n.fatal(err)
+		r.fatal(err)
 	}
 	return err
 }
 
-// Barrier returns when everything that was acknowledged anywhere before it was called is
+// confirm returns when everything that was acknowledged anywhere before it was called is
 // in this server's state machine, and this server was the leader after it was called. A
 // read behind it is linearizable.
-func (n *Node) Barrier(ctx context.Context) error {
-	if err := n.CheckLeader(); err != nil {
+func (r *reads) confirm(ctx context.Context) error {
+	if err := r.checkLeader(); err != nil {
 		return err
 	}
-	round := n.reads.join(func() error { return n.barrier(barrierTimeout) })
+	round := r.group.join(func() error { return r.barrier(barrierTimeout) })
 	select {
 	case <-round.done:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	if round.err != nil {
-		return n.readError(round.err)
+		return r.leader.readError(round.err)
 	}
 	return nil
 }
 
-// readError is the error for a read that could not be confirmed. A read has no effect,
-// so it never ends in an unknown outcome.
-func (n *Node) readError(err error) error {
-	return &task.Error{Kind: task.KindUnavailable, Msg: "leadership could not be confirmed; try again", Leader: n.LeaderAddr(), RetryAfter: retryDelay, Err: err}
-}
-
-// WaitApplied returns when this server's state machine has reached index.
-func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
-	reached, forget := n.applier.waiter(index)
-	defer forget()
-	select {
-	case <-reached:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-n.ctx.Done():
-		return &task.Error{Kind: task.KindUnavailable, Msg: "the server is shutting down"}
-	}
-}
+// close refuses new reads and returns when those that wait have their answer.
+func (r *reads) close() { r.group.close() }

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"context"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -10,45 +12,50 @@ import (
 )
 
 // spareBytes is the free space below which a disk counts as full: submits are refused
-// while there is still room for what the jobs that were accepted have to write. It is a
+// while there is still room for what the accepted jobs have to write. It is the size of a
 // file of the log.
 const spareBytes = raftlog.SegmentBytes
 
-// spaceEvery is how often that is looked at.
+// spaceEvery is how often the free space is looked at.
 const spaceEvery = 250 * time.Millisecond
 
-// watchSpace looks at how much space is left. A disk that stalls may stall this too.
-func (n *Node) watchSpace() {
+// diskSpace is how much space there is on the disk of the data folder.
+type diskSpace struct {
+	dir string
+	// state and log know whether their last write found no space.
+	state, log interface{ Full() bool }
+	// little is true while there is less than spareBytes.
+	little atomic.Bool
+}
+
+// watch looks at how much space is left, until ctx ends. scarce is called when it becomes too little. A
+// disk that stalls may stall this too.
+func (d *diskSpace) watch(ctx context.Context, scarce func()) {
 	tick := time.NewTicker(spaceEvery)
 	defer tick.Stop()
 	for {
-		full := outOfSpace(n.cfg.DataDir)
-		if full && !n.outOfSpace.Load() {
-			// More of the log may be kept than the configuration says, which has no place now.
-			n.snapshotWanted()
+		little := d.free() < spareBytes
+		if little && !d.little.Load() {
+			scarce()
 		}
-		n.outOfSpace.Store(full)
+		d.little.Store(little)
 		select {
-		case <-n.ctx.Done():
+		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
 }
 
-// outOfSpace says that the disk of a folder has less than spareBytes left.
-func outOfSpace(dir string) bool { return freeBytes(dir) < spareBytes }
-
-// freeBytes is how much space is left on the disk of a folder. A file system that does not
-// say how large it is has enough.
-func freeBytes(dir string) int64 {
+// free is how many bytes are left. A file system that does not say how large it is has enough.
+func (d *diskSpace) free() int64 {
 	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil || fs.Blocks == 0 {
+	if err := unix.Statfs(d.dir, &fs); err != nil || fs.Blocks == 0 {
 		return math.MaxInt64
 	}
 	return int64(min(fs.Bavail*uint64(fs.Bsize), math.MaxInt64))
 }
 
-// diskFull says that the last write of the log or of state.db found no space, or that
+// full says that the last write of the log or of state.db found no space, or that
 // too little is left.
-func (n *Node) diskFull() bool { return n.outOfSpace.Load() || n.flusher.Full() || n.log.Full() }
+func (d *diskSpace) full() bool { return d.little.Load() || d.state.Full() || d.log.Full() }

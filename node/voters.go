@@ -2,6 +2,9 @@ package node
 
 import (
 	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -20,33 +23,56 @@ type voters struct {
 	full int
 }
 
-// watchVoters asks the other voters how they are while this server leads.
+// voterWatch asks the other voters for their clocks and disks.
+type voterWatch struct {
+	self raft.ServerID
+	// servers is Raft's configuration.
+	servers  func() ([]raft.Server, error)
+	identify identifyFunc
+	// clock is told of the wall clock that a majority has.
+	clock *stateClock
+	// diskFull says that the disk of this server is full.
+	diskFull func() bool
+	// handOver hands leadership over in the background.
+	handOver func() <-chan error
+	logger   *slog.Logger
+	// running is what the server waits for when it ends.
+	running *sync.WaitGroup
+
+	// majorityFull is true while this server leads and the disks of a majority are full.
+	majorityFull atomic.Bool
+}
+
+// mostFull says that this server leads, and that the disks of a majority are full.
+func (v *voterWatch) mostFull() bool { return v.majorityFull.Load() }
+
+// watch asks the other voters how they are while this server leads, until ctx ends.
 //
-// It does so before this server is ready to lead, too: where the disks of a majority have
-// no room for the first entry of its term, it never will be, and is to say why.
+// It does so even before this server is ready to lead: if the disks of a majority have
+// no room for the first entry of its term, it never becomes ready, and has to say why.
 //
-// Where its wall clock is out of step with theirs it hands leadership over, for users
-// read times that it makes. Where the disks of a majority are full it refuses submits:
-// their logs may have room within what they have taken already, and take small jobs for
-// long, but the results would find no place.
-func (n *Node) watchVoters(ctx context.Context) {
+// If its wall clock is out of step with theirs it hands leadership over, because users
+// read the times that it makes. If the disks of a majority are full it refuses submits:
+// the logs may have room within the files that they have already, and take small jobs for
+// long, but there would be no room for the results.
+func (v *voterWatch) watch(ctx context.Context) {
 	tick := time.NewTicker(votersEvery)
 	defer tick.Stop()
-	defer n.majorityFull.Store(false)
-	handover := handover{n: n}
+	defer v.majorityFull.Store(false)
+	offer := offer{handOver: v.handOver, logger: v.logger}
 	for {
 		at := time.Now()
-		others := n.askVoters(ctx, at, allVoters)
+		others := v.ask(ctx, at, allVoters)
 		full := others.full
-		if n.diskFull() {
+		if v.diskFull() {
 			full++
 		}
-		n.majorityFull.Store(full > others.count/2)
+		v.majorityFull.Store(full > others.count/2)
 		switch judgeClock(others.ahead, others.count) {
 		case clockAgrees:
-			n.clockAgreed(at)
+			v.agreed(at)
 		case clockOutOfStep:
-			handover.offer("the wall clock of this server is out of step with a majority (set it)")
+			offer.make("the wall clock of this server is out of step with a majority (set it)")
 		}
 		select {
 		case <-ctx.Done():
@@ -56,11 +82,11 @@ func (n *Node) watchVoters(ctx context.Context) {
 	}
 }
 
-// askVoters asks every other voter, and returns when all have answered, or those that have
-// are enough. Clocks are compared as they were at a moment, counted from there by a clock
+// ask asks every other voter, and returns when all have answered, or enough of them
+// have. Clocks are compared as they were at a moment, counted from there by a clock
 // that cannot be set.
-func (n *Node) askVoters(ctx context.Context, at time.Time, enough func(voters) bool) (all voters) {
-	servers, err := n.Servers()
+func (v *voterWatch) ask(ctx context.Context, at time.Time, enough func(voters) bool) (all voters) {
+	servers, err := v.servers()
 	if err != nil {
 		return voters{}
 	}
@@ -77,13 +103,13 @@ func (n *Node) askVoters(ctx context.Context, at time.Time, enough func(voters) 
 			continue
 		}
 		all.count++
-		if s.ID == n.id.raftID() {
+		if s.ID == v.self {
 			continue
 		}
 		asked++
-		n.wg.Go(func() {
+		v.running.Go(func() {
 			a := answer{before: time.Since(at)}
-			a.info, a.err = n.identify(ctx, s.ID)
+			a.info, a.err = v.identify(ctx, s.ID)
 			a.after = time.Since(at)
 			answers <- a
 		})
@@ -104,27 +130,28 @@ func (n *Node) askVoters(ctx context.Context, at time.Time, enough func(voters) 
 	return all
 }
 
-// allVoters is for askVoters to wait for all.
+// allVoters is for ask to wait for all.
 func allVoters(voters) bool { return false }
 
 // clockWait is how long a new leader waits for the clocks of the others.
 const clockWait = 50 * time.Millisecond
 
-// setClock takes the wall clock over where a majority has the same, before a new leader
-// stamps anything: its time may be behind, and what is stamped then, such as when a task
+// setClock takes the wall clock over if a majority has the same, before a new leader
+// gives anything a time. The time of the state may be behind, and what gets its time by it, such as when a task
 // may be tried again, would come early once the time is right.
-func (n *Node) setClock(ctx context.Context) {
+func (v *voterWatch) setClock(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, clockWait)
 	defer cancel()
 	at := time.Now()
-	agrees := func(v voters) bool { return judgeClock(v.ahead, v.count) == clockAgrees }
-	if agrees(n.askVoters(ctx, at, agrees)) {
-		n.clockAgreed(at)
+	agrees := func(all voters) bool { return judgeClock(all.ahead, all.count) == clockAgrees }
+	if agrees(v.ask(ctx, at, agrees)) {
+		v.agreed(at)
 	}
 }
 
-func (n *Node) clockAgreed(at time.Time) {
-	if leap := n.applier.clock.agreed(at); leap > clockJump {
-		n.cfg.Logger.Warn("the time has leapt: nothing is cleaned up for a while", "by", leap, "while", clockGrace)
+// agreed takes the wall clock over as it was at a moment.
+func (v *voterWatch) agreed(at time.Time) {
+	if leap := v.clock.agreed(at); leap > clockJump {
+		v.logger.Warn("the time has leapt: nothing is cleaned up for a while", "by", leap, "while", clockGrace)
 	}
 }

@@ -78,22 +78,21 @@ func TestAFollowerWhoseStateMachineStallsSaysSoAndEnds(t *testing.T) {
 // taken all that time: it is not to end for that before it was run.
 func TestAFollowerThatWasPausedGoesOn(t *testing.T) {
 	t.Parallel()
-	state, err := store.OpenState(t.TempDir(), store.Identity{NodeID: "n1", ServerID: "s1"}, slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
-	n := &Node{state: state, cfg: Config{StallTimeout: time.Second, Logger: slog.New(slog.DiscardHandler)}, flusher: store.NewFlusher(state)}
-	n.applier = &applier{n: n, waiters: map[chan struct{}]uint64{}}
+	a := &applier{}
 	ended := false
-	n.fatal = func(error) { ended = true }
+	w := &watchdog{
+		applying: a.applying, stateFull: func() bool { return false }, stallTimeout: time.Second,
+		logger: slog.New(slog.DiscardHandler), fatal: func(error) { ended = true },
+	}
 
-	n.applier.step.StartedAt(time.Now().Add(-time.Hour))
-	require.True(t, n.watchFollower(false), "it is told")
+	a.step.StartedAt(time.Now().Add(-time.Hour))
+	require.True(t, w.follower(false), "it is told")
 	require.False(t, ended)
-	n.applier.step.Stop()
-	require.False(t, n.watchFollower(true), "it has gone on")
-	n.applier.step.StartedAt(time.Now().Add(-time.Hour))
-	require.True(t, n.watchFollower(true))
+	a.step.Stop()
+	require.False(t, w.follower(true), "it has gone on")
+	a.step.StartedAt(time.Now().Add(-time.Hour))
+	require.True(t, w.follower(true))
 	require.True(t, ended, "it was told, and stands still all the same")
-	require.NoError(t, state.Abandon())
 }
 
 // slow is an observer that takes a second, as an entry does that the machine has no time for.
@@ -111,8 +110,10 @@ func TestABatchThatGetsOnIsNoStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		state, err := store.OpenState(t.TempDir(), store.Identity{NodeID: "n1", ServerID: "s1"}, slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
-		n := &Node{state: state, ctx: t.Context(), cfg: Config{SnapshotBytes: 1 << 20}, flusher: store.NewFlusher(state)}
-		a := &applier{n: n, waiters: map[chan struct{}]uint64{}}
+		a := newApplier(applierConfig{
+			state: state, flusher: store.NewFlusher(state), clock: &stateClock{}, ending: t.Context(), snapshotBytes: 1 << 20,
+			placesChanged: func() {},
+		})
 		applied := 0
 		state.Machine().SetObserver(slow{after: func() { applied++; require.Equal(t, time.Second, a.applying()) }})
 		var logs []*raft.Log

@@ -192,7 +192,7 @@ func All() []Mutant {
 		},
 		{
 			Name: "gate-by-majority", About: "the version of the log rises when a majority knows the next one", Test: upgradeTest,
-			edits: []edit{{"", "node/version.go", "known = min(known, info.knows())", "if info.knows() >= fsm.Version {\n\t\t\treturn fsm.Version, nil\n\t\t}\n\t\tknown = min(known, info.knows())"}},
+			edits: []edit{{"", "node/version.go", "known = min(known, info.knows())", "if info.knows() >= v.knows {\n\t\t\treturn v.knows, nil\n\t\t}\n\t\tknown = min(known, info.knows())"}},
 		},
 		{
 			Name: "constants-of-the-build", About: "a server applies entries by the constants of its own build", Test: upgradeTest,
