@@ -8,31 +8,46 @@
 // leader's loops while it leads, and refuses to start on data that is not its own or
 // that would lose something.
 //
+// # Components
+//
+// Node itself only puts components together, starts and ends them (node.go, assemble.go), and is what the
+// other packages call (api.go). Each component has a file, its own state, and small interfaces for what it uses
+// of the others, so that it can be read, and tested, without them.
+//
+//   - Files: identity.go, checks.go and checksnapshot.go (what a start refuses), space.go, compaction.go (snapshots, and how
+//     much log is kept).
+//   - The log: requests.go (what may enter it), proposer.go (entries), apply.go (what comes out of it), reads.go,
+//     clock.go (the time that entries get).
+//   - The leader: leaders.go (who leads), leader.go (what a leader does), handover.go and offer.go (how it gives its place up),
+//     voters.go (what it asks the other voters), version.go (how the version of the log rises), watchdog.go.
+//   - Servers: addresses.go (which there are, and where), inquiry.go (how they are asked), bootstrap.go (how a new one becomes a
+//     part of the cluster), announce.go (how it stays a part of it), catchup.go, membership.go, joins.go and tidy.go (what the leader
+//     decides), voteless.go, peerinfo.go, self.go.
+//
 // # Flow
 //
 // Start: lock the folder, read or make the identity, open log and state, check them
-// against each other (checks.go, checksnapshot.go), start raft, bootstrap or join
-// (bootstrap.go).
+// against each other, start raft, bootstrap or join.
 //
-// Propose puts an op in a lane; the proposer makes one entry of all that waits, with a
-// few entries in flight and no timer (proposer.go). ApplyBatch hands committed entries
-// to the machine (apply.go), each behind the one that it names (package raftlog).
+// An op waits in a lane of the proposer. The proposer makes one entry of all that waits, with a
+// few entries in flight and no timer. ApplyBatch hands committed entries
+// to the machine, each behind the one that it names (package raftlog).
 //
 // Gaining leadership means: Barrier, a full new lease for every session, the loops,
-// then ready (leader.go). Losing it means: not ready, cancel, wait until all has ended.
+// then ready. Losing it means: not ready, cancel, wait until all has ended.
 //
 // # Places
 //
-// Where servers are is a part of the state (addresses.go). A server tells the leader where
-// it is (announce.go), and asks for no votes from anywhere else (raftnet/voteguard.go); the leader
-// asks back, and changes records and Raft's configuration (membership.go, tidy.go).
+// Where servers are is a part of the state. A server tells the leader where
+// it is, and asks for no votes from anywhere else (raftnet/voteguard.go). The leader
+// asks back, and changes records and Raft's configuration.
 //
 // # Trade-offs
 //
 // A linearizable read waits for one Barrier issued after it came, shared by all that
-// wait (reads.go). VerifyLeader would be cheaper and is wrong: it counts answers sent
+// wait. VerifyLeader would be cheaper and is wrong: it counts answers sent
 // before the read came, and a new leader's state machine may lack acknowledged writes.
 //
-// After a failed fsync the process exits and does not try again: what the disk then
-// holds is not known. A disk that is full is another matter: nothing was written.
+// After a failed fsync the process exits and does not try again: nobody knows what the disk then
+// holds. A disk that is full is another matter: nothing was written.
 package node

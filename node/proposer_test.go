@@ -389,3 +389,80 @@ func TestARequestThatEndsEarlyHasAnUnknownOutcome(t *testing.T) {
 	}
 	require.Equal(t, uint64(1), submit(t, n, "a"), "it has taken effect, and its key finds it")
 }
+
+// newTestProposer is one of a server with a state without a file.
+func newTestProposer(log entries, inFlight int) *proposer {
+	return newProposer(proposerConfig{raft: log, state: newInMemory(), clock: &stateClock{}, leader: hint("n9:1"), entriesInFlight: inFlight})
+}
+
+// There is no timer: what arrives while a few entries are in flight becomes the next one.
+func TestWhatArrivesWhileEntriesAreInFlightIsTheNextOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := make(entries, 10)
+		p := newTestProposer(log, 2)
+		answered := 0
+		for range 5 {
+			p.propose(aClose(), func(_ fsm.Result, err error) { require.NoError(t, err); answered++ })
+			synctest.Wait()
+		}
+		require.Len(t, log, 2)
+		first, second := <-log, <-log
+		commit := func(f *future) int {
+			entry, err := fsm.DecodeEntry(f.data)
+			require.NoError(t, err)
+			f.end(make([]fsm.Result, len(entry.Ops)), nil)
+			synctest.Wait()
+			return len(entry.Ops)
+		}
+		require.Equal(t, 1, commit(first))
+		require.Len(t, log, 1)
+		require.Equal(t, 3, commit(<-log), "all that has waited, before the second is committed")
+		require.Equal(t, 1, answered, "in the order of the log")
+		require.Equal(t, 1, commit(second))
+		require.Equal(t, 5, answered)
+		p.close()
+		p.wait()
+	})
+}
+
+// Each op has the result that stands at its place, and none has that of another entry.
+func TestOpsGetTheResultsOfTheirEntry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := make(entries, 1)
+		p := newTestProposer(log, 1)
+		var jobs []uint64
+		var errs []error
+		done := func(r fsm.Result, err error) { jobs, errs = append(jobs, r.Job), append(errs, err) }
+		// propose puts an op into the log alone, and then two together.
+		propose := func(response any, err error) {
+			p.propose(aSubmit(), done)
+			synctest.Wait()
+			p.propose(aSubmit(), done)
+			p.propose(aSubmit(), done)
+			(<-log).end([]fsm.Result{{}}, nil)
+			synctest.Wait()
+			jobs, errs = nil, nil
+			(<-log).end(response, err)
+			synctest.Wait()
+			require.Len(t, errs, 2)
+		}
+		propose([]fsm.Result{{Job: 7}, {Job: 8, Err: task.ErrConflict}}, nil)
+		require.Equal(t, []uint64{7, 8}, jobs)
+		require.NoError(t, errs[0])
+		require.ErrorIs(t, errs[1], task.ErrConflict)
+		for _, short := range []any{nil, []fsm.Result{{Job: 7}}} {
+			propose(short, nil)
+			require.ErrorIs(t, errs[0], task.ErrUnknownOutcome, "who knows what was applied")
+			require.ErrorIs(t, errs[1], task.ErrUnknownOutcome)
+		}
+		propose(nil, raft.ErrLeadershipLost)
+		require.ErrorIs(t, errs[1], task.ErrUnknownOutcome)
+		require.ErrorIs(t, errs[1], raft.ErrLeadershipLost)
+		propose(nil, raft.ErrNotLeader)
+		require.ErrorIs(t, errs[1], errNotHere)
+		p.close()
+		p.wait()
+	})
+}

@@ -119,7 +119,7 @@ func All() []Mutant {
 		{
 			Name: "unconfirmed-reads", About: "a read is answered without asking whether this server still leads",
 			Check: "S11", Workload: "register", Nemesis: "pause:primaries", Rate: 150, Interval: 2 * time.Second,
-			edits: []edit{{"", "node/reads.go", "\tf := n.raft.Barrier(timeout)\n", "\tif timeout > 0 {\n\t\treturn n.applier.failure()\n\t}\n\tf := n.raft.Barrier(timeout)\n"}},
+			edits: []edit{{"", "node/reads.go", "\tf := r.raft.Barrier(timeout)\n", "\tif timeout > 0 {\n\t\treturn r.failure()\n\t}\n\tf := r.raft.Barrier(timeout)\n"}},
 		},
 		{
 			Name: "local-reads", About: "any server answers reads from what it happens to have",
@@ -163,7 +163,7 @@ func All() []Mutant {
 				{"", "internal/sealedfile/sealedfile.go", "\td.DisallowUnknownFields()\n", ""},
 				{"", "fsm/store/snapshotrecord.go", "\tif wrong == \"\" {\n", "\tif wrong = checkConfiguration(r.Configuration); wrong == \"\" {\n"},
 				{"", "node/identity.go", "err == nil && !id.plausible():", "err == nil && !id.plausible() && id.NodeID == \"\":"},
-				{"", "node/checks.go", "if err := n.checkSnapshot(snapshot); err != nil {", "if err := error(nil); err != nil {"},
+				{"", "node/checks.go", "if err := c.checkSnapshot(snapshot); err != nil {", "if err := error(nil); err != nil {"},
 				{"", "node/reads.go", "err == nil && named && applied < prev.Index {", "err == nil && named && applied < prev.Index && false {"},
 				{"", "fsm/machine.go", "index > last.Index && prev != last {", "index > last.Index && prev != last && index == 0 {"},
 			},

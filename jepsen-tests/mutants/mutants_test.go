@@ -47,7 +47,7 @@ func TestMutantsThatDoNotCompileAreFound(t *testing.T) {
 		},
 		"in the product, by a change of a module": {
 			edit{raftModule, "api.go", ") Barrier(", ") Fence("},
-			"node/.*Barrier undefined",
+			"node/.*missing method Barrier",
 		},
 		"by what it imports": {
 			edit{"", "task/doc.go", "package task", "package task\n\nimport _ \"github.com/rota-scheduler/rota/fsm\""},
