@@ -133,15 +133,17 @@ func (d *disk) writeJob(c *fsm.JobCut) {
 	}
 }
 
-// load makes the machine that the disk holds.
+// load makes the machine that the disk holds. It reads in the order of keys, as state.db does: the machine must
+// not take the order of a map over.
 func (d *disk) load() (*fsm.Machine, error) {
 	m := fsm.New(d, fsm.NewWatchers())
 	var sessions []*logpb.Session
-	for _, s := range d.sessions {
-		sessions = append(sessions, s)
+	for _, id := range sorted(d.sessions) {
+		sessions = append(sessions, d.sessions[id])
 	}
 	return m, m.Load(d.meta, sessions, func(yield func(*fsm.SavedJob) error) error {
-		for _, j := range d.jobs {
+		for _, id := range sorted(d.jobs) {
+			j := d.jobs[id]
 			if j.record.FinishedNs != 0 {
 				continue
 			}
@@ -168,8 +170,8 @@ func (j *diskJob) eachIndex(yield func(page uint32, index []byte) error) error {
 		}
 		binary.BigEndian.PutUint32(pages[n][4*(i%fsm.PageTasks):], cursor+1)
 	}
-	for n, index := range pages {
-		if err := yield(n, index); err != nil {
+	for _, n := range sorted(pages) {
+		if err := yield(n, pages[n]); err != nil {
 			return err
 		}
 	}

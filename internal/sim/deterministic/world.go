@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"math/rand/v2"
+	"testing/synctest"
 	"time"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
@@ -166,6 +167,8 @@ func (w *world) loop() {
 		e := heap.Pop(&w.events).(event)
 		if e.at > w.now {
 			time.Sleep(e.at - w.now)
+			// A timer of the fleet that is due at the same moment comes first, always.
+			synctest.Wait()
 			w.now = e.at
 		}
 		w.counts.Steps++
