@@ -1,6 +1,11 @@
-// Package sim holds what tests compare the system with.
+// Package sim holds what tests compare the system with, and what simulations of it share.
 //
 // # Purpose
+//
+// Load makes up what clients submit, and an AttemptKey what an attempt of a worker gives. Promises
+// holds everything that clients and workers are told against what they were told before, and in the
+// end against the model. The two simulations (packages cluster and deterministic) have an environment
+// each, and what only it can see.
 //
 // Model is a reference of the replicated state machine: the same ops with the same
 // meaning, written so plainly that it can be checked by reading. It has a struct for

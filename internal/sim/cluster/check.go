@@ -9,6 +9,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/internal/sim"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -18,21 +19,10 @@ type History struct {
 	mu       sync.Mutex
 	problems []string
 
-	// submits is, by request key, the job that was acknowledged.
-	submits map[string]uint64
-	jobs    []uint64
-	// outcomes is what any server ever showed of a task that is final.
-	outcomes map[task.ID]outcome
+	// promises is what clients and workers were told, and what servers showed of results.
+	promises *sim.Promises
 	// known is tasks of which somebody was told that they are final.
 	known []task.ID
-	// recorded is reports of a success that were acknowledged: the token.
-	recorded map[task.ID]uint64
-	// refused is reports that were told to be superseded.
-	refused map[attemptKey]struct{}
-	// granted is grants that workers were sent.
-	granted map[uint64]task.ID
-	// runs is when tasks of serial jobs ran.
-	runs map[uint64][]interval
 	// digests is, by applied index, the first digest that a server was seen with.
 	digests map[uint64]digestSeen
 	// checkpoints is those that were asked for.
@@ -65,42 +55,16 @@ func (c *Counts) Add(o Counts) {
 	c.VirtualTime += o.VirtualTime
 }
 
-// attemptKey is one attempt at one task.
-type attemptKey struct {
-	task.ID
-	token uint64
-}
-
-// outcome is the result of a task, as a reader sees it.
-type outcome struct {
-	cursor  uint32
-	state   task.State
-	reason  task.Reason
-	attempt uint32
-	token   uint64
-	granted bool
-	worker  string
-	output  string
-	missing uint64
-}
-
-type interval struct {
-	id         task.ID
-	worker     string
-	from, till time.Time
-}
-
 type digestSeen struct {
 	digest uint64
 	server string
 }
 
 func newHistory() *History {
-	return &History{
-		submits: map[string]uint64{}, outcomes: map[task.ID]outcome{}, recorded: map[task.ID]uint64{},
-		refused: map[attemptKey]struct{}{}, granted: map[uint64]task.ID{}, runs: map[uint64][]interval{},
-		digests: map[uint64]digestSeen{}, terms: map[uint64]string{}, versions: map[uint32]versionSeen{},
-	}
+	h := &History{digests: map[uint64]digestSeen{}, terms: map[uint64]string{}, versions: map[uint32]versionSeen{}}
+	h.promises = sim.NewPromises(h.problemLocked)
+	h.promises.InOrder = true
+	return h
 }
 
 // maxProblems bounds what is said of a run that went wrong: the first ones say it all.
@@ -126,22 +90,14 @@ func (h *History) count(f func(c *Counts)) {
 }
 
 // submitted notes the answer to a submit.
-func (h *History) submitted(key string, r fsm.Result) {
+func (h *History) submitted(key sim.KeyName, r fsm.Result) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	job, known := h.submits[key]
-	switch {
-	case !known:
-		h.submits[key] = r.Job
-		h.jobs = append(h.jobs, r.Job)
+	if h.promises.Submitted(key, r) {
+		h.promises.Made(r.Job)
 		h.Counts.Submits++
-	case job != r.Job:
-		h.problemLocked("request key %s made job %d and job %d", key, job, r.Job)
-	default:
+	} else {
 		h.Counts.Repeats++
-		if !r.Existed {
-			h.problemLocked("request key %s was acknowledged twice as new, for job %d", key, job)
-		}
 	}
 }
 
@@ -149,15 +105,7 @@ func (h *History) submitted(key string, r fsm.Result) {
 func (h *History) aJob(random *rand.Rand) (id uint64, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.jobs) == 0 {
-		return 0, false
-	}
-	// New ones are more interesting.
-	recent := h.jobs[max(0, len(h.jobs)-20):]
-	if random.IntN(2) == 0 {
-		recent = h.jobs
-	}
-	return recent[random.IntN(len(recent))], true
+	return h.promises.AJob(random)
 }
 
 // aKnownTask returns a task of which somebody was told that it is final.
@@ -176,7 +124,7 @@ func (h *History) newest() (jobs []uint64, tasks []task.ID) {
 	const few = 10
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.Clone(h.jobs[max(0, len(h.jobs)-few):]), slices.Clone(h.known[max(0, len(h.known)-few):])
+	return h.promises.Newest(few), slices.Clone(h.known[max(0, len(h.known)-few):])
 }
 
 // saw notes results that a server shows.
@@ -184,90 +132,51 @@ func (h *History) saw(server string, job uint64, results []store.Result) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, r := range results {
-		id := task.ID{Job: job, Index: r.Index}
-		o := outcomeOf(r)
-		if first, known := h.outcomes[id]; !known {
-			h.outcomes[id] = o
-			h.known = append(h.known, id)
-		} else if first != o {
-			h.problemLocked("the outcome of task %v was %+v, and is %+v on %s", id, first, o, server)
+		if h.promises.Saw(server, job, sim.OutcomeOf(r.Index, r.Cursor, r.Segment, r.Output)) {
+			h.known = append(h.known, task.ID{Job: job, Index: r.Index})
 		}
 	}
 }
 
-func outcomeOf(r store.Result) outcome {
-	o := outcome{
-		cursor: r.Cursor, state: task.State(r.Segment.State), reason: task.Reason(r.Segment.Reason), attempt: r.Segment.Attempt,
-		granted: r.Segment.Granted, worker: r.Segment.Worker, output: string(r.Output),
-		missing: r.Segment.OutputMissing,
-	}
-	if o.granted {
-		o.token = uint64(int64(r.Index) + r.Segment.TokenOffset)
-	}
-	return o
-}
-
-// grant notes a task that a worker was sent.
-func (h *History) grant(id task.ID, token uint64) {
+// sent notes an attempt that a worker was sent.
+func (h *History) sent(k sim.AttemptKey) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch other, known := h.granted[token]; {
-	case !known:
-		h.granted[token] = id
+	if h.promises.Sent(k) {
 		h.Counts.Grants++
-	case other != id:
-		h.problemLocked("token %d was granted for %v and for %v", token, other, id)
 	}
 }
 
 // reported notes the answer to a report.
-func (h *History) reported(k attemptKey, o task.Outcome, v fsm.Verdict) {
+func (h *History) reported(k sim.AttemptKey, o task.Outcome, v fsm.Verdict) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch v {
-	case fsm.Recorded, fsm.Already:
-		if v == fsm.Recorded {
-			h.Counts.Recorded++
-		} else {
-			h.Counts.Already++
-		}
-		if _, no := h.refused[k]; no && o == task.OutcomeSucceeded {
-			h.problemLocked("the report on %v under token %d was superseded, and is %v", k.ID, k.token, v)
-		}
-		if o != task.OutcomeSucceeded {
-			return
-		}
-		if other, known := h.recorded[k.ID]; known && other != k.token {
-			h.problemLocked("task %v was recorded under token %d and under token %d", k.ID, other, k.token)
-		} else if !known {
-			h.recorded[k.ID] = k.token
-			h.known = append(h.known, k.ID)
-		}
+	case fsm.Recorded:
+		h.Counts.Recorded++
+	case fsm.Already:
+		h.Counts.Already++
 	case fsm.Superseded:
 		h.Counts.Superseded++
-		h.refused[k] = struct{}{}
-		if token, known := h.recorded[k.ID]; known && token == k.token {
-			h.problemLocked("the report on %v under token %d was recorded, and is superseded", k.ID, k.token)
-		}
-	default:
-		h.problemLocked("the report on %v under token %d got verdict %d", k.ID, k.token, v)
+	}
+	if h.promises.Reported(k, o, v) {
+		h.known = append(h.known, k.ID)
 	}
 }
 
-// ran notes when a task of a serial job ran.
-func (h *History) ran(id task.ID, worker string, from, till time.Time) {
+// ran notes when an exclusive attempt ran.
+func (h *History) ran(k sim.AttemptKey, worker string, from, till time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, o := range h.runs[id.Job] {
-		if o.from.Before(till) && from.Before(o.till) {
-			h.problemLocked("serial job %d: task %d ran on %s from %v to %v, task %d on %s from %v to %v", id.Job,
-				id.Index, worker, clock(from), clock(till), o.id.Index, o.worker, clock(o.from), clock(o.till))
-		}
-	}
-	h.runs[id.Job] = append(h.runs[id.Job], interval{id, worker, from, till})
+	h.promises.Ran(k, worker, from, till)
 }
 
-func clock(t time.Time) string { return t.Format("04:05.000") }
+// settle compares what anybody was told with the model.
+func (h *History) settle(m *sim.Model) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.promises.Settle(m)
+}
 
 // digest notes the digest of a server.
 func (h *History) digest(server string, index, digest uint64) {

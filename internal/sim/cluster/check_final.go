@@ -70,7 +70,7 @@ func (r *Run) checkFinal(ctx context.Context) {
 	for _, s := range r.c.Servers {
 		r.checkServer(s.Name, s.Node(), model)
 	}
-	r.checkTold(model)
+	r.history.settle(model)
 }
 
 // wholeLog puts the committed log together from what the servers have of it, from its end
@@ -124,8 +124,7 @@ func (r *Run) replay(to uint64) *sim.Model {
 	}
 	m := sim.NewModel()
 	line := &sim.Line{}
-	lastToken := uint64(0)
-	granted := map[uint64]task.ID{}
+	promises := r.history.promises
 	for _, l := range log {
 		if l.Type != raft.LogCommand {
 			continue
@@ -143,19 +142,10 @@ func (r *Run) replay(to uint64) *sim.Model {
 			if ev.Kind != sim.GrantedEvent {
 				continue
 			}
-			if ev.Token <= lastToken {
-				r.history.problem("token %d of task %d.%d comes behind token %d", ev.Token, ev.Job, ev.Index, lastToken)
-			}
-			lastToken = ev.Token
-			granted[ev.Token] = task.ID{Job: ev.Job, Index: ev.Index}
+			promises.Granted(l.Index, sim.AttemptKey{ID: task.ID{Job: ev.Job, Index: ev.Index}, Token: ev.Token})
 			if j := m.Jobs[ev.Job]; j.Spec.Serial {
 				r.checkSerial(l.Index, j)
 			}
-		}
-	}
-	for token, id := range r.history.granted {
-		if granted[token] != id {
-			r.history.problem("a worker was granted %v under token %d, the log grants it for %v", id, token, granted[token])
 		}
 	}
 	return m
@@ -232,7 +222,7 @@ func (r *Run) checkServer(name string, n *node.Node, m *sim.Model) {
 			if int(res.Index) >= len(j.Tasks) {
 				continue
 			}
-			if got, want := outcomeOf(res), expected(j.Tasks[res.Index]); got != want {
+			if got, want := sim.OutcomeOf(res.Index, res.Cursor, res.Segment, res.Output), j.Tasks[res.Index].Outcome(res.Index); got != want {
 				r.history.problem("%s: task %d.%d ended as %+v, the log says %+v", name, j.ID, res.Index, got, want)
 			}
 		}
@@ -268,51 +258,4 @@ func equal(a, b []uint32) bool {
 		}
 	}
 	return true
-}
-
-func expected(t *sim.Task) outcome {
-	o := outcome{
-		cursor: t.Cursor, state: t.State, reason: t.Reason, attempt: t.Attempt, granted: t.GrantedWhenEnded, worker: t.Worker, output: string(t.Output),
-		missing: t.OutputMissing,
-	}
-	if o.granted {
-		o.token = t.Token
-	}
-	return o
-}
-
-// checkTold compares what clients and workers were told with the model.
-func (r *Run) checkTold(m *sim.Model) {
-	h := r.history
-	keys := map[string]uint64{}
-	for _, j := range m.JobList() {
-		if other, twice := keys[j.Key]; twice {
-			h.problem("request key %s made job %d and job %d", j.Key, other, j.ID)
-		}
-		keys[j.Key] = j.ID
-	}
-	for key, job := range h.submits {
-		if keys[key] != job {
-			h.problem("submit %s was acknowledged as job %d, and is lost", key, job)
-		}
-	}
-	for id, token := range h.recorded {
-		t := m.Jobs[id.Job].Tasks[id.Index]
-		if t.Token != token || t.State != task.Succeeded && t.State != task.Cancelled {
-			h.problem("the success of %v under token %d was acknowledged; it is %v under token %d", id, token, t.State, t.Token)
-		}
-	}
-	for k := range h.refused {
-		if t := m.Jobs[k.Job].Tasks[k.Index]; t.State == task.Succeeded && t.Token == k.token {
-			h.problem("the report on %v under token %d was refused, and is recorded", k.ID, k.token)
-		}
-	}
-	for id, o := range h.outcomes {
-		if want := expected(m.Jobs[id.Job].Tasks[id.Index]); o != want {
-			h.problem("task %v was seen as %+v, and is %+v", id, o, want)
-		}
-		if k := (attemptKey{id, o.token}); o.state == task.Succeeded && (o.output != outputOf(k) || o.missing != missingOf(k)) {
-			h.problem("task %v has output %q under token %d, without %d bytes", id, o.output, o.token, o.missing)
-		}
-	}
 }

@@ -14,7 +14,8 @@
 // workers to them (Cluster.Call), and decides which are lost or late. The nemesis
 // (net_nemesis.go) changes its mind about that. Clients and workers (workload*.go) do
 // what the client and worker packages do when answers are lost: try again, under the
-// same request key or token. History (check.go) notes what they were told. At the end
+// same request key or token. History (check.go) notes what they were told, and sim.Promises what
+// contradicts it. At the end
 // (check_final.go) the whole log, kept by each server's log store, is replayed through
 // the reference model of package sim: every server, and everything that anybody was told,
 // must agree with it.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rota-scheduler/rota/internal/sim"
 	"github.com/rota-scheduler/rota/node"
 )
 
@@ -111,6 +112,7 @@ func (r *Run) work() (drained bool) {
 	for i := range r.opts.Clients {
 		name := fmt.Sprintf("c%d", i+1)
 		cl := &client{r: r, name: name, random: r.random(name)}
+		cl.load = sim.NewLoad(name, cl.random)
 		r.clients = append(r.clients, cl)
 		clients.Go(cl.run)
 	}

@@ -3,16 +3,14 @@ package cluster
 import (
 	"context"
 	"errors"
-	"fmt"
-	"hash/fnv"
 	"math/rand/v2"
-	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/sim"
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -29,11 +27,9 @@ type client struct {
 	r      *Run
 	name   string
 	random *rand.Rand
+	load   *sim.Load
 	// hint is the server that led when it was last heard of.
 	hint string
-	next int
-	// sent is what was submitted, by request key, for those sent twice.
-	sent []*logpb.Submit
 }
 
 // run makes requests until the trouble ends, and sees the last one through.
@@ -42,10 +38,14 @@ func (cl *client) run() {
 		switch n := cl.random.IntN(100); {
 		case n < 25:
 			cl.submit(cl.newSubmit())
-		case n < 31 && len(cl.sent) > 0:
-			cl.submit(cl.sent[cl.random.IntN(len(cl.sent))])
-		case n < 33 && len(cl.sent) > 0:
-			cl.conflict(cl.sent[cl.random.IntN(len(cl.sent))])
+		case n < 31:
+			if s, ok := cl.load.Again(); ok {
+				cl.submit(s)
+			}
+		case n < 33:
+			if s, ok := cl.load.Again(); ok {
+				cl.conflict(s)
+			}
 		case n < 39:
 			cl.cancel()
 		case n < 42:
@@ -105,81 +105,47 @@ func atLeader(op *logpb.Op) func(context.Context, *node.Node) (fsm.Result, error
 }
 
 // newSubmit makes up a job.
-func (cl *client) newSubmit() *logpb.Submit {
-	cl.next++
-	spec := &task.Spec{Name: "sim", Handler: "work", MaxAttempts: uint32(1 + cl.random.IntN(4)), Priority: int32(cl.random.IntN(3))}
-	spec.Queue = []string{"", "zzz", "aaa"}[cl.random.IntN(3)]
-	count := uint32(1 + cl.random.IntN(12))
-	switch cl.random.IntN(20) {
-	case 0, 1, 2, 3, 4, 5:
-		spec.Serial, count = true, min(count, 4)
-	case 6, 7:
-		spec.MaxParallel = 2
-	case 8, 9:
-		spec.Delay = time.Duration(cl.random.Int64N(int64(3 * time.Second)))
-	case 10, 11:
-		spec.Expire = time.Duration(1 + cl.random.Int64N(int64(20*time.Second)))
-	case 12, 13:
-		spec.Timeout = 2 * lease
-	}
-	if !spec.Serial && cl.random.IntN(60) == 0 {
-		count = 300 // more than a page of slots
-	}
-	if cl.random.IntN(2) == 0 {
-		spec.Policy = task.Random
-	}
-	spec.SharedPayload = make([]byte, cl.random.IntN(600))
-	raw, err := fsm.EncodeSpec(spec)
+func (cl *client) newSubmit() sim.Submit {
+	s, err := cl.load.New(func(_ *logpb.Submit, spec *task.Spec) {
+		if cl.random.IntN(10) == 0 {
+			spec.Timeout = 2 * lease
+		}
+		spec.SharedPayload = make([]byte, cl.random.IntN(600))
+	})
 	if err != nil {
 		cl.r.history.problem("encode a spec: %v", err)
 	}
-	op := &logpb.Submit{Spec: raw, Tasks: &logpb.Tasks{Count: count}, Key: cl.name + "-" + strconv.Itoa(cl.next)}
-	if !spec.Serial && cl.random.IntN(3) == 0 {
-		for i := range count {
-			op.Tasks.Packed = task.PackAppend(op.Tasks.Packed, []byte(fmt.Sprintf("payload %d", i)))
-		}
-	}
-	h := fnv.New64a()
-	_, _ = h.Write(append(raw, op.Tasks.Packed...))
-	op.Hash = h.Sum(nil)
-	cl.sent = append(cl.sent, op)
-	return op
+	return s
 }
 
 // submitting submits like the server that a client asks: with a first assignment where
 // there is room.
-func (cl *client) submitting(s *logpb.Submit) func(context.Context, *node.Node) (fsm.Result, error) {
-	spec, err := fsm.DecodeSpec(s.Spec)
-	if err != nil {
-		cl.r.history.problem("decode a spec: %v", err)
-	}
-	spec.SetDefaults()
+func submitting(s sim.Submit) func(context.Context, *node.Node) (fsm.Result, error) {
 	return func(ctx context.Context, n *node.Node) (fsm.Result, error) {
 		if err := n.CheckLeader(); err != nil {
 			return fsm.Result{}, err
 		}
 		// An earlier attempt may still be under way.
-		return n.Submit(ctx, proto.CloneOf(s), spec)
+		return n.Submit(ctx, proto.CloneOf(s.Op), s.Spec)
 	}
 }
 
-func (cl *client) submit(s *logpb.Submit) {
-	res, err := try(cl, cl.submitting(s))
+func (cl *client) submit(s sim.Submit) {
+	res, err := try(cl, submitting(s))
 	switch {
 	case err == nil:
-		cl.r.history.submitted(s.Key, res)
+		cl.r.history.submitted(s.Key(), res)
 	case cl.r.ctx.Err() == nil:
-		cl.r.history.problem("submit %s: %v", s.Key, err)
+		cl.r.history.problem("submit %s: %v", s.Op.Key, err)
 	}
 }
 
 // conflict uses a request key again with another content. Where the key is known it must be
 // refused; the first use may have failed for good, though it never does here.
-func (cl *client) conflict(s *logpb.Submit) {
-	other := &logpb.Submit{Spec: s.Spec, Tasks: s.Tasks, Key: s.Key, Hash: []byte("other")}
-	_, err := try(cl, cl.submitting(other))
+func (cl *client) conflict(s sim.Submit) {
+	_, err := try(cl, submitting(s.Conflict()))
 	if cl.r.ctx.Err() == nil && task.KindOf(err) != task.KindConflict {
-		cl.r.history.problem("submit %s with another content: %v", s.Key, err)
+		cl.r.history.problem("submit %s with another content: %v", s.Op.Key, err)
 	}
 }
 

@@ -2,12 +2,12 @@ package cluster
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/sim"
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -21,7 +21,7 @@ func (p *process) execute(a *attempt) {
 	began := time.Now()
 	outcome := p.work(a)
 	if a.exclusive {
-		p.w.r.history.ran(a.ID, p.w.id, began, time.Now())
+		p.w.r.history.ran(a.AttemptKey, p.w.id, began, time.Now())
 	}
 	if !p.w.pass(p.ctx) {
 		return
@@ -84,14 +84,8 @@ func (p *process) outcome(a *attempt) task.Outcome {
 }
 
 func (p *process) dice(a *attempt, of uint64) uint64 {
-	return task.Mix(p.w.r.opts.Seed, of, a.Job, uint64(a.Index), a.token)
+	return task.Mix(p.w.r.opts.Seed, of, a.Job, uint64(a.Index), a.Token)
 }
-
-// outputOf is what an attempt that succeeds gives.
-func outputOf(k attemptKey) string { return fmt.Sprintf("%v under %d", k.ID, k.token) }
-
-// missingOf is how much of that is said not to have been kept.
-func missingOf(k attemptKey) uint64 { return k.token % 3 }
 
 // maxReported is how many attempts one report names.
 const maxReported = 50
@@ -129,20 +123,20 @@ func (p *process) report(ctx context.Context, st *stream, batch []*attempt) erro
 	op := &logpb.Report{Session: st.session}
 	for _, a := range batch {
 		g := &logpb.ReportGroup{
-			Job: a.Job, TokenOffset: int64(a.token) - int64(a.Index), Ranges: []*logpb.Range{{First: a.Index, Count: 1}},
+			Job: a.Job, TokenOffset: a.Offset(), Ranges: []*logpb.Range{{First: a.Index, Count: 1}},
 			Outcome: uint32(a.outcome),
 		}
 		switch a.outcome {
 		case task.OutcomeSucceeded:
-			g.PackedOutputs = task.PackAppend(nil, []byte(outputOf(a.attemptKey)))
-			g.OutputMissing = missingOf(a.attemptKey)
+			g.PackedOutputs = task.PackAppend(nil, []byte(a.Output()))
+			g.OutputMissing = a.Missing()
 		case task.OutcomeFailed:
 			g.Reason, g.Error = uint32(task.ReasonError), "the dice said so"
 		}
 		op.Groups = append(op.Groups, g)
 	}
 	times := 1
-	if len(batch)%7 == 0 || batch[0].token%10 == 0 {
+	if len(batch)%7 == 0 || batch[0].Token%10 == 0 {
 		times = 2
 	}
 	for range times {
@@ -153,18 +147,13 @@ func (p *process) report(ctx context.Context, st *stream, batch []*attempt) erro
 			}
 			return err
 		}
-		verdicts := map[attemptKey]fsm.Verdict{}
-		for _, e := range res.Exceptions {
-			for i := e.First; i < e.First+e.Count; i++ {
-				verdicts[attemptKey{task.ID{Job: e.Job, Index: i}, uint64(int64(i) + e.TokenOffset)}] = e.Verdict
-			}
-		}
+		verdicts := sim.Verdicts(res.Exceptions)
 		for _, a := range batch {
-			v := verdicts[a.attemptKey]
+			v := verdicts[a.AttemptKey]
 			if v == 0 {
 				v = fsm.Recorded
 			}
-			p.w.r.history.reported(a.attemptKey, a.outcome, v)
+			p.w.r.history.reported(a.AttemptKey, a.outcome, v)
 		}
 	}
 	return nil
@@ -179,8 +168,8 @@ func (p *process) forget(from *stream, batch []*attempt) {
 		return
 	}
 	for _, a := range batch {
-		delete(p.attempts, a.attemptKey)
-		p.answered[a.attemptKey] = struct{}{}
+		delete(p.attempts, a.AttemptKey)
+		p.answered[a.AttemptKey] = struct{}{}
 	}
 	p.order = slices.DeleteFunc(p.order, func(a *attempt) bool { return slices.Contains(batch, a) })
 }

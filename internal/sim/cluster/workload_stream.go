@@ -7,6 +7,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/sim"
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -26,13 +27,13 @@ type welcome struct {
 	session, term uint64
 	// attached: to the session that was open already.
 	attached bool
-	held     map[attemptKey]struct{}
+	held     map[sim.AttemptKey]struct{}
 	stream   *stream
 }
 
 // message is what a leader tells a worker of its own accord, of one attempt.
 type message struct {
-	attemptKey
+	sim.AttemptKey
 	attempt   uint32
 	exclusive bool
 	// timed: the job has a timeout, so its servers do not rely on a report.
@@ -70,7 +71,7 @@ func (r *Run) serveHello(ctx context.Context, s *Server, n *node.Node, p *proces
 	if !ok || h.term > term {
 		return nil, task.Errorf(task.KindUnavailable, "there is a newer leader")
 	}
-	w := &welcome{term: term, held: map[attemptKey]struct{}{}}
+	w := &welcome{term: term, held: map[sim.AttemptKey]struct{}{}}
 	if open, ok := n.State().Machine().SessionOf(p.w.id); ok && string(open.Nonce) == string(h.nonce) {
 		w.session, w.attached = open.Id, true
 	} else {
@@ -91,7 +92,7 @@ func (r *Run) serveHello(ctx context.Context, s *Server, n *node.Node, p *proces
 	}
 	open := n.State().Machine().Held(w.session, func(t fsm.HeldTask) {
 		for i := t.First; i < t.First+t.Count; i++ {
-			w.held[keyOf(t.Grant, i)] = struct{}{}
+			w.held[sim.KeyAt(t.Grant.Job, i, t.Grant.TokenOffset)] = struct{}{}
 		}
 		st.put(t)
 	})
@@ -103,10 +104,6 @@ func (r *Run) serveHello(ctx context.Context, s *Server, n *node.Node, p *proces
 	w.stream = st
 	r.c.calls.Go(st.pump)
 	return w, nil
-}
-
-func keyOf(g fsm.Grant, i uint32) attemptKey {
-	return attemptKey{task.ID{Job: g.Job, Index: i}, uint64(int64(i) + g.TokenOffset)}
 }
 
 // Grant implements scheduler.Stream.
@@ -203,7 +200,7 @@ func (s *stream) expand(out []message, t fsm.HeldTask) []message {
 		return out // the job has ended meanwhile
 	}
 	for i := t.First; i < t.First+t.Count; i++ {
-		m := message{attemptKey: keyOf(t.Grant, i), attempt: t.Attempt, exclusive: ref.Spec.Exclusive(), timed: ref.Spec.Timeout > 0}
+		m := message{AttemptKey: sim.KeyAt(t.Grant.Job, i, t.Grant.TokenOffset), attempt: t.Attempt, exclusive: ref.Spec.Exclusive(), timed: ref.Spec.Timeout > 0}
 		if t.Attempt > 0 {
 			out = append(out, m)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/sim"
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/scheduler"
 	"github.com/rota-scheduler/rota/task"
@@ -48,7 +49,7 @@ func (w *worker) start() {
 	w.lives++
 	p := &process{
 		w: w, nonce: []byte{byte(w.lives >> 8), byte(w.lives)}, random: w.r.random(w.id + string(rune(w.lives))),
-		attempts: map[attemptKey]*attempt{}, answered: map[attemptKey]struct{}{}, changed: make(chan struct{}, 1),
+		attempts: map[sim.AttemptKey]*attempt{}, answered: map[sim.AttemptKey]struct{}{}, changed: make(chan struct{}, 1),
 	}
 	p.ctx, p.kill = context.WithCancel(w.r.ctx)
 	w.proc = p
@@ -146,11 +147,11 @@ type process struct {
 	term     uint64
 	stream   *stream
 	renewed  time.Time // when the newest answered beat was sent
-	attempts map[attemptKey]*attempt
+	attempts map[sim.AttemptKey]*attempt
 	order    []*attempt
 	running  uint32
 	// answered is attempts whose reports were answered: they must not come again.
-	answered map[attemptKey]struct{}
+	answered map[sim.AttemptKey]struct{}
 	// changed says that there may be something to report or to start.
 	changed chan struct{}
 }
@@ -202,7 +203,7 @@ func (p *process) attach(s *Server) (*stream, error) {
 	h := hello{term: p.term, nonce: p.nonce, replaces: p.session, proof: p.nonce}
 	for _, a := range p.order {
 		h.held = append(h.held, &logpb.Held{
-			Job: a.Job, TokenOffset: int64(a.token) - int64(a.Index), Ranges: []*logpb.Range{{First: a.Index, Count: 1}},
+			Job: a.Job, TokenOffset: a.Offset(), Ranges: []*logpb.Range{{First: a.Index, Count: 1}},
 		})
 	}
 	p.mu.Unlock()
@@ -231,7 +232,7 @@ func (p *process) attach(s *Server) (*stream, error) {
 	}
 	for _, a := range p.order {
 		// What has run its course is reported all the same: it will be refused.
-		if _, held := w.held[a.attemptKey]; !held && a.state != done {
+		if _, held := w.held[a.AttemptKey]; !held && a.state != done {
 			a.stop = true
 			p.end(a)
 		}
@@ -329,15 +330,15 @@ func (p *process) receive(from *stream, messages []message) {
 		return
 	}
 	for _, m := range messages {
-		a := p.attempts[m.attemptKey]
+		a := p.attempts[m.AttemptKey]
 		switch {
 		case a == nil && !m.stop:
-			if _, again := p.answered[m.attemptKey]; again {
-				p.w.r.history.problem("%s was sent task %v under token %d after its report had been answered", p.w.id, m.ID, m.token)
+			if _, again := p.answered[m.AttemptKey]; again {
+				p.w.r.history.problem("%s was sent task %v under token %d after its report had been answered", p.w.id, m.ID, m.Token)
 			}
-			p.w.r.history.grant(m.ID, m.token)
+			p.w.r.history.sent(m.AttemptKey)
 			a = &attempt{message: m, stopped: make(chan struct{})}
-			p.attempts[m.attemptKey] = a
+			p.attempts[m.AttemptKey] = a
 			p.order = append(p.order, a)
 		case a != nil && m.stop && !a.stop:
 			a.stop = true

@@ -192,12 +192,12 @@ func (w *world) finish() {
 			r.compareAll()
 			for _, j := range w.model.JobList() {
 				w.ledger.read(r, j.ID, true)
-				if got := len(w.ledger.outcomes[j.ID]); got != len(j.Outcomes) {
+				if got := int(w.ledger.seen[j.ID]); got != len(j.Outcomes) {
 					w.problem("%s: job %d shows %d results of %d", r.name, j.ID, got, len(j.Outcomes))
 				}
 			}
 		}
-		w.ledger.settle()
+		w.ledger.Settle(w.model)
 		for _, r := range w.replicas {
 			if r.tenure == nil {
 				r.kill()
@@ -230,26 +230,6 @@ func (w *world) checkPlace() {
 	}
 	if placed < want {
 		w.problem("everybody is idle, and of %d tasks only %d find a place", want, placed)
-	}
-}
-
-// settle holds what was acknowledged against what is in the log.
-func (l *ledger) settle() {
-	for id, token := range l.successes {
-		j := l.w.model.Jobs[id.Job]
-		if j == nil {
-			continue // collected
-		}
-		t := j.Tasks[id.Index]
-		if t.Token != token || t.State != task.Succeeded && t.State != task.Cancelled {
-			l.w.problem("the success of %v under %d was acknowledged; it is %v under %d", id, token, t.State, t.Token)
-		}
-	}
-	for _, key := range sorted(l.keys) {
-		k := l.w.model.Keys[sim.KeyName{Queue: l.queues[key], Key: key}]
-		if k == nil || k.Job != l.keys[key] {
-			l.w.problem("submit %s was acknowledged as job %d, and is lost", key, l.keys[key])
-		}
 	}
 }
 

@@ -1,8 +1,6 @@
 package deterministic
 
 import (
-	"fmt"
-	"hash/fnv"
 	"strconv"
 	"time"
 
@@ -10,27 +8,25 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/sim"
 	"github.com/rota-scheduler/rota/task"
 )
 
 // callTimeout is how long a client waits for an answer before it sends its request again.
 const callTimeout = 500 * time.Millisecond
 
-// queues is those that jobs stand in.
-var queues = []string{task.DefaultQueue, "zzz", "aaa"}
-
 // client makes requests, several at a time, and sends each again until it is answered.
 type client struct {
 	w    *world
 	name string
-	next int
+	load *sim.Load
 	// busy is how many requests and open jobs it has to see through.
 	busy int
-	sent []*logpb.Submit
 }
 
 func newClient(w *world, i int) *client {
 	c := &client{w: w, name: "c" + strconv.Itoa(i+1)}
+	c.load = sim.NewLoad(c.name, w.random)
 	w.after(w.between(0, 500*time.Millisecond), c.act)
 	return c
 }
@@ -45,10 +41,14 @@ func (c *client) act() {
 		c.submit(c.newSubmit(false), nil)
 	case n < 50:
 		c.grow()
-	case n < 56 && len(c.sent) > 0:
-		c.submit(c.anySent(), nil)
-	case n < 60 && len(c.sent) > 0:
-		c.conflict(c.anySent())
+	case n < 56:
+		if s, ok := c.load.Again(); ok {
+			c.submit(s, nil)
+		}
+	case n < 60:
+		if s, ok := c.load.Again(); ok {
+			c.conflict(s)
+		}
 	case n < 70:
 		c.cancel()
 	case n < 72:
@@ -60,8 +60,6 @@ func (c *client) act() {
 	}
 	c.w.after(c.w.between(10*time.Millisecond, 400*time.Millisecond), c.act)
 }
-
-func (c *client) anySent() *logpb.Submit { return c.sent[c.w.below(len(c.sent))] }
 
 // request sends a request to whoever is taken for the leader, until there is an answer that
 // says what became of it. make makes the op, and what is to be done when its entry was applied.
@@ -141,95 +139,53 @@ func (c *client) fine(what string, kinds ...task.Kind) func(fsm.Result, error) {
 }
 
 // newSubmit makes up a job.
-func (c *client) newSubmit(open bool) *logpb.Submit {
+func (c *client) newSubmit(open bool) sim.Submit {
 	w := c.w
-	c.next++
-	spec := &task.Spec{Handler: "work", MaxAttempts: uint32(1 + w.below(4)), Retention: w.between(100*time.Millisecond, 10*time.Second), Priority: int32(w.below(3))}
-	count := uint32(1 + w.below(10))
-	if w.chance(30) {
-		spec.Timeout = w.between(100*time.Millisecond, 3*time.Second)
-	}
-	switch n := w.below(100); {
-	case n < 30:
-		spec.Serial, count = true, min(count, 4)
-	case n < 40:
-		spec.MaxParallel = uint32(1 + w.below(3))
-	case n < 50:
-		spec.Delay = w.between(0, 5*time.Second)
-	case n < 55:
-		spec.NotBefore = w.clock() + int64(w.between(-time.Second, 5*time.Second))
-	}
-	switch n := w.below(100); {
-	case n < 12:
-		spec.Expire = w.between(time.Millisecond, 15*time.Second)
-	case n < 22:
-		spec.Require = []task.Pair{{Key: "zone", Value: string(rune('a' + w.below(2)))}}
-	case n < 30:
-		spec.Handler, spec.Command = "", []string{"true"}
-	case n < 33 && !spec.Serial:
-		count = uint32(250 + w.below(300)) // more than a page of slots
-	}
-	if w.chance(40) {
-		spec.Policy = task.Random
-	}
-	spec.Queue = queues[w.below(len(queues))]
-	raw, err := fsm.EncodeSpec(spec)
+	s, err := c.load.New(func(op *logpb.Submit, spec *task.Spec) {
+		spec.Retention = w.between(100*time.Millisecond, 10*time.Second)
+		if w.chance(30) {
+			spec.Timeout = w.between(100*time.Millisecond, 3*time.Second)
+		}
+		if w.chance(5) {
+			spec.Delay, spec.NotBefore = 0, w.clock()+int64(w.between(-time.Second, 5*time.Second))
+		}
+		switch n := w.below(100); {
+		case n < 10:
+			spec.Require = []task.Pair{{Key: "zone", Value: string(rune('a' + w.below(2)))}}
+		case n < 18:
+			spec.Handler, spec.Command = "", []string{"true"}
+		}
+		op.Open, op.Hold = open, open && w.chance(30)
+		if open && w.chance(30) {
+			op.Tasks.Count = 0
+		}
+		if id, ok := w.ledger.aJob(); ok && w.chance(5) {
+			op.RetryOf = id
+		}
+	})
 	if err != nil {
 		w.problem("encode a spec: %v", err)
 	}
-	op := &logpb.Submit{Spec: raw, Tasks: &logpb.Tasks{Count: count}, Key: c.name + "-" + strconv.Itoa(c.next), Open: open, Hold: open && w.chance(30)}
-	if open && w.chance(30) {
-		op.Tasks.Count = 0
-	}
-	if w.chance(25) {
-		op.Tasks.Packed = payloads(0, op.Tasks.Count)
-	}
-	if id, ok := w.ledger.aJob(); ok && w.chance(5) {
-		op.RetryOf = id
-	}
-	op.Hash = hashOf(op)
-	c.sent = append(c.sent, op)
-	return op
-}
-
-func payloads(first, count uint32) (packed []byte) {
-	for i := first; i < first+count; i++ {
-		packed = task.PackAppend(packed, fmt.Appendf(nil, "payload %d", i))
-	}
-	return packed
-}
-
-func hashOf(op *logpb.Submit) []byte {
-	h := fnv.New64a()
-	_, _ = h.Write(op.Spec)
-	_, _ = h.Write(op.Tasks.Packed)
-	_, _ = fmt.Fprint(h, op.Tasks.Count, op.Open)
-	return h.Sum(nil)
+	return s
 }
 
 // submit submits like the server that a client asks: with a first assignment where there
 // is room.
-func (c *client) submit(s *logpb.Submit, then func(job uint64)) {
-	spec, err := fsm.DecodeSpec(s.Spec)
-	if err != nil {
-		c.w.problem("decode a spec: %v", err)
-		return
-	}
-	spec.SetDefaults()
-	c.request("submit "+s.Key, func(t *tenure) (*logpb.Op, func()) {
-		op := proto.CloneOf(s)
+func (c *client) submit(s sim.Submit, then func(job uint64)) {
+	c.request("submit "+s.Op.Key, func(t *tenure) (*logpb.Op, func()) {
+		op := proto.CloneOf(s.Op)
 		release := func() {}
 		if !op.Open {
-			op.Assign, release = t.fleet.Place(t.r.m, spec, op.Tasks.GetCount())
-			t.checkPlace(spec, op.Assign)
+			op.Assign, release = t.fleet.Place(t.r.m, s.Spec, op.Tasks.GetCount())
+			t.checkPlace(s.Spec, op.Assign)
 		}
 		return &logpb.Op{Op: &logpb.Op_Submit{Submit: op}}, release
 	}, func(r fsm.Result, err error) {
 		if err != nil {
-			c.w.problem("%s: submit %s: %v", c.name, s.Key, err)
+			c.w.problem("%s: submit %s: %v", c.name, s.Op.Key, err)
 			return
 		}
-		c.w.ledger.submitted(spec.Queue, s.Key, r)
+		c.w.ledger.submitted(s.Key(), r)
 		if then != nil {
 			then(r.Job)
 		}
@@ -237,17 +193,16 @@ func (c *client) submit(s *logpb.Submit, then func(job uint64)) {
 }
 
 // conflict uses a request key again with another content. It may come before the first use.
-func (c *client) conflict(s *logpb.Submit) {
-	if !c.w.ledger.acknowledged(s.Key) {
+func (c *client) conflict(s sim.Submit) {
+	if !c.w.ledger.Acknowledged(s.Key()) {
 		return
 	}
 	c.w.counts.Conflicts++
-	c.request("conflict "+s.Key, func(*tenure) (*logpb.Op, func()) {
-		other := &logpb.Submit{Spec: s.Spec, Tasks: s.Tasks, Key: s.Key, Hash: []byte("other")}
-		return &logpb.Op{Op: &logpb.Op_Submit{Submit: other}}, nil
+	c.request("conflict "+s.Op.Key, func(*tenure) (*logpb.Op, func()) {
+		return &logpb.Op{Op: &logpb.Op_Submit{Submit: s.Conflict().Op}}, nil
 	}, func(_ fsm.Result, err error) {
 		if task.KindOf(err) != task.KindConflict {
-			c.w.problem("%s: submit %s with another content: %v", c.name, s.Key, err)
+			c.w.problem("%s: submit %s with another content: %v", c.name, s.Op.Key, err)
 		}
 	})
 }
@@ -255,11 +210,10 @@ func (c *client) conflict(s *logpb.Submit) {
 // grow submits an open job, appends to it and closes it.
 func (c *client) grow() {
 	s := c.newSubmit(true)
-	c.sent = c.sent[:len(c.sent)-1] // its total grows: it is not sent again
-	own := len(s.Tasks.Packed) > 0 || s.Tasks.Count == 0 && c.w.chance(25)
+	own := len(s.Op.Tasks.Packed) > 0 || s.Op.Tasks.Count == 0 && c.w.chance(25)
 	c.submit(s, func(job uint64) {
 		c.busy++
-		c.appendMore(job, s.Tasks.Count, own, c.w.below(4))
+		c.appendMore(job, s.Op.Tasks.Count, own, c.w.below(4))
 	})
 }
 
@@ -282,7 +236,7 @@ func (c *client) appendMore(job uint64, total uint32, own bool, left int) {
 		op.Tasks.Count = 0
 	}
 	if own && op.Tasks.Count > 0 {
-		op.Tasks.Packed = payloads(total, op.Tasks.Count)
+		op.Tasks.Packed = sim.Payloads(total, op.Tasks.Count)
 	}
 	c.w.counts.Appends++
 	c.request("append", func(*tenure) (*logpb.Op, func()) {

@@ -25,7 +25,7 @@
 //
 // Each entry goes through the reference model of package sim as well: every result, every
 // grant and stop that a replica tells of must be the model's, and the digests of replicas
-// must be equal at equal index. The ledger (ledger.go) knows neither: it holds what
+// must be equal at equal index. The ledger (ledger.go, with sim.Promises) knows neither: it holds what
 // was granted, acknowledged and seen against the promises. At intervals, and in the end,
 // everything readable is compared (check.go). The allocation loop may find nothing to do
 // while the model knows of something, and nothing by chance that it was not woken for. In

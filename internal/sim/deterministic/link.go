@@ -5,8 +5,8 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/sim"
 	"github.com/rota-scheduler/rota/scheduler"
-	"github.com/rota-scheduler/rota/task"
 )
 
 // link is a session's stream between a leader and a worker's process. What is sent arrives in
@@ -20,12 +20,6 @@ type link struct {
 	broken   bool
 	lastDown time.Duration
 	lastUp   time.Duration
-}
-
-// attemptKey names an attempt at a task.
-type attemptKey struct {
-	task.ID
-	token uint64
 }
 
 // down sends a message to the worker.
@@ -82,7 +76,7 @@ func (l *link) Grant(g fsm.Grant) { l.tell(fsm.HeldTask{Grant: g}) }
 
 // Stop implements scheduler.Stream.
 func (l *link) Stop(job uint64, index uint32, offset int64) {
-	l.down(func() { l.p.stop(attemptKey{task.ID{Job: job, Index: index}, uint64(int64(index) + offset)}) })
+	l.down(func() { l.p.stop(sim.KeyAt(job, index, offset)) })
 }
 
 // End implements scheduler.Stream.
@@ -97,17 +91,13 @@ func (l *link) tell(h fsm.HeldTask) {
 	}
 	l.down(func() {
 		for i := h.First; i < h.First+h.Count; i++ {
-			key := keyOf(h.Grant, i)
-			l.p.granted(&attempt{attemptKey: key, exclusive: job.Spec.Exclusive()})
+			key := sim.KeyAt(h.Grant.Job, i, h.Grant.TokenOffset)
+			l.p.granted(&attempt{AttemptKey: key, exclusive: job.Spec.Exclusive()})
 			if h.Stopping {
 				l.p.stop(key)
 			}
 		}
 	})
-}
-
-func keyOf(g fsm.Grant, i uint32) attemptKey {
-	return attemptKey{task.ID{Job: g.Job, Index: i}, uint64(int64(i) + g.TokenOffset)}
 }
 
 // hello is what a process says when it attaches.
@@ -145,12 +135,12 @@ func (t *tenure) attach(p *process, h hello, session uint64, attached bool) {
 	if t.ended || !t.fleet.Attach(session, l) {
 		return
 	}
-	held := map[attemptKey]bool{}
+	held := map[sim.AttemptKey]bool{}
 	var all []fsm.HeldTask
 	open := t.r.m.Held(session, func(h fsm.HeldTask) {
 		all = append(all, h)
 		for i := h.First; i < h.First+h.Count; i++ {
-			held[keyOf(h.Grant, i)] = true
+			held[sim.KeyAt(h.Grant.Job, i, h.Grant.TokenOffset)] = true
 		}
 	})
 	if !open {
@@ -181,10 +171,10 @@ func (l *link) beat(exclusive bool, sent time.Duration, running []scheduler.Runn
 			}
 			return
 		}
-		var stops []attemptKey
+		var stops []sim.AttemptKey
 		l.t.r.m.Held(l.session, func(h fsm.HeldTask) {
 			for i := h.First; h.Stopping && i < h.First+h.Count; i++ {
-				stops = append(stops, keyOf(h.Grant, i))
+				stops = append(stops, sim.KeyAt(h.Grant.Job, i, h.Grant.TokenOffset))
 			}
 		})
 		l.down(func() { l.p.beaten(exclusive, sent, stops) })

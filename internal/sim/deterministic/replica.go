@@ -250,17 +250,8 @@ func (r *replica) Wake() {
 	}
 }
 
-// outcome is one result, as a reader of the stream sees it.
-type outcome struct {
-	index   uint32
-	state   string
-	token   uint64
-	output  string
-	missing uint64
-}
-
 // results returns the outcomes of a job from a cursor on: from memory, then from the disk.
-func (r *replica) results(job uint64, cursor uint32) (out []outcome) {
+func (r *replica) results(job uint64, cursor uint32) (out []sim.Outcome) {
 	for {
 		segments, ok := r.m.Segments(job, cursor, 1<<20)
 		if !ok {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/sim"
 	"github.com/rota-scheduler/rota/scheduler"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -54,7 +55,7 @@ func (wk *worker) start() {
 		return
 	}
 	wk.lives++
-	p := &process{wk: wk, w: wk.w, nonce: nonceOf(wk.lives), attempts: map[attemptKey]*attempt{}, mute: map[attemptKey]bool{}}
+	p := &process{wk: wk, w: wk.w, nonce: nonceOf(wk.lives), attempts: map[sim.AttemptKey]*attempt{}, mute: map[sim.AttemptKey]bool{}}
 	wk.proc = p
 	wk.w.tracef("%s starts its life %d", wk.id, wk.lives)
 	p.attach()
@@ -124,10 +125,10 @@ type process struct {
 	haveLease bool
 	beats     int // sent on this link
 	answered  int
-	attempts  map[attemptKey]*attempt
+	attempts  map[sim.AttemptKey]*attempt
 	order     []*attempt
 	// mute is what it has forgotten to report, and answers nothing about.
-	mute      map[attemptKey]bool
+	mute      map[sim.AttemptKey]bool
 	running   uint32
 	ending    int // exclusive tasks that run and were given up
 	reporting bool
@@ -184,7 +185,7 @@ func (p *process) hello() *logpb.OpenSession {
 	}
 	var done []*attempt
 	for _, a := range p.order {
-		op.Held = append(op.Held, &logpb.Held{Job: a.Job, TokenOffset: a.offset(), Ranges: []*logpb.Range{{First: a.Index, Count: 1}}})
+		op.Held = append(op.Held, &logpb.Held{Job: a.Job, TokenOffset: a.Offset(), Ranges: []*logpb.Range{{First: a.Index, Count: 1}}})
 		if a.state == ended {
 			done = append(done, a)
 		}
@@ -197,7 +198,7 @@ func (p *process) hello() *logpb.OpenSession {
 }
 
 // welcomed takes over what a leader answers to a hello.
-func (p *process) welcomed(l *link, h hello, attached bool, held map[attemptKey]bool) {
+func (p *process) welcomed(l *link, h hello, attached bool, held map[sim.AttemptKey]bool) {
 	if p.link != nil || l.t.term < p.term {
 		l.snap()
 		return
@@ -210,7 +211,7 @@ func (p *process) welcomed(l *link, h hello, attached bool, held map[attemptKey]
 		p.renewed, p.haveLease = max(p.renewed, h.sent), true
 	}
 	for _, a := range slices.Clone(p.order) {
-		if !held[a.attemptKey] && a.state != ended {
+		if !held[a.AttemptKey] && a.state != ended {
 			p.drop(a)
 		}
 	}
@@ -269,7 +270,7 @@ func (p *process) beatNow(l *link) {
 }
 
 // beaten takes the answer to a beat.
-func (p *process) beaten(exclusive bool, sent time.Duration, stops []attemptKey) {
+func (p *process) beaten(exclusive bool, sent time.Duration, stops []sim.AttemptKey) {
 	p.answered++
 	if exclusive {
 		p.renewed, p.haveLease = max(p.renewed, sent), true
@@ -330,7 +331,7 @@ func (p *process) report(l *link) {
 	p.w.tracef("%s reports %d", p.wk.id, len(some))
 	l.up(func() { l.report(groups, run, func(x []fsm.Exception) { p.settled(some, x) }) })
 	if p.w.chance(8) { // sent twice
-		l.up(func() { l.report(groups, run, func(x []fsm.Exception) { p.w.ledger.again(some, x) }) })
+		l.up(func() { l.report(groups, run, func(x []fsm.Exception) { p.w.ledger.reported(some, x) }) })
 	}
 	if len(p.old) > 0 && p.w.chance(8) { // long answered
 		old := p.old[p.w.below(len(p.old))]
@@ -345,9 +346,9 @@ func (p *process) report(l *link) {
 func (p *process) settled(some []*attempt, x []fsm.Exception) {
 	p.w.ledger.reported(some, x)
 	for _, a := range some {
-		delete(p.attempts, a.attemptKey)
+		delete(p.attempts, a.AttemptKey)
 	}
-	p.order = slices.DeleteFunc(p.order, func(a *attempt) bool { return p.attempts[a.attemptKey] != a })
+	p.order = slices.DeleteFunc(p.order, func(a *attempt) bool { return p.attempts[a.AttemptKey] != a })
 	p.sayGoodbye()
 }
 
@@ -361,7 +362,7 @@ func (p *process) leave() {
 		return
 	}
 	for _, a := range slices.Clone(p.order) {
-		p.stop(a.attemptKey)
+		p.stop(a.AttemptKey)
 	}
 	p.sayGoodbye()
 }
@@ -374,7 +375,7 @@ func (p *process) endEndless() {
 		if !a.endless || a.state != runs {
 			continue
 		}
-		if j != nil && j.Tasks[a.Index].Token == a.token && j.Tasks[a.Index].State == task.Stopping {
+		if j != nil && j.Tasks[a.Index].Token == a.Token && j.Tasks[a.Index].State == task.Stopping {
 			continue
 		}
 		p.end(a, task.OutcomeSucceeded, task.NoReason)
@@ -392,12 +393,12 @@ func groupsOf(some []*attempt) (groups []*logpb.ReportGroup) {
 	for _, a := range some {
 		out, missing := []byte(nil), uint64(0)
 		if a.outcome == task.OutcomeSucceeded {
-			out, missing = []byte(a.output()), a.missing()
+			out, missing = []byte(a.Output()), a.Missing()
 		}
 		if n := len(groups); n > 0 {
 			g := groups[n-1]
 			last := g.Ranges[len(g.Ranges)-1]
-			if g.Job == a.Job && g.TokenOffset == a.offset() && g.Outcome == uint32(a.outcome) && g.Reason == uint32(a.reason) &&
+			if g.Job == a.Job && g.TokenOffset == a.Offset() && g.Outcome == uint32(a.outcome) && g.Reason == uint32(a.reason) &&
 				g.Permanent == a.permanent && g.OutputMissing == missing && last.First+last.Count == a.Index {
 				last.Count++
 				g.PackedOutputs = task.PackAppend(g.PackedOutputs, out)
@@ -405,7 +406,7 @@ func groupsOf(some []*attempt) (groups []*logpb.ReportGroup) {
 			}
 		}
 		groups = append(groups, &logpb.ReportGroup{
-			Job: a.Job, TokenOffset: a.offset(), Ranges: []*logpb.Range{{First: a.Index, Count: 1}}, Outcome: uint32(a.outcome),
+			Job: a.Job, TokenOffset: a.Offset(), Ranges: []*logpb.Range{{First: a.Index, Count: 1}}, Outcome: uint32(a.outcome),
 			Reason: uint32(a.reason), Permanent: a.permanent, PackedOutputs: task.PackAppend(nil, out),
 			OutputMissing: missing,
 		})

@@ -1,16 +1,16 @@
 package deterministic
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
+	"github.com/rota-scheduler/rota/internal/sim"
 	"github.com/rota-scheduler/rota/task"
 )
 
 // attempt is one attempt at a task, from its grant until its report is answered.
 type attempt struct {
-	attemptKey
+	sim.AttemptKey
 	exclusive bool
 	state     attemptState
 	outcome   task.Outcome
@@ -35,20 +35,13 @@ const (
 	ended
 )
 
-func (k attemptKey) offset() int64 { return int64(k.token) - int64(k.Index) }
-
-// output is the result of an attempt: it says which one it was.
-func (k attemptKey) output() string { return fmt.Sprintf("%d.%d under %d", k.Job, k.Index, k.token) }
-
-// missing is how much of that is said not to have been kept: the same of some neighbours.
-func (k attemptKey) missing() uint64 { return k.token / 8 % 2 }
-
 // granted takes a task, unless it has it: after a new attach everything is sent again.
 func (p *process) granted(a *attempt) {
-	if p.attempts[a.attemptKey] != nil || p.mute[a.attemptKey] {
+	if p.attempts[a.AttemptKey] != nil || p.mute[a.AttemptKey] {
 		return
 	}
-	p.attempts[a.attemptKey] = a
+	p.w.ledger.Sent(a.AttemptKey)
+	p.attempts[a.AttemptKey] = a
 	p.order = append(p.order, a)
 	if p.leaving {
 		p.finish(a, task.OutcomeReturned, 0)
@@ -61,12 +54,12 @@ func (p *process) granted(a *attempt) {
 }
 
 // stop ends an attempt at the leader's wish, or confirms that it is not here.
-func (p *process) stop(k attemptKey) {
+func (p *process) stop(k sim.AttemptKey) {
 	a := p.attempts[k]
 	switch {
 	case p.mute[k]:
 	case a == nil:
-		a = &attempt{attemptKey: k}
+		a = &attempt{AttemptKey: k}
 		p.attempts[k] = a
 		p.order = append(p.order, a)
 		p.finish(a, task.OutcomeStopped, 0)
@@ -125,7 +118,7 @@ func (p *process) finish(a *attempt, o task.Outcome, reason task.Reason) {
 	}
 	a.state, a.outcome, a.reason = ended, o, reason
 	if a.silent {
-		delete(p.attempts, a.attemptKey)
+		delete(p.attempts, a.AttemptKey)
 		p.order = slices.DeleteFunc(p.order, func(b *attempt) bool { return a == b })
 		return
 	}
@@ -165,7 +158,7 @@ func (p *process) start(a *attempt) {
 	case n < 17 && !p.w.healed:
 		outcome = task.OutcomeLost
 	}
-	p.w.tracef("%s runs %v under %d", p.wk.id, a.ID, a.token)
+	p.w.tracef("%s runs %v under %d", p.wk.id, a.ID, a.Token)
 	if a.endless = !p.w.healed && p.w.chance(1); !a.endless {
 		p.w.after(d, func() { p.end(a, outcome, reason) })
 	}
@@ -201,8 +194,8 @@ func (p *process) end(a *attempt, outcome task.Outcome, reason task.Reason) {
 
 // forget is what a broken worker does with an attempt: it never says anything of it.
 func (p *process) forget(a *attempt) {
-	p.w.tracef("%s forgets %v under %d", p.wk.id, a.ID, a.token)
-	p.mute[a.attemptKey], a.silent = true, true
+	p.w.tracef("%s forgets %v under %d", p.wk.id, a.ID, a.Token)
+	p.mute[a.AttemptKey], a.silent = true, true
 	p.finish(a, task.OutcomeLost, 0)
 }
 
