@@ -40,84 +40,82 @@ type accepted struct {
 	err  error
 }
 
-func newAcceptor(l net.Listener, g *admission) *acceptor {
-	d := &acceptor{Listener: l, admission: g, in: make(chan accepted)}
-	d.ctx, d.leave = context.WithCancel(context.Background())
-	d.wg.Go(d.listen)
-	return d
+func newAcceptor(l net.Listener, adm *admission) *acceptor {
+	a := &acceptor{Listener: l, admission: adm, in: make(chan accepted)}
+	a.ctx, a.leave = context.WithCancel(context.Background())
+	a.wg.Go(a.listen)
+	return a
 }
 
-func (d *acceptor) listen() {
-	for d.ctx.Err() == nil {
-		conn, err := d.Listener.Accept()
+func (a *acceptor) listen() {
+	for a.ctx.Err() == nil {
+		conn, err := a.Listener.Accept()
 		if err != nil {
 			// Raft's transport says so, and waits before it accepts again.
-			d.hand(accepted{err: err})
+			a.hand(accepted{err: err})
 			continue
 		}
-		d.keep(conn)
-		d.wg.Go(func() { d.handshake(conn) })
+		a.keep(conn)
+		a.wg.Go(func() { a.handshake(conn) })
 	}
 }
 
 // Accept implements net.Listener.
-func (d *acceptor) Accept() (net.Conn, error) {
+func (a *acceptor) Accept() (net.Conn, error) {
 	select {
-	case a := <-d.in:
-		return a.conn, a.err
-	case <-d.ctx.Done():
+	case next := <-a.in:
+		return next.conn, next.err
+	case <-a.ctx.Done():
 		return nil, net.ErrClosed
 	}
 }
 
-// hand hands a connection on; it is false where nobody takes it any more.
-func (d *acceptor) hand(a accepted) bool {
+// hand passes a connection on. It is false if nobody takes it any more.
+func (a *acceptor) hand(next accepted) bool {
 	select {
-	case d.in <- a:
+	case a.in <- next:
 		return true
-	case <-d.ctx.Done():
+	case <-a.ctx.Done():
 		return false
 	}
 }
 
-func (d *acceptor) handshake(conn net.Conn) {
-	ctx, cancel := context.WithTimeout(d.ctx, handshakeTimeout)
+func (a *acceptor) handshake(conn net.Conn) {
+	ctx, cancel := context.WithTimeout(a.ctx, handshakeTimeout)
 	defer cancel()
 	hello, err := readHandshake(conn, handshakeTimeout)
 	if err == nil {
-		err = d.admission.admit(ctx, hello)
+		err = a.admission.admit(ctx, hello)
 	}
-	waited := d.forget(conn)
-	if err == nil && waited && d.hand(accepted{conn: newInbound(conn, hello.from, d.admission)}) {
+	waited := a.forget(conn)
+	if err == nil && waited && a.hand(accepted{conn: newInbound(conn, hello.from, a.admission)}) {
 		return
 	}
-	// Who only looks whether the port is open has not asked for anything.
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errNotOpen) && d.ctx.Err() == nil {
-		d.admission.refuse(hostOf(conn), hello.from, err)
+	// Who only tries whether the port is open has asked for nothing.
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errNotOpen) && a.ctx.Err() == nil {
+		a.admission.refuse(hostOf(conn), hello.from, err)
 	}
-	_ = conn.Close() // nobody has it who could be told
+	_ = conn.Close() // nobody else has it, so nobody needs the error
 }
 
-// keep takes note of a connection that has yet to greet, in the place of the oldest where
-// there are many.
-func (d *acceptor) keep(conn net.Conn) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.waiting) == maxHandshakes {
-		_ = d.waiting[0].Close()
-		d.waiting = d.waiting[1:]
+// keep notes a connection that has yet to shake hands. Where there are many, it replaces the oldest.
+func (a *acceptor) keep(conn net.Conn) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.waiting) == maxHandshakes {
+		_ = a.waiting[0].Close()
+		a.waiting = a.waiting[1:]
 	}
-	d.waiting = append(d.waiting, conn)
+	a.waiting = append(a.waiting, conn)
 }
 
-// forget is called when a connection does not wait any more; it is false where another one
-// has taken its place.
-func (d *acceptor) forget(conn net.Conn) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i, c := range d.waiting {
+// forget removes a connection that does not wait any more. It is false if another one has replaced it.
+func (a *acceptor) forget(conn net.Conn) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i, c := range a.waiting {
 		if c == conn {
-			d.waiting = append(d.waiting[:i:i], d.waiting[i+1:]...)
+			a.waiting = append(a.waiting[:i:i], a.waiting[i+1:]...)
 			return true
 		}
 	}
@@ -125,14 +123,14 @@ func (d *acceptor) forget(conn net.Conn) bool {
 }
 
 // Close implements net.Listener. It waits until no handshake is under way.
-func (d *acceptor) Close() error {
-	d.leave()
-	err := d.Listener.Close()
-	d.mu.Lock()
-	for _, c := range d.waiting {
+func (a *acceptor) Close() error {
+	a.leave()
+	err := a.Listener.Close()
+	a.mu.Lock()
+	for _, c := range a.waiting {
 		_ = c.Close()
 	}
-	d.mu.Unlock()
-	d.wg.Wait()
+	a.mu.Unlock()
+	a.wg.Wait()
 	return err
 }

@@ -38,30 +38,30 @@ func newTestAdmission(t *testing.T, self raft.ServerID, ask func(v *knownServers
 	t.Helper()
 	v := newKnownServers(nil)
 	v.ask = func(context.Context) { ask(v) }
-	g := newAdmission(self, func() string { return "c" }, v, newRefusals(slog.New(slog.DiscardHandler)))
+	a := newAdmission(self, func() string { return "c" }, v, newRefusals(slog.New(slog.DiscardHandler)))
 	t.Cleanup(func() {
 		v.close()
-		g.refusals.close()
+		a.refusals.close()
 	})
-	return g
+	return a
 }
 
 // openAdmission is the admission of a server that knows every server of these tests.
 func openAdmission(t *testing.T, self raft.ServerID) *admission {
 	t.Helper()
-	g := newTestAdmission(t, self, func(*knownServers) {})
-	g.cluster = func() string { return "" }
-	g.open(&fakeView{ids: []raft.ServerID{"leader", "follower", "b", "n1/old", "n1/a", "n2/b", "n2/new", "n9/x"}})
-	return g
+	a := newTestAdmission(t, self, func(*knownServers) {})
+	a.cluster = func() string { return "" }
+	a.open(&fakeView{ids: []raft.ServerID{"leader", "follower", "b", "n1/old", "n1/a", "n2/b", "n2/new", "n9/x"}})
+	return a
 }
 
-func TestTheGateLetsServersOfTheConfigurationIn(t *testing.T) {
+func TestServersOfTheConfigurationAreAdmitted(t *testing.T) {
 	t.Parallel()
-	g := newTestAdmission(t, "n1/a", func(*knownServers) {})
-	require.ErrorIs(t, g.checkSender("n2/b"), errNotOpen)
-	g.open(&fakeView{ids: []raft.ServerID{"n1/a", "n2/b"}, follows: "n3/c"})
+	a := newTestAdmission(t, "n1/a", func(*knownServers) {})
+	require.ErrorIs(t, a.checkSender("n2/b"), errNotOpen)
+	a.open(&fakeView{ids: []raft.ServerID{"n1/a", "n2/b"}, follows: "n3/c"})
 	hello := func(meant, from raft.ServerID, cluster string) error {
-		return g.admit(t.Context(), handshake{meant: meant, from: from, cluster: cluster})
+		return a.admit(t.Context(), handshake{meant: meant, from: from, cluster: cluster})
 	}
 	require.NoError(t, hello("n1/a", "n2/b", "c"))
 	require.NoError(t, hello("n1/a", "n2/b", ""), "it does not know its cluster yet")
@@ -71,49 +71,49 @@ func TestTheGateLetsServersOfTheConfigurationIn(t *testing.T) {
 	require.ErrorIs(t, hello("n1/a", "n2/b", "d"), errOtherCluster)
 	require.ErrorIs(t, hello("n1/a", "n4/d", "c"), errUnknownSender)
 	require.ErrorIs(t, hello("n1/a", "", "c"), errUnknownSender)
-	require.ErrorIs(t, g.checkSender("n4/d"), errUnknownSender)
-	require.ErrorIs(t, g.checkSender("n1/a"), errOurselves)
-	require.NoError(t, g.checkSender("n3/c"))
+	require.ErrorIs(t, a.checkSender("n4/d"), errUnknownSender)
+	require.ErrorIs(t, a.checkSender("n1/a"), errOurselves)
+	require.NoError(t, a.checkSender("n3/c"))
 }
 
 // A follower that missed a change of the configuration hears the leader that it brought, on the
 // word of a server that it knows.
-func TestAServerIsLetInWhenOneThatIsKnownVouchesForIt(t *testing.T) {
+func TestAServerIsAdmittedOnTheWordOfAKnownServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
-		g := newTestAdmission(t, "n1/a", func(v *knownServers) {
+		a := newTestAdmission(t, "n1/a", func(v *knownServers) {
 			asked.Add(1)
 			time.Sleep(10 * time.Millisecond)
 			v.learn(7, "n4/d", "n5/e")
 		})
-		g.open(&fakeView{ids: []raft.ServerID{"n1/a", "n2/b"}, at: 7})
+		a.open(&fakeView{ids: []raft.ServerID{"n1/a", "n2/b"}, at: 7})
 		hello := handshake{meant: "n1/a", from: "n4/d"}
-		require.NoError(t, g.admit(t.Context(), hello))
-		require.NoError(t, g.checkSender("n4/d"))
-		require.NoError(t, g.checkSender("n5/e"))
-		require.ErrorIs(t, g.checkSender("n6/f"), errUnknownSender)
+		require.NoError(t, a.admit(t.Context(), hello))
+		require.NoError(t, a.checkSender("n4/d"))
+		require.NoError(t, a.checkSender("n5/e"))
+		require.ErrorIs(t, a.checkSender("n6/f"), errUnknownSender)
 		require.EqualValues(t, 1, asked.Load())
 
 		time.Sleep(knownFor/2 + time.Second)
-		require.NoError(t, g.checkSender("n4/d"), "it is asked for anew in time")
+		require.NoError(t, a.checkSender("n4/d"), "it is asked for anew in time")
 		synctest.Wait()
 		require.EqualValues(t, 2, asked.Load())
 		time.Sleep(knownFor + time.Second)
-		require.ErrorIs(t, g.checkSender("n4/d"), errUnknownSender, "what was said long ago counts no more")
+		require.ErrorIs(t, a.checkSender("n4/d"), errUnknownSender, "what was said long ago counts no more")
 	})
 }
 
-// However many strangers knock, the servers of the cluster are asked once a second.
+// However many strangers connect, this server asks the servers of the cluster once a second.
 func TestStrangersDoNotMakeAServerAskWithoutPause(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
-		g := newTestAdmission(t, "n1/a", func(*knownServers) { asked.Add(1) })
-		g.open(&fakeView{ids: []raft.ServerID{"n1/a", "n2/b"}})
+		a := newTestAdmission(t, "n1/a", func(*knownServers) { asked.Add(1) })
+		a.open(&fakeView{ids: []raft.ServerID{"n1/a", "n2/b"}})
 		for range 10_000 {
-			require.ErrorIs(t, g.admit(t.Context(), handshake{meant: "n1/a", from: "n9/x"}), errUnknownSender)
-			require.Error(t, g.checkTerm(math.MaxUint64))
+			require.ErrorIs(t, a.admit(t.Context(), handshake{meant: "n1/a", from: "n9/x"}), errUnknownSender)
+			require.Error(t, a.checkTerm(math.MaxUint64))
 			time.Sleep(time.Millisecond)
 		}
 		require.LessOrEqual(t, asked.Load(), int32(11))
@@ -124,20 +124,20 @@ func TestAbsurdTermsAreRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		far := uint64(1 << 40)
-		g := newTestAdmission(t, "n1/a", func(v *knownServers) { v.learn(far) })
-		g.open(&fakeView{at: 100})
-		require.NoError(t, g.checkTerm(1))
-		require.NoError(t, g.checkTerm(100+maxTermLeap))
-		require.Error(t, g.checkTerm(100+maxTermLeap+1))
+		a := newTestAdmission(t, "n1/a", func(v *knownServers) { v.learn(far) })
+		a.open(&fakeView{at: 100})
+		require.NoError(t, a.checkTerm(1))
+		require.NoError(t, a.checkTerm(100+maxTermLeap))
+		require.Error(t, a.checkTerm(100+maxTermLeap+1))
 		synctest.Wait()
 		// A server that was away for long: the others say how far they are.
-		require.NoError(t, g.checkTerm(far+1))
-		require.Error(t, g.checkTerm(far+maxTermLeap+1))
-		require.Error(t, g.checkTerm(math.MaxUint64))
+		require.NoError(t, a.checkTerm(far+1))
+		require.Error(t, a.checkTerm(far+maxTermLeap+1))
+		require.Error(t, a.checkTerm(math.MaxUint64))
 	})
 }
 
-func TestVouchedServersAreBounded(t *testing.T) {
+func TestKnownServersAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		v := newKnownServers(nil)
@@ -152,6 +152,18 @@ func TestVouchedServersAreBounded(t *testing.T) {
 		v.learn(1, name(10*maxKnown))
 		require.Len(t, v.seen, 1)
 	})
+}
+
+// Raft takes over any term that it hears of. With the last possible one there is none left to elect a
+// leader in.
+func TestRaftDoesNotHearOfAnAbsurdTerm(t *testing.T) {
+	t.Parallel()
+	s := newLeader(t, raft.NewInmemStore())
+	other := joinedBy(t, s, "n9/x")
+	vote := &raft.RequestVoteRequest{RPCHeader: heartbeatOf(other, 0).RPCHeader, Term: math.MaxUint64, LeadershipTransfer: true}
+	require.Error(t, other.RequestVote(s.id, s.at, vote, &raft.RequestVoteResponse{}))
+	s.waitReady(t)
+	require.Less(t, s.CurrentTerm(), uint64(maxTermLeap))
 }
 
 // lines is a logger that keeps what it is given.
@@ -215,14 +227,14 @@ func TestARefusedPeerHasALineAMinute(t *testing.T) {
 }
 
 // The leader sends nearly all messages: to let them in takes no memory.
-func BenchmarkScreen(b *testing.B) {
-	g := newAdmission("n1/a", func() string { return "" }, newKnownServers(nil), newRefusals(slog.New(slog.DiscardHandler)))
-	defer g.refusals.close()
-	g.open(&fakeView{ids: []raft.ServerID{"n1/a", "n2/b", "n3/c"}, follows: "n2/b"})
+func BenchmarkCheckRequest(b *testing.B) {
+	a := newAdmission("n1/a", func() string { return "" }, newKnownServers(nil), newRefusals(slog.New(slog.DiscardHandler)))
+	defer a.refusals.close()
+	a.open(&fakeView{ids: []raft.ServerID{"n1/a", "n2/b", "n3/c"}, follows: "n2/b"})
 	rpc := raft.RPC{Command: &raft.AppendEntriesRequest{RPCHeader: headerOf("n2/b"), Term: 1}}
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := g.checkRequest(rpc); err != nil {
+		if err := a.checkRequest(rpc); err != nil {
 			b.Fatal(err)
 		}
 	}

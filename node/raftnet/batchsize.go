@@ -27,18 +27,18 @@ type batchSizes struct {
 
 func newBatchSizes() *batchSizes { return &batchSizes{batches: map[raft.ServerID]int64{}} }
 
-func (p *batchSizes) batch(id raft.ServerID) int64 {
-	if b, ok := p.batches[id]; ok {
+func (s *batchSizes) batch(id raft.ServerID) int64 {
+	if b, ok := s.batches[id]; ok {
 		return b
 	}
 	return firstBatch
 }
 
 // limit takes from a message what is too much. Raft sends that next.
-func (p *batchSizes) limit(id raft.ServerID, r *raft.AppendEntriesRequest) {
-	p.mu.Lock()
-	left := p.batch(id)
-	p.mu.Unlock()
+func (s *batchSizes) limit(id raft.ServerID, r *raft.AppendEntriesRequest) {
+	s.mu.Lock()
+	left := s.batch(id)
+	s.mu.Unlock()
 	for i, e := range r.Entries {
 		if left -= EntrySize(e); left < 0 && i > 0 {
 			r.Entries = r.Entries[:i]
@@ -48,17 +48,17 @@ func (p *batchSizes) limit(id raft.ServerID, r *raft.AppendEntriesRequest) {
 }
 
 // sent notes whether a message was taken.
-func (p *batchSizes) sent(id raft.ServerID, r *raft.AppendEntriesRequest, taken bool) {
+func (s *batchSizes) sent(id raft.ServerID, r *raft.AppendEntriesRequest, taken bool) {
 	if len(r.Entries) == 0 {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch b := p.batch(id); {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch b := s.batch(id); {
 	case !taken:
-		p.batches[id] = max(b/2, minBatch)
+		s.batches[id] = max(b/2, minBatch)
 	case b < maxBatch:
-		p.batches[id] = b * 2
+		s.batches[id] = b * 2
 	}
 }
 

@@ -23,9 +23,9 @@ type inbound struct {
 }
 
 // newInbound returns a connection on which one server speaks, and no other.
-func newInbound(conn net.Conn, from raft.ServerID, g *admission) *inbound {
-	c := &inbound{Conn: conn, from: from, admission: g}
-	c.framing.seen = fieldSeen{id: c.speaks, term: g.checkTerm}
+func newInbound(conn net.Conn, from raft.ServerID, adm *admission) *inbound {
+	c := &inbound{Conn: conn, from: from, admission: adm}
+	c.framing.seen = fieldSeen{id: c.speaks, term: adm.checkTerm}
 	return c
 }
 
@@ -76,9 +76,9 @@ type outbound struct {
 	framing framing
 }
 
-func newOutbound(conn net.Conn, to raft.ServerID, g *admission) *outbound {
-	c := &outbound{Conn: conn, to: to, admission: g, framing: framing{answers: true}}
-	c.framing.seen.term = g.checkTerm
+func newOutbound(conn net.Conn, to raft.ServerID, adm *admission) *outbound {
+	c := &outbound{Conn: conn, to: to, admission: adm, framing: framing{answers: true}}
+	c.framing.seen.term = adm.checkTerm
 	return c
 }
 

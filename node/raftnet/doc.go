@@ -2,57 +2,65 @@
 //
 // # Purpose
 //
-// A Transport is what raft is made with. It says who a server is, lets in servers of the cluster
-// and no others, bounds what they send, and corrects what raft does where a server is slow,
-// unreachable, or not run. It knows raft and no Node: what it needs is in its Config.
+// Raft is made with a Transport. It says who a server is, lets in servers of the cluster and no
+// others, bounds what they send, and corrects what raft does when a server is slow, unreachable, or
+// not run. It knows raft and no Node: what it needs is in its Config.
 //
 // # Flow
 //
-// Connections are accepted in one place (accept.go) and dialled in one (streamlayer.go): TLS
+// Connections are accepted in one place (accept.go) and opened in one place (streamlayer.go): TLS
 // belongs there. Each begins with a handshake that says who speaks, to whom, and in which cluster
-// (handshake.go). Admission lets in whom the latest configuration has, whom this server follows,
-// and whom a server that is known here vouches for (admission.go, knownservers.go): a follower
-// that was away must hear a leader that it does not know, and a new server knows nobody. Then
-// every length is checked before it is decoded, every term before raft takes it over (conns.go,
-// framing.go), and every request before raft sees it (requestcheck.go). What is refused has a
-// line a minute and peer in the log (refusals.go).
+// (handshake.go). Admission lets in three kinds of servers: those of the latest configuration, the one
+// that this server follows, and those that a known server names when it is asked (admission.go,
+// knownservers.go). The last kind is needed because a follower that was away must hear a leader that
+// it does not know, and a new server knows nobody. Then every length is checked before it is decoded,
+// every term before raft takes it over (conns.go, framing.go), and every request before raft sees it
+// (requestcheck.go). The log has a line a minute and peer about what is refused (refusals.go).
 //
 // # What stands around raft
 //
-// Each wrapper is there for something that raft does, all of it in hashicorp/raft v1.7.3. Against
-// that version, serialHeartbeats and the end of a pipeline were switched off, and the tests named
-// there failed. The other tests say what a wrapper does; before one is removed, or raft is
-// replaced by another version, see whether raft still needs it.
+// Each wrapper is there for something that hashicorp/raft v1.7.3 does. Against that version each was
+// taken out, and every test that is named with it failed. Do the same before you remove a wrapper, or
+// go to another version of raft. Tests marked with * run raft itself, so they also fail if raft still
+// does what the wrapper is there for; the others only show what the wrapper does. Tests marked with
+// ** are in internal/sim/cluster, and run whole servers.
 //
-//   - peerIdentity (peeridentity.go): raft finds a server by its address alone, and takes one
-//     that has lost its data for the one before. TestAMessageReachesNobodyButTheServerThatIsMeant.
-//   - admission (admission.go): raft looks at messages whoever sends them. TestAStrangerIsNotHeard,
-//     TestAbsurdTermsAreRefused.
-//   - framing (framing.go): raft's decoder takes every length from the wire for true.
+//   - peerIdentity (peeridentity.go): raft finds a server by its address alone, and takes a server that
+//     has lost its data for the one that it was. TestAMessageReachesNobodyButTheServerThatIsMeant.
+//   - admission (admission.go): raft looks at messages from any sender, and takes over any term.
+//     TestAStrangerIsNotHeard, TestAbsurdTermsAreRefused, TestRaftDoesNotHearOfAnAbsurdTerm*.
+//   - framing (framing.go): raft's decoder trusts every length on the wire.
 //     TestALengthIsRefusedBeforeItIsDecoded.
 //   - checkRequest (requestcheck.go): raft stores entries that nobody can apply, and panics on a
-//     configuration that it cannot decode. TestEntriesThatNoLeaderSendsAreRefused.
-//   - pipeline (pipeline.go): a pipeline hangs behind a refusal, and raft repeats itself every
+//     configuration that it cannot decode. TestEntriesThatNoLeaderSendsAreRefused,
+//     TestRaftDoesNotSeeAConfigurationThatItCannotRead*.
+//   - pipeline (pipeline.go): raft's pipeline hangs after a refusal, and raft repeats itself every
 //     CommitTimeout. TestPipelineEndsAtARefusal, TestPipelineDoesNotRepeatItself.
-//   - batchSizes (batchsize.go): raft bounds a message by entries, whatever their size, and sends
-//     one that was too large for its second again. TestAMessageIsCutToWhatItsServerTakes.
-//   - progress (progress.go): raft drops the log that a server on its way needs next.
-//     TestTheLogIsKeptForServersOnTheirWay.
+//   - batchSizes (batchsize.go): raft bounds a message by its number of entries, whatever their size,
+//     and sends a message again that was too large to arrive within its second.
+//     TestAMessageIsCutToWhatItsServerTakes, TestAServerCatchesUpOverASlowLink**.
+//   - progress (progress.go): raft drops log that a server needs next which is still taking the state
+//     over. TestTheLogIsKeptForServersOnTheirWay, TestAServerCatchesUpHoweverLongTheStateTakes**.
 //   - unreachable (unreachable.go): raft waits for up to ten seconds before it sends entries to a
-//     server that is back. TestEntriesWaitForAServerThatIsAway.
-//   - voteGuard (voteguard.go): a server wins elections at an address that the others do not
-//     know. No test here shows that.
-//   - serialHeartbeats (heartbeats.go): a heartbeat of a later term deposes a leader in the midst
-//     of a write. TestADeposedLeaderWritesNothingUnderTheNextTerm, TestHeartbeatsDoNotWaitForTheDisk.
-//   - leaderWatch (leaderwatch.go): raft's timer cannot tell a silent leader from a server that
-//     was not run. No test here shows that by itself;
-//     TestAServerThatNeverLedDoesNotAskForLeadershipAgain covers one case of its own.
+//     server that is back, and sends a state to its end after it was deposed.
+//     TestEntriesWaitForAServerThatIsAway, TestEntriesReachAServerThatIsBackAtOnce*,
+//     TestADeposedLeaderStopsSendingItsState.
+//   - voteGuard (voteguard.go): a server wins elections at an address that the others do not know.
+//     TestAServerThatHasMovedAsksForNoVotes*.
+//   - serialHeartbeats (heartbeats.go): a heartbeat of a later term deposes a leader in the middle of a
+//     write. TestADeposedLeaderWritesNothingUnderTheNextTerm*. Heartbeats would then wait for the disk:
+//     TestHeartbeatsDoNotWaitForTheDisk*.
+//   - leaderWatch (leaderwatch.go): raft's timer cannot tell a silent leader from a server that was not
+//     run: TestAServerThatWasNotRunListensToItsLeaderFirst*. Raft refuses its vote while it has a
+//     leader, however silent: TestASilentLeaderIsGivenUpWhenACandidateAsks*. Raft grants a pre-vote to
+//     everybody who asks: TestOneOfTwoEqualCandidatesYields*. All of it together:
+//     TestALostLeaderIsReplacedInOneRound**.
 //   - logger (logger.go, repeats.go, unreachablelog.go): raft says the same several times a second.
 //     TestRaftSaysTheSameOnceAMinute, TestAnAbsentServerHasALineAMinute.
 //
 // # Trade-offs
 //
-// There is no TLS yet. Who reaches the port, and knows the ids of two servers, can pass for
-// one of them: it can depose leaders, and have entries written that it made. It cannot use up
-// terms or memory, nor have written what no server could read.
+// There is no TLS yet. Whoever reaches the port, and knows the ids of two servers, can pass for one of
+// them. It can then depose leaders, and have entries written that it made. It cannot use up terms or
+// memory, nor have anything written that no server could read.
 package raftnet

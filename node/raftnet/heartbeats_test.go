@@ -58,23 +58,23 @@ func TestADeposedLeaderWritesNothingUnderTheNextTerm(t *testing.T) {
 	}
 }
 
-// gated is a log whose writes wait while the gate is closed.
-type gated struct {
+// slowLog is a log whose writes wait while it is locked.
+type slowLog struct {
 	*raft.InmemStore
-	gate sync.RWMutex
+	writes sync.RWMutex
 }
 
-func (g *gated) StoreLogs(logs []*raft.Log) error {
-	g.gate.RLock()
-	defer g.gate.RUnlock()
-	return g.InmemStore.StoreLogs(logs)
+func (l *slowLog) StoreLogs(logs []*raft.Log) error {
+	l.writes.RLock()
+	defer l.writes.RUnlock()
+	return l.InmemStore.StoreLogs(logs)
 }
 
 // A follower whose disk is slow goes on to follow: its leader must not take it for dead.
 // What would change anything waits all the same.
 func TestHeartbeatsDoNotWaitForTheDisk(t *testing.T) {
 	t.Parallel()
-	log := &gated{InmemStore: raft.NewInmemStore()}
+	log := &slowLog{InmemStore: raft.NewInmemStore()}
 	s := newLeader(t, log)
 	other := joinedBy(t, s, "n9/x")
 	send := func(r *raft.AppendEntriesRequest) (resp raft.AppendEntriesResponse, err error) {
@@ -85,8 +85,8 @@ func TestHeartbeatsDoNotWaitForTheDisk(t *testing.T) {
 	entries := heartbeatOf(other, term)
 	entries.PrevLogEntry, entries.PrevLogTerm = s.LastIndex(), term-1
 	entries.Entries = []*raft.Log{{Index: s.LastIndex() + 1, Term: term, Type: raft.LogNoop}}
-	log.gate.Lock()
-	open := sync.OnceFunc(log.gate.Unlock)
+	log.writes.Lock()
+	open := sync.OnceFunc(log.writes.Unlock)
 	defer open()
 	var sender sync.WaitGroup
 	sender.Go(func() { _, _ = send(entries) }) // it is not answered in time

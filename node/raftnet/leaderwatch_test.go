@@ -19,11 +19,11 @@ func TestAServerThatNeverLedDoesNotAskForLeadershipAgain(t *testing.T) {
 	require.Equal(t, raft.Follower, s.State())
 
 	var log bytes.Buffer
-	v := newLeaderWatch(Config{Self: s.id, ElectionTimeout: testTimeout, Logger: slog.New(slog.NewTextHandler(&log, nil))}, s.Raft, s.reload)
-	v.timeout = time.Hour // it counts as starved for all of the test
-	v.last = time.Now()
-	v.starved.note(v.last, 0, false)
-	v.look()
+	w := newLeaderWatch(Config{Self: s.id, ElectionTimeout: testTimeout, Logger: slog.New(slog.NewTextHandler(&log, nil))}, s.Raft, s.reload)
+	w.timeout = time.Hour // it counts as starved for all of the test
+	w.last = time.Now()
+	w.starved.note(w.last, 0, false)
+	w.look()
 	require.Empty(t, log.String())
-	require.False(t, v.loose)
+	require.False(t, w.loose)
 }

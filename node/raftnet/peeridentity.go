@@ -30,31 +30,31 @@ func splitIdentity(addr raft.ServerAddress) (target string, id raft.ServerID) {
 }
 
 // AppendEntriesPipeline implements raft.Transport.
-func (a peerIdentity) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	return a.Base.AppendEntriesPipeline(id, withIdentity(id, target))
+func (p peerIdentity) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	return p.Base.AppendEntriesPipeline(id, withIdentity(id, target))
 }
 
 // AppendEntries implements raft.Transport.
-func (a peerIdentity) AppendEntries(id raft.ServerID, target raft.ServerAddress, r *raft.AppendEntriesRequest, out *raft.AppendEntriesResponse) error {
-	return a.Base.AppendEntries(id, withIdentity(id, target), r, out)
+func (p peerIdentity) AppendEntries(id raft.ServerID, target raft.ServerAddress, r *raft.AppendEntriesRequest, out *raft.AppendEntriesResponse) error {
+	return p.Base.AppendEntries(id, withIdentity(id, target), r, out)
 }
 
 // RequestVote implements raft.Transport.
-func (a peerIdentity) RequestVote(id raft.ServerID, target raft.ServerAddress, r *raft.RequestVoteRequest, out *raft.RequestVoteResponse) error {
-	return a.Base.RequestVote(id, withIdentity(id, target), r, out)
+func (p peerIdentity) RequestVote(id raft.ServerID, target raft.ServerAddress, r *raft.RequestVoteRequest, out *raft.RequestVoteResponse) error {
+	return p.Base.RequestVote(id, withIdentity(id, target), r, out)
 }
 
 // RequestPreVote implements raft.WithPreVote.
-func (a peerIdentity) RequestPreVote(id raft.ServerID, target raft.ServerAddress, r *raft.RequestPreVoteRequest, out *raft.RequestPreVoteResponse) error {
-	return a.Base.RequestPreVote(id, withIdentity(id, target), r, out)
+func (p peerIdentity) RequestPreVote(id raft.ServerID, target raft.ServerAddress, r *raft.RequestPreVoteRequest, out *raft.RequestPreVoteResponse) error {
+	return p.Base.RequestPreVote(id, withIdentity(id, target), r, out)
 }
 
 // InstallSnapshot implements raft.Transport.
-func (a peerIdentity) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, r *raft.InstallSnapshotRequest, out *raft.InstallSnapshotResponse, data io.Reader) error {
-	return a.Base.InstallSnapshot(id, withIdentity(id, target), r, out, data)
+func (p peerIdentity) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, r *raft.InstallSnapshotRequest, out *raft.InstallSnapshotResponse, data io.Reader) error {
+	return p.Base.InstallSnapshot(id, withIdentity(id, target), r, out, data)
 }
 
 // TimeoutNow implements raft.Transport.
-func (a peerIdentity) TimeoutNow(id raft.ServerID, target raft.ServerAddress, r *raft.TimeoutNowRequest, out *raft.TimeoutNowResponse) error {
-	return a.Base.TimeoutNow(id, withIdentity(id, target), r, out)
+func (p peerIdentity) TimeoutNow(id raft.ServerID, target raft.ServerAddress, r *raft.TimeoutNowRequest, out *raft.TimeoutNowResponse) error {
+	return p.Base.TimeoutNow(id, withIdentity(id, target), r, out)
 }

@@ -47,10 +47,18 @@ func newServer(t *testing.T, log stores) *testServer {
 		Self: s.id, Addr: string(s.at), Listener: l, ClusterID: func() string { return "" }, Ask: func(context.Context) {},
 		ElectionTimeout: testTimeout, Logger: slog.New(slog.DiscardHandler),
 	})
+	s.start(t, log, testTimeout)
+	return s
+}
+
+// start makes raft with the transport, and ends both with the test.
+func (s *testServer) start(t *testing.T, log stores, timeout time.Duration) {
+	t.Helper()
 	rc := raft.DefaultConfig()
 	rc.LocalID, rc.Logger = s.id, NewLogger(slog.New(slog.DiscardHandler))
-	rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout = testTimeout, testTimeout, testTimeout
+	rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout = timeout, timeout, timeout
 	rc.CommitTimeout, rc.ShutdownOnRemove = 5*time.Millisecond, false
+	var err error
 	s.Raft, err = raft.NewRaft(rc, nothing{}, log, log, raft.NewDiscardSnapshotStore(), s.net)
 	require.NoError(t, err)
 	s.net.Attach(s.Raft, s.reload)
@@ -62,7 +70,6 @@ func newServer(t *testing.T, log stores) *testServer {
 		}
 	}
 	t.Cleanup(s.end)
-	return s
 }
 
 // reload changes raft's configuration.

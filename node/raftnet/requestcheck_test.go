@@ -69,3 +69,17 @@ func TestEntriesThatNoLeaderSendsAreRefused(t *testing.T) {
 	require.Error(t, checkContent(&raft.RequestPreVoteRequest{Term: 7, LastLogTerm: 8}))
 	require.NoError(t, checkContent(&raft.RequestVoteRequest{Term: 7, LastLogTerm: 7}))
 }
+
+// Raft panics on a configuration that it cannot decode, and would again at each start, because it has
+// written the entry before that.
+func TestRaftDoesNotSeeAConfigurationThatItCannotRead(t *testing.T) {
+	t.Parallel()
+	s := newLeader(t, raft.NewInmemStore())
+	other := joinedBy(t, s, "n9/x")
+	last := s.LastIndex()
+	m := heartbeatOf(other, s.CurrentTerm()+1)
+	m.PrevLogEntry, m.PrevLogTerm = last, s.CurrentTerm()
+	m.Entries = []*raft.Log{{Index: last + 1, Term: m.Term, Type: raft.LogConfiguration, Data: []byte{0xff}}}
+	require.ErrorContains(t, other.AppendEntries(s.id, s.at, m, &raft.AppendEntriesResponse{}), errEntries.Error())
+	require.Equal(t, last, s.LastIndex())
+}

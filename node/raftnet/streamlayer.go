@@ -22,8 +22,8 @@ type streamLayer struct {
 	conns  map[*streamConn]struct{}
 }
 
-func newStreamLayer(l net.Listener, advertise string, g *admission) *streamLayer {
-	return &streamLayer{Listener: newAcceptor(l, g), admission: g, advertise: advertise, conns: map[*streamConn]struct{}{}}
+func newStreamLayer(l net.Listener, advertise string, adm *admission) *streamLayer {
+	return &streamLayer{Listener: newAcceptor(l, adm), admission: adm, advertise: advertise, conns: map[*streamConn]struct{}{}}
 }
 
 // streamConn is a connection that its layer knows until it is closed.

@@ -85,9 +85,9 @@ func New(cfg Config) *Transport {
 }
 
 // newTransport serves raft on a listener.
-func newTransport(l net.Listener, advertise string, g *admission, log *slog.Logger, sizes *batchSizes, pr *progress) Base {
+func newTransport(l net.Listener, advertise string, adm *admission, log *slog.Logger, sizes *batchSizes, pr *progress) Base {
 	t := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:                  newStreamLayer(l, advertise, g),
+		Stream:                  newStreamLayer(l, advertise, adm),
 		MaxPool:                 transportPool,
 		MaxRPCsInFlight:         maxInFlight,
 		Timeout:                 transportTimeout,

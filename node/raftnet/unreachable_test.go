@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A unreachablePair is a leader's transport, and a server that goes away and comes back.
+// unreachablePair is a leader's transport, and a server that goes away and comes back.
 type unreachablePair struct {
 	*unreachable
 	t      *testing.T

@@ -41,26 +41,26 @@ func newUnreachableLog(log *slog.Logger) *unreachableLog {
 }
 
 // heard notes whether a server has answered a heartbeat of a term.
-func (a *unreachableLog) heard(id raft.ServerID, term uint64, err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	s, now := a.servers[id], time.Now()
+func (l *unreachableLog) heard(id raft.ServerID, term uint64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s, now := l.servers[id], time.Now()
 	if s == nil || s.term != term {
 		// What an earlier term knew says nothing of the time since; when its line was, does.
 		s = &loggedOutage{term: term, said: saidBefore(s)}
-		a.servers[id] = s
+		l.servers[id] = s
 	}
 	switch {
 	case err == nil:
 		if s.told {
-			a.log.Info("a server answers again", "server", NodeID(id), "was_away", now.Sub(s.since).Round(time.Millisecond))
+			l.log.Info("a server answers again", "server", NodeID(id), "was_away", now.Sub(s.since).Round(time.Millisecond))
 		}
 		s.since, s.told = time.Time{}, false
 	case s.since.IsZero():
 		s.since = now
 	case now.Sub(s.since) >= unreachableAfter && now.Sub(s.said) >= unreachableAgain:
 		s.said, s.told = now, true
-		a.log.Warn("a server does not answer", "server", NodeID(id), "away_for", now.Sub(s.since).Round(time.Millisecond), "error", err)
+		l.log.Warn("a server does not answer", "server", NodeID(id), "away_for", now.Sub(s.since).Round(time.Millisecond), "error", err)
 	}
 }
 
