@@ -24,9 +24,9 @@ const (
 	maxBeats = 64
 )
 
-// lease is what this worker knows of its session's lease. For ordinary tasks it
-// only paces the beats. Exclusive tasks live by it: it counts from the sending of
-// the newest acknowledged beat that said it was for them.
+// lease is what this worker knows of its session's lease. For ordinary tasks it only sets how often
+// beats are sent. Exclusive tasks may run only within it: it counts from the time at which the newest
+// acknowledged beat for exclusive tasks was sent.
 type lease struct {
 	mu     sync.Mutex
 	length time.Duration
@@ -78,9 +78,9 @@ func (l *lease) highest() uint64 {
 	return l.term
 }
 
-// welcome begins a stream. A new session is made by a log entry, which only the
-// true leader gets through, so its lease counts from the Hello. An attach proves
-// nothing of the kind: there the lease goes on as it was until a beat is answered.
+// welcome begins a stream. A new session needs a log entry, which only the true leader can commit, so
+// its lease counts from the Hello. To attach to a session that exists proves nothing of the kind: the
+// lease goes on as it was until a beat is answered.
 func (l *lease) welcome(length, helloSent time.Duration, attached bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -171,9 +171,8 @@ func (l *lease) after(share time.Duration) time.Duration {
 // startable says whether an exclusive task may start.
 func (l *lease) startable() bool { return bootNow() < l.after(startShare) }
 
-// fenceTick is how often the lease is looked at while exclusive tasks run, at most
-// and at least: often enough for short leases, and a timer alone would not do,
-// since timers stand still while the machine is suspended.
+// maxFenceTick and minFenceTick bound how often to check the lease while exclusive tasks run. A timer
+// alone is not enough, because timers stand still while the machine is suspended.
 const (
 	maxFenceTick = 100 * time.Millisecond
 	minFenceTick = 5 * time.Millisecond

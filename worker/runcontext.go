@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// runContext is the context of one run. It is a context.WithCancelCause that is made when
-// it is first waited for: most tasks that take microseconds never do, and making, linking
-// and ending one is a third of what such a task costs.
+// runContext is the context of one run. It makes a context.WithCancelCause when somebody first waits
+// for it. Most tasks that take microseconds never do, and to make, link and end a context is a third
+// of what such a task costs.
 type runContext struct {
 	parent context.Context
 

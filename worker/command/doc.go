@@ -10,15 +10,15 @@
 //	terminate.go    its end, where its context ends first
 //	startfailure.go why it did not start, and what to do about that
 //
-// What is kept of its output is in capture.go. probe.go tries whether a command can be started at all,
-// for a worker that could not, oomkills.go finds out whether the kernel has killed one for want of
-// memory, and secrets.go keeps what the agent knows from all of them.
+// capture.go decides what is kept of the output. probe.go tries to start a command, for a worker that
+// could not start any. oomkills.go finds out whether the kernel has killed a command for lack of
+// memory. secrets.go keeps from all commands what the agent knows.
 //
 // # Trade-offs
 //
-//   - Standard output is read through a pipe, not a file: programs see what they
-//     expect, and what is too much of it is dropped from the middle (capture.go) instead
-//     of filling a disk. A job can have it written to a file of its own (stdout.go).
+//   - Standard output is read through a pipe, not a file: programs see what they expect, and too much
+//     output loses its middle (capture.go) instead of filling a disk. A job can have it written to a
+//     file of its own (stdout.go).
 //   - Commands run on Linux only, as package guard needs it. Elsewhere there is a Runner that refuses
 //     them (elsewhere.go).
 package command

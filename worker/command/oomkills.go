@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// Who was killed for want of memory is not told why. The kernel counts such kills, in the control group of
-// this worker, or else on the whole machine; where the count has risen when a command ends by SIGKILL, that
-// is why, as far as anybody can tell.
+// Nobody tells a process, or its parent, that it was killed for lack of memory. But the kernel counts such
+// kills, in the control group of this worker or else on the whole machine. If the count has risen when a
+// command ends by SIGKILL, lack of memory is most likely the reason.
 
-// oomKills is how many processes the kernel has killed here for want of memory.
+// oomKills is how many processes the kernel has killed here for lack of memory.
 type oomKills struct {
 	// path is the file that counts them; "": there is none.
 	path string
@@ -55,8 +55,8 @@ func (k *oomKills) begin() {
 	}
 }
 
-// look takes note of a rise. It is called every now and then while tasks run: a kill of this morning explains
-// nothing that happens tonight.
+// look notes a rise. It is called now and then while tasks run, because a kill in the morning explains
+// nothing that happens in the evening.
 func (k *oomKills) look() {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -36,7 +36,7 @@ func openStdout(t *Task, dir string) (int, error) {
 }
 
 // openFile opens a file for a command. A named pipe that nobody reads is an error: a slot must not
-// wait for somebody who does, as nothing could end that.
+// wait for a reader, because nothing could end that wait.
 func openFile(path string, flags int) (fd int, err error) {
 	for {
 		fd, err = unix.Open(path, flags|unix.O_CLOEXEC|unix.O_NOCTTY|unix.O_NONBLOCK, stdoutMode)

@@ -19,7 +19,7 @@ const (
 	// itself, where neither its keeper nor the guard has. The lease ends a fifth of its length
 	// behind that moment.
 	lastLine = 250 * time.Millisecond
-	// terminateTick is how often it is looked whether that has come.
+	// terminateTick is how often to check whether that moment has come.
 	terminateTick = 50 * time.Millisecond
 )
 

@@ -22,7 +22,7 @@ const (
 	guardMaxPause = 10 * time.Second
 	// guardWait is how long a task waits for the next guard before it is given back.
 	guardWait = time.Second
-	// tendEvery is how often guard and keepers are looked after while there are any.
+	// tendEvery is how often the agent checks guard and keepers while there are any.
 	tendEvery = time.Second
 	// maxPings is how many pings in a row may stay unanswered. They are counted and not timed,
 	// so that an agent that was paused itself does not blame others.
@@ -30,10 +30,10 @@ const (
 	// keeperProbeAfter is how long a keeper has been busy when it is asked for a sign of life.
 	// Most commands end before that, and say so.
 	keeperProbeAfter = 5 * time.Second
-	// keeperIdle is how long a keeper is kept that has nothing to do.
+	// keeperIdle is how long a keeper that has nothing to do stays.
 	keeperIdle = time.Minute
-	// freshTries is how many keepers a command is offered to, where those before it have turned
-	// out to be dead.
+	// freshTries is how many keepers the agent offers a command to, if the ones before turn out to be
+	// dead.
 	freshTries = 3
 )
 
@@ -78,8 +78,8 @@ func (c *Client) Start() error {
 	return err
 }
 
-// get returns the guard. The caller has the lock, which is let go of while the next guard has to
-// wait a little.
+// get returns the guard. The caller has the lock, which get releases while the next guard has to wait
+// a little.
 func (c *Client) get() (*remoteGuard, error) {
 	for {
 		wait := time.Until(c.notBefore)
@@ -134,8 +134,8 @@ func (c *Client) hesitate() {
 	c.notBefore = time.Now().Add(c.pause)
 }
 
-// lost is called when a guard has ended. What runs goes on: each command has a keeper, which
-// listens to the agent. Only no keeper of that guard gets another one.
+// lost is called when a guard has ended. Commands go on, because each has a keeper that listens to
+// the agent. But no keeper of that guard gets another command.
 func (c *Client) lost(old *remoteGuard) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -284,7 +284,7 @@ func (c *Client) put(k *remoteKeeper) {
 	}
 }
 
-// forget lets go of a keeper that has ended.
+// forget removes a keeper that has ended.
 func (c *Client) forget(k *remoteKeeper) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -334,8 +334,8 @@ func (c *Client) hasWork() bool {
 	return len(c.keepers) > 0 || c.holds > 0
 }
 
-// look asks guard and busy keepers for a sign of life, wakes those that give none, which a task
-// may have stopped, and then kills them. Keepers that have long been idle may go.
+// look asks guard and busy keepers for a sign of life. A task may have stopped those that give none:
+// it wakes them first, and kills them later. It ends keepers that have been idle for long.
 func (c *Client) look() {
 	c.mu.Lock()
 	g := c.guard

@@ -10,17 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How guard and keepers keep the deadline of exclusive work, and see to it that what has to end
-// does.
+// How guard and keepers keep the deadline of exclusive work, and end what has to end.
 
 const (
 	// secondLine is how long after a deadline the guard kills a keeper that has not kept it. The
 	// lease ends a fifth of its length behind the deadline.
 	secondLine = 150 * time.Millisecond
-	// enforceTick is how often deadlines are looked at while there is exclusive work.
+	// enforceTick is how often deadlines are checked while there is exclusive work.
 	// A timer to the deadline would stand still while the machine is suspended.
 	enforceTick = 50 * time.Millisecond
-	// dyingTick is how often what is to end is looked at. Most ends are noticed as they happen.
+	// dyingTick is how often to check what has to end. Most ends are noticed as they happen.
 	dyingTick = 5 * time.Millisecond
 	// manyLooks is after how many looks in a row something that was killed counts as stubborn: it
 	// hangs in the kernel, as on a file system that does not answer, or has become another user's.

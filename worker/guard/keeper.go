@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keeper is all of a keeper: the process that starts commands, one at a time, and outlives each
-// of them until all that it was to take along has ended.
+// keeper is the state of a keeper, the process that starts commands, one at a time. It outlives each
+// command until everything that has to end with that command has ended.
 type keeper struct {
 	socket
 	null int
@@ -54,8 +54,8 @@ type command struct {
 	used syscall.Rusage
 }
 
-// whole says that what has left the command's group ends with it, as it may not run on: what
-// comes next must not overlap with it, or somebody wants it to stop.
+// whole says that processes that have left the command's group end with the command: the next command
+// must not overlap with them, or somebody wants them to stop.
 func (c *command) whole() bool { return c.request.Exclusive || c.stopped }
 
 func runKeeper(null int) int {
@@ -248,7 +248,7 @@ func (k *keeper) ended(pid int) {
 	}
 }
 
-// bury tells the agent of a command of which nothing lives any more that it is to take along.
+// bury tells the agent that a command, and everything that has to end with it, has ended.
 func (k *keeper) bury(thorough bool) {
 	c := k.command
 	if c == nil || !c.exited {
@@ -282,8 +282,8 @@ func (k *keeper) leave() {
 	}
 }
 
-// shutDown ends the command that runs, when the agent is gone, and all that came of it. What
-// earlier ones have left running goes on.
+// shutDown ends the command that runs, and everything that came of it, when the agent is gone. What
+// earlier commands have left running goes on.
 func (k *keeper) shutDown() {
 	for {
 		k.mu.Lock()

@@ -17,7 +17,8 @@ import (
 // keeperPatience is how long keepers may take to end their commands when the agent is gone.
 const keeperPatience = 5 * time.Second
 
-// supervisor is all of a guard: the parent of the keepers, and the heir of those that are killed.
+// supervisor is the state of a guard, the parent of the keepers. It inherits the processes of keepers
+// that are killed.
 type supervisor struct {
 	socket
 	agent, null int
@@ -205,9 +206,9 @@ func (g *supervisor) ended(pid int) {
 	notify(g.look)
 }
 
-// shutDown waits, when the agent is gone, until the keepers have ended what they run, as they see
-// to themselves, and kills those that do not. The lock of the data folder ends with the last of
-// them: who gets it next knows that nothing is left.
+// shutDown waits, when the agent is gone, until the keepers have ended what they run, and kills
+// keepers that do not. The lock of the data folder ends with the last of them: whoever gets it next
+// knows that nothing is left.
 func (g *supervisor) shutDown() {
 	for waited := time.Duration(0); ; waited += dyingTick {
 		g.mu.Lock()
