@@ -140,7 +140,6 @@ func roomy(sessions []fsm.SessionView) {
 // fakeHistory has the records of finished jobs and of request keys, marks of appends, and outcomes of all tasks below 1000, under
 // tokens that are 100 more than their indexes.
 type fakeHistory struct {
-	nothing
 	jobs    map[uint64]*logpb.JobRecord
 	keys    map[string]*logpb.KeyRecord // by "queue/key"
 	appends []*logpb.AppendMark

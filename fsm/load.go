@@ -79,7 +79,7 @@ func (m *Machine) loadJob(saved *SavedJob) error {
 	if r.AttemptsSum != 0 {
 		j.rare = &rare{attemptsSum: r.AttemptsSum}
 	}
-	ok := false
+	var ok bool
 	if j.base, ok = baseOf(r); !ok || j.sweep > j.pageCount() {
 		return fmt.Errorf("job %d: malformed record", r.Id)
 	}
