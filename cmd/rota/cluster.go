@@ -42,8 +42,8 @@ func (a *app) clusterCmd() *cobra.Command {
 	}
 	transfer := &cobra.Command{
 		Use: "transfer-leader [NODE]", ValidArgsFunction: a.nodeIDs(), Short: "Make another server the leader",
-		Long: "Hands leadership over to the server with the node id NODE, or to the server with the most\n" +
-			"complete log. Use it before you stop a leader for long. It restarts no task.",
+		Long: "Hands leadership over to the server with the node id NODE, or without NODE to the server with\n" +
+			"the most complete log. Use it before you stop a leader for long. It restarts no task.",
 		Example: "  rota cluster transfer-leader\n  rota cluster transfer-leader n2",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {

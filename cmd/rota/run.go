@@ -17,7 +17,7 @@ func (a *app) runCmd() *cobra.Command {
 		Short: "Run a command on some worker, print its output, exit with its code",
 		Long: "Submits a job, waits for it and prints its output. The exit code is that of the command,\n" +
 			"3 if a handler failed, 4 if the job was cancelled or expired, and 125 if something else\n" +
-			"went wrong. Run does not try a command that fails again, unless you set --retries.\n\n" +
+			"went wrong. Run does not retry a command that fails, unless you set --retries.\n\n" +
 			"If an output has more than 256 KiB, Rota keeps the first and the last 128 KiB, and says how\n" +
 			"much is missing; --stdout changes that. Of standard error it keeps the last 8 KiB.",
 		Example: "  rota run -- hostname\n  rota run --payload @data.csv -- sort\n  rota run --array 1-5 --handler rota.square -o jsonl\n" +
