@@ -19,7 +19,7 @@ import (
 
 const (
 	servers, slots = 3, 16
-	// tellEvery is how often it is told how far things are.
+	// tellEvery is how often a run reports its progress.
 	tellEvery = 10 * time.Second
 	// copyPort is where the copy arrives on the host of the server that is away.
 	copyPort  = "7499"
@@ -29,7 +29,7 @@ const (
 
 // Options is how a measurement is made.
 type Options struct {
-	// Binary is the rota to run, Dir where its folders are made.
+	// Binary is the rota to run, Dir the folder for its data.
 	Binary, Dir string
 	// State is how large the leader's state.db is to be, bytes; Link the rate to the server
 	// that catches up, bytes a second.

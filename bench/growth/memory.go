@@ -22,7 +22,7 @@ const (
 
 	// eager makes Go collect garbage often, so that its heap is what is in use.
 	eager = "GOGC=10"
-	// lessEager is for what takes the CPU by itself: servers that collect all the time do
+	// lessEager is for what needs the whole CPU: servers that collect all the time do
 	// not keep up with the hellos of thousands of workers, and elect leaders instead.
 	lessEager = "GOGC=50"
 	// settle is how long a heap is watched for its lowest size.

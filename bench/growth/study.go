@@ -14,7 +14,7 @@ import (
 
 // Options is how studies are made.
 type Options struct {
-	// Binary is the rota to run, Dir where its folders are made.
+	// Binary is the rota to run, Dir the folder for its data.
 	Binary, Dir string
 	// Tasks is how many tasks a measurement of throughput has, Rounds how often each
 	// size is measured.
@@ -25,7 +25,7 @@ type Options struct {
 	ServerFlags []string
 	// Timeout bounds one measurement.
 	Timeout time.Duration
-	// Progress is told what is done next.
+	// Progress is called before each step, with its name.
 	Progress func(format string, args ...any)
 }
 

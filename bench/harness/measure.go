@@ -47,7 +47,7 @@ type Options struct {
 	Keep bool
 	// Profiles is a folder for CPU profiles of systems that are Profiled; "": none are taken.
 	Profiles string
-	// Again is told of a system that is started again, and why; nil: nobody is.
+	// Again is called when a system is started again, and why; nil: nothing is called.
 	Again func(s System, why error)
 }
 

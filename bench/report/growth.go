@@ -38,7 +38,7 @@ type Mark struct {
 	UpTo int `json:"up_to,omitempty"`
 }
 
-// worst is the largest median that the mark is for; ok is false where there is none.
+// worst is the largest median that the mark is for; ok is false if there is none.
 func (m Mark) worst(points []Point) (worst float64, ok bool) {
 	for _, p := range points {
 		if s, has := p.Values[m.Of]; has && (m.UpTo == 0 || p.Size <= m.UpTo) {

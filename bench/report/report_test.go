@@ -238,7 +238,7 @@ func TestMarksAreOfTheWorstSizeThatTheyAreFor(t *testing.T) {
 	require.Contains(t, table.String(), "30 % below the smallest; the mark for that is 25 %: MISSED")
 }
 
-// save keeps a chart for who wants to look at it.
+// save keeps a chart for people to look at.
 func save(t *testing.T, name string, data []byte) {
 	t.Helper()
 	if dir := os.Getenv("BENCH_SAVE"); dir != "" {

@@ -58,7 +58,7 @@ func (r *Report) Table(out io.Writer) error {
 	return w.Flush()
 }
 
-// overload writes a line for each run: what is asked is whether each kept its bounds.
+// overload writes a line for each run: the question is whether each run kept its bounds.
 func (r *Report) overload(w io.Writer) {
 	fmt.Fprintln(w, "SYSTEM\tCLIENTS\tTASKS, ALL WITH RESULTS\tOF THEM LARGE\tTASKS/S\tp50 / p99, ms\tLAST RESULT AFTER, S\tREFUSED\tRETRY AFTER, ms\tRESENT\tPEAK RSS OF A SERVER, MB\tLEADER CHANGES")
 	for _, s := range r.Systems {

@@ -13,5 +13,5 @@ type (
 	Process = localcluster.Process
 )
 
-// New lays a cluster out. It starts nothing.
+// New chooses names, ports and folders of a cluster. It starts nothing.
 func New(cfg Config) (*Cluster, error) { return localcluster.New(cfg) }

@@ -66,7 +66,7 @@ type serverLayout struct {
 	HTTPAddr string `json:"http_addr"`
 }
 
-// New lays a cluster out. It starts nothing.
+// New chooses names, ports and folders of a cluster. It starts nothing.
 func New(cfg Config) (*Cluster, error) {
 	if cfg.Binary == "" {
 		// Not the name it was started by: the file may have been replaced since.

@@ -4,7 +4,7 @@
 //
 // # Flow
 //
-// New lays a cluster out in a folder: names, ports, data folders. Start starts every
+// New chooses names, ports and data folders of a cluster, and keeps them in its folder. Start starts every
 // process that does not run, and returns when the cluster serves. Each process is a
 // Process, with a log file beside its data. Stop ends them in good order, workers
 // first.

@@ -3,7 +3,7 @@
 // # Purpose
 //
 // A worker that comes or is lost is worth a line. One that comes ten thousand times is not worth ten
-// thousand, and whoever reaches a port can come as often as it likes.
+// thousand, and anybody who reaches a port can connect as often as they like.
 //
 // # Flow
 //

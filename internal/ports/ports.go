@@ -83,7 +83,7 @@ func take(first, count int) bool {
 	if count > step {
 		return false
 	}
-	// The mark comes first: whoever has it looks at the ports alone.
+	// The mark comes first, so that only one process at a time looks at these ports.
 	mark, err := net.ListenPacket("udp", Loopback(first))
 	if err != nil {
 		return false

@@ -92,7 +92,7 @@ func (c *Cluster) Restart(i int) {
 	require.NoError(c.t, c.TryRestart(i))
 }
 
-// TryRestart is Restart where it is the start's failure that is looked for.
+// TryRestart is Restart for tests that expect the start to fail.
 func (c *Cluster) TryRestart(i int) error {
 	s := c.Servers[i]
 	cfg := s.Config
