@@ -166,11 +166,11 @@ func attemptPart(a *logpb.Attempt, first, end uint32) *logpb.Attempt {
 	return part
 }
 
-// cutAttempts puts what attempts have left into a cut.
-func (j *job) cutAttempts(c *JobCut) { c.Attempts = slices.Clip(j.attempts()) }
+// batchAttempts puts what attempts have left into a flush batch.
+func (j *job) batchAttempts(c *BatchJob) { c.Attempts = slices.Clip(j.attempts()) }
 
-// flushedAttempts forgets what is on disk: what was in a cut.
-func (j *job) flushedAttempts(c *JobCut) {
+// flushedAttempts forgets what is on disk: what was in a flush batch.
+func (j *job) flushedAttempts(c *BatchJob) {
 	if j.rare != nil {
 		j.rare.attempts = append([]*logpb.Attempt(nil), j.rare.attempts[len(c.Attempts):]...)
 	}

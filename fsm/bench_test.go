@@ -65,7 +65,7 @@ func drain(b *testBundle) {
 		})
 		b.apply(&logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: s.Id, Groups: groups}}})
 	}
-	b.m.Flushed(b.m.Cut())
+	b.m.Flushed(b.m.TakeBatch())
 }
 
 func submitOps(b testing.TB, jobs, tasks uint32) []*logpb.Op {
@@ -157,9 +157,9 @@ func workloads(b testing.TB) map[string][]*logpb.Op {
 	return map[string][]*logpb.Op{"jobs of one task": submitOps(b, benchTasks, 1), "a job of many tasks": submitOps(b, 1, benchTasks)}
 }
 
-// BenchmarkCut is the cut of what a thousand tasks left behind, and of letting go of it
+// BenchmarkTakeBatch is the flush batch of what a thousand tasks left behind, and of letting go of it
 // once it is written. The lock of the machine is held all the while.
-func BenchmarkCut(b *testing.B) {
+func BenchmarkTakeBatch(b *testing.B) {
 	for name, ops := range workloads(b) {
 		b.Run(name, func(b *testing.B) {
 			bundle := newBundle(b)
@@ -171,7 +171,7 @@ func BenchmarkCut(b *testing.B) {
 				bundle.apply(assigns(bundle))
 				bundle.apply(results(bundle))
 				b.StartTimer()
-				bundle.m.Flushed(bundle.m.Cut())
+				bundle.m.Flushed(bundle.m.TakeBatch())
 				b.StopTimer()
 				b.StartTimer()
 			}
@@ -218,9 +218,9 @@ func BenchmarkHeld(b *testing.B) {
 	}
 }
 
-// spanSizes is how many tasks come back one by one in the benchmarks of what may be a million
-// spans. What a task costs must not grow with how many there are.
-var spanSizes = []uint32{10_000, 100_000, 1_000_000}
+// jobSizes is how many tasks come back one by one in the benchmarks of what may be a million
+// ranges. What a task costs must not grow with how many there are.
+var jobSizes = []uint32{10_000, 100_000, 1_000_000}
 
 // backingOff returns a machine with a job of so many tasks that have all failed, and wait to be
 // tried again, in the order of their jitter.
@@ -247,8 +247,8 @@ func failedOp(session, job uint64, first, count uint32) *logpb.Op {
 	return &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: session, Groups: []*logpb.ReportGroup{g}}}}
 }
 
-func eachSpanSize(b *testing.B, f func(b *testing.B, tasks uint32)) {
-	for _, tasks := range spanSizes {
+func eachJobSize(b *testing.B, f func(b *testing.B, tasks uint32)) {
+	for _, tasks := range jobSizes {
 		b.Run(fmt.Sprintf("tasks=%d", tasks), func(b *testing.B) {
 			f(b, tasks)
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(tasks), "ns/task")
@@ -258,11 +258,11 @@ func eachSpanSize(b *testing.B, f func(b *testing.B, tasks uint32)) {
 
 // BenchmarkDueTimers has the views look at tasks that are due, all at once.
 func BenchmarkDueTimers(b *testing.B) {
-	eachSpanSize(b, func(b *testing.B, tasks uint32) {
+	eachJobSize(b, func(b *testing.B, tasks uint32) {
 		for b.Loop() {
 			b.StopTimer()
 			bundle, _ := backingOff(b, tasks)
-			bundle.m.Cut()
+			bundle.m.TakeBatch()
 			later := bundle.clock + int64(task.BackoffMax)
 			b.StartTimer()
 			bundle.viewAll(later)
@@ -270,10 +270,10 @@ func BenchmarkDueTimers(b *testing.B) {
 	})
 }
 
-// BenchmarkCancelSpans cancels a job whose tasks have all failed: half of them, in runs of one or a
+// BenchmarkCancelScattered cancels a job whose tasks have all failed: half of them, in runs of one or a
 // few, can be granted again, and the others wait for their time.
-func BenchmarkCancelSpans(b *testing.B) {
-	eachSpanSize(b, func(b *testing.B, tasks uint32) {
+func BenchmarkCancelScattered(b *testing.B) {
+	eachJobSize(b, func(b *testing.B, tasks uint32) {
 		for b.Loop() {
 			b.StopTimer()
 			bundle, job := backingOff(b, tasks)
@@ -289,7 +289,7 @@ func BenchmarkCancelSpans(b *testing.B) {
 
 // BenchmarkOpenJobAppends sends appends again that an open job has had, of so many.
 func BenchmarkOpenJobAppends(b *testing.B) {
-	for _, appends := range spanSizes {
+	for _, appends := range jobSizes {
 		b.Run(fmt.Sprintf("appends=%d", appends), func(b *testing.B) {
 			bundle := newBundle(b)
 			job := bundle.must(submitOp(b, &task.Spec{Handler: "h"}, &logpb.Submit{Open: true})).Job
@@ -325,7 +325,7 @@ func BenchmarkFlushOfAnOldJob(b *testing.B) {
 			bundle := newBundle(b)
 			job := bundle.must(submitOp(b, &task.Spec{Handler: "h"}, &logpb.Submit{Open: true, Tasks: &logpb.Tasks{Count: tasks}})).Job
 			w := bundle.openSession("w", task.MaxSlots)
-			flush := func() { bundle.m.Flushed(bundle.m.Cut()) }
+			flush := func() { bundle.m.Flushed(bundle.m.TakeBatch()) }
 			for first := uint32(0); first < tasks; first += task.MaxSlots {
 				n := min(task.MaxSlots, tasks-first)
 				require.EqualValues(b, n, bundle.plan(job, first, n, w).Granted)

@@ -12,9 +12,9 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// cancelShapes is what the tasks of a job may be doing when it is cancelled. Each brings a job of so many
+// cancelCases is what the tasks of a job may be doing when it is cancelled. Each brings a job of so many
 // tasks there.
-var cancelShapes = []struct {
+var cancelCases = []struct {
 	name string
 	make func(b *cancelBench)
 }{
@@ -98,7 +98,7 @@ func (b *cancelBench) scatter() {
 
 // forget does what a flush does with what was written.
 func (b *cancelBench) forget() {
-	if c := b.m.Cut(); c != nil {
+	if c := b.m.TakeBatch(); c != nil {
 		b.m.Flushed(c)
 	}
 }
@@ -128,9 +128,9 @@ func (b *cancelBench) cancelAll() (longest time.Duration) {
 // BenchmarkCancelJob cancels a job of so many tasks. All of it must be linear, and the longest entry, while
 // which nobody else is served, must take no longer however many there are.
 func BenchmarkCancelJob(b *testing.B) {
-	for _, shape := range cancelShapes {
+	for _, shape := range cancelCases {
 		b.Run(shape.name, func(b *testing.B) {
-			eachSpanSize(b, func(b *testing.B, tasks uint32) {
+			eachJobSize(b, func(b *testing.B, tasks uint32) {
 				longest := time.Hour
 				for b.Loop() {
 					b.StopTimer()

@@ -25,7 +25,7 @@
 // (frontier.go). Then they have a slot of 32 bytes in a page of 256. While one
 // waits for its next attempt it has a timer, too, which is 85 bytes in all at most.
 // Payloads, large specs and results stay in memory until they are on disk. The flusher (package
-// store) takes a Cut, a consistent picture of what changed since the last one,
+// store) takes a FlushBatch, a consistent picture of what changed since the last one,
 // writes it, and calls Flushed, which forgets what is safely on disk: payloads,
 // specs, results, pages whose tasks are all final, finished jobs, request keys. Memory
 // follows live work, not history.

@@ -153,7 +153,7 @@ func FuzzDecodeEntry(f *testing.F) {
 			require.Equal(t, digest, otherDigest)
 			m.AdvanceAndView(math.MaxInt64, 0, roomy)
 			require.Empty(t, m.CheckInvariants())
-			if c := m.Cut(); c != nil {
+			if c := m.TakeBatch(); c != nil {
 				for i := range c.Jobs {
 					_, err := proto.Marshal(c.Jobs[i].Record)
 					require.NoError(t, err)

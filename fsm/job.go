@@ -46,7 +46,7 @@ type page struct {
 	// alike: all its tasks were ended together and have no slots of their own. It is the slot of
 	// the first; the cursors of the others count up from its.
 	alike *slot
-	// dirty: changed since the last cut. stored: live slots of it are on disk.
+	// dirty: changed since the last flush batch. stored: live slots of it are on disk.
 	dirty, stored bool
 }
 

@@ -41,7 +41,7 @@ func (m *Machine) setBase(j *job, to task.State) {
 
 // saved is a job as a flush writes it, changed by change.
 func saved(m *Machine, change func(*logpb.JobRecord)) (meta *logpb.Meta, sessions []*logpb.Session, jobs func(func(*SavedJob) error) error) {
-	c := m.Cut()
+	c := m.TakeBatch()
 	for _, s := range c.Sessions {
 		sessions = append(sessions, s.Record)
 	}

@@ -128,7 +128,7 @@ func (l *life) applyOps(ops []*logpb.Op) []fsm.Result {
 
 // flush has a machine forget what it can, as after a flush.
 func (b *testBundle) flush() {
-	if c := b.m.Cut(); c != nil {
+	if c := b.m.TakeBatch(); c != nil {
 		b.m.Flushed(c)
 	}
 }

@@ -98,7 +98,7 @@ type Machine struct {
 	wake    bool
 	read    []readSpec // specs of its submits that were not applied yet
 
-	// Not yet cut for the disk.
+	// In no flush batch yet.
 	dirtyJobs     []*job
 	dirtyKeys     []string
 	dirtySessions map[uint64]struct{}

@@ -26,7 +26,7 @@ func TestAFinishedJobIsCollectedWhereverItIs(t *testing.T) {
 	_, ok := b.m.Job(job)
 	require.False(t, ok)
 	require.True(t, b.m.Collected(job))
-	c := b.m.Cut()
+	c := b.m.TakeBatch()
 	require.Zero(t, c.Meta.JobsSum, "it has a share in the digest still")
 	require.Equal(t, []uint64{job}, c.Deleted)
 	b.m.Flushed(c)
@@ -40,7 +40,7 @@ func TestAJobCollectedWhileItIsWrittenIsForgottenOnce(t *testing.T) {
 	spec := &task.Spec{Handler: "h", Retention: time.Second}
 	job, other := b.submit(spec, 1), b.submit(spec, 1)
 	b.must(cancelJobOp(job))
-	c := b.m.Cut()
+	c := b.m.TakeBatch()
 	b.clock += int64(time.Second)
 	b.must(&logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{Jobs: []uint64{job}}}})
 	b.m.Flushed(c)
@@ -155,6 +155,6 @@ func TestApplySkipsWhatItHas(t *testing.T) {
 	require.Equal(t, 1, b.m.Stats().Jobs)
 	b.m.ApplyConfiguration(b.index+5, 2, []byte("c"))
 	b.m.ApplyConfiguration(b.index+1, 1, []byte("old"))
-	require.Equal(t, "c", string(b.m.Cut().Meta.Configuration))
+	require.Equal(t, "c", string(b.m.TakeBatch().Meta.Configuration))
 	require.Equal(t, b.index+5, b.m.AppliedIndex())
 }

@@ -7,7 +7,7 @@ import (
 // Segments returns results of a job in memory from a cursor on, up to about limit
 // bytes. ok is false where the one at cursor is not in memory: on disk, or not yet
 // there. They must not be changed.
-func (m *Machine) Segments(id uint64, cursor uint32, limit int) (out []SegmentCut, ok bool) {
+func (m *Machine) Segments(id uint64, cursor uint32, limit int) (out []ResultSegment, ok bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	j := m.jobs[id]
@@ -22,7 +22,7 @@ func (m *Machine) Segments(id uint64, cursor uint32, limit int) (out []SegmentCu
 	})
 	for size := 0; k < len(j.segments) && size < limit; k++ {
 		s := j.segments[k]
-		out = append(out, SegmentCut{s.first, s.count, s.pb})
+		out = append(out, ResultSegment{s.first, s.count, s.pb})
 		size += SegmentBytes(s.pb)
 	}
 	return out, true

@@ -28,7 +28,7 @@ func (m *Machine) putServer(o *logpb.PutServer, r *Result) {
 		r.Err = task.Errorf(task.KindExhausted, "the cluster has %d servers recorded, the limit", m.rules.MaxServers)
 		return
 	}
-	// A slice of its own: readers and cuts have the old one.
+	// A slice of its own: readers and flush batches have the old one.
 	fresh := slices.Clone(m.servers)
 	if known {
 		fresh[at] = proto.CloneOf(o.Server)

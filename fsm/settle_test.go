@@ -90,7 +90,7 @@ func TestASettleGoesOnWithWhatItTouches(t *testing.T) {
 		require.EqualValues(t, n+1, id)
 	}
 	require.Zero(t, c.m.liveJobs)
-	require.Len(t, c.m.Cut().Jobs, jobs)
+	require.Len(t, c.m.TakeBatch().Jobs, jobs)
 	c.check()
 }
 

@@ -162,7 +162,7 @@ func TestARequestKeyMakesOneJob(t *testing.T) {
 	same("while it waits")
 	b.must(cancelJobOp(first.Job))
 	same("when it has ended")
-	c := b.m.Cut()
+	c := b.m.TakeBatch()
 	history.jobs = map[uint64]*logpb.JobRecord{first.Job: c.Jobs[0].Record}
 	history.keys = map[string]*logpb.KeyRecord{"q/k": c.Keys[0].Record}
 	b.m.Flushed(c)
@@ -269,7 +269,7 @@ func TestARepeatedAppendIsAnsweredAlike(t *testing.T) {
 		}
 	}
 	again("in memory")
-	c := b.m.Cut()
+	c := b.m.TakeBatch()
 	history.appends = c.Jobs[0].Appends
 	b.m.Flushed(c)
 	again("on disk")
@@ -312,7 +312,7 @@ func TestARepeatedCloseIsAnsweredAlike(t *testing.T) {
 	b.report(job, 0, 1, 0, task.OutcomeSucceeded)
 	require.True(t, b.must(closing).Existed, "it is in memory")
 	require.True(t, b.must(appending).Existed)
-	c := b.m.Cut()
+	c := b.m.TakeBatch()
 	history.jobs[job], history.appends = c.Jobs[0].Record, c.Jobs[0].Appends
 	b.m.Flushed(c)
 	_, inMemory := b.m.Job(job)

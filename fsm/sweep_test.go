@@ -137,9 +137,9 @@ func TestASecondCancelSweepsNothing(t *testing.T) {
 	b := newBundle(t)
 	job, _ := halfWorked(b, &task.Spec{}, 900)
 	b.must(cancelJobOp(job))
-	b.m.Flushed(b.m.Cut())
+	b.m.Flushed(b.m.TakeBatch())
 	r := b.must(cancelJobOp(job))
 	require.Zero(t, r.Cancelled)
 	require.EqualValues(t, 300, r.Stopping)
-	require.Empty(t, b.m.Cut().Jobs, "it was not touched")
+	require.Empty(t, b.m.TakeBatch().Jobs, "it was not touched")
 }

@@ -57,7 +57,7 @@ func TestANewClusterBeginsWithTheGate(t *testing.T) {
 	require.EqualValues(t, fsm.GateVersion, b.m.ActiveVersion())
 	b.openSession("w", 1)
 	require.EqualValues(t, fsm.GateVersion, b.m.ActiveVersion())
-	require.EqualValues(t, fsm.GateVersion, b.m.Cut().Meta.Version)
+	require.EqualValues(t, fsm.GateVersion, b.m.TakeBatch().Meta.Version)
 }
 
 // A log from before the gate gets one by the first rise, which is in no entry of an older version.
@@ -79,7 +79,7 @@ func TestTheActiveVersionRisesAndNeverFalls(t *testing.T) {
 	require.EqualValues(t, fsm.GateVersion, b.m.ActiveVersion())
 	_, behind := b.m.Digest()
 	require.NotEqual(t, before, behind, "the active version is a part of the digest")
-	require.EqualValues(t, fsm.GateVersion, b.m.Cut().Meta.Version)
+	require.EqualValues(t, fsm.GateVersion, b.m.TakeBatch().Meta.Version)
 	require.True(t, b.must(riseOp(fsm.GateVersion)).Existed)
 	require.True(t, b.must(riseOp(1)).Existed)
 	b.applyAs(1, &logpb.Op{Op: &logpb.Op_Checkpoint{Checkpoint: &logpb.Checkpoint{Id: 1}}})
@@ -110,7 +110,7 @@ func TestASpecThatThisBuildDoesNotKnowChangesNothing(t *testing.T) {
 	b := newBundle(t)
 	b.openSession("w", 1)
 	job := b.submit(&task.Spec{Handler: "h"}, 3)
-	b.m.Flushed(b.m.Cut())
+	b.m.Flushed(b.m.TakeBatch())
 	index, before := b.m.Digest()
 	known := submitOp(t, &task.Spec{Handler: "another"}, &logpb.Submit{Tasks: &logpb.Tasks{Count: 1}})
 	newer := proto.CloneOf(known)
@@ -123,7 +123,7 @@ func TestASpecThatThisBuildDoesNotKnowChangesNothing(t *testing.T) {
 	at, digest := b.m.Digest()
 	require.Equal(t, index, at)
 	require.Equal(t, before, digest)
-	require.Nil(t, b.m.Cut(), "something is written")
+	require.Nil(t, b.m.TakeBatch(), "something is written")
 	require.Empty(t, b.m.CheckInvariants())
 }
 

@@ -128,7 +128,7 @@ func (s *shelf) step(r *rand.Rand) {
 // end ends a job, and has the machine forget it.
 func (s *shelf) end(id uint64) {
 	s.must(cancelJobOp(id))
-	s.m.Flushed(s.m.Cut())
+	s.m.Flushed(s.m.TakeBatch())
 	delete(s.jobs, id)
 }
 

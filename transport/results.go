@@ -230,7 +230,7 @@ const maxGroupTasks = 64 << 10
 
 // groupFrom returns the results of a segment after the first skip: at most limit tasks and about resultBytes, and
 // how many tasks they are of.
-func groupFrom(seg fsm.SegmentCut, skip, limit uint32) (g *rotav1.ResultGroup, count uint32) {
+func groupFrom(seg fsm.ResultSegment, skip, limit uint32) (g *rotav1.ResultGroup, count uint32) {
 	g = groupOf(seg.Segment)
 	if skip == 0 && seg.Count <= limit && len(seg.Segment.PackedOutputs) <= 2*resultBytes {
 		return g, seg.Count

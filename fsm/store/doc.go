@@ -9,10 +9,10 @@
 //
 // # Flow
 //
-// The Flusher takes a fsm.Cut every 100 ms, or sooner when a few MiB wait, and
+// The Flusher takes a fsm.FlushBatch every 100 ms, or sooner when a few MiB wait, and
 // writes it with the applied index in ONE synced transaction (flush.go). The file
 // is therefore always a consistent prefix of history at its own applied index.
-// Only after the commit does the machine forget what the cut held.
+// Only after the commit does the machine forget what the batch held.
 //
 // A State is a machine and its file. Readers ask the machine first and then open a
 // transaction on the file: what memory has forgotten is on disk by then. No

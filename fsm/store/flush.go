@@ -19,8 +19,8 @@ import (
 // is one record, with its payloads and results in it.
 const inlineBytes = 4096
 
-// Write writes a cut in one synced transaction.
-func (db *DB) Write(c *fsm.Cut) error {
+// Write writes a flush batch in one synced transaction.
+func (db *DB) Write(c *fsm.FlushBatch) error {
 	meta := proto.CloneOf(c.Meta)
 	meta.Format, meta.NodeId, meta.ServerId = format, db.id.NodeID, db.id.ServerID
 	// In the filter before on disk: a reader that finds neither must be right.
@@ -71,7 +71,7 @@ func (db *DB) Write(c *fsm.Cut) error {
 	return db.measure()
 }
 
-func writeSession(tx *bolt.Tx, s fsm.SessionCut) error {
+func writeSession(tx *bolt.Tx, s fsm.BatchSession) error {
 	if s.Record == nil {
 		return remove(tx, sessionsBucket, key64(s.ID))
 	}
@@ -128,11 +128,11 @@ func (k *keyWrite) write(records, due *table) error {
 }
 
 // writeJobs writes jobs, which are in the order of their ids.
-func writeJobs(tx *bolt.Tx, cuts []fsm.JobCut) error {
+func writeJobs(tx *bolt.Tx, changed []fsm.BatchJob) error {
 	jobs, due := openTable(tx, jobsBucket), openTable(tx, dueBucket)
 	var ends [][]byte
-	for i := range cuts {
-		c := &cuts[i]
+	for i := range changed {
+		c := &changed[i]
 		if c.Finished {
 			ends = append(ends, key6464(uint64(c.DueNs), c.Record.Id))
 		}
@@ -149,7 +149,7 @@ func writeJobs(tx *bolt.Tx, cuts []fsm.JobCut) error {
 	return errors.Join(jobs.count(), due.count())
 }
 
-func writeJob(tx *bolt.Tx, jobs *table, c *fsm.JobCut) error {
+func writeJob(tx *bolt.Tx, jobs *table, c *fsm.BatchJob) error {
 	rec, id := c.Record, key64(c.Record.Id)
 	if c.Whole() && inline(c) {
 		return jobs.putProto(id, rec)
@@ -194,9 +194,9 @@ func writeJob(tx *bolt.Tx, jobs *table, c *fsm.JobCut) error {
 }
 
 // inline puts marks, payloads and results of a small job into its record, in the place of what an
-// attempt before has put there: a cut for which there was no space is written again. It reports
+// attempt before has put there: a batch for which there was no space is written again. It reports
 // whether the job was small enough.
-func inline(c *fsm.JobCut) bool {
+func inline(c *fsm.BatchJob) bool {
 	size := markBytes * len(c.Appends)
 	for _, ch := range c.Chunks {
 		size += len(ch.Packed)
@@ -220,7 +220,7 @@ func inline(c *fsm.JobCut) bool {
 // segmentsBytes is up to which size neighbouring segments share a record.
 const segmentsBytes = 64 << 10
 
-func writeSegments(tx *bolt.Tx, job uint64, segments []fsm.SegmentCut) error {
+func writeSegments(tx *bolt.Tx, job uint64, segments []fsm.ResultSegment) error {
 	index := map[uint32][]byte{}
 	for len(segments) > 0 {
 		rec, size, n := &logpb.Segments{}, 0, 0
@@ -249,7 +249,7 @@ func writeSegments(tx *bolt.Tx, job uint64, segments []fsm.SegmentCut) error {
 
 // addToIndex notes the cursors of a segment's tasks in index, into which pages are
 // read from the file as they are needed.
-func addToIndex(tx *bolt.Tx, index map[uint32][]byte, job uint64, s fsm.SegmentCut) error {
+func addToIndex(tx *bolt.Tx, index map[uint32][]byte, job uint64, s fsm.ResultSegment) error {
 	cursor := s.First
 	for _, r := range s.Segment.Ranges {
 		for i, end := r.First, r.First+r.Count; i < end; {

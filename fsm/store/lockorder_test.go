@@ -56,7 +56,7 @@ func TestReadersEntriesAndFlushesDoNotWaitForEachOther(t *testing.T) { //nolint:
 			shrinkMap(t, db)
 			session := b.openSession("another")
 			b.submit(&logpb.Submit{Tasks: packed(160, 250<<10)}, &task.Spec{Handler: "h"})
-			cut := b.s.Machine().Cut()
+			batch := b.s.Machine().TakeBatch()
 
 			g := gated{make(chan struct{}), make(chan struct{})}
 			b.s.Machine().SetObserver(g)
@@ -77,7 +77,7 @@ func TestReadersEntriesAndFlushesDoNotWaitForEachOther(t *testing.T) { //nolint:
 				stacks := make([]byte, 1<<20)
 				return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "RWMutex).RLock")
 			}, time.Minute, time.Millisecond)
-			go func() { done <- db.Write(cut) }()
+			go func() { done <- db.Write(batch) }()
 			require.Eventually(t, func() bool { return mapping() || len(done) > 0 }, time.Minute, time.Millisecond)
 			close(g.gate)
 			for range cap(done) {
@@ -88,7 +88,7 @@ func TestReadersEntriesAndFlushesDoNotWaitForEachOther(t *testing.T) { //nolint:
 					t.Fatal("they wait for each other")
 				}
 			}
-			m.Flushed(cut)
+			m.Flushed(batch)
 		})
 	}
 }

@@ -37,7 +37,7 @@ var mustReach = []string{
 	"job collected before its flush", "hostile plan",
 	"overdue to cancelled", "overdue to failed", "overdue to scheduled", "overdue and not started", "overdue too early",
 	"page done", "page done and reloaded", "inline job", "job leaves with several flushes", "crash before the write", "crash behind the write", "installed",
-	"cut in flight over an entry", "payloads from disk and memory",
+	"flush batch in flight over an entry", "payloads from disk and memory",
 	"large spec within a record", "spec apart, in memory", "spec apart, on disk", "several attempts",
 	"server recorded again", "server moved", "server forgotten", "server beyond the limit", "version raised", "entry from before the rise",
 }
@@ -52,8 +52,8 @@ type world struct {
 
 	state  *State
 	events recorder
-	cut    *fsm.Cut // taken, and not yet written
-	lives  int      // how often the state was opened or installed
+	batch  *fsm.FlushBatch // taken, and not yet written
+	lives  int             // how often the state was opened or installed
 
 	twin       *fsm.Machine
 	twinEvents recorder
@@ -145,7 +145,7 @@ const leaveAtOnce = 3
 // adopted follows a change of the state's machine: it is brought up to date.
 func (w *world) adopted() {
 	w.lives++
-	w.cut = nil
+	w.batch = nil
 	w.state.pair.Load().db.leaveAtOnce = leaveAtOnce
 	m := w.state.Machine()
 	applied := m.AppliedIndex()
@@ -214,7 +214,7 @@ func (w *world) drain() {
 	}
 	for _, m := range []*fsm.Machine{w.state.Machine(), w.twin} {
 		w.apply()
-		meta := m.Cut().Meta
+		meta := m.TakeBatch().Meta
 		require.Zero(w, meta.JobsSum)
 		require.Zero(w, meta.KeysSum)
 		require.Zero(w, meta.SessionsSum)
@@ -314,8 +314,8 @@ func (w *world) apply(ops ...*logpb.Op) []fsm.Result {
 		w.paths["job collected before its flush"]++
 	}
 	w.countMixed(ops, want)
-	if w.cut != nil {
-		w.paths["cut in flight over an entry"]++
+	if w.batch != nil {
+		w.paths["flush batch in flight over an entry"]++
 	}
 	w.compareEntry()
 	return want
@@ -365,28 +365,28 @@ func (w *world) flush() {
 
 // beginCut and endCut are a flush with entries applied in its midst.
 func (w *world) beginCut() {
-	if w.cut == nil {
-		w.cut = w.state.Machine().Cut()
+	if w.batch == nil {
+		w.batch = w.state.Machine().TakeBatch()
 	}
 }
 
 func (w *world) endCut() {
-	if w.cut == nil {
+	if w.batch == nil {
 		return
 	}
 	p := w.state.pair.Load()
-	require.NoError(w, p.db.Write(w.cut))
+	require.NoError(w, p.db.Write(w.batch))
 	w.compareAll() // on disk, and not yet forgotten
-	p.machine.Flushed(w.cut)
-	w.cut = nil
+	p.machine.Flushed(w.batch)
+	w.batch = nil
 	w.compareAll()
 }
 
 // crash loses what was not written, and opens the file again.
 func (w *world) crash() {
-	if w.cut != nil {
+	if w.batch != nil {
 		if w.chance("written", 50) {
-			require.NoError(w, w.state.pair.Load().db.Write(w.cut))
+			require.NoError(w, w.state.pair.Load().db.Write(w.batch))
 			w.paths["crash behind the write"]++
 		} else {
 			w.paths["crash before the write"]++

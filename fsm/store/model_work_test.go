@@ -255,7 +255,7 @@ func (w *world) group() *logpb.ReportGroup {
 	g := &logpb.ReportGroup{Outcome: uint32(pick(w, "outcome", weighted[task.Outcome]{
 		{5, task.OutcomeSucceeded}, {4, task.OutcomeFailed}, {1, task.OutcomeReturned}, {1, task.OutcomeStopped}, {1, task.OutcomeLost},
 	}))}
-	if w.chance("cut", 20) {
+	if w.chance("flush batch", 20) {
 		g.OutputMissing, g.OutputHead = 1<<40, 3
 	}
 	if g.Outcome == uint32(task.OutcomeFailed) {

@@ -31,7 +31,7 @@ const orderedBytes = 1 << 20
 type InOrder struct {
 	s        *State
 	job      uint64
-	segments []fsm.SegmentCut
+	segments []fsm.ResultSegment
 }
 
 // InOrder returns a reader of a job.
@@ -77,7 +77,7 @@ func (o *InOrder) Next(i uint32, limit int) ([]Result, error) {
 }
 
 // segment returns the segment with a cursor; nil: there is none.
-func (o *InOrder) segment(cursor uint32) (*fsm.SegmentCut, error) {
+func (o *InOrder) segment(cursor uint32) (*fsm.ResultSegment, error) {
 	if seg := segmentWith(o.segments, cursor); seg != nil {
 		return seg, nil
 	}
@@ -89,8 +89,8 @@ func (o *InOrder) segment(cursor uint32) (*fsm.SegmentCut, error) {
 }
 
 // segmentWith finds the segment with a cursor among some that follow each other; nil: it is not there.
-func segmentWith(segments []fsm.SegmentCut, cursor uint32) *fsm.SegmentCut {
-	k, _ := slices.BinarySearchFunc(segments, cursor, func(s fsm.SegmentCut, c uint32) int {
+func segmentWith(segments []fsm.ResultSegment, cursor uint32) *fsm.ResultSegment {
+	k, _ := slices.BinarySearchFunc(segments, cursor, func(s fsm.ResultSegment, c uint32) int {
 		if s.First+s.Count <= c {
 			return -1
 		}
@@ -104,7 +104,7 @@ func segmentWith(segments []fsm.SegmentCut, cursor uint32) *fsm.SegmentCut {
 
 // fill takes from a segment, which has the first of byCursor, what byCursor asks of it, and returns the rest of
 // byCursor. What lies between is passed without a look at each: a segment may have a million tasks.
-func fill(byCursor []*Result, seg fsm.SegmentCut) []*Result {
+func fill(byCursor []*Result, seg fsm.ResultSegment) []*Result {
 	cursor, outputs, usages := seg.First, seg.Segment.PackedOutputs, seg.Segment.PackedUsage
 	pass := func(n uint32) {
 		outputs, _ = task.PackSkip(outputs, int(n))

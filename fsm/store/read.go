@@ -100,14 +100,14 @@ func inlineCursor(rec *logpb.JobRecord, i uint32) (cursor uint32, ok bool, err e
 }
 
 // readSegments returns segments from the one with cursor on, up to about limit bytes.
-func readSegments(tx *bolt.Tx, job uint64, cursor uint32, limit int) ([]fsm.SegmentCut, error) {
+func readSegments(tx *bolt.Tx, job uint64, cursor uint32, limit int) ([]fsm.ResultSegment, error) {
 	c := tx.Bucket(resultsBucket).Cursor()
 	k, v := c.Seek(key6432(job, cursor))
 	if k == nil || !bytes.Equal(k, key6432(job, cursor)) {
 		// The record with it begins before it.
 		k, v = c.Prev()
 	}
-	var out []fsm.SegmentCut
+	var out []fsm.ResultSegment
 	if k == nil || binary.BigEndian.Uint64(k) != job {
 		rec, err := readJob(tx, job)
 		if err != nil || rec == nil {
@@ -133,14 +133,14 @@ func readSegments(tx *bolt.Tx, job uint64, cursor uint32, limit int) ([]fsm.Segm
 
 // appendFrom appends segments, the first of which begins at first, but for those
 // that end before cursor.
-func appendFrom(out *[]fsm.SegmentCut, segments []*logpb.Segment, first, cursor uint32) {
+func appendFrom(out *[]fsm.ResultSegment, segments []*logpb.Segment, first, cursor uint32) {
 	for _, s := range segments {
 		n := uint32(0)
 		for _, r := range s.Ranges {
 			n += r.Count
 		}
 		if first+n > cursor {
-			*out = append(*out, fsm.SegmentCut{First: first, Count: n, Segment: s})
+			*out = append(*out, fsm.ResultSegment{First: first, Count: n, Segment: s})
 		}
 		first += n
 	}

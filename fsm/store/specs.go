@@ -38,7 +38,7 @@ func (c specChanges) of(id fsm.SpecID) *specChange {
 }
 
 // add notes that one job more has a spec; nil: none has.
-func (c specChanges) add(s *fsm.SpecCut) {
+func (c specChanges) add(s *fsm.BatchSpec) {
 	if s == nil {
 		return
 	}

@@ -31,8 +31,8 @@ type State struct {
 
 	// flushing is held while the file is written, and while it is replaced.
 	flushing sync.Mutex
-	// unwritten is a cut for which there was no space.
-	unwritten *fsm.Cut
+	// unwritten is a batch for which there was no space.
+	unwritten *fsm.FlushBatch
 	// growth is by how much the file may grow while it is sent, bytes; 0: see growthShare.
 	growth int64
 	// closing counts files that wait for their last readers, and filters that are made.
@@ -92,7 +92,7 @@ func (s *State) Watchers() *fsm.Watchers { return s.watchers }
 func (s *State) FileSize() int64 { return s.pair.Load().db.Size() }
 
 // Flush writes what has changed since the last flush. When it returns nil, the file
-// has reached the index that the machine had when it was called. A cut that could
+// has reached the index that the machine had when it was called. A batch that could
 // not be written because the disk is full is kept, and written by the next Flush;
 // after any other error the process must end (see IsDiskFull).
 func (s *State) Flush() error {
@@ -102,7 +102,7 @@ func (s *State) Flush() error {
 	for {
 		c := s.unwritten
 		if c == nil {
-			if c = p.machine.Cut(); c == nil {
+			if c = p.machine.TakeBatch(); c == nil {
 				return p.db.leaveOn()
 			}
 		}
@@ -300,7 +300,7 @@ func (s *State) Payloads(id uint64, first, count uint32) (packed []byte, err err
 // Segments returns results of a job in order of completion, from a cursor on, up to
 // about limit bytes; none where the cursor is the next one to be given. The first
 // may begin before the cursor.
-func (s *State) Segments(id uint64, cursor uint32, limit int) (out []fsm.SegmentCut, err error) {
+func (s *State) Segments(id uint64, cursor uint32, limit int) (out []fsm.ResultSegment, err error) {
 	err = s.read(func(p *pair) error {
 		var ok bool
 		if out, ok = p.machine.Segments(id, cursor, limit); ok {
@@ -309,7 +309,7 @@ func (s *State) Segments(id uint64, cursor uint32, limit int) (out []fsm.Segment
 		return p.viewJob(id, func(tx *bolt.Tx) error {
 			out, err = readSegments(tx, id, cursor, limit)
 			// The record before the cursor's may be the last there is.
-			out = slices.DeleteFunc(out, func(s fsm.SegmentCut) bool { return s.First+s.Count <= cursor })
+			out = slices.DeleteFunc(out, func(s fsm.ResultSegment) bool { return s.First+s.Count <= cursor })
 			return err
 		})
 	})

@@ -170,7 +170,7 @@ func TestMuchThatWaitsHoldsApplyBackUntilItIsWritten(t *testing.T) {
 	<-applied
 }
 
-// A cut for which there was no space is written again, as it was.
+// A batch for which there was no space is written again, as it was.
 func TestACutThatIsWrittenAgainIsTheSame(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -182,7 +182,7 @@ func TestACutThatIsWrittenAgainIsTheSame(t *testing.T) {
 	half := b.submit(&logpb.Submit{Tasks: packed(4, 0)}, &task.Spec{Handler: "h"})
 	b.work(half, 0, 3, 2, w)
 	p := b.s.pair.Load()
-	c := p.machine.Cut()
+	c := p.machine.TakeBatch()
 	for range 3 {
 		require.NoError(t, p.db.Write(c))
 	}

@@ -52,7 +52,7 @@ type tokenLookup struct {
 	page   []byte
 	pageOf uint32
 	// segments is what was read last of the results.
-	segments []fsm.SegmentCut
+	segments []fsm.ResultSegment
 	at       []cursorOf
 	tokens   []fsm.LastToken
 }

@@ -254,18 +254,18 @@ func (w *world) forgetAll() {
 			return
 		}
 		r.check()
-		if r.cut != nil {
-			r.disk.write(r.cut)
-			r.m.Flushed(r.cut)
+		if r.batch != nil {
+			r.disk.write(r.batch)
+			r.m.Flushed(r.batch)
 		}
-		cut := r.m.Cut()
-		r.disk.write(cut)
-		r.m.Flushed(cut)
+		batch := r.m.TakeBatch()
+		r.disk.write(batch)
+		r.m.Flushed(batch)
 		stats := r.m.Stats()
 		_, timer := r.m.Due(math.MaxInt64, 1)
-		if cut.Meta.JobsSum != 0 || cut.Meta.KeysSum != 0 || cut.Meta.SessionsSum != 0 || timer != 0 ||
+		if batch.Meta.JobsSum != 0 || batch.Meta.KeysSum != 0 || batch.Meta.SessionsSum != 0 || timer != 0 ||
 			stats.Jobs+stats.Sessions+stats.Classes+stats.Keys != 0 || stats.LiveTasks != 0 || stats.DirtyBytes != 0 {
-			w.problem("%s has forgotten everything, and yet: %+v, %v, timer %d", r.name, stats, cut.Meta, timer)
+			w.problem("%s has forgotten everything, and yet: %+v, %v, timer %d", r.name, stats, batch.Meta, timer)
 		}
 		if len(r.disk.jobs)+len(r.disk.keys)+len(r.disk.sessions) > 0 {
 			w.problem("%s: %d jobs, %d keys, %d sessions are left on disk", r.name, len(r.disk.jobs), len(r.disk.keys), len(r.disk.sessions))

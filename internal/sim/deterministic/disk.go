@@ -33,7 +33,7 @@ type diskJob struct {
 	appends map[uint32]*logpb.AppendMark
 	// cursors of outcomes, by task.
 	cursors  map[uint32]uint32
-	segments []fsm.SegmentCut
+	segments []fsm.ResultSegment
 	// attempts that did not end their tasks, all of them.
 	attempts []*logpb.Attempt
 }
@@ -55,8 +55,8 @@ func (d *disk) clone() *disk {
 	return out
 }
 
-// write writes a cut.
-func (d *disk) write(c *fsm.Cut) {
+// write writes a flush batch.
+func (d *disk) write(c *fsm.FlushBatch) {
 	d.meta = c.Meta
 	for i := range c.Jobs {
 		d.writeJob(&c.Jobs[i])
@@ -103,7 +103,7 @@ func (d *disk) refer(id fsm.SpecID, raw []byte, jobs int) {
 	d.specs[id] = s
 }
 
-func (d *disk) writeJob(c *fsm.JobCut) {
+func (d *disk) writeJob(c *fsm.BatchJob) {
 	j := d.jobs[c.Record.Id]
 	if j == nil {
 		j = &diskJob{live: map[uint32][]byte{}, appends: map[uint32]*logpb.AppendMark{}, cursors: map[uint32]uint32{}}
@@ -233,8 +233,8 @@ func (d *disk) token(job uint64, i uint32) fsm.LastToken {
 }
 
 // from returns the segments from the one with a cursor on.
-func (j *diskJob) from(cursor uint32) []fsm.SegmentCut {
-	k := slices.IndexFunc(j.segments, func(s fsm.SegmentCut) bool { return cursor < s.First+s.Count })
+func (j *diskJob) from(cursor uint32) []fsm.ResultSegment {
+	k := slices.IndexFunc(j.segments, func(s fsm.ResultSegment) bool { return cursor < s.First+s.Count })
 	if k < 0 {
 		return nil
 	}

@@ -16,7 +16,7 @@
 // tenure_loops.go) is a leader: it puts what it is given into entries and steps
 // scheduler.Allocator and Fleet.Lapsed. What it has in flight when it is deposed is lost, or
 // comes to the log late (log.go); until it learns of it, it goes on planning from
-// an old state. Replicas (replica.go) apply the log at their own pace, write cuts to a
+// an old state. Replicas (replica.go) apply the log at their own pace, write flush batches to a
 // disk in memory (disk.go), and are killed, restarted and installed from each other.
 // Workers (worker.go, worker_run.go, link.go) run, fail, die, pause, and report late, twice
 // and under old tokens. Clients (client.go) submit, append, cancel and repeat.

@@ -162,7 +162,7 @@ func (l *ledger) read(r *replica, job uint64, whole bool) {
 	l.w.tracef("%s shows %d results of job %d", r.name, len(got), job)
 }
 
-func outcomesOf(s fsm.SegmentCut, cursor *uint32) (out []sim.Outcome) {
+func outcomesOf(s fsm.ResultSegment, cursor *uint32) (out []sim.Outcome) {
 	at, outputs := s.First, s.Segment.PackedOutputs
 	for _, rg := range s.Segment.Ranges {
 		for i := rg.First; i < rg.First+rg.Count; i++ {

@@ -28,7 +28,7 @@ type replica struct {
 	told []sim.Event
 
 	pulls, flushes bool
-	cut            *fsm.Cut
+	batch          *fsm.FlushBatch
 
 	// skew is by how much its wall clock goes wrong.
 	skew                   time.Duration
@@ -62,16 +62,16 @@ func (r *replica) start() {
 	r.pullSoon()
 }
 
-// kill ends its life: what was not written is lost. A cut that was on its way may have been
+// kill ends its life: what was not written is lost. A batch that was on its way may have been
 // written all the same.
 func (r *replica) kill() {
 	if r.m == nil {
 		return
 	}
-	if r.cut != nil && r.w.chance(50) {
-		r.disk.write(r.cut)
+	if r.batch != nil && r.w.chance(50) {
+		r.disk.write(r.batch)
 	}
-	r.m, r.cut, r.isolated = nil, nil, false
+	r.m, r.batch, r.isolated = nil, nil, false
 	r.w.counts.Crashes++
 	r.w.tracef("%s is killed", r.name)
 	if r.tenure != nil {
@@ -90,7 +90,7 @@ func (r *replica) install(from *replica) {
 	}
 	r.w.counts.Installs++
 	r.w.tracef("%s is installed from %s", r.name, from.name)
-	r.disk, r.cut = from.disk.clone(), nil
+	r.disk, r.batch = from.disk.clone(), nil
 	if r.m != nil {
 		r.start()
 	}
@@ -183,21 +183,21 @@ func (r *replica) flushSoon() {
 	r.flushes = true
 	r.w.after(r.w.between(r.w.nature.flush/2, r.w.nature.flush), func() {
 		r.flushes = false
-		if r.m == nil || r.cut != nil {
+		if r.m == nil || r.batch != nil {
 			return
 		}
-		cut, m := r.m.Cut(), r.m
-		if cut == nil {
+		batch, m := r.m.TakeBatch(), r.m
+		if batch == nil {
 			return
 		}
-		r.cut = cut
+		r.batch = batch
 		r.w.after(r.w.between(0, 100*time.Millisecond), func() {
-			if r.m != m || r.cut != cut {
+			if r.m != m || r.batch != batch {
 				return // it was killed meanwhile
 			}
-			r.disk.write(cut)
-			r.cut = nil
-			m.Flushed(cut)
+			r.disk.write(batch)
+			r.batch = nil
+			m.Flushed(batch)
 			if m.Stats().DirtyBytes > 0 {
 				r.flushSoon()
 			}

@@ -10,22 +10,22 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Cut is a consistent picture of everything that changed since the one before, on
+// FlushBatch is a consistent picture of everything that changed since the one before, on
 // its way to the disk. What it refers to does not change any more; what could
 // change was copied.
-type Cut struct {
+type FlushBatch struct {
 	Meta     *logpb.Meta
-	Jobs     []JobCut
-	Keys     []KeyCut
-	Sessions []SessionCut
+	Jobs     []BatchJob
+	Keys     []BatchKey
+	Sessions []BatchSession
 	// Deleted is jobs to be forgotten.
 	Deleted []uint64
 	// Bytes is about how much it is.
 	Bytes int64
 }
 
-// JobCut is what changed of one job.
-type JobCut struct {
+// BatchJob is what changed of one job.
+type BatchJob struct {
 	Record *logpb.JobRecord
 	// Finished says that the job is final: nothing of it will change again. DueNs is when it may be
 	// forgotten then.
@@ -33,12 +33,12 @@ type JobCut struct {
 	DueNs    int64
 	// Spec is the spec that stands apart; nil: the record had a reference to it before, or
 	// has it within.
-	Spec     *SpecCut
+	Spec     *BatchSpec
 	Appends  []*logpb.AppendMark
-	Chunks   []ChunkCut
-	Segments []SegmentCut
+	Chunks   []BatchChunk
+	Segments []ResultSegment
 	Attempts []*logpb.Attempt
-	Pages    []PageCut
+	Pages    []BatchPage
 
 	// changed is the pages that changed.
 	changed []uint32
@@ -47,11 +47,11 @@ type JobCut struct {
 	whole bool // New and Finished: nothing of it is on disk yet
 }
 
-// Whole says that the job began and ended since the last cut.
-func (c *JobCut) Whole() bool { return c.whole }
+// Whole says that the job began and ended since the last batch.
+func (c *BatchJob) Whole() bool { return c.whole }
 
-// SpecCut is a spec that stands apart.
-type SpecCut struct {
+// BatchSpec is a spec that stands apart.
+type BatchSpec struct {
 	ID SpecID
 	// Raw is its encoding; nil: it is on disk already.
 	Raw []byte
@@ -59,26 +59,26 @@ type SpecCut struct {
 	spec *spec
 }
 
-// ChunkCut is packed payloads of Count tasks from First on.
-type ChunkCut struct {
+// BatchChunk is packed payloads of Count tasks from First on.
+type BatchChunk struct {
 	First, Count uint32
 	Packed       []byte
 }
 
-// SegmentCut is results; First is the cursor of the first of Count.
-type SegmentCut struct {
+// ResultSegment is results; First is the cursor of the first of Count.
+type ResultSegment struct {
 	First, Count uint32
 	Segment      *logpb.Segment
 }
 
-// PageCut is the slots of page Page that are under way; nil: there are none any more.
-type PageCut struct {
+// BatchPage is the slots of page Page that are under way; nil: there are none any more.
+type BatchPage struct {
 	Page  uint32
 	Slots []byte
 }
 
-// KeyCut is a request key's record; nil: delete it.
-type KeyCut struct {
+// BatchKey is a request key's record; nil: delete it.
+type BatchKey struct {
 	Queue, Key string
 	Record     *logpb.KeyRecord
 
@@ -86,13 +86,13 @@ type KeyCut struct {
 	entry *keyEntry
 }
 
-// SessionCut is an open session; nil: it is closed.
-type SessionCut struct {
+// BatchSession is an open session; nil: it is closed.
+type BatchSession struct {
 	ID     uint64
 	Record *logpb.Session
 }
 
-// Pending returns how many bytes wait to be cut, and how many are being written. It
+// Pending returns how many bytes are in no flush batch yet, and how many are being written. It
 // does not wait for an Apply that is under way.
 func (m *Machine) Pending() (dirty, flushing int64) {
 	return m.pending.dirty.Load(), m.pending.flushing.Load()
@@ -103,27 +103,27 @@ func (m *Machine) showPending() {
 	m.pending.flushing.Store(m.flushingBytes)
 }
 
-// Cut takes everything that changed since the last one, or returns nil where
-// nothing did. Its caller writes it and then calls Flushed, before the next Cut.
-func (m *Machine) Cut() *Cut {
+// TakeBatch takes everything that changed since the last one, or returns nil where
+// nothing did. Its caller writes it and then calls Flushed, before it takes the next batch.
+func (m *Machine) TakeBatch() *FlushBatch {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.metaDirty {
 		return nil
 	}
-	c := &Cut{Meta: m.meta(), Jobs: make([]JobCut, 0, len(m.dirtyJobs)), Deleted: m.deletedJobs, Bytes: m.dirtyBytes}
+	c := &FlushBatch{Meta: m.meta(), Jobs: make([]BatchJob, 0, len(m.dirtyJobs)), Deleted: m.deletedJobs, Bytes: m.dirtyBytes}
 	var scratch []byte
 	// In the order of their keys: bbolt keeps what a transaction puts into a bucket in sorted arrays,
 	// and moves all that is behind it.
 	slices.SortFunc(m.dirtyJobs, func(a, b *job) int { return cmp.Compare(a.id, b.id) })
 	for _, j := range m.dirtyJobs {
-		c.Jobs = append(c.Jobs, j.cut(&scratch))
+		c.Jobs = append(c.Jobs, j.batch(&scratch))
 	}
 	for _, id := range m.dirtyKeys {
-		c.Keys = append(c.Keys, cutKey(id, m.keys[id]))
+		c.Keys = append(c.Keys, batchKey(id, m.keys[id]))
 	}
 	for _, id := range sortedKeys(m.dirtySessions) {
-		sc := SessionCut{ID: id}
+		sc := BatchSession{ID: id}
 		if s := m.sessions[id]; s != nil {
 			sc.Record = s.pb
 		}
@@ -146,9 +146,9 @@ func (m *Machine) meta() *logpb.Meta {
 	}
 }
 
-func cutKey(id string, e *keyEntry) KeyCut {
+func batchKey(id string, e *keyEntry) BatchKey {
 	queue, key := splitKeyID(id)
-	k := KeyCut{Queue: queue, Key: key, id: id, entry: e}
+	k := BatchKey{Queue: queue, Key: key, id: id, entry: e}
 	e.dirty = false
 	if !e.deleted {
 		k.Record = &logpb.KeyRecord{Hash: []byte(e.hash), Job: e.job, ExpiresNs: e.expires}
@@ -156,21 +156,21 @@ func cutKey(id string, e *keyEntry) KeyCut {
 	return k
 }
 
-// cut is the job's part of a Cut. Pages are encoded in scratch, which may grow.
-func (j *job) cut(scratch *[]byte) JobCut {
-	c := JobCut{Record: j.toRecord(), Finished: j.final(), job: j, whole: j.isNew && j.final(), Appends: j.appends[:len(j.appends):len(j.appends)]}
+// batch is the job's part of a flush batch. Pages are encoded in scratch, which may grow.
+func (j *job) batch(scratch *[]byte) BatchJob {
+	c := BatchJob{Record: j.toRecord(), Finished: j.final(), job: j, whole: j.isNew && j.final(), Appends: j.appends[:len(j.appends):len(j.appends)]}
 	if c.Finished {
 		if c.DueNs = j.forgetAt; c.DueNs == 0 {
 			c.DueNs = j.finished + dueBefore(int64(j.spec.Retention), j.counts[task.Succeeded] == j.total)
 		}
 	}
-	j.cutSpec(&c)
-	j.cutAttempts(&c)
+	j.batchSpec(&c)
+	j.batchAttempts(&c)
 	for _, ch := range j.chunks {
-		c.Chunks = append(c.Chunks, ChunkCut{ch.first, ch.count, ch.packed})
+		c.Chunks = append(c.Chunks, BatchChunk{ch.first, ch.count, ch.packed})
 	}
 	for _, s := range j.segments {
-		c.Segments = append(c.Segments, SegmentCut{s.first, s.count, s.pb})
+		c.Segments = append(c.Segments, ResultSegment{s.first, s.count, s.pb})
 	}
 	for _, n := range j.dirtyPages {
 		p := j.page(n)
@@ -178,9 +178,9 @@ func (j *job) cut(scratch *[]byte) JobCut {
 		*scratch = p.encode((*scratch)[:0])
 		switch {
 		case len(*scratch) > 0:
-			c.Pages = append(c.Pages, PageCut{n, bytes.Clone(*scratch)})
+			c.Pages = append(c.Pages, BatchPage{n, bytes.Clone(*scratch)})
 		case p.stored:
-			c.Pages = append(c.Pages, PageCut{n, nil})
+			c.Pages = append(c.Pages, BatchPage{n, nil})
 		}
 		p.stored = len(*scratch) > 0
 	}
@@ -189,15 +189,15 @@ func (j *job) cut(scratch *[]byte) JobCut {
 	return c
 }
 
-// cutSpec puts the spec into a cut that has the job's record.
-func (j *job) cutSpec(c *JobCut) {
+// batchSpec puts the spec into a batch that has the job's record.
+func (j *job) batchSpec(c *BatchJob) {
 	s := j.spec
 	switch {
 	case !s.apart() || j.refersToSpec:
 	case c.whole && s.raw != nil && s.size <= specInWhole:
 		c.Record.Spec, c.Record.SpecId, c.Record.SpecSum, c.Record.RetentionNs = s.raw, nil, 0, 0
 	default:
-		c.Spec = &SpecCut{ID: s.id, Raw: s.raw, spec: s}
+		c.Spec = &BatchSpec{ID: s.id, Raw: s.raw, spec: s}
 		j.refersToSpec = true
 	}
 }
@@ -219,9 +219,9 @@ func (j *job) toRecord() *logpb.JobRecord {
 	return r
 }
 
-// Flushed says that a cut is safely on disk: what it held is forgotten, but for
+// Flushed says that a batch is safely on disk: what it held is forgotten, but for
 // what has changed since.
-func (m *Machine) Flushed(c *Cut) {
+func (m *Machine) Flushed(c *FlushBatch) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.flushingBytes = 0
@@ -240,7 +240,7 @@ func (m *Machine) Flushed(c *Cut) {
 	}
 }
 
-func (m *Machine) flushedJob(c *JobCut) {
+func (m *Machine) flushedJob(c *BatchJob) {
 	j := c.job
 	if m.jobs[j.id] != j {
 		return // it was collected while it was written, and its spec may have gone with it
