@@ -5,9 +5,9 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// cancel ends what waits of a job, or one task of it, at once, and asks for the
-// end of what is assigned. A job or task that is final already is a conflict. Of a job with more tasks
-// than an entry goes through, the rest follows: see sweep.
+// cancel cancels a job, or one task of it: what waits ends at once, and workers are asked to stop what is
+// assigned. If the job or task has ended already, that is a conflict. If a job has more tasks than one entry may
+// go through, later entries do the rest: see sweep.
 func (m *Machine) cancel(o *logpb.Cancel, r *Result) {
 	if r.Err = checkReason(o.Reason); r.Err != nil {
 		return
@@ -55,7 +55,7 @@ func (m *Machine) cancel(o *logpb.Cancel, r *Result) {
 	j.skipped(i)
 }
 
-// cancelJob has every task of j that is not final cancelled, and lets none be added. To cancel it
+// cancelJob begins to cancel all tasks of j that have not ended, and closes it. To cancel it
 // again changes nothing.
 func (m *Machine) cancelJob(j *job, reason task.Reason, r *Result) {
 	r.Cancelled += j.counts.Waiting()
@@ -88,8 +88,8 @@ func (m *Machine) cancelTask(j *job, i uint32, reason task.Reason, w *segmentWri
 	}
 }
 
-// stopped says whether a task that is held was asked to end, and why. Once its job is cancelled it was,
-// also where the sweep has not come to it.
+// stopped says whether a task that is held was asked to stop, and why. All tasks of a cancelled job were, also
+// those that the sweep has not reached.
 func (j *job) stopped(s *slot) (bool, task.Reason) {
 	if s.state == task.Stopping {
 		return true, s.reason
@@ -97,9 +97,9 @@ func (j *job) stopped(s *slot) (bool, task.Reason) {
 	return j.cancelReason != 0, j.cancelReason
 }
 
-// expire ends what was not started in time, and open jobs that were abandoned, and goes on with sweeps. The
-// leader names the jobs; whether their time has come is decided here. What an entry does not come to is
-// due still, and the leader names it again.
+// expire ends tasks that were not started in time and open jobs that were abandoned, and goes on with sweeps. The
+// leader names the jobs; whether their time has come is decided here. What one entry does not reach is
+// still due, and the leader names it again.
 func (m *Machine) expire(o *logpb.Expire, r *Result) {
 	budget := m.sweepBudget(o.Step)
 	for _, id := range o.Jobs {
@@ -113,7 +113,7 @@ func (m *Machine) expire(o *logpb.Expire, r *Result) {
 	}
 }
 
-// expireJob begins what the time of j asks for.
+// expireJob begins to end j if its time has come.
 func (m *Machine) expireJob(j *job, r *Result) {
 	if j.open && j.lastAppend+int64(m.rules.OpenTimeout) <= m.clock {
 		m.cancelJob(j, task.ReasonAbandoned, r)

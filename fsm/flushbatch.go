@@ -268,9 +268,9 @@ func (m *Machine) forget(j *job) {
 	m.release(j.spec)
 }
 
-// retirePages lets go of those of some pages whose outcomes are all on disk. No others can have come to that: a page
-// has changed with its last outcome. But for the last one of a job that has grown no further, which waits for the
-// job's end.
+// retirePages drops those of the changed pages whose outcomes are all on disk. It need not look at others, because
+// the last outcome of a page changes it. The one exception is the last page of an open job that was not
+// full: it stays until the job ends.
 func (j *job) retirePages(changed []uint32) {
 	written := j.received
 	if len(j.segments) > 0 {

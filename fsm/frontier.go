@@ -6,13 +6,13 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Untouched tasks are granted in index order, so one number says which of a million they are: the frontier, from which on
-// none was ever granted. The tasks of a job may also make several runs, which do so each for itself: then each
-// worker can have a run of its own. The first run begins with the first task, and its frontier is job.next. A run ends where
-// the next one begins. The last one ends with the job, and grows with it.
+// Untouched tasks are granted in index order, so one number says which of a million they are: the frontier. No task from
+// there on was ever granted. A job may also have several runs of tasks, each with a frontier of its own, so that each
+// worker can have a run. The first run begins with the first task, and its frontier is job.next. A run ends where
+// the next one begins. The last run ends with the job, and grows with it.
 //
-// Nothing makes more than one run yet. What does so also stores where they begin. Where their frontiers are follows from
-// the tasks.
+// So far each job has one run. An op that makes more must also store where they begin. Their frontiers need not be
+// stored, because they follow from the states of the tasks.
 
 // run is a run of tasks behind the first one.
 type run struct {
@@ -100,8 +100,8 @@ func (j *job) advance(next *uint32, end uint32) {
 	}
 }
 
-// ahead goes through what lies beyond the frontiers: the tasks that were never granted, and of those that may have been
-// ended in between.
+// ahead yields the ranges beyond the frontiers. No task in them was ever granted, but single tasks may have been
+// cancelled.
 func (j *job) ahead() iter.Seq[task.Range] {
 	return func(yield func(task.Range) bool) {
 		next := j.next
@@ -117,7 +117,7 @@ func (j *job) ahead() iter.Seq[task.Range] {
 	}
 }
 
-// aheadCount is how many tasks these are.
+// aheadCount is how many tasks ahead yields.
 func (j *job) aheadCount() uint32 {
 	n, next := uint32(0), j.next
 	for _, r := range j.moreRuns() {

@@ -11,8 +11,8 @@ import (
 // pageSize is how many tasks share a page of slots, and an index page on disk.
 const pageSize = 256
 
-// jobRecordBytes is about what a job's record takes on disk, but for what recordBytes adds,
-// for the bound on what is not yet written.
+// jobRecordBytes is about how much a job's record takes on disk, without what recordBytes adds. It
+// counts towards the bound on what is not yet written.
 const jobRecordBytes = 256
 
 // appendMarkBytes is about what the mark of an append takes there.
@@ -50,8 +50,7 @@ type page struct {
 	dirty, stored bool
 }
 
-// freshPages is pages of the full size that nobody has touched: a leader under load goes
-// through thousands a second.
+// freshPages is unused pages of the full size. A leader under load needs thousands a second.
 var freshPages = sync.Pool{New: func() any { return &page{slots: make([]slot, pageSize)} }}
 
 func newPage(slots int) *page {
@@ -144,7 +143,7 @@ type job struct {
 	segments     []segment
 }
 
-// rare is what few jobs have, and takes no room in the others.
+// rare is what few jobs have. In the others it takes no memory.
 type rare struct {
 	// attemptsSum is the digest of all records of attempts that did not end their tasks, attempts
 	// those that are not yet on disk.

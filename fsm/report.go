@@ -17,8 +17,8 @@ func (m *Machine) report(session uint64, groups []*logpb.ReportGroup, r *Result)
 	m.wake = true
 }
 
-// reportGroup applies one group. Those of its tasks that the session does not hold under
-// their tokens are excepted; the others are recorded all the same.
+// reportGroup applies one group. Tasks that the session does not hold under their tokens
+// become exceptions; the others are recorded all the same.
 func (m *Machine) reportGroup(session uint64, g *logpb.ReportGroup, r *Result) {
 	v := m.newVerdicts(session, g)
 	w := &segmentWriter{m: m, j: v.j, g: g}

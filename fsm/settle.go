@@ -6,8 +6,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// maxUnblocked bounds the jobs that one settle adds to those that the ops of its entry have touched: about 2 ms of
-// Apply. Nothing adds any yet. What does so will be a part of what a version means, and then so is this number.
+// maxUnblocked bounds the jobs that the ends of others may touch in one settle: about 2 ms of Apply. No op makes use of
+// it yet. Once one does, the number belongs to the rules of its version.
 const maxUnblocked = 4096
 
 // touch marks j as changed by this entry. Until settle its share of the digest is
@@ -24,11 +24,11 @@ func (m *Machine) touch(j *job) {
 // settle brings what is derived from the touched jobs up to date: job ends, ready
 // indexes, digest, dirty marks, watchers.
 //
-// The end of a job may touch others: those that have waited for it. They join the end of the list that is being worked
-// off, so there is no recursion, and jobs are settled in the order in which they were touched, which is the same on
-// every server. A job that is touched after it was settled is settled again. What joins is bounded: the
-// end of a job is told how much room is left. What finds none goes on in a later entry, as a sweep does: the record
-// of the job says where, and the job is due, so that the leader names it.
+// The end of a job may touch other jobs, which have waited for it. They are appended to the list that settle works
+// through, so there is no recursion. Jobs are settled in the order in which they were touched, which is the same on
+// every server. A job that is touched after it was settled is settled again. How many may be appended is bounded:
+// whoever unblocks them is told how much room is left. What finds no room goes on in a later entry, as a sweep does: the
+// record of the ended job says where, and the job is due, so that the leader names it.
 func (m *Machine) settle() {
 	most := len(m.touched) + maxUnblocked
 	for n := 0; n < len(m.touched); n++ {
@@ -50,7 +50,7 @@ func (m *Machine) settle() {
 	}
 }
 
-// settleJob settles one job. Its end may touch so many others as there is room for.
+// settleJob settles one job. If that ends it, as many others may be touched as there is room for.
 func (m *Machine) settleJob(j *job, room int) {
 	if j.ended() && j.finished == 0 {
 		m.finish(j)

@@ -119,8 +119,8 @@ func (m *Machine) submit(o *logpb.Submit, r *Result) {
 	}
 }
 
-// roomForJob says whether there may be one more job. Jobs of which the last task ends in the same entry
-// count still.
+// roomForJob says whether there may be one more job. A job whose last task ends in the same entry
+// still counts.
 func (m *Machine) roomForJob() error {
 	if m.liveJobs < cmp.Or(m.mostLiveJobs, m.rules.MaxLiveJobs) {
 		return nil
@@ -129,7 +129,7 @@ func (m *Machine) roomForJob() error {
 		"the cluster has %d jobs that have not ended, the limit: wait for some to end, or cancel what is not needed; many small tasks are better submitted as one job", m.liveJobs)
 }
 
-// checkTasks says whether tasks fit behind those that j has; nil: a new job.
+// checkTasks says whether tasks can be added to those of j; nil: a new job.
 func (m *Machine) checkTasks(j *job, t *logpb.Tasks, open bool) error {
 	count, own, have := t.GetCount(), len(t.GetPacked()) > 0, uint32(0)
 	if j != nil {
@@ -150,7 +150,7 @@ func (m *Machine) checkTasks(j *job, t *logpb.Tasks, open bool) error {
 	return nil
 }
 
-// grow adds tasks, which checkTasks has passed, to a job.
+// grow adds tasks to a job. checkTasks has passed them.
 func (m *Machine) grow(j *job, t *logpb.Tasks) {
 	count := t.GetCount()
 	if count == 0 {
@@ -214,8 +214,8 @@ func (m *Machine) appendTasks(o *logpb.AppendTasks, r *Result) {
 	r.Total = j.total
 }
 
-// appended returns the mark of the tasks that were appended to a job from first on: from
-// memory, where it is not yet on disk, or from there. j is nil where the job has left memory.
+// appended returns the mark of the tasks that were appended to a job from first on. It looks in
+// memory, then on disk. j is nil if the job has left memory.
 func (m *Machine) appended(j *job, id uint64, first uint32) (*logpb.AppendMark, bool) {
 	if j != nil {
 		k, found := slices.BinarySearchFunc(j.appends, first, func(a *logpb.AppendMark, i uint32) int { return cmp.Compare(a.First, i) })
@@ -249,9 +249,8 @@ func (m *Machine) closeTasks(o *logpb.CloseTasks, r *Result) {
 	}
 }
 
-// growth is what decides whether a job may grow. Requests that were answered once
-// are answered alike when they are sent again, also after the job has ended and left
-// memory.
+// growth is what decides whether a job may grow. A request that is sent again gets the same
+// answer as before, also after the job has ended and left memory.
 type growth struct {
 	// job is nil where it has left memory; it is not open then.
 	job   *job

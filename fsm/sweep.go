@@ -2,11 +2,11 @@ package fsm
 
 import "github.com/rota-scheduler/rota/task"
 
-// A job that is cancelled, or expires, may have a million tasks that wait, and others run. What an entry makes
-// Apply do is bounded, so its tasks are swept page by page, from the first on, over as many entries as it takes. That
-// it is cancelled, and that nothing of it is granted any more, is so from the first of them on. Each of
-// the others is an Expire, because a job that is swept is due: whoever leads proposes it, one after
-// another, and what all others ask for comes between. How far the sweep is, is a part of the state like all else.
+// A job that is cancelled, or expires, may have a million tasks that wait, and others that run. What Apply does for one
+// entry is bounded. So a sweep goes through the tasks page by page, from the first on, over as many entries as it
+// takes. From the first of these entries on, the job counts as cancelled and none of its tasks is granted. Each of the
+// others is an Expire: a job that is being swept is due, so the leader proposes one Expire after another, and the
+// entries of all other work come between them. How far the sweep has come is replicated, so the next leader goes on.
 
 // maxSwept bounds what one entry sweeps: the pages, and the tasks that are ended or stopped by
 // themselves. That takes about 2 ms of Apply.
@@ -20,7 +20,7 @@ func (m *Machine) sweepBudget(step uint32) int {
 	return int(step)
 }
 
-// beginSweep has all of j ended that waits, and stopped what is held if the job is cancelled.
+// beginSweep begins to end all tasks of j that wait and, if j is cancelled, to stop those that are held.
 func (m *Machine) beginSweep(j *job) {
 	m.touch(j)
 	// All that waits is to end: nothing of it is taken out of line one by one.
@@ -31,8 +31,8 @@ func (m *Machine) beginSweep(j *job) {
 // sweepsOver says whether a sweep of j has yet to come to task i.
 func (j *job) sweepsOver(i uint32) bool { return j.sweep != 0 && i/pageSize >= j.sweep-1 }
 
-// sweep goes on with the sweep of j, where there is one, as far as budget reaches. It must not depend on what of j
-// is in memory, which is not the same on all servers.
+// sweep goes on with the sweep of j, if there is one, as far as budget reaches. It must not depend on which pages of j
+// are in memory, because that differs between servers.
 func (m *Machine) sweep(j *job, budget *int) {
 	if j.sweep == 0 {
 		return
@@ -78,7 +78,7 @@ func (m *Machine) sweepPage(j *job, n uint32, w *segmentWriter) (changed int) {
 }
 
 // endedPageBytes is what a page of tasks that were ended together counts for until it is on disk. It
-// takes less, but writing it takes as long as a KiB: with all that may wait, about a second.
+// is smaller, but to write it takes as long as a KiB. All that may wait for the disk takes about a second.
 const endedPageBytes = 1 << 10
 
 // endUntouched cancels a whole page of untouched tasks. It needs no slots: the page
