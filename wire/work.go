@@ -26,6 +26,9 @@ func WorkToProto(s *task.Spec) *rotav1.WorkSpec {
 // WorkFromProto translates a work back, with its environment as sorted pairs. It refuses what a worker
 // would run in another way than the job says. Byte slices and the command are shared, not copied.
 func WorkFromProto(p *rotav1.WorkSpec) (task.Work, error) {
+	if CheckKnown(p, p.GetHandler(), p.GetCommand(), p.GetTimeout()) != nil {
+		return task.Work{}, task.Errorf(task.KindUnsupported, "it asks for something that this worker does not know: upgrade this worker")
+	}
 	s := task.Spec{
 		Name: p.GetJobName(), Queue: p.GetQueue(), Timeout: max(0, p.GetTimeout().AsDuration()), SharedPayload: p.GetSharedPayload(),
 	}

@@ -2,8 +2,12 @@ package worker
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
@@ -49,4 +53,17 @@ func TestAWorkThatIsNotUnderstoodIsRefused(t *testing.T) {
 	a.Work.GetCommand().Stdout = 99
 	_, err = assignmentOf(a, a.GetWork())
 	require.ErrorIs(t, err, task.ErrInvalid)
+	for name, within := range map[string]func(w *rotav1.WorkSpec) proto.Message{
+		"the work":    func(w *rotav1.WorkSpec) proto.Message { return w },
+		"the command": func(w *rotav1.WorkSpec) proto.Message { return w.GetCommand() },
+		"the timeout": func(w *rotav1.WorkSpec) proto.Message { return w.GetTimeout() },
+	} {
+		a := commandWork(1, "true")
+		a.Work.Timeout = durationpb.New(time.Minute)
+		_, err := assignmentOf(a, a.GetWork())
+		require.NoError(t, err)
+		within(a.Work).ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 900, protowire.VarintType), 1))
+		_, err = assignmentOf(a, a.GetWork())
+		require.ErrorContains(t, err, "upgrade this worker", name)
+	}
 }
