@@ -20,7 +20,8 @@
 //     [] if it is empty, a map {}; neither is null.
 //
 // -o json prints one value with indentation, or a list of values as an array with one value on each line. -o jsonl prints
-// each value on one line, and nothing for an empty list.
+// each value on one line, and nothing for an empty list. With --as-completed, submit prints two values: the job that it
+// has made, then the list of results.
 //
 // # Trade-offs
 //

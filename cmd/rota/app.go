@@ -65,7 +65,7 @@ func (a *app) hint(err error) string {
 		if a.leaderless() {
 			return "the servers answer, but none of them leads: is a majority of them up?"
 		}
-		return "are the servers up? name them with --addr or ROTA_ADDR"
+		return "are the servers up? name their gRPC addresses with --addr or ROTA_ADDR"
 	case task.KindExhausted:
 		return "the servers are busy: try again in a moment"
 	default:

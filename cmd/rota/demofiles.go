@@ -45,7 +45,7 @@ func (a *app) demoFiles(ctx context.Context, dir string) ([]file, error) {
 	if dir != "" {
 		files, err := findFiles([]string{dir}, "")
 		if err != nil {
-			return nil, err
+			return nil, usagef("cannot read --files: %v", err)
 		}
 		if len(files) < fewestFiles {
 			return nil, usagef("--files %s has %d readable files, and the tour needs %d", dir, len(files), fewestFiles)

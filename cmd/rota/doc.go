@@ -2,7 +2,7 @@
 //
 // # Flow
 //
-// main.go starts the process. root.go builds the tree of commands. app.go has what all verbs share. Values come from
+// main.go starts the process. version.go knows which build it is. root.go builds the tree of commands. app.go has what all verbs share. Values come from
 // flags, the environment, a file or the defaults, and settings.go alone decides which of them counts. A verb returns
 // an error, and exit.go alone decides the exit code and the message.
 //

@@ -431,6 +431,9 @@ func (a *app) jobRetryCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := noEmptyKey(cmd.Flags()); err != nil {
+				return err
+			}
 			if opts.Key != "" && !s.single() {
 				return usagef("a --key is for the retry of one job")
 			}
@@ -448,6 +451,7 @@ func (a *app) jobRetryCmd() *cobra.Command {
 }
 
 func (a *app) retryJobs(ctx context.Context, c *client.Client, s *selection, opts client.RetryOptions, wait bool, timeout time.Duration) error {
+	add, end := a.jsonPrinter(s)
 	var jobs []*client.Job
 	err := a.eachJob(ctx, c, s, func(n named) error {
 		job, err := c.Retry(ctx, n.Job, opts) // may be many requests, each with a timeout
@@ -455,8 +459,11 @@ func (a *app) retryJobs(ctx context.Context, c *client.Client, s *selection, opt
 			return err
 		}
 		jobs = append(jobs, job)
-		return a.printID(job)
+		return a.printID(job, add)
 	})
+	if a.format != formatTable && !(err != nil && s.single()) {
+		err = errors.Join(end(), err)
+	}
 	if !wait || err != nil {
 		return err
 	}

@@ -10,9 +10,6 @@ import (
 	"golang.org/x/term"
 )
 
-// version is this build's; the linker sets it.
-var version = "dev"
-
 func main() { os.Exit(mainCode()) }
 
 func mainCode() int {

@@ -5,8 +5,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/rota-scheduler/rota/api/jsonv1"
 )
 
 // root builds the tree of commands.
@@ -33,6 +31,9 @@ func (a *app) root() *cobra.Command {
 			}
 			if f := cmd.Flags().Lookup("request-timeout"); f != nil && a.requestTimeout <= 0 {
 				return usagef("--request-timeout %v is out of range: use more than 0, such as %v", a.requestTimeout, defaultRequestTimeout)
+			}
+			if d, err := cmd.Flags().GetDuration("wait-timeout"); err == nil && d < 0 {
+				return usagef("--wait-timeout %v is negative", d)
 			}
 			return nil
 		},
@@ -66,6 +67,20 @@ func (a *app) explain(root *cobra.Command) {
 		if cmd, _, err := root.Find(strings.Fields(path)); err == nil {
 			cmd.Example = "  " + example
 		}
+	}
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Args = helpArgs(root)
+	}
+}
+
+// helpArgs refuses what help knows nothing of. Cobra would show the help of what stands before it.
+func helpArgs(root *cobra.Command) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		cmd, rest, err := root.Find(args)
+		if err != nil || len(rest) == 0 || !cmd.HasAvailableSubCommands() {
+			return usageOf(err)
+		}
+		return groupOnly(cmd, rest)
 	}
 }
 
@@ -110,18 +125,5 @@ func wantArgs(names ...string) cobra.PositionalArgs {
 			return usagef("%s does not take the argument %q; see %s --help", cmd.CommandPath(), args[len(names)], cmd.CommandPath())
 		}
 		return nil
-	}
-}
-
-func (a *app) versionCmd() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: wantArgs(),
-		Example: "  rota version",
-		RunE: func(*cobra.Command, []string) error {
-			if a.format != formatTable {
-				return a.printOne(jsonv1.Version{Version: version})
-			}
-			return a.print("rota %s\n", version)
-		},
 	}
 }

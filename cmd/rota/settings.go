@@ -31,14 +31,14 @@ func settle(f *pflag.FlagSet, file *configFile, env func(string) string) error {
 		if names := flag.Annotations[envAnnotation]; len(names) > 0 {
 			if v := env(names[0]); v != "" {
 				if err := f.Set(flag.Name, v); err != nil {
-					errs = append(errs, usagef("%s: %v", names[0], err))
+					errs = append(errs, usagef("%s: %s", names[0], valueError(err, "")))
 				}
 				return
 			}
 		}
 		for _, v := range file.values(flag.Name) {
 			if err := f.Set(flag.Name, v.text); err != nil {
-				errs = append(errs, usagef("%s, line %d: %s: %v", file.path, v.line, flag.Name, err))
+				errs = append(errs, usagef("%s, line %d: %s: %s", file.path, v.line, flag.Name, valueError(err, "")))
 			}
 		}
 	})

@@ -130,6 +130,9 @@ func (s *specFlags) spec(command []string) (task.Spec, error) {
 	if s.retries < 0 || s.retries >= task.MaxAttempts {
 		return task.Spec{}, usagef("--retries %d is out of range: use 0 to %d", s.retries, task.MaxAttempts-1)
 	}
+	if err := noEmptyKey(s.flags); err != nil {
+		return task.Spec{}, err
+	}
 	if s.cwd != "" {
 		// Workers take absolute folders only; people mean one relative to where they are.
 		abs, err := filepath.Abs(s.cwd)
@@ -156,6 +159,14 @@ func (s *specFlags) spec(command []string) (task.Spec, error) {
 	}
 	err = s.fill(&spec)
 	return spec, err
+}
+
+// noEmptyKey refuses a --key that is given and empty: the user wants the request to be safe to repeat, and it would not be.
+func noEmptyKey(f *pflag.FlagSet) error {
+	if f.Changed("key") && f.Lookup("key").Value.String() == "" {
+		return usagef("--key is empty: name a key, or leave --key out")
+	}
+	return nil
 }
 
 // fill parses the start and the pairs, and sets them in a specification.

@@ -77,7 +77,7 @@ func (a *app) submitJob(ctx context.Context, c *client.Client, r client.Request,
 	if err != nil {
 		return err
 	}
-	if err := a.printID(job); err != nil {
+	if err := a.printID(job, a.printOne); err != nil {
 		return err
 	}
 	a.sayWaits(job)
@@ -97,10 +97,10 @@ func (a *app) submitJob(ctx context.Context, c *client.Client, r client.Request,
 	return err
 }
 
-// printID prints the id of a new job.
-func (a *app) printID(job *client.Job) error {
+// printID prints the id of a new job; asJSON prints it for programs.
+func (a *app) printID(job *client.Job, asJSON func(v any) error) error {
 	if a.format != formatTable {
-		return a.printOne(jsonv1.Submitted{ID: job.ID(), Existed: job.Existed()})
+		return asJSON(jsonv1.Submitted{ID: job.ID(), Existed: job.Existed()})
 	}
 	if job.Existed() {
 		a.say("rota: job %d already has this request key", job.ID())

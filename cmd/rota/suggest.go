@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,7 +24,37 @@ func flagError(cmd *cobra.Command, err error) error {
 			return usagef("%v: did you mean --%s? See %s --help", err, near, cmd.CommandPath())
 		}
 	}
-	return usagef("%v; see %s --help", err, cmd.CommandPath())
+	return usagef("%s; see %s --help", valueError(err, "--"), cmd.CommandPath())
+}
+
+// valueError says what is wrong with the value of a flag, in words for people who have never seen Go's parsers. It names
+// the flag behind dashes; without dashes the caller names it.
+func valueError(err error, dashes string) string {
+	var bad *pflag.InvalidValueError
+	if !errors.As(err, &bad) {
+		return err.Error()
+	}
+	name, value := "", bad.GetValue()
+	if dashes != "" {
+		name = dashes + bad.GetFlag().Name + " "
+	}
+	if errors.Is(err, strconv.ErrRange) {
+		return fmt.Sprintf("%s%s is out of range", name, value)
+	}
+	expected := ""
+	switch bad.GetFlag().Value.Type() {
+	case "duration":
+		expected = "a number with its unit, such as 500ms, 30s, 5m or 2h"
+	case "bool":
+		expected = "true or false"
+	case "int", "int32", "int64":
+		expected = "a whole number"
+	case "uint", "uint32", "uint64":
+		expected = "a whole number, 0 or more"
+	default:
+		return err.Error()
+	}
+	return fmt.Sprintf("malformed %s%q: expected %s", name, value, expected)
 }
 
 // nearestFlag returns the flag of a command that is most like a name; "" if none is like it.
