@@ -15,7 +15,7 @@ type Status struct {
 	AppliedIndex uint64 `json:"applied_index"`
 	// Waiting is what the server that answered waits for, in words for people; omitted if it is part of a cluster.
 	Waiting string `json:"waiting,omitempty"`
-	// ActiveVersion is the active version of the log.
+	// ActiveVersion is the active version of the log; 0: the server that answered is of a build that does not tell.
 	ActiveVersion uint32 `json:"active_version"`
 }
 
@@ -42,7 +42,8 @@ type Server struct {
 	ServerID string `json:"server_id"`
 	// Problem is what keeps it from doing its part, in words for people; "" if nothing is known.
 	Problem string `json:"problem"`
-	// KnowsVersion is the newest version of the log that its build knows; 0 if it did not answer.
+	// KnowsVersion is the newest version of the log that its build knows; 0 if it did not answer, or if a build that does not
+	// tell was asked.
 	KnowsVersion uint32 `json:"knows_version"`
 }
 

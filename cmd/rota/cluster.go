@@ -139,8 +139,12 @@ func (a *app) printStatus(info client.ClusterInfo) error {
 	if voters := votersOf(info); voters < len(info.Servers) {
 		votes = fmt.Sprintf("; voters: %d", voters)
 	}
-	err := a.print("Leader %s, term %d, applied index %d, log version %d; servers that answer: %d of %d%s\n\n",
-		leader, info.Term, info.AppliedIndex, info.ActiveVersion, up, len(info.Servers), votes)
+	logVersion := ""
+	if info.ActiveVersion != 0 { // 0: the server that answers is of a build that does not tell
+		logVersion = fmt.Sprintf(", log version %d", info.ActiveVersion)
+	}
+	err := a.print("Leader %s, term %d, applied index %d%s; servers that answer: %d of %d%s\n\n",
+		leader, info.Term, info.AppliedIndex, logVersion, up, len(info.Servers), votes)
 	if err != nil {
 		return err
 	}
@@ -152,6 +156,9 @@ func (a *app) printStatus(info client.ClusterInfo) error {
 			contact = ""
 		case "unreachable":
 			applied, contact, knows = "", "", "" // not known
+		}
+		if s.KnowsVersion == 0 {
+			knows = ""
 		}
 		t.row(s.ID, s.State, map[bool]string{true: "yes", false: "no"}[s.Voter], s.Addr, s.PeerAddr, s.HTTPAddr,
 			applied, contact, knows, s.Version)
