@@ -31,17 +31,31 @@ func (c *checker) checkComments(p pkg, parsed *ast.File, fset *token.FileSet) {
 	}
 }
 
-// checkText looks for the files that a document names, and links to.
+// checkText looks for the files that a document names, and links to, and for rows of tables that lost a cell or a line break.
 func (c *checker) checkText(t text) {
-	line := 0
+	line, cells := 0, 0
 	for l := range strings.Lines(string(t.src)) {
 		line++
+		if n := cellsOf(l); n == 0 || cells == 0 {
+			cells = n
+		} else if n != cells {
+			c.report(fmt.Sprintf("%s:%d", t.path, line), "has a row with this many cells: %d; its table has columns: %d", n, cells)
+		}
 		names := fileInText.FindAllString(l, -1)
 		for i, name := range names {
 			names[i] = strings.TrimPrefix(name, "](")
 		}
 		c.checkFileNames(fmt.Sprintf("%s:%d", t.path, line), path.Dir(t.path), names)
 	}
+}
+
+// cellsOf counts the cells of a line of a Markdown table; 0 for other lines. A bar divides cells in code too, unless a
+// backslash stands before it.
+func cellsOf(line string) int {
+	if !strings.HasPrefix(line, "|") {
+		return 0
+	}
+	return strings.Count(line, "|") - strings.Count(line, `\|`) - 1
 }
 
 // checkFileNames reports files that a text in dir names and that are not there.

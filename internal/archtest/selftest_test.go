@@ -227,6 +227,18 @@ func TestDocumentsNameFilesThatAreThere(t *testing.T) {
 	}
 }
 
+func TestRowsOfTablesHaveTheirCells(t *testing.T) {
+	t.Parallel()
+	repo := repository{texts: []text{{path: "docs/a.md", src: []byte("a | b\n\n| a | b |\n|---|---|\n| `a\\|b` | |\n| a | b | c | d |\n| a |\n\n| a |\n|---|\n")}}}
+	want := []string{
+		"docs/a.md:6: has a row with this many cells: 4; its table has columns: 2",
+		"docs/a.md:7: has a row with this many cells: 1; its table has columns: 2",
+	}
+	if got := check(houseRules, repo); !slices.Equal(got, want) {
+		t.Errorf("violations %q, want %q", got, want)
+	}
+}
+
 func TestRowsWithoutAFolderAreRefused(t *testing.T) {
 	t.Parallel()
 	r := rules{
