@@ -111,6 +111,6 @@ func (r *Runner) explainKill(res *Result) {
 	case r.kills.explain():
 		res.Err += ": the kernel has killed a process here just now for want of memory"
 	case strings.HasPrefix(res.Err, killedBy):
-		res.Err += ", which rota did not send; the kernel does where memory runs out"
+		res.Err += "; rota did not send it, but the kernel does when no memory is left"
 	}
 }

@@ -25,7 +25,7 @@ func TestAKillForWantOfMemoryIsSaidToBeOne(t *testing.T) {
 		r.explainKill(res)
 		return res.Err
 	}
-	require.Equal(t, "killed by signal SIGKILL, which rota did not send; the kernel does where memory runs out", killed("killed by signal SIGKILL"))
+	require.Equal(t, "killed by signal SIGKILL; rota did not send it, but the kernel does when no memory is left", killed("killed by signal SIGKILL"))
 	require.Equal(t, "exit code 137", killed("exit code 137"))
 	count("4")
 	for range 2 {

@@ -19,8 +19,11 @@ import (
 // that is being written, or a folder that others may have, passes; a program that is not there, or is
 // none, stays so.
 func startFailure(r *guard.Request, fresh bool, err error) Result {
-	if info, statErr := os.Stat(r.Dir); statErr != nil || !info.IsDir() {
+	switch info, statErr := os.Stat(r.Dir); {
+	case statErr != nil:
 		return Result{End: Failed, Err: fmt.Sprintf("the working directory %q is not there on this worker", r.Dir)}
+	case !info.IsDir():
+		return Result{End: Failed, Err: fmt.Sprintf("the working directory %q is a file on this worker, not a folder", r.Dir)}
 	}
 	end := FailedForGood
 	if errors.Is(err, unix.ETXTBSY) {
