@@ -124,8 +124,10 @@ fuzz: ## Run each fuzz target for FUZZTIME
 	done
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) ## Run golangci-lint on PKG
+lint: $(GOLANGCI_LINT) ## Run golangci-lint on PKG, on the chaos suite and on the benchmarks
 	$(GOLANGCI_LINT) run --allow-parallel-runners $(PKG)
+	cd jepsen-tests && ../$(GOLANGCI_LINT) run --allow-parallel-runners
+	cd bench && ../$(GOLANGCI_LINT) run --allow-parallel-runners
 
 .PHONY: proto
 proto: $(BUF) ## Generate code from the .proto files

@@ -192,7 +192,7 @@ func (n *Node) assembleServers() {
 	lock := newMembersLock()
 	n.members = &membership{
 		self: n.self, raft: n.raft, state: n.state, directory: n.directory, identify: n.inquiry.identify, probe: n.cfg.Peers.Probe,
-		links: n.transport, propose: n.requests.propose, checkLeader: n.leadership.check, leader: n.leaders,
+		contact: n.transport, propose: n.requests.propose, checkLeader: n.leadership.check, leader: n.leaders,
 		version: &versionRise{
 			self: n.self.id, knows: n.self.knows, servers: n.directory.servers, identify: n.inquiry.identify, state: n.state,
 			propose: n.requests.propose, lock: lock, logger: n.cfg.Logger,

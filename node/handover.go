@@ -37,7 +37,7 @@ type handover struct {
 	ending  context.Context
 	running *sync.WaitGroup
 
-	pace transferPace
+	limit transferLimit
 }
 
 // transferRaft is raft, as far as a handover uses it.
@@ -90,10 +90,10 @@ func (h *handover) request(ctx context.Context, to string) error {
 	if transfer == nil || err != nil {
 		return err
 	}
-	if err := h.pace.enter(); err != nil {
+	if err := h.limit.enter(); err != nil {
 		return err
 	}
-	defer h.pace.rest()
+	defer h.limit.rest()
 	return h.try(ctx, transfer)
 }
 
@@ -171,8 +171,8 @@ func (h *handover) deposed(ctx context.Context, term uint64) bool {
 	}
 }
 
-// transferPace keeps the transfers of leadership that are asked for apart.
-type transferPace struct {
+// transferLimit keeps the transfers of leadership that are asked for apart.
+type transferLimit struct {
 	mu sync.Mutex
 	// next is when one may begin; underWay: one is being tried now.
 	next     time.Time
@@ -180,14 +180,14 @@ type transferPace struct {
 }
 
 // rest makes the next transfer wait.
-func (t *transferPace) rest() {
+func (t *transferLimit) rest() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.next, t.underWay = time.Now().Add(transferPause), false
 }
 
 // enter begins one, unless it is too early.
-func (t *transferPace) enter() error {
+func (t *transferLimit) enter() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	wait := time.Until(t.next)

@@ -170,7 +170,7 @@ func (l *leadership) lead(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	l.cfg.handover.pace.rest()
+	l.cfg.handover.limit.rest()
 	l.term.Store(term)
 	l.cfg.leaders.wake()
 	l.cfg.logger.Info("leading", "term", term)

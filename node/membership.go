@@ -42,7 +42,7 @@ type membership struct {
 	// identify asks a server of the cluster who it is, and probe whoever is at an address, over a connection of its own.
 	identify identifyFunc
 	probe    func(ctx context.Context, addr string) (PeerInfo, error)
-	links    memberLinks
+	contact  peerContact
 	propose  proposeFunc
 	// checkLeader returns an error unless this server leads and serves.
 	checkLeader func() error
@@ -66,8 +66,8 @@ type membersRaft interface {
 // identifyFunc asks a server of the cluster who it is.
 type identifyFunc func(ctx context.Context, id raft.ServerID) (PeerInfo, error)
 
-// memberLinks is what raft's transport knows of the other servers.
-type memberLinks interface {
+// peerContact is what raft's transport knows of the other servers.
+type peerContact interface {
 	// Silence is how long a server has answered none of the messages of a term; 0: it has, or nothing is known.
 	Silence(id raft.ServerID, term uint64) time.Duration
 	// Forget says that a server is no member any more.
@@ -315,7 +315,7 @@ func (m *membership) change(ctx context.Context, p PeerInfo) error {
 		if err := m.raft.RemoveServer(gone.ID, 0, askTimeout).Error(); err != nil {
 			return m.leader.readError(err)
 		}
-		m.links.Forget(gone.ID)
+		m.contact.Forget(gone.ID)
 	}
 	if !c.add {
 		return nil
@@ -338,7 +338,7 @@ func (m *membership) silence(id raft.ServerID) time.Duration {
 	if id == m.self.id {
 		return 0
 	}
-	return m.links.Silence(id, m.raft.CurrentTerm())
+	return m.contact.Silence(id, m.raft.CurrentTerm())
 }
 
 func (m *membership) put(ctx context.Context, s *logpb.ServerRecord) error {

@@ -25,11 +25,11 @@ func (f configurationFuture) Configuration() raft.Configuration {
 	return raft.Configuration{Servers: f.servers}
 }
 
-// links is how long servers have not answered.
-type links map[raft.ServerID]time.Duration
+// silences is how long servers have not answered.
+type silences map[raft.ServerID]time.Duration
 
-func (l links) Silence(id raft.ServerID, _ uint64) time.Duration { return l[id] }
-func (l links) Forget(raft.ServerID)                             {}
+func (s silences) Silence(id raft.ServerID, _ uint64) time.Duration { return s[id] }
+func (s silences) Forget(raft.ServerID)                             {}
 
 // inTermOne is a raft in term 1, which is asked for no change.
 type inTermOne struct{ membersRaft }
@@ -52,7 +52,7 @@ func serverOf(nodeID, serverID string, suffrage raft.ServerSuffrage) raft.Server
 }
 
 // newMembership is that of the leader n1, in a cluster of some servers that are recorded.
-func newMembership(t *testing.T, l links, records []*logpb.ServerRecord, servers ...raft.Server) *membership {
+func newMembership(t *testing.T, l silences, records []*logpb.ServerRecord, servers ...raft.Server) *membership {
 	t.Helper()
 	state := newInMemory()
 	for i, r := range records {
@@ -66,7 +66,7 @@ func newMembership(t *testing.T, l links, records []*logpb.ServerRecord, servers
 	own := infoOf("n1", "1")
 	me := &self{id: own.RaftID(), nodeID: own.NodeID, serverID: own.ServerID, addr: own.Addr, peerAddr: own.PeerAddr}
 	return &membership{
-		self: me, raft: inTermOne{}, state: state, links: l, leader: hint(""), logger: silent, lock: newMembersLock(),
+		self: me, raft: inTermOne{}, state: state, contact: l, leader: hint(""), logger: silent, lock: newMembersLock(),
 		directory: &directory{self: me, raft: configuration(servers), state: state},
 	}
 }
@@ -87,11 +87,11 @@ func TestWhatALeaderDoesForAServerThatAsks(t *testing.T) {
 	intruder.PeerAddr = string(n2.Address)
 	extra := []raft.Server{serverOf("x1", "1", nonvoter), serverOf("x2", "2", nonvoter), serverOf("x3", "3", nonvoter)}
 	for name, c := range map[string]struct {
-		who     PeerInfo
-		links   links
-		records []*logpb.ServerRecord // nil: those of the cluster
-		servers []raft.Server         // nil: the cluster
-		err     error
+		who      PeerInfo
+		silences silences
+		records  []*logpb.ServerRecord // nil: those of the cluster
+		servers  []raft.Server         // nil: the cluster
+		err      error
 		// put, add, vote and gone are those of the change.
 		put, add, vote bool
 		gone           raft.ServerID
@@ -100,13 +100,13 @@ func TestWhatALeaderDoesForAServerThatAsks(t *testing.T) {
 		"this server records itself":               {who: infoOf("n1", "1")},
 		"a new one gets no vote":                   {who: infoOf("n4", "4"), put: true, add: true},
 		"its gRPC address is another one":          {who: restarted, put: true, vote: true},
-		"it has moved, and nobody is where it was": {who: moved, links: links{n3.ID: dead}, put: true, add: true, vote: true},
+		"it has moved, and nobody is where it was": {who: moved, silences: silences{n3.ID: dead}, put: true, add: true, vote: true},
 		"it has moved, and answers where it was":   {who: moved, err: task.ErrConflict},
-		"it has moved just now":                    {who: moved, links: links{n3.ID: time.Second}, err: task.ErrUnavailable},
-		"it replaces one that is gone":             {who: infoOf("n3", "new"), links: links{n3.ID: dead}, put: true, add: true, vote: true, gone: n3.ID},
+		"it has moved just now":                    {who: moved, silences: silences{n3.ID: time.Second}, err: task.ErrUnavailable},
+		"it replaces one that is gone":             {who: infoOf("n3", "new"), silences: silences{n3.ID: dead}, put: true, add: true, vote: true, gone: n3.ID},
 		"it replaces one that is alive":            {who: infoOf("n3", "new"), err: task.ErrConflict},
 		"another one is being replaced": {
-			who: infoOf("n3", "new"), links: links{n3.ID: dead}, servers: []raft.Server{n1, n3}, err: task.ErrUnavailable,
+			who: infoOf("n3", "new"), silences: silences{n3.ID: dead}, servers: []raft.Server{n1, n3}, err: task.ErrUnavailable,
 		},
 		"a leader was lost in the midst of its replacement": {
 			who: infoOf("n3", "new"), records: []*logpb.ServerRecord{records[0], records[1], recordOf("n3", "new", true)}, servers: []raft.Server{n1, n2},
@@ -115,7 +115,7 @@ func TestWhatALeaderDoesForAServerThatAsks(t *testing.T) {
 		"its Raft address is that of another one": {who: intruder, err: task.ErrConflict},
 		"there are enough without a vote":         {who: infoOf("n4", "4"), servers: append(extra, cluster...), err: task.ErrExhausted},
 		"one without a vote has been gone for long": {
-			who: infoOf("n4", "4"), servers: append(extra, cluster...), links: links{extra[1].ID: evictAfter + 1}, put: true, add: true, gone: extra[1].ID,
+			who: infoOf("n4", "4"), servers: append(extra, cluster...), silences: silences{extra[1].ID: evictAfter + 1}, put: true, add: true, gone: extra[1].ID,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,7 +126,7 @@ func TestWhatALeaderDoesForAServerThatAsks(t *testing.T) {
 			if c.servers == nil {
 				c.servers = cluster
 			}
-			m := newMembership(t, c.links, c.records, c.servers...)
+			m := newMembership(t, c.silences, c.records, c.servers...)
 			got, err := m.judge(c.who)
 			require.ErrorIs(t, err, c.err)
 			if c.err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/worker/guard"
 )
 
@@ -22,7 +23,7 @@ func (w *Worker) fence(ctx context.Context) {
 		if bootNow() >= w.lease.after(stopShare) {
 			w.held.fence()
 		}
-		if !sleep(ctx, w.lease.tick()) {
+		if !ticks.Sleep(ctx, w.lease.tick()) {
 			return
 		}
 	}

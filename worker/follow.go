@@ -6,6 +6,7 @@ import (
 	"time"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/wire/leader"
 )
 
@@ -47,7 +48,7 @@ func (f follower) Refute(term, reached uint64) {
 func (f follower) Follow(ctx context.Context, news *rotav1.WatchLeaderResponse) {
 	if news.GetTerm() > f.w.lease.highest() && f.w.held.exclusivesHeld() == 0 {
 		spread := min(time.Duration(news.GetWorkers())*spreadEach, spreadMost)
-		if !sleep(ctx, rand.N(spread+1)) {
+		if !ticks.Sleep(ctx, rand.N(spread+1)) {
 			return
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/worker/report"
 )
@@ -96,7 +97,7 @@ func (w *Worker) recover(ctx context.Context) {
 		}
 		for began := monoNow(); ; {
 			wait = min(probeMost, max(probeFirst, 2*wait))
-			if !sleep(ctx, wait) {
+			if !ticks.Sleep(ctx, wait) {
 				return
 			}
 			err := w.commands.Probe()

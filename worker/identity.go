@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/rota-scheduler/rota/internal/dirlock"
 	"github.com/rota-scheduler/rota/internal/sealedfile"
@@ -157,16 +156,4 @@ func random16() []byte {
 	// Read never fails: it ends the program where the system has no randomness.
 	_, _ = rand.Read(b)
 	return b
-}
-
-// sleep waits, and says false when the context ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/worker/report"
 )
@@ -45,7 +46,7 @@ func (w *Worker) returnUnreached(ctx context.Context) {
 				return
 			}
 		}
-		if !sleep(ctx, patience/looksPerPatience) {
+		if !ticks.Sleep(ctx, patience/looksPerPatience) {
 			return
 		}
 		w.held.returnUnreached(patience)

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// TasksPerJob and PayloadBytes are of the load: 64 KiB a job.
-	TasksPerJob  = 16
-	PayloadBytes = 4 << 10
+	// TasksPerJob is how many tasks a job of the load has, and PayloadBytes how large each of their payloads is.
+	// A job has 64 KiB.
+	TasksPerJob, PayloadBytes = 16, 4 << 10
 	// The jobs that fill the state: fewer and larger than those of the load.
 	fillTasks, fillBytes = 64, 64 << 10
 	// fillers is how many submit them side by side.
@@ -72,7 +72,7 @@ func fill(ctx context.Context, c *client.Client, enough func(context.Context) (b
 		cancel()
 	}
 	parts.Wait()
-	return errors.Join(append(errs, err)...)
+	return errors.Join(errors.Join(errs...), err)
 }
 
 // load submits jobs at an even pace, whatever becomes of those before.

@@ -88,5 +88,5 @@ func simulate(ctx context.Context, cfg workersConfig) error {
 	}
 	err := child.Serve(ctx)
 	parts.Wait()
-	return errors.Join(append(errs, err)...)
+	return errors.Join(errors.Join(errs...), err)
 }

@@ -196,7 +196,7 @@ func WriteRate(dir string) (bytesPerSecond float64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("measure the disk: %w", err)
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }()
 	defer f.Close()
 	chunk := (&Load{}).payload(0, probeChunk)
 	start := time.Now()

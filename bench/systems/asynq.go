@@ -14,6 +14,7 @@ import (
 
 	"github.com/rota-scheduler/rota/bench/child"
 	"github.com/rota-scheduler/rota/bench/harness"
+	"github.com/rota-scheduler/rota/internal/ticks"
 )
 
 // Asynq is asynq on a Redis that syncs each write.
@@ -250,7 +251,7 @@ func (a *Asynq) result(ctx context.Context, load *harness.Load, i int) ([]byte, 
 		case info.LastErr != "":
 			return nil, fmt.Errorf("task %d failed: %s", i, info.LastErr)
 		}
-		if !sleep(ctx, asynqPoll) {
+		if !ticks.Sleep(ctx, asynqPoll) {
 			return nil, ctx.Err()
 		}
 	}

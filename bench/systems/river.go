@@ -15,6 +15,7 @@ import (
 
 	"github.com/rota-scheduler/rota/bench/child"
 	"github.com/rota-scheduler/rota/bench/harness"
+	"github.com/rota-scheduler/rota/internal/ticks"
 )
 
 // River is River on a PostgreSQL that syncs each commit.
@@ -198,7 +199,7 @@ func (r *River) collect(ctx context.Context, load *harness.Load, tally *harness.
 			where state = 'completed' and finalized_at >= $1 order by finalized_at limit $2`
 		limit   = 20_000
 		overlap = 250 * time.Millisecond
-		patient = 2 * time.Second
+		maxIdle = 2 * time.Second
 	)
 	from, began, last := time.Time{}, time.Now().Add(-time.Minute), time.Now()
 	for tally.Count() < load.Tasks {
@@ -230,10 +231,10 @@ func (r *River) collect(ctx context.Context, load *harness.Load, tally *harness.
 		switch now := time.Now(); {
 		case tally.Count() > before:
 			last = now
-		case now.Sub(last) > patient:
+		case now.Sub(last) > maxIdle:
 			from, last = time.Time{}, now
 		default:
-			if !sleep(ctx, 10*time.Millisecond) {
+			if !ticks.Sleep(ctx, 10*time.Millisecond) {
 				return errors.Join(ctx.Err(), tally.Complete())
 			}
 		}
@@ -275,7 +276,7 @@ func (r *River) single(ctx context.Context, load *harness.Load, i int) error {
 			one := harness.NewTally(load, false)
 			return addOutput(load, one, load.ID(i), output)
 		}
-		if !sleep(ctx, riverPoll) {
+		if !ticks.Sleep(ctx, riverPoll) {
 			return ctx.Err()
 		}
 	}

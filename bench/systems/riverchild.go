@@ -109,15 +109,3 @@ func later(a, b time.Time) time.Time {
 	}
 	return b
 }
-
-// sleep waits, and says false when the context ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

@@ -76,7 +76,7 @@ var layers = []layer{
 	{dir: "api/jsonv1", own: []string{"task"}, stdlibOnly: true, unlinked: join(network, raft)},
 	{dir: "task", stdlibOnly: true, unlinked: join(network, raft)},
 	{dir: "wire", own: []string{"api", "task"}, unlinked: raft},
-	{dir: "wire/leader", own: []string{"api", "task", "wire"}, unlinked: raft},
+	{dir: "wire/leader", own: []string{"api", "task", "wire", "internal/ticks"}, unlinked: raft},
 
 	{
 		dir:      "fsm",
@@ -108,7 +108,7 @@ var layers = []layer{
 
 	{dir: "server", own: []string{"node", "transport", "web", "wire", "internal/ticks"}},
 
-	{dir: "worker", own: []string{"api", "task", "wire", "internal/dirlock", "internal/sealedfile"}, unlinked: raft},
+	{dir: "worker", own: []string{"api", "task", "wire", "internal/dirlock", "internal/sealedfile", "internal/ticks"}, unlinked: raft},
 	{dir: "worker/command", own: []string{"task", "worker/guard"}, unlinked: raft},
 	{dir: "worker/report", own: []string{"api", "task", "wire"}, unlinked: raft},
 	// It is a process of its own, and starts the faster the less comes with it.
@@ -127,7 +127,7 @@ var layers = []layer{
 		"task", "fsm", "scheduler", "node", "transport", "web", "server", "api", "wire", "worker", "client", "internal/ports",
 	}},
 	// It starts processes of the binary, and speaks to them as any client does.
-	{dir: "internal/localcluster", own: []string{"task", "wire", "client", "internal/atomicfile", "internal/ports", "internal/process"}},
+	{dir: "internal/localcluster", own: []string{"task", "wire", "client", "internal/atomicfile", "internal/ports", "internal/process", "internal/ticks"}},
 	{dir: "internal/process", refused: network},
 	{dir: "internal/plot", stdlibOnly: true},
 	{dir: "internal/ports", stdlibOnly: true},

@@ -19,6 +19,7 @@ import (
 	"github.com/rota-scheduler/rota/internal/atomicfile"
 	"github.com/rota-scheduler/rota/internal/ports"
 	"github.com/rota-scheduler/rota/internal/process"
+	"github.com/rota-scheduler/rota/internal/ticks"
 )
 
 const (
@@ -249,17 +250,17 @@ func (c *Cluster) WaitReady(ctx context.Context) error {
 	}
 	for _, s := range c.Servers {
 		if err := s.WaitReady(ctx); err != nil {
-			return because(ctx, err)
+			return causeOf(ctx, err)
 		}
 	}
 	if len(c.Workers) == 0 {
 		return nil
 	}
-	return because(ctx, c.waitWorkers(ctx))
+	return causeOf(ctx, c.waitWorkers(ctx))
 }
 
-// because prefers what ended a context over what that broke.
-func because(ctx context.Context, err error) error {
+// causeOf is why a context ended, if that is what broke; otherwise err.
+func causeOf(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
 		return cause
 	}
@@ -292,7 +293,7 @@ func (c *Cluster) waitWorkers(ctx context.Context) error {
 		if missing == "" {
 			return nil
 		}
-		if !sleep(ctx, pollEvery) {
+		if !ticks.Sleep(ctx, pollEvery) {
 			return fmt.Errorf("wait for worker %s: %w", missing, ctx.Err())
 		}
 	}
@@ -311,7 +312,7 @@ func (c *Cluster) WaitLeader(ctx context.Context, except ...string) (client.Clus
 		if err == nil && info.Leader != "" && !contains(except, info.Leader) {
 			return info, nil
 		}
-		if !sleep(ctx, pollEvery) {
+		if !ticks.Sleep(ctx, pollEvery) {
 			return info, errors.Join(fmt.Errorf("wait for a leader: %w", ctx.Err()), err)
 		}
 	}
@@ -346,17 +347,5 @@ func (c *Cluster) Stop(ctx context.Context) error {
 func (c *Cluster) Kill() {
 	for _, p := range c.Processes() {
 		p.Kill()
-	}
-}
-
-// sleep waits, and says false when the context ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

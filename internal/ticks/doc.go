@@ -1,4 +1,4 @@
-// Package ticks runs loops at regular times until a context ends.
+// Package ticks waits until a context ends: loops run at regular times, and single pauses.
 //
 // # Trade-offs
 //

@@ -24,3 +24,15 @@ func Every(ctx context.Context, every time.Duration) iter.Seq[time.Time] {
 		}
 	}
 }
+
+// Sleep waits for d, and returns false if ctx ended before that.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return ctx.Err() == nil
+	}
+}

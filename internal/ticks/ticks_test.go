@@ -36,3 +36,17 @@ func TestALoopMayLeaveBeforeItsContextEnds(t *testing.T) {
 		require.Equal(t, time.Second, time.Since(begin))
 	})
 }
+
+func TestAPauseEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		defer cancel()
+		require.True(t, ticks.Sleep(ctx, time.Second))
+		require.Equal(t, time.Second, time.Since(begin))
+		require.False(t, ticks.Sleep(ctx, time.Second))
+		require.Equal(t, 1500*time.Millisecond, time.Since(begin))
+		require.False(t, ticks.Sleep(ctx, 0))
+	})
+}

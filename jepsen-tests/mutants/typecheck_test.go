@@ -61,11 +61,11 @@ func loadProduct(t *testing.T, root string) *product {
 	p := &product{fset: token.NewFileSet(), packages: map[string]*sourcePackage{}}
 	for list := json.NewDecoder(out); ; {
 		s := &sourcePackage{}
-		if err := list.Decode(s); errors.Is(err, io.EOF) {
+		err := list.Decode(s)
+		if errors.Is(err, io.EOF) {
 			break
-		} else {
-			require.NoError(t, err)
 		}
+		require.NoError(t, err)
 		p.packages[s.ImportPath] = s
 	}
 	require.NoError(t, cmd.Wait())

@@ -41,13 +41,13 @@ func (h *harm) whole(ctx context.Context) bool {
 			return false
 		}
 	}
-	return true
+	return ctx.Err() == nil
 }
 
 func wipe(ctx context.Context, h *harm) error {
 	count := 1 + h.random.IntN(max(1, (len(h.cluster.Servers)-1)/2))
 	for _, s := range h.shuffled()[:count] {
-		if ctx.Err() != nil || !h.whole(ctx) {
+		if !h.whole(ctx) {
 			return nil
 		}
 		h.hit([]*cluster.Server{s})
@@ -104,10 +104,7 @@ func (h *harm) damage(ctx context.Context, how damager) error {
 		_, err := h.harmFile(ctx, s, h.oneOf(large), how)
 		return err
 	}
-	for range smallTries {
-		if ctx.Err() != nil {
-			break
-		}
+	for try := 0; try < smallTries && ctx.Err() == nil; try++ {
 		path := small[h.random.IntN(len(small))]
 		before, err := os.ReadFile(path)
 		if err != nil {

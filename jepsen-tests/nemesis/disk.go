@@ -71,11 +71,11 @@ func diskFailing(ctx context.Context, h *harm) error {
 	for _, s := range servers {
 		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*endTimeout)
 		noticed := cluster.Await(one, "a failed write", func() error {
-			if n := s.Disk.Harmed(); n == 0 {
+			n := s.Disk.Harmed()
+			if n == 0 {
 				return errors.New("there was none")
-			} else {
-				h.effect += n
 			}
+			h.effect += n
 			return nil
 		})
 		if noticed == nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
 	"github.com/rota-scheduler/rota/jepsen-tests/network"
 )
@@ -61,7 +62,7 @@ func (c *hostileClient) against(ctx context.Context, s *cluster.Server) {
 					_ = part(ctx, conn)
 					_ = conn.Close()
 				}
-				wait(ctx, hostilePause)
+				ticks.Sleep(ctx, hostilePause)
 			}
 		})
 	}
@@ -88,7 +89,7 @@ func (c *hostileClient) submitNothing(ctx context.Context, conn *cluster.Conn) e
 			return err
 		}
 		c.sent.Add(1)
-		if !wait(ctx, hostilePause) {
+		if !ticks.Sleep(ctx, hostilePause) {
 			return ctx.Err()
 		}
 	}
@@ -101,7 +102,7 @@ func (c *hostileClient) listByOnes(ctx context.Context, conn *cluster.Conn) erro
 			return err
 		}
 		c.sent.Add(1)
-		if !wait(ctx, hostilePause) {
+		if !ticks.Sleep(ctx, hostilePause) {
 			return ctx.Err()
 		}
 	}
@@ -134,7 +135,7 @@ func (c *hostileClient) makeNoise(ctx context.Context, addr string) {
 			_, _ = conn.Read(make([]byte, 1))
 			_ = conn.Close()
 		}
-		wait(ctx, 10*hostilePause)
+		ticks.Sleep(ctx, 10*hostilePause)
 	}
 }
 
@@ -146,7 +147,7 @@ func (c *hostileClient) holdOpen(ctx context.Context, addr string) {
 			waitClosed(ctx, conn)
 		}
 		// Who is refused comes back, as any client would.
-		wait(ctx, 100*hostilePause)
+		ticks.Sleep(ctx, 100*hostilePause)
 	}
 }
 

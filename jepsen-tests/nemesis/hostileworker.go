@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
 	"github.com/rota-scheduler/rota/jepsen-tests/network"
 )
@@ -44,7 +45,7 @@ func workerHostile(ctx context.Context, h *harm) error {
 					w.against(ctx, s)
 				}
 			}
-			wait(ctx, 10*hostilePause)
+			ticks.Sleep(ctx, 10*hostilePause)
 		}
 	})
 	h.undo = append(h.undo, func(context.Context) error {
@@ -70,7 +71,7 @@ func (w *hostileWorker) against(ctx context.Context, s *cluster.Server) {
 	if err != nil {
 		return
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := conn.Workers.Session(ctx)
@@ -90,7 +91,7 @@ func (w *hostileWorker) against(ctx context.Context, s *cluster.Server) {
 			}
 		}
 	})
-	for seq := uint64(1); wait(ctx, 100*hostilePause); {
+	for seq := uint64(1); ticks.Sleep(ctx, 100*hostilePause); {
 		for range hostileBurst {
 			reports := &rotav1.Reports{Seq: seq, Groups: []*rotav1.ReportGroup{w.unknown(seq), w.guess()}}
 			if stream.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Reports{Reports: reports}}) != nil {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
 	"github.com/rota-scheduler/rota/jepsen-tests/history"
 )
@@ -80,7 +81,7 @@ func (n *Nemesis) End(ctx context.Context) error {
 
 // pause waits about an interval; it is false when ctx ended before.
 func (n *Nemesis) pause(ctx context.Context) bool {
-	return wait(ctx, n.cfg.Interval/2+time.Duration(n.random.Int64N(int64(n.cfg.Interval)+1)))
+	return ticks.Sleep(ctx, n.cfg.Interval/2+time.Duration(n.random.Int64N(int64(n.cfg.Interval)+1)))
 }
 
 // once runs one fault, from its start to its heal. A fault that lasts is only started.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
 )
 
@@ -131,21 +132,9 @@ func leaderTransfer(ctx context.Context, h *harm) error {
 			h.effect++
 		}
 		cancel()
-		if !wait(ctx, time.Duration(h.random.Int64N(int64(time.Second)))) {
+		if !ticks.Sleep(ctx, time.Duration(h.random.Int64N(int64(time.Second)))) {
 			return nil
 		}
 	}
 	return nil
-}
-
-// wait waits; it is false when ctx ended before.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
-	}
 }

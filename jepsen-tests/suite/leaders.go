@@ -6,6 +6,7 @@ import (
 	"time"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
 	"github.com/rota-scheduler/rota/jepsen-tests/history"
 )
@@ -39,7 +40,7 @@ func (l *leaders) watch(ctx context.Context) {
 			for ctx.Err() == nil {
 				// A server that is down ends the stream; it is watched again when it is back.
 				l.follow(ctx, s)
-				sleep(ctx, askAgain)
+				ticks.Sleep(ctx, askAgain)
 			}
 		})
 	}

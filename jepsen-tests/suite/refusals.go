@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
 )
 
@@ -30,7 +31,7 @@ func (r *refusals) watch(ctx context.Context) {
 	ctx, r.cancel = context.WithCancel(ctx)
 	for _, s := range r.cluster.Servers {
 		r.readers.Go(func() {
-			for last := int64(0); ctx.Err() == nil; sleep(ctx, countEvery) {
+			for last := int64(0); ctx.Err() == nil; ticks.Sleep(ctx, countEvery) {
 				// A server that does not answer is asked again.
 				if n, err := s.Counter(ctx, refusedMetric); err == nil {
 					r.add(last, n)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/jepsen-tests/clock"
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
 	"github.com/rota-scheduler/rota/jepsen-tests/history"
@@ -225,7 +226,7 @@ func (r *run) phases(ctx context.Context) error {
 		return fmt.Errorf("start the load: %w", err)
 	}
 	defer func() { _ = load.Close() }()
-	sleep(ctx, r.cfg.Quiet)
+	ticks.Sleep(ctx, r.cfg.Quiet)
 
 	r.phase("faults")
 	// Chance may spare every leader; nothing was tested then.
@@ -343,13 +344,4 @@ func (r *run) final(ctx context.Context) error {
 		r.recorder.Note(history.Observer, history.FLogs, p.Name, history.Logs{Name: p.Name, Lines: lines, Alarms: alarms})
 	}
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
 	"github.com/rota-scheduler/rota/jepsen-tests/history"
 	"github.com/rota-scheduler/rota/jepsen-tests/network"
@@ -162,7 +163,7 @@ func (a *agent) run(ctx context.Context) {
 		server := a.pool.env.Cluster.Servers[at%len(a.pool.env.Cluster.Servers)]
 		l, err := p.attach(ctx, server)
 		if err != nil {
-			wait(ctx, attachPause)
+			ticks.Sleep(ctx, attachPause)
 			continue
 		}
 		at-- // who took it is the first to be asked again
@@ -305,7 +306,7 @@ func (p *process) serve(ctx context.Context, l *line) (died bool) {
 // release lets others play tricks again, a while after one that takes effect later.
 func (p *agents) release(ctx context.Context, done func()) {
 	p.running.Go(func() {
-		wait(ctx, trickEvery)
+		ticks.Sleep(ctx, trickEvery)
 		done()
 	})
 }
@@ -317,9 +318,9 @@ const gatherFor = 500 * time.Millisecond
 // gather takes tasks and reports none, as one that is well otherwise.
 func (p *process) gather(ctx context.Context, l *line) {
 	p.stalled.Store(true)
-	wait(ctx, gatherFor/2)
+	ticks.Sleep(ctx, gatherFor/2)
 	l.beat()
-	wait(ctx, gatherFor/2)
+	ticks.Sleep(ctx, gatherFor/2)
 }
 
 // fallSilent stops beating and reporting, until the server has had enough. What was held is

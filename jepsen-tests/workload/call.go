@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"time"
 
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
@@ -109,16 +108,4 @@ func outcome(err error) history.Type {
 // isKind says whether an error has a kind.
 func isKind(err error, kind task.Kind) bool {
 	return err != nil && task.KindOf(wire.FromStatus(err)) == kind
-}
-
-// wait waits, and is false when ctx ended before.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

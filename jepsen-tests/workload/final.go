@@ -11,6 +11,7 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
 	"github.com/rota-scheduler/rota/jepsen-tests/history"
 	"github.com/rota-scheduler/rota/task"
@@ -59,7 +60,7 @@ func Final(ctx context.Context, c *cluster.Cluster, rec *history.Recorder) error
 			continue
 		}
 		err := finalOf(ctx, s, index, rec)
-		for again := 1; err != nil && again < finalTries && wait(ctx, readAgain); again++ {
+		for again := 1; err != nil && again < finalTries && ticks.Sleep(ctx, readAgain); again++ {
 			// One whose clock was set back takes each of its connections for dead, once.
 			err = finalOf(ctx, s, index, rec)
 		}
@@ -90,7 +91,7 @@ func compare(ctx context.Context, c *cluster.Cluster, rec *history.Recorder) (ui
 	info, err := cl.Verify(ctx)
 	// A server that was away for long may have to wait as long again until it is sent what it
 	// missed: raft asks for it less and less often.
-	for (err != nil || !complete(info)) && wait(ctx, compareAgain) {
+	for (err != nil || !complete(info)) && ticks.Sleep(ctx, compareAgain) {
 		var again client.VerifyInfo
 		if again, err = cl.Verify(ctx); err == nil {
 			info = again
@@ -218,6 +219,7 @@ func groupOutcomes(g *rotav1.ResultGroup) ([]history.Outcome, error) {
 	return out, nil
 }
 
+// OutcomeOf is a result as the history has it.
 func OutcomeOf(r *client.Result) history.Outcome {
 	return history.Outcome{
 		Index: r.Index, State: r.State.String(), Reason: r.Reason.String(), Attempt: r.Attempt, Token: r.Token, Worker: r.Worker, Output: text(r.Output),

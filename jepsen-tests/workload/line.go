@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
 	"github.com/rota-scheduler/rota/jepsen-tests/history"
 	"github.com/rota-scheduler/rota/task"
@@ -220,6 +221,7 @@ func (l *line) report(r history.Report) (verdict string, known bool) {
 // fence is the output of an attempt: under which token it was made.
 func fence(token uint64) []byte { return fmt.Appendf(nil, "%s%d", history.Fence, token) }
 
+// VerdictOf is what an answer says of a report, as the history has it.
 func VerdictOf(m *rotav1.ReportsAnswer, r history.Report) string {
 	for _, e := range m.GetExceptions() {
 		if e.GetJobId() == r.Job && e.GetIndex() == r.Index && e.GetToken() == r.Token {
@@ -277,7 +279,7 @@ func (p *process) stop(tasks []*rotav1.HeldTasks) {
 
 // try is one attempt: it takes a while, and is reported until it has a verdict.
 func (p *process) try(a *attempt) {
-	if !wait(p.ctx, time.Duration(p.agent.upTo(int64(longestAttempt)))) {
+	if !ticks.Sleep(p.ctx, time.Duration(p.agent.upTo(int64(longestAttempt)))) {
 		return
 	}
 	r := history.Report{Job: a.job, Index: a.index, Token: a.token, Outcome: outcomeSucceeded}
@@ -310,7 +312,7 @@ func (p *process) try(a *attempt) {
 		if _, known := l.report(r); !known {
 			<-l.done
 			// The process may hold it still, and says so with its next hello.
-			if !wait(p.ctx, attachPause) {
+			if !ticks.Sleep(p.ctx, attachPause) {
 				return
 			}
 			continue

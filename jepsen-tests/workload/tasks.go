@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/jepsen-tests/history"
 	"github.com/rota-scheduler/rota/jepsen-tests/ledger"
 	"github.com/rota-scheduler/rota/task"
@@ -46,7 +47,7 @@ func (q *cancels) step(ctx context.Context, c *Client) {
 	s := history.Submit{Key: q.key("cancel"), Tasks: 1}
 	run := time.Duration(c.Random.Int64N(int64(longestRun)))
 	made, ok := c.submit(ctx, s, task.Spec{Handler: "rota.sleep", SharedPayload: []byte(run.String())})
-	if !ok || !wait(ctx, time.Duration(c.Random.Int64N(int64(longestGrace)))) {
+	if !ok || !ticks.Sleep(ctx, time.Duration(c.Random.Int64N(int64(longestGrace)))) {
 		return
 	}
 	_, ok = call(ctx, c, history.FCancel, history.Cancel{Job: made.Job}, func(ctx context.Context) (history.Cancelled, error) {

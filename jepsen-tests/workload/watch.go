@@ -16,6 +16,7 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/client"
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
 	"github.com/rota-scheduler/rota/jepsen-tests/history"
 )
@@ -35,7 +36,7 @@ func Watch(ctx context.Context, c *cluster.Cluster, rec *history.Recorder) (stop
 	var running sync.WaitGroup
 	every := func(ask func(ctx context.Context)) {
 		running.Go(func() {
-			for wait(ctx, watchEvery) {
+			for ticks.Sleep(ctx, watchEvery) {
 				one, done := context.WithTimeout(ctx, watchTimeout)
 				ask(one)
 				done()
@@ -160,11 +161,10 @@ func logSize(s *cluster.Server) int64 {
 	size := int64(0)
 	// Files come and go meanwhile.
 	_ = filepath.WalkDir(s.Data(), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.Contains(path, "raft") {
-			return nil
-		}
-		if info, err := d.Info(); err == nil {
-			size += info.Size()
+		if err == nil && !d.IsDir() && strings.Contains(path, "raft") {
+			if info, err := d.Info(); err == nil {
+				size += info.Size()
+			}
 		}
 		return nil
 	})

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/jepsen-tests/cluster"
 	"github.com/rota-scheduler/rota/jepsen-tests/history"
 )
@@ -116,11 +117,11 @@ func (w Workload) Start(ctx context.Context, env *Env) (*Load, error) {
 		l.clients = append(l.clients, c)
 	}
 	ctx, l.cancel = context.WithCancel(ctx)
-	pace := time.Duration(float64(env.Concurrency) * w.Slow / env.Rate * float64(time.Second))
+	meanPause := time.Duration(float64(env.Concurrency) * w.Slow / env.Rate * float64(time.Second))
 	for _, c := range l.clients {
 		l.running.Go(func() {
 			// At random moments: clients that move in step meet few races.
-			for wait(ctx, time.Duration(c.Random.Int64N(int64(2*pace)+1))) {
+			for ticks.Sleep(ctx, time.Duration(c.Random.Int64N(int64(2*meanPause)+1))) {
 				// A step that has begun is not broken off by the end of the load.
 				l.steps.step(context.WithoutCancel(ctx), c)
 			}

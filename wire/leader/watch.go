@@ -7,6 +7,7 @@ import (
 	"time"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/internal/ticks"
 )
 
 // watchLeaderFor is how long the leader itself is watched, where no other server
@@ -52,7 +53,7 @@ func (f *Finder) Watch(ctx context.Context) {
 		if !moved {
 			failures++
 		}
-		if errors.Is(err, errDoubtful) && !sleep(ctx, termPause) || !sleep(ctx, back.Next()) {
+		if errors.Is(err, errDoubtful) && !ticks.Sleep(ctx, termPause) || !ticks.Sleep(ctx, back.Next()) {
 			return
 		}
 	}
@@ -148,17 +149,5 @@ func (f *Finder) follow(ctx context.Context, addr string, s Source) (told bool, 
 		if !settled {
 			return told, errDoubtful
 		}
-	}
-}
-
-// sleep is false where ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	// guardPace is how long a guard must have lived for another one to be started at once. The
+	// guardMinAge is how long a guard must have lived for another one to be started at once. The
 	// next ones wait, guardPause first and twice as long each time, up to guardMaxPause: a task
 	// that kills guards must not make the agent start them in a loop.
-	guardPace     = 10 * time.Second
+	guardMinAge   = 10 * time.Second
 	guardPause    = 100 * time.Millisecond
 	guardMaxPause = 10 * time.Second
 	// guardWait is how long a task waits for the next guard before it is given back.
@@ -151,7 +151,7 @@ func (c *Client) lost(old *remoteGuard) {
 	}
 	c.idle = nil
 	lived := time.Since(old.since)
-	if lived < guardPace {
+	if lived < guardMinAge {
 		c.hesitate()
 	} else {
 		c.pause, c.notBefore = 0, time.Time{}
