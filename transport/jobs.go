@@ -214,9 +214,6 @@ func appendOp(r *rotav1.AppendTasksRequest, rules *task.Rules) (*logpb.Op, error
 
 // CloseTasks implements the job service.
 func (s *Server) CloseTasks(ctx context.Context, r *rotav1.CloseTasksRequest) (*rotav1.CloseTasksResponse, error) {
-	if err := wire.CheckKnown(r); err != nil {
-		return nil, wire.ToStatus(err)
-	}
 	return atLeader(ctx, s, r,
 		func(ctx context.Context, r *rotav1.CloseTasksRequest) (*rotav1.CloseTasksResponse, error) {
 			res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_CloseTasks{CloseTasks: &logpb.CloseTasks{Job: r.GetJobId(), Total: r.GetTotal()}}})
@@ -318,9 +315,6 @@ const cancelStep = 1024
 
 // CancelJob implements the job service.
 func (s *Server) CancelJob(ctx context.Context, r *rotav1.CancelJobRequest) (*rotav1.CancelJobResponse, error) {
-	if err := wire.CheckKnown(r); err != nil {
-		return nil, wire.ToStatus(err)
-	}
 	return atLeader(ctx, s, r,
 		func(ctx context.Context, r *rotav1.CancelJobRequest) (*rotav1.CancelJobResponse, error) {
 			op := &logpb.Cancel{Job: r.GetJobId(), Index: r.TaskIndex, Reason: uint32(task.ReasonUser), Step: cancelStep}

@@ -7,6 +7,7 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/transport/peerpb"
+	"github.com/rota-scheduler/rota/wire"
 )
 
 // fresh returns when this server's state is as fresh as a read asks for: by default so
@@ -18,6 +19,9 @@ func (s *Server) fresh(ctx context.Context, o *rotav1.ReadOptions) error {
 
 // freshRunning is fresh, and returns which tasks run, if the leader was asked: only the leader knows.
 func (s *Server) freshRunning(ctx context.Context, o *rotav1.ReadOptions, r *peerpb.ReadIndexRequest) (*peerpb.ReadIndexResponse, error) {
+	if err := wire.CheckKnown(o); err != nil {
+		return nil, err
+	}
 	if o.GetMinIndex() > 0 {
 		if err := s.node.WaitApplied(ctx, o.MinIndex); err != nil {
 			return nil, err

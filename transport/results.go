@@ -41,6 +41,9 @@ func decodeCursor(order rotav1.ResultOrder, b []byte) (next uint32, err error) {
 // StreamResults implements the job service. Any server serves it: the only state of a stream is a cursor into
 // results that every server has.
 func (s *Server) StreamResults(r *rotav1.StreamResultsRequest, stream grpc.ServerStreamingServer[rotav1.StreamResultsResponse]) error {
+	if err := wire.CheckKnown(r); err != nil {
+		return wire.ToStatus(err)
+	}
 	order := r.GetOrder()
 	if order == rotav1.ResultOrder_RESULT_ORDER_UNSPECIFIED {
 		order = rotav1.ResultOrder_RESULT_ORDER_COMPLETED

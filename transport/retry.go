@@ -12,14 +12,10 @@ import (
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/fsm/store"
 	"github.com/rota-scheduler/rota/task"
-	"github.com/rota-scheduler/rota/wire"
 )
 
 // RetryJob implements the job service.
 func (s *Server) RetryJob(ctx context.Context, r *rotav1.RetryJobRequest) (*rotav1.RetryJobResponse, error) {
-	if err := wire.CheckKnown(r); err != nil {
-		return nil, wire.ToStatus(err)
-	}
 	return atLeader(ctx, s, r, s.retryJob,
 		func(c grpc.ClientConnInterface, ctx context.Context, r *rotav1.RetryJobRequest) (*rotav1.RetryJobResponse, error) {
 			return rotav1.NewJobServiceClient(c).RetryJob(ctx, r)

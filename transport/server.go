@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/protobuf/proto"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/internal/loglimit"
@@ -71,9 +72,12 @@ func New(cfg Config) *Server {
 // Options are those of the gRPC server that serves this one.
 func (s *Server) Options() []grpc.ServerOption {
 	return wire.ServerOptions(
-		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 			if err := wire.CheckAddrs(ctx, s.node.AllAddrs); err != nil {
 				return nil, err
+			}
+			if err := checkKnown(call.FullMethod, req); err != nil {
+				return nil, wire.ToStatus(err)
 			}
 			return handle(ctx, req)
 		}),
@@ -85,6 +89,19 @@ func (s *Server) Options() []grpc.ServerOption {
 		}),
 	)
 }
+
+// checkKnown refuses requests of clients with fields that this build does not know. It does not look at the messages
+// within. Servers of two builds must understand each other, and whoever upgrades a cluster must always get its status.
+func checkKnown(method string, req any) error {
+	m, ok := req.(proto.Message)
+	if !ok || method == rotav1.ClusterService_Status_FullMethodName || m.ProtoReflect().Descriptor().ParentFile().Package() != publicAPI {
+		return nil
+	}
+	return wire.CheckKnown(m)
+}
+
+// publicAPI is the package of what clients and workers ask for.
+var publicAPI = rotav1.File_rota_v1_jobs_proto.Package()
 
 // Register registers all services.
 func (s *Server) Register(g *grpc.Server) {

@@ -75,6 +75,10 @@ func (w *submitStream) read() {
 			w.fail(err)
 			return
 		}
+		if err := wire.CheckKnown(m); err != nil {
+			w.fail(err)
+			return
+		}
 		if len(m.Submits) > maxSubmits {
 			w.fail(task.Errorf(task.KindTooLarge, "a message of %d submits is too large: use up to %d", len(m.Submits), maxSubmits))
 			return

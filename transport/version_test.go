@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/fsm"
@@ -79,6 +80,37 @@ func TestWhatANewerClientAsksForIsRefusedAndNotDropped(t *testing.T) {
 			require.Len(t, got.Answers, 1)
 			return &task.Error{Kind: task.Kind(got.Answers[0].Error.GetKind()), Msg: got.Answers[0].Message}
 		},
+		"of a stream's message": func() error {
+			stream, err := jobs.SubmitStream(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, stream.Send(ofTheFuture(&rotav1.SubmitStreamRequest{Submits: []*rotav1.SubmitItem{{Seq: 1, Request: submit()}}})))
+			_, err = stream.Recv()
+			return err
+		},
+		// A filter that is dropped gives jobs that nobody asked for: they may be cancelled next.
+		"of a filter": func() error { _, err := jobs.ListJobs(t.Context(), ofTheFuture(&rotav1.ListJobsRequest{})); return err },
+		"of a list of workers": func() error {
+			_, err := rotav1.NewWorkerServiceClient(conn).ListWorkers(t.Context(), ofTheFuture(&rotav1.ListWorkersRequest{}))
+			return err
+		},
+		"of how fresh a read is": func() error {
+			_, err := jobs.GetJob(t.Context(), &rotav1.GetJobRequest{JobId: known.JobId, Read: ofTheFuture(&rotav1.ReadOptions{})})
+			return err
+		},
+		"of a wait": func() error {
+			_, err := jobs.WaitJob(t.Context(), ofTheFuture(&rotav1.WaitJobRequest{JobId: known.JobId, Wait: durationpb.New(0)}))
+			return err
+		},
+		"of a stream of results": func() error {
+			stream, err := jobs.StreamResults(t.Context(), ofTheFuture(&rotav1.StreamResultsRequest{JobId: known.JobId, NoWait: true}))
+			require.NoError(t, err)
+			_, err = stream.Recv()
+			return err
+		},
+		"of a transfer": func() error {
+			_, err := rotav1.NewClusterServiceClient(conn).TransferLeader(t.Context(), ofTheFuture(&rotav1.TransferLeaderRequest{}))
+			return err
+		},
 	} {
 		err := wire.FromStatus(call())
 		require.ErrorIs(t, err, task.ErrUnsupported, name)
@@ -88,6 +120,12 @@ func TestWhatANewerClientAsksForIsRefusedAndNotDropped(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 1, job.Job.Tasks.Total)
 	require.Zero(t, job.Job.Tasks.Cancelled)
+	list, err := jobs.ListJobs(t.Context(), &rotav1.ListJobsRequest{})
+	require.NoError(t, err)
+	require.Len(t, list.Jobs, 1)
+	// Whoever upgrades a cluster asks it what it is, perhaps by a newer program.
+	_, err = rotav1.NewClusterServiceClient(conn).Status(t.Context(), ofTheFuture(&rotav1.StatusRequest{}))
+	require.NoError(t, err)
 }
 
 // One that is too old would stop at the next entry.
