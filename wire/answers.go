@@ -19,6 +19,9 @@ type guardedInfo struct {
 	conn *arrivingConn
 }
 
+// Unwrap returns what the credentials inside know of the other end.
+func (g guardedInfo) Unwrap() credentials.AuthInfo { return g.AuthInfo }
+
 // connOf is the connection of a call; nil if it is not one of this kind.
 func connOf(ctx context.Context) *arrivingConn {
 	p, ok := peer.FromContext(ctx)

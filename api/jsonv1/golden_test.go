@@ -78,6 +78,10 @@ func fullValues() []any {
 			OpenedAt: at, LastBeatMS: 5, Tasks: []jsonv1.RunningTask{running},
 		},
 		jsonv1.Version{Version: "v1.0"},
+		jsonv1.Certificate{
+			File: "tls/a/server.crt", KeyFile: "tls/a/server.key", CA: true, TrustDomain: "rota", Role: "server", Name: "a", Hosts: []string{"a", "::1"},
+			Subject: "a", Issuer: "Rota CA", Serial: "7f", StartsAt: at, ExpiresAt: at, SHA256: "ff",
+		},
 		jsonv1.Bench{Version: "v1.0", Servers: 3, Workloads: []jsonv1.BenchWorkload{workload}},
 	}
 }

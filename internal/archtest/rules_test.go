@@ -77,6 +77,7 @@ var layers = []layer{
 	{dir: "task", stdlibOnly: true, unlinked: join(network, raft)},
 	{dir: "wire", own: []string{"api", "task"}, unlinked: raft},
 	{dir: "wire/leader", own: []string{"api", "task", "wire", "internal/ticks"}, unlinked: raft},
+	{dir: "wire/secure", own: []string{"task"}, unlinked: raft},
 
 	{
 		dir:      "fsm",
@@ -117,7 +118,7 @@ var layers = []layer{
 
 	{dir: "cmd", own: []string{
 		"task", "fsm", "scheduler", "node", "web", "server", "api", "wire", "worker", "client",
-		"internal/localcluster",
+		"internal/localcluster", "internal/pki",
 	}},
 
 	{dir: "internal/sim", own: []string{
@@ -128,6 +129,7 @@ var layers = []layer{
 	}},
 	// It starts processes of the binary, and speaks to them as any client does.
 	{dir: "internal/localcluster", own: []string{"task", "wire", "client", "internal/atomicfile", "internal/ports", "internal/process", "internal/ticks"}},
+	{dir: "internal/pki", own: []string{"task", "wire/secure", "internal/atomicfile"}, refused: grpc, unlinked: raft},
 	{dir: "internal/process", refused: network},
 	{dir: "internal/plot", stdlibOnly: true},
 	{dir: "internal/ports", stdlibOnly: true},

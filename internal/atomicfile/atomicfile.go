@@ -24,6 +24,21 @@ func Write(path string, data []byte) error {
 	return err
 }
 
+// Create makes a file, which only this user may read. It fails with fs.ErrExist if there is one, and leaves that as it is.
+func Create(path string, data []byte) error {
+	next := path + suffix
+	err := write(next, data)
+	if err == nil {
+		// A rename would replace what is there.
+		err = os.Link(next, path)
+	}
+	_ = os.Remove(next)
+	if err != nil {
+		return err
+	}
+	return SyncFolder(filepath.Dir(path))
+}
+
 func write(path string, data []byte) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {

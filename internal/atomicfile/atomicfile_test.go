@@ -2,6 +2,7 @@ package atomicfile
 
 import (
 	"bytes"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -26,6 +27,18 @@ func TestAWriteReplacesAFile(t *testing.T) {
 		require.NoError(t, Write(path, []byte(content)))
 		requireOnly(t, path, []byte(content))
 	}
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode())
+}
+
+func TestAFileIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "key")
+	require.NoError(t, os.WriteFile(path+suffix, make([]byte, 1000), 0o600)) // a crash has left it
+	require.NoError(t, Create(path, []byte("first")))
+	require.ErrorIs(t, Create(path, []byte("second")), fs.ErrExist)
+	requireOnly(t, path, []byte("first"))
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode())

@@ -123,6 +123,14 @@ var prepare = map[string]func(s *shell) []string{
 		return nil
 	},
 	"server start": func(*shell) []string { return []string{"/var/lib/rota", "lib"} },
+	"tls cert":     withCA,
+	"tls show":     withCA,
+}
+
+// withCA makes the CA that examples use.
+func withCA(s *shell) []string {
+	s.ok("test -d tls/ca || rota tls ca")
+	return nil
 }
 
 // started has the verbs that run until they are asked to end. It runs their examples and waits until they
