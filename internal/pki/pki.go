@@ -23,9 +23,10 @@ import (
 const (
 	// Day is the unit of the validity of certificates.
 	Day = 24 * time.Hour
-	// CAValidity and Validity are how long a CA and other certificates are valid by default.
+	// CAValidity is how long a CA is valid by default.
 	CAValidity = 3650 * Day
-	Validity   = 365 * Day
+	// Validity is how long other certificates are valid by default.
+	Validity = 365 * Day
 	// MaxValidity bounds both: more is a slip of the keyboard.
 	MaxValidity = 100 * 365 * Day
 

@@ -26,7 +26,7 @@ func whoAmI(t *testing.T, c *secure.Config, told func(net.Addr, error)) string {
 	require.NoError(t, err)
 	s := grpc.NewServer(grpc.Creds(creds), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
 		for {
-			if err := stream.RecvMsg(&wrapperspb.StringValue{}); err != nil {
+			if stream.RecvMsg(&wrapperspb.StringValue{}) != nil {
 				return nil // the client has enough
 			}
 			who := "anonymous"

@@ -39,7 +39,7 @@ func web(t *testing.T, c *secure.Config) string {
 	})}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(tls.NewListener(l, cfg)) }()
-	t.Cleanup(func() { s.Close(); <-done })
+	t.Cleanup(func() { _ = s.Close(); <-done })
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	require.NoError(t, err)
 	return port
