@@ -12,7 +12,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// What version 4 adds to the log, see task.Version. It takes the place of generated code: to other builds
+// What the next version adds to the log, see later_next.go of package task. It takes the place of generated code: to other builds
 // both are fields of numbers that no message has.
 
 // nextField is the number of the new op in Op, and of the new field in Spec.

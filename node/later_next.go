@@ -9,7 +9,7 @@ import (
 	"github.com/rota-scheduler/rota/fsm"
 )
 
-// proposeLater proposes the op that version 4 adds, see task.Version, again and again: until the version has
+// proposeLater proposes the op that the next version adds (see later_next.go of package task) again and again: until the version has
 // risen it is refused.
 func proposeLater(ctx context.Context, propose proposeFunc, logger *slog.Logger) {
 	_, err := propose(ctx, fsm.NextOp())

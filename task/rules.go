@@ -47,7 +47,10 @@ var firstRules = Rules{
 }
 
 // allRules is the rules of all versions, the oldest first. Each holds until the next one begins.
-var allRules = append([]since{{1, firstRules}}, laterRules...)
+var allRules = func() []since {
+	all := append([]since{{1, firstRules}}, releasedRules...)
+	return append(all, laterRules(all)...)
+}()
 
 // RulesOf returns the rules of a version. They must not be changed.
 func RulesOf(version uint32) *Rules {

@@ -1,19 +1,19 @@
-//go:build !rotanext
-
 package task
 
-// Version is the newest version of the log that this build knows:
+// released is the newest version of the log that releases know:
 //
 //	1  the first one
 //	2  attempts that do not end their tasks leave records
 //	3  the version is a part of the state and rises by itself; when a finished job may be forgotten
 //	   is noted at its end
-//
-// A build with the tag rotanext knows one more, for the test of two builds: see version_next.go.
-const Version = 3
+const released = 3
 
-// laterRules is the rules of versions that do not have the first ones.
-var laterRules []since
+// Version is the newest version of the log that this build knows. A build with the tag rotanext knows one
+// more, for the test of two builds: see later_next.go.
+const Version = released + laterVersions
+
+// releasedRules is the rules of versions that do not have the first ones, the oldest first.
+var releasedRules []since
 
 // Needs is the first version that has all that the spec asks for.
-func (s *Spec) Needs() uint32 { return 1 }
+func (s *Spec) Needs() uint32 { return max(1, s.laterNeeds()) }

@@ -12,7 +12,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// laterFields translates field 900 of a spec, which version 4 adds; see task.Version.
+// laterFields translates field 900 of a spec, which the next version adds; see later_next.go of package task.
 func laterFields(p *rotav1.JobSpec, s *task.Spec) error {
 	unknown := p.ProtoReflect().GetUnknown()
 	if len(unknown) == 0 {
