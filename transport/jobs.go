@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"reflect"
 	"time"
 
 	"google.golang.org/grpc"
@@ -87,6 +88,7 @@ func submitOp(r *rotav1.SubmitRequest, rules *task.Rules) (*logpb.Submit, *task.
 	if err != nil {
 		return nil, nil, err
 	}
+	given := spec
 	rules.SetDefaults(&spec)
 	if err := rules.Validate(&spec); err != nil {
 		return nil, nil, err
@@ -107,13 +109,29 @@ func submitOp(r *rotav1.SubmitRequest, rules *task.Rules) (*logpb.Submit, *task.
 	}
 	op := &logpb.Submit{Spec: raw, Tasks: tasks, Key: r.GetRequestKey(), Open: r.GetOpen(), Hold: r.GetHold()}
 	if op.Key != "" {
-		op.Hash = requestHash(op)
+		same, err := sameForEver(&given, &spec, raw)
+		if err != nil {
+			return nil, nil, task.Errorf(task.KindInvalid, "the spec cannot be encoded: %v", err)
+		}
+		op.Hash = requestHash(op, same)
 	}
 	return op, &spec, nil
 }
 
-// requestHash is the hash of a request without its key.
-func requestHash(op *logpb.Submit) []byte {
+// sameForEver is the encoded spec of a request, as given, with the defaults of the first version. raw is spec, with those
+// of the active version. A request that is sent again after a rise may get other defaults, and must not be taken for
+// another request.
+func sameForEver(given, spec *task.Spec, raw []byte) ([]byte, error) {
+	stored := *given
+	task.StoredRules.SetDefaults(&stored)
+	if reflect.DeepEqual(&stored, spec) {
+		return raw, nil
+	}
+	return fsm.EncodeSpec(&stored)
+}
+
+// requestHash is the hash of a request without its key. spec stands for its spec.
+func requestHash(op *logpb.Submit, spec []byte) []byte {
 	h := sha256.New()
 	var n [8]byte
 	write := func(b []byte) {
@@ -121,7 +139,7 @@ func requestHash(op *logpb.Submit) []byte {
 		h.Write(n[:])
 		h.Write(b)
 	}
-	write(op.Spec)
+	write(spec)
 	write(op.Tasks.GetPacked())
 	flags := uint64(op.Tasks.GetCount()) << 2
 	if op.Open {

@@ -41,7 +41,7 @@ func (s *Server) growRetry(ctx context.Context, rec *logpb.JobRecord, op *logpb.
 		}
 	}
 	op.Tasks, op.Open, op.Hold = &logpb.Tasks{}, true, true
-	op.Hash = requestHash(op)
+	op.Hash = requestHash(op, op.Spec)
 	res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_Submit{Submit: op}})
 	if err != nil {
 		return nil, err

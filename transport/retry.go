@@ -69,7 +69,7 @@ func (s *Server) retryOf(ctx context.Context, rec *logpb.JobRecord, r *rotav1.Re
 		op.Tasks = tasks
 	}
 	if op.Key != "" {
-		op.Hash = requestHash(op)
+		op.Hash = requestHash(op, op.Spec)
 	}
 	res, err := s.node.Propose(ctx, &logpb.Op{Op: &logpb.Op_Submit{Submit: op}})
 	if err != nil {
