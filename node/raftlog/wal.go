@@ -85,13 +85,18 @@ func (s *segments) reopen() error {
 	if err == nil {
 		return nil
 	}
-	// Not for want of space, or one would wait for some: there is no log any more. Raft panics where it
-	// cannot read an entry, so this server ends before anybody gets at the lock.
-	err = fmt.Errorf("the log was closed to go on in another file, and could not be opened again, so start the server again: %w", err)
+	// Raft panics where it cannot read an entry, so this server ends before anybody gets at the lock.
+	err = errClosed(err)
 	if s.lost != nil {
 		s.lost(err)
 	}
 	return err
+}
+
+// errClosed says that the log was closed and could not be opened again. It keeps the cause for people only:
+// a want of space or of descriptors would be waited for, and there is no log any more.
+func errClosed(cause error) error {
+	return fmt.Errorf("the log was closed to go on in another file, and could not be opened again: %v; start the server again", cause) //nolint:errorlint // See above.
 }
 
 // roomFor tries to take so many bytes on the disk of a folder, and gives them back.

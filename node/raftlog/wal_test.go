@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -195,6 +196,10 @@ func TestALogThatCannotBeOpenedAgainEndsTheServer(t *testing.T) {
 	require.Equal(t, lost, err)
 	requireWords(t, err, "could not be opened again", "start the server again")
 	require.False(t, store.IsScarce(err), "it is not waited for")
+	for _, scarce := range []error{syscall.ENOSPC, syscall.EMFILE} {
+		require.True(t, store.IsScarce(scarce))
+		require.False(t, store.IsScarce(errClosed(scarce)), "it is not waited for")
+	}
 	require.Error(t, s.GetLog(1, &raft.Log{}))
 	_, err = fill(t, s, 5, 1)
 	require.Error(t, err)
