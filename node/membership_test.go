@@ -36,6 +36,19 @@ type inTermOne struct{ membersRaft }
 
 func (inTermOne) CurrentTerm() uint64 { return 1 }
 
+// voting is inTermOne that notes which servers get a vote.
+type voting struct {
+	inTermOne
+	votes *[]raft.ServerID
+}
+
+func (v voting) AddVoter(id raft.ServerID, _ raft.ServerAddress, _ uint64, _ time.Duration) raft.IndexFuture {
+	*v.votes = append(*v.votes, id)
+	done := newFuture()
+	done.end(nil, nil)
+	return done
+}
+
 // recordOf is the record of a server, which is at an address of its name.
 func recordOf(nodeID, serverID string, vote bool) *logpb.ServerRecord {
 	return &logpb.ServerRecord{NodeId: nodeID, ServerId: serverID, Addr: nodeID + ":7420", PeerAddr: nodeID + ":7421", Vote: vote}
@@ -134,6 +147,30 @@ func TestWhatALeaderDoesForAServerThatAsks(t *testing.T) {
 			}
 			require.Equal(t, []bool{c.put, c.add, c.vote}, []bool{got.put, got.add, got.record.GetVote()}, "put, add, vote")
 			require.Equal(t, c.gone, got.gone.ID)
+		})
+	}
+}
+
+// All voters know the active version: a server without a vote was not asked when it rose.
+func TestOnlyAServerThatKnowsTheActiveVersionGetsAVote(t *testing.T) {
+	t.Parallel()
+	heir := serverOf("n3", "new", raft.Nonvoter)
+	for name, c := range map[string]struct {
+		info PeerInfo
+		want []raft.ServerID
+	}{
+		"it knows it":                  {PeerInfo{AppliedIndex: 3, Knows: fsm.Version}, []raft.ServerID{heir.ID}},
+		"its build is older":           {PeerInfo{AppliedIndex: 3, Knows: knownBefore}, nil},
+		"its build says nothing of it": {PeerInfo{AppliedIndex: 3}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			records := []*logpb.ServerRecord{recordOf("n1", "1", true), recordOf("n2", "2", true), recordOf("n3", "new", true)}
+			m := newMembership(t, links{}, records, serverOf("n1", "1", raft.Voter), serverOf("n2", "2", raft.Voter), heir)
+			var got []raft.ServerID
+			m.raft, m.identify = voting{votes: &got}, answers{heir.ID: c.info}.identify
+			m.promote(t.Context())
+			require.Equal(t, c.want, got)
 		})
 	}
 }

@@ -89,6 +89,11 @@ func (m *membership) promote(ctx context.Context) {
 		if err != nil || info.AppliedIndex+caughtUp < m.state.Machine().AppliedIndex() {
 			continue
 		}
+		// Voters know the active version. This one was not asked when that rose.
+		if err := checkKnows(&info, m.state.Machine().ActiveVersion()); err != nil {
+			m.logger.Debug("a server that has caught up gets no vote", "server", s.ID, "error", err)
+			continue
+		}
 		unlock, err := m.lock.enter(ctx)
 		if err != nil {
 			return
