@@ -204,7 +204,12 @@ func (p *Process) signal(s syscall.Signal, asked bool) error {
 		return fmt.Errorf("%s %w", p.Name, ErrEnded)
 	}
 	p.asked = p.asked || asked
-	return p.cmd.Process.Signal(s)
+	err := p.cmd.Process.Signal(s)
+	if errors.Is(err, os.ErrProcessDone) {
+		// Done is about to be closed.
+		return fmt.Errorf("%s %w", p.Name, ErrEnded)
+	}
+	return err
 }
 
 // Pause stops the process where it is.
@@ -237,10 +242,10 @@ func (p *Process) Kill() {
 // Stop asks the process to end, and kills it if it takes too long or ctx ends (ErrKilled). An exit code other
 // than 0 is an error, too. One that does not run is stopped.
 func (p *Process) Stop(ctx context.Context) error {
-	if err := p.signal(p.cfg.StopSignal, true); err != nil {
-		if !p.Running() {
-			return nil
-		}
+	switch err := p.signal(p.cfg.StopSignal, true); {
+	case errors.Is(err, ErrEnded):
+		return p.WaitEnd(ctx)
+	case err != nil:
 		return err
 	}
 	// A paused process would not notice. It may have ended by now.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -141,6 +142,31 @@ func TestOnlyAnEndThatNobodyAskedForIsTold(t *testing.T) {
 	require.NoError(t, p.Signal(syscall.SIGKILL))
 	<-p.Done()
 	require.Equal(t, -1, <-codes, "a signal is no request")
+}
+
+// It has ended, and Done is not closed yet.
+func TestAProcessThatHasJustEndedIsStopped(t *testing.T) {
+	t.Parallel()
+	ended, told := make(chan struct{}), make(chan struct{})
+	p := started(t, "exit 0", func(cfg *Config) {
+		cfg.OnExit = func(int) {
+			close(ended)
+			<-told
+		}
+	})
+	tell := sync.OnceFunc(func() { close(told) })
+	defer tell()
+	<-ended
+	require.ErrorIs(t, p.Pause(), ErrEnded)
+	stopped := make(chan error, 1)
+	go func() { stopped <- p.Stop(timely(t)) }()
+	require.Eventually(t, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.asked
+	}, within, time.Millisecond)
+	tell()
+	require.NoError(t, <-stopped)
 }
 
 func TestAWaitEndsWithItsProcess(t *testing.T) {
