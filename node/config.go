@@ -106,7 +106,7 @@ func (c *Config) setDefaults() error {
 	case task.ValidNodeID("--node-id", c.NodeID) != nil:
 		return task.ValidNodeID("--node-id", c.NodeID)
 	case c.Logger == nil || c.Fatal == nil:
-		return errors.New("node: Log and Fatal must be set")
+		return errors.New("node: Logger and Fatal must be set")
 	case c.BootstrapExpect < 0 || c.BootstrapExpect > 9:
 		return fmt.Errorf("--bootstrap-expect %d is out of range: use 1, 3 or 5", c.BootstrapExpect)
 	}

@@ -137,7 +137,6 @@ type proposer struct {
 type load struct{ ops, bytes int }
 
 // flight is an entry that waits for its commit.
-
 type flight struct {
 	future    raft.ApplyFuture
 	proposals []proposal
