@@ -166,7 +166,7 @@ func TestOnlyAServerThatKnowsTheActiveVersionGetsAVote(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			records := []*logpb.ServerRecord{recordOf("n1", "1", true), recordOf("n2", "2", true), recordOf("n3", "new", true)}
-			m := newMembership(t, links{}, records, serverOf("n1", "1", raft.Voter), serverOf("n2", "2", raft.Voter), heir)
+			m := newMembership(t, silences{}, records, serverOf("n1", "1", raft.Voter), serverOf("n2", "2", raft.Voter), heir)
 			var got []raft.ServerID
 			m.raft, m.identify = voting{votes: &got}, answers{heir.ID: c.info}.identify
 			m.promote(t.Context())
