@@ -55,11 +55,15 @@ func (s *sessionStream) tryNext(addr string) {
 	s.finder.Learn(addr)
 }
 
-// opening notes that a stream is being opened.
+// opening notes that a stream is being opened to the server that next has returned. It ends at once if
+// another leader was announced since then.
 func (s *sessionStream) opening(addr string, cut context.CancelCauseFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.target, s.term, s.cut = addr, 0, cut
+	if s.hint != "" && s.hint != addr {
+		cut(errNewLeader)
+	}
 }
 
 // opened notes that the stream is open.
@@ -113,6 +117,8 @@ func (s *sessionStream) refute(reached uint64) {
 	s.mu.Lock()
 	if s.cut != nil && s.term > reached {
 		s.cut(errRefuted)
+		// A leader of a lower term may be announced before the stream has ended: it is not in its way.
+		s.cut = nil
 	}
 	s.mu.Unlock()
 	notify(s.news)

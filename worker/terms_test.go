@@ -43,10 +43,12 @@ func TestATermThatThereNeverWasIsForgotten(t *testing.T) {
 			}
 			w, _ := run1(t, cfg, done)
 			if term < leader.MaxTermLeap {
-				eventually(t, "the worker follows it", func() bool { return w.lease.highest() == term })
-				// The others are heard of, as by a server that the worker watches.
-				w.finder.Named([]string{honest.addr, one.addr, fake.addr})
-				w.finder.Moved()
+				fake.tell(t, &rotav1.SessionResponse{}) // it is followed
+				// The others are heard of.
+				fake.set(func() {
+					fake.initial = &rotav1.WatchLeaderResponse{Term: term, Leader: "fake", LeaderAddr: fake.addr, Servers: []string{honest.addr, one.addr, fake.addr}}
+					fake.cut()
+				})
 			}
 			honest.assign(t, handlerWork(1, 0, 1, "echo"))
 			honest.await(t, 1, 0)

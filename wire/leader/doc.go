@@ -7,13 +7,15 @@
 // leader dies, its successor is found over a connection that is there already, without waiting for
 // a timeout. What is announced goes to the Follower, which is the client or the worker. It knows
 // which leader it follows, and what to do about another one: a client moves its calls, a worker its
-// session.
+// session. Where all others have failed, or none is known, the leader itself is watched, or asked now
+// and then: it tells of servers that have come.
 //
 // # Terms
 //
 // Clients and workers follow the highest term that they have heard of. One server that claims a
 // term which there never was would have them for good. So a claim that is far ahead of what is
-// known, or behind it, makes the Finder ask all servers (terms.go).
+// known, or behind it, makes the Finder ask all servers (terms.go). A claim that the watched server does
+// not share within a second ends that watch, and the next one begins with what a server knows.
 //
 // # One cluster
 //

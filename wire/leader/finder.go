@@ -33,7 +33,7 @@ type Config struct {
 	// Heard is called with each server that announces anything; nil: nobody needs to know.
 	Heard func(addr string)
 	// WatchLeader lets the leader itself be watched where no other server answers. Without it the
-	// watch waits for another server.
+	// leader is asked now and then which servers there are, which takes no stream of its own.
 	WatchLeader bool
 	Logger      *slog.Logger
 }
@@ -67,10 +67,11 @@ type Finder struct {
 	given, known []string
 	turn         int
 
-	// asking guards what the servers have said of their terms last, and when.
-	asking sync.Mutex
-	terms  []uint64
-	asked  time.Time
+	// asking guards what the servers have said of their terms last, and when they were asked and had
+	// answered.
+	asking          sync.Mutex
+	terms           []uint64
+	asked, answered time.Time
 }
 
 // New makes a Finder. It does nothing before Watch.

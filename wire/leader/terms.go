@@ -7,6 +7,7 @@ import (
 	"time"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/internal/ticks"
 )
 
 // Workers and clients follow the highest term that they have heard of. One server that
@@ -33,7 +34,7 @@ func Near(known, term uint64) bool {
 // Believable says whether a server may be followed in a term: it is not far ahead of the
 // highest, or a majority of the servers has come about as far.
 func (f *Finder) Believable(ctx context.Context, term uint64) bool {
-	return Near(f.follower.Term(), term) || Near(majorityTerm(f.askTerms(ctx)), term)
+	return Near(f.follower.Term(), term) || Near(majorityTerm(f.askTerms(ctx, true)), term)
 }
 
 // Doubt asks whether there is a leader in the highest term that was heard of, and has the follower go
@@ -44,7 +45,7 @@ func (f *Finder) Doubt(ctx context.Context) (settled bool) {
 	if highest == 0 {
 		return true
 	}
-	terms := f.askTerms(ctx)
+	terms := f.askTerms(ctx, false)
 	reached := majorityTerm(terms)
 	if !refuted(terms, highest) {
 		return reached >= highest
@@ -65,25 +66,45 @@ func (f *Finder) judge(ctx context.Context, term uint64) (follow, settled bool) 
 	if Near(known, term) {
 		return true, true
 	}
-	reached := majorityTerm(f.askTerms(ctx))
+	reached := majorityTerm(f.askTerms(ctx, false))
 	return Near(reached, term), reached != 0
 }
 
-// askTerms asks all servers that are known for their terms, or returns what they have said a
-// moment ago. Those that do not answer count with 0.
-func (f *Finder) askTerms(ctx context.Context) []uint64 {
-	f.asking.Lock()
-	defer f.asking.Unlock()
-	if !f.asked.IsZero() && time.Since(f.asked) < termPause {
-		return f.terms
+// askTerms asks all servers that are known for their terms, once in termPause. Those that do not answer
+// count with 0. recent says that what they have said a moment ago will do. Otherwise they are asked
+// after the call: what they said before they could hear of a term does not prove that there is none.
+func (f *Finder) askTerms(ctx context.Context, recent bool) []uint64 {
+	called := time.Now()
+	for {
+		f.asking.Lock()
+		wait := termPause - time.Since(f.answered)
+		if f.asked.After(called) || recent && wait > 0 {
+			defer f.asking.Unlock()
+			return f.terms
+		}
+		if wait <= 0 {
+			defer f.asking.Unlock()
+			return f.askTermsNow(ctx)
+		}
+		f.asking.Unlock()
+		if !ticks.Sleep(ctx, wait) {
+			return nil
+		}
 	}
+}
+
+// askTermsNow is askTerms with f.asking held.
+func (f *Finder) askTermsNow(ctx context.Context) []uint64 {
+	began := time.Now()
 	answers := f.askAll(ctx, f.Known())
-	f.terms = make([]uint64, len(answers))
+	terms := make([]uint64, len(answers))
 	for i, m := range answers {
-		f.terms[i] = m.GetTerm()
+		terms[i] = m.GetTerm()
 	}
-	f.asked = time.Now()
-	return f.terms
+	if ctx.Err() == nil { // or the servers had no time to answer, which says nothing to anybody else
+		f.asked, f.answered, f.terms = began, time.Now(), terms
+	}
+	return terms
 }
 
 // askAll asks servers, all at once and MaxServers of them at most, what they tell of the cluster; nil of

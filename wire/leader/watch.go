@@ -3,16 +3,26 @@ package leader
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/internal/ticks"
 )
 
-// watchLeaderFor is how long the leader itself is watched, where no other server
-// answered, before the others are tried again.
-const watchLeaderFor = 30 * time.Second
+const (
+	// watchLeaderFor is how long the leader itself is watched, where no other server
+	// answered, before the others are tried again.
+	watchLeaderFor = 30 * time.Second
+	// askLeaderPause is about how long it takes until a leader that has answered is asked again which
+	// servers there are. Thousands of workers may ask, and servers are replaced rarely.
+	askLeaderPause = time.Minute
+	// behindFor is how long the watched server may not know the term of the follower's leader. Servers
+	// hear of a new leader within milliseconds.
+	behindFor = time.Second
+)
 
 var (
 	// errMoved ends a watch at a server that leads now.
@@ -20,6 +30,9 @@ var (
 	// errDoubtful ends a watch that told of a lower term than is known, or of one far ahead, while too few
 	// servers said how far they are. The next one tells of it again: this one may say nothing more.
 	errDoubtful = errors.New("it is not known whether there is a leader of the highest term")
+	// errBehind ends a watch at a server that knows of no leader in the follower's term. Either the server is
+	// cut off, or there is no such leader: what the next server announces first decides.
+	errBehind = errors.New("the watched server does not know of a leader in the highest term")
 )
 
 // Watch keeps a stream to some server that tells of every new leader, until ctx ends. It prefers a
@@ -27,15 +40,19 @@ var (
 func (f *Finder) Watch(ctx context.Context) {
 	var back Backoff
 	last, failures := "", 0
+	askLeaderAt := time.Now()
 	for ctx.Err() == nil {
-		// Where all others have failed, the leader has to do.
-		leaderToo := f.cfg.WatchLeader && failures >= len(f.Known())-1
+		// Where all others have failed, or there are none, the leader has to do.
+		alone := failures >= len(f.Known())-1
+		if alone && !f.cfg.WatchLeader && !time.Now().Before(askLeaderAt) {
+			askLeaderAt = time.Now().Add(f.askLeader(ctx))
+		}
+		leaderToo := alone && f.cfg.WatchLeader
 		addr := f.watchable(last, leaderToo)
 		if addr == "" {
-			// There is one server as far as is known. Another may be heard of.
-			select {
-			case <-f.moved:
-			case <-ctx.Done():
+			// There is one server as far as is known. A new leader may know of others.
+			if f.awaitMove(ctx, time.Until(askLeaderAt)) {
+				askLeaderAt = time.Now()
 			}
 			continue
 		}
@@ -57,6 +74,37 @@ func (f *Finder) Watch(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// askLeader asks the leader which servers there are, and returns how long not to ask again. One that
+// nobody watches would tell of no other server, and its end would leave the follower with none.
+func (f *Finder) askLeader(ctx context.Context) (pause time.Duration) {
+	leader := f.follower.Leader()
+	if leader == "" {
+		return 0 // the watch asks
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	m := f.askOne(ctx, leader)
+	if m == nil {
+		return BackoffMost
+	}
+	f.Named(m.GetServers())
+	// Those who lost a leader together must not ask the next one together.
+	return askLeaderPause/2 + rand.N(askLeaderPause/2)
+}
+
+// awaitMove waits until the follower has another leader, for d at most. moved is false where it has not.
+func (f *Finder) awaitMove(ctx context.Context, d time.Duration) (moved bool) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-f.moved:
+		return true
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // watchable is a server to watch the leader from: the next one behind after, and not the leader
@@ -88,29 +136,42 @@ func (f *Finder) watch(ctx context.Context, addr string, leaderToo bool) (told b
 		ctx, stop = context.WithTimeout(ctx, watchLeaderFor)
 		defer stop()
 	}
+	var led atomic.Uint64 // the highest term of which the server has announced a leader
 	if !leaderToo {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			f.cutWhereLeads(ctx, addr, cut)
+			f.cutWhereUseless(ctx, addr, &led, cut)
 		}()
 		defer func() { <-ended }()
 	}
 	defer cut(nil)
-	told, err = f.follow(ctx, addr, s)
+	told, err = f.follow(ctx, addr, s, &led)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
 	return told, err
 }
 
-// cutWhereLeads ends a watch when the follower has the watched server for its leader.
-func (f *Finder) cutWhereLeads(ctx context.Context, addr string, cut context.CancelCauseFunc) {
+// cutWhereUseless ends a watch when the follower has the watched server for its leader, or is for
+// behindFor in a higher term than that of the last leader that the server has announced.
+func (f *Finder) cutWhereUseless(ctx context.Context, addr string, led *atomic.Uint64, cut context.CancelCauseFunc) {
+	isBehind := func() bool { told := led.Load(); return told != 0 && told < f.follower.Term() }
+	var behind <-chan time.Time
 	for {
 		select {
 		case <-f.moved:
 			if f.follower.Leader() == addr {
 				cut(errMoved)
+				return
+			}
+			if behind == nil && isBehind() {
+				behind = time.After(behindFor)
+			}
+		case <-behind:
+			behind = nil
+			if isBehind() {
+				cut(errBehind)
 				return
 			}
 		case <-ctx.Done():
@@ -119,8 +180,8 @@ func (f *Finder) cutWhereLeads(ctx context.Context, addr string, cut context.Can
 	}
 }
 
-// follow reads what a server announces.
-func (f *Finder) follow(ctx context.Context, addr string, s Source) (told bool, err error) {
+// follow reads what a server announces, and notes in led the highest term of which it announced a leader.
+func (f *Finder) follow(ctx context.Context, addr string, s Source, led *atomic.Uint64) (told bool, err error) {
 	stream, err := s.Client.WatchLeader(ctx, &rotav1.WatchLeaderRequest{})
 	if err != nil {
 		return false, err
@@ -141,6 +202,7 @@ func (f *Finder) follow(ctx context.Context, addr string, s Source) (told bool, 
 			// nobody hears.
 			continue
 		}
+		led.Store(max(led.Load(), m.GetTerm()))
 		follow, settled := f.judge(ctx, m.GetTerm())
 		if follow {
 			f.Learn(m.GetLeaderAddr())
