@@ -5,18 +5,18 @@ import (
 	"strings"
 )
 
-// MaxMissing bounds what Missing says, bytes: answers to submits carry it, and a message may have a
-// thousand of these.
+// MaxMissing bounds the reasons that Missing returns, bytes. Answers to submits carry them, and a message may have a
+// thousand answers.
 const MaxMissing = 1 << 10
 
-// missingLooks bounds of how many sessions Missing asks whether they are connected, with the machine locked: there may
-// be 20,000 whose workers are gone, with 64 labels each, and a stream may have thousands of jobs submitted at once. Where
-// none of so many is, more is not known.
+// missingLooks is how many sessions Missing checks for a connection at most, because it holds the machine's lock: there
+// may be 20,000 sessions whose workers are gone, with 64 labels each, and a stream may submit thousands of jobs at once.
+// After that many, Missing takes the others for connected.
 const missingLooks = 1000
 
-// Missing returns why no connected worker can run what waits of a job: what none of them has, in MaxMissing
-// bytes. There is nothing where some can, or nothing waits. connected says which sessions are, as no log
-// knows; it is called with the machine locked.
+// Missing returns why no connected worker can run the waiting tasks of a job, in at most MaxMissing bytes: what none of
+// these workers has. It returns nothing if one of them can, or if no task waits. connected says whether a session is
+// connected, which is in no log; Missing calls it with the machine locked.
 func (m *Machine) Missing(id uint64, connected func(session uint64) bool) []string {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -56,7 +56,7 @@ func (m *Machine) Missing(id uint64, connected func(session uint64) bool) []stri
 	return fewWords(missing)
 }
 
-// upTo is connected for a number of sessions, and takes the others for connected.
+// upTo asks connected about so many sessions, and takes all others for connected.
 func upTo(looks int, connected func(session uint64) bool) func(session uint64) bool {
 	return func(session uint64) bool {
 		looks--
@@ -64,7 +64,7 @@ func upTo(looks int, connected func(session uint64) bool) func(session uint64) b
 	}
 }
 
-// fewWords cuts reasons down to MaxMissing bytes, and says where there was more.
+// fewWords shortens reasons to MaxMissing bytes, and shows where it has left something out.
 func fewWords(reasons []string) []string {
 	const more = " ..."
 	left := MaxMissing
@@ -94,12 +94,12 @@ func (n *needs) String() string {
 	return text
 }
 
-// have says whether one of the sessions with some abilities is among some.
+// have says whether some accepts one of the sessions with these abilities.
 func (m *Machine) have(able common, some func(session uint64) bool) bool {
 	return !able.each(0, len(m.able), func(i int) bool { return !m.able[i].anyOf(some) })
 }
 
-// anyOf says whether one of the sessions with these abilities is among some.
+// anyOf says whether some accepts one of the sessions with these abilities.
 func (a *abilities) anyOf(some func(session uint64) bool) bool {
 	for _, s := range a.members {
 		if some(s.pb.Id) {
@@ -109,7 +109,7 @@ func (a *abilities) anyOf(some func(session uint64) bool) bool {
 	return false
 }
 
-// someone says whether any session is among some.
+// someone says whether some accepts any session.
 func (m *Machine) someone(some func(session uint64) bool) (found bool) {
 	m.sessionOrder.Scan(func(id uint64, _ *session) bool {
 		found = some(id)

@@ -8,7 +8,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Overdue is what a session holds for longer than an honest worker can.
+// Overdue is the tasks that a session holds for longer than an honest worker would.
 type Overdue struct {
 	Session uint64
 	// Slots is how many tasks its worker runs at a time.
@@ -16,22 +16,22 @@ type Overdue struct {
 	Tasks []OverdueTask
 }
 
-// OverdueTask is one task of them.
+// OverdueTask is one of these tasks.
 type OverdueTask struct {
 	Job         uint64
 	Index       uint32
 	TokenOffset int64
-	// Exclusive: it must not be given to another while its worker may run it, so no op takes it off the
-	// session: only the end of the lease does.
+	// Exclusive: no other worker may have the task while this one may still run it. So no op takes it from the
+	// session; only the end of the lease does.
 	Exclusive bool
-	// At is when it was granted, or asked to stop.
+	// At is when the task was granted, or asked to stop.
 	At int64
-	// Timeout is that of one attempt; Stopping says that it was asked to stop.
+	// Timeout is the longest run of an attempt. Stopping says that the task was asked to stop.
 	Timeout  time.Duration
 	Stopping bool
 }
 
-// late says whether the worker of task i, whose slot is s, should have reported by a time.
+// late says whether a worker should have reported the task in slot s by a time.
 func (m *Machine) late(j *job, s *slot, by int64) bool {
 	waited := by - s.at - int64(m.rules.ReportMargin)
 	switch s.state {
@@ -46,9 +46,8 @@ func (m *Machine) late(j *job, s *slot, by int64) bool {
 // mayBeLate says whether any task of j can be late.
 func (j *job) mayBeLate() bool { return j.spec.Timeout > 0 || j.counts[task.Stopping] > 0 }
 
-// Overdue returns what is overdue at now of the sessions behind the one named after, in order. It
-// looks at about so many pages of tasks, and returns the session where the next look goes on
-// (0: from the first).
+// Overdue returns what is overdue at now, session by session, beginning behind the session with the id after. It looks
+// at about so many pages of tasks. The next call goes on from next (0: from the first session).
 func (m *Machine) Overdue(now int64, after uint64, pages int) (found []Overdue, next uint64) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -95,8 +94,8 @@ func (m *Machine) overdueOf(s *session, now int64) Overdue {
 	return o
 }
 
-// overdue takes tasks off a session that is silent about them. The leader names them; whether
-// they are late is decided here.
+// overdue takes tasks from a session that is silent about them. The leader names the tasks; whether they are late is
+// decided here.
 func (m *Machine) overdue(o *logpb.Overdue, r *Result) {
 	if r.Err = m.checkHeld("an end of overdue tasks", o.Held); r.Err != nil {
 		return
@@ -126,7 +125,7 @@ func (m *Machine) overdue(o *logpb.Overdue, r *Result) {
 	m.wake = true
 }
 
-// takeOverdue ends the attempt of a task that its worker is silent about.
+// takeOverdue ends the attempt at a task whose worker is silent about it.
 func (m *Machine) takeOverdue(j *job, i uint32, holder *session, unstarted bool, w *segmentWriter) {
 	s := j.touchSlot(i)
 	asked := s.state == task.Stopping
@@ -153,8 +152,8 @@ func (m *Machine) takeOverdue(j *job, i uint32, holder *session, unstarted bool,
 	}
 }
 
-// SilentNote is the error of a task that was ended because its worker said nothing of it for so much
-// longer than it had.
+// SilentNote is the error of a task that was ended because its worker said nothing about it for margin longer than it
+// was allowed to.
 func SilentNote(worker string, stopping bool, timeout, margin time.Duration) string {
 	if stopping {
 		return fmt.Sprintf("worker %s was asked to stop it and did not say within %v that it has: it may still run there", worker, margin)

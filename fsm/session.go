@@ -13,16 +13,16 @@ import (
 // session is a worker's registration and what it holds.
 type session struct {
 	pb *logpb.Session
-	// What a view needs of it lies together, in one line of the cache: its slots, how many
-	// tasks it holds, and what it can run.
+	// What a view reads stands together, in one cache line: the slots, how many tasks the session holds, and
+	// what it can run.
 	slots, assigned uint32
 	able            *abilities
 	sessionDerived
-	// held counts them by page, so that a lost worker, or the answer to a beat, costs a look
-	// at its own pages only, whatever the size of their jobs.
+	// held counts its tasks by page. So a lost worker, or the answer to a beat, costs a look at these pages
+	// only, however large their jobs are.
 	held map[pageRef]*uint32
-	// last is the count that was asked for last, of lastAt: most tasks that are granted or
-	// reported have their neighbours with them.
+	// last is the count that was used last, that of lastAt: most tasks are granted or reported together with
+	// their neighbours.
 	lastAt pageRef
 	last   *uint32
 }
@@ -33,7 +33,7 @@ type pageRef struct {
 	page uint32
 }
 
-// addSession puts in a session that is open now.
+// addSession adds a session that has just been opened or loaded.
 func (m *Machine) addSession(pb *logpb.Session) *session {
 	s := &session{pb: pb, slots: pb.Slots, held: map[pageRef]*uint32{}}
 	m.sessionBytes += proto.Size(pb)
@@ -45,7 +45,7 @@ func (m *Machine) addSession(pb *logpb.Session) *session {
 	return s
 }
 
-// removeSession takes one out that is over.
+// removeSession removes a session that has ended.
 func (m *Machine) removeSession(s *session) {
 	delete(m.sessions, s.pb.Id)
 	m.sessionBytes -= proto.Size(s.pb)
@@ -65,7 +65,7 @@ func (s *session) name() string {
 	return s.pb.Worker
 }
 
-// hold notes that it holds task i of a job.
+// hold notes that the session now holds task i of a job.
 func (s *session) hold(job uint64, i uint32) {
 	if s.assigned++; s.assigned == s.slots {
 		s.able.taken(s)
@@ -73,7 +73,7 @@ func (s *session) hold(job uint64, i uint32) {
 	*s.count(pageRef{job, i / pageSize})++
 }
 
-// release notes that it does not hold task i of a job any more.
+// release notes that the session no longer holds task i of a job.
 func (s *session) release(job uint64, i uint32) {
 	if s.assigned--; s.assigned+1 == s.slots {
 		s.able.freed(s)
@@ -86,7 +86,7 @@ func (s *session) release(job uint64, i uint32) {
 	}
 }
 
-// count is how many tasks of a page it holds, to be changed.
+// count returns the count of a page's tasks that the session holds, for the caller to change.
 func (s *session) count(at pageRef) *uint32 {
 	if s.last == nil || s.lastAt != at {
 		n := s.held[at]
@@ -99,7 +99,7 @@ func (s *session) count(at pageRef) *uint32 {
 	return s.last
 }
 
-// heldPages returns the pages that it holds tasks of, in order.
+// heldPages returns the pages with tasks that the session holds, in order.
 func (s *session) heldPages() []pageRef {
 	refs := make([]pageRef, 0, len(s.held))
 	for at := range s.held {
@@ -109,8 +109,8 @@ func (s *session) heldPages() []pageRef {
 	return refs
 }
 
-// capacity is how many tasks it may hold. Exclusive tasks are never queued at a
-// worker: there they would hold up others under a lease that runs.
+// capacity is how many tasks the session may hold. Exclusive tasks never wait at a worker: there they would
+// delay others while the worker's lease runs.
 func (s *session) capacity(exclusive bool, r *rules) uint32 {
 	if exclusive {
 		return s.pb.Slots
@@ -118,10 +118,9 @@ func (s *session) capacity(exclusive bool, r *rules) uint32 {
 	return s.pb.Slots + r.MaxOutstanding
 }
 
-// openSession registers a worker: first its reports are applied, then what it still
-// holds is moved to the new session, the rest of the old one goes back in line, and
-// the old session ends. Only who knows the old one's nonce may take its place: ids of
-// sessions count up, and are no secret.
+// openSession registers a worker. First it applies the worker's reports. Then it moves the tasks that the worker still
+// holds to the new session, puts the other tasks of the old session back in line, and ends the old session. Only a
+// worker that knows the nonce of the old session may replace it: session ids count up, and are no secret.
 func (m *Machine) openSession(o *logpb.OpenSession, r *Result) {
 	if r.Err = m.checkHello(o); r.Err != nil {
 		return
@@ -154,7 +153,7 @@ func (m *Machine) openSession(o *logpb.OpenSession, r *Result) {
 	s := m.addSession(fresh)
 	if old != nil {
 		m.move(old, s, o.Held)
-		// What it held and holds no more was lost with its process: a task that kills
+		// Tasks that it no longer holds were lost with its process. That counts against them: a task that kills
 		// its agent must not do so for ever.
 		m.endSession(old, lost)
 	}
@@ -164,8 +163,8 @@ func (m *Machine) openSession(o *logpb.OpenSession, r *Result) {
 	r.Session = fresh.Id
 }
 
-// offersTooMuch says whether there is no room for what a worker offers, in the place of what it
-// offered before. As much as before is never too much.
+// offersTooMuch says whether there is no room for what a worker offers, instead of what it offered before. An
+// offer that is no larger than the one before is never too much.
 func (m *Machine) offersTooMuch(old *session, pb *logpb.Session) bool {
 	before, now := 0, proto.Size(pb)
 	if old != nil {
@@ -174,7 +173,7 @@ func (m *Machine) offersTooMuch(old *session, pb *logpb.Session) bool {
 	return now > before && m.sessionBytes-before+now > m.rules.maxSessionBytes
 }
 
-// move gives what the worker still holds of its old session to the new one.
+// move moves the tasks that the worker still holds from its old session to the new one.
 func (m *Machine) move(from, to *session, held []*logpb.Held) {
 	for _, h := range held {
 		j := m.jobs[h.Job]
@@ -221,11 +220,11 @@ const (
 	lost parting = iota
 	// ended: its worker has ended in good order.
 	ended
-	// unstarted: the same, and it had not started them, so they count as never granted.
+	// unstarted: the same, but it had not started these tasks, so they count as never granted.
 	unstarted
 )
 
-// endSession takes everything off a session and forgets it.
+// endSession takes all tasks from a session and forgets the session.
 func (m *Machine) endSession(s *session, how parting) {
 	for refs := s.heldPages(); len(refs) > 0; {
 		n := 1
@@ -244,7 +243,7 @@ func (m *Machine) endSession(s *session, how parting) {
 	}
 }
 
-// takeBack ends the attempts of j that s holds, which are on these pages.
+// takeBack ends the attempts at tasks of j on these pages that s holds.
 func (m *Machine) takeBack(j *job, s *session, on []pageRef, how parting) {
 	w := &segmentWriter{m: m, j: j}
 	for _, at := range on {

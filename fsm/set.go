@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Set is a set of small numbers, in order: a word for each 64 neighbours of which it has any. So it takes
-// no more room than what it has, and whether two sets meet is found out from the smaller one.
+// Set is an ordered set of small numbers. It has one word for each group of 64 neighbours of which it holds any. So its
+// size depends only on what it holds, and two sets are compared by walking over the smaller one.
 type Set []word
 
 type word struct {
@@ -14,10 +14,10 @@ type word struct {
 	bits uint64
 }
 
-// Has says whether it has i.
+// Has says whether i is in the set.
 func (s Set) Has(i int) bool { return s.word(i/64)&(1<<(i%64)) != 0 }
 
-// Put puts i in.
+// Put adds i.
 func (s *Set) Put(i int) {
 	k, found := s.find(i / 64)
 	if !found {
@@ -26,7 +26,7 @@ func (s *Set) Put(i int) {
 	(*s)[k].bits |= 1 << (i % 64)
 }
 
-// remove takes i out.
+// remove removes i.
 func (s *Set) remove(i int) {
 	k, found := s.find(i / 64)
 	if !found {
@@ -44,10 +44,10 @@ func (s Set) count() (n int) {
 	return n
 }
 
-// find returns where the word at a place is, or would be.
+// find returns the index of the word for the numbers from 64*at on, or the index at which to insert it.
 func (s Set) find(at int) (k int, found bool) {
 	if at < len(s) && s[at].at == at {
-		return at, true // none is missing before it
+		return at, true // no word before it is missing
 	}
 	return slices.BinarySearchFunc(s[:min(at, len(s))], at, func(w word, at int) int { return w.at - at })
 }
@@ -59,7 +59,7 @@ func (s Set) word(at int) uint64 {
 	return 0
 }
 
-// each calls f for each number that is in a bit map too, in order, until it returns false.
+// each calls f for each number that is also in the bit map in, in order, until f returns false.
 func (s Set) each(in []uint64, f func(i int) bool) {
 	for _, w := range s {
 		if w.at >= len(in) {
@@ -73,8 +73,8 @@ func (s Set) each(in []uint64, f func(i int) bool) {
 	}
 }
 
-// common is what all of some sets have, and one of two others too. It is found out word by word from the
-// smallest of the former.
+// common is the numbers that are in each of the sets all, and in one or other. It is computed word by word, along the
+// smallest set of all.
 type common struct {
 	all        []Set
 	one, other Set
@@ -93,7 +93,7 @@ func (c *common) word(at int) uint64 {
 	return b
 }
 
-// appendTo appends all of it to an empty set.
+// appendTo appends all numbers to an empty set.
 func (c *common) appendTo(out Set) Set {
 	for _, w := range c.smallest {
 		if b := c.word(w.at); b != 0 {
@@ -103,8 +103,8 @@ func (c *common) appendTo(out Set) Set {
 	return out
 }
 
-// each calls f for each number from one on and below another, in order, until it returns false. It says
-// whether it never did.
+// each calls f for each number from from to below - 1, in order, until f returns false. It returns whether f always
+// returned true.
 func (c *common) each(from, below int, f func(i int) bool) bool {
 	k, _ := c.smallest.find(from / 64)
 	for _, w := range c.smallest[k:] {

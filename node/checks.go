@@ -11,10 +11,10 @@ import (
 	"github.com/rota-scheduler/rota/fsm/store"
 )
 
-// notWhole is what to do about files that do not belong together.
+// notWhole says what to do if files do not belong together.
 const notWhole = "the data folder is not whole; restore it, or move it away and let the server join anew"
 
-// explainState adds what to do to an error about the state.db of a data folder.
+// explainState adds to an error about the state.db of a data folder what to do.
 func explainState(dir string, err error) error {
 	if errors.Is(err, store.ErrCorrupt) {
 		return fmt.Errorf("%w\nNothing was changed. Move %s away: the server rebuilds it from its log where that is whole, and says so where it is not", err, filepath.Join(dir, store.FileName))
@@ -30,8 +30,8 @@ type startCheck struct {
 	logger    *slog.Logger
 }
 
-// run checks state.db against log and snapshot, and brings it up to the newest snapshot:
-// raft goes on behind that, whatever state.db has.
+// run checks state.db against the log and the newest snapshot, and brings it up to that snapshot: raft
+// begins to apply entries behind the snapshot, whatever state.db has.
 func (c *startCheck) run() error {
 	if healed, err := c.snapshots.Heal(); err != nil {
 		return fmt.Errorf("restore the received snapshot: %w", err)
@@ -82,8 +82,8 @@ func (c *startCheck) run() error {
 	return nil
 }
 
-// replay applies what the newest snapshot covers and state.db lacks, from the log, as
-// far as the log still has it. All of it was committed: the snapshot says so.
+// replay applies the entries that the newest snapshot covers and state.db lacks, if the log still has them.
+// All of them were committed, because a snapshot covers only committed entries.
 func (c *startCheck) replay(applied, first, to uint64) error {
 	tooOld := func(missing uint64) error {
 		return fmt.Errorf("state.db has index %d, the newest snapshot needs %d, and the log has no entry %d any more: state.db is older than it may be; restore it, or move the data folder away and let the server join anew", applied, to, missing)

@@ -9,23 +9,23 @@ import (
 const (
 	// maxSkew is how far the wall clocks of servers may be apart.
 	maxSkew = 2 * time.Second
-	// clockJump is from which leap of its time on the state is not cleaned up for
-	// clockGrace: what a wrong clock says is long over may be of today.
+	// If the time leaps by more than clockJump, nothing is cleaned up for clockGrace: what a wrong clock
+	// takes for long over may be of today.
 	clockJump  = time.Minute
 	clockGrace = time.Hour
 )
 
-// stateClock is the state machine's time, which never goes back: whoever sets it a year
-// ahead has forgotten every finished job. So a server does not read its wall clock for it.
-// It goes on from the time of the last entry, by a clock that cannot be set, and from the
-// wall clock as it was when a majority of the servers had the same.
+// stateClock is the time of the state machine. It never goes back, so a time that is a year ahead makes the
+// cluster forget every finished job. Therefore a server does not simply read its wall clock. It counts on from
+// the time of the last entry, by a clock that cannot be set, and from its wall clock at the moment when a
+// majority of the servers had the same time.
 type stateClock struct {
 	mu sync.Mutex
-	// applied is the time of the entry that came with the least delay, Unix ns, and
-	// appliedAt when it was seen.
+	// applied is the time of the entry that came with the least delay, Unix ns; appliedAt is when that entry
+	// was applied.
 	applied   int64
 	appliedAt time.Time
-	// wall is the wall clock that a majority agreed on, Unix ns, at agreedAt.
+	// wall is the wall clock, Unix ns, at the moment agreedAt, when a majority agreed with it.
 	wall     int64
 	agreedAt time.Time
 	last     int64
@@ -33,8 +33,8 @@ type stateClock struct {
 	jumpedAt time.Time
 }
 
-// saw notes the time of an entry that was applied. One that came late, from a leader that
-// this server had not heard for a while, says nothing: it knew better before.
+// saw notes the time of an entry that was applied. An entry that comes late, for example because this server had
+// not heard from the leader for a while, changes nothing: the time of an earlier entry is the better one.
 func (c *stateClock) saw(applied int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -44,8 +44,8 @@ func (c *stateClock) saw(applied int64) {
 	}
 }
 
-// now is the state machine's time. It never goes back and never stands still. The very
-// first entry of a cluster has nothing but the wall clock to go by.
+// now is the time of the state machine. It never goes back and never stands still. The first entry of a cluster
+// has only the wall clock.
 func (c *stateClock) now() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,7 +67,7 @@ func (c *stateClock) at(now time.Time) int64 {
 	return c.last
 }
 
-// agreed takes the wall clock over as it was at a moment, and returns by how much the time
+// agreed takes over the wall clock of a moment at which a majority agreed with it. It returns by how much the time
 // has leapt.
 func (c *stateClock) agreed(at time.Time) time.Duration {
 	c.mu.Lock()
@@ -80,26 +80,25 @@ func (c *stateClock) agreed(at time.Time) time.Duration {
 	return leap
 }
 
-// settled says that the time has not leapt of late.
+// settled says that the time has not leapt within clockGrace.
 func (c *stateClock) settled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.jumpedAt.IsZero() || time.Since(c.jumpedAt) > clockGrace
 }
 
-// verdict is what the clocks of the others say of one's own.
+// verdict is what the clocks of the other servers say about this server's clock.
 type verdict int
 
 const (
 	// clockUnknown: too few answers, or no majority that agrees.
 	clockUnknown verdict = iota
 	clockAgrees
-	// clockOutOfStep: a majority agrees, and not with this server.
+	// clockOutOfStep: the clocks of a majority agree with each other, and not with this server's.
 	clockOutOfStep
 )
 
-// judgeClock compares clocks: how far each voter that has answered is ahead of this
-// server, which is not among them.
+// judgeClock compares clocks. others is how far each other voter that has answered is ahead of this server.
 func judgeClock(others []time.Duration, voters int) verdict {
 	majority := voters/2 + 1
 	near := 1

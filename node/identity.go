@@ -21,27 +21,26 @@ import (
 const (
 	identityFile = "node.json"
 	lockFile     = "LOCK"
-	// serverIDBytes is how many random bytes a server id is.
+	// serverIDBytes is how many random bytes a server id has.
 	serverIDBytes = 8
 )
 
-// identity is who a server is. The server id is made with the data folder: a server
-// whose folder was lost is another one, whatever its node id says, and must not vote
-// under the old identity.
+// identity is who a server is. The server id is made together with the data folder: a server that has lost
+// its folder is another server, whatever its node id says, and must not vote under the old identity.
 type identity struct {
 	NodeID   string `json:"node_id"`
 	ServerID string `json:"server_id"`
-	// HasLog says that the log was made: a server whose log is gone has forgotten its
-	// votes and what it acknowledged, and must not go on under this identity.
+	// HasLog says that the log was made. If the log is gone later, the server has forgotten its votes and what
+	// it has acknowledged, and must not go on under this identity.
 	HasLog bool `json:"has_log"`
-	// LogStore is what keeps the log, once it was made.
+	// LogStore is the kind of store that keeps the log; empty before the log is made.
 	LogStore string `json:"log_store,omitempty"`
 }
 
 // raftID is the identity under which the server stands in Raft's configuration.
 func (id identity) raftID() raft.ServerID { return raftnet.ServerID(id.NodeID, id.ServerID) }
 
-// lockDir makes the data folder and takes it for this process.
+// lockDir makes the data folder, and locks it for this process.
 func lockDir(dir string) (*os.File, error) {
 	f, err := dirlock.Take(dir, lockFile)
 	switch {
@@ -72,7 +71,7 @@ func loadIdentity(dir, nodeID string) (identity, error) {
 	return id, nil
 }
 
-// plausible says whether id is one that was ever made: there were none with checksums once.
+// plausible says whether a server could have made this identity: files from old builds have no checksum.
 func (id identity) plausible() bool {
 	raw, err := hex.DecodeString(id.ServerID)
 	return id.NodeID != "" && err == nil && len(raw) == serverIDBytes && (id.LogStore == "" || raftlog.FileName(id.LogStore) != "")
@@ -92,7 +91,7 @@ func makeIdentity(dir, nodeID string) (identity, error) {
 	return id, writeIdentity(dir, id)
 }
 
-// newID makes an id that nobody else has.
+// newID makes a random id.
 func newID() (string, error) {
 	raw := make([]byte, serverIDBytes)
 	if _, err := rand.Read(raw); err != nil {

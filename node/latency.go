@@ -6,20 +6,20 @@ import (
 )
 
 const (
-	// The shortest bound of a Latency, and by how much each is longer than the one before: up
-	// to two minutes, beyond which a watchdog has ended the server.
+	// The shortest bound of a Latency, by what factor each bound is longer than the one before, and how many
+	// there are. The longest is two minutes; before that, a watchdog ends the server.
 	shortestBound = 50 * time.Microsecond
 	boundFactor   = 1.5
 	latencyBounds = 37
 )
 
-// latency counts how long something took. It may be read while it is counted.
+// latency is a histogram of how long something took. It may be read while others add to it.
 type latency struct {
 	counts [latencyBounds + 1]atomic.Uint64
 	sum    atomic.Int64
 }
 
-// bounds is the bounds of a latency, shortest first.
+// bounds are the bounds of a latency, the shortest first.
 var bounds = func() (list [latencyBounds]time.Duration) {
 	bound := float64(shortestBound)
 	for i := range list {
@@ -38,11 +38,11 @@ func (l *latency) add(took time.Duration) {
 	l.sum.Add(int64(took))
 }
 
-// Latency is how often something took how long.
+// Latency is a histogram of how long something took.
 type Latency struct {
 	Count uint64
 	Sum   time.Duration
-	// UpTo is how often it took no longer than each of these bounds.
+	// UpTo is, for each bound, how often it took no longer than that.
 	UpTo map[time.Duration]uint64
 }
 

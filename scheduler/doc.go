@@ -44,7 +44,7 @@
 // the wrong place. A worker gets its share in one message; if the tasks of a job are known to be
 // short, a share is at least 5 ms of work or 2,048 tasks (runs.go), because each share costs a
 // message and a report. If tasks turn long after that, the worker gives back those that it would
-// not reach (worker: board.relieve). While nobody knows how long the tasks of a job take, a few
+// not reach (worker/returning.go). While nobody knows how long the tasks of a job take, a few
 // hundred workers try it first.
 //
 // # Workers that are not relied on

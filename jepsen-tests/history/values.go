@@ -59,7 +59,7 @@ type Setup struct {
 	Seed     uint64   `json:"seed"`
 	// RecoveryNs bounds the time from a heal to the next acknowledged submit.
 	RecoveryNs int64 `json:"recovery_ns"`
-	// Needs is what must have happened for the run to say anything; see checker.Vacuity.
+	// Needs is what must have happened for the run to say anything; see checker/vacuity.go.
 	Needs Needs `json:"needs"`
 }
 
