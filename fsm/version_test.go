@@ -177,3 +177,19 @@ func TestWhenAJobMayBeForgottenIsNotedAtItsEnd(t *testing.T) {
 		}
 	}
 }
+
+// Ops up to SetVersion are known to each build with a version gate. A leader must not propose a newer one while older
+// builds vote: they would stop.
+func TestEachNewOpNeedsAVersion(t *testing.T) {
+	t.Parallel()
+	const newestBefore = 16 // SetVersion
+	ops := (&logpb.Op{}).ProtoReflect().Descriptor().Oneofs().ByName("op").Fields()
+	for i := range ops.Len() {
+		field, op := ops.Get(i), &logpb.Op{}
+		op.ProtoReflect().Set(field, op.ProtoReflect().NewField(field))
+		if field.Number() > newestBefore {
+			require.Greater(t, fsm.Needs(op), uint32(fsm.GateVersion), "%s: fsm.Needs must return the version that brings it (docs/upgrade.md)", field.Name())
+		}
+		require.LessOrEqual(t, fsm.Needs(op), uint32(fsm.Version), field.Name())
+	}
+}

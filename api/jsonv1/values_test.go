@@ -1,6 +1,7 @@
 package jsonv1_test
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -58,16 +59,24 @@ func TestASpecAsUsersWriteIt(t *testing.T) {
 	var j jsonv1.Job
 	j.SetSpec(&task.Spec{Policy: task.LeastLoaded, Handler: "h"})
 	require.Equal(t, jsonv1.Job{Handler: "h", Execution: "parallel", Alloc: "least-loaded"}, j)
-	j.SetSpec(&task.Spec{
+	spec := task.Spec{
 		Name: "n", Queue: "q", Command: []string{"echo"}, Env: []task.Pair{{Key: "A", Value: "1"}}, Cwd: "/c", Stdout: task.StdoutFile, StdoutPath: "/a",
 		Serial: true, Policy: task.Random, MaxParallel: 4, Priority: -5, MaxAttempts: 3, Timeout: 1500 * time.Millisecond, Retention: time.Hour,
 		Require: []task.Pair{{Key: "l", Value: "v"}}, Meta: []task.Pair{{Key: "m", Value: "w"}},
-	})
+	}
+	j.SetSpec(&spec)
 	require.Equal(t, jsonv1.Job{
 		Name: "n", Queue: "q", Command: []string{"echo"}, Env: map[string]string{"A": "1"}, Cwd: "/c", Stdout: "file:/a",
 		Execution: "serial", Alloc: "random", MaxParallel: 4, Priority: -5, MaxAttempts: 3, TimeoutMS: 1500, RetentionMS: 3_600_000,
 		Require: map[string]string{"l": "v"}, Meta: map[string]string{"m": "w"},
 	}, j)
+	// Tasks have their values and payloads themselves, and a job has its StartsAt and RetryOf.
+	notShown := []string{"Handler", "Placeholder", "Delay", "NotBefore", "Expire", "Values", "Retried", "SharedPayload"}
+	for field, v := range reflect.ValueOf(spec).Fields() {
+		if v.IsZero() {
+			require.Contains(t, notShown, field.Name, "set it in the spec of this test: a new field of a spec is one of Job too")
+		}
+	}
 }
 
 func TestCountsHaveEachState(t *testing.T) {
