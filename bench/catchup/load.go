@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	// TasksPerJob is how many tasks a job of the load has, and PayloadBytes how large each of their payloads is.
-	// A job has 64 KiB.
-	TasksPerJob, PayloadBytes = 16, 4 << 10
+	// TasksPerJob is how many tasks a job of the load has.
+	TasksPerJob = 16
+	// PayloadBytes is how large the payload of each of these tasks is. So a job has 64 KiB.
+	PayloadBytes = 4 << 10
 	// The jobs that fill the state: fewer and larger than those of the load.
 	fillTasks, fillBytes = 64, 64 << 10
 	// fillers is how many submit them side by side.

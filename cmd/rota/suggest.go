@@ -41,7 +41,7 @@ func valueError(err error, dashes string) string {
 	if errors.Is(err, strconv.ErrRange) {
 		return fmt.Sprintf("%s%s is out of range", name, value)
 	}
-	expected := ""
+	var expected string
 	switch bad.GetFlag().Value.Type() {
 	case "duration":
 		expected = "a number with its unit, such as 500ms, 30s, 5m or 2h"

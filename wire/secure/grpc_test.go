@@ -27,7 +27,7 @@ func whoAmI(t *testing.T, c *secure.Config, told func(net.Addr, error)) string {
 	s := grpc.NewServer(grpc.Creds(creds), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
 		for {
 			if stream.RecvMsg(&wrapperspb.StringValue{}) != nil {
-				return nil // the client has enough
+				return nil //nolint:nilerr // The client has enough.
 			}
 			who := "anonymous"
 			if p, ok := secure.FromContext(stream.Context()); ok {
