@@ -3,6 +3,7 @@ package transport_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -78,6 +79,11 @@ func TestAnUnreadyLeaderSaysThatDisksAreFull(t *testing.T) {
 		cfg.Stores = logs[cfg.NodeID]
 	})
 	leader := c.Leader()
+	// A server that does not know where another one is can send nobody there, and full disks take no
+	// entry that says so.
+	c.Eventually(func() bool {
+		return !slices.ContainsFunc(c.Servers, func(s *testcluster.Server) bool { return len(s.Node.Addrs()) < len(c.Servers) })
+	}, "every server knows where the others are")
 	full := []int{leader, (leader + 1) % 3}
 	for _, i := range full {
 		logs[c.Servers[i].Config.NodeID].full.Store(true)
