@@ -87,9 +87,11 @@ func certificateJSON(file string, cert *x509.Certificate) jsonv1.Certificate {
 	for _, ip := range cert.IPAddresses {
 		hosts = append(hosts, ip.String())
 	}
+	// A certificate of others may say any time, also the zero one of Go.
+	starts, ends := cert.NotBefore.UTC(), cert.NotAfter.UTC()
 	c := jsonv1.Certificate{
 		File: file, CA: cert.IsCA, Hosts: jsonv1.List(hosts), Subject: cert.Subject.CommonName, Issuer: cert.Issuer.CommonName,
-		Serial: cert.SerialNumber.Text(16), StartsAt: jsonv1.Time(cert.NotBefore), ExpiresAt: jsonv1.Time(cert.NotAfter),
+		Serial: cert.SerialNumber.Text(16), StartsAt: &starts, ExpiresAt: &ends,
 		SHA256: hex.EncodeToString(sum[:]),
 	}
 	if cert.IsCA {

@@ -72,6 +72,7 @@ func TestNoVerbShowsWhatATerminalObeys(t *testing.T) {
 	own := []string{
 		"server start", "worker start", "dev", "demo", "version", "help",
 		"completion bash", "completion fish", "completion powershell", "completion zsh",
+		"tls init", "tls ca", "tls cert", "tls show", // TestACertificateOfOthersIsShownInPlainText
 	}
 	for _, verb := range leaves((&app{}).root(), nil) {
 		_, shown := verbs[verb]
