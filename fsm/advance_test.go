@@ -84,24 +84,3 @@ func TestAdvanceLooksAtSoManyQueuesAtOnce(t *testing.T) {
 		require.EqualValues(t, 1, v.Next)
 	}
 }
-
-// However many tasks are due at once, Advance looks at so many of them and says that there are more.
-func TestAdvanceLooksAtSoManyTimersAtOnce(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	const tasks, most = 10_000, 4096
-	w := b.openSession("w", task.MaxSlots)
-	job := b.submit(&task.Spec{Handler: "h"}, tasks)
-	b.plan(job, 0, tasks, w)
-	b.must(failedOp(w, job, 0, tasks))
-	b.clock += int64(task.BackoffMax)
-	views := 1
-	for ; ; views++ {
-		v, behind := b.m.AdvanceAndView(b.clock, 0, roomy)
-		require.LessOrEqual(t, v.Queues[0].Jobs[0].Budget, uint32(views*most))
-		if !behind {
-			break
-		}
-	}
-	require.Equal(t, (tasks+most-1)/most, views)
-}

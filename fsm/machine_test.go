@@ -3,7 +3,6 @@ package fsm_test
 import (
 	"math"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
@@ -12,42 +11,6 @@ import (
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
 )
-
-// TestAFinishedJobIsCollectedWhereverItIs: that of the leader may be on disk while
-// that of a follower is not.
-func TestAFinishedJobIsCollectedWhereverItIs(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	job := b.submit(&task.Spec{Handler: "h"}, 3)
-	b.must(cancelJobOp(job))
-	b.clock += int64(task.RetainOther)
-	r := b.must(&logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{Jobs: []uint64{job}}}})
-	require.EqualValues(t, 1, r.Total)
-	_, ok := b.m.Job(job)
-	require.False(t, ok)
-	require.True(t, b.m.Collected(job))
-	c := b.m.TakeBatch()
-	require.Zero(t, c.Meta.JobsSum, "it has a share in the digest still")
-	require.Equal(t, []uint64{job}, c.Deleted)
-	b.m.Flushed(c)
-	require.False(t, b.m.Collected(job))
-	require.Empty(t, b.m.CheckInvariants())
-}
-
-func TestAJobCollectedWhileItIsWrittenIsForgottenOnce(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	spec := &task.Spec{Handler: "h", Retention: time.Second}
-	job, other := b.submit(spec, 1), b.submit(spec, 1)
-	b.must(cancelJobOp(job))
-	c := b.m.TakeBatch()
-	b.clock += int64(time.Second)
-	b.must(&logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{Jobs: []uint64{job}}}})
-	b.m.Flushed(c)
-	require.Empty(t, b.m.CheckInvariants())
-	s := b.openSession("w", 1)
-	require.EqualValues(t, 1, b.plan(other, 0, 1, s).Granted)
-}
 
 // TestTheClockIsNeverZeroNorBeyondItsEnd: zero stands for "not yet", and a deadline
 // that overflows would lie in the past.

@@ -7,25 +7,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/task"
 )
-
-// A report names tens of thousands of tasks in a few bytes. What it gives is as short.
-func TestExceptionsAreAsShortAsTheirReport(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	job := b.submit(&task.Spec{Handler: "h"}, fsm.MaxReported)
-	r := b.report(1<<40, 0, fsm.MaxReported, 0, task.OutcomeSucceeded)
-	require.Equal(t, []fsm.Exception{{Job: 1 << 40, Count: fsm.MaxReported, TokenOffset: 1, Verdict: fsm.Unknown}}, r.Exceptions)
-	r = b.report(job, 0, fsm.MaxReported, 0, task.OutcomeSucceeded)
-	require.Equal(t, []fsm.Exception{{Job: job, Count: fsm.MaxReported, TokenOffset: 1, Verdict: fsm.Superseded}}, r.Exceptions)
-	r = b.report(job, fsm.MaxReported, 1000, 0, task.OutcomeSucceeded)
-	require.Equal(t, []fsm.Exception{{Job: job, First: fsm.MaxReported, Count: 1000, TokenOffset: 1, Verdict: fsm.Unknown}}, r.Exceptions)
-}
 
 // Tokens count up, so anybody can name one. Only the session that holds a task may end it.
 func TestOnlyItsSessionEndsATask(t *testing.T) {
@@ -43,68 +29,6 @@ func TestOnlyItsSessionEndsATask(t *testing.T) {
 	op.GetReport().Session = mine
 	require.Empty(t, b.must(op).Exceptions)
 	require.EqualValues(t, 1, b.plan(job, 1, 1, others).Granted)
-}
-
-// A worker whose task the servers have ended must not believe that its result was taken, though nobody was
-// granted the task after it. What it sends again, it has been told of before.
-func TestAReportOnWhatTheServersHaveEndedIsNotSaidToBeTaken(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	job := b.submit(&task.Spec{Handler: "h", Timeout: time.Second, MaxAttempts: 1}, 4)
-	session := b.openSession("w", 4)
-	b.plan(job, 0, 4, session)
-	b.must(cancelOp(job, 1))
-	b.must(cancelOp(job, 2))
-	require.Empty(t, b.report(job, 0, 2, 0, task.OutcomeSucceeded).Exceptions)
-	b.clock += int64(2*time.Second + task.ReportMargin)
-	r := b.must(&logpb.Op{Op: &logpb.Op_Overdue{Overdue: &logpb.Overdue{
-		Session: session, Held: []*logpb.Held{{Job: job, TokenOffset: 1, Ranges: []*logpb.Range{{First: 0, Count: 4}}}},
-	}}})
-	require.EqualValues(t, 2, r.Total)
-	late := reportOp(job, 0, 4, 0, task.OutcomeSucceeded)
-	late.GetReport().Session = session
-	require.Equal(t, []fsm.Exception{
-		{Job: job, First: 0, Count: 2, TokenOffset: 1, Verdict: fsm.Already}, {Job: job, First: 2, Count: 2, TokenOffset: 1, Verdict: fsm.Superseded},
-	}, b.must(late).Exceptions)
-}
-
-// What is sorted out before it is proposed gives the same verdicts as Apply.
-func TestWhatASessionDoesNotHoldIsSortedOut(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	job := b.submit(&task.Spec{Handler: "h"}, 1000)
-	session := b.openSession("w", 1000)
-	b.plan(job, 0, 600, session)
-	b.report(job, 100, 50, 0, task.OutcomeSucceeded)
-	outputs := func(first, count uint32) (packed []byte) {
-		for i := range count {
-			packed = task.PackAppend(packed, []byte{byte(first + i)})
-		}
-		return packed
-	}
-	group := func(first, count uint32) *logpb.ReportGroup {
-		return &logpb.ReportGroup{
-			Job: job, TokenOffset: 1, Ranges: []*logpb.Range{{First: first, Count: count}}, Outcome: uint32(task.OutcomeSucceeded), PackedOutputs: outputs(first, count),
-		}
-	}
-	whole, mixed, none := group(0, 10), group(90, 100), group(700, 5)
-	none.TokenOffset = -200
-	sorted := b.m.SortOut(session, []*logpb.ReportGroup{whole, mixed, none})
-	require.Equal(t, []int{10, 50, 0}, sorted.Counts)
-	require.False(t, sorted.Ahead)
-	require.Len(t, sorted.Held, 2)
-	require.Same(t, whole, sorted.Held[0])
-	require.Equal(t, append(outputs(90, 10), outputs(150, 40)...), sorted.Held[1].PackedOutputs)
-	known, err := sorted.Exceptions(nil) // the disk knows nothing of it
-	require.NoError(t, err)
-	require.Equal(t, []fsm.Exception{
-		{Job: job, First: 100, Count: 50, TokenOffset: 1, Verdict: fsm.Already}, {Job: job, First: 700, Count: 5, TokenOffset: -200, Verdict: fsm.Superseded},
-	}, known)
-	r := b.must(&logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: session, Groups: []*logpb.ReportGroup{whole, mixed, none}}}})
-	require.Equal(t, known, r.Exceptions)
-
-	none.TokenOffset = 1 << 40
-	require.True(t, b.m.SortOut(session, []*logpb.ReportGroup{none}).Ahead, "nobody was granted that yet")
 }
 
 // Neighbours that were granted a different number of times have results of their own each. What
@@ -263,60 +187,6 @@ func TestAReportThatIsNotWellFormedIsRefused(t *testing.T) {
 	}
 }
 
-// A report whose answer was lost is sent again under the same token.
-func TestARepeatedReportIsAnsweredAlike(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	job := b.submit(&task.Spec{Handler: "h"}, 3)
-	b.plan(job, 0, 2, b.openSession("w", 2))
-	op := reportOp(job, 0, 2, 0, task.OutcomeSucceeded)
-	require.Empty(t, b.must(op).Exceptions)
-	rec, _ := b.m.Job(job)
-	again := []fsm.Exception{{Job: job, Count: 2, TokenOffset: 1, Verdict: fsm.Already}}
-	require.Equal(t, again, b.must(op).Exceptions)
-	op.GetReport().Session = 99
-	require.Equal(t, again, b.must(op).Exceptions, "from a session that has taken its place")
-	require.Equal(t, again, b.must(reportOp(job, 0, 2, 0, task.OutcomeFailed)).Exceptions, "whatever it says now")
-	behind, _ := b.m.Job(job)
-	require.True(t, proto.Equal(rec, behind), "an outcome was recorded twice")
-}
-
-// The token of an attempt that was given up counts for nothing, whatever became of the task.
-func TestALateReportIsSuperseded(t *testing.T) {
-	t.Parallel()
-	for name, become := range map[string]func(b *testBundle, job, first, second uint64){
-		"handed back":        func(b *testBundle, job, _, _ uint64) { b.report(job, 0, 1, 0, task.OutcomeReturned) },
-		"waits for its time": func(b *testBundle, job, _, _ uint64) { b.report(job, 0, 1, 0, task.OutcomeFailed) },
-		"runs again, at the same worker": func(b *testBundle, job, first, _ uint64) {
-			b.report(job, 0, 1, 0, task.OutcomeReturned)
-			b.plan(job, 0, 1, first)
-		},
-		"its session is over": func(b *testBundle, _, first, _ uint64) { b.closeSession(first) },
-		"runs elsewhere":      func(b *testBundle, job, first, second uint64) { b.closeSession(first); b.plan(job, 0, 1, second) },
-		"has ended elsewhere": func(b *testBundle, job, first, second uint64) {
-			b.closeSession(first)
-			b.plan(job, 0, 1, second)
-			b.report(job, 0, 1, 1, task.OutcomeSucceeded)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := newBundle(t)
-			first, second := b.openSession("w1", 1), b.openSession("w2", 1)
-			job := b.submit(&task.Spec{Handler: "h", MaxAttempts: 2}, 2)
-			b.plan(job, 0, 1, first)
-			become(b, job, first, second)
-			before, known := b.m.Task(job, 0)
-			require.True(t, known)
-			r := b.must(reportOp(job, 0, 1, 0, task.OutcomeSucceeded))
-			require.Equal(t, []fsm.Exception{{Job: job, Count: 1, TokenOffset: 1, Verdict: fsm.Superseded}}, r.Exceptions)
-			behind, _ := b.m.Task(job, 0)
-			require.Equal(t, before, behind)
-			require.Empty(t, b.m.CheckInvariants())
-		})
-	}
-}
-
 // Of a group that is taken in part each task gets the output that its worker packed for it.
 func TestOutputsStayWithTheirTasks(t *testing.T) {
 	t.Parallel()
@@ -338,66 +208,6 @@ func TestOutputsStayWithTheirTasks(t *testing.T) {
 	require.Equal(t, []uint32{0, 1, 3, 2}, []uint32{got.Ranges[0].First, got.Ranges[0].Count, got.Ranges[1].First, got.Ranges[1].Count})
 	require.Equal(t, task.PackAppend(task.PackAppend(task.PackAppend(nil, []byte("a")), []byte("d")), []byte("e")), got.PackedOutputs)
 	require.Equal(t, task.PackAppend(task.PackAppend(task.PackAppend(nil, []byte("A")), []byte("D")), []byte("E")), got.PackedUsage)
-}
-
-// Workers that come back report thousands of tasks late. The disk is asked for all that
-// one group has of them at once: a read for each kept Apply busy for seconds.
-func TestALateReportAsksTheDiskOnce(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	history := &fakeHistory{jobs: map[uint64]*logpb.JobRecord{3: {}}}
-	b.m = fsm.New(history, nil)
-	r := b.report(3, 0, 2000, 99, task.OutcomeSucceeded)
-	require.Equal(t, 1, history.asked)
-	require.Equal(t, 2000, history.tasks)
-	require.Equal(t, []fsm.Exception{
-		{Job: 3, First: 0, Count: 7, TokenOffset: 100, Verdict: fsm.Already},
-		{Job: 3, First: 7, Count: 1, TokenOffset: 100, Verdict: fsm.Superseded}, // never granted
-		{Job: 3, First: 8, Count: 992, TokenOffset: 100, Verdict: fsm.Already},
-		{Job: 3, First: 1000, Count: 1000, TokenOffset: 100, Verdict: fsm.Unknown},
-	}, r.Exceptions)
-	require.Equal(t, 2000, fsm.Excepted(r.Exceptions))
-	r = b.report(3, 5, 1, 100, task.OutcomeSucceeded)
-	require.Equal(t, fsm.Superseded, r.Exceptions[0].Verdict)
-}
-
-// TestAReportOnATaskThatNeverRanIsSuperseded, whether its end is on disk or not.
-func TestAReportOnATaskThatNeverRanIsSuperseded(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	job := b.submit(&task.Spec{Handler: "h"}, 600)
-	b.must(cancelOp(job, 3))
-	b.must(cancelOp(job, 400))
-	r := b.report(job, 3, 1, 0, task.OutcomeSucceeded)
-	require.Equal(t, fsm.Superseded, r.Exceptions[0].Verdict)
-	b.must(cancelJobOp(job))
-	r = b.report(job, 20, 1, 0, task.OutcomeSucceeded)
-	require.Equal(t, fsm.Superseded, r.Exceptions[0].Verdict)
-}
-
-// TestAttemptsStandStillAtTheirHighest: a task that is handed back 65,535 times has a
-// number still.
-func TestAttemptsStandStillAtTheirHighest(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	s := b.openSession("w", 1)
-	job := b.submit(&task.Spec{Handler: "h"}, 1)
-	ops := make([]*logpb.Op, 0, 2000)
-	for token := int64(0); token < math.MaxUint16+2; {
-		ops = ops[:0]
-		for range cap(ops) / 2 {
-			ops = append(ops, planOp(job, 0, 1, s), reportOp(job, 0, 1, token, task.OutcomeStopped))
-			token++
-		}
-		refused := 0
-		for _, r := range b.apply(ops...) {
-			refused += len(r.Exceptions) + int(r.Refused)
-		}
-		require.Zero(t, refused)
-	}
-	b.plan(job, 0, 1, s)
-	got, _ := b.m.Task(job, 0)
-	require.EqualValues(t, math.MaxUint16, got.Attempt)
 }
 
 // A task that ends what watches over it, again and again, is as bad as one that ends its worker:

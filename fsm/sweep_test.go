@@ -11,8 +11,12 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// sweptAtOnce is what one entry may end or stop: what it sweeps at most, and the rest of a page.
-const sweptAtOnce = 4096 + fsm.PageTasks
+const (
+	// maxSwept is how many pages and single tasks one entry sweeps.
+	maxSwept = 4096
+	// sweptAtOnce is what one entry may end or stop: what it sweeps at most, and the rest of a page.
+	sweptAtOnce = maxSwept + fsm.PageTasks
+)
 
 // stops counts the tasks that were asked to stop.
 type stops struct{ n int }

@@ -3,7 +3,6 @@ package fsm_test
 import (
 	"bytes"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
@@ -153,28 +152,6 @@ func TestWhetherASpecIsValidDoesNotDependOnWhatIsInMemory(t *testing.T) {
 	for _, b := range []*testBundle{with, without} {
 		r := b.apply(&logpb.Op{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: raw, Tasks: &logpb.Tasks{Count: 1}}}})[0]
 		require.ErrorIs(t, r.Err, task.ErrInvalid)
-	}
-}
-
-// When a finished job may be forgotten is noted at its end: the rules may be others when its time has come.
-func TestWhenAJobMayBeForgottenIsNotedAtItsEnd(t *testing.T) {
-	t.Parallel()
-	for _, version := range []uint32{2, fsm.GateVersion} {
-		b := newBundle(t)
-		b.applyAs(version, &logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: &logpb.OpenSession{Session: &logpb.Session{
-			Worker: "w", Nonce: []byte("w"), Slots: 9, Handlers: []string{"h"},
-		}}}})
-		kept := submitOp(t, &task.Spec{Handler: "h"}, &logpb.Submit{Tasks: &logpb.Tasks{Count: 1}})
-		asked := submitOp(t, &task.Spec{Handler: "h", Retention: time.Hour}, &logpb.Submit{Tasks: &logpb.Tasks{Count: 1}})
-		for job, keep := range map[uint64]time.Duration{b.applyAs(version, kept).Job: task.RetainSucceeded, b.applyAs(version, asked).Job: time.Hour} {
-			b.applyAs(version, planOp(job, 0, 1, 1))
-			held, _ := b.m.Task(job, 0)
-			b.applyAs(version, reportOp(job, 0, 1, int64(held.Token)-1, task.OutcomeSucceeded))
-			rec, ok := b.m.Job(job)
-			require.True(t, ok)
-			require.Equal(t, rec.FinishedNs+int64(keep), fsm.Due(rec))
-			require.Equal(t, version >= fsm.GateVersion, rec.DueNs != 0)
-		}
 	}
 }
 
