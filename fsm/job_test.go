@@ -11,22 +11,57 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
+// mustApply applies an entry with these ops, which must take effect.
+func (m *Machine) mustApply(t *testing.T, ops ...*logpb.Op) []Result {
+	t.Helper()
+	data, err := EncodeEntry(m.ActiveVersion(), 1, ops)
+	require.NoError(t, err)
+	results, err := m.Apply(m.AppliedIndex()+1, 1, data)
+	require.NoError(t, err)
+	for _, r := range results {
+		require.NoError(t, r.Err)
+	}
+	return results
+}
+
+// opens opens the session of a worker that offers handlers and labels.
+func (m *Machine) opens(t *testing.T, worker string, slots uint32, handlers []string, labels ...string) *session {
+	t.Helper()
+	s := &logpb.Session{Worker: worker, Nonce: []byte(worker), Slots: slots, Handlers: handlers}
+	for _, key := range labels {
+		s.Labels = append(s.Labels, &logpb.Pair{Key: key, Value: "yes"})
+	}
+	r := m.mustApply(t, &logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: &logpb.OpenSession{Session: s}}})
+	return m.sessions[r[0].Session]
+}
+
+func (m *Machine) closes(t *testing.T, s *session) {
+	t.Helper()
+	m.mustApply(t, &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: s.pb.Id}}})
+}
+
+// submits submits a job of so many tasks.
+func (m *Machine) submits(t *testing.T, s *task.Spec, count uint32) *job {
+	t.Helper()
+	spec, err := EncodeSpec(s)
+	require.NoError(t, err)
+	r := m.mustApply(t, &logpb.Op{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: spec, Tasks: &logpb.Tasks{Count: count}}}})
+	return m.jobs[r[0].Job]
+}
+
+// cancels ends a job.
+func (m *Machine) cancels(t *testing.T, j *job) {
+	t.Helper()
+	m.mustApply(t, &logpb.Op{Op: &logpb.Op_Cancel{Cancel: &logpb.Cancel{Job: j.id, Reason: uint32(task.ReasonUser)}}})
+}
+
 // submitted is a machine with a session and one job of 300 tasks.
 func submitted(t *testing.T, s *task.Spec) (*Machine, *job) {
 	t.Helper()
 	s.Handler = "h"
-	spec, err := EncodeSpec(s)
-	require.NoError(t, err)
 	m := New(nil, nil)
-	data, err := EncodeEntry(m.ActiveVersion(), 1, []*logpb.Op{
-		{Op: &logpb.Op_OpenSession{OpenSession: &logpb.OpenSession{Session: &logpb.Session{Worker: "w", Nonce: []byte("w"), Slots: 300, Handlers: []string{"h"}}}}},
-		{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: spec, Tasks: &logpb.Tasks{Count: 300}}}},
-	})
-	require.NoError(t, err)
-	results, err := m.Apply(1, 1, data)
-	require.NoError(t, err)
-	require.NoError(t, results[1].Err)
-	return m, m.jobs[results[1].Job]
+	m.opens(t, "w", 300, []string{"h"})
+	return m, m.submits(t, s, 300)
 }
 
 // setBase gives all untouched tasks of j another state, between two entries.

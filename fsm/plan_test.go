@@ -195,21 +195,6 @@ func TestASerialJobIsGrantedInOrder(t *testing.T) {
 	require.Empty(t, b.m.CheckInvariants())
 }
 
-// The queue that was served least recently comes first.
-func TestAGrantEndsTheTurnOfItsQueue(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	s := b.openSession("w", 10)
-	first := func() string { return b.view(roomy).Queues[0].Name }
-	a := b.submit(&task.Spec{Handler: "h", Queue: "a"}, 5)
-	b.submit(&task.Spec{Handler: "h", Queue: "b"}, 5)
-	require.Equal(t, "a", first())
-	require.Zero(t, b.plan(a, 3, 1, s).Granted)
-	require.Equal(t, "a", first(), "it was given nothing")
-	require.EqualValues(t, 1, b.plan(a, 0, 1, s).Granted)
-	require.Equal(t, "b", first())
-}
-
 // TestAttemptsStandStillAtTheirHighest: a task that is handed back 65,535 times has a
 // number still.
 func TestAttemptsStandStillAtTheirHighest(t *testing.T) {

@@ -1,7 +1,6 @@
 package fsm_test
 
 import (
-	"bytes"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -102,57 +101,11 @@ func TestARiseStandsAloneInItsEntry(t *testing.T) {
 	require.Greater(t, fsm.New(nothing{}, nil).Weight(riseOp(fsm.GateVersion)), fsm.MaxEntryTasks)
 }
 
-// What a newer build has put into a spec stops a server that does not know it, before anything of the
-// entry was applied.
-func TestASpecThatThisBuildDoesNotKnowChangesNothing(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	b.openSession("w", 1)
-	job := b.submit(&task.Spec{Handler: "h"}, 3)
-	b.m.Flushed(b.m.TakeBatch())
-	index, before := b.m.Digest()
-	known := submitOp(t, &task.Spec{Handler: "another"}, &logpb.Submit{Tasks: &logpb.Tasks{Count: 1}})
-	newer := proto.CloneOf(known)
-	newer.GetSubmit().Spec = append(bytes.Clone(known.GetSubmit().Spec), unknownField...)
-	data, err := fsm.EncodeEntry(fsm.GateVersion, b.clock, []*logpb.Op{cancelOp(job, 1), known, newer})
-	require.NoError(t, err)
-	_, err = b.m.Apply(index+1, 1, data)
-	require.ErrorIs(t, err, fsm.ErrTooOld)
-	require.ErrorContains(t, err, "its data is whole: start the newer build again")
-	at, digest := b.m.Digest()
-	require.Equal(t, index, at)
-	require.Equal(t, before, digest)
-	require.Nil(t, b.m.TakeBatch(), "something is written")
-	require.Empty(t, b.m.CheckInvariants())
-}
-
 func TestAStateOfANewerVersionIsNotLoaded(t *testing.T) {
 	t.Parallel()
 	err := fsm.New(nothing{}, nil).Load(&logpb.Meta{Version: fsm.Version + 1}, nil, func(func(*fsm.SavedJob) error) error { return nil })
 	require.ErrorIs(t, err, fsm.ErrTooOld)
 	require.ErrorContains(t, err, "start the newer build again")
-}
-
-// Of two servers only one has a job of a spec in memory. Whether that spec may be submitted again must not
-// depend on it: the rules may have changed since.
-func TestWhetherASpecIsValidDoesNotDependOnWhatIsInMemory(t *testing.T) {
-	t.Parallel()
-	raw, err := fsm.EncodeSpec(&task.Spec{Handler: "h", Queue: "q", Policy: task.LeastLoaded, MaxAttempts: task.MaxAttempts + 1})
-	require.NoError(t, err)
-	saved := &logpb.JobRecord{Id: 1, Spec: raw, Total: 1, Counts: make([]uint32, task.NumStates)}
-	saved.Counts[task.Pending] = 1
-	with, without := newBundle(t), newBundle(t)
-	// The digest of the job is left out of the file's, which is all that is wrong with it.
-	err = with.m.Load(&logpb.Meta{NextJob: 2, NextToken: 1, NextSession: 1}, nil, func(yield func(*fsm.SavedJob) error) error {
-		return yield(&fsm.SavedJob{Record: saved, Index: func(func(uint32, []byte) error) error { return nil }})
-	})
-	if err != nil {
-		require.ErrorContains(t, err, "digest")
-	}
-	for _, b := range []*testBundle{with, without} {
-		r := b.apply(&logpb.Op{Op: &logpb.Op_Submit{Submit: &logpb.Submit{Spec: raw, Tasks: &logpb.Tasks{Count: 1}}}})[0]
-		require.ErrorIs(t, r.Err, task.ErrInvalid)
-	}
 }
 
 // Ops up to SetVersion are known to each build with a version gate. A leader must not propose a newer one while older
