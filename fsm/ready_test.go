@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ func TestHowManyTasksCanBeGranted(t *testing.T) {
 	for name, c := range map[string]struct {
 		spec              task.Spec
 		granted, returned uint32
+		outcome           task.Outcome // returned, unless it says something else
 		harm              func(m *Machine, j *job)
 		want              uint32
 	}{
@@ -26,6 +28,7 @@ func TestHowManyTasksCanBeGranted(t *testing.T) {
 		"one at a time":                      {spec: task.Spec{Serial: true}, want: 1},
 		"none while one is under way":        {spec: task.Spec{Serial: true}, granted: 1, want: 0},
 		"the one that came back":             {spec: task.Spec{Serial: true}, granted: 1, returned: 1, want: 1},
+		"none while one waits to be tried":   {spec: task.Spec{Serial: true, MaxAttempts: 2}, granted: 1, returned: 1, outcome: task.OutcomeFailed, want: 0},
 		"as many as may run at once":         {spec: task.Spec{MaxParallel: 3}, want: 3},
 		"fewer while some run":               {spec: task.Spec{MaxParallel: 3}, granted: 2, want: 1},
 		"none while as many run as may":      {spec: task.Spec{MaxParallel: 3}, granted: 3, want: 0},
@@ -41,10 +44,9 @@ func TestHowManyTasksCanBeGranted(t *testing.T) {
 			m.settle()
 		}
 		if c.returned > 0 {
-			m.mustApply(t, &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: 1, Groups: []*logpb.ReportGroup{{
-				Job: j.id, TokenOffset: 1, Outcome: uint32(task.OutcomeReturned), Ranges: []*logpb.Range{{Count: c.returned}},
-			}}}}})
-			require.Equal(t, c.returned, j.cameBack(), name)
+			g := &logpb.ReportGroup{Job: j.id, TokenOffset: 1, Outcome: uint32(cmp.Or(c.outcome, task.OutcomeReturned)), Ranges: []*logpb.Range{{Count: c.returned}}}
+			m.mustApply(t, &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: 1, Groups: []*logpb.ReportGroup{g}}}})
+			require.Equal(t, c.outcome == 0, j.cameBack() == c.returned, name)
 		}
 		require.Empty(t, m.CheckInvariants(), name)
 		if c.harm != nil {
