@@ -51,8 +51,8 @@ func (a *app) tlsInitCmd() *cobra.Command {
 		Long: "Makes a CA, a certificate for the server on each HOST, one for an administrator and one for workers.\n" +
 			"Each folder has what one machine needs, and is ready to be copied to it. HOST is a name or an IP\n" +
 			"address; several of one server have commas between them, and the first one names its folder.\n" +
-			"Servers and workers know each other by role and trust domain, not by host, so certificates stay as\n" +
-			"they are when a server moves. Browsers and curl look at the host.",
+			"No port uses certificates yet. Servers and workers will know each other by role and trust domain, not\n" +
+			"by host, so certificates stay as they are when a server moves. Browsers and curl look at the host.",
 		Example: "  rota tls init --out secrets a.example b.example c.example\n  rota tls init --out new a.example,10.0.0.1 --days 90",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
