@@ -67,6 +67,24 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+// TestScriptsDoNotTakeEachOthersTasks exists because all scripts share one cluster: a worker that serves every queue
+// would run the tasks of other scripts, and take them along when it ends.
+func TestScriptsDoNotTakeEachOthersTasks(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(line, "exec rota worker start ") {
+				require.Contains(t, line, "--queues ", "%s: name the queue of this worker, and of its jobs", file)
+			}
+		}
+	}
+}
+
 // exits runs a command and wants an exit code: exits 2 rota frob.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
