@@ -112,6 +112,7 @@ var layers = []layer{
 	{dir: "worker", own: []string{"api", "task", "wire", "internal/dirlock", "internal/sealedfile", "internal/ticks"}, unlinked: raft},
 	{dir: "worker/command", own: []string{"task", "worker/guard"}, unlinked: raft},
 	{dir: "worker/report", own: []string{"api", "task", "wire"}, unlinked: raft},
+	{dir: "worker/tasklog", stdlibOnly: true, unlinked: join(network, raft)},
 	// It is a process of its own, and starts the faster the less comes with it.
 	{dir: "worker/guard", own: []string{"task"}, refused: network, unlinked: join(network, raft)},
 	{dir: "client", own: []string{"api", "task", "wire"}, unlinked: raft},
