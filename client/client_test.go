@@ -180,7 +180,7 @@ func TestLostAnswerWithoutAKeyIsAnUnknownOutcome(t *testing.T) {
 func TestUnknownOutcomeStaysUnknownWhenTimeRunsOut(t *testing.T) {
 	t.Parallel()
 	cluster, c := setup(t, 3)
-	// One attempt may have taken effect; that the later ones did not is no comfort.
+	// The first attempt may have taken effect. That the later ones did not changes nothing about that.
 	cluster.inject("Submit", fault{cut: true, after: true})
 	down := fault{err: task.Errorf(task.KindUnavailable, "no leader")}
 	for range 100 {
@@ -294,7 +294,7 @@ func TestWatchMovesAwayFromALeader(t *testing.T) {
 	t.Parallel()
 	cluster, c := setup(t, 2)
 	knowsLeader(t, c, "s0:7420")
-	// Whoever leads, the news of the next leader come from the other one.
+	// Whichever server leads, the client hears of the next leader from the other one.
 	for _, leader := range []int{1, 0, 1, 0} {
 		cluster.elect(leader)
 		knowsLeader(t, c, cluster.servers[leader].addr)
@@ -351,7 +351,7 @@ func TestClusterAndWorkersAreDescribed(t *testing.T) {
 	}}, workers)
 }
 
-// A client that was told of one server learns of the others, and survives the loss of that one.
+// A client that knows one server only learns of the others, and survives the loss of that one.
 func TestServersThatAreToldOfAreTurnedTo(t *testing.T) {
 	t.Parallel()
 	cluster, stop := newCluster(3)
@@ -368,7 +368,7 @@ func TestServersThatAreToldOfAreTurnedTo(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// A client that was told of a term that there never was finds the real leader again.
+// A client that was told of a term that never existed finds the real leader again.
 func TestATermThatThereNeverWasIsForgotten(t *testing.T) {
 	t.Parallel()
 	cluster, stop := newCluster(3)
@@ -382,13 +382,13 @@ func TestATermThatThereNeverWasIsForgotten(t *testing.T) {
 		s.cut()
 	}
 	knowsLeader(t, c, "s0:7420")
-	require.Eventually(t, func() bool { return c.ServerCount() == 3 }, time.Minute, time.Millisecond, "what was named by mistake is forgotten")
+	require.Eventually(t, func() bool { return c.ServerCount() == 3 }, time.Minute, time.Millisecond, "the client forgets servers that were named by mistake")
 	_, err := c.Submit(t.Context(), client.Request{Spec: upper, Key: "k"})
 	require.NoError(t, err)
 	require.Equal(t, []string{"s0"}, cluster.called("Submit"))
 }
 
-// A moment in which too few servers answer the question for their terms does not decide it for good.
+// If too few servers answer when the client asks for their terms, it asks again later.
 func TestTermsThatNobodyCouldTellAreAskedForAgain(t *testing.T) {
 	t.Parallel()
 	cluster, stop := newCluster(3)
@@ -398,7 +398,7 @@ func TestTermsThatNobodyCouldTellAreAskedForAgain(t *testing.T) {
 	c := newClient(t, cluster)
 	knowsLeader(t, c, "s2:7420")
 	cluster.locked(func() { cluster.lies = nil })
-	// The watch, and then the questions.
+	// The first call is the watch; the next ones ask for the terms.
 	silent := fault{err: task.Errorf(task.KindUnavailable, "too busy")}
 	cluster.inject("WatchLeader", fault{}, silent, silent, silent)
 	watched := cluster.called("WatchLeader")
@@ -416,7 +416,7 @@ func TestOneServerAloneDoesNotMakeAnAbsurdTerm(t *testing.T) {
 	t.Cleanup(stop)
 	lie := &rotav1.WatchLeaderResponse{Term: 1 << 60, LeaderAddr: "s2:7420", Servers: cluster.config().Addrs}
 	cluster.lies = map[int]*rotav1.WatchLeaderResponse{2: lie}
-	cluster.servers[1].kill() // of the others it watches the one that lies
+	cluster.servers[1].kill() // of the other servers, the client watches the one that lies
 	c := newClient(t, cluster)
 	require.Eventually(t, func() bool {
 		called := cluster.called("WatchLeader")

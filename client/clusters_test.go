@@ -10,10 +10,11 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// foreign is what a server says that does not know all the addresses of a client.
+// foreign is the answer of a server that does not know all addresses of a client.
 var foreign = fault{refused: true, err: task.Errorf(task.KindOtherCluster, "s1:7420 is not known to be of this cluster")}
 
-// One address of two names, or of a server that has moved, is no reason to refuse anything.
+// One server may have two addresses, or may have moved: an address that a server does not know is no reason to
+// refuse.
 func TestAddressesThatAServerDoesNotKnowAreAskedForTheirCluster(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"ListJobs", "SubmitStream"} {

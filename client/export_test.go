@@ -6,16 +6,16 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 )
 
-// What tests of behaviour need to know of the inside.
+// Internals that tests need.
 const ChunkBytes = chunkBytes
 
-// LeaderAddr is the server that the client takes for the leader.
+// LeaderAddr is the address of the server that the client believes to be the leader.
 func (c *Client) LeaderAddr() string {
 	addr, _ := c.leader.get()
 	return addr
 }
 
-// RandomKey makes a request key where a request has none.
+// RandomKey makes a request key for a request that has none.
 var RandomKey = randomKey
 
 // WaitAnswered waits under ctx for a submit that has its answer already.

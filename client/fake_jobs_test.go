@@ -24,7 +24,7 @@ type fakeJob struct {
 	spec     *rotav1.JobSpec
 	request  []byte
 	payloads [][]byte
-	// chunks is the sizes of the requests that brought tasks, and appends the tasks of those but the first.
+	// chunks has the sizes of the requests that brought tasks, appends the number of tasks of all but the first.
 	chunks  []int
 	appends []uint32
 	// renewed counts appends of nothing.
@@ -38,7 +38,7 @@ type fakeJob struct {
 	final map[uint32]bool
 }
 
-// complete makes one task final; it is false when it was.
+// complete makes one task final. It reports false if the task was final already.
 func (j *fakeJob) complete(i uint32) bool {
 	if j.final[i] {
 		return false
@@ -272,7 +272,7 @@ func (s *fakeServer) CancelJob(_ context.Context, req *rotav1.CancelJobRequest) 
 	return resp, err
 }
 
-// copying says whether the payloads of a retry take another request.
+// copying reports whether a retry needs another request to copy all payloads.
 func (c *fakeCluster) copying() bool {
 	if c.copies == 0 {
 		return false
@@ -300,8 +300,8 @@ func (s *fakeServer) RetryJob(_ context.Context, req *rotav1.RetryJobRequest) (r
 	return resp, err
 }
 
-// StreamResults sends results some at a time. Its cursor is the number of results
-// before it, behind a mark, so that nobody takes it for a number.
+// StreamResults sends a few results at a time. Its cursor is a mark and then the number of results before it: the
+// mark keeps clients from reading the cursor as a number.
 func (s *fakeServer) StreamResults(req *rotav1.StreamResultsRequest, stream grpc.ServerStreamingServer[rotav1.StreamResultsResponse]) error {
 	if s.c.stream != nil {
 		return s.c.stream(req, stream)

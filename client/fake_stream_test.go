@@ -10,8 +10,8 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 )
 
-// submitMethod and appendMethod are what the items of a stream of submits count as:
-// faults are scripted for them however they travel.
+// submitMethod and appendMethod are the names under which tests script faults for submits and appends, whether these
+// come in a stream or not.
 const (
 	submitMethod = "/rota.v1.JobService/Submit"
 	appendMethod = "/rota.v1.JobService/AppendTasks"

@@ -42,24 +42,24 @@ type fakeCluster struct {
 	// copies is how many answers to retries say that there is more to copy.
 	copies int
 	faults map[string][]fault
-	// lies is what servers announce instead of what is so.
+	// lies is what servers announce instead of the truth.
 	lies  map[int]*rotav1.WatchLeaderResponse
 	calls []string
 }
 
 // fault is what happens to one call.
 type fault struct {
-	// err is answered. Without it, cut and hang, the call goes well.
+	// err is the answer. Without err, cut and hang, the call succeeds.
 	err error
 	// cut closes the connections of the server.
 	cut bool
-	// hang answers nothing until the call is given up.
+	// hang gives no answer until the caller gives up.
 	hang bool
-	// after: the call takes effect before.
+	// after: the call takes effect first, and then the fault happens.
 	after bool
 	// refused: a stream ends before anybody reads from it.
 	refused bool
-	// messages go through a stream before the fault.
+	// messages is how many messages of a stream pass before the fault.
 	messages int
 }
 
@@ -87,7 +87,7 @@ func newCluster(n int) (c *fakeCluster, stop func()) {
 	}
 	for i := range n {
 		s := &fakeServer{c: c, n: i, addr: fmt.Sprintf("s%d:7420", i), listener: bufconn.Listen(256 << 10), done: make(chan struct{})}
-		// A test ends when its calls have, or their goroutines would count as leaked.
+		// Stop waits for the calls under way. Otherwise their goroutines would count as leaked.
 		s.grpc = grpc.NewServer(wire.ServerOptions(grpc.WaitForHandlers(true), grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.streaming))...)
 		rotav1.RegisterJobServiceServer(s.grpc, s)
 		rotav1.RegisterClusterServiceServer(s.grpc, s)
@@ -95,7 +95,7 @@ func newCluster(n int) (c *fakeCluster, stop func()) {
 		c.servers = append(c.servers, s)
 		go func() {
 			defer close(s.done)
-			// It fails only where stop was quicker.
+			// It fails only if stop was quicker.
 			_ = s.grpc.Serve(s.listener)
 		}()
 	}
@@ -229,7 +229,7 @@ func (s *fakeServer) strike(ctx context.Context, f fault) error {
 		return wire.ToStatus(ctx.Err())
 	case f.cut:
 		s.cut()
-		// What is returned has nowhere to go.
+		// The connection is closed, so nobody receives this.
 		return wire.ToStatus(task.Errorf(task.KindInternal, "cut"))
 	default:
 		return wire.ToStatus(f.err)
@@ -281,7 +281,7 @@ func (s *fakeServer) streaming(srv any, stream grpc.ServerStream, info *grpc.Str
 
 var errFault = errors.New("fault")
 
-// faultyStream lets so many messages through.
+// faultyStream lets some messages through, and fails after them.
 type faultyStream struct {
 	grpc.ServerStream
 	left *int

@@ -9,7 +9,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// A job that never ends is refused at its first task beyond the bound, with what came before it gone out.
+// A job whose payloads never end is refused at the first task beyond the bound. The tasks before it have been sent.
 func TestAnIntakeStopsAtTheMostTasksOfAJob(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

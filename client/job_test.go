@@ -108,7 +108,7 @@ func TestRetryMakesOneJobThroughFaults(t *testing.T) {
 	require.ErrorIs(t, err, task.ErrUnknownOutcome)
 }
 
-// A retry whose payloads take several requests is one job, and new, whatever the later answers say.
+// A retry whose payloads take several requests makes one job. It counts as new, whatever the later answers say.
 func TestRetryAsksUntilAllIsCopied(t *testing.T) {
 	t.Parallel()
 	cluster, c := setup(t, 3)

@@ -11,7 +11,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Keys that grow with time cost the servers a fraction of what others do; no two may be alike.
+// Keys that grow with time cost the servers a fraction of what other keys cost. No two may be equal.
 func TestRandomKeysGrowAndDiffer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -100,7 +100,7 @@ func TestCursorGoesOnBehindEveryResult(t *testing.T) {
 				break
 			}
 		}
-		// The rest is asked for by another client, and its messages are cut otherwise.
+		// Another client asks for the rest, and gets it in messages of another size.
 		cluster.locked(func() { cluster.perMessage = 1 + stopAt%9 })
 		for r, err := range c.Job(job.ID()).AsCompletedFrom(t.Context(), cursor) {
 			require.NoError(t, err)
@@ -187,7 +187,7 @@ func TestResultsOfAnUnknownJobAreNotFound(t *testing.T) {
 	}
 }
 
-// ok is a group of results as it should be.
+// ok is a correct group of results.
 func ok(first, count uint32) *rotav1.ResultGroup {
 	return &rotav1.ResultGroup{
 		State: rotav1.TaskState_TASK_STATE_CANCELLED, Ranges: []*rotav1.IndexRange{{First: first, Count: count}},

@@ -19,7 +19,7 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// inTime waits for a moment that only a fault of the code under test keeps from coming.
+// inTime waits for a value. It comes unless the code under test has a fault.
 func inTime[T any](t testing.TB, ch <-chan T) T {
 	t.Helper()
 	select {
@@ -110,7 +110,7 @@ func TestAPanicOfThePayloadsIsTheCallers(t *testing.T) {
 	require.True(t, cluster.jobs[1].cancelled)
 }
 
-// What one process has begun, at moments of its own, another one completes.
+// One process begins a job, and sends its tasks in appends of any size. Another process completes the job.
 func TestAKeyedJobIsCompletedWhereverItWasCut(t *testing.T) {
 	t.Parallel()
 	cluster, c := setup(t, 3)
@@ -157,7 +157,7 @@ func TestAKeyedJobIsCompletedWhereverItWasCut(t *testing.T) {
 	require.Equal(t, payloads, cluster.jobs[1].payloads)
 	require.False(t, cluster.jobs[1].open)
 
-	// And once more, after all is done; but not with other tasks.
+	// Once more, after everything is done. With other tasks it is refused.
 	_, err = c.Submit(t.Context(), again)
 	require.NoError(t, err)
 	other := slices.Clone(payloads)
@@ -194,7 +194,7 @@ func TestAJobThatGrowsSlowlyIsKept(t *testing.T) {
 	})
 }
 
-// Somebody before a terminal hears within a second that there is no answer, not when all time is over.
+// A user hears within a second that there is no answer, not only after the whole timeout.
 func TestWithinASecondItIsToldThatThereIsNoAnswer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

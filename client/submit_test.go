@@ -160,7 +160,7 @@ func TestRequestsStayBelowTheSizeOfALogEntry(t *testing.T) {
 	spec := upper
 	spec.Meta = []task.Pair{{Key: "k", Value: strings.Repeat("v", 30_000)}}
 	payloads := large(200)
-	// The largest payload there may be goes alone.
+	// The largest payload that is allowed goes alone.
 	payloads = slices.Insert(payloads, 100, make([]byte, task.MaxPayload))
 	job, err := c.Submit(t.Context(), client.Request{Spec: spec, Payloads: client.Payloads(payloads...)})
 	require.NoError(t, err)
@@ -204,12 +204,12 @@ func TestInterruptedSubmitIsCompletedByTheSameRequest(t *testing.T) {
 	require.Equal(t, payloads, cluster.jobs[job.ID()].payloads)
 	require.False(t, cluster.jobs[job.ID()].open)
 
-	// And once more, after all is done: nothing changes.
+	// Once more, after everything is done: nothing changes.
 	_, err = c.Submit(t.Context(), client.Request{Spec: upper, Key: "k", Payloads: slices.Values(payloads)})
 	require.NoError(t, err)
 	require.Len(t, cluster.jobs[job.ID()].payloads, 400)
 
-	// Other tasks under the key are found out, also far behind the first request.
+	// The client finds out that other tasks have the same key, also if they differ only far behind the first request.
 	payloads[399] = []byte("other")
 	_, err = c.Submit(t.Context(), client.Request{Spec: upper, Key: "k", Payloads: slices.Values(payloads)})
 	require.ErrorIs(t, err, task.ErrConflict)
@@ -328,7 +328,7 @@ func TestMapReportsABadSpec(t *testing.T) {
 	require.ErrorIs(t, last, task.ErrInvalid)
 }
 
-// An answer that comes as time runs out is an answer; the outcome is known.
+// If the answer comes just as time runs out, the outcome is known.
 func TestAnAnswerIsNotLostAsTimeRunsOut(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -10,7 +10,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// What workers can run is told by handler, command, queue and label, whichever are rare.
+// Which sessions accept a job follows from handler, command, queue and labels, whichever of these is rare.
 func TestWhoAcceptsAJob(t *testing.T) {
 	t.Parallel()
 	m := New(nil, nil)
@@ -53,7 +53,8 @@ func TestWhoAcceptsAJob(t *testing.T) {
 	}
 }
 
-// Workers that are alike share one, which goes with the last of them. The next new one gets its place.
+// Workers that are alike share their abilities, which go with the last of them. The next new abilities get that
+// place.
 func TestWorkersThatAreAlikeShareTheirAbilities(t *testing.T) {
 	t.Parallel()
 	m := New(nil, nil)
@@ -76,7 +77,7 @@ func TestWorkersThatAreAlikeShareTheirAbilities(t *testing.T) {
 	require.Empty(t, m.CheckInvariants())
 }
 
-// Those with a free slot stand first, so that one is found without a look at the others.
+// Sessions with a free slot come first, so that the search for one does not visit the others.
 func TestSessionsWithAFreeSlotStandFirst(t *testing.T) {
 	t.Parallel()
 	m := New(nil, nil)
@@ -101,7 +102,7 @@ func TestSessionsWithAFreeSlotStandFirst(t *testing.T) {
 	require.Empty(t, m.CheckInvariants())
 }
 
-// The newest are remembered in the order in which they came, but for those that have gone.
+// The newest abilities are remembered in the order in which they came, except those that have gone.
 func TestWhichAbilitiesHaveComeSince(t *testing.T) {
 	t.Parallel()
 	m := New(nil, nil)
@@ -112,7 +113,7 @@ func TestWhichAbilitiesHaveComeSince(t *testing.T) {
 	m.closes(t, came[maxJoined-1])
 	for since := range came {
 		joined, all := m.joinedSince(uint64(since))
-		require.Equal(t, since > 0, all, "since %d: of more nothing is remembered", since)
+		require.Equal(t, since > 0, all, "since %d: older ones are not remembered", since)
 		var want []*abilities
 		for i, s := range came[since:] {
 			if all && since+i != maxJoined-1 {

@@ -11,8 +11,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Whatever waits, and however many look at once, a view changes nothing, and the next one is the same. What is due comes
-// in line with Advance only.
+// A view changes nothing, whatever waits and however many views are taken at once: the next view is the same. Only
+// Advance puts in line what has become due.
 func TestAViewChangesNothing(t *testing.T) {
 	t.Parallel()
 	const rounds, steps, viewers = 4, 150, 3
@@ -24,7 +24,7 @@ func TestAViewChangesNothing(t *testing.T) {
 			if step%10 == 0 {
 				l.flush()
 			}
-			if step%2 == 0 { // otherwise they come behind an entry
+			if step%2 == 0 { // otherwise the views follow an entry
 				l.m.Advance(l.clock, l.r.Uint64N(2)*l.r.Uint64N(10))
 			}
 			before, digest := l.m.DumpDerived(), digestOf(l.m)
@@ -53,8 +53,8 @@ func digestOf(m *fsm.Machine) uint64 {
 	return digest
 }
 
-// After a worker has come, all classes have to be asked whether it can run them, of a million queues, too. Advance does so
-// for as many as a view can show; the view ends there, and the next one goes on.
+// After a worker has come, every class has to be checked for whether the worker can run it, even in a million
+// queues. Advance checks as many queues as a view can show. The view ends there, and the next one continues.
 func TestAdvanceLooksAtSoManyQueuesAtOnce(t *testing.T) {
 	t.Parallel()
 	const queues, most = 1000, 256
@@ -76,11 +76,11 @@ func TestAdvanceLooksAtSoManyQueuesAtOnce(t *testing.T) {
 		v, _ := b.m.AdvanceAndView(b.clock, from, roomy)
 		require.Len(t, v.Queues, 1)
 		v = b.m.View(0, roomy)
-		require.Len(t, v.Queues, 1, "without a change all that was looked at is shown")
+		require.Len(t, v.Queues, 1, "without a change the view shows everything that was checked")
 		require.Zero(t, v.Next)
 		b.openAble(label.Key, 1, label)
 		v = b.m.View(0, roomy)
-		require.Empty(t, v.Queues, "they have to be looked at first")
+		require.Empty(t, v.Queues, "they have to be checked first")
 		require.EqualValues(t, 1, v.Next)
 	}
 }

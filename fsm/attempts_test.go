@@ -72,7 +72,7 @@ func usageOf(texts ...string) (usage []byte) {
 	return usage
 }
 
-// What is left of a record has what its tasks have used, and all else as it was.
+// If tasks leave a record, the rest keeps what its own tasks have used, and everything else as it was.
 func TestWhatTasksLeaveOfARecord(t *testing.T) {
 	t.Parallel()
 	whole := &logpb.Attempt{
@@ -107,7 +107,7 @@ func TestWhatTasksLeaveOfARecord(t *testing.T) {
 	}
 }
 
-// Of two records that are left of one only the larger keeps long notes.
+// If a record is split in two, only the larger part keeps long notes.
 func TestLongNotesAreNotDoubled(t *testing.T) {
 	t.Parallel()
 	whole := &logpb.Attempt{First: 0, Count: 10, Error: strings.Repeat("e", 1000), StderrTail: []byte("stderr")}

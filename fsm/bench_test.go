@@ -11,12 +11,11 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// benchTasks is how many tasks one round of a benchmark takes through a step:
-// allocations are told for all of them, time also for one.
+// benchTasks is how many tasks one round of a benchmark takes through a step. Allocations are reported for all of
+// them, time also for one task.
 const benchTasks = 1000
 
-// benchStep measures one entry that prepare returns, again and again, on a machine
-// that forgets what has ended.
+// benchStep measures one entry at a time, which prepare returns, on a machine that forgets what has ended.
 func benchStep(b *testing.B, prepare func(bundle *testBundle, round int) []byte, after func(bundle *testBundle)) {
 	b.Helper()
 	bundle := newBundle(b)
@@ -136,8 +135,8 @@ func BenchmarkReport(b *testing.B) {
 	}
 }
 
-// BenchmarkSettle is an entry that touches a job in a thousand tasks, each of its own
-// page: what is done once an entry, and not once a task.
+// BenchmarkSettle applies an entry that touches a job in a thousand tasks, each in a page of its own. The job is
+// settled once for the entry, not once for each task.
 func BenchmarkSettle(b *testing.B) {
 	var job uint64
 	ops := submitOps(b, 1, 1)
@@ -157,8 +156,8 @@ func workloads(b testing.TB) map[string][]*logpb.Op {
 	return map[string][]*logpb.Op{"jobs of one task": submitOps(b, benchTasks, 1), "a job of many tasks": submitOps(b, 1, benchTasks)}
 }
 
-// BenchmarkTakeBatch is the flush batch of what a thousand tasks left behind, and of letting go of it
-// once it is written. The lock of the machine is held all the while.
+// BenchmarkTakeBatch takes the flush batch of a thousand tasks, and forgets it once it is written. The machine is
+// locked all the time.
 func BenchmarkTakeBatch(b *testing.B) {
 	for name, ops := range workloads(b) {
 		b.Run(name, func(b *testing.B) {
@@ -180,7 +179,7 @@ func BenchmarkTakeBatch(b *testing.B) {
 	}
 }
 
-// BenchmarkView is what the scheduler asks for before each plan.
+// BenchmarkView takes a view, as the scheduler does before each plan.
 func BenchmarkView(b *testing.B) {
 	bundle := newBundle(b)
 	bundle.openSession("w", task.MaxSlots)
@@ -192,8 +191,8 @@ func BenchmarkView(b *testing.B) {
 	tellPerTask(b)
 }
 
-// BenchmarkHeld is the answer to the beat of one of many workers that share a large job:
-// it costs what that one holds, whatever the others do.
+// BenchmarkHeld answers the beat of one of many workers that share a large job. The cost depends on what this worker
+// holds, not on the others.
 func BenchmarkHeld(b *testing.B) {
 	for _, workers := range []uint32{2, 200} {
 		b.Run(fmt.Sprintf("%d workers", workers), func(b *testing.B) {
@@ -218,12 +217,12 @@ func BenchmarkHeld(b *testing.B) {
 	}
 }
 
-// jobSizes is how many tasks come back one by one in the benchmarks of what may be a million
-// ranges. What a task costs must not grow with how many there are.
+// jobSizes are numbers of tasks that come back one by one, so that a job may have up to a million ranges. The cost
+// of a task must not grow with their number.
 var jobSizes = []uint32{10_000, 100_000, 1_000_000}
 
-// backingOff returns a machine with a job of so many tasks that have all failed, and wait to be
-// tried again, in the order of their jitter.
+// backingOff returns a machine with a job whose tasks have all failed. They wait to be tried again, in the order of
+// their jitter.
 func backingOff(b *testing.B, tasks uint32) (bundle *testBundle, job uint64) {
 	b.Helper()
 	bundle = newBundle(b)
@@ -239,7 +238,7 @@ func backingOff(b *testing.B, tasks uint32) (bundle *testBundle, job uint64) {
 	return bundle, job
 }
 
-// failedOp reports tasks as failed that were granted in order, in a machine that has granted none before.
+// failedOp reports tasks as failed. They were granted in order, on a machine that had granted none before.
 func failedOp(session, job uint64, first, count uint32) *logpb.Op {
 	g := &logpb.ReportGroup{
 		Job: job, TokenOffset: 1, Outcome: uint32(task.OutcomeFailed), Reason: uint32(task.ReasonError), Ranges: []*logpb.Range{{First: first, Count: count}},
@@ -256,7 +255,7 @@ func eachJobSize(b *testing.B, f func(b *testing.B, tasks uint32)) {
 	}
 }
 
-// BenchmarkDueTimers has the views look at tasks that are due, all at once.
+// BenchmarkDueTimers takes views while all tasks become due at once.
 func BenchmarkDueTimers(b *testing.B) {
 	eachJobSize(b, func(b *testing.B, tasks uint32) {
 		for b.Loop() {
@@ -287,7 +286,7 @@ func BenchmarkCancelScattered(b *testing.B) {
 	})
 }
 
-// BenchmarkOpenJobAppends sends appends again that an open job has had, of so many.
+// BenchmarkOpenJobAppends repeats appends to an open job that has had many.
 func BenchmarkOpenJobAppends(b *testing.B) {
 	for _, appends := range jobSizes {
 		b.Run(fmt.Sprintf("appends=%d", appends), func(b *testing.B) {
@@ -317,8 +316,8 @@ func BenchmarkOpenJobAppends(b *testing.B) {
 	}
 }
 
-// BenchmarkFlushOfAnOldJob flushes a job in which little happens after so many of its tasks have ended, which must cost
-// the same however many these are.
+// BenchmarkFlushOfAnOldJob flushes a job in which little happens, after many of its tasks have ended. The cost must
+// not depend on how many have ended.
 func BenchmarkFlushOfAnOldJob(b *testing.B) {
 	for _, tasks := range []uint32{100_000, 1_000_000, task.MaxTasks} {
 		b.Run(fmt.Sprintf("tasks=%d", tasks), func(b *testing.B) {

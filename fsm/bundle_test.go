@@ -66,9 +66,8 @@ func (b *testBundle) plan(job uint64, first, count uint32, session uint64) fsm.R
 	return b.must(planOp(job, first, count, session))
 }
 
-// report reports on count tasks from first on. The token of task i is i + 1 + offset:
-// what it is where one job is granted in order. It is a report of the session that holds the
-// first of them.
+// report reports count tasks from first on. The token of task i is i + 1 + offset, as if a single job was granted in
+// order. The report comes from the session that holds the first task.
 func (b *testBundle) report(job uint64, first, count uint32, offset int64, outcome task.Outcome) fsm.Result {
 	b.t.Helper()
 	op := reportOp(job, first, count, offset, outcome)
@@ -123,14 +122,14 @@ func (b *testBundle) viewAt(now int64, extra func([]fsm.SessionView)) *fsm.View 
 	return v
 }
 
-// viewAll views until nothing is due any more that was not looked at.
+// viewAll takes views until none of them finds anything new that is due.
 func (b *testBundle) viewAll(now int64) {
 	for behind := true; behind; {
 		_, behind = b.m.AdvanceAndView(now, 0, roomy)
 	}
 }
 
-// roomy has every session connected, with room for as much as it may ever hold.
+// roomy makes every session connected, with room for as much as it may ever hold.
 func roomy(sessions []fsm.SessionView) {
 	for i := range sessions {
 		sessions[i].Extra = task.MaxOutstanding

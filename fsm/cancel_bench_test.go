@@ -12,8 +12,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// cancelCases is what the tasks of a job may be doing when it is cancelled. Each brings a job of so many
-// tasks there.
+// cancelCases are the states that the tasks of a job may be in when it is cancelled. Each case brings a job of a
+// given size to that state.
 var cancelCases = []struct {
 	name string
 	make func(b *cancelBench)
@@ -38,7 +38,7 @@ type cancelBench struct {
 // granted is how many tasks a session is granted.
 const granted = 10_000
 
-// eachGrant grants all tasks, each session some, and reports those of them that pass.
+// eachGrant grants all tasks, some to each session, and reports those for which passes is true.
 func (b *cancelBench) eachGrant(outcome task.Outcome, passes func(i uint32) bool) {
 	for first := uint32(0); first < b.tasks; first += granted {
 		w := b.openSession(fmt.Sprint("w", first/granted), task.MaxSlots)
@@ -57,7 +57,7 @@ func (b *cancelBench) eachGrant(outcome task.Outcome, passes func(i uint32) bool
 	}
 }
 
-// singly reports so many tasks one by one, in no order. token is that of a task.
+// singly reports tasks one by one, in a random order. token returns the token of a task.
 func (b *cancelBench) singly(order []int, outcome task.Outcome, token func(i, k int) int64) {
 	for at := 0; at < len(order); at += benchTasks {
 		var ops []*logpb.Op
@@ -75,14 +75,14 @@ func (b *cancelBench) singly(order []int, outcome task.Outcome, token func(i, k 
 
 func (b *cancelBench) order() []int { return rand.New(rand.NewPCG(1, 1)).Perm(int(b.tasks)) }
 
-// finishSingly grants all tasks, and has so many of them succeed one by one, in no order.
+// finishSingly grants all tasks, and reports some of them as succeeded, one by one in a random order.
 func (b *cancelBench) finishSingly(count uint32) {
 	b.eachGrant(0, func(uint32) bool { return false })
 	b.singly(b.order()[:count], task.OutcomeSucceeded, func(i, _ int) int64 { return int64(i) + 1 })
 }
 
-// scatter has all tasks pending, of which no two neighbours had tokens that follow each other: each is a segment
-// of its own in the end.
+// scatter makes all tasks pending in such a way that the tokens of two neighbours never follow each other: in the
+// end each task is a segment of its own.
 func (b *cancelBench) scatter() {
 	b.eachGrant(task.OutcomeReturned, func(uint32) bool { return true })
 	order := b.order()
@@ -96,7 +96,7 @@ func (b *cancelBench) scatter() {
 	b.singly(order, task.OutcomeReturned, func(_, k int) int64 { return int64(b.tasks) + int64(k) + 1 })
 }
 
-// forget does what a flush does with what was written.
+// forget forgets what was written, as a flush does.
 func (b *cancelBench) forget() {
 	if c := b.m.TakeBatch(); c != nil {
 		b.m.Flushed(c)
@@ -125,8 +125,8 @@ func (b *cancelBench) cancelAll() (longest time.Duration) {
 	}
 }
 
-// BenchmarkCancelJob cancels a job of so many tasks. All of it must be linear, and the longest entry, while
-// which nobody else is served, must take no longer however many there are.
+// BenchmarkCancelJob cancels jobs of different sizes. The whole time must be linear. The longest entry, during which
+// nobody else is served, must not take longer for a larger job.
 func BenchmarkCancelJob(b *testing.B) {
 	for _, shape := range cancelCases {
 		b.Run(shape.name, func(b *testing.B) {

@@ -158,7 +158,7 @@ func TestACancelClosesAJob(t *testing.T) {
 	b.refused(appendOp(empty, 0, packed(1)), task.ErrConflict, "was cancelled")
 }
 
-// What is held goes on: it has started in time.
+// Tasks that a worker holds go on, because they have started in time.
 func TestAnExpiryEndsWhatHasNotStarted(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -191,8 +191,7 @@ func TestAnExpiryClosesAJob(t *testing.T) {
 	require.Equal(t, b.clock, rec.FinishedNs)
 }
 
-// TestAnEndedJobIsFinalForTheRestOfItsEntry: what a batch was cut into must not change
-// any answer.
+// TestAnEndedJobIsFinalForTheRestOfItsEntry: how a batch is cut into entries must not change any answer.
 func TestAnEndedJobIsFinalForTheRestOfItsEntry(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

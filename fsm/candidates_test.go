@@ -11,8 +11,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// A job that any of thousands could run is offered to as many as were asked for, from another one on each time, and
-// one that a single one can run to that.
+// If thousands of sessions can run a job, as many are returned as were asked for, and each turn begins with another
+// one. If only one can run it, that one is found.
 func TestCandidatesAreFoundHoweverManyCannot(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

@@ -10,7 +10,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Ranges may reach to the end of the largest job, and have so many tasks together. No sum overflows.
+// Ranges may reach to the end of the largest job. The number of tasks in all of them is bounded, and no sum
+// overflows.
 func TestWhichRangesAnOpMayName(t *testing.T) {
 	t.Parallel()
 	const tasks, limit = 100, 60
@@ -39,7 +40,7 @@ func TestWhichRangesAnOpMayName(t *testing.T) {
 	}
 }
 
-// Of a hello all is checked that it could break.
+// Everything in a hello that could break something is checked.
 func TestAHelloThatIsNotWellFormedIsRefused(t *testing.T) {
 	t.Parallel()
 	m := New(nil, nil)

@@ -8,7 +8,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Jobs are of one class where the same workers can run them and they need the same kind of room.
+// Jobs are of one class if the same workers can run them and they need the same kind of room.
 func TestWhichJobsAreOfOneClass(t *testing.T) {
 	t.Parallel()
 	like := task.Spec{Queue: "q", Handler: "h", Require: yes("a", "b")}
@@ -55,7 +55,7 @@ func TestTheLineOfAClass(t *testing.T) {
 	require.Equal(t, []string{"first", "third", "late"}, line())
 }
 
-// Nothing is left of a class, and of its queue, of which memory has no job any more.
+// When memory has no job of a class any more, nothing is left of the class, nor of its queue.
 func TestAClassGoesWithItsLastSpec(t *testing.T) {
 	t.Parallel()
 	m := New(nil, nil)

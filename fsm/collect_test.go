@@ -19,7 +19,7 @@ func collectKeyOp(queue, key string) *logpb.Op {
 	return &logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{Keys: []*logpb.KeyRef{{Queue: queue, Key: key}}}}}
 }
 
-// overBudget is a collect for want of room on the leader's disk.
+// overBudget makes op a collect for lack of room on the leader's disk.
 func overBudget(op *logpb.Op) *logpb.Op {
 	op.GetCollect().OverBudget = true
 	return op
@@ -37,7 +37,7 @@ func TestOnlyJobsWhoseTimeIsOverAreCollected(t *testing.T) {
 		"too early":                {collectOp(ended), time.Hour - 1, 0},
 		"in time":                  {collectOp(ended), time.Hour, 1},
 		"named twice":              {collectOp(ended, ended), time.Hour, 1},
-		"for want of room":         {overBudget(collectOp(ended)), 0, 1},
+		"for lack of room":         {overBudget(collectOp(ended)), 0, 1},
 		"has not ended":            {collectOp(live), task.MaxDelay, 0},
 		"has not ended, no room":   {overBudget(collectOp(live)), task.MaxDelay, 0},
 		"no such job":              {collectOp(99), task.MaxDelay, 0},
@@ -98,7 +98,7 @@ func TestAJobOnDiskIsCollectedOnce(t *testing.T) {
 	require.Equal(t, []uint64{job}, c.Deleted)
 }
 
-// A request key lives as long as its job has not ended, and for a while behind that, in memory or on disk.
+// A request key lives until its job has ended, and for a while after that, in memory or on disk.
 func TestARequestKeyIsCollectedWhenItExpires(t *testing.T) {
 	t.Parallel()
 	for _, onDisk := range []bool{false, true} {
@@ -122,13 +122,13 @@ func TestARequestKeyIsCollectedWhenItExpires(t *testing.T) {
 		require.EqualValues(t, 1, b.must(collectKeyOp("q", "k")).Total)
 		require.Zero(t, b.must(collectKeyOp("q", "k")).Total, "once")
 		require.True(t, b.m.KeyCollected("q", "k"))
-		require.Zero(t, b.m.TakeBatch().Meta.KeysSum, "it has a share in the digest still")
+		require.Zero(t, b.m.TakeBatch().Meta.KeysSum, "it is still part of the digest")
 		require.False(t, b.must(submit).Existed, "the key can be used again")
 		require.Empty(t, b.m.CheckInvariants())
 	}
 }
 
-// Records from before the time was noted tell it by what the job has asked for, else by how it has ended.
+// Older records do not say when. Then it follows from what the job asked for, or else from how the job ended.
 func TestWhenAFinishedJobMayBeForgotten(t *testing.T) {
 	t.Parallel()
 	asks, err := fsm.EncodeSpec(&task.Spec{Handler: "h", Retention: time.Hour})
@@ -158,8 +158,8 @@ func TestWhenAFinishedJobMayBeForgotten(t *testing.T) {
 	}
 }
 
-// TestAFinishedJobIsCollectedWhereverItIs: that of the leader may be on disk while
-// that of a follower is not.
+// TestAFinishedJobIsCollectedWhereverItIs: the leader may have the job on disk while a follower has it in memory
+// only.
 func TestAFinishedJobIsCollectedWhereverItIs(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -172,7 +172,7 @@ func TestAFinishedJobIsCollectedWhereverItIs(t *testing.T) {
 	require.False(t, ok)
 	require.True(t, b.m.Collected(job))
 	c := b.m.TakeBatch()
-	require.Zero(t, c.Meta.JobsSum, "it has a share in the digest still")
+	require.Zero(t, c.Meta.JobsSum, "it is still part of the digest")
 	require.Equal(t, []uint64{job}, c.Deleted)
 	b.m.Flushed(c)
 	require.False(t, b.m.Collected(job))
@@ -194,7 +194,7 @@ func TestAJobCollectedWhileItIsWrittenIsForgottenOnce(t *testing.T) {
 	require.EqualValues(t, 1, b.plan(other, 0, 1, s).Granted)
 }
 
-// When a finished job may be forgotten is noted at its end: the rules may be others when its time has come.
+// The time when a finished job may be forgotten is set at its end: the rules may have changed when that time comes.
 func TestWhenAJobMayBeForgottenIsNotedAtItsEnd(t *testing.T) {
 	t.Parallel()
 	for _, version := range []uint32{2, fsm.GateVersion} {

@@ -14,8 +14,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// whatTheLeaderSees is what a leader derives at a time, apart from what is lost with it: the order of the queues, and
-// the places of abilities.
+// whatTheLeaderSees is what a leader derives at a given time, except what is lost with the leader: the order of the
+// queues, and the places of abilities.
 type whatTheLeaderSees struct {
 	queues     map[string][]jobSeen
 	candidates []uint64
@@ -62,9 +62,9 @@ func see(t *testing.T, m *fsm.Machine, now int64) (seen whatTheLeaderSees) {
 	return seen
 }
 
-// A server may throw away what it has derived, at any time. It derives the same from what is replicated, and no entry
-// does anything else on a server that derives anew, or that never looks at the time, than on one that has led from the
-// beginning.
+// A server may throw away what it has derived, at any time. It derives the same again from what is replicated, and
+// every entry does the same on a server that derives again, on one that never calls Advance, and on one that has led
+// from the beginning.
 func TestWhatIsDerivedFollowsFromWhatIsReplicated(t *testing.T) {
 	t.Parallel()
 	const rounds, steps = 8, 200
@@ -77,7 +77,7 @@ func TestWhatIsDerivedFollowsFromWhatIsReplicated(t *testing.T) {
 			follower.clock = leader.clock
 			require.Equal(t, results, follower.apply(ops...), "seed %d, step %d", seed, step)
 			leader.m.Advance(leader.clock+leader.r.Int64N(int64(time.Second)), 0)
-			if step%7 == 0 { // at the same time, as there is no disk to ask
+			if step%7 == 0 { // at the same time on both, because there is no disk to ask
 				leader.flush()
 				follower.flush()
 			}

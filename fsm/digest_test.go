@@ -8,7 +8,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Digests are stored, and compared between servers: however quickly they are made, their values stay.
+// Digests are stored, and compared between servers. A faster way to make them must not change their values.
 func TestDigestsOfTasksAreChainsOfMix(t *testing.T) {
 	s := &slot{token: 1<<40 + 7, at: -3, session: 1 << 33, attempt: 65535, failures: 200, lost: 3, state: task.Assigned, reason: task.ReasonTimeout}
 	flags := uint64(65535)<<32 | 200<<24 | 3<<16 | uint64(task.Assigned)<<8 | uint64(task.ReasonTimeout)

@@ -16,8 +16,8 @@ import (
 // unknownField is a field of a number that no message has.
 var unknownField = protowire.AppendVarint(protowire.AppendTag(nil, 1000, protowire.VarintType), 1)
 
-// eachMessage calls f with an entry in which one message, of every kind and at every
-// place that an entry can have one, is as yield has made it.
+// eachMessage calls f with entries. In each of them, spoil has changed one message: together they cover every kind
+// of message at every place in an entry.
 func eachMessage(t *testing.T, spoil func(protoreflect.Message), f func(path string, e *logpb.Entry)) {
 	var visit func(path string, at func(e *logpb.Entry) protoreflect.Message, d protoreflect.MessageDescriptor)
 	visit = func(path string, at func(e *logpb.Entry) protoreflect.Message, d protoreflect.MessageDescriptor) {

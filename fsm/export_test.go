@@ -12,7 +12,7 @@ import (
 // SetMostLiveJobs bounds the jobs that have not ended.
 func (m *Machine) SetMostLiveJobs(most int) { m.mostLiveJobs = most }
 
-// JobBytes is what each job in memory takes of its own.
+// JobBytes is how many bytes of memory each job takes for itself.
 const JobBytes = unsafe.Sizeof(job{})
 
 // back is the tasks that can be granted again.
@@ -23,7 +23,7 @@ func back(j *job) (out []task.Range) {
 	return out
 }
 
-// Derive throws away what is derived, and derives it anew.
+// Derive throws away what is derived, and derives it again.
 func (m *Machine) Derive() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -61,7 +61,7 @@ func TestSlotsAreReadAsTheyWereWritten(t *testing.T) {
 	})
 }
 
-// What servers wrote before they knew runs: a record for each slot.
+// Servers that did not know runs yet wrote a record for each slot.
 func TestSlotsThatWereWrittenOneByOneAreRead(t *testing.T) {
 	t.Parallel()
 	p, got := grantedPage(), &page{slots: make([]slot, pageSize)}
@@ -102,7 +102,7 @@ func TestRunsThatDoNotFitAPageAreMalformed(t *testing.T) {
 	require.Equal(t, make([]slot, pageSize-1), short.slots)
 }
 
-// It does not run beside others, which could be given the page as soon as it is fresh.
+// The test is not parallel: other tests could get the page as soon as it is recycled.
 func TestARecycledPageIsFresh(t *testing.T) {
 	p := newPage(pageSize)
 	for k := range p.slots {

@@ -12,7 +12,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// split has a run of tasks begin at each of these, which are in order.
+// split begins a run of tasks at each of these indexes, which are in order.
 func (j *job) split(at ...uint32) {
 	if j.rare == nil {
 		j.rare = &rare{}
@@ -22,7 +22,7 @@ func (j *job) split(at ...uint32) {
 	}
 }
 
-// Each run is granted in index order, for itself, and ends where the next one begins.
+// Each run is granted in index order, independently of the others, and ends where the next one begins.
 func TestRunsOfTasksAreGrantedEachInOrder(t *testing.T) {
 	t.Parallel()
 	m, j := submitted(t, &task.Spec{})
@@ -76,7 +76,7 @@ func TestTheLastRunGrows(t *testing.T) {
 	require.Equal(t, []task.Range{{First: 0, Count: 299}, {First: 300, Count: 2}}, slices.Collect(j.ahead()))
 }
 
-// A sweep ends what no run has come to, and a cancel of one task moves its frontier.
+// A sweep ends the tasks that no run has reached, and a cancel of one task moves the frontier of its run.
 func TestEndedTasksAreBehindTheFrontierOfTheirRun(t *testing.T) {
 	t.Parallel()
 	m, j := submitted(t, &task.Spec{})
@@ -99,8 +99,8 @@ func TestEndedTasksAreBehindTheFrontierOfTheirRun(t *testing.T) {
 	require.Zero(t, j.aheadCount())
 }
 
-// Whatever runs there are and whatever is granted and cancelled: frontiers are where CheckInvariants finds them, and each task
-// is granted once.
+// Whatever is granted and cancelled, in whatever runs: frontiers are where CheckInvariants expects them, and each
+// task is granted once.
 func TestRunsCoverAllTasks(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {

@@ -10,12 +10,12 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// steps is a line of places, as a test has them.
+// steps is a line of places for tests.
 type steps struct{ left []place }
 
 func (s *steps) first() place { return s.left[0] }
 
-// Lines that are each in order are gone through in the order of all of them.
+// Several lines, each in order, are walked as one line in order.
 func TestLinesAreGoneThroughInOneOrder(t *testing.T) {
 	t.Parallel()
 	before := func(a, b place) int {
@@ -53,7 +53,7 @@ func TestLinesAreGoneThroughInOneOrder(t *testing.T) {
 	})
 }
 
-// A walk comes to each class of its pool once, in order of their heads.
+// A walk visits each class of its pool once, in order of their heads.
 func TestAWalkGoesThroughItsPool(t *testing.T) {
 	t.Parallel()
 	m := New(nil, nil)

@@ -97,7 +97,7 @@ func saved(m *Machine, change func(*logpb.JobRecord)) (meta *logpb.Meta, session
 	}
 }
 
-// What says nothing of the base state, as all records before it was stored, has the usual one.
+// A record without a base state, as older builds wrote them, has the usual one.
 func TestTheBaseStateIsReadFromRecordsThatDoNotHaveIt(t *testing.T) {
 	t.Parallel()
 	for want, s := range map[task.State]*task.Spec{task.Pending: {}, task.Scheduled: {Delay: time.Hour}} {
@@ -115,7 +115,8 @@ func TestTheBaseStateIsReadFromRecordsThatDoNotHaveIt(t *testing.T) {
 	}
 }
 
-// A base state that the time of a job does not tell is stored, is a part of the digest, and holds for grants.
+// A base state that does not follow from the times of a job is stored, is part of the digest, and decides about
+// grants.
 func TestTheBaseStateIsStored(t *testing.T) {
 	t.Parallel()
 	m, j := submitted(t, &task.Spec{})

@@ -14,8 +14,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// A job of ten million tasks takes 40 bytes to submit, and 10 to cancel: neither may take much more of
-// memory, whatever the number of tasks.
+// A job of ten million tasks takes 40 bytes to submit, and 10 to cancel. Neither may take much more memory than
+// that, whatever the number of tasks.
 func TestAJobThatNobodyTouchedTakesLittleMemory(t *testing.T) {
 	b := newBundle(t) // alone: it measures the memory of the process
 	const jobs = 50
@@ -51,8 +51,8 @@ func TestAJobThatNobodyTouchedTakesLittleMemory(t *testing.T) {
 	require.EqualValues(t, 777, cursor)
 }
 
-// Who has the last task of each cancelled touches one page of each. Its place took 312 KiB, with those of all pages
-// before it.
+// A cancel of the last task of a job touches one page. That once took 312 KiB, for the places of all pages before
+// it.
 func TestATaskFarOutTakesAPageOfMemory(t *testing.T) {
 	b := newBundle(t) // alone: it measures the memory of the process
 	const jobs, last = 50, task.MaxTasks - 1
@@ -85,7 +85,7 @@ func TestALiveTaskTakesFewBytes(t *testing.T) {
 	job := b.submit(&task.Spec{Handler: "h", MaxAttempts: 2, Timeout: time.Hour}, tasks)
 	inUse := func() int {
 		var stats runtime.MemStats
-		runtime.GC() // what a pool keeps is gone with the second
+		runtime.GC() // a sync.Pool lets go of what it keeps at the second collection
 		runtime.GC()
 		runtime.ReadMemStats(&stats)
 		return int(stats.HeapAlloc)
@@ -103,7 +103,7 @@ func TestALiveTaskTakesFewBytes(t *testing.T) {
 	runtime.KeepAlive(b)
 }
 
-// One byte more, and ten million of them take 320 MB more: the next size that Go allocates is 416.
+// With one more byte, ten million jobs take 320 MB more: the next size that Go allocates is 416.
 func TestAJobTakesNoMoreMemoryThanItMust(t *testing.T) {
 	t.Parallel()
 	require.LessOrEqual(t, fsm.JobBytes, uintptr(384))

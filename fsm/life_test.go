@@ -103,7 +103,7 @@ func (l *life) reportOp() *logpb.Op {
 	return &logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: id, Groups: groups}}}
 }
 
-// ops is those of the next entry.
+// ops returns the ops of the next entry.
 func (l *life) ops() (ops []*logpb.Op) {
 	l.clock += l.r.Int64N(int64(300 * time.Millisecond))
 	for range 1 + l.r.IntN(3) {
@@ -126,7 +126,7 @@ func (l *life) applyOps(ops []*logpb.Op) []fsm.Result {
 	return results
 }
 
-// flush has a machine forget what it can, as after a flush.
+// flush makes a machine forget what it can, as after a flush.
 func (b *testBundle) flush() {
 	if c := b.m.TakeBatch(); c != nil {
 		b.m.Flushed(c)

@@ -22,7 +22,7 @@ func halfDone(t *testing.T) (*Machine, *job) {
 	return m, j
 }
 
-// What was written is read back: the state is the same, and goes on alike.
+// A machine that is written and read back is the same, and later entries do the same on both.
 func TestAMachineIsLoadedAsItWasWritten(t *testing.T) {
 	t.Parallel()
 	m, j := halfDone(t)
@@ -88,7 +88,7 @@ func TestWhatContradictsItselfIsNotLoaded(t *testing.T) {
 	}
 }
 
-// An index says which tasks have an outcome: a page of these takes no memory.
+// The index says which tasks have an outcome. A page that has only such tasks takes no memory.
 func TestPagesWhoseTasksHaveEndedAreLoadedAsDone(t *testing.T) {
 	t.Parallel()
 	j := &job{id: 1, total: 300}

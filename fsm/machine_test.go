@@ -31,7 +31,7 @@ func TestTheClockIsNeverZeroNorBeyondItsEnd(t *testing.T) {
 	}
 }
 
-// TestDigestsDifferWhereStatesDo: two machines that differ in one fact tell by it.
+// TestDigestsDifferWhereStatesDo: two machines that differ in one fact have different digests.
 func TestDigestsDifferWhereStatesDo(t *testing.T) {
 	t.Parallel()
 	seen := map[uint64]string{}
@@ -96,7 +96,7 @@ func TestAnEntryFollowsTheOneThatWasApplied(t *testing.T) {
 	require.NoError(t, m.CheckFollows(1, fsm.Place{}))
 	require.ErrorIs(t, m.CheckFollows(5, fsm.Place{Index: 4, Term: 2}), fsm.ErrGap)
 	m.ApplyConfiguration(7, 3, nil)
-	require.NoError(t, m.CheckFollows(9, fsm.Place{Index: 7, Term: 3}), "what lies between is none of the state machine's")
+	require.NoError(t, m.CheckFollows(9, fsm.Place{Index: 7, Term: 3}), "the entries in between are not for the state machine")
 	require.NoError(t, m.CheckFollows(7, fsm.Place{Index: 4, Term: 2}), "it was applied already")
 	for _, prev := range []fsm.Place{{}, {Index: 6, Term: 3}, {Index: 8, Term: 3}, {Index: 7, Term: 2}, {Index: 7, Term: 4}} {
 		require.ErrorIs(t, m.CheckFollows(9, prev), fsm.ErrGap)

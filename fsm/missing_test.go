@@ -28,7 +28,7 @@ func TestWhatNoConnectedWorkerHas(t *testing.T) {
 	require.Empty(t, b.m.Missing(job+100, all), "there is no such job")
 }
 
-// Answers to submits carry it, a thousand of them in a message.
+// Answers to submits contain it, and one message may have a thousand answers.
 func TestWhatNoWorkerHasIsSaidInFewWords(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -48,7 +48,7 @@ func TestWhatNoWorkerHasIsSaidInFewWords(t *testing.T) {
 	}
 }
 
-// A submit asks with the machine locked, and a stream of them has thousands at once.
+// A submit asks while the machine is locked, and a stream may have thousands of submits at once.
 func TestWhatNoWorkerHasIsAskedOfSoManyOnly(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -61,5 +61,5 @@ func TestWhatNoWorkerHasIsAskedOfSoManyOnly(t *testing.T) {
 		require.LessOrEqual(t, asked, 1000)
 	}
 	require.Equal(t, []string{`no connected worker has the handler "other"`}, b.m.Missing(b.submit(&task.Spec{Handler: "other"}, 1), func(uint64) bool { return false }))
-	require.Empty(t, b.m.Missing(b.submit(&task.Spec{Handler: "h"}, 1), func(uint64) bool { return false }), "it is not known of all that they are away")
+	require.Empty(t, b.m.Missing(b.submit(&task.Spec{Handler: "h"}, 1), func(uint64) bool { return false }), "not all of them are known to be away")
 }

@@ -61,7 +61,7 @@ func TestWhatIsHeldForTooLongIsOverdue(t *testing.T) {
 	}
 }
 
-// One look goes through so many pages of tasks, and the next one goes on behind its last session.
+// One search visits a bounded number of pages, and the next one continues after its last session.
 func TestTheLookForOverdueTasksGoesOn(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -82,9 +82,9 @@ func TestTheLookForOverdueTasksGoesOn(t *testing.T) {
 		}
 		require.Equal(t, looked, sessions)
 	}
-	require.Zero(t, next, "the next look begins with the first session")
+	require.Zero(t, next, "the next search begins with the first session")
 	_, next = b.m.Overdue(late, 5, 3)
-	require.Zero(t, next, "sessions behind which it goes on may be gone")
+	require.Zero(t, next, "the session after which it continues may be gone")
 }
 
 // The leader names the tasks. Whether they are late, and what becomes of them, is decided where the entry is applied.

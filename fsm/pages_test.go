@@ -8,7 +8,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// A page is where it was put, and nowhere else, at the seams of the lists, too.
+// A page is where it was put, and nowhere else, also at the borders between lists.
 func TestAPageIsWhereItWasPut(t *testing.T) {
 	t.Parallel()
 	const lastPage = (task.MaxTasks - 1) / pageSize
@@ -38,7 +38,7 @@ func TestAPageIsWhereItWasPut(t *testing.T) {
 	}
 }
 
-// Leaves whose pages are all done share one.
+// Leaves whose pages are all done share one leaf.
 func TestLeavesThatAreDoneShareOne(t *testing.T) {
 	t.Parallel()
 	j := &job{}

@@ -10,7 +10,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Payloads are found by task, also where several requests have brought them.
+// Payloads are found by task, also if several requests have brought them.
 func TestPayloadsAreFoundByTask(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// grants is what the leader is told of grants, and how often it is woken.
+// grants is what the leader is told about grants, and how often it is woken.
 type grants struct {
 	stops
 	told  []fsm.Grant
@@ -109,7 +109,7 @@ func TestAPlanGrantsWhatStillFits(t *testing.T) {
 	}
 }
 
-// What waits at a worker waits beyond its slots, but for exclusive tasks.
+// A worker may hold more tasks than it has slots, but no exclusive task beyond its slots.
 func TestAWorkerHoldsNoMoreThanItMay(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -178,7 +178,8 @@ func TestAJobStartsWithItsFirstGrant(t *testing.T) {
 	require.Equal(t, first, record(b, job).StartedNs)
 }
 
-// Of a serial job none is granted before all those with lower indexes have ended, also while one waits for its next attempt.
+// No task of a serial job is granted before all tasks with lower indexes have ended, also while one of them waits
+// for its next attempt.
 func TestASerialJobIsGrantedInOrder(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -195,8 +196,7 @@ func TestASerialJobIsGrantedInOrder(t *testing.T) {
 	require.Empty(t, b.m.CheckInvariants())
 }
 
-// TestAttemptsStandStillAtTheirHighest: a task that is handed back 65,535 times has a
-// number still.
+// TestAttemptsStandStillAtTheirHighest: a task that is handed back 65,535 times still has a number.
 func TestAttemptsStandStillAtTheirHighest(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

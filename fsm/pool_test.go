@@ -9,7 +9,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// grouped has Advance see to all queues, and returns the pool of each job.
+// grouped makes Advance group all queues, and returns the pool of each job.
 func grouped(t *testing.T, m *Machine, jobs ...*job) (pools []*pool) {
 	t.Helper()
 	m.Advance(1, 0)
@@ -28,7 +28,8 @@ func yes(keys ...string) (require []task.Pair) {
 	return require
 }
 
-// One pool tells of all classes that the same workers can run, but for whether they need a free slot.
+// Classes of a queue that the same workers can run share a pool, except that exclusive work, which needs a free
+// slot, has a pool of its own.
 func TestClassesThatTheSameWorkersCanRunShareAPool(t *testing.T) {
 	t.Parallel()
 	m := New(nil, nil)
@@ -80,8 +81,8 @@ func TestThePoolFollowsTheHeadsOfItsClasses(t *testing.T) {
 	require.Empty(t, pools.byKey)
 }
 
-// When a worker comes, only the classes that it can run change their pool. When too many have come to be asked for
-// each, the pools are made anew.
+// When a worker comes, only the classes that it can run change their pool. If too many have come to check each of
+// them, the pools are built anew.
 func TestPoolsFollowTheWorkersThatCome(t *testing.T) {
 	t.Parallel()
 	m := New(nil, nil)

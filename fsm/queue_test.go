@@ -36,7 +36,8 @@ func TestAGrantEndsTheTurnOfItsQueue(t *testing.T) {
 	require.Equal(t, []string{"a", "b", "c"}, b.line())
 }
 
-// What a queue waits for does not matter: it is passed over, and stands where it stood when it can be served again.
+// A queue that cannot be served is passed over, whatever it waits for. It keeps its place for when it can be served
+// again.
 func TestAQueueThatCannotBeServedKeepsItsPlace(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -52,7 +53,7 @@ func TestAQueueThatCannotBeServedKeepsItsPlace(t *testing.T) {
 	require.Equal(t, []string{"waits", "a", "c"}, b.line())
 }
 
-// A queue of which everything was granted has left the line. With what comes back it returns to the place that it had.
+// A queue leaves the line when all its tasks are granted. When some come back, it returns to the place that it had.
 func TestAQueueLeavesTheLineWithItsLastTask(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -66,7 +67,7 @@ func TestAQueueLeavesTheLineWithItsLastTask(t *testing.T) {
 	b.plan(c, 0, 1, s)
 	require.Equal(t, []string{"a", "c"}, b.line())
 	b.m.Derive()
-	require.Equal(t, []string{"a", "c"}, b.line(), "in order of their jobs: none stores the turns")
+	require.Equal(t, []string{"a", "c"}, b.line(), "in order of their jobs: turns are not stored")
 	b.must(cancelJobOp(c))
 	require.Equal(t, []string{"a"}, b.line())
 }

@@ -31,8 +31,8 @@ func TestOnlyItsSessionEndsATask(t *testing.T) {
 	require.EqualValues(t, 1, b.plan(job, 1, 1, others).Granted)
 }
 
-// Neighbours that were granted a different number of times have results of their own each. What
-// one report says of all of them must not be kept as often.
+// Neighbours that were granted a different number of times have a result each. What one report says about all of
+// them must not be kept once for each.
 func TestResultsOfOneReportTakeNoMoreThanItSays(t *testing.T) {
 	t.Parallel()
 	const tasks = 4096
@@ -187,7 +187,7 @@ func TestAReportThatIsNotWellFormedIsRefused(t *testing.T) {
 	}
 }
 
-// Of a group that is taken in part each task gets the output that its worker packed for it.
+// If a report on a group is accepted in part, each task still gets the output that its worker packed for it.
 func TestOutputsStayWithTheirTasks(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -210,8 +210,8 @@ func TestOutputsStayWithTheirTasks(t *testing.T) {
 	require.Equal(t, task.PackAppend(task.PackAppend(task.PackAppend(nil, []byte("A")), []byte("D")), []byte("E")), got.PackedUsage)
 }
 
-// A task that ends what watches over it, again and again, is as bad as one that ends its worker:
-// it is not tried at once again, and not for ever.
+// A task that ends the process that watches over it, again and again, is as bad as one that ends its worker: it is
+// not tried again at once, and not for ever.
 func TestATaskThatIsLostAgainAndAgainEnds(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

@@ -9,7 +9,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Apply of a version uses the rules of that version, and each of them says something.
+// Apply uses the rules of the entry's version. In each version every rule has a value.
 func TestEachVersionHasAllRules(t *testing.T) {
 	t.Parallel()
 	for version := range uint32(Version + 1) {

@@ -58,7 +58,7 @@ func TestOneServerHasANodeID(t *testing.T) {
 	require.False(t, b.must(putServerOp(serverOf("n1", "b"))).Existed)
 	require.Equal(t, []string{"n1/b"}, named(b.m.Servers()))
 	require.EqualValues(t, 2, b.m.ServerChanges())
-	require.Equal(t, []string{"n1/a"}, named(read), "it was changed for who had read it before")
+	require.Equal(t, []string{"n1/a"}, named(read), "a list that was read before has changed")
 }
 
 func TestAServerIsForgotten(t *testing.T) {
@@ -73,7 +73,7 @@ func TestAServerIsForgotten(t *testing.T) {
 	read := b.m.Servers()
 	b.must(deleteServerOp("n1", "a"))
 	require.Equal(t, []string{"n2/a"}, named(b.m.Servers()))
-	require.Equal(t, []string{"n1/a", "n2/a"}, named(read), "it was changed for who had read it before")
+	require.Equal(t, []string{"n1/a", "n2/a"}, named(read), "a list that was read before has changed")
 	b.must(deleteServerOp("n2", "a"))
 	require.Empty(t, b.m.Servers())
 	require.EqualValues(t, 4, b.m.ServerChanges())
@@ -81,7 +81,7 @@ func TestAServerIsForgotten(t *testing.T) {
 	require.Equal(t, none, digest, "a state without servers looks as before there were any")
 }
 
-// badServer is a record that is not well-formed, and what is said about it.
+// badServer is a record that is not well-formed, and what the error about it says.
 type badServer struct {
 	record *logpb.ServerRecord
 	want   error
@@ -148,7 +148,7 @@ func TestEachFactAboutAServerIsInTheDigest(t *testing.T) {
 	}
 }
 
-// Servers that are read back are checked as those that are recorded.
+// Servers that are read back are checked like servers that are recorded.
 func TestServersThatCannotBeAreNotLoaded(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

@@ -13,7 +13,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// 4,275 workers that offered as much as they may took a server 1 GiB.
+// 4,275 workers that offered as much as is allowed once took 1 GiB of a server's memory.
 func TestWhatAllWorkersOfferIsBounded(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -52,7 +52,7 @@ func TestWhatAllWorkersOfferIsBounded(t *testing.T) {
 	require.Empty(t, b.m.CheckInvariants())
 }
 
-// What a worker had not started when it went is no attempt, and its number is given again.
+// A task that a worker had not started when it left does not count as an attempt: the next one gets the same number.
 func TestWhatALeavingWorkerHadNotStartedIsNoAttempt(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]struct {

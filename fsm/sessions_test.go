@@ -102,7 +102,7 @@ func TestWhoHoldsATask(t *testing.T) {
 	require.Empty(t, held(s, 99))
 }
 
-// Runs are of neighbours that are alike, and in order of job and index.
+// A run has neighbours that are alike. Runs come in order of job and index.
 func TestWhatASessionHoldsIsToldInRuns(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

@@ -64,7 +64,7 @@ func TestASetIsGoneThroughAsFarAsItIsAskedFor(t *testing.T) {
 	require.Equal(t, []int{1, 2}, got)
 }
 
-// A set is what a map of the same numbers is, whatever was put and removed.
+// A set holds what a map of the same numbers would, whatever was put and removed.
 func TestASetHoldsWhatAMapWould(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -85,7 +85,7 @@ func TestASetHoldsWhatAMapWould(t *testing.T) {
 	})
 }
 
-// What sets have in common is found along the smallest one, from any number on and up to any other.
+// What sets have in common is found by a walk along the smallest set, between any two numbers.
 func TestWhatSetsHaveInCommon(t *testing.T) {
 	t.Parallel()
 	some := rapid.Map(rapid.SliceOfN(rapid.IntRange(0, 300), 0, 200), func(of []int) Set { return setOf(of...) })

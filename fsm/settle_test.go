@@ -68,7 +68,7 @@ func (c *chain) cancel(id uint64) {
 	c.apply(&logpb.Op{Op: &logpb.Op_Cancel{Cancel: &logpb.Cancel{Job: id, Reason: uint32(task.ReasonUser)}}})
 }
 
-// check finds every job in the digest as it is, and none that waits to be settled.
+// check requires that the digest has every job as it is, and that no job waits to be settled.
 func (c *chain) check() {
 	c.t.Helper()
 	require.Empty(c.t, c.m.CheckInvariants())
@@ -94,7 +94,7 @@ func TestASettleGoesOnWithWhatItTouches(t *testing.T) {
 	c.check()
 }
 
-// What one entry makes others do is bounded, whatever waits for its jobs.
+// The number of jobs that one entry adds is bounded, whatever waits for its jobs.
 func TestASettleAddsSoManyJobs(t *testing.T) {
 	t.Parallel()
 	c := newChain(t, 2*maxUnblocked)

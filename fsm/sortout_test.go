@@ -68,7 +68,7 @@ func TestAPartOfAReportSaysWhatTheWholeDoes(t *testing.T) {
 	}
 	before := proto.CloneOf(whole)
 	sorted := b.m.SortOut(s, []*logpb.ReportGroup{whole})
-	require.True(t, proto.Equal(before, whole), "it was changed for who has it")
+	require.True(t, proto.Equal(before, whole), "the caller's copy has changed")
 	require.Len(t, sorted.Held, 1)
 	require.Equal(t, []int{2}, sorted.Counts)
 	want := before
@@ -81,7 +81,7 @@ func TestAPartOfAReportSaysWhatTheWholeDoes(t *testing.T) {
 	require.True(t, proto.Equal(want, sorted.Held[0]))
 }
 
-// Who sorts out a report may lose its disk. Then nothing is said about it.
+// If the disk fails while a report is sorted out, there are no verdicts.
 func TestADiskThatFailsGivesNoVerdicts(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -92,7 +92,7 @@ func TestADiskThatFailsGivesNoVerdicts(t *testing.T) {
 	require.Empty(t, out)
 }
 
-// What is sorted out before it is proposed gives the same verdicts as Apply.
+// Tasks that are sorted out before a report is proposed get the same verdicts as from Apply.
 func TestWhatASessionDoesNotHoldIsSortedOut(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

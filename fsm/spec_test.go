@@ -32,7 +32,7 @@ func TestJobsOfTheSameSpecShareIt(t *testing.T) {
 		require.NotEqual(t, of(one).ID, of(other).ID, name)
 		b.must(cancelJobOp(one))
 		b.flush()
-		require.NotNil(t, of(same).Spec, "%s: the other has it still", name)
+		require.NotNil(t, of(same).Spec, "%s: the other one still has it", name)
 		require.Same(t, of(same).Spec, of(b.submit(spec("a"), 1)).Spec, name)
 		require.Empty(t, b.m.CheckInvariants(), name)
 	}
@@ -67,8 +67,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// What a newer build has put into a spec stops a server that does not know it, before anything of the
-// entry was applied.
+// If a newer build has put something unknown into a spec, the server stops before it applies anything of the entry.
 func TestASpecThatThisBuildDoesNotKnowChangesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -91,8 +90,8 @@ func TestASpecThatThisBuildDoesNotKnowChangesNothing(t *testing.T) {
 	require.Empty(t, b.m.CheckInvariants())
 }
 
-// Of two servers only one has a job of a spec in memory. Whether that spec may be submitted again must not
-// depend on it: the rules may have changed since.
+// Only one of two servers has a job with a spec in memory. Whether that spec may be submitted again must not depend
+// on it: the rules may have changed since.
 func TestWhetherASpecIsValidDoesNotDependOnWhatIsInMemory(t *testing.T) {
 	t.Parallel()
 	raw, err := fsm.EncodeSpec(&task.Spec{Handler: "h", Queue: "q", Policy: task.LeastLoaded, MaxAttempts: task.MaxAttempts + 1})
@@ -100,7 +99,7 @@ func TestWhetherASpecIsValidDoesNotDependOnWhatIsInMemory(t *testing.T) {
 	saved := &logpb.JobRecord{Id: 1, Spec: raw, Total: 1, Counts: make([]uint32, task.NumStates)}
 	saved.Counts[task.Pending] = 1
 	with, without := newBundle(t), newBundle(t)
-	// The digest of the job is left out of the file's, which is all that is wrong with it.
+	// The file's digest lacks the digest of the job. Nothing else is wrong with it.
 	err = with.m.Load(&logpb.Meta{NextJob: 2, NextToken: 1, NextSession: 1}, nil, func(yield func(*fsm.SavedJob) error) error {
 		return yield(&fsm.SavedJob{Record: saved, Index: func(func(uint32, []byte) error) error { return nil }})
 	})

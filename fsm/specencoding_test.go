@@ -89,8 +89,8 @@ func benchmarkSpecs() map[string]*task.Spec {
 	return map[string]*task.Spec{"handler": {Handler: "h", Queue: "q"}, "command": full}
 }
 
-// FuzzDecodeSpec: the payload is taken out of the encoding before it is decoded, wherever it
-// stands; what comes out is what would have come without that.
+// FuzzDecodeSpec: DecodeSpec takes the payload out of the encoding before it decodes the rest, wherever the payload
+// stands. The result must be the same as without that.
 func FuzzDecodeSpec(f *testing.F) {
 	raw, err := fsm.EncodeSpec(fullSpec())
 	require.NoError(f, err)
@@ -124,7 +124,7 @@ func FuzzDecodeSpec(f *testing.F) {
 	})
 }
 
-// hasUnknown says whether a message has unknown fields, at any depth.
+// hasUnknown reports whether a message has unknown fields, at any depth.
 func hasUnknown(m protoreflect.Message) bool {
 	unknown := len(m.GetUnknown()) > 0
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {

@@ -156,7 +156,7 @@ func TestARequestKeyMakesOneJob(t *testing.T) {
 		require.ErrorIs(t, r.Err, task.ErrConflict, when)
 		require.ErrorContains(t, r.Err, `request key "k" in queue "q" was used for job 1`, when)
 		require.Equal(t, first.Job, r.Job, "the caller is told which job it is")
-		require.Equal(t, 1, b.m.Stats().Classes, "the spec of what was there already is kept")
+		require.Equal(t, 1, b.m.Stats().Classes, "the spec that was there already is kept")
 		require.Empty(t, b.m.CheckInvariants(), when)
 	}
 	same("while it waits")
@@ -246,7 +246,7 @@ func TestAnAppendThatDoesNotFitIsRefused(t *testing.T) {
 	require.EqualValues(t, task.MaxTasks, b.must(appendOp(plain, 2, &logpb.Tasks{Count: task.MaxTasks - 2})).Total, "as many as fit")
 }
 
-// An append whose answer was lost is known by where it begins and what it has.
+// A repeated append is recognized by where it begins and by its tasks.
 func TestARepeatedAppendIsAnsweredAlike(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -275,7 +275,7 @@ func TestARepeatedAppendIsAnsweredAlike(t *testing.T) {
 	again("on disk")
 }
 
-// TestAJobWhoseMakerIsThereIsNotAbandoned though it has got no tasks for long.
+// TestAJobWhoseMakerIsThereIsNotAbandoned, even if it has got no tasks for a long time.
 func TestAJobWhoseMakerIsThereIsNotAbandoned(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -324,7 +324,7 @@ func TestARepeatedCloseIsAnsweredAlike(t *testing.T) {
 	require.ErrorIs(t, b.apply(other)[0].Err, task.ErrConflict, "it is closed")
 }
 
-// Each job that has not ended is in memory on every server, so there is an end to them.
+// Each job that has not ended is in memory on every server, so their number is bounded.
 func TestJobsThatHaveNotEndedAreBounded(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

@@ -26,7 +26,7 @@ func (s *stops) Stopping(_, _ uint64, _ uint32, _ int64) { s.n++ }
 func (*stops) SessionClosed(uint64)                      {}
 func (*stops) Wake()                                     {}
 
-// halfWorked is a job of so many tasks, a third of which waits for another attempt, a third can have one, and a third
+// halfWorked is a job of which a third of the tasks waits for another attempt, a third can be granted, and a third
 // is assigned to the session that is returned.
 func halfWorked(b *testBundle, spec *task.Spec, tasks uint32) (job, session uint64) {
 	spec.Handler, spec.MaxAttempts = "h", task.MaxAttempts
@@ -39,7 +39,7 @@ func halfWorked(b *testBundle, spec *task.Spec, tasks uint32) (job, session uint
 	return job, session
 }
 
-// step has the leader go on with what is due, once, and says whether anything was.
+// step makes the leader do once what is due, and reports whether anything was due.
 func (b *testBundle) step() bool {
 	due, _ := b.m.Due(b.clock, 10)
 	if len(due) == 0 {
@@ -100,7 +100,8 @@ func TestAnEntryEndsSoManyTasksAtOnce(t *testing.T) {
 	}
 }
 
-// What comes of a cancelled job before the sweep has come there ends as if it had been there.
+// If something happens to a task of a cancelled job before the sweep reaches it, it ends as if the sweep had been
+// there.
 func TestACancelHoldsForWhatTheSweepHasNotReached(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -135,7 +136,8 @@ func TestACancelHoldsForWhatTheSweepHasNotReached(t *testing.T) {
 	require.ErrorIs(t, b.apply(cancelJobOp(job))[0].Err, task.ErrConflict)
 }
 
-// A job that was swept as a whole, tasks still held, is not gone through again by another cancel.
+// If a sweep has reached the end of a job while workers still hold tasks, another cancel does not sweep the job
+// again.
 func TestASecondCancelSweepsNothing(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

@@ -79,7 +79,7 @@ func TestATimerBeforeAllOthersWakesTheLeader(t *testing.T) {
 	}
 }
 
-// What has waited for its time is shown from that moment on, whether it is a job or a task with another attempt.
+// A job or a task that waits for its time is shown from that time on.
 func TestWhatIsDueMovesInLine(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -142,7 +142,7 @@ func TestACancelledJobLeavesNoTimer(t *testing.T) {
 	require.Zero(t, next)
 }
 
-// However many tasks are due at once, Advance looks at so many of them and says that there are more.
+// However many tasks are due at once, Advance handles a bounded number of them and reports that there are more.
 func TestAdvanceLooksAtSoManyTimersAtOnce(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

@@ -37,7 +37,7 @@ func TestVerdictsStandInTheOrderOfTheReport(t *testing.T) {
 	require.Empty(t, b.m.CheckInvariants())
 }
 
-// Memory tells as long as it can. The disk is asked about the rest, and only about that.
+// Memory answers as long as it can. The disk is asked about the rest only.
 func TestWhatHasLeftMemoryIsAskedOfTheDisk(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -101,7 +101,7 @@ func TestTheDiskDecidesByTheLastToken(t *testing.T) {
 	}
 }
 
-// A report names tens of thousands of tasks in a few bytes. What it gives is as short.
+// A report names tens of thousands of tasks in a few bytes. Its exceptions are as short.
 func TestExceptionsAreAsShortAsTheirReport(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -114,8 +114,8 @@ func TestExceptionsAreAsShortAsTheirReport(t *testing.T) {
 	require.Equal(t, []fsm.Exception{{Job: job, First: fsm.MaxReported, Count: 1000, TokenOffset: 1, Verdict: fsm.Unknown}}, r.Exceptions)
 }
 
-// A worker whose task the servers have ended must not believe that its result was taken, though nobody was
-// granted the task after it. What it sends again, it has been told of before.
+// A worker whose task the servers have ended must not believe that its result was taken, even if nobody was granted
+// the task after it. A report that it repeats gets the verdict Already.
 func TestAReportOnWhatTheServersHaveEndedIsNotSaidToBeTaken(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -191,8 +191,8 @@ func TestALateReportIsSuperseded(t *testing.T) {
 	}
 }
 
-// Workers that come back report thousands of tasks late. The disk is asked for all that
-// one group has of them at once: a read for each kept Apply busy for seconds.
+// Workers that come back report thousands of tasks late. Apply asks the disk once for all tasks of a group: one read
+// for each task kept it busy for seconds.
 func TestALateReportAsksTheDiskOnce(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

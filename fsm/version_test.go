@@ -27,11 +27,11 @@ func riseOp(version uint32) *logpb.Op {
 	return &logpb.Op{Op: &logpb.Op_SetVersion{SetVersion: &logpb.SetVersion{Version: version}}}
 }
 
-// digestOfVersion1 is what a build that knew version 1 only makes of the entries below.
+// digestOfVersion1 is the digest that a build that knew only version 1 gets from the entries below.
 const digestOfVersion1 = 0x104e7237e7b06628
 
-// Servers of an older build have applied such entries to different places when they are replaced. What this
-// build makes of the rest must be the same as what they made of it.
+// When servers of an older build are replaced, each of them has applied such entries up to another place. This build
+// must apply the rest with the same result.
 func TestEntriesOfVersion1MeanWhatTheyMeant(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -58,7 +58,7 @@ func TestANewClusterBeginsWithTheGate(t *testing.T) {
 	require.EqualValues(t, fsm.GateVersion, b.m.TakeBatch().Meta.Version)
 }
 
-// A log from before the gate gets one by the first rise, which is in no entry of an older version.
+// A log from before the gate gets one with the first rise, which no entry of an older version contains.
 func TestTheActiveVersionRisesAndNeverFalls(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -84,8 +84,8 @@ func TestTheActiveVersionRisesAndNeverFalls(t *testing.T) {
 	require.EqualValues(t, fsm.GateVersion, b.m.ActiveVersion())
 }
 
-// A leader may have made entries before it has seen the rise. The state may have by then what their version
-// did not know.
+// A leader may have made entries before it has seen the rise. By then the state may contain what their version did
+// not know.
 func TestEntriesFromBeforeARiseMeanWhatTheActiveVersionMeans(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

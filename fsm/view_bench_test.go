@@ -11,7 +11,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// manyLabels is so many labels that jobs can differ in which two of them they require.
+// manyLabels returns n labels. Each two of them make a class of jobs that require both.
 func manyLabels(n int) (out []task.Pair) {
 	for i := range n {
 		out = append(out, task.Pair{Key: fmt.Sprintf("label%04d", i), Value: "yes"})
@@ -48,8 +48,8 @@ func (b *testBundle) openAble(worker string, slots uint32, labels ...task.Pair) 
 	return b.must(&logpb.Op{Op: &logpb.Op_OpenSession{OpenSession: &logpb.OpenSession{Session: s}}}).Session
 }
 
-// whoHasRoom is cases of who has room for the many classes of a queue. One worker has room for what is
-// behind all of them.
+// whoHasRoom has cases of who has room for the many classes of a queue. In some cases one worker has room for the
+// class behind all of them.
 var whoHasRoom = []struct {
 	name string
 	// able: there is a worker that can run them, and away: it is not connected.
@@ -79,7 +79,7 @@ func manyClasses(t testing.TB, classes int, able, other bool) *testBundle {
 	return b
 }
 
-// without has the worker of the first session away.
+// without makes the worker of the first session disconnected if away is true.
 func without(away bool) func([]fsm.SessionView) {
 	return func(s []fsm.SessionView) {
 		roomy(s)
@@ -89,14 +89,14 @@ func without(away bool) func([]fsm.SessionView) {
 	}
 }
 
-// BenchmarkViewOfClasses is a view of one queue with so many classes. It must cost what it shows,
-// whatever is behind that, or cannot be run.
+// BenchmarkViewOfClasses takes views of one queue with many classes. The cost must depend on what a view shows, not
+// on what is behind that or cannot be run.
 func BenchmarkViewOfClasses(b *testing.B) {
 	for _, s := range whoHasRoom {
 		for _, classes := range []int{100, 1000, 16_000} {
 			b.Run(fmt.Sprintf("%s/classes=%d", s.name, classes), func(b *testing.B) {
 				bundle, extra := manyClasses(b, classes, s.able, s.other), without(s.away)
-				bundle.view(extra) // of what is known already
+				bundle.view(extra) // so that everything is known
 				b.ReportAllocs()
 				for b.Loop() {
 					bundle.view(extra)
@@ -126,7 +126,7 @@ func ownLabels(b testing.TB, n int) *testBundle {
 	return bundle
 }
 
-// BenchmarkFirstView is the first view of a leader, of all queues: nothing is known yet of who can run what.
+// BenchmarkFirstView takes the first view of a leader, when nothing is known yet about who can run what.
 func BenchmarkFirstView(b *testing.B) {
 	for _, n := range []int{500, 5000} {
 		b.Run(fmt.Sprintf("workers=%d", n), func(b *testing.B) {
@@ -141,8 +141,8 @@ func BenchmarkFirstView(b *testing.B) {
 	}
 }
 
-// BenchmarkOpenSessions is workers with a label of its own each that come to a leader which has seen so many classes,
-// and the view behind each.
+// BenchmarkOpenSessions opens sessions of workers that each have a label of their own, on a leader that has seen
+// many classes, and takes a view after each.
 func BenchmarkOpenSessions(b *testing.B) {
 	for _, classes := range []int{100, 1000, 16_000} {
 		for _, view := range []bool{false, true} {

@@ -14,7 +14,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// What a view allocates tells how much it looks at. It is not parallel: others allocate, too.
+// The allocations of a view show how much it looks at. The test is not parallel, because other tests allocate too.
 func TestAViewCostsWhatItShows(t *testing.T) {
 	for _, s := range whoHasRoom {
 		cost := func(classes int) float64 {
@@ -26,7 +26,7 @@ func TestAViewCostsWhatItShows(t *testing.T) {
 	}
 }
 
-// shelf is jobs of one queue, a task each, in classes of which there are more than a view shows.
+// shelf is jobs of one task each in one queue, in more classes than a view shows.
 type shelf struct {
 	*testBundle
 	labels []task.Pair
@@ -36,7 +36,7 @@ type shelf struct {
 	opened  int
 }
 
-// run says whether a worker with these labels can run a job.
+// run reports whether a worker with these labels can run a job.
 func run(labels []task.Pair, s *task.Spec) bool {
 	return !slices.ContainsFunc(s.Require, func(p task.Pair) bool { return !slices.Contains(labels, p) })
 }
@@ -69,7 +69,7 @@ func (s *shelf) want() (out []uint64, cut bool) {
 	return out, false
 }
 
-// check compares a view with that, and returns cut.
+// check compares a view with want, and returns cut.
 func (s *shelf) check() bool {
 	require.Empty(s.t, s.m.CheckInvariants())
 	v := s.view(roomy)
@@ -125,7 +125,7 @@ func (s *shelf) step(r *rand.Rand) {
 	}
 }
 
-// end ends a job, and has the machine forget it.
+// end ends a job, and makes the machine forget it.
 func (s *shelf) end(id uint64) {
 	s.must(cancelJobOp(id))
 	s.m.Flushed(s.m.TakeBatch())
@@ -154,7 +154,7 @@ func TestViewsFollowWhatWaitsAndWhoCouldRunIt(t *testing.T) {
 	require.Less(t, cut, rounds*views*3/4)
 }
 
-// A worker that comes at the place of one that has gone is asked anew, also where the two have met no view.
+// A worker that takes the place of one that has gone is checked again, even if no view was taken in between.
 func TestAWorkerInThePlaceOfAnotherIsAskedAnew(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -195,7 +195,7 @@ func TestAViewShowsSessionsInOrder(t *testing.T) {
 	}
 }
 
-// Only tasks without payloads to speak of are light.
+// Only tasks with no payload, or a small one, are light.
 func TestAViewTellsLightTasksFromOthers(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

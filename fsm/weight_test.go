@@ -10,7 +10,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// weighed is ops, and how many tasks they name or make Apply look at.
+// weighed has ops, and how many tasks each names or makes Apply look at.
 type weighed map[string]struct {
 	op   *logpb.Op
 	want int

@@ -23,7 +23,7 @@ func TestCheckEntryTakesWhatIsWellFormed(t *testing.T) {
 			require.Equal(t, errors.Is(err, fsm.ErrMalformed), fsm.CheckEntry(data[:cut]) != nil, "%s: %d of %d bytes", path, cut, len(data))
 		}
 	})
-	// What a newer build writes is for Apply to stop at.
+	// Apply, not CheckEntry, stops at what a newer build writes.
 	data, err := proto.Marshal(&logpb.Entry{Version: fsm.Version + 1})
 	require.NoError(t, err)
 	require.NoError(t, fsm.CheckEntry(data))

@@ -12,7 +12,7 @@ func TestGOGCIsTheUsers(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(set))
 	t.Setenv("GOGC", "150")
 	relaxGC()
-	require.Equal(t, set, debug.SetGCPercent(set), "the user's own is left alone")
+	require.Equal(t, set, debug.SetGCPercent(set), "a value that the user has set stays")
 	t.Setenv("GOGC", "")
 	relaxGC()
 	require.Equal(t, gcPercent, debug.SetGCPercent(set))

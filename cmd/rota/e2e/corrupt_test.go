@@ -109,8 +109,8 @@ func (d *damaged) served(t *testing.T, before int64) {
 	}
 }
 
-// A server notices a flipped bit in its log when it replays the log. It does not make a
-// state of it that differs from the others.
+// A server notices a flipped bit in its log when it replays the log. It does not build a state from it that differs
+// from the others'.
 func TestFlippedBitInTheLogIsNeverApplied(t *testing.T) {
 	t.Parallel()
 	d := damage(t, "--log-store", "boltdb")

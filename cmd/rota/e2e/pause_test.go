@@ -42,8 +42,7 @@ func TestPausedLeadersHarmNothing(t *testing.T) {
 	c.verify()
 }
 
-// A follower forwards a request to a leader that is paused then. It must not keep its client
-// waiting for ever.
+// A follower forwards a request to a leader that is paused. It must not keep its client waiting for ever.
 func TestRequestIsNotKeptByAPausedLeader(t *testing.T) {
 	t.Parallel()
 	c := start(t, localcluster.Config{Servers: 3})

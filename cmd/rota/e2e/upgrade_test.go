@@ -170,14 +170,14 @@ func (u *upgrade) requireStays(s *localcluster.Process) {
 	u.requireVersion(task.Version)
 }
 
-// newRequest asks for what the new field is for.
+// newRequest is a request that needs the new field.
 func newRequest() *rotav1.SubmitRequest {
 	spec := &rotav1.JobSpec{Work: &rotav1.JobSpec_Handler{Handler: &rotav1.HandlerWork{Name: "rota.square"}}}
 	spec.ProtoReflect().SetUnknown(protowire.AppendString(protowire.AppendTag(nil, nextField, protowire.BytesType), "new"))
 	return &rotav1.SubmitRequest{Spec: spec, Tasks: &rotav1.TaskSet{Count: 1}}
 }
 
-// submitNew asks one server for it. The leader may be lost in the meantime.
+// submitNew sends newRequest to one server. The leader may be lost in the meantime.
 func (u *upgrade) submitNew(s *localcluster.Process) (id uint64, err error) {
 	u.t.Helper()
 	await(u.t, "an answer", func() bool {

@@ -33,7 +33,7 @@ func (h *harness) submitLarge(jobs int) (ids []uint64) {
 	return ids
 }
 
-// cancelSideBySide cancels jobs, or a task of each, and returns for how many it was allowed.
+// cancelSideBySide cancels jobs, or a task of each, and returns how many cancels were accepted.
 func (h *harness) cancelSideBySide(ctx context.Context, ids []uint64, index *uint32) (cancelled int) {
 	const atOnce = 64
 	client := rotav1.NewJobServiceClient(h.Dial(h.Leader()))

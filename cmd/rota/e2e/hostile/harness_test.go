@@ -92,7 +92,7 @@ func (h *harness) run(i int) {
 func (h *harness) check() {
 	h.Served(1)
 	if err := h.polite.stop(); err != nil {
-		h.t.Errorf("a polite client was hurt: %v", err)
+		h.t.Errorf("a polite client had an error: %v", err)
 	}
 	for i, p := range h.cluster.Servers {
 		h.t.Logf("%s has had %s in memory at most", p.Name, h.peak(i))
@@ -109,7 +109,7 @@ func (h *harness) Served(jobs int64) {
 		h.alive()
 		return h.polite.failed() != nil || h.polite.jobs.Load() >= goal
 	})
-	require.NoError(h.t, h.polite.failed(), "a polite client was hurt")
+	require.NoError(h.t, h.polite.failed(), "a polite client had an error")
 }
 
 // flood counts messages while one or more senders send them.
@@ -132,7 +132,7 @@ func (f *flood) send(messages int, send func() error) {
 	}()
 }
 
-// Withstands waits until nobody sends any more, or can send because the servers do not read. Polite clients must
+// Withstands waits until every sender has ended, or cannot send because the servers do not read. Polite clients must
 // be served meanwhile.
 func (h *harness) Withstands(f *flood) {
 	h.t.Helper()
@@ -209,7 +209,7 @@ func (h *harness) peak(i int) string {
 	if found := peakLine.FindSubmatch(status); err == nil && found != nil {
 		return string(found[1])
 	}
-	return "what is unknown, having ended,"
+	return "an unknown amount (it has ended)"
 }
 
 // Restart ends a server by a signal and starts it again under the limit.

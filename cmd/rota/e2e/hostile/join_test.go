@@ -188,7 +188,7 @@ func TestServersWithoutAVoteSpoilNoAnswer(t *testing.T) {
 		if s.State == "leader" {
 			leaders++
 		}
-		require.NotContains(t, s.Problem, "remove it", "who has no vote is not believed what it says of %s", s.ID)
+		require.NotContains(t, s.Problem, "remove it", "what a server without a vote says of %s is not believed", s.ID)
 	}
 	require.LessOrEqual(t, leaders, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), within)

@@ -75,8 +75,8 @@ func (h *harness) largeJobs(jobs int) (last *client.Job) {
 	return last
 }
 
-// The answers for connections that had just been ended once were in memory beside those for the next ones, and the
-// calls themselves in addition.
+// Answers for connections that had just ended once stayed in memory beside those for the next connections, and the
+// calls themselves stayed too.
 func TestLargeJobsThatAreNotReadAreBounded(t *testing.T) {
 	t.Parallel()
 	h := start(t)

@@ -58,8 +58,8 @@ func (o *oddVoter) serveAt(t *testing.T, addr string) (stop func()) {
 	}
 }
 
-// A voter says of the versions that it knows what no server says. Nothing rises by it beyond what the others
-// know, and nobody waits for it.
+// A voter lies about the versions that it knows. The active version does not rise above what the others know, and
+// nobody waits for the voter.
 func TestServersSurviveAVoterThatLiesAboutItsVersion(t *testing.T) {
 	t.Parallel()
 	next, err := program.BuildNext(t.TempDir())
