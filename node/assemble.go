@@ -116,7 +116,7 @@ func (n *Node) startRaft() (err error) {
 		fatal: n.fatal,
 	})
 	n.transport = raftnet.New(raftnet.Config{
-		Self: n.self.id, Addr: n.cfg.PeerAddr, Listener: n.cfg.RaftListener, Base: n.cfg.RaftTransport,
+		Self: n.self.id, Addr: n.cfg.PeerAddr, Listener: n.cfg.RaftListener, Dial: n.cfg.RaftDial, Base: n.cfg.RaftTransport,
 		ClusterID: func() string { return n.state.Machine().ClusterID() }, Ask: func(ctx context.Context) { n.inquiry.askTrusted(ctx) },
 		ElectionTimeout: n.cfg.ElectionTimeout, Logger: n.cfg.Logger,
 	})

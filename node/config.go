@@ -32,6 +32,8 @@ type Config struct {
 	Peers Peers
 	// RaftListener is the open Raft port. Nil: RaftTransport is set.
 	RaftListener net.Listener
+	// RaftDial connects to the Raft port of another server, and gives up after a timeout; nil: over TCP, in plain text.
+	RaftDial func(addr string, timeout time.Duration) (net.Conn, error)
 	// RaftTransport replaces the TCP transport, in simulations.
 	RaftTransport raftnet.Base
 	// LogStore is LogStoreBolt or LogStoreWAL. Default: what the folder has, LogStoreWAL

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -12,9 +14,12 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/rota-scheduler/rota/internal/loglimit"
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/transport"
 	"github.com/rota-scheduler/rota/web"
+	"github.com/rota-scheduler/rota/wire"
+	"github.com/rota-scheduler/rota/wire/secure"
 )
 
 const (
@@ -31,6 +36,8 @@ const (
 type Config struct {
 	// Node configures its node. The server listens on the addresses in there, and fills in Peers and RaftListener.
 	Node node.Config
+	// TLS secures all ports and all connections to other servers; nil: they are in plain text. Its files are watched while the server runs.
+	TLS *secure.Config
 	// Profiles serves profiles of this process below /debug/pprof/ on the HTTP port. They tell more about the machine than
 	// readers of the metrics should know.
 	Profiles bool
@@ -46,6 +53,11 @@ type Server struct {
 	web       *web.Server
 	http      *http.Server
 	ports     listeners
+	// tls is nil if connections are in plain text. httpPort is the HTTP port, with TLS if there is any. lines is the log of
+	// refused connections.
+	tls      *secure.Config
+	httpPort net.Listener
+	lines    *loglimit.Lines
 	// failed gets an error if a port ends although nobody asked for it.
 	failed chan error
 	// grpcServed is closed when the gRPC port is not served any more. running is the goroutines that serve the HTTP port and
@@ -64,17 +76,25 @@ func start(cfg Config, opts ...grpc.ServerOption) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	peers := transport.NewPeers()
-	cfg.Node.Peers, cfg.Node.RaftListener = peers, open.peer
+	log, version := cfg.Node.Logger, cfg.Node.Version
+	lines := loglimit.New(log)
+	in, err := accept(cfg.TLS, open, lines)
+	if err != nil {
+		open.close()
+		return nil, err
+	}
+	peers := transport.NewPeers(wire.Secure(cfg.TLS)...)
+	cfg.Node.Peers, cfg.Node.RaftListener, cfg.Node.RaftDial = peers, in.raft, in.dialRaft
 	n, err := node.Start(cfg.Node)
 	if err != nil {
 		open.close()
+		lines.Close()
 		return nil, errors.Join(err, peers.Close())
 	}
-	log, version := cfg.Node.Logger, cfg.Node.Version
 	s := &Server{
+		tls: cfg.TLS, httpPort: in.http, lines: lines,
 		log: log, node: n, peers: peers, ports: open, failed: make(chan error, 2), grpcServed: make(chan struct{}),
-		transport: transport.New(transport.Config{Node: n, Peers: peers, Logger: log, Version: version}),
+		transport: transport.New(transport.Config{Node: n, Peers: peers, Logger: log, Version: version, Credentials: in.grpc}),
 	}
 	s.grpc = grpc.NewServer(slices.Concat(s.transport.Options(), []grpc.ServerOption{grpc.WaitForHandlers(true)}, opts)...)
 	s.transport.Register(s.grpc)
@@ -84,7 +104,7 @@ func start(cfg Config, opts ...grpc.ServerOption) (*Server, error) {
 	s.http = &http.Server{
 		Handler: s.web, ReadHeaderTimeout: httpHeaderTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout,
 		IdleTimeout: httpIdleTimeout, MaxHeaderBytes: httpHeaderBytes,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ErrorLog: stdlog.New(httpErrors{lines}, "", 0),
 	}
 	s.serve()
 	return s, nil
@@ -98,12 +118,15 @@ func (s *Server) serve() {
 		}
 	}()
 	s.running.Go(func() {
-		if err := s.http.Serve(s.ports.http); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(s.httpPort); !errors.Is(err, http.ErrServerClosed) {
 			s.failed <- fmt.Errorf("serve HTTP: %w", err)
 		}
 	})
 	var telling context.Context
 	telling, s.stopTelling = context.WithCancel(context.Background())
+	if s.tls != nil {
+		s.running.Go(func() { s.tls.Run(telling) })
+	}
 	s.running.Go(func() { newTurnedAway(s.log, s.ports.turned).run(telling) })
 }
 

@@ -36,6 +36,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	err := errors.Join(s.node.Shutdown(bounded), s.peers.Close(), s.stopHTTP(ctx))
 	s.stopTelling()
 	s.running.Wait()
+	s.lines.Close()
 	s.log.Info("ended")
 	return err
 }
@@ -51,6 +52,7 @@ func (s *Server) Kill() error {
 	err = errors.Join(err, s.node.Kill(), s.peers.Close())
 	s.stopTelling()
 	s.running.Wait()
+	s.lines.Close()
 	return err
 }
 

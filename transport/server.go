@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
@@ -26,6 +28,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Version is the version of this build.
 	Version string
+	// Credentials secure the connections; nil: they are in plain text.
+	Credentials credentials.TransportCredentials
 }
 
 // Server serves one node over gRPC.
@@ -37,7 +41,9 @@ type Server struct {
 
 	node  *node.Node
 	peers *Peers
-	log   *slog.Logger
+	// credentials are nil if connections are in plain text.
+	credentials credentials.TransportCredentials
+	log         *slog.Logger
 	// lines is the log for events that others cause.
 	lines   *loglimit.Lines
 	version string
@@ -62,7 +68,7 @@ type Server struct {
 
 // New returns a server for a node.
 func New(cfg Config) *Server {
-	s := &Server{node: cfg.Node, peers: cfg.Peers, log: cfg.Logger, lines: loglimit.New(cfg.Logger), version: cfg.Version, health: health.NewServer(), mostFollowed: maxAllFollowed}
+	s := &Server{node: cfg.Node, peers: cfg.Peers, credentials: cfg.Credentials, log: cfg.Logger, lines: loglimit.New(cfg.Logger), version: cfg.Version, health: health.NewServer(), mostFollowed: maxAllFollowed}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.verifies = newRounds(s.stopping, &s.begun, s.verify)
 	s.walks = newRounds(s.stopping, &s.begun, func() ([]string, error) { return s.node.State().Machine().CheckInvariants(), nil })
@@ -71,7 +77,11 @@ func New(cfg Config) *Server {
 
 // Options are those of the gRPC server that serves this one.
 func (s *Server) Options() []grpc.ServerOption {
-	return wire.ServerOptions(
+	creds := s.credentials
+	if creds == nil {
+		creds = insecure.NewCredentials()
+	}
+	return wire.ServerOptionsWith(creds,
 		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 			if err := wire.CheckAddrs(ctx, s.node.AllAddrs); err != nil {
 				return nil, err

@@ -67,13 +67,13 @@ const (
 
 // Dial returns a connection to one server at host:port. It does not wait: the
 // connection is made when it is first used, and again whenever it breaks. opts
-// come after the settings of this package and may override them.
+// come after the settings of this package and may override them; those of Secure add TLS.
 //
 // A unary call over it that never left this machine fails with an ErrorDetail
 // that says so: FromStatus makes it task.KindUnavailable, which is safe to retry.
 func Dial(addr string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	all := []grpc.DialOption{
-		grpc.WithTransportCredentials(clientCredentials()),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(dialPlain),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time: keepaliveTime, Timeout: keepaliveTimeout, PermitWithoutStream: true,
@@ -104,11 +104,16 @@ func WithDialer(dial func(ctx context.Context, addr string) (net.Conn, error)) g
 	return grpc.WithContextDialer(dial)
 }
 
-// ServerOptions returns the options of every gRPC server, and opts after them.
+// ServerOptions returns the options of every gRPC server in plain text, and opts after them.
 func ServerOptions(opts ...grpc.ServerOption) []grpc.ServerOption {
+	return ServerOptionsWith(insecure.NewCredentials(), opts...)
+}
+
+// ServerOptionsWith returns the options of every gRPC server with these credentials, and opts after them.
+func ServerOptionsWith(creds credentials.TransportCredentials, opts ...grpc.ServerOption) []grpc.ServerOption {
 	a := newArrivals()
 	return append([]grpc.ServerOption{
-		grpc.Creds(serverCredentials(a)),
+		grpc.Creds(guarded{creds, a}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: serverKeepaliveTime, Timeout: serverKeepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(maxRequestMessage),
@@ -122,14 +127,6 @@ func ServerOptions(opts ...grpc.ServerOption) []grpc.ServerOption {
 		grpc.ChainUnaryInterceptor(serveCall),
 		grpc.ChainStreamInterceptor(serveStream),
 	}, opts...)
-}
-
-// clientCredentials and serverCredentials are the one place that decides how
-// connections are secured. Both ends speak plain text.
-func clientCredentials() credentials.TransportCredentials { return insecure.NewCredentials() }
-
-func serverCredentials(a *arrivals) credentials.TransportCredentials {
-	return guarded{insecure.NewCredentials(), a}
 }
 
 // markUnsent adds the detail of a definite failure to a call that got no stream on

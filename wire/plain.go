@@ -31,7 +31,7 @@ func CheckPlain(addr string) error {
 
 // errBeyond is the error for an address of another machine.
 func errBeyond(addr string) error {
-	return task.Errorf(task.KindInvalid, "%s is beyond this machine, and there is no TLS yet: connections in plain text stay on loopback addresses such as 127.0.0.1", addr)
+	return task.Errorf(task.KindInvalid, "%s is beyond this machine, and connections in plain text stay on loopback addresses such as 127.0.0.1: name a CA bundle and a certificate (--tls-ca, --tls-cert, --tls-key)", addr)
 }
 
 // dialPlain makes a connection in plain text, to this machine only, whatever name the server has.

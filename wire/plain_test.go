@@ -32,5 +32,5 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 	defer cancel()
 	_, err = rotav1.NewClusterServiceClient(conn).Status(ctx, &rotav1.StatusRequest{})
 	require.ErrorIs(t, wire.FromStatus(err), task.ErrUnavailable)
-	require.ErrorContains(t, err, "192.0.2.1:7420 is beyond this machine, and there is no TLS yet")
+	require.ErrorContains(t, err, "192.0.2.1:7420 is beyond this machine, and connections in plain text stay")
 }

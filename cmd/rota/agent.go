@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"google.golang.org/grpc"
 
 	"github.com/rota-scheduler/rota/api/jsonv1"
 	"github.com/rota-scheduler/rota/task"
@@ -65,6 +67,17 @@ func (a *app) runWorker(ctx context.Context, w *workerFlags) error {
 			return err
 		}
 		defer stop()
+	}
+	tls, err := a.tls.open(cfg.Logger)
+	if err != nil {
+		return err
+	}
+	if tls != nil {
+		cfg.Dial = func(addr string) (*grpc.ClientConn, error) { return wire.Dial(addr, wire.Secure(tls)...) }
+		watching, stop := context.WithCancel(ctx)
+		var done sync.WaitGroup
+		done.Go(func() { tls.Run(watching) })
+		defer func() { stop(); done.Wait() }()
 	}
 	relaxGC()
 	agent, err := worker.New(cfg)

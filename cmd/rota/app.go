@@ -36,6 +36,7 @@ type app struct {
 	format         string
 	addr           string
 	requestTimeout time.Duration
+	tls            tlsFlags
 }
 
 // run runs a command line and returns the exit code.
@@ -103,7 +104,11 @@ func (a *app) connect(waiting func(op string)) (*client.Client, error) {
 	if err != nil {
 		return nil, usageOf(err)
 	}
-	c, err := client.New(client.Config{Addrs: addrs, RequestTimeout: a.requestTimeout, Waiting: waiting})
+	tls, err := a.tls.open(nil)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(client.Config{Addrs: addrs, RequestTimeout: a.requestTimeout, Waiting: waiting, DialOptions: wire.Secure(tls)})
 	return c, usageOf(err)
 }
 
@@ -130,5 +135,9 @@ func (a *app) clientFlags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
 	f.StringVar(&a.addr, "addr", defaultAddr, "addresses of servers, as host:port,host:port")
 	fromEnv(f, "addr", "ROTA_ADDR")
+	a.tls.add(f)
+	fromEnv(f, "tls-ca", "ROTA_CACERT")
+	fromEnv(f, "tls-cert", "ROTA_CLIENT_CERT")
+	fromEnv(f, "tls-key", "ROTA_CLIENT_KEY")
 	f.DurationVar(&a.requestTimeout, "request-timeout", defaultRequestTimeout, "how long to try to get an answer from the servers")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -62,6 +63,7 @@ func TestScripts(t *testing.T) {
 			},
 			Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 				"exits": exits, "eventually": eventually, "bytes": makeBytes, "ports": freePorts, "listening": listening,
+				"shows": showsCertificate,
 			},
 		})
 	})
@@ -140,6 +142,27 @@ func freePorts(ts *testscript.TestScript, _ bool, args []string) {
 		port, err := loopback.Take(1)
 		ts.Check(err)
 		ts.Setenv(name, strconv.Itoa(port))
+	}
+}
+
+// showsCertificate waits until a port shows the certificate of a name, whether or not it lets anybody in: shows PORT NAME.
+func showsCertificate(ts *testscript.TestScript, _ bool, args []string) {
+	var shown string
+	cfg := &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(s tls.ConnectionState) error {
+		shown = s.PeerCertificates[0].Subject.CommonName
+		return nil
+	}}
+	for end := time.Now().Add(deadline); ; {
+		conn, err := tls.Dial("tcp", "127.0.0.1:"+args[0], cfg)
+		if err == nil {
+			ts.Check(conn.Close())
+		}
+		if shown == args[1] {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("port %s shows the certificate of %q: %v", args[0], shown, err)
+		}
 	}
 }
 

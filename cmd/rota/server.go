@@ -23,9 +23,13 @@ const (
 	minCommitTimeout   = time.Millisecond
 )
 
+// maxBootstrap is how many servers may form a cluster.
+const maxBootstrap = 9
+
 // serverFlags are the flags of server start.
 type serverFlags struct {
 	log                      logFlags
+	tls                      tlsFlags
 	config, nodeID, dataDir  string
 	logStore                 string
 	addr, peerAddr, httpAddr string
@@ -91,6 +95,7 @@ func (s *serverFlags) add(f *pflag.FlagSet) {
 	f.Int64Var(&s.snapshotBytes, "snapshot-bytes", 0, "bytes of log between two snapshots (default 256 MiB)")
 	f.Int64Var(&s.trailingBytes, "trailing-bytes", 0, "bytes of log to keep before a snapshot; more while another server needs them (default 64 MiB)")
 	f.BoolVar(&s.pprof, "pprof", false, "serve profiles of this process below /debug/pprof/ on the HTTP address")
+	s.tls.add(f)
 	s.log.add(f)
 }
 
@@ -101,7 +106,16 @@ func (a *app) runServer(ctx context.Context, s *serverFlags) error {
 		return err
 	}
 	log = log.With("node", s.nodeID)
-	srv, err := server.Start(s.serverConfig(log))
+	cfg := s.serverConfig(log)
+	if cfg.TLS, err = s.tls.open(log); err != nil {
+		return err
+	}
+	if cfg.TLS != nil {
+		if self, ok := cfg.TLS.Self(); !ok || self.Role != task.RoleServer {
+			return usagef("a server needs a certificate with the role server: make one with rota tls cert --role server, and name it with --tls-cert")
+		}
+	}
+	srv, err := server.Start(cfg)
 	if err != nil {
 		return err
 	}
@@ -143,7 +157,7 @@ func (s *serverFlags) check() error {
 		return usagef("%v", task.ValidNodeID("--node-id", s.nodeID))
 	case s.dataDir == "":
 		return usagef("a server needs a folder of its own: set --data-dir")
-	case s.bootstrapExpect < 0 || s.bootstrapExpect > 9 || s.bootstrapExpect > 0 && s.bootstrapExpect%2 == 0:
+	case s.bootstrapExpect < 0 || s.bootstrapExpect > maxBootstrap || s.bootstrapExpect > 0 && s.bootstrapExpect%2 == 0:
 		return usagef("--bootstrap-expect %d makes no sense: use 1, 3 or 5, because an even number survives no more losses", s.bootstrapExpect)
 	case s.bootstrapExpect > 1 && len(s.join) == 0:
 		return usagef("--bootstrap-expect %d needs the addresses of these servers: set --join", s.bootstrapExpect)
@@ -161,7 +175,7 @@ func (s *serverFlags) check() error {
 func (s *serverFlags) checkAddrs() error {
 	seen := map[string]string{}
 	for _, p := range []struct{ flag, addr string }{{"--addr", s.addr}, {"--peer-addr", s.peerAddr}, {"--http-addr", s.httpAddr}} {
-		if err := checkListen(p.flag, p.addr); err != nil {
+		if err := s.checkListen(p.flag, p.addr); err != nil {
 			return err
 		}
 		if other := seen[p.addr]; other != "" {
@@ -171,7 +185,7 @@ func (s *serverFlags) checkAddrs() error {
 	}
 	for _, addr := range s.join {
 		err := wire.CheckAddr(addr)
-		if err == nil {
+		if err == nil && s.tls.files.CA == "" {
 			err = wire.CheckPlain(addr) // the server would wait for it for ever
 		}
 		if err != nil {
@@ -206,15 +220,18 @@ func (s *serverFlags) checkBounds() error {
 	return nil
 }
 
-// checkListen allows loopback addresses only: connections are in plain text.
-func checkListen(flag, addr string) error {
+// checkListen allows loopback addresses only, if connections are in plain text.
+func (s *serverFlags) checkListen(flag, addr string) error {
 	if err := wire.CheckAddr(addr); err != nil {
 		return usagef("%s: %v", flag, err)
 	}
-	return checkLoopback(flag, addr)
+	if host, _, _ := net.SplitHostPort(addr); s.tls.files.CA != "" || wire.Loopback(host) {
+		return nil
+	}
+	return usagef("%s %s would serve plain text beyond this machine. Make certificates (rota tls init HOST...), and name them (--tls-ca ca.crt --tls-cert server.crt --tls-key server.key); or use a loopback address such as 127.0.0.1", flag, addr)
 }
 
-// checkLoopback is checkListen for any port, also 0.
+// checkLoopback allows loopback addresses only, with any port, also 0.
 func checkLoopback(flag, addr string) error {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -223,5 +240,5 @@ func checkLoopback(flag, addr string) error {
 	if wire.Loopback(host) {
 		return nil
 	}
-	return usagef("%s %s would serve plain text beyond this machine, and there is no TLS yet: use a loopback address such as 127.0.0.1", flag, addr)
+	return usagef("%s %s would serve plain text beyond this machine: use a loopback address such as 127.0.0.1", flag, addr)
 }

@@ -51,8 +51,8 @@ func (a *app) tlsInitCmd() *cobra.Command {
 		Long: "Makes a CA, a certificate for the server on each HOST, one for an administrator and one for workers.\n" +
 			"Each folder has what one machine needs, and is ready to be copied to it. HOST is a name or an IP\n" +
 			"address; several of one server have commas between them, and the first one names its folder.\n" +
-			"No port uses certificates yet. Servers and workers will know each other by role and trust domain, not\n" +
-			"by host, so certificates stay as they are when a server moves. Browsers and curl look at the host.",
+			"Servers and workers know each other by role and trust domain, not by host, so certificates stay as\n" +
+			"they are when a server moves. Browsers and curl look at the host.",
 		Example: "  rota tls init --out secrets a.example b.example c.example\n  rota tls init --out new a.example,10.0.0.1 --days 90",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -110,6 +110,9 @@ func planInit(out string, hosts []string, valid time.Duration) ([]issue, error) 
 		}
 		if slices.ContainsFunc(taken, func(t string) bool { return strings.EqualFold(t, name) }) {
 			return nil, usagef("the folder %s is for something else already: name each host once, and none %s", name, strings.Join(taken[:3], ", "))
+		}
+		if err := task.ValidNodeID("HOST", name); err != nil {
+			return nil, usageOf(err)
 		}
 		taken = append(taken, name)
 		plan = append(plan, issue{filepath.Join(out, name), pki.Request{
@@ -169,8 +172,44 @@ func (a *app) tlsInit(out, domain string, caValid time.Duration, plan []issue) e
 			return err
 		}
 	}
-	return a.print("\nSee what is in one:\n  rota tls show %s\n\nKeep %s offline: whoever has it can make any certificate. For more:\n  rota tls cert --ca %s --role worker --name w1\n",
+	if err := a.printNext(plan); err != nil {
+		return err
+	}
+	return a.print("\nSee what is in a certificate:\n  rota tls show %s\n\nKeep %s offline: whoever has it can make any certificate. For more:\n  rota tls cert --ca %s --role worker --name w1\n",
 		filepath.Join(plan[0].dir, "server.crt"), filepath.Join(out, caDir, pki.CAKeyFile), filepath.Join(out, caDir))
+}
+
+// printNext says how to start a cluster with new certificates.
+func (a *app) printNext(plan []issue) error {
+	var servers []issue
+	var addrs []string
+	for _, i := range plan {
+		if i.Role == task.RoleServer {
+			servers, addrs = append(servers, i), append(addrs, net.JoinHostPort(i.Hosts[0], "7420"))
+		}
+	}
+	if len(servers)%2 == 0 || len(servers) > maxBootstrap {
+		return a.print("\nUse an odd number of servers, %d at most: an even number survives no more losses.\n", maxBootstrap)
+	}
+	all := strings.Join(addrs, ",")
+	if err := a.print("\nStart the servers:\n"); err != nil {
+		return err
+	}
+	for _, s := range servers {
+		at := func(port string) string { return net.JoinHostPort(s.Hosts[0], port) }
+		if err := a.print("  rota server start --node-id %s --data-dir rota-data --addr %s --peer-addr %s --http-addr %s \\\n    --bootstrap-expect %d --join %s %s\n",
+			s.Name, at("7420"), at("7421"), at("7422"), len(servers), all, tlsArgs(task.RoleServer)); err != nil {
+			return err
+		}
+	}
+	return a.print("Start a worker:\n  rota worker start --addr %s %s\nUse the cluster:\n  rota cluster status --addr %s %s\n",
+		all, tlsArgs(task.RoleWorker), all, tlsArgs(task.RoleAdmin))
+}
+
+// tlsArgs are the flags for the files of a role, where the commands that tls init prints have copied them.
+func tlsArgs(role task.Role) string {
+	cert, key := pki.Names(role)
+	return "--tls-ca rota-tls/" + pki.BundleFile + " --tls-cert rota-tls/" + cert + " --tls-key rota-tls/" + key
 }
 
 // sshHost is how scp wants a host.

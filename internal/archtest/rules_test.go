@@ -107,7 +107,7 @@ var layers = []layer{
 	{dir: "transport", own: []string{"task", "fsm", "scheduler", "node", "api", "wire", "internal/loglimit"}, refused: raft},
 	{dir: "web", own: []string{"task", "fsm", "scheduler", "node", "transport", "api", "wire"}, refused: raft},
 
-	{dir: "server", own: []string{"node", "transport", "web", "wire", "internal/ticks"}},
+	{dir: "server", own: []string{"task", "node", "transport", "web", "wire", "internal/loglimit", "internal/ticks"}},
 
 	{dir: "worker", own: []string{"api", "task", "wire", "internal/dirlock", "internal/sealedfile", "internal/ticks"}, unlinked: raft},
 	{dir: "worker/command", own: []string{"task", "worker/guard"}, unlinked: raft},

@@ -43,8 +43,8 @@ type clusterView interface {
 // (its removal may be on its way), or that one of the servers it does know vouches for: see
 // knownServers. One is enough, as servers of the cluster do not lie, and more may not be left.
 //
-// There is no TLS yet. Who can reach the port and knows the ids of two servers can still pass
-// for one of them, and then do what that one could, within the bounds of terms and sizes.
+// With TLS, only who has the certificate of a server comes this far. In plain text, who can reach the port and knows
+// the ids of two servers can pass for one of them, and then do what that one could, within the bounds of terms and sizes.
 type admission struct {
 	self     raft.ServerID
 	cluster  func() string

@@ -60,7 +60,7 @@
 //
 // # Trade-offs
 //
-// There is no TLS yet. Whoever reaches the port, and knows the ids of two servers, can pass for one of
+// In plain text, whoever reaches the port, and knows the ids of two servers, can pass for one of
 // them. It can then depose leaders, and have entries written that it made. It cannot use up terms or
 // memory, nor have anything written that no server could read.
 package raftnet

@@ -17,7 +17,7 @@ func serveRaft(t *testing.T, self raft.ServerID) (tr Base, asked chan any) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	tr = peerIdentity{newTransport(l, l.Addr().String(), openAdmission(t, self), slog.New(slog.DiscardHandler), newBatchSizes(), newProgress())}
+	tr = peerIdentity{newTransport(newStreamLayer(Config{Listener: l, Addr: l.Addr().String()}, openAdmission(t, self)), slog.New(slog.DiscardHandler), newBatchSizes(), newProgress())}
 	asked = make(chan any, 100)
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {

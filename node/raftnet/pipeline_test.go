@@ -18,7 +18,7 @@ func openTransports(t *testing.T) (leader, follower raft.Transport) {
 	open := func(self raft.ServerID) raft.Transport {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
-		tr := peerIdentity{newTransport(l, l.Addr().String(), openAdmission(t, self), slog.New(slog.DiscardHandler), newBatchSizes(), newProgress())}
+		tr := peerIdentity{newTransport(newStreamLayer(Config{Listener: l, Addr: l.Addr().String()}, openAdmission(t, self)), slog.New(slog.DiscardHandler), newBatchSizes(), newProgress())}
 		t.Cleanup(func() { require.NoError(t, tr.Close()) })
 		return tr
 	}

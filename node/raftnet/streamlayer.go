@@ -16,14 +16,23 @@ type streamLayer struct {
 	net.Listener
 	admission *admission
 	advertise string
+	connect   func(addr string, timeout time.Duration) (net.Conn, error)
 
 	mu     sync.Mutex
 	closed bool
 	conns  map[*streamConn]struct{}
 }
 
-func newStreamLayer(l net.Listener, advertise string, adm *admission) *streamLayer {
-	return &streamLayer{Listener: newAcceptor(l, adm), admission: adm, advertise: advertise, conns: map[*streamConn]struct{}{}}
+func newStreamLayer(cfg Config, adm *admission) *streamLayer {
+	s := &streamLayer{
+		Listener: newAcceptor(cfg.Listener, adm), admission: adm, advertise: cfg.Addr, connect: cfg.Dial, conns: map[*streamConn]struct{}{},
+	}
+	if s.connect == nil {
+		s.connect = func(addr string, timeout time.Duration) (net.Conn, error) {
+			return net.DialTimeout("tcp", addr, timeout)
+		}
+	}
+	return s
 }
 
 // streamConn is a connection that its layer knows until it is closed.
@@ -65,7 +74,7 @@ func (s *streamLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.
 // dial connects to a server and sends the handshake.
 func (s *streamLayer) dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	target, id := splitIdentity(addr)
-	conn, err := net.DialTimeout("tcp", target, timeout)
+	conn, err := s.connect(target, timeout)
 	if err != nil {
 		return nil, err
 	}

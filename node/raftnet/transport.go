@@ -44,6 +44,8 @@ type Config struct {
 	Addr string
 	// Listener is the open Raft port. Nil: Base is set.
 	Listener net.Listener
+	// Dial connects to the Raft port of another server, and gives up after a timeout; nil: over TCP, in plain text.
+	Dial func(addr string, timeout time.Duration) (net.Conn, error)
 	// Base replaces TCP, in simulations.
 	Base Base
 	// ClusterID returns the id of the cluster; "": it is not known yet.
@@ -77,17 +79,17 @@ func New(cfg Config) *Transport {
 	sizes := newBatchSizes()
 	base := cfg.Base
 	if base == nil {
-		base = peerIdentity{newTransport(cfg.Listener, cfg.Addr, t.admission, cfg.Logger, sizes, t.progress)}
+		base = peerIdentity{newTransport(newStreamLayer(cfg, t.admission), cfg.Logger, sizes, t.progress)}
 	}
 	t.unreachable = newUnreachable(base, t.replicates, sizes, t.progress, newUnreachableLog(cfg.Logger))
 	t.serialHeartbeats = newSerialHeartbeats(voteGuard{t.unreachable, t.mayCampaign}, cfg.Self, t)
 	return t
 }
 
-// newTransport serves raft on a listener.
-func newTransport(l net.Listener, advertise string, adm *admission, log *slog.Logger, sizes *batchSizes, pr *progress) Base {
+// newTransport serves raft on a stream layer.
+func newTransport(layer *streamLayer, log *slog.Logger, sizes *batchSizes, pr *progress) Base {
 	t := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:                  newStreamLayer(l, advertise, adm),
+		Stream:                  layer,
 		MaxPool:                 transportPool,
 		MaxRPCsInFlight:         maxInFlight,
 		Timeout:                 transportTimeout,

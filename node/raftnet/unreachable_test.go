@@ -45,7 +45,7 @@ func (p *unreachablePair) come() {
 	if p.addr == "" { // who waits for the server reads it
 		p.addr = raft.ServerAddress(l.Addr().String())
 	}
-	tr := peerIdentity{newTransport(l, l.Addr().String(), openAdmission(p.t, "b"), slog.New(slog.DiscardHandler), newBatchSizes(), newProgress())}
+	tr := peerIdentity{newTransport(newStreamLayer(Config{Listener: l, Addr: l.Addr().String()}, openAdmission(p.t, "b")), slog.New(slog.DiscardHandler), newBatchSizes(), newProgress())}
 	stop := make(chan struct{})
 	go func() {
 		for {

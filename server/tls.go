@@ -1,0 +1,75 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+
+	"github.com/rota-scheduler/rota/internal/loglimit"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire/secure"
+)
+
+// The roles that each port lets in. HTTP serves what is no secret within a network: health and metrics.
+var (
+	raftAccepts = secure.Accept{Roles: []task.Role{task.RoleServer}}
+	grpcAccepts = secure.Accept{Roles: task.Roles()}
+	httpAccepts = secure.Accept{Roles: task.Roles(), Anonymous: true, Protocols: []string{"h2", "http/1.1"}}
+)
+
+// accepting is how connections come through the ports of a server and leave it.
+type accepting struct {
+	raft, http net.Listener
+	// grpc is nil if connections are in plain text.
+	grpc credentials.TransportCredentials
+	// dialRaft is nil if connections are in plain text.
+	dialRaft func(addr string, timeout time.Duration) (net.Conn, error)
+}
+
+// accept puts TLS between the ports and those who serve them; without a configuration connections stay in plain text.
+func accept(c *secure.Config, open listeners, lines *loglimit.Lines) (accepting, error) {
+	a := accepting{raft: open.peer, http: open.http}
+	if c == nil {
+		return a, nil
+	}
+	raft, err := c.Server(raftAccepts)
+	if err != nil {
+		return a, err
+	}
+	web, err := c.Server(httpAccepts)
+	if err != nil {
+		return a, err
+	}
+	a.grpc, err = c.ServerCredentials(grpcAccepts, func(from net.Addr, err error) {
+		lines.Warn("a connection to the gRPC port was refused", "from", from.String(), "reason", secure.ReasonOf(err), "error", err)
+	})
+	a.raft, a.http = tls.NewListener(open.peer, raft), tls.NewListener(open.http, web)
+	a.dialRaft = func(addr string, timeout time.Duration) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		raw, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := c.Dial(ctx, raw)
+		if err != nil {
+			_ = raw.Close() // the handshake says what is wrong
+			return nil, err
+		}
+		return conn, nil
+	}
+	return a, err
+}
+
+// httpErrors logs what net/http says, a bounded number of lines: whoever connects can cause one with each handshake.
+type httpErrors struct{ lines *loglimit.Lines }
+
+// Write implements io.Writer.
+func (h httpErrors) Write(line []byte) (int, error) {
+	h.lines.Warn("the HTTP port had an error", "error", strings.TrimSpace(string(line)))
+	return len(line), nil
+}
