@@ -10,8 +10,8 @@ import (
 	"github.com/rota-scheduler/rota/node/raftnet"
 )
 
-// A server may be elected between its look at what is wrong and its question for the leader, and it may
-// have nobody to ask.
+// A server may be elected after it has found a problem, and before it asks the leader. Then it may have nobody to
+// ask.
 func TestALeaderAsksNobodyToRecordIt(t *testing.T) {
 	t.Parallel()
 	n := start(t, config(t, t.TempDir()))
@@ -21,8 +21,8 @@ func TestALeaderAsksNobodyToRecordIt(t *testing.T) {
 	stop(t, n)
 }
 
-// A new server is sent the log, or the state, before it comes to the entry that makes it part of the
-// cluster. Until then it is not one that was removed.
+// A new server gets the log, or the state, before the entry that makes it part of the cluster. Until then it must
+// not count as removed.
 func TestAServerThatHasYetToCatchUpWasNotRemoved(t *testing.T) {
 	t.Parallel()
 	cfg := config(t, t.TempDir())

@@ -21,7 +21,7 @@ func newTestApplier(t *testing.T, cfg applierConfig) *applier {
 	return newApplier(cfg)
 }
 
-// The state does not go back, and is another one even if what it came in could not be forgotten.
+// The state never goes back. A newer state is taken over even if the received file could not be removed.
 func TestRestoreTakesOverWhatIsNewer(t *testing.T) {
 	t.Parallel()
 	in := &received{}
@@ -45,7 +45,7 @@ func TestRestoreTakesOverWhatIsNewer(t *testing.T) {
 	}
 }
 
-// Raft keeps entries, and the state machine does not see all of them.
+// Raft's log also has entries that the state machine does not see.
 func TestASnapshotIsDueByBytesOfTheLog(t *testing.T) {
 	t.Parallel()
 	size := raftnet.EntrySize(checkpoint(t, fsm.Version, 11))

@@ -18,8 +18,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// An entry that this build cannot apply must stop the server: nothing behind it is
-// applied, nothing that relies on that is confirmed, and it can still be ended.
+// An entry that this build cannot apply must stop the server: nothing behind it is applied, no read that needs it is
+// confirmed, and the server can still be ended.
 func TestNothingIsAppliedBehindAnEntryThatFails(t *testing.T) {
 	t.Parallel()
 	cfg := config(t, t.TempDir())
@@ -66,7 +66,7 @@ func TestAnOlderSnapshotDoesNotTakeTheStateBack(t *testing.T) {
 	require.False(t, bytes.Equal(content, newest), "what was received is forgotten, the live state is sent")
 }
 
-// What was received is the state, though what it came in could not be forgotten; raft tries again.
+// A received state is the server's state even if the received file could not be removed. Raft tries again.
 func TestAStateThatWasTakenOverIsTheStateWhateverFailsBehind(t *testing.T) {
 	t.Parallel()
 	from := start(t, config(t, t.TempDir()))
@@ -142,7 +142,7 @@ func TestEverybodyIsAnsweredWhenAServerEnds(t *testing.T) {
 	}
 }
 
-// Raft never answers for what it has committed but not yet applied when it ends.
+// When raft ends, it never answers for entries that are committed and not yet applied.
 func TestAServerEndsWhoseStateMachineIsBehind(t *testing.T) {
 	t.Parallel()
 	for range 5 {

@@ -147,7 +147,7 @@ func crash(t *testing.T, n *Node) {
 	require.NoError(t, n.Kill())
 }
 
-// snapshot takes one, and keeps so many entries of the log behind it.
+// snapshotKeeping takes a snapshot, and keeps a number of entries of the log before it.
 func snapshotKeeping(t *testing.T, n *Node, trailing uint64) {
 	t.Helper()
 	require.NoError(t, n.settings.change(func(rc *raft.ReloadableConfig) { rc.TrailingLogs = trailing }))

@@ -18,8 +18,8 @@ import (
 	"github.com/rota-scheduler/rota/node/raftlog"
 )
 
-// chainOf returns the place of each entry of a log by what it names, and requires that each
-// names the one that the state machine sees before it; prev is the one before all.
+// requireChain requires that each entry of a log names the entry before it that the state machine sees. prev is the
+// one before the first. It returns the number of entries.
 func requireChain(t *testing.T, n *Node, prev fsm.Place) (entries int) {
 	t.Helper()
 	first, err := n.log.FirstIndex()
@@ -53,11 +53,11 @@ func TestEachEntryNamesTheOneBefore(t *testing.T) {
 		require.NoError(t, n.Barrier(t.Context()))
 		require.Greater(t, requireChain(t, n, fsm.Place{}), 6)
 		crash(t, n)
-		// What is behind the last of them begins with the no-op of another leader.
+		// The next entries begin with the no-op of another leader.
 		n = start(t, cfg)
 		submit(t, n, "d")
 		require.Greater(t, requireChain(t, n, fsm.Place{}), 8)
-		// Where the log has none left, the state knows.
+		// If the log has no entry to name any more, the state knows the place.
 		require.NoError(t, n.Barrier(t.Context()))
 		before := *n.applier.at.Load()
 		snapshotKeeping(t, n, 1)
@@ -69,7 +69,7 @@ func TestEachEntryNamesTheOneBefore(t *testing.T) {
 	}
 }
 
-// A gap is one wherever it comes from: what is behind it is not applied.
+// Nothing behind a gap is applied, wherever the gap comes from.
 func TestAnEntryBehindAGapStopsTheServer(t *testing.T) {
 	t.Parallel()
 	data, err := fsm.EncodeEntry(fsm.GateVersion, 1, []*logpb.Op{submitOp(t, "late")})
@@ -106,12 +106,12 @@ func TestEntriesThatNameNothingPass(t *testing.T) {
 	l := &raft.Log{Index: at.Index + 9, Term: at.Term, Type: raft.LogCommand, Data: data}
 	n.applier.ApplyBatch([]*raft.Log{l})
 	require.Equal(t, l.Index, n.State().Machine().AppliedIndex())
-	// One that is there already is not looked at again.
+	// An entry that was applied already is not checked again.
 	l.Index, l.Extensions = at.Index, raftlog.EncodePrevious(fsm.Place{Index: 1 << 40})
 	n.applier.ApplyBatch([]*raft.Log{l})
 }
 
-// Raft takes for applied what its newest snapshot covers.
+// Raft believes that everything in its newest snapshot is applied.
 func TestALeaderThatLacksEntriesAnswersNobody(t *testing.T) {
 	t.Parallel()
 	cfg := config(t, t.TempDir())
@@ -125,7 +125,7 @@ func TestALeaderThatLacksEntriesAnswersNobody(t *testing.T) {
 	requireWords(t, <-fatal, "this server must stop", "the state ends at")
 }
 
-// snapshotFields is what is written of a snapshot.
+// snapshotFields is the record of a snapshot.
 type snapshotFields struct {
 	Version            int
 	ID                 string
@@ -214,7 +214,7 @@ func TestASnapshotWithoutAChecksumIsSealedAtTheStart(t *testing.T) {
 	}
 }
 
-// Entries of a version that named nothing are in the log, with checksums of four bytes.
+// The log has entries of a build that did not name the entry before, with checksums of four bytes.
 func TestALogWithoutNamesGoesOn(t *testing.T) {
 	t.Parallel()
 	cfg := config(t, t.TempDir())

@@ -10,8 +10,7 @@ import (
 
 const year = 365 * 24 * time.Hour
 
-// What a wall clock says alone does not move the time: it may have been set a year ahead,
-// and the time could not be set back.
+// A wall clock alone does not move the cluster's time: it may be a year ahead, and the time could not go back.
 func TestTheTimeGoesOnFromTheLastEntryWhateverTheWallClockSays(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -53,8 +52,7 @@ func TestTheTimeFollowsAWallClockThatAMajorityHas(t *testing.T) {
 	})
 }
 
-// A server that was cut off gets what it has missed all at once, and is told nothing by
-// when that was written.
+// A server that was cut off gets everything that it has missed at once. That says nothing about when it was written.
 func TestEntriesThatComeLateDoNotHoldTheTimeBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -28,7 +28,7 @@ func TestTheLogIsBoundedInFiles(t *testing.T) {
 	requireJobs(t, start(t, cfg), 1)
 }
 
-// shortFilesOf lets the log of a server begin so many files, and returns its last index.
+// shortFilesOf makes the log of a server begin a number of files, and returns its last index.
 func shortFilesOf(t *testing.T, dir string, files int) uint64 {
 	t.Helper()
 	log, err := raftlog.Open(logConfig(t, dir, LogStoreWAL))
@@ -66,7 +66,7 @@ func TestHowMuchLogIsKept(t *testing.T) {
 		log     files
 		free    int64
 		want    uint64
-		// limit is that of what is kept for others.
+		// limit is the most that is kept for other servers.
 		limit uint64
 	}{
 		"in bytes":                          {average: 1000, want: 64},

@@ -28,26 +28,26 @@ type disk struct {
 
 	mu  sync.Mutex
 	err error
-	// logErr is the error of writing the log alone; what is small still finds room.
+	// logErr is the error of writes of the log only: small writes still find room.
 	logErr error
 	gate   chan struct{} // writes wait while it is there
 }
 
-// fail lets writes fail; nil: no more.
+// fail makes writes fail with err; nil ends that.
 func (d *disk) fail(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.err = err
 }
 
-// failLog lets writes of the log fail; nil: no more.
+// failLog makes writes of the log fail with err; nil ends that.
 func (d *disk) failLog(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.logErr = err
 }
 
-// stall lets writes of the log wait until resume is called.
+// stall makes writes of the log wait until resume is called.
 func (d *disk) stall() (resume func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -152,7 +152,7 @@ func (c *failing) eventually(what string, cond func() bool) {
 	}
 }
 
-// submit makes a job at the leader, if there is one that does it.
+// submit makes a job at the leader, if there is one.
 func (c *failing) submit() error {
 	c.keys++
 	key := fmt.Sprintf("key %d", c.keys)
@@ -175,7 +175,7 @@ func (c *failing) submits() {
 	c.eventually("a submit succeeds", func() bool { return c.submit() == nil })
 }
 
-// requireAll requires that every server comes to have all that was acknowledged.
+// requireAll requires that every server gets everything that was acknowledged.
 func (c *failing) requireAll() {
 	l := c.leader()
 	require.NoError(c, l.Node().Barrier(c.ctx))
@@ -198,7 +198,7 @@ func TestALeaderWithAFullDiskIsReplaced(t *testing.T) {
 		old := c.leader()
 		c.submits()
 		c.diskOf(old).fail(syscall.ENOSPC)
-		// The one that finds out may or may not have taken effect.
+		// The submit that meets the full disk may or may not have taken effect.
 		if err := c.submit(); err != nil {
 			require.ErrorIs(c, err, task.ErrUnknownOutcome)
 		}
@@ -271,8 +271,8 @@ func TestALeaderThatFullDisksKeepFromLeadingSaysSo(t *testing.T) {
 		})
 		for _, s := range full {
 			c.diskOf(s).failLog(nil)
-			// An old leader may have had an entry of its own that gave way to the next leader's, with no room
-			// for that one: it ends, and says what to do.
+			// An old leader may have had to delete an entry of its own for one of the next leader's, and have no room
+			// for that. It ends, and says what to do.
 			if err := c.fatalOf(s); err != nil {
 				require.ErrorContains(c, err, "free some space and start the server again")
 				require.NoError(c, s.Crash())
@@ -337,8 +337,7 @@ func TestAServerWhoseDiskFailsEnds(t *testing.T) {
 	})
 }
 
-// Raft goes on sending heartbeats while its disk stalls: the cluster would stand still
-// behind it.
+// Raft goes on sending heartbeats while its disk stalls, so the cluster would stand still.
 func TestALeaderWhoseDiskStallsGivesItsPlaceUp(t *testing.T) {
 	t.Parallel()
 	onFailingDisks(t, func(c *failing) {

@@ -18,7 +18,7 @@ func (n *Node) ConfirmByVerifyLeader() error {
 	return nil
 }
 
-// RaftState is what raft takes this server for.
+// RaftState is this server's state in raft.
 func (n *Node) RaftState() raft.RaftState { return n.raft.State() }
 
 // RemoveServer takes a server out of Raft's configuration.

@@ -16,7 +16,7 @@ import (
 	"github.com/rota-scheduler/rota/node/raftnet"
 )
 
-// What a component under test uses of the rest of a server.
+// Fakes of what a component under test uses of the rest of a server.
 
 var silent = slog.New(slog.DiscardHandler)
 
@@ -117,7 +117,7 @@ var fourServers = []raft.Server{
 
 func serversOf() ([]raft.Server, error) { return fourServers, nil }
 
-// answers is what servers answer, by raft id; one that has none does not answer.
+// answers is what servers answer, by raft id. A server without an entry does not answer.
 type answers map[raft.ServerID]PeerInfo
 
 func (a answers) identify(_ context.Context, id raft.ServerID) (PeerInfo, error) {

@@ -11,8 +11,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Whoever gave a transfer up does not know what comes of it: the message that starts the
-// other server's election may be on its way.
+// If the caller gives up a transfer, its outcome is unknown: the message that starts the other server's election may
+// be on its way.
 func TestATransferThatNobodyWaitedForHasAnUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	onThree(t, func(ctx context.Context, t *testing.T, c *cluster.Cluster, leader, to *cluster.Server) {
@@ -32,7 +32,7 @@ func TestATransferThatNobodyWaitedForHasAnUnknownOutcome(t *testing.T) {
 	})
 }
 
-// A transfer to a server that is gone fails, definitely: nothing is under way.
+// A transfer to a server that is gone fails definitely, because nothing is under way.
 func TestATransferToAServerThatIsGoneFails(t *testing.T) {
 	t.Parallel()
 	onThree(t, func(ctx context.Context, t *testing.T, c *cluster.Cluster, leader, gone *cluster.Server) {
@@ -42,7 +42,7 @@ func TestATransferToAServerThatIsGoneFails(t *testing.T) {
 	})
 }
 
-// Whoever may ask for transfers could have each leader deposed as soon as it leads.
+// Otherwise, whoever may ask for transfers could have each leader replaced as soon as it leads.
 func TestAYoungLeaderIsNotHandedOverOnRequest(t *testing.T) {
 	t.Parallel()
 	onThree(t, func(ctx context.Context, t *testing.T, c *cluster.Cluster, leader, gone *cluster.Server) {

@@ -9,8 +9,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Whoever named addresses that do not answer, again and again, kept servers that had moved from being
-// recorded for as long.
+// Strangers that named addresses which do not answer, again and again, once kept servers that had moved from being
+// recorded.
 func TestStrangersHoldUpNoServerOfTheCluster(t *testing.T) {
 	t.Parallel()
 	var j joins

@@ -30,7 +30,7 @@ func (e *elected) LeaderWithID() (raft.ServerAddress, raft.ServerID) {
 	return "", e.leader
 }
 
-// Others take the term for how new the news is.
+// Others decide by the term which news is newer.
 func TestALeaderIsNotToldOfUnderTheTermOfAnotherOne(t *testing.T) {
 	t.Parallel()
 	l := newLeaders(&elected{aRaft{term: 1}})

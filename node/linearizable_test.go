@@ -17,12 +17,12 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// confirm says that a read at n may begin.
+// confirm returns when a read at n may begin.
 type confirm func(ctx context.Context, n *node.Node) error
 
-// TestReadsAreLinearizable reads in two situations in which a server believes to lead and
-// lacks acknowledged writes, and confirms the reads in two ways. The one that the package
-// uses must never be stale. The other one must be, or the situations prove nothing.
+// TestReadsAreLinearizable reads in two situations in which a server believes that it leads, and lacks acknowledged
+// writes. It confirms the reads in two ways. The way that the package uses must never be stale. The other one must
+// be stale at least once, or the situations prove nothing.
 func TestReadsAreLinearizable(t *testing.T) {
 	t.Parallel()
 	barrier := func(ctx context.Context, n *node.Node) error { return n.Barrier(ctx) }
@@ -42,7 +42,7 @@ func TestReadsAreLinearizable(t *testing.T) {
 			t.Parallel()
 			var sum reads
 			trial := uint64(0)
-			// One stale read says it all.
+			// One stale read is enough.
 			for ; trial < trials || !tc.linear && sum.stale == 0 && trial < maxTrials; trial++ {
 				dir := t.TempDir()
 				synctest.Test(t, func(t *testing.T) {
@@ -67,8 +67,8 @@ func TestReadsAreLinearizable(t *testing.T) {
 	}
 }
 
-// trials of each situation. Not every one comes about as it should: election timeouts are
-// random, and one in four leaves a resumed leader in place for long enough.
+// trials of each situation. Not every trial produces it: election timeouts are random, and only one trial in four
+// leaves a resumed leader in place for long enough.
 const (
 	trials    = 20
 	maxTrials = 200
@@ -84,8 +84,8 @@ func (r *reads) read(n *node.Node, job uint64) {
 	}
 }
 
-// readAtNewLeader cuts the leader off in the moment in which it acknowledges a write, and
-// reads at its successor as early as that can be.
+// readAtNewLeader cuts the leader off at the moment when it acknowledges a write, and reads at its successor as
+// early as possible.
 func readAtNewLeader(t *testing.T, c *cluster.Cluster, confirm confirm) (r reads) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -109,10 +109,9 @@ func readAtNewLeader(t *testing.T, c *cluster.Cluster, confirm confirm) (r reads
 	}
 }
 
-// readAtResumedLeader reads at a leader that was paused, and deposed meanwhile. What it
-// finds when it goes on are answers that were sent before its pause. Nobody can stop one
-// process in a bubble, so the answers come one by one, as slowly as just keeps it from
-// noticing how long it has heard nothing else.
+// readAtResumedLeader reads at a leader that was paused, and replaced in the meantime. When it continues, it finds
+// answers that were sent before its pause. Nobody can stop one process in a bubble. Instead, the answers come one by
+// one, just fast enough that the leader does not notice how long it has heard nothing else.
 func readAtResumedLeader(t *testing.T, c *cluster.Cluster, confirm confirm) (r reads) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -164,7 +163,7 @@ func (h *holder) intercept(ctx context.Context, from, to string, answer bool) bo
 		h.mu.Unlock()
 		return true
 	case !answer || from == h.leader:
-		// It hears of no other server, and after a moment no other server of it.
+		// The leader hears no other server, and after a moment no other server hears the leader.
 		goes := from == h.leader && !h.silent
 		h.mu.Unlock()
 		return goes

@@ -105,7 +105,7 @@ func boltFile(cfg Config) string {
 	return filepath.Join(cfg.DataDir, raftlog.FileName(LogStoreBolt))
 }
 
-// bbolt ends the process where it meets such a page, without a word of help.
+// bbolt ends the process when it reads such a page, without a useful message.
 func TestALogWithDamagedPagesIsRefused(t *testing.T) {
 	onEachLog(t, func(t *testing.T, cfg Config) {
 		n := start(t, cfg)

@@ -64,7 +64,7 @@ func serverOf(nodeID, serverID string, suffrage raft.ServerSuffrage) raft.Server
 	return raft.Server{ID: info.RaftID(), Address: raft.ServerAddress(info.PeerAddr), Suffrage: suffrage}
 }
 
-// newMembership is that of the leader n1, in a cluster of some servers that are recorded.
+// newMembership returns the membership of the leader n1, in a cluster of servers that are recorded.
 func newMembership(t *testing.T, l silences, records []*logpb.ServerRecord, servers ...raft.Server) *membership {
 	t.Helper()
 	state := newInMemory()
@@ -151,7 +151,7 @@ func TestWhatALeaderDoesForAServerThatAsks(t *testing.T) {
 	}
 }
 
-// All voters know the active version: a server without a vote was not asked when it rose.
+// All voters must know the active version. A server without a vote was not asked when the version rose.
 func TestOnlyAServerThatKnowsTheActiveVersionGetsAVote(t *testing.T) {
 	t.Parallel()
 	heir := serverOf("n3", "new", raft.Nonvoter)

@@ -19,7 +19,7 @@ func TestLeadershipIsOfferedNowAndThen(t *testing.T) {
 			outcome = make(chan error, 1)
 			return outcome
 		}}
-		// look looks again and again for a time.
+		// look checks again and again for a while.
 		look := func(during time.Duration) int {
 			before := offered
 			for end := time.Now().Add(during); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {

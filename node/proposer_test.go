@@ -307,8 +307,8 @@ func TestLanesAreBounded(t *testing.T) {
 	})
 }
 
-// A lane that takes longer to clear than clients wait would be full of what nobody waits
-// for any more: each client sends its request again, and none is ever answered in time.
+// A lane that takes longer to clear than clients wait would be full of requests that nobody waits for: each client
+// sends its request again, and none is ever answered in time.
 func TestSubmitsThatWaitTooLongForTheLogAreRefusedAndNotProposed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -351,8 +351,8 @@ func TestWhatWaitsIsAnsweredAtTheEnd(t *testing.T) {
 	require.Nil(t, p.take())
 }
 
-// Only three of raft's errors are sure not to have taken effect. Whatever else it says,
-// the entry may yet be committed.
+// Only three of raft's errors mean for sure that an entry has no effect. After any other error it may still be
+// committed.
 func TestOnlyWhatIsSureIsADefiniteFailure(t *testing.T) {
 	t.Parallel()
 	n := start(t, config(t, t.TempDir()))
@@ -395,7 +395,7 @@ func newTestProposer(log entries, inFlight int) *proposer {
 	return newProposer(proposerConfig{raft: log, state: newInMemory(), clock: &stateClock{}, leader: hint("n9:1"), entriesInFlight: inFlight})
 }
 
-// There is no timer: what arrives while a few entries are in flight becomes the next one.
+// There is no timer: what arrives while a few entries are in flight becomes the next entry.
 func TestWhatArrivesWhileEntriesAreInFlightIsTheNextOne(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -426,7 +426,7 @@ func TestWhatArrivesWhileEntriesAreInFlightIsTheNextOne(t *testing.T) {
 	})
 }
 
-// Each op has the result that stands at its place, and none has that of another entry.
+// Each op gets the result at its own place, and never one of another entry.
 func TestOpsGetTheResultsOfTheirEntry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -454,7 +454,7 @@ func TestOpsGetTheResultsOfTheirEntry(t *testing.T) {
 		require.ErrorIs(t, errs[1], task.ErrConflict)
 		for _, short := range []any{nil, []fsm.Result{{Job: 7}}} {
 			propose(short, nil)
-			require.ErrorIs(t, errs[0], task.ErrUnknownOutcome, "who knows what was applied")
+			require.ErrorIs(t, errs[0], task.ErrUnknownOutcome, "it is unknown what was applied")
 			require.ErrorIs(t, errs[1], task.ErrUnknownOutcome)
 		}
 		propose(nil, raft.ErrLeadershipLost)

@@ -21,7 +21,7 @@ func TestALeaderThatIsLostInAReplacementLeavesNoVoterMissing(t *testing.T) {
 		was := wiped.Node().Self().RaftID()
 		require.NoError(t, wiped.Crash())
 		wiped.Wipe()
-		// It is not heard yet.
+		// Nobody hears it yet.
 		c.Net.CutOff([]string{wiped.Name}, c.Names())
 		require.NoError(t, wiped.Start())
 		self := wiped.Node().Self()

@@ -48,7 +48,7 @@ func TestNewWorkIsRefusedWhileTheDisksHaveNoRoomForIt(t *testing.T) {
 			t.Parallel()
 			p := &proposed{}
 			r := willing(p)
-			accept := func(fsm.Result, error) { require.Fail(t, "it is on its way") }
+			accept := func(fsm.Result, error) { require.Fail(t, "an op that was accepted has no answer yet") }
 			r.proposeAsync(aSubmit(), accept)
 			require.Len(t, p.ops, 1, "there is room")
 			c.set(r, p)
@@ -62,7 +62,7 @@ func TestNewWorkIsRefusedWhileTheDisksHaveNoRoomForIt(t *testing.T) {
 	}
 }
 
-// The cancel of a job with a million tasks is ten bytes, and a million records to write.
+// The cancel of a job with a million tasks is ten bytes long, and makes state.db write a million records.
 func TestTheCancelOfAWholeJobWaitsForStateDB(t *testing.T) {
 	t.Parallel()
 	p := &proposed{}

@@ -102,7 +102,7 @@ func TestStartRefusesALogThatIsMissing(t *testing.T) {
 	require.NoError(t, os.Remove(in(cfg.DataDir, raftlog.FileName(LogStoreBolt))))
 	cfg.LogStore = ""
 	refused(t, cfg, "raft.db is missing", "join anew")
-	// Also where nothing else is left that would contradict it: the server has voted.
+	// Also if no other file contradicts it: the server has voted.
 	require.NoError(t, os.Remove(in(cfg.DataDir, store.FileName)))
 	refused(t, cfg, "raft.db is missing")
 	_, err := os.Stat(in(cfg.DataDir, raftlog.FileName(LogStoreBolt)))
@@ -200,7 +200,7 @@ func TestCorruptStateIsRefused(t *testing.T) {
 			after, err := os.ReadFile(path)
 			require.NoError(t, err)
 			require.True(t, bytes.Equal(damaged, after), "the evidence is kept")
-			// What it says helps.
+			// The advice in the message works.
 			require.NoError(t, os.Remove(path))
 			requireJobs(t, start(t, cfg), 2)
 		})
@@ -222,7 +222,7 @@ func streamOf(t *testing.T, n *Node) (*raft.SnapshotMeta, []byte) {
 	return meta, content
 }
 
-// receive lists a snapshot as raft does on a follower, before it restores from it.
+// receive receives a snapshot as raft does on a follower: it is listed, and not restored yet.
 func receive(t *testing.T, n *Node, meta *raft.SnapshotMeta, content []byte) {
 	t.Helper()
 	sink, err := n.snapshots.Create(1, meta.Index, meta.Term, meta.Configuration, meta.ConfigurationIndex, n.transport)
@@ -257,7 +257,7 @@ func TestACrashBeforeTheRestoreOfAReceivedSnapshotIsHealed(t *testing.T) {
 	require.NoError(t, n.Kill())
 }
 
-// Before the first snapshot, and where reads alone write the log, nothing has enough bytes.
+// Before the first snapshot, and if only reads write the log, it never has enough bytes for a snapshot.
 func TestTheLogIsBoundedInEntries(t *testing.T) {
 	t.Parallel()
 	cfg := config(t, t.TempDir())

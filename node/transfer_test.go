@@ -21,7 +21,7 @@ func newHandover(ctx context.Context, r *aRaft) *handover {
 	}
 }
 
-// The message that starts the other server's election may have arrived though raft heard no answer to it.
+// The message that starts the other server's election may have arrived even if raft heard no answer to it.
 func TestATransferThatRaftGaveUpMayHaveSucceeded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -74,8 +74,8 @@ func TestAFollowerWhoseStateMachineStallsSaysSoAndEnds(t *testing.T) {
 	require.NoError(t, n.Kill())
 }
 
-// A process that was paused, with its machine or by a signal, finds that the entry under way has
-// taken all that time: it is not to end for that before it was run.
+// After a pause, of the machine or by a signal, the entry under way seems to have taken all that time. The process
+// must not end because of that before it has run again.
 func TestAFollowerThatWasPausedGoesOn(t *testing.T) {
 	t.Parallel()
 	a := &applier{}
@@ -95,7 +95,7 @@ func TestAFollowerThatWasPausedGoesOn(t *testing.T) {
 	require.True(t, ended, "it was told, and stands still all the same")
 }
 
-// slow is an observer that takes a second, as an entry does that the machine has no time for.
+// slow is an observer that takes a second, like an entry on a busy machine.
 type slow struct{ after func() }
 
 func (slow) Granted(fsm.Grant)                      {}
@@ -103,8 +103,8 @@ func (slow) Stopping(uint64, uint64, uint32, int64) {}
 func (slow) SessionClosed(uint64)                   {}
 func (s slow) Wake()                                { time.Sleep(time.Second); s.after() }
 
-// A leader with a batch of many entries to apply on a busy machine gave its place up, and then
-// ended, as if its disk had stalled.
+// A leader with a batch of many entries to apply on a busy machine once gave up its place, and then ended, as if its
+// disk had stalled.
 func TestABatchThatGetsOnIsNoStall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

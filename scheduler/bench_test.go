@@ -12,8 +12,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// BenchmarkPlan plans for a job of the largest size and so many workers with four slots each,
-// where its tasks are known to take so long; 0: nobody knows.
+// BenchmarkPlan plans the largest job for many workers with four slots each. Its tasks are known to take a given
+// time; 0: nobody knows.
 func BenchmarkPlan(b *testing.B) {
 	for _, run := range []time.Duration{0, time.Microsecond, time.Minute} {
 		for _, workers := range []int{20, 2000} {
@@ -22,8 +22,8 @@ func BenchmarkPlan(b *testing.B) {
 	}
 }
 
-// BenchmarkPlace places a small job among so many idle workers, which are all alike or have a
-// label of their own each; or one that none of them can run.
+// BenchmarkPlace places a small job among idle workers. They are all alike, or each has a label of its own, or none
+// of them can run the job.
 func BenchmarkPlace(b *testing.B) {
 	for _, workers := range []int{10, 500, 5000} {
 		for _, fleet := range []string{"alike", "each its own", "none can"} {
@@ -54,7 +54,7 @@ func BenchmarkPlace(b *testing.B) {
 	}
 }
 
-// BenchmarkPlaceAhead places a small job before so many classes of its queue that come after it. They must cost
+// BenchmarkPlaceAhead places a small job while many classes of its queue wait that come after it. They must cost
 // nothing.
 func BenchmarkPlaceAhead(b *testing.B) {
 	for _, classes := range []int{100, 1000, 16_000} {
@@ -81,8 +81,8 @@ func BenchmarkPlaceAhead(b *testing.B) {
 	}
 }
 
-// BenchmarkTurns grants one task, while so many queues wait for the one slot, and applies it. If they are stuck,
-// the slot is not for them, and they stand before the one that it is for.
+// BenchmarkTurns grants one task, while many queues wait for the one slot, and applies the grant. If they are stuck,
+// they cannot use the slot, and they come before the queue that can.
 func BenchmarkTurns(b *testing.B) {
 	for _, stuck := range []bool{false, true} {
 		for _, queues := range []int{10, 1000, 16_000} {
@@ -97,7 +97,7 @@ func BenchmarkTurns(b *testing.B) {
 					d.submit(spec, task.MaxTasks)
 				}
 				d.submit(&task.Spec{Handler: "noop"}, task.MaxTasks)
-				d.m.AdvanceAndView(int64(d.index), 0, d.f.Extra) // of what is known already
+				d.m.AdvanceAndView(int64(d.index), 0, d.f.Extra) // so that everything is known
 				b.ReportAllocs()
 				for b.Loop() {
 					op, _ := d.next.Plan(d.m, d.f, int64(d.index))

@@ -20,7 +20,7 @@ type hall struct {
 	// queues is the queue of each job, and can says at which sessions a queue could be served.
 	queues map[uint64]string
 	can    map[string][]uint64
-	// passed is, by queue, who was given what it could have used since it was served itself.
+	// passed has, by queue, the queues that were given what it could have used since it was served itself.
 	passed map[string]map[string]bool
 	served map[string]int
 	// wrong is what was seen of queues that passed another one twice before that was served.
@@ -51,7 +51,7 @@ func (h *hall) queue(name, label string, count uint32, serial bool, at ...uint64
 	h.can[name], h.passed[name] = at, map[string]bool{}
 }
 
-// turn has all that is free granted, and watches.
+// turn grants everything that is free, and watches.
 func (h *hall) turn() {
 	h.t.Helper()
 	for {
@@ -93,8 +93,8 @@ func (h *hall) watch(grants []fsm.Grant) {
 	}
 }
 
-// Each round frees one worker that queue zzz could use, and another one that it could not. It is not
-// always another queue's turn at the first.
+// Each round frees one worker that queue zzz could use, and another one that it could not. The first one must not
+// always go to another queue.
 func TestAQueueThatNeedsOneWorkerIsNotPassedForEver(t *testing.T) {
 	t.Parallel()
 	h := newHall(t)
@@ -149,7 +149,7 @@ func TestQueuesThatCannotBeServedFixNobodysOrder(t *testing.T) {
 }
 
 // If a view has nothing to give and does not show all, the next ones show the rest, each queue once. Then there is
-// nothing to do. What is given moves the next view back to the first queue.
+// nothing to do. After a grant the next view begins with the first queue again.
 func TestViewsGoOnUntilAllQueuesWereSeen(t *testing.T) {
 	t.Parallel()
 	h := newHall(t)
@@ -190,7 +190,7 @@ func TestTheEndOfAJobThatKeptASlotWakesTheLoop(t *testing.T) {
 	require.NotEmpty(t, h.plan())
 }
 
-// A stream of queues that nobody has heard of does not keep an old one waiting.
+// A stream of new queues does not keep an old one waiting.
 func TestNewQueuesStandBehindOldOnes(t *testing.T) {
 	t.Parallel()
 	h := newHall(t)
@@ -206,8 +206,8 @@ func TestNewQueuesStandBehindOldOnes(t *testing.T) {
 	require.Positive(t, h.served["zzz"])
 }
 
-// Whoever can use which workers, and whenever these become free: until a queue is served, each other one is
-// given what it could have used once at most.
+// Whichever queue can use which workers, and whenever these become free: until a queue is served, each other queue
+// gets at most once what this one could have used.
 func TestNoQueuePassesAnotherOneTwice(t *testing.T) {
 	t.Parallel()
 	labels := []string{"a", "b", "c", "d"}
@@ -227,7 +227,7 @@ func TestNoQueuePassesAnotherOneTwice(t *testing.T) {
 			at := byLabel[label]
 			serial := rapid.IntRange(0, 4).Draw(r, "kind") == 0
 			if serial {
-				at = nil // it is not passed by what is given where it waits for a slot
+				at = nil // grants do not pass it where it waits for a slot
 			}
 			h.queue(fmt.Sprintf("%c%d", 'z'-i, i), label, 400, serial, at...)
 		}

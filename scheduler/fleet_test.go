@@ -162,10 +162,10 @@ func TestAFewSlowTasksDoNotPassForAll(t *testing.T) {
 	f.Ran(1, scheduler.Run{Job: 7, Count: 1, Total: time.Second})
 	require.Greater(t, f.Runs()[7], 10*time.Millisecond, "one long task is more than a share is worth")
 	f.Ran(1, scheduler.Run{Job: 7, Count: 1, Total: math.MaxInt64})
-	require.Greater(t, f.Runs()[7], time.Hour, "a worker that is out of its mind is not taken for a fast one")
+	require.Greater(t, f.Runs()[7], time.Hour, "an absurd time does not count as a short one")
 }
 
-// The run time of a job is known where it has many tasks, and of a bounded number of jobs.
+// Run times are known of jobs with many tasks, and of a bounded number of jobs.
 func TestRunTimesOfJobs(t *testing.T) {
 	t.Parallel()
 	f := scheduler.NewFleet(lease)
@@ -175,7 +175,7 @@ func TestRunTimesOfJobs(t *testing.T) {
 	require.Equal(t, map[uint64]time.Duration{7: 10 * time.Millisecond}, f.Runs())
 	f.Ran(1, scheduler.Run{Job: 7, Count: 1, Total: 10 * time.Second})
 	require.Greater(t, f.Runs()[7], 100*time.Millisecond, "its tasks have turned long")
-	// Many workers have one task of a job each, beside jobs that have no more than that.
+	// Many workers have one task of this job each, beside jobs that have no more than one.
 	for other := range uint64(8) {
 		require.NotContains(t, f.Runs(), uint64(9))
 		f.Ran(1, scheduler.Run{Job: 9, Count: 1, Total: time.Second}, scheduler.Run{Job: 20 + other, Count: 1, Total: time.Minute})

@@ -19,7 +19,7 @@ import (
 
 // leader applies what is proposed to a machine, one op in an entry, as a leader of one.
 type leader struct {
-	// leapt says that the clock is not settled, and behind that the disk has enough to do.
+	// leapt says that the clock is not settled, and behind that the disk does not keep up.
 	leapt, behind atomic.Bool
 
 	machine *fsm.Machine
@@ -32,9 +32,9 @@ type leader struct {
 	proposed map[string]int
 	// due is the jobs that Due names, as long as they are there.
 	due []uint64
-	// refuse, where set, answers instead of the machine.
+	// refuse, if set, answers instead of the machine.
 	refuse func(*logpb.Op) (fsm.Result, bool)
-	// hold, where set, lets an op wait before it is applied.
+	// hold, if set, makes an op wait before it is applied.
 	hold func(*logpb.Op)
 }
 
@@ -70,7 +70,7 @@ func (l *leader) Due(_ int64, limit int) ([]uint64, []*logpb.KeyRef, error) {
 	return jobs[:min(limit, len(jobs))], nil, nil
 }
 
-// Excess is as if each job took a byte.
+// Excess counts each job as one byte.
 func (l *leader) Excess(room int64, limit int) ([]uint64, error) {
 	jobs := l.kept()
 	return jobs[:min(limit, max(0, len(jobs)-int(room)))], nil
@@ -123,7 +123,7 @@ func onLeader(t *testing.T, f func(t *testing.T, l *leader)) {
 	})
 }
 
-// startLeader starts the loops of a leader. hold, which may be nil, lets ops wait.
+// startLeader starts the loops of a leader. hold, which may be nil, makes ops wait.
 func startLeader(t *testing.T, hold func(*logpb.Op)) (l *leader, stop func()) {
 	l = &leader{machine: fsm.New(noHistory{}, fsm.NewWatchers()), fleet: NewFleet(10 * time.Second), proposed: map[string]int{}, hold: hold}
 	l.fleet.Begin(nil)
@@ -187,7 +187,7 @@ func TestABacklogThatNobodyCanTakeIsNotLookedAtAllTheTime(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		// Three views once in a second, and the lease loop's looks.
+		// Three views each second, and those of the lease loop.
 		require.Less(t, l.views, 400)
 	})
 }
@@ -242,7 +242,7 @@ func TestWhatIsDueSoonIsNotSleptThrough(t *testing.T) {
 	})
 }
 
-// An entry ends so many tasks of a job. Nobody but the leader goes on with the others.
+// One entry ends a bounded number of tasks of a job. Only the leader goes on with the others.
 func TestALargeJobThatIsCancelledIsGoneThroughWithoutPause(t *testing.T) {
 	onLeader(t, func(t *testing.T, l *leader) {
 		const tasks = 18_000
@@ -261,7 +261,7 @@ func TestALargeJobThatIsCancelledIsGoneThroughWithoutPause(t *testing.T) {
 	})
 }
 
-// Thousands of large jobs may be due. What is granted meanwhile does not wait.
+// Thousands of large jobs may be due. Grants do not wait for them.
 func TestWhatIsDueWaitsWhileTheDiskIsBehind(t *testing.T) {
 	onLeader(t, func(t *testing.T, l *leader) {
 		l.behind.Store(true)
@@ -306,7 +306,7 @@ func TestASessionThatEndedBeforeItsWorkerAttachedIsForgotten(t *testing.T) {
 	})
 }
 
-// Its worker would take it for a lease, and go on with what another one is given.
+// Its worker would count it as a renewed lease, and go on with tasks that another worker is given.
 func TestABeatThatMeetsTheEndOfItsSessionRenewsNothing(t *testing.T) {
 	onLeader(t, func(t *testing.T, l *leader) {
 		id, q := l.open(t, "w", 1, "h"), &quiet{}
@@ -410,7 +410,7 @@ func TestJobsGoBeforeTheirTimeForWantOfRoom(t *testing.T) {
 	})
 }
 
-// What a clock that has leapt takes for long over may be of today.
+// A clock that has leapt may take today's jobs for old ones.
 func TestNothingIsCleanedUpWhileTheClockIsNotSettled(t *testing.T) {
 	onLeader(t, func(t *testing.T, l *leader) {
 		l.leapt.Store(true)
@@ -425,8 +425,8 @@ func TestNothingIsCleanedUpWhileTheClockIsNotSettled(t *testing.T) {
 	})
 }
 
-// While the clock is not settled, for an hour, nothing is taken off anybody; who rests is granted tasks
-// again all the same.
+// While the clock is not settled, for an hour, no worker loses tasks. A worker that rests is granted tasks again all
+// the same.
 func TestAWorkerThatWasSilentRestsNoLongerThoughTheClockHasLeapt(t *testing.T) {
 	onLeader(t, func(t *testing.T, l *leader) {
 		session := l.open(t, "w", 1, "h")

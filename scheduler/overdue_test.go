@@ -134,7 +134,7 @@ func TestWhatIsOverdueIsNotWaitedForForEver(t *testing.T) {
 	})
 }
 
-// An exclusive task may begin late as any other, and its session has others, too.
+// An exclusive task may begin late like any other, and its session has other tasks too.
 func TestAnExclusiveTaskThatBeganLateCostsNoLease(t *testing.T) {
 	t.Parallel()
 	o := fsm.Overdue{Session: 1, Slots: 2, Tasks: []fsm.OverdueTask{

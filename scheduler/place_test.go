@@ -12,8 +12,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Jobs that come alone go round workers that are alike, and always in the same way:
-// the order of the machine's maps is not in it.
+// Jobs that come one at a time go to equal workers in turn, and always in the same order: it does not depend on the
+// order of the machine's maps.
 func TestSingleTasksGoRoundIdleWorkers(t *testing.T) {
 	t.Parallel()
 	const workers, rounds = 4, 5
@@ -43,8 +43,8 @@ func TestSingleTasksGoRoundIdleWorkers(t *testing.T) {
 	}
 }
 
-// What is placed with its submit takes no worker that a job in line waits for: one before it in its
-// queue, or any in another.
+// A job that is placed with its submit takes no worker that another job waits for: one before it in its queue, or
+// any in another queue.
 func TestPlacePassesNobody(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -99,8 +99,8 @@ func TestPlaceFindsWhoHasRoom(t *testing.T) {
 	done()
 }
 
-// However many classes wait that could use its worker, and come after it, or could not, a small job
-// is placed; where one of them comes before it, it is not.
+// A small job is placed, however many classes wait, if these come after it or cannot use its worker. It is not
+// placed if one of them comes before it.
 func TestPlaceLooksAtNoMoreThanItMust(t *testing.T) {
 	t.Parallel()
 	const classes = 1100

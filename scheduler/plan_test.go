@@ -89,7 +89,7 @@ func jobsIn(v *fsm.View) map[uint64]*fsm.JobView {
 	return jobs
 }
 
-// What a plan may never do, whatever it is asked.
+// Limits that no plan may break, whatever its input.
 func TestPlanKeepsLimits(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -172,8 +172,8 @@ func (o outcome) waiting(v *fsm.View, f func(q fsm.QueueView, at int, s fsm.Sess
 	}
 }
 
-// Work is left over only where nobody has room for it, but for what must wait for the next plan
-// behind jobs that the view does not show.
+// Work is left over only if nobody has room for it, or if it must wait for the next plan, behind jobs that the view
+// does not show.
 func TestPlanLeavesNobodyIdle(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -294,8 +294,8 @@ func TestBlockedClassHidesNothing(t *testing.T) {
 	require.Equal(t, map[uint64]uint32{1: 4}, loadOf(plan(in)))
 }
 
-// Tasks that may have payloads are held in memory by who has them: fewer of them go to a worker
-// in advance, and none if those that it has are as many.
+// A worker keeps tasks that may have payloads in memory. So fewer of them go to a worker in advance, and none if it
+// has that many already.
 func TestFewerTasksWithPayloadsAreHeldInAdvance(t *testing.T) {
 	t.Parallel()
 	const tasks, slots, heavyMost = 100_000, 4, 4096
@@ -319,9 +319,9 @@ func TestFewerTasksWithPayloadsAreHeldInAdvance(t *testing.T) {
 	require.EqualValues(t, slots+heavyMost, loadOf(plan(in))[1], "tasks with payloads may wait behind those that are shown")
 }
 
-// Thousands of workers get no message for a few no-ops each, once they are known to be such:
-// other plans serve the others. If nothing is known, or tasks take their time, they are
-// spread over as many as before.
+// Once tasks are known to be no-ops, thousands of workers do not each get a message for a few of them: other plans
+// serve the other workers. If nothing is known, or tasks take their time, they are spread over as many workers as
+// before.
 func TestAMessageIsWorthItsWork(t *testing.T) {
 	t.Parallel()
 	slots := slices.Repeat([]uint32{4}, 2000)
@@ -346,9 +346,8 @@ func TestAMessageIsWorthItsWork(t *testing.T) {
 	require.EqualValues(t, 300_000/2000/4, share(10*time.Millisecond), "an even share in four rounds")
 }
 
-// Of thousands of workers a few hundred get a task of a job of which nobody knows how long its
-// tasks take, until their reports tell. What is behind it does not overtake it, and small jobs
-// do not wait for each other.
+// While nobody knows how long the tasks of a job take, a few hundred of thousands of workers get one, until their
+// reports tell. Jobs behind it do not overtake it, and small jobs do not wait for each other.
 func TestAFewTryAJobFirst(t *testing.T) {
 	t.Parallel()
 	slots := slices.Repeat([]uint32{4}, 2000)

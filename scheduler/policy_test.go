@@ -9,8 +9,8 @@ import (
 	"github.com/rota-scheduler/rota/fsm"
 )
 
-// The least loaded worker is the one that asking all of them would find, whatever is given to
-// whom meanwhile, and for whatever kind of task each is asked for.
+// The least loaded worker is the one that a search through all of them would find, whatever was granted in between,
+// and for each kind of task.
 func TestLeastLoadedIsTheLeastLoaded(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

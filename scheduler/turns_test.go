@@ -127,7 +127,7 @@ func TestQueuesTakeTurns(t *testing.T) {
 	}
 }
 
-// None gets a second turn before each has had its first, however many slots are free at each plan.
+// No queue gets a second turn before each has had its first, however many slots are free at each plan.
 func TestQueuesTakeTurnsAcrossPlans(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(r *rapid.T) {
@@ -168,8 +168,7 @@ func TestPriorityDecidesWithinAQueueWhateverTheClass(t *testing.T) {
 	require.Equal(t, []uint64{high, first, second, third, low}, got)
 }
 
-// What a class waits for that has no room does not keep the rest of its queue from workers
-// that it cannot use.
+// A class that has no room does not keep the rest of its queue from workers that the class cannot use.
 func TestAFullClassBlocksNoOther(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -180,8 +179,8 @@ func TestAFullClassBlocksNoOther(t *testing.T) {
 	require.ElementsMatch(t, []uint64{a, b}, jobsOf(d.plan()))
 }
 
-// An exclusive task needs a free slot, and gets one although others of its queue, behind it, and
-// of other queues would be fetched in advance all the time.
+// An exclusive task needs a free slot. It gets one, although tasks behind it and of other queues could be granted in
+// advance all the time.
 func TestExclusiveTasksAreNotStarvedByWhatIsFetchedInAdvance(t *testing.T) {
 	t.Parallel()
 	for _, queue := range []string{"default", "another"} {
@@ -216,7 +215,7 @@ func (d *desk) finishHalf(session uint64) {
 	d.apply(&logpb.Op{Op: &logpb.Op_Report{Report: o}})
 }
 
-// Deep classes that no connected worker accepts cost no view, and hide nothing.
+// Large classes that no connected worker accepts cost no view, and hide nothing.
 func TestClassesThatNobodyAcceptsHideNothing(t *testing.T) {
 	t.Parallel()
 	for _, queue := range []string{"a", "z"} {

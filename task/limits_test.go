@@ -41,7 +41,7 @@ func TestBackoffSpreadsTheTasksOfAJob(t *testing.T) {
 	require.Greater(t, len(seen), 300, "a thousand tasks would come back at a few moments only")
 }
 
-// Its values stand in digests and decide when tasks are tried again.
+// Its values are part of digests, and decide when tasks are tried again.
 func TestMixDoesNotChange(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, []uint64{0x9e3779b97f4a7c15, task.Mix(0), task.Mix(1, 2, 3)}, []uint64{task.Mix(), 0xe220a8397b1dcdaf, task.Mix(1, 2, 3)})

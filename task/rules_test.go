@@ -15,8 +15,8 @@ const firstRules = "{MaxTasks:10000000 MaxPayload:262144 MaxRequestKey:256 MaxNa
 	"ReportMargin:15s OpenTimeout:10m0s RetainSucceeded:24h0m0s RetainOther:168h0m0s KeyRetention:24h0m0s " +
 	"MaxLiveJobs:10000000 MaxWorkers:20000 MaxServers:16 MaxSlots:4096 MaxOutstanding:16384}"
 
-// Servers of two builds apply the same entries: a constant that changes is one of the next version, and those
-// of the versions before stay. See docs/upgrade.md.
+// Servers of two builds apply the same entries: a constant may change only with the next version, and earlier
+// versions keep their value. See docs/upgrade.md.
 func TestWhatAVersionMeansNeverChanges(t *testing.T) {
 	t.Parallel()
 	for version := uint32(1); version <= 3; version++ {

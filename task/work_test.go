@@ -13,7 +13,7 @@ import (
 // A field that a spec gets later is either for workers or named here.
 func TestAWorkHasAllThatWorkersNeed(t *testing.T) {
 	t.Parallel()
-	// What servers alone act on.
+	// Fields that only servers use.
 	forServers := []string{
 		"Policy", "MaxParallel", "Priority", "MaxAttempts", "Delay", "NotBefore", "Expire", "Require", "Meta", "Retention", "Retried",
 		// Each assignment has its own part of them.

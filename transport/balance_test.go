@@ -15,9 +15,9 @@ import (
 	"github.com/rota-scheduler/rota/worker"
 )
 
-// A job of no-ops whose last tasks take their time: workers hold thousands of them in
-// advance when they turn long. They are spread over all workers all the same, a job that comes
-// then does not wait for their end, and a cancel reaches what waits and what runs.
+// The first tasks of a job are no-ops and the last ones take long: by then workers hold thousands of those in
+// advance. They are spread over all workers all the same, a job that comes then does not wait for their end, and a
+// cancel reaches tasks that wait and tasks that run.
 func TestTasksThatTurnLongAreSpreadOverAllWorkers(t *testing.T) {
 	t.Parallel()
 	const workers, slots, quick, long, each = 10, 2, 100_000, 2000, 50 * time.Millisecond
@@ -42,7 +42,7 @@ func TestTasksThatTurnLongAreSpreadOverAllWorkers(t *testing.T) {
 		}})
 	}
 	cl := c.Client()
-	// Of one queue, what waits of the older job goes first, also what comes back.
+	// Within a queue, waiting tasks of the older job go first, also those that come back.
 	submit := func(handler string, n int) *client.Job {
 		j, err := cl.Submit(ctx, client.Request{Spec: task.Spec{Handler: handler, Queue: handler}, Count: n})
 		require.NoError(t, err)

@@ -13,8 +13,8 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// What a worker must stop is looked for among all that it holds. One that beats in a loop does not have
-// that done each time.
+// To find what a worker must stop, the leader goes through everything that the worker holds. It does not do that for
+// each beat of a worker that beats in a loop.
 func TestBeatsInALoopAreAnsweredWithoutALookAtWhatIsHeld(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 1, func(cfg *node.Config) { cfg.LeaseTimeout = 24 * time.Hour })

@@ -19,15 +19,14 @@ import (
 	"github.com/rota-scheduler/rota/worker"
 )
 
-// A worker ends while a backlog waits that only it can run, and one of its tasks takes its time. It
-// is granted nothing any more; nothing of the backlog has cost it an attempt, or the log an entry.
+// A worker ends while a backlog waits that only it can run, and one of its tasks takes its time. It is granted
+// nothing more, and the backlog has cost no attempt, and no entry of the log.
 func TestAWorkerThatEndsGetsNoTasks(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 1, nil)
 	ctx, cancel := context.WithTimeout(context.Background(), 4*testcluster.Wait)
 	defer cancel()
-	// The backlog takes 25 s, and the end 10: a machine on which the test takes longer to look at either
-	// has no time for anything.
+	// The backlog takes 25 s, and the drain 10: long enough to see both, unless the machine is too busy for anything.
 	const slots, tasks, drains = 4, 10_000, 10 * time.Second
 	var ran atomic.Int64
 	handler := func(ctx context.Context, t *worker.Task) ([]byte, error) {
@@ -110,8 +109,7 @@ func TestAnUnhealthyWorkerGetsNoTasks(t *testing.T) {
 	}
 }
 
-// A worker that goes says whether what it holds was started. Its number of the attempt is given
-// again if it was not.
+// A worker that leaves says whether what it holds was started. If it was not, the next attempt gets the same number.
 func TestAGoodbyeSaysWhetherWhatIsHeldWasStarted(t *testing.T) {
 	t.Parallel()
 	for unstarted, want := range map[bool]uint32{true: 1, false: 2} {

@@ -63,7 +63,7 @@ func NewFollowing(n *node.Node, most int64, streams int) *Following {
 	return f
 }
 
-// Follow has a stream follow a job; false: it is answered as lost.
+// Follow makes a stream follow a job; false: it is answered as lost.
 func (f *Following) Follow(stream int, job uint64) bool {
 	return !f.streams[stream].follow(1, job).lost
 }

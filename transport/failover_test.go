@@ -250,7 +250,7 @@ func TestCatchUpBySnapshot(t *testing.T) {
 // ten seconds more.
 func TestAServerThatIsBackCountsAtOnce(t *testing.T) {
 	t.Parallel()
-	// Only raft's own pause is to be late.
+	// Only raft's own pause may cause a delay.
 	c := testcluster.Start(t, 3, calm)
 	cl := c.Client()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*testcluster.Wait)

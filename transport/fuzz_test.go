@@ -98,7 +98,7 @@ func handlerSpec() *rotav1.JobSpec {
 	return &rotav1.JobSpec{Work: &rotav1.JobSpec_Handler{Handler: &rotav1.HandlerWork{Name: "h"}}}
 }
 
-// calls is the unary methods that anybody may call, but for those that change who votes.
+// calls is the unary methods that anybody may call, except those that change who votes.
 var calls = []struct {
 	method string
 	in     func() proto.Message
@@ -136,8 +136,7 @@ func script(f *testing.F, requests ...proto.Message) (out []byte) {
 	return out
 }
 
-// nearby lets requests speak of jobs that there are: a job number below 16 counts from the
-// first job of this input.
+// nearby makes requests refer to jobs that exist: a job number below 16 counts from the first job of this input.
 func nearby(m proto.Message, first uint64) {
 	fields := m.ProtoReflect().Descriptor().Fields()
 	if job := fields.ByName("job_id"); job != nil {
@@ -227,8 +226,8 @@ func reportsOf(groups ...*rotav1.ReportGroup) *rotav1.SessionRequest {
 	return &rotav1.SessionRequest{Message: &rotav1.SessionRequest_Reports{Reports: &rotav1.Reports{Seq: 1, Groups: groups}}}
 }
 
-// FuzzSession: whatever a worker says behind its hello, the server is well, and no other
-// worker's request suffers from it.
+// FuzzSession: whatever a worker says after its hello, the server is well, and no other worker's request suffers
+// from it.
 func FuzzSession(f *testing.F) {
 	one := []*rotav1.IndexRange{{First: 0, Count: 1}}
 	success := &rotav1.ReportGroup{JobId: 1, Ranges: one, Outcome: rotav1.Outcome_OUTCOME_SUCCEEDED, PackedOutputs: task.PackAppend(nil, []byte("out")), RunNs: 5}
@@ -285,8 +284,7 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
-// ofThisJob lets reports speak of what was granted: job 1 is the job, and offsets count from
-// that of its grant.
+// ofThisJob makes reports refer to what was granted: job 1 is the job, and offsets count from that of its grant.
 func ofThisJob(m *rotav1.SessionRequest, job uint64, offset int64) {
 	for _, g := range m.GetReports().GetGroups() {
 		if g.GetJobId() == 1 {

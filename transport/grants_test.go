@@ -86,7 +86,7 @@ func TestAssignmentsOfTheLargestSpecsFitTheirMessages(t *testing.T) {
 	}
 }
 
-// TestTasksHaveThePayloadsOfTheirOwnJobs: of more jobs than a worker keeps the works of, in turns.
+// TestTasksHaveThePayloadsOfTheirOwnJobs: tasks come, in turns, from more jobs than a worker keeps the works of.
 func TestTasksHaveThePayloadsOfTheirOwnJobs(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 1, nil)

@@ -19,7 +19,7 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// calm is for tests of what one leader does: a busy machine does not make it another one.
+// calm is for tests of what one leader does: it keeps a busy machine from electing another one.
 func calm(cfg *node.Config) { cfg.ElectionTimeout = 2 * time.Second }
 
 // stranger is whoever says that it is a server: it answers when it is asked back, and does
@@ -184,7 +184,7 @@ func TestAServerThatIsStartedAnewKeepsItsPlace(t *testing.T) {
 	require.ErrorIs(t, err, task.ErrConflict)
 }
 
-// One that was away for long enough loses it, and has it back when the other one is gone.
+// A server that was away for long enough loses its place, and gets it back when the other one is gone.
 func TestAServerThatWasReplacedByMistakeComesBack(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3, calm)

@@ -19,8 +19,8 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// A server that nobody else is there for, or reaches, says so long before its callers run
-// out of time: another server may have a leader.
+// A server that is alone or cut off says so long before its callers run out of time: another server may have a
+// leader.
 func TestAServerWithoutALeaderForLongRefuses(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3, nil)
@@ -69,8 +69,8 @@ func (l *fullLog) StoreLogs(logs []*raft.Log) error {
 	return l.InmemStore.StoreLogs(logs)
 }
 
-// A leader that the full disks of the others keep from becoming ready is not waited for:
-// whichever server is asked says why long before its callers run out of time.
+// Nobody waits for a leader that cannot become ready because the disks of the others are full: whichever server is
+// asked says why long before its callers run out of time.
 func TestAnUnreadyLeaderSaysThatDisksAreFull(t *testing.T) {
 	t.Parallel()
 	logs := map[string]*fullLog{}

@@ -89,9 +89,8 @@ func TestAListOfTheLargestJobsFitsItsMessages(t *testing.T) {
 	}
 }
 
-// TestAListHasEachJobOnce while jobs are submitted, end and leave memory.
-// A page of a list that is narrowed reads so much of jobs that do not belong on it, and no more: it may be
-// empty then, and says where to go on.
+// A page of a filtered list reads a bounded number of bytes of jobs that do not match. It may then be empty, and says
+// where to continue.
 func TestAPageReadsSoManyBytes(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 1, nil)
@@ -119,6 +118,7 @@ func TestAPageReadsSoManyBytes(t *testing.T) {
 	require.Equal(t, []uint64{wanted.ID()}, found)
 }
 
+// TestAListHasEachJobOnce while jobs are submitted, end and leave memory.
 func TestAListHasEachJobOnce(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 1, nil)

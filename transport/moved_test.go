@@ -106,7 +106,7 @@ func TestAServerAtOtherAddressesIsRecordedAndLeads(t *testing.T) {
 	requireServed(t, c)
 	lead(t, c, moved)
 	requireServed(t, c)
-	// What it was is forgotten by nobody who starts anew, either.
+	// Servers that are started again know the new address, too.
 	for i := range c.Servers {
 		c.Stop(i)
 		c.Restart(i)
@@ -181,7 +181,7 @@ func TestAnOnlyServerMovesByItself(t *testing.T) {
 	requireServed(t, c)
 }
 
-// Whoever runs elsewhere with a copy of a server's data is not it while it lives.
+// A process that runs elsewhere with a copy of a server's data does not pass for that server while it lives.
 func TestACopyOfALivingServerIsNotRecorded(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 3, calm)

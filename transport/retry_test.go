@@ -151,7 +151,7 @@ func TestARetryOfManyPayloadsIsCopiedByManyRequests(t *testing.T) {
 	require.Equal(t, again.ID(), late.GetJobId())
 }
 
-// Which workers there are is known to a leader alone.
+// Only a leader knows which workers there are.
 func TestAServerThatLostTheLeadDoesNotSayThatNobodyCanRunAJob(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 1, nil)

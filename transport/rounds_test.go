@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// However many ask, and whenever they come, a costly question is asked once at a time, and half
-// of the time; nobody gets an answer that is older than the question.
+// However many callers there are, a costly question is asked by one of them at a time, and for half of the time at
+// most. Nobody gets an answer that is older than the question.
 func TestACostlyQuestionIsSharedByAllWhoAsk(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestACostlyQuestionIsSharedByAllWhoAsk(t *testing.T) {
 	})
 }
 
-// The first of a round is a call as any other: it ends with its context, and the round goes on.
+// The first caller of a round is like any other: its call ends with its context, and the round goes on.
 func TestNobodyWaitsForARoundBeyondItsCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

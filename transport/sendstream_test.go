@@ -14,9 +14,8 @@ import (
 	"github.com/rota-scheduler/rota/transport"
 )
 
-// A worker forgets a task when its report is answered. A grant of that task which was put in
-// before, as when it attached, and comes after the answer would make it run the task again,
-// beside whatever comes next in a serial job.
+// A worker forgets a task when its report is answered. If a grant of that task was queued before, as when the worker
+// attached, and came after the answer, the worker would run the task again: in a serial job, beside the next task.
 func TestAnAnswerDoesNotOvertakeAGrant(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 1, nil)

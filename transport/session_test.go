@@ -67,8 +67,8 @@ func TestAGoodbyeIsAnswered(t *testing.T) {
 	}
 }
 
-// An error that is too long is cut, and not through a character: what is no UTF-8 cannot be
-// written, and would be sent again for ever.
+// An error that is too long is cut, but not within a character: invalid UTF-8 cannot be written, and the report
+// would be sent again for ever.
 func TestALongErrorIsRecorded(t *testing.T) {
 	t.Parallel()
 	ctx, _, conn := dialServer(t)
@@ -100,8 +100,8 @@ func TestALongErrorIsRecorded(t *testing.T) {
 	require.True(t, errors.Is(err, io.EOF), "%v", err)
 }
 
-// A worker that comes back within its session is sent what it has lost, and not what it has
-// still: with payloads that would be most of what an overloaded leader sends.
+// A worker that comes back within its session gets only what it has lost, not what it still has: with payloads that
+// would be most of what an overloaded leader sends.
 func TestAWorkerThatComesBackIsSentWhatItLacksOnly(t *testing.T) {
 	t.Parallel()
 	ctx, _, conn := dialServer(t)
@@ -143,8 +143,8 @@ func TestAWorkerThatComesBackIsSentWhatItLacksOnly(t *testing.T) {
 	require.Equal(t, []uint32{1, 3}, sent)
 }
 
-// A worker can say of any task that it runs. A leader keeps that of those which the worker holds:
-// thousands of workers could say thousands of others each.
+// A worker can say of any task that it runs. A leader keeps that only for tasks that the worker holds: otherwise
+// thousands of workers could name thousands of others each.
 func TestOnlyWhatAWorkerHoldsIsSaidToRun(t *testing.T) {
 	t.Parallel()
 	c := testcluster.Start(t, 1, nil)

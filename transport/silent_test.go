@@ -39,7 +39,7 @@ func TestNobodyFollowsForAClientThatIsGone(t *testing.T) {
 	require.Zero(t, watchers.Watched())
 }
 
-// A worker that beats and reads nothing would be sent, some time, all that it was ever granted.
+// For a worker that beats and reads nothing, everything that it was ever granted would wait to be sent.
 func TestAWorkerThatReadsNothingIsGivenUp(t *testing.T) {
 	t.Parallel()
 	n := testcluster.Start(t, 1, nil).Servers[0].Node
@@ -56,7 +56,7 @@ func TestAWorkerThatReadsNothingIsGivenUp(t *testing.T) {
 	})
 }
 
-// Its worker could keep an exclusive task for ever: each session that replaces the last one has a lease of
+// Otherwise its worker could keep an exclusive task for ever: each session that replaces the last one has a lease of
 // its own.
 func TestNobodyTakesThePlaceOfASessionWhoseLeaseIsLetEnd(t *testing.T) {
 	t.Parallel()

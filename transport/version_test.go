@@ -123,7 +123,7 @@ func TestWhatANewerClientAsksForIsRefusedAndNotDropped(t *testing.T) {
 	list, err := jobs.ListJobs(t.Context(), &rotav1.ListJobsRequest{})
 	require.NoError(t, err)
 	require.Len(t, list.Jobs, 1)
-	// Whoever upgrades a cluster asks it what it is, perhaps by a newer program.
+	// An operator who upgrades a cluster asks for its status, perhaps with a newer program.
 	_, err = rotav1.NewClusterServiceClient(conn).Status(t.Context(), ofTheFuture(&rotav1.StatusRequest{}))
 	require.NoError(t, err)
 }
@@ -138,7 +138,7 @@ func TestAServerThatKnowsLessThanTheActiveVersionDoesNotJoin(t *testing.T) {
 	err := join(s.request())
 	require.ErrorIs(t, err, task.ErrUnsupported)
 	require.ErrorContains(t, err, "start it with a newer build")
-	// Nor by saying something else than what it answers when it is asked back.
+	// Nor does it help to claim another version than it answers when it is asked back.
 	r := s.request()
 	r.Knows = fsm.Version
 	require.ErrorIs(t, join(r), task.ErrUnsupported)

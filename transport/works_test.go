@@ -10,8 +10,7 @@ import (
 	"github.com/rota-scheduler/rota/fsm"
 )
 
-// TestAWorkerIsNeverMadeToKeepMoreThanItSays, and what the server takes for kept is what it
-// put there last, whatever is sent.
+// TestAWorkerIsNeverMadeToKeepMoreThanItSays, and what the server believes to be kept is what it sent last.
 func TestAWorkerIsNeverMadeToKeepMoreThanItSays(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

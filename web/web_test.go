@@ -131,7 +131,7 @@ func TestMetrics(t *testing.T) {
 	require.Regexp(t, `(?m)^rota_state_db_bytes [1-9]`, body)
 }
 
-// What a process does tells of the machine, so it is served where somebody has asked for it.
+// Profiles tell about the machine, so they are served only if somebody has asked for them.
 func TestProfilesAreServedOnRequestOnly(t *testing.T) {
 	t.Parallel()
 	n := follower(t)

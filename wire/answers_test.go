@@ -22,8 +22,8 @@ type goneStream struct {
 func (s goneStream) Context() context.Context { return s.ctx }
 func (goneStream) SendMsg(any) error          { return status.Error(codes.Canceled, "the client is gone") }
 
-// Connections have a stream that lasts as long as they do, on which leaders are announced. What was
-// never put out for them stayed on the account all that time, until good connections had to end for it.
+// Each connection has a stream on which leaders are announced, and which lasts as long as the connection. Answers
+// that were never sent on it once stayed counted all that time, until good connections were ended because of them.
 func TestAnswersThatAreNotPutOutAreNotCounted(t *testing.T) {
 	t.Parallel()
 	b := newArrivalsBundle(t)

@@ -154,8 +154,8 @@ func TestTheConnectionWithMostStreamsGoesWhereThereAreTooMany(t *testing.T) {
 	require.EqualValues(t, 1, b.streams.Load())
 }
 
-// Calls cost tens of KiB each, whatever they do: a dozen connections that open all they may are fewer
-// than all streams, and yet too many.
+// Calls cost tens of KiB each, whatever they do. A dozen connections with as many as each may open stay below the
+// bound of all streams, and are still too many.
 func TestTheConnectionWithMostCallsGoesWhereTheyAreACrowd(t *testing.T) {
 	t.Parallel()
 	b := newArrivalsBundle(t)

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { leaks.Main(m) }
 
-// clusterServer answers Status with err, or cuts the connection where that is nil.
+// clusterServer answers Status with err, or cuts the connection if err is nil.
 type clusterServer struct {
 	rotav1.UnimplementedClusterServiceServer
 	status func() (*rotav1.StatusResponse, error)

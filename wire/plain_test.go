@@ -24,7 +24,7 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 			require.ErrorIs(t, err, task.ErrInvalid, addr)
 		}
 	}
-	// Whoever names such a server, as another one may: it is not spoken to.
+	// Whoever names such a server, as another server may: nobody connects to it.
 	conn, err := wire.Dial("192.0.2.1:7420")
 	require.NoError(t, err)
 	defer conn.Close()

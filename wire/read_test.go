@@ -90,8 +90,8 @@ func TestWalksKeepNobodyFromReading(t *testing.T) {
 	}
 }
 
-// The answers of a connection that has ended are in memory until gRPC has let go of them and no call leads
-// there. Those of the next connections came on top of them.
+// The answers of a connection that has ended stay in memory until gRPC has released them and no call refers to them.
+// Those of the next connections once came on top of them.
 func TestAnswersOfConnectionsThatHaveEndedCount(t *testing.T) {
 	t.Parallel()
 	a, conns := heldConns(t, 100, 2)

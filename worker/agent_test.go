@@ -23,7 +23,7 @@ import (
 const (
 	testAgentEnv     = "ROTA_TEST_AGENT"
 	testAgentDataEnv = "ROTA_TEST_AGENT_DATA"
-	// testAgentSealedEnv has it start as programs do that have capabilities, or cannot be read.
+	// testAgentSealedEnv makes it start as programs do that have capabilities, or cannot be read.
 	testAgentSealedEnv = "ROTA_TEST_AGENT_SEALED"
 )
 
@@ -43,11 +43,11 @@ func testAgent(addr string) {
 				_ = os.WriteFile(filepath.Join(string(t.Payload), fmt.Sprint("ended", t.Index)), []byte(context.Cause(ctx).Error()), 0o600)
 				return nil, ctx.Err()
 			},
-			// "hoards" takes all files that this process may open until it is told to let go of them.
+			// "hoards" opens all files that this process may have, until it is told to close them.
 			"hoards": func(_ context.Context, t *Task) ([]byte, error) {
 				var files []*os.File
 				for unix.Access(filepath.Join(string(t.Payload), "enough"), unix.F_OK) != nil {
-					// What others let go of meanwhile is taken, too.
+					// Files that others close in the meantime are taken, too.
 					f, err := os.Open(os.DevNull)
 					if err != nil {
 						time.Sleep(time.Millisecond)

@@ -16,7 +16,7 @@ type sentNowhere struct {
 
 func (sentNowhere) Send(*rotav1.SessionRequest) error { return nil }
 
-// A kill of this morning explains nothing that happens tonight, so it is noted while it is new.
+// A kill in the morning explains nothing that happens in the evening, so it is noted while it is new.
 func TestABeatOfARunningTaskNotesKills(t *testing.T) {
 	t.Parallel()
 	noted := 0

@@ -22,8 +22,8 @@ func noop(context.Context, *Task) ([]byte, error) { return nil, nil }
 
 func sixteen(_ context.Context, t *Task) ([]byte, error) { return t.Payload[:16], nil }
 
-// BenchmarkSlots is the way of a task from its assignment to the answer of its
-// report, without a network: held tasks, slots, handler, outbox. An operation is a task.
+// BenchmarkSlots takes tasks from their assignment to the answer to their report, without a network: held tasks,
+// slots, handler, outbox. An operation is a task.
 func BenchmarkSlots(b *testing.B) {
 	for _, slots := range []int{1, 4, 64} {
 		for _, payload := range []int{0, 64} {
@@ -78,8 +78,8 @@ func benchmarkSlots(b *testing.B, slots, payload int) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
 }
 
-// BenchmarkScattered is every other task of a job, one by one and in no order: as many ranges as a
-// worker can be made to hold. All of them arrive, and are answered.
+// BenchmarkScattered assigns and answers every other task of a job, one by one in a random order: as many ranges as
+// a worker can be made to hold.
 func BenchmarkScattered(b *testing.B) {
 	const tasks = 200_000
 	order := rand.New(rand.NewPCG(1, 2)).Perm(tasks)
@@ -119,7 +119,7 @@ func BenchmarkSession(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
 }
 
-// BenchmarkCommands is commands that do nothing.
+// BenchmarkCommands runs commands that do nothing.
 func BenchmarkCommands(b *testing.B) {
 	d := setup(b, Config{Slots: 4, Commands: true}, func(d *double) { d.countOnly = true })
 	b.ResetTimer()
@@ -132,8 +132,8 @@ func BenchmarkCommands(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commands/s")
 }
 
-// BenchmarkDirectCommands is what BenchmarkCommands is to be measured against: the
-// same commands by os/exec, without a guard, as many at once.
+// BenchmarkDirectCommands is the baseline of BenchmarkCommands: the same commands by os/exec, without a guard, as
+// many at once.
 func BenchmarkDirectCommands(b *testing.B) {
 	var left atomic.Int64
 	left.Store(int64(b.N))

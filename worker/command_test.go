@@ -95,7 +95,7 @@ func TestStandardErrorIsNotCutThroughACharacter(t *testing.T) {
 	}
 }
 
-// As execvp does it, and so env, xargs and shells.
+// execvp does the same, and so do env, xargs and shells.
 func TestAProgramWithoutAFormatIsAScriptOfTheShell(t *testing.T) {
 	t.Parallel()
 	b := setupCommands(t)
@@ -226,7 +226,7 @@ func TestEachCommandFindsAnEmptyFolder(t *testing.T) {
 	require.NoDirExists(t, root)
 }
 
-// alive says whether a process runs, dead ones that are not reaped aside.
+// alive reports whether a process runs. One that is dead and not reaped does not.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/rota-scheduler/rota/worker"
 )
 
-// A worker of one's own: a program with handlers, which jobs name. SIGTERM ends it in good
-// order: what waits is given back, what runs may finish.
+// A worker of your own is a program with handlers, which jobs name. SIGTERM ends it in good order: tasks that wait
+// are given back, and tasks that run may finish.
 func Example() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

@@ -90,7 +90,7 @@ func FuzzServerMessages(f *testing.F) {
 	})
 }
 
-// turn ends what a slot runs, and gives it its next task where there is one.
+// turn ends what a slot runs, and gives it its next task if there is one.
 func turn(t *testing.T, w *Worker, s *slot, runs map[*slot]*run) {
 	if r := runs[s]; r != nil {
 		w.finish(r, report.Result{Kind: report.Succeeded, Output: r.task.Payload})

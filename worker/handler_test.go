@@ -10,8 +10,7 @@ import (
 	"github.com/rota-scheduler/rota/worker/report"
 )
 
-// Where there is no guard, as on another system than Linux, what is exclusive goes to other workers,
-// and what is ordinary goes on.
+// Without a guard, as on systems other than Linux, exclusive tasks go to other workers, and ordinary ones run.
 func TestExclusiveTasksFailWhereNoGuardCanBe(t *testing.T) {
 	t.Parallel()
 	w, err := New(Config{Addrs: []string{"127.0.0.1:1"}, Slots: 1, Handlers: map[string]Handler{"echo": echo}})

@@ -20,7 +20,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// trouble is what the worker says in its newest beat that it suffers from.
+// trouble is the problem that the worker reports in its newest beat.
 func (d *double) trouble() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -92,7 +92,7 @@ func (m *heldModel) Assign(t *rapid.T) {
 		m.held.assign([]*assignment{s})
 	}
 	for a := range attemptsNamed(h) {
-		// While it ends in silence, a slot has it still, but heldTasks does not know it any more.
+		// A dropped task that still runs is in a slot, but heldTasks does not know it any more.
 		if at := m.tasks[a]; at == nowhere {
 			m.tasks[a] = waits
 		}

@@ -58,8 +58,8 @@ func slowQueue(t *testing.T, tasks uint32, each, passed time.Duration) (h *heldT
 	return h, returned
 }
 
-// Tasks that turn longer than those before them wait behind each other for half a minute, if
-// nobody does anything about it.
+// If tasks take longer than those before them, they would wait behind each other for half a minute, unless somebody
+// does something about it.
 func TestWhatASlowQueueDoesNotReachIsReturned(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

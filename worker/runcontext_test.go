@@ -9,8 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Whatever is done with the context of a run, and in whatever order, it says what one of
-// context.WithCancelCause says.
+// Whatever is done with the context of a run, in whatever order, it behaves like one of context.WithCancelCause.
 func TestRunContextIsLikeAnyOther(t *testing.T) {
 	t.Parallel()
 	type pair struct {
@@ -83,7 +82,7 @@ func TestRunContextEndsWhoWaitsForIt(t *testing.T) {
 	require.ErrorIs(t, late.Err(), context.Canceled)
 }
 
-// A handler may print its context. Under the race detector this fails where fields are read.
+// A handler may print its context. Under the race detector this fails if fields are read.
 func TestRunContextIsPrintedWhileItEnds(t *testing.T) {
 	t.Parallel()
 	run := &runContext{parent: t.Context()}

@@ -15,7 +15,7 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 )
 
-// secret stands in the environment of agents that start below.
+// secret is in the environment of agents that start below.
 const secret = "ROTA_TOKEN=swordfish"
 
 func TestTasksFindNoSecretsInTheEnvironmentOfTheirAncestors(t *testing.T) {
@@ -38,8 +38,7 @@ func TestTasksFindNoSecretsInTheEnvironmentOfTheirAncestors(t *testing.T) {
 	require.Contains(t, got.output, "\nLANG=C.UTF-8\n", "commands get it as ever")
 }
 
-// Where the agent is not root, its tasks can read none of its memory and files, nor those of guard
-// and keepers.
+// If the agent is not root, its tasks can read none of its memory and files, nor those of guard and keepers.
 func TestTasksCannotReadTheMemoryOfTheirAncestors(t *testing.T) {
 	t.Parallel()
 	d := newDouble(t)

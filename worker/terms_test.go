@@ -25,8 +25,8 @@ func three(t *testing.T, term uint64) (leader, one, two *double) {
 	return leader, one, two
 }
 
-// A server says that it leads in a term that there never was. The worker leaves it again for the
-// real leader, which has a lower term, and is not started anew for it.
+// A server says that it leads in a term that never existed. The worker leaves it for the real leader, which has a
+// lower term, without a restart.
 func TestATermThatThereNeverWasIsForgotten(t *testing.T) {
 	t.Parallel()
 	for name, term := range map[string]uint64{"a little ahead": 100, "far ahead": 1 << 60} {
@@ -60,7 +60,7 @@ func TestATermThatThereNeverWasIsForgotten(t *testing.T) {
 	}
 }
 
-// The first term that a worker hears of may be any, where a majority has reached it.
+// The first term that a worker hears of may be any, if a majority has reached it.
 func TestAHighTermIsFollowedWhereAMajorityHasReachedIt(t *testing.T) {
 	t.Parallel()
 	honest, one, two := three(t, 50*leader.MaxTermLeap)

@@ -64,8 +64,8 @@ func TestAttemptsOfNeighboursThatEndAlikeAreOneRecord(t *testing.T) {
 	require.Empty(t, b.s.Machine().CheckInvariants())
 }
 
-// TestTheNewestAttemptsOfATaskAreKept: those before them are forgotten, task by task, whoever shares a
-// record with it.
+// TestTheNewestAttemptsOfATaskAreKept: older ones are forgotten, task by task, whatever other tasks share the
+// record.
 func TestTheNewestAttemptsOfATaskAreKept(t *testing.T) {
 	t.Parallel()
 	const tasks, rounds = 20, 40
@@ -122,8 +122,8 @@ func TestTheNewestAttemptsOfATaskAreKept(t *testing.T) {
 	require.Empty(t, attemptRecords(t, b.s))
 }
 
-// TestARecordOfAttemptsStaysSmall: it is written again for each task that leaves it, so what its tasks have used
-// must not make it large, whatever a worker says of them.
+// TestARecordOfAttemptsStaysSmall: the record is written again for each task that leaves it. So what its tasks have
+// used must not make it large, whatever a worker reports.
 func TestARecordOfAttemptsStaysSmall(t *testing.T) {
 	t.Parallel()
 	const tasks = 1000
@@ -162,8 +162,8 @@ func TestARecordOfAttemptsStaysSmall(t *testing.T) {
 	}
 }
 
-// TestWhatARecordOfAttemptsIsCutIntoTakesLittle: a report has an error and a standard error once, for thousands of tasks.
-// When every second one of these has had enough other attempts, the rest are records of their own.
+// TestWhatARecordOfAttemptsIsCutIntoTakesLittle: a report has one error and one standard error for thousands of
+// tasks. When every second task has had enough later attempts, the rest become records of their own.
 func TestWhatARecordOfAttemptsIsCutIntoTakesLittle(t *testing.T) {
 	t.Parallel()
 	const tasks = 1000

@@ -14,8 +14,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// BenchmarkFlush writes so many jobs of one task, which began and ended since the flush
-// before, each with a request key: some that have no order, or such that grow.
+// BenchmarkFlush writes jobs of one task that began and ended since the flush before. Each has a request key: either
+// keys in no order, or keys that grow.
 func BenchmarkFlush(b *testing.B) {
 	for _, jobs := range []int{30, 300, 1500} {
 		for _, grow := range []bool{false, true} {
@@ -52,7 +52,7 @@ func benchFlush(b *testing.B, jobs int, grow bool) {
 	b.ReportMetric(float64(stats()-before)/n, "written-B/job")
 }
 
-// runJobs takes jobs of one task to their end.
+// runJobs runs jobs of one task to their end.
 func (b *testBundle) runJobs(n int, key func() string, session uint64) {
 	b.t.Helper()
 	spec, err := fsm.EncodeSpec(&task.Spec{Handler: "h"})
@@ -100,9 +100,9 @@ func BenchmarkLateReport(b *testing.B) {
 	}
 }
 
-// BenchmarkApplyBesideFlushes applies the grant and the results of 1,000 tasks with payloads and
-// results of their own at a time, while the flusher writes beside it or in between, and tells how
-// long the slowest in a hundred takes: a flush must not hold up what is applied meanwhile.
+// BenchmarkApplyBesideFlushes applies the grant and the results of 1,000 tasks with payloads and results of their
+// own at a time, while the flusher writes, or in between. It reports how long the slowest in a hundred takes: a
+// flush must not hold up Apply.
 func BenchmarkApplyBesideFlushes(b *testing.B) {
 	for _, beside := range []bool{false, true} {
 		b.Run(fmt.Sprintf("beside=%v", beside), func(b *testing.B) { benchApply(b, beside) })

@@ -92,7 +92,7 @@ func (b *testBundle) work(job uint64, first, count, done uint32, session uint64)
 	b.apply(&logpb.Op{Op: &logpb.Op_Report{Report: &logpb.Report{Session: session, Groups: []*logpb.ReportGroup{g}}}})
 }
 
-// fail reports that tasks, which a session holds under tokens of one offset, have failed.
+// fail reports that tasks have failed. A session holds them under tokens of one offset.
 func (b *testBundle) fail(job, session uint64, why string, ranges ...*logpb.Range) {
 	b.t.Helper()
 	t, known := b.s.Machine().Task(job, ranges[0].First)
@@ -145,8 +145,8 @@ func newFilled(t testing.TB) *testBundle {
 	b.apply(&logpb.Op{Op: &logpb.Op_CloseTasks{CloseTasks: &logpb.CloseTasks{Job: doneJob, Total: 3}}})
 	b.work(doneJob, 0, 3, 3, w)
 	require.NoError(t, b.s.Flush())
-	// Where bbolt's newest meta page is damaged it falls back to the transaction before:
-	// to what raft applies again. It should look the same here.
+	// If bbolt's newest meta page is damaged, bbolt falls back to the transaction before. Raft then applies the rest
+	// again. Here both transactions should look the same.
 	b.apply()
 	require.NoError(t, b.s.Flush())
 	db := b.s.pair.Load().db

@@ -34,7 +34,7 @@ func filledFile(t testing.TB) (content []byte, read string) {
 	require.NoError(t, err)
 	used := int64(0)
 	require.NoError(t, b.s.pair.Load().db.view(func(tx *bolt.Tx) error { used = tx.Size(); return nil }))
-	require.NoError(t, b.s.Abandon()) // a flush would see to the job that leaves
+	require.NoError(t, b.s.Abandon()) // a flush would remove what is left of the forgotten job
 	content, err = os.ReadFile(filepath.Join(b.s.dir, FileName))
 	require.NoError(t, err)
 	return content[:used], read // bbolt makes the file larger than it is in use
@@ -104,12 +104,12 @@ func TestAValueUnderAnotherKeyIsNotServed(t *testing.T) {
 	}))
 	_, err := b.s.Job(inlineJob)
 	require.ErrorIs(t, err, ErrCorrupt)
-	require.Panics(t, func() { db.Job(inlineJob) }, "Apply goes on with what it cannot know")
+	require.Panics(t, func() { db.Job(inlineJob) }, "Apply continues without data that it needs")
 }
 
-// TestADamagedFileIsNeverServed flips bits in keys and values, wherever they are: what
-// is read is what was written, or there is an error. It leaves out how bbolt's pages
-// hang together: bbolt takes that on trust, and ends the process where it is wrong.
+// TestADamagedFileIsNeverServed flips bits in keys and values, wherever they are. A read must return what was
+// written, or an error. The test leaves out how bbolt's pages refer to each other: bbolt trusts that, and ends the
+// process where it is wrong.
 func TestADamagedFileIsNeverServed(t *testing.T) {
 	t.Parallel()
 	content, want := filledFile(t)
@@ -141,7 +141,7 @@ func TestADamagedFileIsNeverServed(t *testing.T) {
 	for _, p := range places {
 		flipped := bytes.Clone(p.stored)
 		flipped[p.at] ^= 1 << random.IntN(8)
-		// Everywhere: bbolt leaves old copies behind, and which one counts it knows.
+		// Everywhere: bbolt leaves old copies behind, and only bbolt knows which copy counts.
 		damaged := bytes.ReplaceAll(content, p.stored, flipped)
 		require.NotEqual(t, content, damaged)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, FileName), damaged, 0o600))
@@ -191,13 +191,13 @@ func TestAFileOfAnotherServerOrFormatIsRefused(t *testing.T) {
 		require.ErrorContains(t, err, fmt.Sprintf("format %d", unknown))
 		require.NotErrorIs(t, err, ErrCorrupt)
 	}
-	setFormat(t, b.s.dir, oldestFormat) // which has the same buckets as the one before
+	setFormat(t, b.s.dir, oldestFormat) // this format has the same buckets as the one before
 	s, err := OpenState(b.s.dir, testIdentity, b.s.log)
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
 }
 
-// setFormat makes a file that nobody has open one of a format, but for what is in it.
+// setFormat changes the format number of a file that nobody has open, and nothing else.
 func setFormat(t *testing.T, dir string, f uint32) {
 	db, err := bolt.Open(filepath.Join(dir, FileName), 0o600, boltOptions())
 	require.NoError(t, err)
@@ -236,7 +236,7 @@ func TestAFolderInPlaceOfTheFileIsNotCalledCorrupt(t *testing.T) {
 	require.NotErrorIs(t, err, ErrCorrupt)
 }
 
-// TestADamagedStateIsNotStreamed, with its meta record gone or changed.
+// TestADamagedStateIsNotStreamed, whether its meta record is gone or changed.
 func TestADamagedStateIsNotStreamed(t *testing.T) {
 	t.Parallel()
 	b := newFilled(t)

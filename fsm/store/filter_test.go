@@ -13,7 +13,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// A filter that is full says of every key that it may be there, and Apply looks on the disk for each.
+// A filter that is full reports every key as possibly known, so Apply reads from the disk for each.
 func TestAFullFilterOfKeysIsMadeAnew(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -42,7 +42,7 @@ func TestAFullFilterOfKeysIsMadeAnew(t *testing.T) {
 	require.True(t, ok || other)
 }
 
-// A filter that cannot be made anew is not tried again at each flush: that walks through all keys.
+// A filter that could not be built is not built again at each flush, because that reads all keys.
 func TestAFilterThatCannotBeMadeIsNotTriedAgain(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

@@ -14,8 +14,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// FuzzReceive: whatever a peer sends, receiving it does not panic, takes nothing but a
-// whole and unchanged state, and leaves nothing of what it refuses.
+// FuzzReceive: whatever a peer sends, Receive does not panic, accepts only a complete and unchanged state, and
+// leaves nothing of what it refuses.
 func FuzzReceive(f *testing.F) {
 	b := newBundle(f)
 	sent, err := b.s.stream()
@@ -48,9 +48,9 @@ func FuzzReceive(f *testing.F) {
 	})
 }
 
-// FuzzDamagedFile: wherever a file is damaged, opening and reading it does not panic, and what
-// is served is what was written. How bbolt's pages hang together is left out, as in
-// TestADamagedFileIsNeverServed: damage is done to keys and values.
+// FuzzDamagedFile: wherever a file is damaged, opening and reading it does not panic, and what is served is what was
+// written. The references between bbolt's pages are left out, as in TestADamagedFileIsNeverServed: only keys and
+// values are damaged.
 func FuzzDamagedFile(f *testing.F) {
 	content, want := filledFile(f)
 	stored := storedIn(f, content)
@@ -95,7 +95,7 @@ func storedIn(t testing.TB, content []byte) (stored [][]byte) {
 	return stored
 }
 
-// damage changes bytes of one of what is stored, from one on, in every copy of it.
+// damage changes bytes of one stored key or value, from a given byte on, in every copy of it.
 func damage(content []byte, stored [][]byte, which, at uint16, xor []byte) []byte {
 	whole := stored[int(which)%len(stored)]
 	changed := bytes.Clone(whole)
@@ -105,7 +105,7 @@ func damage(content []byte, stored [][]byte, which, at uint16, xor []byte) []byt
 	return bytes.ReplaceAll(content, whole, changed)
 }
 
-// framed is a stream of a file of a length, with the checksum that it should have.
+// framed is the stream of a file of a given length, with the right checksum.
 func framed(length uint64, content []byte) []byte {
 	sum := sha256.Sum256(content)
 	stream := binary.BigEndian.AppendUint64([]byte(streamMagic), length)

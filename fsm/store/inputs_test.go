@@ -9,8 +9,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// TestInputsReadEachRecordOnce: the payloads of a page that came with one request stand in one record, which is read
-// once and not again for each few of them.
+// TestInputsReadEachRecordOnce: payloads of a page that came with one request are in one record. It is read once,
+// not again for every few of them.
 func TestInputsReadEachRecordOnce(t *testing.T) {
 	const tasks, most = 20_000, 2_000 // 79 records
 	b := newBundle(t)
@@ -31,7 +31,7 @@ func TestInputsReadEachRecordOnce(t *testing.T) {
 	require.NoError(t, b.s.Flush())
 	b.reopen()
 	require.Equal(t, inMemory, read(all))
-	// As tasks end that many workers have: neighbours far apart.
+	// As when tasks of many workers end: neighbours are far apart.
 	var inputs [tasks][]byte
 	for i, rest := 0, inMemory; i < tasks; i++ {
 		inputs[i], rest, _ = task.PackNext(rest)

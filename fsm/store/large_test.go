@@ -22,10 +22,10 @@ var (
 	linkMiBs = flag.Float64("link-mib", 100, "how fast it is sent, MiB/s")
 )
 
-// BenchmarkApplyWhileTheStateIsSent makes a large state, and applies jobs with payloads at an even
-// pace while nothing else happens, and then while a follower takes the state over through a slow
-// link. It tells how long Apply takes at most for half of the entries and for 99 of a hundred,
-// and by how much the file has grown. For a state of more than 8 GiB:
+// BenchmarkApplyWhileTheStateIsSent makes a large state, and applies jobs with payloads at an even pace: first while
+// nothing else happens, then while a follower takes the state over through a slow link. It reports how long Apply
+// takes at most for half of the entries and for 99 of a hundred, and by how much the file has grown. For a state of
+// more than 8 GiB:
 //
 //	go test ./fsm/store -run '^$' -bench WhileTheStateIsSent -benchtime 1x -timeout 1h -state-gib 9 -link-mib 150
 func BenchmarkApplyWhileTheStateIsSent(b *testing.B) {
@@ -69,7 +69,7 @@ func BenchmarkApplyWhileTheStateIsSent(b *testing.B) {
 	require.NoError(b, <-flushed)
 }
 
-// handOver sends a state through the slow link, and has it taken over.
+// handOver sends a state through the slow link, and the receiver takes it over.
 func handOver(from *Snapshots, id string, to *Snapshots) error {
 	meta, r, err := from.Open(id)
 	if err != nil {
@@ -106,7 +106,7 @@ func applyUntil[T any](ctx context.Context, b *testBundle, f *Flusher, end <-cha
 	}
 }
 
-// share is what so many of a hundred do not exceed, us.
+// share is the time that the given percentage does not exceed, us.
 func share(took []time.Duration, percent int) float64 {
 	slices.Sort(took)
 	return float64(took[len(took)*percent/100].Microseconds())
@@ -127,13 +127,14 @@ func (s *slowReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A server that starts makes no slots for tasks that have ended: 32 bytes each, of a job that goes on.
+// A server that starts allocates no slots for tasks that have ended, even if their job goes on. A slot takes 32
+// bytes.
 func TestLoadingALargeJobTakesLittleMemory(t *testing.T) {
 	b := newBundle(t) // alone: it measures the memory of the process
 	const done = 1_000_000
 	id := b.submit(&logpb.Submit{Tasks: &logpb.Tasks{Count: 2 * done}}, &task.Spec{Handler: "h"})
 	b.reportAll(id, done, 1000)
-	runtime.GC() // what a pool keeps is gone with the second
+	runtime.GC() // a sync.Pool lets go of what it keeps at the second collection
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

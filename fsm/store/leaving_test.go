@@ -14,8 +14,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// cancelled returns a job of so many tasks, all cancelled, whose end is on disk: a record of its index for
-// each page.
+// cancelled returns a job whose tasks are all cancelled, and whose end is on disk, with one index record for each
+// page.
 func (b *testBundle) cancelled(tasks uint32) uint64 {
 	b.t.Helper()
 	id := b.submit(&logpb.Submit{Tasks: &logpb.Tasks{Count: tasks}}, &task.Spec{Handler: "h"})
@@ -31,7 +31,7 @@ func (b *testBundle) cancelled(tasks uint32) uint64 {
 	return id
 }
 
-// forget forgets finished jobs, and writes that.
+// forget forgets finished jobs, and flushes.
 func (b *testBundle) forget(ids ...uint64) {
 	b.t.Helper()
 	r := b.apply(&logpb.Op{Op: &logpb.Op_Collect{Collect: &logpb.Collect{Jobs: ids, OverBudget: true}}})[0]
@@ -39,7 +39,7 @@ func (b *testBundle) forget(ids ...uint64) {
 	require.NoError(b.t, b.s.Flush())
 }
 
-// records is how many records there are of a job, but for its own.
+// records is how many records a job has, except its own.
 func (b *testBundle) records(id uint64) (n int) {
 	b.t.Helper()
 	require.NoError(b.t, b.s.pair.Load().db.view(func(tx *bolt.Tx) error {
@@ -55,8 +55,8 @@ func (b *testBundle) records(id uint64) (n int) {
 	return n
 }
 
-// A large job that was forgotten is gone at once, and what it leaves in the file goes some at a time, also
-// after a restart, whether there is something else to write or not.
+// A large job that was forgotten is gone at once. Its records leave the file a few at a time, also after a restart,
+// and whether or not there is something else to write.
 func TestWhatALargeJobLeavesGoesSomeAtATime(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -83,7 +83,7 @@ func TestWhatALargeJobLeavesGoesSomeAtATime(t *testing.T) {
 		b.s.pair.Load().db.Tokens(large, []task.Range{{First: large3rd, Count: 1}}, func(_ task.Range, last fsm.LastToken) { require.False(t, last.Known) })
 		excess, err := b.s.Excess(0, 10)
 		require.NoError(t, err)
-		require.Empty(t, excess, "there will be room without")
+		require.Empty(t, excess, "records that are leaving make enough room")
 		if flushes == 1 {
 			b.reopen() // which counts all records
 		}
@@ -104,8 +104,8 @@ func TestWhatALargeJobLeavesGoesSomeAtATime(t *testing.T) {
 // large3rd is a task of the job of the test above whose place in the index leaves last.
 const large3rd = 3*leavingRecords*fsm.PageTasks - 1
 
-// BenchmarkForget forgets a job with payloads of its own, up to nearly as many as there may be, and tells what one
-// costs, which must not grow with their number, and how long the longest of the flushes takes.
+// BenchmarkForget forgets a job with payloads of its own, up to nearly the largest number. It reports the cost of
+// one payload, which must not grow with their number, and the time of the longest flush.
 func BenchmarkForget(b *testing.B) {
 	for _, tasks := range []int{1 << 20, 3 << 20, 9 << 20} {
 		b.Run(fmt.Sprintf("tasks=%d", tasks), func(b *testing.B) {

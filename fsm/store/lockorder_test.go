@@ -16,7 +16,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// gated is an observer that holds an entry up while the machine is locked.
+// gated is an observer that blocks an entry while the machine is locked.
 type gated struct{ reached, gate chan struct{} }
 
 func (gated) Granted(fsm.Grant)                      {}
@@ -24,8 +24,8 @@ func (gated) Stopping(uint64, uint64, uint32, int64) {}
 func (gated) Wake()                                  {}
 func (g gated) SessionClosed(uint64)                 { close(g.reached); <-g.gate }
 
-// shrinkMap opens the file again with no address space in reserve, so that it is mapped anew
-// when it grows. That waits for readers, and new readers wait behind it.
+// shrinkMap opens the file again with no address space in reserve, so that it must be mapped again when it grows.
+// That waits for readers, and new readers wait behind it.
 func shrinkMap(t *testing.T, db *DB) {
 	t.Helper()
 	require.NoError(t, db.bolt.Close())
@@ -36,14 +36,14 @@ func shrinkMap(t *testing.T, db *DB) {
 	require.NoError(t, err)
 }
 
-// mapping says whether a goroutine maps a file anew, or waits to.
+// mapping reports whether a goroutine maps a file again, or waits to do so.
 func mapping() bool {
 	stacks := make([]byte, 1<<20)
 	return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "bbolt.(*DB).mmap(")
 }
 
-// A reader that asked the machine from within a transaction, an entry that asked the file with
-// the machine locked, and a flush that had to map the file anew waited for each other for good.
+// Three parties once waited for each other for ever: a reader that asked the machine from within a transaction, an
+// entry that asked the file while the machine was locked, and a flush that had to map the file again.
 func TestReadersEntriesAndFlushesDoNotWaitForEachOther(t *testing.T) { //nolint:paralleltest // it looks at all goroutines
 	for name, read := range map[string]func(s *State) error{
 		"due":    func(s *State) error { _, _, err := s.Due(1<<62, 10); return err },
@@ -72,7 +72,7 @@ func TestReadersEntriesAndFlushesDoNotWaitForEachOther(t *testing.T) { //nolint:
 			go func() { _, err := m.Apply(index, 1, data); done <- err }()
 			<-g.reached
 			go func() { done <- read(b.s) }()
-			// It is in its transaction, or waits outside of it.
+			// The reader is in its transaction, or waits outside of it.
 			require.Eventually(t, func() bool {
 				stacks := make([]byte, 1<<20)
 				return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "RWMutex).RLock")
@@ -93,8 +93,8 @@ func TestReadersEntriesAndFlushesDoNotWaitForEachOther(t *testing.T) { //nolint:
 	}
 }
 
-// A sender that looked at the file from within its transaction, by opening another one, waited
-// behind a flush that had to map the file anew, and that waited for the sender.
+// A sender that read the file from within its transaction, by opening another one, once waited behind a flush that
+// had to map the file again, and the flush waited for the sender.
 func TestASenderOfTheStateAndAFlushDoNotWaitForEachOther(t *testing.T) { //nolint:paralleltest // it looks at all goroutines
 	b := newFilled(t)
 	b.submit(&logpb.Submit{Tasks: packed(100, 100<<10)}, &task.Spec{Handler: "h"})

@@ -82,7 +82,7 @@ func (w *world) compareRecord(j *sim.Job) {
 	require.True(w, inMemory || j.Finished != 0, "job %d has left memory and is not final", j.ID)
 }
 
-// countSpec notes where the spec of a record was.
+// countSpec counts where the spec of a record was.
 func (w *world) countSpec(rec *logpb.JobRecord) {
 	ref, inMemory := w.state.Machine().SpecOf(rec.Id)
 	switch {
@@ -133,7 +133,7 @@ func (w *world) compareTasks(j *sim.Job) {
 	}
 }
 
-// compareAttempts compares what is kept of the attempts that did not end their tasks.
+// compareAttempts compares what is kept of attempts that did not end their tasks.
 func (w *world) compareAttempts(j *sim.Job) {
 	for i, t := range j.Tasks {
 		i := uint32(i)
@@ -364,7 +364,7 @@ func (w *world) compareList() {
 	require.Equal(w, want, got)
 }
 
-// compareFlushed compares what is due, which is known of what is on disk.
+// compareFlushed compares what is due, which is known from what is on disk.
 func (w *world) compareFlushed() {
 	jobs, keys, err := w.state.Due(math.MaxInt64, 1000)
 	require.NoError(w, err)

@@ -46,8 +46,8 @@ func pick[V any](w *world, label string, from weighted[V]) V {
 	panic("unreachable")
 }
 
-// below draws a number below n, each as likely as the others: what rapid draws from a
-// range is mostly small, and rare paths would be rarer still.
+// below draws a number below n, each with the same probability. Rapid mostly draws small numbers from a range, and
+// rare paths would be rarer still.
 func (w *world) below(n int, label string) int {
 	return int(bits16.Draw(w.T, label)) * n >> 16
 }
@@ -309,8 +309,8 @@ func (w *world) opExpire() *logpb.Op {
 	return &logpb.Op{Op: &logpb.Op_Expire{Expire: &logpb.Expire{Jobs: append(jobs, w.jobID()), Step: w.step()}}}
 }
 
-// sweepSlowly has a job of some pages cancelled, or expire, a page or two at a time, and workers go on
-// with it meanwhile. Whatever comes next may find it half way.
+// sweepSlowly cancels a job of some pages, or lets it expire, a page or two at a time, while workers go on with it.
+// Later ops may find it half swept.
 func (w *world) sweepSlowly() {
 	spec := &task.Spec{Handler: "h1", MaxAttempts: 3, Expire: of(w, "expires in", 0, time.Second)}
 	raw, err := fsm.EncodeSpec(spec)
@@ -351,7 +351,7 @@ func (w *world) sweepSlowly() {
 // step draws how much of a job an entry goes through: all, or a page or two.
 func (w *world) step() uint32 { return of[uint32](w, "step", 0, 1, 1, 2, 100, 300, math.MaxUint32) }
 
-// opCollectAll names also what is not on disk here: on the leader it may be.
+// opCollectAll also names jobs that are not on disk here: on the leader they may be.
 func (w *world) opCollectAll() *logpb.Op {
 	o := &logpb.Collect{Jobs: slices.Sorted(maps.Keys(w.model.Jobs))}
 	for _, queue := range queues {

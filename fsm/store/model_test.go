@@ -24,8 +24,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// mustReach is what a full run of the model test has to come by. A path that is never
-// taken is one that is not tested.
+// mustReach has the paths that a full run of the model test must take. A path that is never taken is not tested.
 var mustReach = []string{
 	"retry", "retry granted", "worker lost too often", "failed", "returned",
 	"stopping to cancelled by a report", "stopping to cancelled by the end of a session",
@@ -42,8 +41,8 @@ var mustReach = []string{
 	"server recorded again", "server moved", "server forgotten", "server beyond the limit", "version raised", "entry from before the rise",
 }
 
-// world is one run: the model, a server that flushes, crashes and is rebuilt from a
-// stream, and one that never does any of it. All apply the same log.
+// world is one run: the model, a server that flushes, crashes and is rebuilt from a stream, and a twin that does
+// none of this. All of them apply the same log.
 type world struct {
 	*rapid.T
 	base  string
@@ -142,7 +141,7 @@ func (w *world) open(s *State, err error) {
 // leaveAtOnce is how many records of forgotten jobs leave the file with a flush, of which there are dozens at most.
 const leaveAtOnce = 3
 
-// adopted follows a change of the state's machine: it is brought up to date.
+// adopted brings the state's machine up to date after it has changed.
 func (w *world) adopted() {
 	w.lives++
 	w.batch = nil
@@ -279,7 +278,7 @@ func (w *world) loseWorkers() {
 	}
 }
 
-// configure notes a configuration of raft, which takes an index of its own.
+// configure applies a configuration of raft, which takes an index of its own.
 func (w *world) configure() {
 	index := w.lastIndex() + 1
 	w.state.Machine().ApplyConfiguration(index, 1, []byte("c"))
@@ -321,8 +320,8 @@ func (w *world) apply(ops ...*logpb.Op) []fsm.Result {
 	return want
 }
 
-// version is that of an entry: the active one, and now and then an earlier one, as of a leader that has not
-// seen the rise. A log that begins without a gate has one only from its first rise on.
+// version returns the version of an entry. It is the active one, and sometimes an earlier one, as from a leader that
+// has not seen the rise. A log that begins without a gate has one only from its first rise on.
 func (w *world) version(ops []*logpb.Op) uint32 {
 	if len(ops) > 0 && ops[0].GetSetVersion() != nil && w.chance("alone", 80) {
 		return ops[0].GetSetVersion().Version
@@ -338,7 +337,7 @@ func (w *world) version(ops []*logpb.Op) uint32 {
 	return fsm.GateVersion - 1
 }
 
-// countMixed notes report groups of which some tasks were recorded and some not.
+// countMixed counts report groups of which some tasks were recorded and some were not.
 func (w *world) countMixed(ops []*logpb.Op, results []fsm.Result) {
 	for i, op := range ops {
 		n := uint32(0)
@@ -363,7 +362,7 @@ func (w *world) flush() {
 	w.compareAll()
 }
 
-// beginCut and endCut are a flush with entries applied in its midst.
+// beginCut and endCut are a flush during which entries are applied.
 func (w *world) beginCut() {
 	if w.batch == nil {
 		w.batch = w.state.Machine().TakeBatch()
@@ -432,7 +431,7 @@ func (s *State) fileIndex(t require.TestingT) uint64 {
 	return meta.AppliedIndex
 }
 
-// plain returns results as they can be compared: of errors, the kind.
+// plain returns results in a form that can be compared: errors are replaced by their kind.
 func plain(results []fsm.Result) []fsm.Result {
 	out := slices.Clone(results)
 	for i := range out {

@@ -177,7 +177,7 @@ func (w *world) opReportAll(session uint64) *logpb.Op {
 	return &logpb.Op{Op: &logpb.Op_Report{Report: o}}
 }
 
-// addToGroups puts a task into the last group, or into a new one where it does not fit.
+// addToGroups adds a task to the last group, or to a new one if it does not fit.
 func addToGroups(groups []*logpb.ReportGroup, e sim.Event, fresh func() *logpb.ReportGroup) []*logpb.ReportGroup {
 	offset := int64(e.Token) - int64(e.Index)
 	if n := len(groups); n == 0 || groups[n-1].Job != e.Job || groups[n-1].TokenOffset != offset {
@@ -274,8 +274,8 @@ func (w *world) opRepeat() *logpb.Op {
 	return &logpb.Op{Op: &logpb.Op_Report{Report: of(w, "old report", w.reports...)}}
 }
 
-// opOverdue takes tasks off a session whose worker is silent, also some whose time has not come,
-// or that others hold.
+// opOverdue takes tasks from a session whose worker is silent, also some whose time has not come or that others
+// hold.
 func (w *world) opOverdue() *logpb.Op {
 	o := &logpb.Overdue{Session: w.sessionID(), Unstarted: w.chance("unstarted", 30)}
 	all := w.overdueNow()
@@ -302,7 +302,7 @@ func (w *world) opOverdue() *logpb.Op {
 	return &logpb.Op{Op: &logpb.Op_Overdue{Overdue: o}}
 }
 
-// overdueNow is what the machine finds overdue, which is what the model does.
+// overdueNow is what the machine finds overdue. The model must agree.
 func (w *world) overdueNow() (all []fsm.Overdue) {
 	now := max(w.clock, w.model.Clock)
 	for after := uint64(0); ; {

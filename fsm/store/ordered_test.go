@@ -11,8 +11,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// BenchmarkInOrder reads the results of jobs of so many tasks in the order of these, as a stream does: of one that was
-// cancelled, whose results are a few of a million tasks each, and of one whose results were reported 500 at a time.
+// BenchmarkInOrder reads the results of a job in the order of its tasks, as a stream does. Either the job was
+// cancelled, and a few results cover a million tasks each, or its results were reported 500 at a time.
 func BenchmarkInOrder(b *testing.B) {
 	for _, tasks := range []uint32{100_000, 1_000_000, 4_000_000} {
 		for _, kind := range []string{"cancelled", "reported"} {
@@ -39,7 +39,7 @@ func BenchmarkInOrder(b *testing.B) {
 	}
 }
 
-// reported returns a job of so many tasks that have succeeded, some with each report.
+// reported returns a job whose tasks have all succeeded, some with each report.
 func (b *testBundle) reported(tasks, each uint32) uint64 {
 	b.t.Helper()
 	id := b.submit(&logpb.Submit{Tasks: &logpb.Tasks{Count: tasks}}, &task.Spec{Handler: "h"})
@@ -47,7 +47,7 @@ func (b *testBundle) reported(tasks, each uint32) uint64 {
 	return id
 }
 
-// reportAll has the first tasks of a job succeed, some with each report, and flushes.
+// reportAll reports the first tasks of a job as succeeded, some with each report, and flushes.
 func (b *testBundle) reportAll(id uint64, tasks, each uint32) {
 	b.t.Helper()
 	w := b.openSession("w")

@@ -10,9 +10,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Whatever is flipped in the header of a page or in its first elements, the file is refused
-// or what is read is what was written: nothing is hidden, and bbolt never gets to see what
-// would end the process.
+// Whatever bit is flipped in the header of a page or in its first elements, the file is refused or what is read is
+// what was written. Nothing is hidden, and bbolt never sees a page that would end the process.
 func TestAFlippedBitInTheStructureOfAPageHidesNothing(t *testing.T) {
 	t.Parallel()
 	content, want := filledFile(t)
@@ -24,7 +23,7 @@ func TestAFlippedBitInTheStructureOfAPageHidesNothing(t *testing.T) {
 			mask := byte(1) << (at % 8)
 			data := bytes.Clone(content)
 			data[start+at] ^= mask
-			// A file of its own each time: bbolt keeps the lock of one that it panics on.
+			// Each time a new file: bbolt keeps the lock of a file that it panics on.
 			require.NoError(t, os.RemoveAll(path))
 			require.NoError(t, os.WriteFile(path, data, 0o600))
 			got, err := readDamaged(t, filepath.Dir(path))
@@ -39,7 +38,7 @@ func TestAFlippedBitInTheStructureOfAPageHidesNothing(t *testing.T) {
 	require.Positive(t, refused)
 }
 
-// What a page no longer counts is missed, though everything that is left is whole.
+// If a page hides a key, the key is missed, even if everything else is undamaged.
 func TestAKeyThatAPageHidesIsMissed(t *testing.T) {
 	t.Parallel()
 	content, _ := filledFile(t)

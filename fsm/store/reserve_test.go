@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A file that outgrows what is reserved is mapped anew, and everybody waits for that.
+// A file that outgrows the reserved address space is mapped again, and everybody waits for that.
 func TestAFileMayGrowFarBeforeItIsMappedAnew(t *testing.T) {
 	t.Parallel()
 	require.EqualValues(t, uint64(reservedSpace), addressSpace(), "this process has no limit")

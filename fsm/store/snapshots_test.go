@@ -88,7 +88,7 @@ func TestASnapshotOfMetadataStreamsTheLiveFile(t *testing.T) {
 	require.Equal(t, index, meta.Index)
 	require.Equal(t, firstConfiguration, meta.Configuration)
 
-	// Later the file has more: it goes with the index, term and configuration that it has.
+	// Later the file has more. The snapshot then has the index, term and configuration of the file.
 	b.s.Machine().ApplyConfiguration(index+3, 2, raft.EncodeConfiguration(secondConfiguration))
 	b.submit(&logpb.Submit{Tasks: packed(2, 0)}, &task.Spec{Handler: "h"})
 	meta, _ = send(t, s, id)
@@ -100,7 +100,7 @@ func TestASnapshotOfMetadataStreamsTheLiveFile(t *testing.T) {
 	require.Equal(t, secondConfiguration, meta.Configuration)
 	require.Equal(t, index+3, meta.ConfigurationIndex)
 
-	// Those of the list are raft's own business: what the snapshot was taken with.
+	// The values in the list are those that raft took the snapshot with.
 	listed, err = s.List()
 	require.NoError(t, err)
 	require.Len(t, listed, 1)
@@ -173,8 +173,8 @@ func TestHealBringsInWhatACrashLeftBehind(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, healed)
 
-	// The crash comes when the state has it, before what was received is forgotten; its
-	// file is at its new place, or, where the disk has lost that, at both.
+	// The crash comes after the state was taken over and before the received file is forgotten. That file is at its
+	// new place, or, if the disk has lost the rename, at both.
 	for _, both := range []bool{true, false} {
 		require.NoError(t, deliver(t, to, meta, content))
 		if !both {
@@ -190,8 +190,8 @@ func TestHealBringsInWhatACrashLeftBehind(t *testing.T) {
 	}
 }
 
-// TestAReceivedStateThatWasDamagedReplacesNothing: it may lie on the disk for long when the
-// server crashes before it is taken over.
+// TestAReceivedStateThatWasDamagedReplacesNothing: it may stay on disk for long if the server crashes before it
+// takes the state over.
 func TestAReceivedStateThatWasDamagedReplacesNothing(t *testing.T) {
 	t.Parallel()
 	leader, follower := newFilled(t), newBundle(t)
@@ -285,7 +285,7 @@ func (f *unsyncedFile) Write(p []byte) (int, error) {
 
 func (f *unsyncedFile) Sync() error { f.unsynced = 0; return nil }
 
-// TestWhatIsReceivedIsSyncedAsItComes: all at once it would hold up every other sync on the disk.
+// TestWhatIsReceivedIsSyncedAsItComes: a single large sync would hold up every other sync on the disk.
 func TestWhatIsReceivedIsSyncedAsItComes(t *testing.T) {
 	t.Parallel()
 	content := make([]byte, 3*receivedUnsynced)
@@ -296,7 +296,7 @@ func TestWhatIsReceivedIsSyncedAsItComes(t *testing.T) {
 	require.Less(t, f.most, receivedUnsynced+receivedUnsynced/8)
 }
 
-// TestAStreamOfAnUnknownFormatIsRefused before it has taken the place of anything.
+// TestAStreamOfAnUnknownFormatIsRefused before it has replaced anything.
 func TestAStreamOfAnUnknownFormatIsRefused(t *testing.T) {
 	t.Parallel()
 	leader := newFilled(t)
@@ -319,7 +319,7 @@ func TestAStreamOfAnUnknownFormatIsRefused(t *testing.T) {
 	require.Empty(t, left)
 }
 
-// TestAStreamThatIsGivenUpEndsItsTransaction: else the file could not be closed.
+// TestAStreamThatIsGivenUpEndsItsTransaction: otherwise the file could not be closed.
 func TestAStreamThatIsGivenUpEndsItsTransaction(t *testing.T) {
 	t.Parallel()
 	b := newFilled(t)
@@ -333,7 +333,7 @@ func TestAStreamThatIsGivenUpEndsItsTransaction(t *testing.T) {
 	require.Error(t, err, "the file is closed")
 }
 
-// TestAStreamMayTakeLongAsLongAsItGetsOn: a follower behind a slow link would never catch up.
+// TestAStreamMayTakeLongAsLongAsItGetsOn: otherwise a follower behind a slow link would never catch up.
 func TestAStreamMayTakeLongAsLongAsItGetsOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -353,7 +353,7 @@ func TestAStreamMayTakeLongAsLongAsItGetsOn(t *testing.T) {
 	})
 }
 
-// TestAStreamEndsWhereItMakesTheFileGrowTooMuch: what it sees is not used again meanwhile.
+// TestAStreamEndsWhereItMakesTheFileGrowTooMuch: pages that a stream sees cannot be used again until it ends.
 func TestAStreamEndsWhereItMakesTheFileGrowTooMuch(t *testing.T) {
 	t.Parallel()
 	for _, much := range []bool{false, true} {
@@ -402,7 +402,7 @@ func TestADamagedSnapshotRecordIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, ErrSnapshotCorrupt)
 }
 
-// TestASnapshotRecordWithoutAChecksumIsSealed once it was checked against the log.
+// TestASnapshotRecordWithoutAChecksumIsSealed after it was checked against the log.
 func TestASnapshotRecordWithoutAChecksumIsSealed(t *testing.T) {
 	t.Parallel()
 	b := newFilled(t)
@@ -426,8 +426,8 @@ func TestASnapshotRecordWithoutAChecksumIsSealed(t *testing.T) {
 	require.ErrorIs(t, err, ErrSnapshotCorrupt, "its id names another index")
 }
 
-// TestAnOlderSnapshotReplacesNoNewerOne: raft has a follower persist its own snapshot while
-// it takes one over from the leader.
+// TestAnOlderSnapshotReplacesNoNewerOne: raft makes a follower persist its own snapshot while the follower takes one
+// over from the leader.
 func TestAnOlderSnapshotReplacesNoNewerOne(t *testing.T) {
 	t.Parallel()
 	leader, follower := newFilled(t), newBundle(t)
@@ -452,7 +452,7 @@ func TestAnOlderSnapshotReplacesNoNewerOne(t *testing.T) {
 	late.(Promiser).Promise(index)
 	require.ErrorIs(t, late.Close(), ErrOutdated, "after it was taken over")
 
-	// Raft closes what Persist has closed once more before it believes that it is there.
+	// Raft closes once more what Persist has closed, before it believes that the snapshot exists.
 	early, err := to.Create(raft.SnapshotVersionMax, meta.Index, meta.Term, firstConfiguration, 1, nil)
 	require.NoError(t, err)
 	early.(Promiser).Promise(meta.Index)
@@ -462,7 +462,7 @@ func TestAnOlderSnapshotReplacesNoNewerOne(t *testing.T) {
 	require.NoError(t, deliver(t, to, newer, more))
 	require.ErrorIs(t, early.Close(), ErrOutdated)
 
-	// Nor does an older one that comes from a leader.
+	// Nor does an older one replace it that comes from a leader.
 	require.ErrorIs(t, deliver(t, to, meta, content), ErrOutdated)
 	got, _ := openSnapshots(t, follower).Newest()
 	require.Equal(t, newer.Index, got.Index)
@@ -472,8 +472,8 @@ func TestAnOlderSnapshotReplacesNoNewerOne(t *testing.T) {
 	require.Equal(t, digest, has)
 }
 
-// TestTheSameStateUpToALowerIndexIsOneThatIsThere: entries that the state machine never sees
-// may lie between.
+// TestTheSameStateUpToALowerIndexIsOneThatIsThere: the entries in between may be entries that the state machine
+// never sees.
 func TestTheSameStateUpToALowerIndexIsOneThatIsThere(t *testing.T) {
 	t.Parallel()
 	leader, follower := newFilled(t), newBundle(t)
@@ -501,7 +501,7 @@ func TestTheSameStateUpToALowerIndexIsOneThatIsThere(t *testing.T) {
 	require.Empty(t, left)
 }
 
-// It would fill the disk, which the log needs, and come again.
+// It would fill the disk, which the log needs, and the leader would send it again.
 func TestAStateThatTheDiskHasNoRoomForIsNotWritten(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -11,9 +11,9 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// BenchmarkFlushShared flushes 100 jobs with shared payloads of 256 KiB, each of which had one
-// result since the flush before: payloads of their own, or all the same one. It tells what such
-// a job takes of memory, too.
+// BenchmarkFlushShared flushes 100 jobs with shared payloads of 256 KiB, each of which got one result since the
+// flush before. Either each job has its own payload, or all have the same. It also reports how much memory such a
+// job takes.
 func BenchmarkFlushShared(b *testing.B) {
 	for _, distinct := range []bool{true, false} {
 		b.Run(fmt.Sprintf("distinct=%v", distinct), func(b *testing.B) { benchFlushShared(b, distinct) })

@@ -16,7 +16,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// specRefs returns how many jobs each spec has that stands apart in a file.
+// specRefs returns how many jobs have each spec that stands apart in a file.
 func specRefs(t *testing.T, db *DB) map[fsm.SpecID]uint64 {
 	t.Helper()
 	refs := map[fsm.SpecID]uint64{}
@@ -49,7 +49,7 @@ func (b *testBundle) written() int64 {
 	return pages() - before
 }
 
-// A job that makes progress is flushed ten times a second, and its payload is what it was.
+// A job that makes progress is flushed ten times a second, while its payload stays the same.
 func TestASharedPayloadIsWrittenOnce(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -92,7 +92,7 @@ func TestASharedPayloadLeavesMemoryWithTheFlush(t *testing.T) {
 	}
 }
 
-// What is in memory until it is written holds submits back.
+// Payloads that wait in memory to be written hold submits back.
 func TestASharedPayloadIsCountedAsUnwritten(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -112,7 +112,7 @@ func TestASharedPayloadIsCountedAsUnwritten(t *testing.T) {
 	require.Greater(t, dirty(), int64(2*jobRecordMin+200), "a small one stands in the record")
 }
 
-// jobRecordMin is less than what a job's record is counted as.
+// jobRecordMin is a lower bound for what a job's record counts.
 const jobRecordMin = 200
 
 func TestASpecGoesWithTheLastJobThatHasIt(t *testing.T) {

@@ -17,8 +17,8 @@ import (
 
 func TestMain(m *testing.M) { leaks.Main(m) }
 
-// TestPayloadsAreReadAcrossTheFlush: the first tasks of a growing job are on disk, the
-// last ones are not, and a run of both is granted.
+// TestPayloadsAreReadAcrossTheFlush: the first tasks of a growing job are on disk, the last ones are not, and one
+// run has tasks of both kinds.
 func TestPayloadsAreReadAcrossTheFlush(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -202,8 +202,8 @@ func TestACutThatIsWrittenAgainIsTheSame(t *testing.T) {
 	require.Equal(t, []uint64{small, large}, jobs)
 }
 
-// What was forgotten leaves the file with the next flush, which may be late. No more is
-// forgotten for its room meanwhile.
+// What was forgotten leaves the file with the next flush, which may be late. Until then no more is forgotten to make
+// the same room.
 func TestNoMoreIsForgottenThanThereIsNoRoomFor(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -237,7 +237,7 @@ func TestNoMoreIsForgottenThanThereIsNoRoomFor(t *testing.T) {
 	require.Len(t, some, 5)
 }
 
-// A spec that jobs share makes room only when the last of them goes.
+// A spec that jobs share makes room only when the last of these jobs goes.
 func TestASharedSpecIsRoomOnce(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -255,7 +255,8 @@ func TestASharedSpecIsRoomOnce(t *testing.T) {
 	require.Equal(t, []uint64{1, 2, 3, 4}, got)
 }
 
-// The pages of a large job stand apart from each other: some, of which all are done, for all that are.
+// The pages of a large job are stored apart from each other. All pages whose tasks are all done share one
+// representation.
 func TestALargeJobIsSweptAndReadAgain(t *testing.T) {
 	t.Parallel()
 	const tasks = 400 * 1024 // 1,600 pages

@@ -12,8 +12,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// A table does not look for keys that must be new. Where it were wrong about one, the file would
-// count another number of keys than it has.
+// A table does not look up keys that must be new. If it was wrong about one, the file would count another number of
+// keys than it has.
 func TestATableCountsTheKeysOfItsBucket(t *testing.T) {
 	t.Parallel()
 	db := newBundle(t).s.pair.Load().db
@@ -49,8 +49,8 @@ func TestATableCountsTheKeysOfItsBucket(t *testing.T) {
 	}
 }
 
-// What a flush leaves out because a request key is new must be there for one that is not: its old
-// end is taken away, and it is counted once.
+// For a new request key a flush skips some work. It must not skip it for a known key: the old expiry is removed, and
+// the key is counted once.
 func TestAKeyThatIsWrittenAgainIsOneKey(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

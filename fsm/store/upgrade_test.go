@@ -78,12 +78,12 @@ func TestAFileOfFormat2IsReadAndWritten(t *testing.T) {
 		require.True(t, b.append(youngJob, 2, packed(3, 0)).Existed)
 	}
 	db := b.s.pair.Load().db
-	require.Empty(t, specRefs(t, db), "specs of format 2 stand in the records")
+	require.Empty(t, specRefs(t, db), "in format 2, specs are in the records")
 	b.append(growingJob, 300, &logpb.Tasks{Count: 10})
 	w := b.s.Machine().Sessions()[0].Id
 	b.work(growingJob, 20, 1, 1, w)
 	require.NoError(t, b.s.Flush())
-	require.Equal(t, []uint64{1}, slices.Collect(maps.Values(specRefs(t, db))), "of a job that changes they are moved")
+	require.Equal(t, []uint64{1}, slices.Collect(maps.Values(specRefs(t, db))), "the spec of a job that changes is moved")
 	b.reopen()
 	require.True(t, b.append(growingJob, 100, &logpb.Tasks{Count: 100}).Existed)
 	require.True(t, b.append(growingJob, 300, &logpb.Tasks{Count: 10}).Existed)
@@ -108,7 +108,7 @@ const (
 	failedJob = 2 // of one task, which has failed at its second attempt
 )
 
-// Of attempts before it a file of format 3 knows how many there were; those after it are kept.
+// A file of format 3 knows only how many attempts there were before. Later attempts are kept.
 func TestAFileOfFormat3IsReadAndWritten(t *testing.T) {
 	t.Parallel()
 	b := openOld(t, "format3.db.gz")
@@ -155,8 +155,7 @@ func TestAFileOfFormat3IsReadAndWritten(t *testing.T) {
 	require.Empty(t, b.s.Machine().CheckInvariants())
 }
 
-// asFormat2 puts the specs of a closed file into the records of their jobs, where a build before
-// format 3 had them.
+// asFormat2 puts the specs of a closed file into the records of their jobs, as builds before format 3 did.
 func asFormat2(t *testing.T, dir string) {
 	t.Helper()
 	db, err := bolt.Open(filepath.Join(dir, FileName), 0o600, &bolt.Options{Timeout: time.Second})
@@ -188,8 +187,8 @@ func asFormat2(t *testing.T, dir string) {
 	require.NoError(t, db.Close())
 }
 
-// Two jobs of format 2 share a spec. One is written anew, with the spec apart, and is forgotten
-// while the other one has it in its own record still.
+// Two jobs of format 2 share a spec. One is written again, with the spec apart, and is forgotten while the other one
+// still has the spec in its own record.
 func TestJobsOfFormat2ShareASpecWhateverBecomesOfOneOfThem(t *testing.T) {
 	t.Parallel()
 	for _, reopen := range []bool{false, true} {

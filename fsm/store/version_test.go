@@ -16,7 +16,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// A state of a newer version would come again and again.
+// If the state was only refused, the leader would send it again and again.
 func TestAReceivedStateOfANewerVersionStopsTheServer(t *testing.T) {
 	t.Parallel()
 	from := newBundle(t)
@@ -42,7 +42,7 @@ func TestAReceivedStateOfANewerVersionStopsTheServer(t *testing.T) {
 	require.ErrorIs(t, told, fsm.ErrTooOld)
 	require.ErrorContains(t, told, "start the newer build again")
 
-	// Nor is a file of one opened, and it stays as it is.
+	// Nor is a file of such a version opened. It stays as it is.
 	dir := from.s.dir
 	require.NoError(t, from.s.Abandon())
 	before, err := os.ReadFile(filepath.Join(dir, FileName))

@@ -12,7 +12,7 @@ const (
 // File is a log as it is on disk.
 type File = file
 
-// OpenFile opens a log without what guards it.
+// OpenFile opens a log without the checks around it.
 func OpenFile(cfg Config) (File, error) {
 	f, _, err := openFile(cfg)
 	return f, err

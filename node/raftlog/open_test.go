@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Behind a received snapshot raft goes on with entries that do not follow those in the log.
+// After a received snapshot, raft continues with entries that do not follow those in the log.
 func TestEachLogTakesEntriesBehindASnapshot(t *testing.T) {
 	t.Parallel()
 	for _, kind := range Kinds() {

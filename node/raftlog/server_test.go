@@ -127,7 +127,7 @@ func TestADamagedTermOrVoteIsRefused(t *testing.T) {
 	})
 }
 
-// A folder of a version that stored no checksums goes on, and gets them.
+// A folder of a build that stored no checksums still works, and gets checksums.
 func TestATermAndVoteWithoutChecksumsAreTaken(t *testing.T) {
 	onEachLog(t, func(t *testing.T, cfg node.Config) {
 		n := started(t, cfg)

@@ -96,7 +96,7 @@ func TestALogWithoutSpaceForItsNextFileGoesOnOnceThereIsSome(t *testing.T) {
 	require.Empty(t, left)
 }
 
-// The end of a log is deleted once there is space for the file that goes on behind it, and not before.
+// The end of a log is deleted only when there is space for the file that follows.
 func TestTheEndOfALogIsDeletedOnceThereIsSpaceForItsNextFile(t *testing.T) {
 	t.Parallel()
 	if smalldisk.Elsewhere(t) {
@@ -111,7 +111,7 @@ func TestTheEndOfALogIsDeletedOnceThereIsSpaceForItsNextFile(t *testing.T) {
 		require.True(t, store.IsDiskFull(err), err)
 		requireEntries(t, s, last)
 	}
-	// Raft takes what was not deleted for still being there.
+	// Raft believes that what was not deleted is still there.
 	n, err := fill(t, s, last+1, 1)
 	require.NoError(t, err)
 	last += n
@@ -128,7 +128,7 @@ func TestTheEndOfALogIsDeletedOnceThereIsSpaceForItsNextFile(t *testing.T) {
 	requireEntries(t, s, last+n)
 }
 
-// What hides entries of the log is no end of it.
+// Damage that hides entries must not pass for the end of the log.
 func TestDamagedKnowledgeOfTheFilesOfTheLogIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -164,7 +164,7 @@ func TestDamagedKnowledgeOfTheFilesOfTheLogIsRefused(t *testing.T) {
 			requireWords(t, err, "wal-meta.db", "join anew")
 		})
 	}
-	// One that has no checksum yet is taken for what it is.
+	// A list of files without a checksum is accepted.
 	var db metadb.BoltMetaDB
 	_, err = db.Load(dir)
 	require.NoError(t, err)

@@ -20,7 +20,7 @@ func TestALogWhoseFileWasBeingClosedGoesOn(t *testing.T) {
 			n, err := fill(t, s, last+1, 1)
 			require.NoError(t, err)
 			last += n
-			// Deleting waits for the next file, where one is being made.
+			// A deletion waits for the next file, if one is being made.
 			require.NoError(t, s.DeleteRange(last+1, last+1))
 		}
 		return last

@@ -124,8 +124,8 @@ func TestAFullDiskIsNotFatal(t *testing.T) {
 	}
 }
 
-// Raft deletes what contradicts a new leader, and then writes what that one says. Where the
-// second fails it goes on as if the first had not been.
+// Raft deletes what contradicts a new leader, and then writes what that leader sends. If the write fails, raft
+// continues as if nothing had been deleted.
 func TestAFullDiskBehindADeletedEndIsFatal(t *testing.T) {
 	t.Parallel()
 	w, f, fatal := watched(t, 10)

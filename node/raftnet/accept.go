@@ -11,8 +11,8 @@ import (
 const (
 	// handshakeTimeout bounds how long a connection may take for its handshake, and to be let in.
 	handshakeTimeout = transportTimeout
-	// maxHandshakes bounds the connections that have yet to shake hands. Another one takes the place of
-	// the oldest: servers of the cluster do so at once, and are in within a round trip.
+	// maxHandshakes bounds the connections that have yet to shake hands. Another one takes the place of the oldest:
+	// servers of the cluster shake hands at once, and are let in within a round trip.
 	maxHandshakes = 64
 )
 
@@ -91,14 +91,14 @@ func (a *acceptor) handshake(conn net.Conn) {
 	if err == nil && waited && a.hand(accepted{conn: newInbound(conn, hello.from, a.admission)}) {
 		return
 	}
-	// Who only tries whether the port is open has asked for nothing.
+	// A peer that only checks whether the port is open has asked for nothing.
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errNotOpen) && a.ctx.Err() == nil {
 		a.admission.refuse(hostOf(conn), hello.from, err)
 	}
 	_ = conn.Close() // nobody else has it, so nobody needs the error
 }
 
-// keep notes a connection that has yet to shake hands. Where there are many, it replaces the oldest.
+// keep notes a connection that has yet to shake hands. If there are too many, it replaces the oldest.
 func (a *acceptor) keep(conn net.Conn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

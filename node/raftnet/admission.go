@@ -12,11 +12,10 @@ import (
 
 // maxTermLeap is how far ahead of all terms that are known here a term may be.
 //
-// Terms rise by one with each election, and there are 2^64 of them. One message with the last
-// one would leave none to elect a leader with, on any server, for good. A server that hears of
-// a term further ahead asks the others how far they are, and takes their word for it, so that
-// a server may be away for as long as it likes. Leap by leap, it takes 2^48 messages to use
-// terms up: centuries.
+// Terms rise by one with each election, and there are 2^64 of them. One message with the last one would leave none
+// to elect a leader with, on any server, for good. A server that hears of a term further ahead asks the others for
+// their terms and believes them, so that a server may be away for as long as it likes. In leaps of this size it
+// takes 2^48 messages to use up the terms: centuries.
 const maxTermLeap = 1 << 16
 
 var (
@@ -37,11 +36,11 @@ type clusterView interface {
 
 // admission decides whose messages raft gets to see, and which terms.
 //
-// Raft itself looks at most messages whoever sends them, and must: a follower that was away
-// while servers were added may hear from a leader that its configuration does not have. So a
-// server is let in that the latest configuration here has, that this server follows already
-// (its removal may be on its way), or that one of the servers it does know vouches for: see
-// knownServers. One is enough, as servers of the cluster do not lie, and more may not be left.
+// Raft itself accepts most messages from any sender, and must: a follower that was away while servers were added may
+// hear from a leader that its configuration does not have. So three kinds of servers are let in: those of the latest
+// configuration here, the one that this server follows already (its removal may be on its way), and those that a
+// server it knows vouches for (see knownServers). One such word is enough: servers of the cluster do not lie, and
+// there may be no others left.
 //
 // With TLS, only who has the certificate of a server comes this far. In plain text, who can reach the port and knows
 // the ids of two servers can pass for one of them, and then do what that one could, within the bounds of terms and sizes.
@@ -108,8 +107,7 @@ func (a *admission) checkSender(from raft.ServerID) error {
 	return errUnknownSender
 }
 
-// knows looks at the leader first: nearly every message is one of its, and to ask raft for the
-// members takes memory.
+// knows checks the leader first: nearly every message comes from it, and to ask raft for the members takes memory.
 func (a *admission) knows(id raft.ServerID) bool {
 	s := *a.view.Load()
 	isMember := func(m raft.Server) bool { return m.ID == id }
@@ -130,8 +128,7 @@ func (a *admission) checkTerm(term uint64) error {
 	return fmt.Errorf("term %d is absurd: the highest that is known here is %d", term, known)
 }
 
-// refuse notes that something was refused of a server, by the host that it is at or the id
-// that it says it has.
+// refuse notes that a message of a server was refused, with the host that it is at or the id that it says it has.
 func (a *admission) refuse(host string, id raft.ServerID, err error) {
 	a.refusals.note(host, string(id), err)
 }

@@ -32,8 +32,8 @@ func (s *fakeView) members() (out []raft.Server) {
 func (s *fakeView) leader() raft.ServerID { return s.follows }
 func (s *fakeView) term() uint64          { return s.at }
 
-// newTestAdmission is the admission of a server of the cluster "c", which asks by a function whom it does
-// not know.
+// newTestAdmission returns the admission of a server of the cluster "c". It calls ask about servers that it does not
+// know.
 func newTestAdmission(t *testing.T, self raft.ServerID, ask func(v *knownServers)) *admission {
 	t.Helper()
 	v := newKnownServers(nil)
@@ -76,8 +76,8 @@ func TestServersOfTheConfigurationAreAdmitted(t *testing.T) {
 	require.NoError(t, a.checkSender("n3/c"))
 }
 
-// A follower that missed a change of the configuration hears the leader that it brought, on the
-// word of a server that it knows.
+// A follower that missed a change of the configuration listens to the leader which that change brought, if a server
+// that it knows vouches for it.
 func TestAServerIsAdmittedOnTheWordOfAKnownServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -186,7 +186,7 @@ func (l *lines) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// attr is what a line says of a name.
+// attr returns the value of an attribute of a line.
 func attr(r slog.Record, name string) (v slog.Value) {
 	r.Attrs(func(a slog.Attr) bool {
 		if a.Key == name {
@@ -226,7 +226,7 @@ func TestARefusedPeerHasALineAMinute(t *testing.T) {
 	})
 }
 
-// The leader sends nearly all messages: to let them in takes no memory.
+// The leader sends nearly all messages, so letting them in must take no memory.
 func BenchmarkCheckRequest(b *testing.B) {
 	a := newAdmission("n1/a", func() string { return "" }, newKnownServers(nil), newRefusals(slog.New(slog.DiscardHandler)))
 	defer a.refusals.close()

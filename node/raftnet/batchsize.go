@@ -6,20 +6,19 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Bounds of what a server is sent of the log at once, bytes. The first message to a server
-// has firstBatch.
+// Bounds of how much of the log one message to a server has, bytes. The first message has firstBatch.
 const (
 	minBatch   = 16 << 10
 	firstBatch = 256 << 10
 	maxBatch   = 4 << 20
 )
 
-// batchSizes is how much of the log each server is sent at once.
+// batchSizes is how much of the log each server gets at once.
 //
-// Raft bounds a message by its number of entries, and what a message may take by a second,
-// whatever its size. A server on a slow link or disk that is behind would be sent the same
-// message for ever, each too large for its second. So a message that fails is followed by
-// one of half the size, down to a single entry, and one that is taken by a larger one.
+// Raft bounds a message by its number of entries, and gives it a second to arrive, whatever its size. A server on a
+// slow link or disk that is behind would get the same message for ever, each time too large for its second. So a
+// message that fails is followed by one of half the size, down to a single entry, and one that is accepted is
+// followed by a larger one.
 type batchSizes struct {
 	mu      sync.Mutex
 	batches map[raft.ServerID]int64
@@ -34,7 +33,7 @@ func (s *batchSizes) batch(id raft.ServerID) int64 {
 	return firstBatch
 }
 
-// limit takes from a message what is too much. Raft sends that next.
+// limit removes from a message what is too much. Raft sends that next.
 func (s *batchSizes) limit(id raft.ServerID, r *raft.AppendEntriesRequest) {
 	s.mu.Lock()
 	left := s.batch(id)

@@ -29,7 +29,7 @@ func newInbound(conn net.Conn, from raft.ServerID, adm *admission) *inbound {
 	return c
 }
 
-// speaks refuses a message that another server than that of the handshake is said to have sent.
+// speaks refuses a message that names another sender than the handshake did.
 func (c *inbound) speaks(id []byte) error {
 	if string(id) != string(c.from) {
 		return errOtherSender
@@ -37,7 +37,7 @@ func (c *inbound) speaks(id []byte) error {
 	return nil
 }
 
-// Read implements net.Conn. Of a message that is refused, the refused part is not read.
+// Read implements net.Conn. It does not return the part of a message that is refused.
 func (c *inbound) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if e := c.framing.feed(p[:n]); e != nil {

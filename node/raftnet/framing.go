@@ -6,8 +6,8 @@ import (
 	"math"
 )
 
-// Bounds of what stands on a connection of raft, before any of it is decoded. Raft's decoder
-// takes every length from the wire for true.
+// Bounds of what may come on a connection of raft. They are checked before anything is decoded, because raft's
+// decoder trusts every length on the wire.
 const (
 	// maxEntriesMessage is the largest message with entries, bytes: maxBatch of them, or a single
 	// larger one. A submit has 4 MiB at most, but logs of older builds have entries of 8.
@@ -17,8 +17,7 @@ const (
 	maxControlMessage = 64 << 10
 	// maxElements bounds each array and map: entries, and fields of a message.
 	maxElements = MaxAppendEntries
-	// maxNesting is how deep values stand in each other: a message, its entries, an entry, and one
-	// to spare.
+	// maxNesting is how deep values may be nested: a message, its entries, an entry, and one more to spare.
 	maxNesting = 4
 	// maxField is the longest name of a field, bytes.
 	maxField = 32
@@ -35,11 +34,11 @@ const (
 
 var errNoMessage = errors.New("this is no message of raft")
 
-// framing follows the messages of a connection (MessagePack) while their bytes go by, and
-// refuses the first byte that begins more than a message may hold.
+// framing follows the messages of a connection (MessagePack) while their bytes pass, and refuses the first byte that
+// begins more than a message may hold.
 //
-// It passes bytes on as they come and keeps none but those of ids: where it has refused one,
-// the decoder behind it has never seen the length that was too large.
+// It passes bytes on as they come, and keeps only those of ids. When it has refused a byte, the decoder has not seen
+// the length that was too large.
 type framing struct {
 	// answers says that these are answers, two values each, and no messages with a kind.
 	answers bool
@@ -67,7 +66,7 @@ type framing struct {
 	state, size int64
 }
 
-// fieldSeen is told of fields as they go by. An error refuses the message.
+// fieldSeen is told of fields as they pass. An error refuses the message.
 type fieldSeen struct {
 	// id must not keep the bytes.
 	id   func(id []byte) error
@@ -224,7 +223,7 @@ func (f *framing) value(b byte, number uint64) error {
 func (f *framing) container(elements, valuesEach uint64) error {
 	switch {
 	case len(f.open) == 0 && valuesEach == 1:
-		// The decoder takes the fields of a message by their order as well, without names.
+		// The decoder also accepts the fields of a message by their order, without names.
 		return fmt.Errorf("%w: an array", errNoMessage)
 	case f.atKey():
 		return fmt.Errorf("%w: a field without a name", errNoMessage)

@@ -60,7 +60,7 @@ func messagesOf(t testing.TB, id raft.ServerID, term uint64) (out [][]byte) {
 	} {
 		b := append([]byte{kind}, encode(t, m)...)
 		if kind == kindInstallSnapshot {
-			b = append(b, 0xdd, 0xff, 0xff, 0xff, 0xff) // the state, which is nobody's to judge here
+			b = append(b, 0xdd, 0xff, 0xff, 0xff, 0xff) // the state, which is not checked here
 		}
 		out = append(out, b)
 	}
@@ -103,8 +103,7 @@ func TestAnswersAreFollowed(t *testing.T) {
 	require.Error(t, f.feed(encode(t, string(make([]byte, maxControlMessage)))))
 }
 
-// A message that is larger than it may be is refused at the length that says so: what decodes it
-// never sees that.
+// A message that is too large is refused at the length that says so. The decoder never sees that length.
 func TestALengthIsRefusedBeforeItIsDecoded(t *testing.T) {
 	t.Parallel()
 	field := func(name string) []byte { return append([]byte{0xa0 | byte(len(name))}, name...) }
@@ -160,8 +159,8 @@ func TestALengthIsRefusedBeforeItIsDecoded(t *testing.T) {
 	require.Less(t, fed, maxControlMessage+10<<10)
 }
 
-// The framing and the decoder behind it must agree on who sends a message, and in which term:
-// otherwise the one would let pass what the other one takes for something else.
+// The framing and the decoder behind it must agree on who sends a message, and in which term. Otherwise the framing
+// would let pass what the decoder reads as something else.
 func FuzzFramingAgreesWithTheDecoder(f *testing.F) {
 	for _, m := range messagesOf(f, "n1/a", 7) {
 		if len(m) < 1<<10 && m[0] == kindRequestVote {

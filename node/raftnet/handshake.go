@@ -14,10 +14,9 @@ import (
 // Each connection of raft begins with a handshake: who is meant, who speaks, and in which
 // cluster.
 //
-// Raft finds a server by its address alone. A server that has lost its data folder has
-// the address of the one that it was, and the others would go on with it as if it was
-// that one still: it would vote, and count for what it has forgotten. So any other server
-// than the one that is meant does not answer, and nobody is listened to who is not known.
+// Raft finds a server by its address alone. A server that has lost its data folder still has the address that it
+// had, and the others would treat it as the same server: it would vote, and count as having entries that it has
+// lost. So only the server that is meant answers, and a server listens only to servers that it knows.
 type handshake struct {
 	meant, from raft.ServerID
 	// cluster is the cluster's id; "": the speaker does not know it yet.
@@ -25,7 +24,7 @@ type handshake struct {
 }
 
 const (
-	// handshakeMagic begins a handshake; three lengths in two bytes and what they say follow.
+	// handshakeMagic begins a handshake. Three strings follow, each after its length in two bytes.
 	handshakeMagic = "ROT2"
 	maxRaftID      = 1024
 )

@@ -7,22 +7,21 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// heartbeatWait is how long a heartbeat waits for raft before it is answered in its
-// stead: far less than a leader's lease, and more than an entry takes to be written.
+// heartbeatWait is how long a heartbeat waits for raft before it is answered without raft: far less than a leader's
+// lease, and more than an entry takes to be written.
 const heartbeatWait = 50 * time.Millisecond
 
 // serialHeartbeats is raft's transport with heartbeats that go the way of all messages.
 //
-// Raft takes heartbeats on the transport's goroutine, beside its own, so that they do
-// not wait for the disk. One of a later term then deposes a leader in the middle of what
-// it does: it goes on to write what it was given, under a term that is another leader's
-// (https://github.com/hashicorp/raft/issues/695). The other leader's entry at that place
-// has the same index and the same term, passes for the same, and the two servers differ
-// from there on. Here raft's own goroutine takes them. Where it is busy with the disk, a
-// heartbeat that changes nothing is answered without it.
+// Raft handles heartbeats on the transport's goroutine, beside its own, so that they do not wait for the disk. A
+// heartbeat of a later term then deposes a leader in the middle of its work: the old leader goes on to write its
+// entries, under a term of another leader (https://github.com/hashicorp/raft/issues/695). The other leader's entry
+// at that place has the same index and the same term, so it passes for the same entry, and the two servers differ
+// from there on. Here raft's own goroutine handles heartbeats. While it is busy with the disk, a heartbeat that
+// changes nothing is answered without it.
 type serialHeartbeats struct {
 	Base
-	// t is whose part this is: it checks requests, and knows raft.
+	// t is the transport that this belongs to: it checks requests, and knows raft.
 	t      *Transport
 	rpcs   chan raft.RPC
 	id     raft.ServerID
@@ -59,7 +58,7 @@ func (s *serialHeartbeats) forward() {
 	}
 }
 
-// pass gives a message to raft. It is false where it was not taken in time.
+// pass gives a message to raft. It is false if raft did not take it in time.
 func (s *serialHeartbeats) pass(rpc raft.RPC, timeout <-chan time.Time) bool {
 	select {
 	case s.rpcs <- rpc:
@@ -96,8 +95,8 @@ func (s *serialHeartbeats) heartbeat(rpc raft.RPC) {
 	s.pass(rpc, nil)
 }
 
-// follows is the answer to a heartbeat that tells nothing new; nil: it does. It changes
-// nothing, and says no more than that this server follows that leader.
+// follows returns the answer to a heartbeat that tells nothing new; nil: it tells something new. The answer says no more than that
+// this server follows that leader.
 func (s *serialHeartbeats) follows(command any) *raft.AppendEntriesResponse {
 	r := s.t.raft.Load()
 	hb, ok := command.(*raft.AppendEntriesRequest)

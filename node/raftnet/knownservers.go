@@ -13,11 +13,11 @@ const (
 	inquiryPause = time.Second
 	// inquiryTimeout bounds an inquiry.
 	inquiryTimeout = time.Second
-	// knownFor is how long a server is known that others have vouched for. It is asked for
-	// anew when half of that is over, so that a long transfer of the state is not cut off.
+	// knownFor is how long the word of others for a server counts. They are asked again when half of that time is
+	// over, so that a long transfer of the state is not cut off.
 	knownFor = time.Minute
-	// maxKnown bounds the servers that are known so, and those that one answer names: more
-	// than a cluster has, with room for those that it had.
+	// maxKnown bounds the servers that are known in this way, and those that one answer names: more than a cluster
+	// has, with room for those that it had.
 	maxKnown = 64
 )
 
@@ -25,11 +25,10 @@ const (
 //
 // They are asked at their gRPC addresses: those of the voters of Raft's configuration, and those of the
 // join list, which the operator has given. A server without a configuration, which waits for
-// a cluster to take it in, knows no others than the latter. Where neither has a server left
-// that answers, as when all others were replaced while this one was away, it stays alone
-// until it is started with the address of one that is there.
+// a cluster to take it in, knows only the latter. If no server of either kind answers, as when all others were
+// replaced while this one was away, it stays alone until it is started with the address of a server that is there.
 type knownServers struct {
-	// ask asks them, and has what they say learned; it ends with its context.
+	// ask asks them, and learns what they say; it ends with its context.
 	ask    func(ctx context.Context)
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -116,7 +115,7 @@ func (k *knownServers) know(id raft.ServerID) bool {
 	return true
 }
 
-// term is the highest term that was told of.
+// term is the highest term that was learned.
 func (k *knownServers) term() uint64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -20,21 +20,20 @@ const (
 	// minLook the least time between two looks.
 	looksPerTimeout = 16
 	minLook         = 5 * time.Millisecond
-	// relaxedTimeouts times the election timeout is what raft waits for a silent leader by itself, where
-	// the watch does not end the wait: as long as this server is kept from running.
+	// relaxedTimeouts times the election timeout is how long raft itself waits for a silent leader, if the watch does
+	// not end the wait: while this server is kept from running.
 	relaxedTimeouts = 4
-	// campaignAfter is the part of an election timeout that is added to it before a server campaigns:
-	// by then the leader has been silent for a timeout for all others, too, whose last
-	// heartbeat may have come later, and they are ready to vote.
+	// campaignAfter is the part of an election timeout that a server waits longer before it campaigns. By then the
+	// leader has been silent for a timeout for all others too, whose last heartbeat may have come later, and they are
+	// ready to vote.
 	campaignAfter = 5
-	// lateBy is the part of an election timeout that a look may be late before this server counts
-	// as having been kept from running; listenFor is the part for which it listens then, before
-	// it takes its leader for silent.
+	// lateBy is the part of an election timeout that a look may be late before this server counts as having been kept
+	// from running. listenFor is the part for which it then listens before it counts its leader as silent.
 	lateBy, listenFor = 8, 2
 	// candidateFor is the part of an election timeout for which a candidate stands against others.
 	candidateFor = 4
-	// giveUpWithin bounds the wait for raft to give a silent leader up, and giveUpLook is how often
-	// it is looked at.
+	// giveUpWithin bounds the wait until raft gives up a silent leader, and giveUpLook is how often to check whether
+	// it has.
 	giveUpWithin = 25 * time.Millisecond
 	giveUpLook   = 200 * time.Microsecond
 )
@@ -44,19 +43,18 @@ var errRival = errors.New("there is another candidate, with as good a log: this 
 
 // leaderWatch decides when a silent leader has been silent for long enough.
 //
-// Raft's own timer cannot tell a leader that is silent from a server that was not run: on a
-// busy machine it fires when both have slept, while the leader's messages lie in the socket
-// unread. So raft is told to wait for longer than it should, and the watch ends the wait: it
-// looks at the leader often, knows by that whether this server was run, and listens for a
-// while after it was not. It also looks more closely than raft, which notices a loss anywhere
-// between one timeout and three: with it the timeout can be longer, and failover is not.
+// Raft's own timer cannot tell a leader that is silent from a server that was not run: on a busy machine it fires
+// when both have slept, while the leader's messages wait in the socket, unread. So raft is told to wait for longer
+// than it should, and the watch ends the wait. It looks at the leader often, knows from that whether this server was
+// run, and listens for a while after it was not. It also notices a loss sooner than raft, which takes between one
+// timeout and three: so the timeout can be longer, and failover takes no longer.
 //
 // Raft still decides: it campaigns only if it has not heard from its leader for a timeout.
 //
-// It also spares elections that fail. Raft refuses to vote while it has a leader, so the
-// first who campaigns is refused by those who are a moment behind, and waits for up to two
-// timeouts more; here they give up the silent leader when they are asked. And of two who
-// campaign at once, and would split the votes, one yields.
+// It also avoids elections that fail. Raft refuses to vote while it has a leader. So the first server that campaigns
+// would be refused by those that are a moment behind, and would wait for up to two timeouts more; here they give up
+// the silent leader when they are asked. And if two servers campaign at once, and would split the votes, one of them
+// yields.
 type leaderWatch struct {
 	self    raft.ServerID
 	raft    *raft.Raft
@@ -66,7 +64,7 @@ type leaderWatch struct {
 
 	mu      sync.Mutex
 	starved *starvation
-	// last is the look before, and loose says that raft was told to wait.
+	// last is the time of the look before, and loose says that raft was told to wait.
 	last  time.Time
 	loose bool
 	// began is when this server began to campaign last.
@@ -108,8 +106,8 @@ func (w *leaderWatch) look() {
 		w.tighten()
 	case state != raft.Follower || leader == "":
 		if led != 0 && led == term && state == raft.Follower && w.starved.within(now, w.timeout) {
-			// It gave up for want of answers that it was not run to read. Who still follows it
-			// elects it again, and anybody else refuses.
+			// It gave up because it was not run to read the answers. Servers that still follow it elect it again, and
+			// all others refuse.
 			w.log.Info("leadership was lost while this server was not run: asking for it again")
 			w.relax()
 		}
@@ -178,14 +176,14 @@ func (w *leaderWatch) giveUp(r *raft.Raft) {
 	}
 }
 
-// relax has raft wait for longer than a timeout.
+// relax makes raft wait for longer than a timeout.
 func (w *leaderWatch) relax() {
 	if !w.loose {
 		w.loose = w.set(relaxedTimeouts * w.timeout)
 	}
 }
 
-// tighten has raft look at once whether it has heard from a leader for a timeout.
+// tighten makes raft check at once whether it has heard from a leader for a timeout.
 func (w *leaderWatch) tighten() {
 	if w.loose {
 		w.loose = !w.set(w.timeout)

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A server that is no part of a cluster has no leadership to lose, in term 0 as well, whose number
-// is that of a server that never led. On a busy machine its log would say so at each look.
+// A server that is not part of a cluster has no leadership to lose, not in term 0 either, the number that stands for
+// "never led". Otherwise, on a busy machine, its log would report a lost leadership at each look.
 func TestAServerThatNeverLedDoesNotAskForLeadershipAgain(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, raft.NewInmemStore())

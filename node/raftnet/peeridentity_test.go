@@ -29,7 +29,7 @@ func serveRaft(t *testing.T, self raft.ServerID) (tr Base, asked chan any) {
 			case rpc := <-tr.Consumer():
 				select {
 				case asked <- rpc.Command:
-				default: // nobody looks at them: what comes is answered all the same
+				default: // nobody reads them; every message is answered anyway
 				}
 				switch rpc.Command.(type) {
 				case *raft.RequestVoteRequest:

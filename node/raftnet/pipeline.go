@@ -14,12 +14,10 @@ const idleInterval = 100 * time.Millisecond
 // pipelined is raft's transport with pipelines that end when a follower refuses what
 // came through them.
 //
-// Raft ends a pipeline at the first refusal, but only once its sender looks up. With
-// few requests in flight the sender may be in AppendEntries by then, waiting for room
-// that nobody will make any more. That follower then never gets another entry: nothing
-// shows it, as heartbeats go on, and only another leader helps
-// (https://github.com/hashicorp/raft/issues/612). One write that finds the disk full
-// is enough.
+// Raft ends a pipeline at the first refusal, but only when its sender notices. With few requests in flight the
+// sender may be in AppendEntries by then, waiting for room that nobody will make any more. That follower then never
+// gets another entry. Nothing shows this, because heartbeats go on, and only another leader helps
+// (https://github.com/hashicorp/raft/issues/612). One write that finds the disk full is enough.
 type pipelined struct {
 	*raft.NetworkTransport
 	// sizes bounds what servers are sent, and progress is told of what they have.
@@ -36,13 +34,11 @@ func (p pipelined) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAdd
 	return newPipeline(inner, id, p.sizes, p.progress), nil
 }
 
-// pipeline is a raft.AppendPipeline that closes itself behind a refusal, and does not
-// repeat itself.
+// pipeline is a raft.AppendPipeline that closes itself after a refusal, and does not repeat itself.
 //
-// Raft tells followers of commits by messages that it sends every CommitTimeout,
-// whether there is news or not: with one of a few milliseconds a tenth of a CPU for a
-// cluster that has nothing to do. Those without news are not sent. Raft has to do
-// without many an answer anyway, and what keeps a leader its place are heartbeats,
+// Raft tells followers of commits by messages that it sends every CommitTimeout, whether there is news or not. With
+// a CommitTimeout of a few milliseconds, they take a tenth of a CPU in a cluster that has nothing to do. So messages
+// without news are not sent. Raft has to do without many answers anyway, and a leader keeps its place by heartbeats,
 // which go another way.
 type pipeline struct {
 	raft.AppendPipeline
@@ -73,7 +69,7 @@ func (p *pipeline) forward() {
 			p.sizes.sent(p.id, f.Request(), f.Error() == nil)
 			refused := f.Error() != nil || !f.Response().Success
 			if refused {
-				// The sender is let go first. Raft reads this answer and then no more.
+				// The sender is released first. Raft reads this answer and then no more.
 				_ = p.AppendPipeline.Close()
 			} else {
 				p.progress.has(p.id, lastOf(f.Request()))

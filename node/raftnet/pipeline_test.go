@@ -25,8 +25,8 @@ func openTransports(t *testing.T) (leader, follower raft.Transport) {
 	return open("leader"), open("follower")
 }
 
-// A sender that goes on while its follower refuses is let go, although nobody reads the
-// answers any more: raft stops reading at the first refusal.
+// A sender that goes on while its follower refuses is released, although nobody reads the answers any more: raft
+// stops reading at the first refusal.
 func TestPipelineEndsAtARefusal(t *testing.T) {
 	t.Parallel()
 	leader, follower := openTransports(t)
@@ -84,8 +84,7 @@ func TestPipelineEndsAtARefusal(t *testing.T) {
 	require.NoError(t, p.Close())
 }
 
-// What tells a follower nothing is not sent; a commit, an entry, and a sign of life now
-// and then are.
+// A message without news is not sent. A commit, an entry, and now and then a sign of life are sent.
 func TestPipelineDoesNotRepeatItself(t *testing.T) {
 	t.Parallel()
 	leader, follower := openTransports(t)
@@ -151,7 +150,7 @@ func TestTheStateIsTakenOverInWhatTimeItTakes(t *testing.T) {
 	go func() {
 		rpc := <-follower.Consumer()
 		_, _ = io.Copy(io.Discard, rpc.Reader)
-		time.Sleep(5 * transportTimeout / 2) // it writes that to its disk, and looks through it
+		time.Sleep(5 * transportTimeout / 2) // it writes that to its disk, and checks it
 		rpc.Respond(&raft.InstallSnapshotResponse{Success: true}, nil)
 	}()
 	out := &raft.InstallSnapshotResponse{}

@@ -11,13 +11,11 @@ import (
 // neither taken entries nor been sent the state meanwhile: it may be busy with either.
 const heldFor = 30 * time.Second
 
-// progress is how far each other server has come with the log, by what it has taken from
-// this one while it led.
+// progress is how much of the log each other server has, by what it has accepted from this one while it led.
 //
-// Raft drops all log but the newest, whatever the others need. A server that takes the
-// whole state over needs what follows it next, and where the leader has dropped that
-// meanwhile, it needs the state again: under load, or with a large state, it never catches
-// up. So what servers need that are on their way is kept, within bounds.
+// Raft drops all log but the newest, whatever the others need. A server that takes the whole state over needs the
+// entries after it next. If the leader has dropped them in the meantime, the server needs the state again: under
+// load, or with a large state, it never catches up. So the log that such servers need is kept, within bounds.
 type progress struct {
 	mu      sync.Mutex
 	servers map[raft.ServerID]*position
@@ -51,8 +49,8 @@ func (p *progress) has(id raft.ServerID, index uint64) {
 	p.at(id, index)
 }
 
-// installing notes that a server is sent the state as of an index. What it returns is to be
-// called when that has ended: the server may take the state over still.
+// installing notes that a server is sent the state as of an index. Call ended when the transfer has ended: the
+// server may still be taking the state over then.
 func (p *progress) installing(id raft.ServerID, index uint64) (ended func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -66,9 +64,8 @@ func (p *progress) installing(id raft.ServerID, index uint64) (ended func()) {
 	}
 }
 
-// trailing is how many entries before last are to be kept: keep, and before those what other
-// servers need. One that needs more than limit is not waited for, and one that is away only
-// while it is sent the state.
+// trailing is how many entries before last to keep: keep, and before those what other servers need. No entries are
+// kept for a server that needs more than limit, nor for one that is away, unless it is being sent the state.
 func (p *progress) trailing(keep, last, limit uint64, away func(raft.ServerID) bool) uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()

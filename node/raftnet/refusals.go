@@ -37,7 +37,7 @@ func newRefusals(log *slog.Logger) *refusals {
 	return &refusals{log: log, peers: map[string]*refusedPeer{}}
 }
 
-// note notes that something was refused of a peer at a host, which says that it has an id.
+// note notes that a message of a peer at a host was refused. id is what the peer says it is.
 func (r *refusals) note(host, id string, err error) {
 	r.total.Add(1)
 	r.mu.Lock()

@@ -14,8 +14,8 @@ import (
 const (
 	// repeatPause is how often raft may say the same thing.
 	repeatPause = time.Minute
-	// maxRepeats bounds what is remembered as said. Where raft has said that many different
-	// things within a pause, none is held back.
+	// maxRepeats bounds what is remembered as said. If raft says that many different things within a pause, none is
+	// held back.
 	maxRepeats = 256
 )
 
@@ -36,8 +36,8 @@ type said struct {
 
 func newRepeats() *repeats { return &repeats{said: map[string]*said{}} }
 
-// seen notes a message. It is one again where raft has said the same within a pause; otherwise
-// count is how often it had said it again since the last time that was not held back.
+// seen notes a message. again is true if raft has said the same within a pause. Otherwise count is how often raft
+// has repeated it since it was last not held back.
 func (r *repeats) seen(msg string, args []any) (again bool, count int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -64,8 +64,8 @@ func (r *repeats) seen(msg string, args []any) (again bool, count int) {
 	return false, 0
 }
 
-// repeatKey is what makes a message the same as another one: its words, the server that it is
-// about, and its error but for numbers, which are ports, times and indexes.
+// repeatKey is what equal messages have in common: their words, the server that they are about, and the error
+// without numbers, which are ports, times and indexes.
 func repeatKey(msg string, args []any) string {
 	key := msg
 	for i := 0; i+1 < len(args); i += 2 {
@@ -84,8 +84,8 @@ func repeatKey(msg string, args []any) string {
 	return key
 }
 
-// toldOtherwise says that the log has a message of raft in other words: a server that does not
-// answer has lines of its own (unreachableLog).
+// toldOtherwise says that the log says the same in other words: a server that does not answer has lines of its own
+// (unreachableLog).
 func toldOtherwise(msg string, args []any) bool {
 	switch msg {
 	case "failed to heartbeat to", "failed to contact":
@@ -100,7 +100,7 @@ func toldOtherwise(msg string, args []any) bool {
 	return false
 }
 
-// noAnswer says that an error is for want of an answer, and not one that came.
+// noAnswer says that an error means that no answer came, and is not an answer itself.
 func noAnswer(err error) bool {
 	var network net.Error
 	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, errReturned) || errors.Is(err, errNotWanted) ||

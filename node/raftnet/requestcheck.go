@@ -32,8 +32,8 @@ func (a *admission) checkRequest(rpc raft.RPC) error {
 	return err
 }
 
-// refuseRPC answers a message that raft is not to see. The state that may follow it is read
-// first: what stands behind it on the connection would be taken for a part of it.
+// refuseRPC answers a message that raft must not see. A state that follows it is read to its end first. Otherwise
+// its bytes would be read as the next message.
 func refuseRPC(rpc raft.RPC, err error) {
 	if rpc.Reader == nil {
 		rpc.Respond(nil, err)
@@ -60,8 +60,8 @@ func checkContent(command any) error {
 	return nil
 }
 
-// checkCandidate refuses a candidate whose log is said to be of a term that has not begun: it
-// would pass for further than all others.
+// checkCandidate refuses a candidate whose log is said to be of a term that has not begun: it would count as further
+// ahead than all others.
 func checkCandidate(term, lastTerm uint64) error {
 	if lastTerm > term {
 		return fmt.Errorf("a candidate of term %d whose log ends in term %d", term, lastTerm)

@@ -53,8 +53,7 @@ func TestAServerThatHasMovedAsksForNoVotes(t *testing.T) {
 	}
 }
 
-// followerOf is a server that follows a leader, which the test speaks for. Its watch does not run by
-// itself.
+// followerOf is a server that follows a leader, which the test plays. Its watch runs only when the test tells it to.
 type followerOf struct {
 	*testServer
 	t             *testing.T
@@ -82,7 +81,7 @@ func newFollowerOf(t *testing.T, id raft.ServerID) *followerOf {
 	return f
 }
 
-// runs has the server run for a number of looks at its leader, which is silent or not.
+// runs makes the server run for a number of looks at its leader, which is silent or not.
 func (f *followerOf) runs(looks int, silent bool) {
 	f.t.Helper()
 	for range looks {
@@ -97,7 +96,7 @@ func (f *followerOf) runs(looks int, silent bool) {
 	synctest.Wait()
 }
 
-// asks has a rival ask for a pre-vote, with a log as long as the server's.
+// asks makes a rival ask for a pre-vote, with a log as long as the server's.
 func (f *followerOf) asks(rival raft.ServerID) (granted bool) {
 	f.t.Helper()
 	r := &raft.RequestPreVoteRequest{

@@ -22,7 +22,7 @@ type starvation struct {
 
 func newStarvation(log *slog.Logger) *starvation { return &starvation{log: log} }
 
-// note notes that this server was not run for a while. Where that was long, the log says so.
+// note notes that this server was not run for a while. If that was long, the log says so.
 func (s *starvation) note(now time.Time, gap time.Duration, long bool) {
 	s.last = now
 	if !long {

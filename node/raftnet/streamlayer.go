@@ -9,9 +9,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// streamLayer is raft's TCP, behind the acceptor. It knows every connection: raft's transport
-// leaves those that others have opened to the others, and would answer on them beyond its
-// own end.
+// streamLayer is raft's TCP, behind the acceptor. It knows every connection, to close all of them at its end: raft's
+// transport leaves connections that others have opened to the others, and would still answer on them.
 type streamLayer struct {
 	net.Listener
 	admission *admission
@@ -48,7 +47,7 @@ func (c *streamConn) Close() error {
 	return c.Conn.Close()
 }
 
-// keep takes note of a connection, and refuses it where the layer is closed.
+// keep takes note of a connection, and refuses it if the layer is closed.
 func (s *streamLayer) keep(conn net.Conn, err error) (net.Conn, error) {
 	if err != nil {
 		return nil, err

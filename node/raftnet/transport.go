@@ -13,16 +13,15 @@ import (
 
 const (
 	// MaxAppendEntries is how many entries one message to a follower carries, and one
-	// batch to the state machine. Raft reads as many, of up to 256 KiB each, for a message
-	// that is cut to what its server can take.
+	// batch to the state machine. Raft reads as many, of up to 256 KiB each, for each message, before the message is
+	// cut to what its server can take.
 	MaxAppendEntries = 64
 	// transportTimeout bounds raft's messages. A half-open connection blocks a heartbeat
 	// for as long.
 	transportTimeout = time.Second
-	// installBytes is how much of the state a server must take over in a transportTimeout, which
-	// is to receive it, write it, look through it and answer. Raft's own default, 256 KiB, is
-	// more than a busy machine takes: a transfer was given up that had nearly ended, and the
-	// next one had more to send.
+	// installBytes is how much of the state a server must take over in a transportTimeout: receive it, write it,
+	// check it and answer. Raft's own default, 256 KiB, is too much for a busy machine: transfers were given up when
+	// they had nearly ended, and the next one had more to send.
 	installBytes = 32 << 10
 	// transportPool is how many connections to each server are kept.
 	transportPool = 3
@@ -111,8 +110,7 @@ func (t *Transport) Attach(r *raft.Raft, reload func(change func(*raft.Reloadabl
 // WatchLeader ends raft's wait for a leader that is silent, until ctx ends. Raft is attached.
 func (t *Transport) WatchLeader(ctx context.Context) { t.watch.Load().run(ctx) }
 
-// Learn takes the word of a server that is trusted for a term and for who belongs to the
-// cluster.
+// Learn notes what a trusted server says about the term, and about who belongs to the cluster.
 func (t *Transport) Learn(term uint64, members ...raft.ServerID) { t.known.learn(term, members...) }
 
 // Unreachable says whether a server did not answer its last heartbeat.
@@ -127,8 +125,7 @@ func (t *Transport) Silence(id raft.ServerID, term uint64) time.Duration {
 // Forget says that a server is no member any more.
 func (t *Transport) Forget(id raft.ServerID) { t.unreachable.forget(id) }
 
-// Trailing is how many entries before last are to be kept: keep, and before those what other
-// servers need, of no more than limit.
+// Trailing is how many entries before last to keep: keep, and before those what other servers need, limit at most.
 func (t *Transport) Trailing(keep, last, limit uint64) uint64 {
 	return t.progress.trailing(keep, last, limit, t.unreachable.isUnreachable)
 }

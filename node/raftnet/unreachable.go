@@ -47,11 +47,11 @@ type unreachable struct {
 	closed chan struct{}
 }
 
-// outage is that heartbeats to a server fail.
+// outage describes a server to which heartbeats fail.
 type outage struct {
 	// back is closed when one is answered.
 	back chan struct{}
-	// since is when the first of those in a row failed that were sent in the term.
+	// since is when the first failure in a row was, of heartbeats of the term.
 	since time.Time
 	term  uint64
 }
@@ -85,7 +85,7 @@ func (u *unreachable) AppendEntries(id raft.ServerID, target raft.ServerAddress,
 // InstallSnapshot implements raft.Transport.
 func (u *unreachable) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, r *raft.InstallSnapshotRequest, out *raft.InstallSnapshotResponse, data io.Reader) error {
 	if back := u.back(id); back != nil {
-		// Neither does the state stay open, which has a transaction.
+		// Nor does the state stay open, because it holds a transaction.
 		if c, ok := data.(io.Closer); ok {
 			if err := c.Close(); err != nil {
 				return err

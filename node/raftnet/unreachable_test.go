@@ -125,7 +125,7 @@ func TestEntriesWaitForAServerThatIsAway(t *testing.T) {
 	require.Len(t, p.taken, 2)
 }
 
-// closable is a snapshot whose end is noticed.
+// closable is a snapshot that notes when it is closed.
 type closable struct {
 	io.Reader
 	closed bool
@@ -158,7 +158,7 @@ func TestASnapshotWaitsForAServerThatIsAwayAndIsNotKeptOpen(t *testing.T) {
 	require.Len(t, p.taken, 1)
 }
 
-// TestADeposedLeaderStopsSendingItsState: until its end the other server would hear of no other leader.
+// TestADeposedLeaderStopsSendingItsState: until the end of the transfer the other server would hear no other leader.
 func TestADeposedLeaderStopsSendingItsState(t *testing.T) {
 	t.Parallel()
 	p := newUnreachablePair(t)

@@ -46,7 +46,8 @@ func (l *unreachableLog) heard(id raft.ServerID, term uint64, err error) {
 	defer l.mu.Unlock()
 	s, now := l.servers[id], time.Now()
 	if s == nil || s.term != term {
-		// What an earlier term knew says nothing of the time since; when its line was, does.
+		// What was known in an earlier term says nothing about the time since. The time of its last line still
+		// counts.
 		s = &loggedOutage{term: term, said: saidBefore(s)}
 		l.servers[id] = s
 	}

@@ -44,7 +44,7 @@ func TestAllServersThatWereGivenAreKnown(t *testing.T) {
 	f := New(Config{Addrs: given, Logger: slog.New(slog.DiscardHandler)}, nobody{})
 	f.Learn("z:1")
 	require.ElementsMatch(t, given, f.Known())
-	// It begins anywhere, but goes around as they were given: who comes next is no matter of luck.
+	// It begins anywhere, and then goes around in the given order, not at random.
 	first := slices.Index(given, f.Known()[0])
 	require.Equal(t, slices.Concat(given[first:], given[:first]), f.Known())
 	turns := map[string]bool{}

@@ -35,7 +35,7 @@ func newNetwork(addrs ...string) *network {
 	return n
 }
 
-// say has servers announce a leader, and all that this network has now.
+// say makes servers announce a leader, and all that this network has now.
 func (n *network) say(term uint64, leader string, addrs ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -124,7 +124,7 @@ func (f *follows) Follow(_ context.Context, news *rotav1.WatchLeaderResponse) {
 	f.to(news.GetLeaderAddr(), news.GetTerm())
 }
 
-// to has it follow a leader.
+// to makes it follow a leader.
 func (f *follows) to(addr string, term uint64) {
 	f.mu.Lock()
 	f.addr, f.term = addr, term
@@ -150,8 +150,8 @@ func watchFrom(t *testing.T, n *network, given ...string) *follows {
 	return who
 }
 
-// The watched server has announced the real leader, and says nothing more. Then another server says
-// that it leads, in a term that there never was.
+// The watched server has announced the real leader, and says nothing more. Then another server says that it leads,
+// in a term that never existed.
 func TestAHigherTermThanTheWatchedServerKnowsIsDoubted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -205,7 +205,7 @@ func TestWhatServersSaidBeforeDoesNotRefuteATerm(t *testing.T) {
 		require.True(t, who.finder.Doubt(t.Context()))
 		require.EqualValues(t, 6, who.Term())
 		require.Equal(t, 2, n.questions("three"))
-		// A welcome in a far term must not wait so long. What was said a moment ago will do.
+		// A welcome in a far term must not wait that long, so what was said a moment ago counts.
 		require.False(t, who.finder.Believable(t.Context(), 1<<60))
 		require.Equal(t, 2, n.questions("three"))
 	})
@@ -230,7 +230,7 @@ func TestAQuestionThatWasGivenUpIsNotKept(t *testing.T) {
 	})
 }
 
-// Somebody was given the leader alone, and follows it before a watch could tell of the others.
+// A client that knows only the leader, and follows it before a watch could tell of the others, hears of them later.
 func TestTheOthersAreHeardOfFromALeaderThatIsKnownAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

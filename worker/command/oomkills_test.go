@@ -10,8 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestAKillForWantOfMemoryIsSaidToBeOne, where the kernel's count has risen, for each command that it may
-// have killed.
+// TestAKillForWantOfMemoryIsSaidToBeOne, if the kernel's count has risen, for each command that it may have killed.
 func TestAKillForWantOfMemoryIsSaidToBeOne(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "memory.events")

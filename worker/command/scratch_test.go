@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The folder of an agent without a data folder lies where everybody may write. Where it is gone,
-// somebody else may have put something of the same name in its place.
+// The folder of an agent without a data folder is where everybody may write. If it is gone, somebody else may have
+// put something of the same name in its place.
 func TestAFolderOfSomebodyElseIsNotUsed(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

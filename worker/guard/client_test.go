@@ -26,8 +26,8 @@ func fakeKeeper(t *testing.T) (k *remoteKeeper, theirs net.Conn) {
 	return &remoteKeeper{guard: g, conn: conn{file: ours}, gone: make(chan struct{}), put: func(*remoteKeeper) {}, pid: 1 << 30}, theirs
 }
 
-// A keeper that ended at the moment at which it was to start a command told of that later, when
-// another one had started it: the command was taken for lost while it ran.
+// A keeper that ended at the moment when it had to start a command once reported that later, when another keeper had
+// started the command. The command then counted as lost while it ran.
 func TestTheEndOfAKeeperSaysNothingOfWhatAnotherOneHasStarted(t *testing.T) {
 	t.Parallel()
 	first, firstEnd := fakeKeeper(t)

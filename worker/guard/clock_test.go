@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A process that cannot be killed, as it hangs on a file system that does not answer, was looked
-// for in all processes of the machine two hundred times a second.
+// A process that cannot be killed, because it hangs on a file system that does not answer, was once searched for
+// among all processes of the machine two hundred times a second.
 func TestWhatCannotBeKilledIsLookedAtSeldom(t *testing.T) {
 	t.Parallel()
 	looks := 0

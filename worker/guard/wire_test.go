@@ -43,8 +43,8 @@ func TestStartRequestsCrossTheWire(t *testing.T) {
 	})
 }
 
-// FuzzFrames: whatever arrives at either end of the socket between agent and keeper or guard, in
-// whatever pieces, it is taken apart or refused, and no file gets lost.
+// FuzzFrames: whatever arrives at either end of the socket between agent and keeper or guard, in whatever pieces, it
+// is decoded or refused, and no file gets lost.
 func FuzzFrames(f *testing.F) {
 	start := &Request{ID: 7, Exclusive: true, Path: "/bin/sh", Dir: "/", Argv: []string{"sh", "-c", ""}, Env: []string{"a=b"}, Stdin: 3, Stdout: 4, Stderr: 5}
 	f.Add(start.frame(), uint8(3), uint8(1))
@@ -61,7 +61,7 @@ func FuzzFrames(f *testing.F) {
 		for i := range files {
 			files[i] = i
 		}
-		// No socket is theirs: what they say is lost.
+		// They have no socket: what they send is lost.
 		nowhere := func() socket { return socket{file: -1, behind: make(chan struct{}, 1), flushes: true} }
 		g := &supervisor{socket: nowhere(), look: make(chan struct{}, 1)}
 		k := &keeper{socket: nowhere(), look: make(chan struct{}, 1), exit: func(int) {}}
@@ -98,7 +98,7 @@ func FuzzFrames(f *testing.F) {
 					want = 3
 				}
 				require.Len(t, files, before-want)
-				// What was understood is understood again.
+				// What was decoded can be encoded and decoded again.
 				mine := r.files()
 				again, err := parseStart(r.frame()[5:], &mine)
 				require.NoError(t, err)
