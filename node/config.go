@@ -87,16 +87,18 @@ const (
 	LogStoreBolt = raftlog.Bolt
 )
 
+// What a server does without another word: the defaults of its flags.
 const (
-	defaultElectionTimeout   = 400 * time.Millisecond
-	defaultCommitTimeout     = 5 * time.Millisecond
-	defaultEntriesInFlight   = 4
-	defaultSnapshotBytes     = 256 << 20
-	defaultSnapshotEntries   = 1 << 20
-	defaultTrailingBytes     = 64 << 20
-	defaultLeaseTimeout      = 10 * time.Second
-	defaultStallTimeout      = 2 * time.Second
-	defaultRetentionInterval = 10 * time.Second
+	DefaultElectionTimeout   = 400 * time.Millisecond
+	DefaultCommitTimeout     = 5 * time.Millisecond
+	DefaultLeaseTimeout      = 10 * time.Second
+	DefaultStallTimeout      = 2 * time.Second
+	DefaultRetentionInterval = 10 * time.Second
+	DefaultSnapshotBytes     = 256 << 20
+	DefaultTrailingBytes     = 64 << 20
+
+	defaultEntriesInFlight = 4
+	defaultSnapshotEntries = 1 << 20
 )
 
 func (c *Config) setDefaults() error {
@@ -118,15 +120,15 @@ func (c *Config) setDefaults() error {
 	if c.Peers == nil {
 		c.Peers = nobody{}
 	}
-	setDefault(&c.ElectionTimeout, defaultElectionTimeout)
-	setDefault(&c.CommitTimeout, defaultCommitTimeout)
+	setDefault(&c.ElectionTimeout, DefaultElectionTimeout)
+	setDefault(&c.CommitTimeout, DefaultCommitTimeout)
 	setDefault(&c.EntriesInFlight, defaultEntriesInFlight)
-	setDefault(&c.SnapshotBytes, defaultSnapshotBytes)
+	setDefault(&c.SnapshotBytes, DefaultSnapshotBytes)
 	setDefault(&c.SnapshotEntries, defaultSnapshotEntries)
-	setDefault(&c.TrailingBytes, defaultTrailingBytes)
-	setDefault(&c.LeaseTimeout, defaultLeaseTimeout)
-	setDefault(&c.StallTimeout, defaultStallTimeout)
-	setDefault(&c.RetentionInterval, defaultRetentionInterval)
+	setDefault(&c.TrailingBytes, DefaultTrailingBytes)
+	setDefault(&c.LeaseTimeout, DefaultLeaseTimeout)
+	setDefault(&c.StallTimeout, DefaultStallTimeout)
+	setDefault(&c.RetentionInterval, DefaultRetentionInterval)
 	return nil
 }
 

@@ -78,6 +78,8 @@ func fullValues() []any {
 			OpenedAt: at, LastBeatMS: 5, Tasks: []jsonv1.RunningTask{running},
 		},
 		jsonv1.Version{Version: "v1.0"},
+		jsonv1.Setting{Process: "server", Key: "join", Values: []string{"a.example:7420"}, From: "file", Source: "/etc/rota/rota.yaml", Line: 3},
+		jsonv1.ConfigCheck{OK: true, Mistakes: []string{"rota.yaml, line 3: unknown key"}},
 		jsonv1.Certificate{
 			File: "tls/a/server.crt", KeyFile: "tls/a/server.key", CA: true, TrustDomain: "rota", Role: "server", Name: "a", Hosts: []string{"a", "::1"},
 			Subject: "a", Issuer: "Rota CA", Serial: "7f", StartsAt: at, ExpiresAt: at, SHA256: "ff",

@@ -19,6 +19,7 @@ import (
 // workerFlags are the flags of worker start.
 type workerFlags struct {
 	log           logFlags
+	config        string
 	name, dataDir string
 	profiles      string
 	slots         int
@@ -36,20 +37,27 @@ func (a *app) workerStartCmd() *cobra.Command {
 			"rota.sleep and rota.echo.\n\n" +
 			"SIGTERM or SIGINT stops it: it gives back the tasks that it has not started, and lets\n" +
 			"running tasks finish. A second signal ends it at once.",
-		Example: "  rota worker start --name w1 --slots 4 --label disk=ssd",
+		Example: "  rota worker start --name w1 --slots 4 --label disk=ssd\n  rota worker start --config /etc/rota/rota.yaml",
 		Args:    wantArgs(),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runWorker(cmd.Context(), &w) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.configured(cmd.Flags(), w.config, workerSection); err != nil {
+				return err
+			}
+			return a.runWorker(cmd.Context(), &w)
+		},
 	}
 	w.add(cmd.Flags())
 	return cmd
 }
 
 func (w *workerFlags) add(f *pflag.FlagSet) {
+	configFlag(f, &w.config)
 	f.StringVar(&w.name, "name", "", "name of the worker, for people; empty: the name of the host")
 	f.IntVar(&w.slots, "slots", 0, "how many tasks run at once; 0: one for each CPU")
 	f.StringArrayVar(&w.labels, "label", nil, "label that jobs can require, k=v; may be repeated")
 	f.StringSliceVar(&w.queues, "queues", nil, "queues to take tasks from, as q,q; empty: all")
 	f.StringVar(&w.dataDir, "data-dir", "", "folder for the worker's identity, so that it lasts across restarts, and for the working directories of commands; empty: a new identity each time, and directories below TMPDIR")
+	isPath(f, "data-dir")
 	f.DurationVar(&w.stopTimeout, "stop-timeout", worker.DefaultStopTimeout, "how long running tasks may take to finish when the worker is asked to end; 0s: no time")
 	f.StringVar(&w.profiles, "pprof", "", "loopback address to serve profiles of this process on, below /debug/pprof/; empty: none")
 	w.log.add(f)
@@ -57,7 +65,7 @@ func (w *workerFlags) add(f *pflag.FlagSet) {
 
 // runWorker runs a worker until ctx ends.
 func (a *app) runWorker(ctx context.Context, w *workerFlags) error {
-	cfg, err := w.config(a)
+	cfg, err := w.workerConfig(a)
 	if err != nil {
 		return err
 	}
@@ -87,8 +95,8 @@ func (a *app) runWorker(ctx context.Context, w *workerFlags) error {
 	return agent.Run(ctx)
 }
 
-// config makes the configuration of the worker, and finds mistakes in the flags before anything is opened.
-func (w *workerFlags) config(a *app) (worker.Config, error) {
+// workerConfig makes the configuration of the worker, and finds mistakes in the flags before anything is opened.
+func (w *workerFlags) workerConfig(a *app) (worker.Config, error) {
 	addrs, err := wire.ParseAddrs(a.addr)
 	if err != nil {
 		return worker.Config{}, usageOf(err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/task"
@@ -133,11 +134,16 @@ func (a *app) request(ctx context.Context) (context.Context, context.CancelFunc)
 // clientFlags adds the flags of verbs that talk to a cluster.
 func (a *app) clientFlags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
-	f.StringVar(&a.addr, "addr", defaultAddr, "addresses of servers, as host:port,host:port")
+	a.connectionFlags(f)
+	f.DurationVar(&a.requestTimeout, "request-timeout", defaultRequestTimeout, "how long to try to get an answer from the servers")
+}
+
+// connectionFlags adds the flags that say where the cluster is, and how to get in.
+func (a *app) connectionFlags(f *pflag.FlagSet) {
+	f.Var(newCommaList(&a.addr, defaultAddr), "addr", "addresses of servers, as host:port,host:port")
 	fromEnv(f, "addr", "ROTA_ADDR")
 	a.tls.add(f)
 	fromEnv(f, "tls-ca", "ROTA_CACERT")
 	fromEnv(f, "tls-cert", "ROTA_CLIENT_CERT")
 	fromEnv(f, "tls-key", "ROTA_CLIENT_KEY")
-	f.DurationVar(&a.requestTimeout, "request-timeout", defaultRequestTimeout, "how long to try to get an answer from the servers")
 }

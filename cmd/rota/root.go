@@ -43,7 +43,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().StringVarP(&a.format, "output", "o", formatTable, "how to print data: "+strings.Join(formats, ", "))
 	root.AddCommand(
 		a.runCmd(), a.submitCmd(), a.mapCmd(), a.jobCmd(), a.workerCmd(), a.clusterCmd(), a.serverCmd(),
-		a.tlsCmd(), a.devCmd(), a.demoCmd(), a.benchCmd(), a.versionCmd(),
+		a.configCmd(), a.tlsCmd(), a.devCmd(), a.demoCmd(), a.benchCmd(), a.versionCmd(),
 	)
 	a.complete(root)
 	a.explain(root)

@@ -15,6 +15,7 @@ import (
 	"github.com/rota-scheduler/rota/server"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
+	"github.com/rota-scheduler/rota/wire/secure"
 )
 
 // Raft does not start with less than these.
@@ -48,23 +49,19 @@ func (a *app) serverCmd() *cobra.Command {
 		Use:   "start --node-id ID --data-dir FOLDER",
 		Short: "Start a server",
 		Long: "Starts one server. Start the first servers of a cluster with the same --join and\n" +
-			"--bootstrap-expect. They form the cluster once all of them are up.\n\n" +
+			"--bootstrap-expect. They form the cluster once all of them are up. --config names a file\n" +
+			"with flags by their names; see rota config.\n\n" +
 			"SIGTERM or SIGINT makes the server hand over its work and end. A second signal ends it\n" +
 			"at once.",
 		Example: "  rota server start --node-id n1 --data-dir /var/lib/rota --bootstrap-expect 1\n\n" +
 			"  rota server start --node-id n1 --data-dir d1 --bootstrap-expect 3 \\\n" +
 			"    --addr 127.0.0.1:7420 --peer-addr 127.0.0.1:7421 --http-addr 127.0.0.1:7422 \\\n" +
-			"    --join 127.0.0.1:7420,127.0.0.1:7430,127.0.0.1:7440",
+			"    --join 127.0.0.1:7420,127.0.0.1:7430,127.0.0.1:7440\n\n" +
+			"  rota server start --config /etc/rota/rota.yaml",
 		Args: wantArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if s.config != "" {
-				file, err := readConfig(s.config, "rota server start", cmd.LocalFlags())
-				if err != nil {
-					return err
-				}
-				if err := settle(cmd.LocalFlags(), file, a.env); err != nil {
-					return err
-				}
+			if err := a.configured(cmd.Flags(), s.config, serverSection); err != nil {
+				return err
 			}
 			if err := s.check(); err != nil {
 				return err
@@ -77,23 +74,24 @@ func (a *app) serverCmd() *cobra.Command {
 }
 
 func (s *serverFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&s.config, "config", "", "YAML file with values of these flags by their names")
+	configFlag(f, &s.config)
 	f.StringVar(&s.nodeID, "node-id", "", "name of this server, unique in the cluster")
 	f.StringVar(&s.dataDir, "data-dir", "", "folder for the data of this server alone")
+	isPath(f, "data-dir")
 	f.StringVar(&s.addr, "addr", defaultAddr, "gRPC address, for clients, workers and the other servers")
 	f.StringVar(&s.peerAddr, "peer-addr", "127.0.0.1:7421", "Raft address, for the other servers")
 	f.StringVar(&s.httpAddr, "http-addr", "127.0.0.1:7422", "HTTP address: /livez, /readyz and /metrics")
 	f.IntVar(&s.bootstrapExpect, "bootstrap-expect", 0, "how many new servers form a cluster: 1, 3 or 5")
 	f.StringSliceVar(&s.join, "join", nil, "gRPC addresses of the servers of the cluster, host:port,host:port")
 	f.StringVar(&s.logStore, "log-store", "", "store of the log: wal or boltdb; a data folder keeps its first choice; empty: that choice, or wal in a new folder")
-	f.DurationVar(&s.electionTimeout, "election-timeout", 0, "how long a leader may be silent before the others elect a new one (default 400ms)")
-	f.DurationVar(&s.commitTimeout, "commit-timeout", 0, "how soon an idle follower learns of the last commit (default 5ms)")
-	f.DurationVar(&s.leaseTimeout, "lease-timeout", 0, "how long a worker may be silent before its tasks go to others (default 10s)")
-	f.DurationVar(&s.stallTimeout, "stall-timeout", 0, "how long the disk of a leader may stall before it hands leadership over (default 2s)")
-	f.DurationVar(&s.retentionInterval, "retention-interval", 0, "how often to look for finished jobs whose retention is over (default 10s)")
-	f.Int64Var(&s.retentionBytes, "retention-bytes", 0, "size of state.db in bytes beyond which finished jobs are forgotten early (default no limit)")
-	f.Int64Var(&s.snapshotBytes, "snapshot-bytes", 0, "bytes of log between two snapshots (default 256 MiB)")
-	f.Int64Var(&s.trailingBytes, "trailing-bytes", 0, "bytes of log to keep before a snapshot; more while another server needs them (default 64 MiB)")
+	f.DurationVar(&s.electionTimeout, "election-timeout", node.DefaultElectionTimeout, "how long a leader may be silent before the others elect a new one")
+	f.DurationVar(&s.commitTimeout, "commit-timeout", node.DefaultCommitTimeout, "how soon an idle follower learns of the last commit")
+	f.DurationVar(&s.leaseTimeout, "lease-timeout", node.DefaultLeaseTimeout, "how long a worker may be silent before its tasks go to others")
+	f.DurationVar(&s.stallTimeout, "stall-timeout", node.DefaultStallTimeout, "how long the disk of a leader may stall before it hands leadership over")
+	f.DurationVar(&s.retentionInterval, "retention-interval", node.DefaultRetentionInterval, "how often to look for finished jobs whose retention is over")
+	f.Int64Var(&s.retentionBytes, "retention-bytes", 0, "size of state.db in bytes beyond which finished jobs are forgotten early; 0: no limit")
+	f.Int64Var(&s.snapshotBytes, "snapshot-bytes", node.DefaultSnapshotBytes, "bytes of log between two snapshots")
+	f.Int64Var(&s.trailingBytes, "trailing-bytes", node.DefaultTrailingBytes, "bytes of log to keep before a snapshot; more while another server needs them")
 	f.BoolVar(&s.pprof, "pprof", false, "serve profiles of this process below /debug/pprof/ on the HTTP address")
 	s.tls.add(f)
 	s.log.add(f)
@@ -107,13 +105,8 @@ func (a *app) runServer(ctx context.Context, s *serverFlags) error {
 	}
 	log = log.With("node", s.nodeID)
 	cfg := s.serverConfig(log)
-	if cfg.TLS, err = s.tls.open(log); err != nil {
+	if cfg.TLS, err = s.openTLS(log); err != nil {
 		return err
-	}
-	if cfg.TLS != nil {
-		if self, ok := cfg.TLS.Self(); !ok || self.Role != task.RoleServer {
-			return usagef("a server needs a certificate with the role server: make one with rota tls cert --role server, and name it with --tls-cert")
-		}
 	}
 	srv, err := server.Start(cfg)
 	if err != nil {
@@ -127,6 +120,18 @@ func (a *app) runServer(ctx context.Context, s *serverFlags) error {
 		log.Error("a port is not served any more", "error", err)
 	}
 	return errors.Join(err, srv.Stop(context.WithoutCancel(ctx)))
+}
+
+// openTLS loads the certificates of the server; nil: connections are in plain text.
+func (s *serverFlags) openTLS(log *slog.Logger) (*secure.Config, error) {
+	c, err := s.tls.open(log)
+	if err != nil || c == nil {
+		return nil, err
+	}
+	if self, ok := c.Self(); !ok || self.Role != task.RoleServer {
+		return nil, usagef("a server needs a certificate with the role server: make one with rota tls cert --role server, and name it with --tls-cert")
+	}
+	return c, nil
 }
 
 func (s *serverFlags) serverConfig(log *slog.Logger) server.Config {

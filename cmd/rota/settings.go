@@ -1,29 +1,92 @@
 package main
 
 import (
-	"errors"
-	"io"
-	"os"
-	"slices"
+	"fmt"
+	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
-	"go.yaml.in/yaml/v3"
 )
 
-// envAnnotation marks flags that the environment can set.
-const envAnnotation = "rota-env"
+// Annotations of flags.
+const (
+	// envAnnotation has the variable that sets a flag.
+	envAnnotation = "rota-env"
+	// pathAnnotation marks a flag whose value is a path.
+	pathAnnotation = "rota-path"
+	// sourceAnnotation has where the value of a flag came from: see source.
+	sourceAnnotation = "rota-source"
+)
+
+// annotate adds an annotation to a flag.
+func annotate(f *pflag.FlagSet, flag, key string, values ...string) {
+	if err := f.SetAnnotation(flag, key, values); err != nil {
+		panic(err) // a verb names a flag that it does not have
+	}
+}
 
 // fromEnv lets an environment variable set a flag that is not given.
 func fromEnv(f *pflag.FlagSet, flag, variable string) {
-	f.Lookup(flag).Annotations = map[string][]string{envAnnotation: {variable}}
+	annotate(f, flag, envAnnotation, variable)
 	f.Lookup(flag).Usage += " [" + variable + "]"
+}
+
+// isPath marks flags that are paths. In a configuration file they are relative to the folder of that file, so that the
+// folder works wherever it is copied to.
+func isPath(f *pflag.FlagSet, flags ...string) {
+	for _, flag := range flags {
+		annotate(f, flag, pathAnnotation, "")
+	}
+}
+
+// source is where the value of a flag came from.
+type source struct {
+	// from is one of the constants below.
+	from string
+	// name is the variable or the file, and line the line of the file.
+	name string
+	line int
+}
+
+const (
+	fromDefault     = "default"
+	fromFlag        = "flag"
+	fromEnvironment = "environment"
+	fromFile        = "file"
+)
+
+// String is the source for people.
+func (s source) String() string {
+	switch s.from {
+	case fromEnvironment:
+		return "environment " + s.name
+	case fromFile:
+		return fmt.Sprintf("%s, line %d", s.name, s.line)
+	}
+	return s.from
+}
+
+// sourceOf returns where the value of a flag came from, once it is settled.
+func sourceOf(flag *pflag.Flag) source {
+	if a := flag.Annotations[sourceAnnotation]; len(a) == 3 {
+		line, _ := strconv.Atoi(a[2]) // written by note
+		return source{a[0], a[1], line}
+	}
+	if flag.Changed {
+		return source{from: fromFlag}
+	}
+	return source{from: fromDefault}
+}
+
+func note(f *pflag.FlagSet, flag string, s source) {
+	annotate(f, flag, sourceAnnotation, s.from, s.name, strconv.Itoa(s.line))
 }
 
 // settle fills in the flags that the user did not give: from the environment, or else from a
 // file; or else their defaults stay. Only this function knows the order.
 func settle(f *pflag.FlagSet, file *configFile, env func(string) string) error {
-	var errs []error
+	var errs mistakes
 	f.VisitAll(func(flag *pflag.Flag) {
 		if flag.Changed {
 			return
@@ -31,93 +94,68 @@ func settle(f *pflag.FlagSet, file *configFile, env func(string) string) error {
 		if names := flag.Annotations[envAnnotation]; len(names) > 0 {
 			if v := env(names[0]); v != "" {
 				if err := f.Set(flag.Name, v); err != nil {
-					errs = append(errs, usagef("%s: %s", names[0], valueError(err, "")))
+					errs.add("%s: %s", names[0], valueError(err, ""))
 				}
+				note(f, flag.Name, source{from: fromEnvironment, name: names[0]})
 				return
 			}
 		}
-		for _, v := range file.values(flag.Name) {
-			if err := f.Set(flag.Name, v.text); err != nil {
-				errs = append(errs, usagef("%s, line %d: %s: %s", file.path, v.line, flag.Name, valueError(err, "")))
-			}
+		if values := file.values(flag.Name); len(values) > 0 {
+			errs = append(errs, setFrom(f, flag, file.path, values)...)
 		}
 	})
-	if len(errs) > 0 {
-		return errs[0]
+	return errs.err()
+}
+
+// setFrom sets a flag to the values that a file has for it.
+func setFrom(f *pflag.FlagSet, flag *pflag.Flag, file string, values []configValue) (errs mistakes) {
+	if _, list := flag.Value.(pflag.SliceValue); !list && values[0].listed {
+		errs.add("%s, line %d: %q has one value: a list is for other keys", file, values[0].line, flag.Name)
+		return errs
 	}
-	return nil
+	_, isPath := flag.Annotations[pathAnnotation]
+	var texts []string
+	for _, v := range values {
+		text := v.text
+		if isPath && text != "" && !filepath.IsAbs(text) {
+			text = filepath.Join(filepath.Dir(file), text)
+		}
+		texts = append(texts, text)
+	}
+	if _, joined := flag.Value.(commaList); joined {
+		texts = []string{strings.Join(texts, ",")}
+	}
+	for i, text := range texts {
+		if err := f.Set(flag.Name, text); err != nil {
+			errs.add("%s, line %d: %s: %s", file, values[i].line, flag.Name, valueError(err, ""))
+		}
+	}
+	note(f, flag.Name, source{fromFile, file, values[0].line})
+	return errs
 }
 
-// configFile is a YAML file whose keys are names of flags.
-type configFile struct {
-	path string
-	// of is what the file is for; more is the keys that are not flags.
-	of   string
-	more []string
-	set  map[string][]configValue
+// commaList is a list in one text, with commas. Given again, it replaces the one before.
+type commaList struct{ text *string }
+
+var _ pflag.SliceValue = commaList{}
+
+func newCommaList(text *string, otherwise string) commaList {
+	*text = otherwise
+	return commaList{text}
 }
 
-type configValue struct {
-	text string
-	line int
-}
+func (c commaList) String() string        { return *c.text }
+func (c commaList) Set(text string) error { *c.text = text; return nil }
+func (c commaList) Type() string          { return "string" }
 
-func (c *configFile) values(key string) []configValue {
-	if c == nil {
+// Append, Replace and GetSlice make it a list for pflag.
+func (c commaList) Append(text string) error { return c.Replace(append(c.GetSlice(), text)) }
+
+func (c commaList) Replace(list []string) error { return c.Set(strings.Join(list, ",")) }
+
+func (c commaList) GetSlice() []string {
+	if *c.text == "" {
 		return nil
 	}
-	return c.set[key]
-}
-
-// readConfig reads a file whose keys must be flags of f, or in more. A list gives a flag
-// several values. of names what the file is for.
-func readConfig(path, of string, f *pflag.FlagSet, more ...string) (*configFile, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, usagef("cannot read the file for %s: %v", of, err)
-	}
-	defer file.Close()
-	c := &configFile{path: path, of: of, more: more, set: map[string][]configValue{}}
-	var doc yaml.Node
-	switch err := yaml.NewDecoder(file).Decode(&doc); {
-	case errors.Is(err, io.EOF):
-		return c, nil
-	case err != nil:
-		return nil, usagef("%s is not YAML: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))
-	}
-	root := doc.Content[0]
-	if root.Kind != yaml.MappingNode {
-		return nil, usagef("%s, line %d: expected keys and values, such as node-id: n1", path, root.Line)
-	}
-	for i := 0; i < len(root.Content); i += 2 {
-		if err := c.add(root.Content[i], root.Content[i+1], f); err != nil {
-			return nil, err
-		}
-	}
-	return c, nil
-}
-
-func (c *configFile) add(key, value *yaml.Node, f *pflag.FlagSet) error {
-	name := key.Value
-	switch flag := f.Lookup(name); {
-	case flag == nil && !slices.Contains(c.more, name) || name == "config" || name == "file" || name == "help":
-		return usagef("%s, line %d: unknown key %q: keys are the names of the flags of %s", c.path, key.Line, name, c.of)
-	case c.set[name] != nil:
-		return usagef("%s, line %d: %q is given twice", c.path, key.Line, name)
-	}
-	if slices.Contains(c.more, name) && value.Kind != yaml.SequenceNode {
-		return usagef("%s, line %d: %q must be a list, such as [echo, hi]: rota does not split it into words", c.path, value.Line, name)
-	}
-	scalars := []*yaml.Node{value}
-	if value.Kind == yaml.SequenceNode {
-		scalars = value.Content
-	}
-	c.set[name] = []configValue{}
-	for _, s := range scalars {
-		if s.Kind != yaml.ScalarNode || s.Tag == "!!null" {
-			return usagef("%s, line %d: %q must have a value, or a list of values", c.path, s.Line, name)
-		}
-		c.set[name] = append(c.set[name], configValue{s.Value, s.Line})
-	}
-	return nil
+	return strings.Split(*c.text, ",")
 }

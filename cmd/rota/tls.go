@@ -156,6 +156,9 @@ func (a *app) tlsInit(out, domain string, caValid time.Duration, plan []issue) e
 		}
 		made = append(made, file)
 	}
+	if err := writeConfigs(plan); err != nil {
+		return err
+	}
 	if a.format != formatTable {
 		return a.printMade(made)
 	}
@@ -181,35 +184,19 @@ func (a *app) tlsInit(out, domain string, caValid time.Duration, plan []issue) e
 
 // printNext says how to start a cluster with new certificates.
 func (a *app) printNext(plan []issue) error {
-	var servers []issue
-	var addrs []string
-	for _, i := range plan {
-		if i.Role == task.RoleServer {
-			servers, addrs = append(servers, i), append(addrs, net.JoinHostPort(i.Hosts[0], "7420"))
-		}
-	}
-	if len(servers)%2 == 0 || len(servers) > maxBootstrap {
+	addrs := serverAddrs(plan)
+	if !canBootstrap(len(addrs)) {
 		return a.print("\nUse an odd number of servers, %d at most: an even number survives no more losses.\n", maxBootstrap)
 	}
-	all := strings.Join(addrs, ",")
-	if err := a.print("\nStart the servers:\n"); err != nil {
-		return err
-	}
-	for _, s := range servers {
-		at := func(port string) string { return net.JoinHostPort(s.Hosts[0], port) }
-		if err := a.print("  rota server start --node-id %s --data-dir rota-data --addr %s --peer-addr %s --http-addr %s \\\n    --bootstrap-expect %d --join %s %s\n",
-			s.Name, at("7420"), at("7421"), at("7422"), len(servers), all, tlsArgs(task.RoleServer)); err != nil {
-			return err
-		}
-	}
-	return a.print("Start a worker:\n  rota worker start --addr %s %s\nUse the cluster:\n  rota cluster status --addr %s %s\n",
-		all, tlsArgs(task.RoleWorker), all, tlsArgs(task.RoleAdmin))
+	return a.print("\nEach of them has a configuration file. Start a server on its machine, then a worker, then use the cluster:\n"+
+		"  rota server start --config rota-tls/%s\n  rota worker start --config rota-tls/%s\n  rota cluster status --addr %s %s\n",
+		configName, configName, strings.Join(addrs, ","), tlsArgs(task.RoleAdmin))
 }
 
 // tlsArgs are the flags for the files of a role, where the commands that tls init prints have copied them.
 func tlsArgs(role task.Role) string {
-	cert, key := pki.Names(role)
-	return "--tls-ca rota-tls/" + pki.BundleFile + " --tls-cert rota-tls/" + cert + " --tls-key rota-tls/" + key
+	files := tlsKeys(role)
+	return "--tls-ca rota-tls/" + files.CA + " --tls-cert rota-tls/" + files.Cert + " --tls-key rota-tls/" + files.Key
 }
 
 // sshHost is how scp wants a host.

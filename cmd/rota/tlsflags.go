@@ -15,6 +15,7 @@ func (t *tlsFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&t.files.CA, "tls-ca", "", "file with the CAs that are trusted; empty: plain text, on this machine only")
 	f.StringVar(&t.files.Cert, "tls-cert", "", "file with the certificate of this process")
 	f.StringVar(&t.files.Key, "tls-key", "", "file with the key of that certificate")
+	isPath(f, "tls-ca", "tls-cert", "tls-key")
 }
 
 // open loads the files; nil: none are named.

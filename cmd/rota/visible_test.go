@@ -70,7 +70,7 @@ func TestNoVerbShowsWhatATerminalObeys(t *testing.T) {
 	}
 	// These verbs show nothing that comes from a server.
 	own := []string{
-		"server start", "worker start", "dev", "demo", "version", "help",
+		"server start", "worker start", "config check", "config show", "dev", "demo", "version", "help",
 		"completion bash", "completion fish", "completion powershell", "completion zsh",
 		"tls init", "tls ca", "tls cert", "tls show", // TestACertificateOfOthersIsShownInPlainText
 	}

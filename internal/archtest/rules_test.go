@@ -119,7 +119,7 @@ var layers = []layer{
 
 	{dir: "cmd", own: []string{
 		"task", "fsm", "scheduler", "node", "web", "server", "api", "wire", "worker", "client",
-		"internal/localcluster", "internal/pki",
+		"internal/localcluster", "internal/pki", "internal/atomicfile",
 	}},
 
 	{dir: "internal/sim", own: []string{

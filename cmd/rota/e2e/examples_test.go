@@ -122,9 +122,18 @@ var prepare = map[string]func(s *shell) []string{
 		s.ok("mkdir -p ~/.config/fish/completions")
 		return nil
 	},
-	"server start": func(*shell) []string { return []string{"/var/lib/rota", "lib"} },
+	"server start": func(s *shell) []string { return append(withConfig(s), "/var/lib/rota", "lib") },
+	"worker start": withConfig,
+	"config check": withConfig,
+	"config show":  withConfig,
 	"tls cert":     withCA,
 	"tls show":     withCA,
+}
+
+// withConfig makes the configuration file that examples use.
+func withConfig(s *shell) []string {
+	s.put("rota.yaml", "server: {node-id: n1, data-dir: configured, bootstrap-expect: 1}\nworker: {label: [disk=ssd], slots: 2}\n")
+	return []string{"/etc/rota/rota.yaml", "rota.yaml"}
 }
 
 // withCA makes the CA that examples use.
