@@ -92,6 +92,8 @@ func (a *app) runWorker(ctx context.Context, w *workerFlags) error {
 	if err != nil {
 		return usageOf(err)
 	}
+	a.notify(cfg.Logger, notifyReady)
+	defer context.AfterFunc(ctx, func() { a.notify(cfg.Logger, notifyStopping) })()
 	return agent.Run(ctx)
 }
 

@@ -23,7 +23,7 @@
 //	output.go json.go visible.go  print tables and JSON; no text of others controls the terminal
 //	screen.go which.go            progress on standard error, and words that say which task is meant
 //	complete.go suggest.go        help for shells, and for people who mistype
-//	logging.go profiles.go gc.go  what servers and workers need as processes
+//	logging.go profiles.go gc.go notify.go  what servers and workers need as processes
 //
 // # Trade-offs
 //

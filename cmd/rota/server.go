@@ -113,12 +113,14 @@ func (a *app) runServer(ctx context.Context, s *serverFlags) error {
 		return err
 	}
 	log.Info("serving", "version", version, "addr", s.addr, "peer_addr", s.peerAddr, "http_addr", s.httpAddr, "data_dir", s.dataDir)
+	a.notify(log, notifyReady)
 	select {
 	case <-ctx.Done():
 		log.Info("shutting down; a second signal ends the process at once")
 	case err = <-srv.Failed():
 		log.Error("a port is not served any more", "error", err)
 	}
+	a.notify(log, notifyStopping)
 	return errors.Join(err, srv.Stop(context.WithoutCancel(ctx)))
 }
 
