@@ -157,7 +157,7 @@ func (f *runFlags) run(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// print prints what was measured of a workload as soon as it is there, since it took long.
+// print prints what was measured of a workload as soon as it is there, because it took long.
 func (f *runFlags) print(r *report.Report) error {
 	switch f.format {
 	case "json":
@@ -231,8 +231,8 @@ func needDisk() error {
 	return nil
 }
 
-// needNetwork says what is missing here for hosts with a network of their own, which what
-// needs, and what may be done without them.
+// needNetwork says what is missing here for hosts with a network of their own. what names what needs them, and
+// without says what to do without them.
 func needNetwork(what, without string) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("%s needs root, to make network namespaces%s", what, without)

@@ -201,7 +201,7 @@ func (r *run) phase(ctx context.Context, name string, do func(context.Context) e
 	return nil
 }
 
-// watch waits for the end of a phase, and tells how Apply fares meanwhile.
+// watch waits for the end of a phase, and reports how Apply does in the meantime.
 func (r *run) watch(ctx context.Context, name string, last sample, ended <-chan error) error {
 	tick := time.NewTicker(tellEvery)
 	defer tick.Stop()
@@ -262,7 +262,7 @@ func (r *run) send(ctx context.Context, addr string) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // what waits for it ends with an error
 	defer stop()
-	// As much as there is now: the file grows, and does so meanwhile.
+	// Only as much as there is now: the file grows in the meantime.
 	info, err := file.Stat()
 	if err == nil {
 		_, err = io.CopyN(conn, file, info.Size())
@@ -284,7 +284,7 @@ func receive(l net.Listener, path string) (err error) {
 	return errors.Join(err, file.Sync(), file.Close(), conn.Close(), os.Remove(path))
 }
 
-// check checks that nothing but what was meant has happened.
+// check checks that nothing unexpected has happened.
 func (r *run) check(ctx context.Context, before client.ClusterInfo) error {
 	select {
 	case err := <-r.exits:

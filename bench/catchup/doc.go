@@ -13,7 +13,7 @@
 //
 // # Trade-offs
 //
-// All servers share one machine and one disk, so the follower's writes are the leader's
-// load. The copy is what tells this from what Rota does: it reads, sends and writes as many
-// bytes at the same pace, and no server has a part in it.
+// All servers share one machine and one disk, so the follower's writes are a load for the leader. The copy shows how
+// much of the cost is due to that: it reads, sends and writes as many bytes at the same pace, and no server has a
+// part in it.
 package catchup

@@ -72,8 +72,8 @@ func (s sample) since(before sample) sample {
 
 func (s sample) total() uint64 { return s.counts[len(s.counts)-1] }
 
-// quantile is about how long p of 100 took at most, milliseconds; between the bounds of a
-// bucket all are taken for evenly spread.
+// quantile is about how long p of 100 took at most, milliseconds. Between the bounds of a bucket, all count as
+// evenly spread.
 func (s sample) quantile(p float64) float64 {
 	if s.total() == 0 {
 		return 0

@@ -20,8 +20,8 @@ const (
 	fillTasks, fillBytes = 64, 64 << 10
 	// fillers is how many submit them side by side.
 	fillers = 4
-	// maxWaiting bounds the submits of the load that wait for their answer. Where there are
-	// more the load is not kept, which is an error.
+	// maxWaiting bounds the submits of the load that wait for their answer. If there are more, the load is not
+	// reached, which is an error.
 	maxWaiting = 4096
 
 	noop = "rota.noop"

@@ -3,10 +3,9 @@
 //
 // # Flow
 //
-// Start starts a process and returns when it has said that it is ready: by a line on
-// its standard output, or by a condition of the caller's. Stop asks it to end, and
-// kills it where that takes too long. Serve is the other side, for this program in
-// another role.
+// Start starts a process and returns when it has said that it is ready: by a line on its standard output, or by a
+// condition of the caller's. Stop asks it to end, and kills it if that takes too long. Serve is the other side, for
+// this program in another role.
 //
 // # Trade-offs
 //

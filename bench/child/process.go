@@ -27,8 +27,8 @@ const (
 
 // Config is what a process is made of.
 type Config struct {
-	// Role is for the report and for the name of the log, Name for the log too where
-	// several have the same role.
+	// Role is for the report and for the name of the log. Name is for the log too, if several processes have the same
+	// role.
 	Role, Name string
 	// Dir gets the log.
 	Dir  string

@@ -10,11 +10,10 @@
 //
 // # Trade-offs
 //
-// Throughput is taken from the submit of a job to its last result, by the client's clock
-// alone, after a smaller job has warmed everything up: connections and the adaptive
-// number of outstanding tasks take a moment, which would weigh more the shorter a run
-// is. While the warm-up of the backlog's study ends, its workers already take from the
-// backlog; how much of that is left at the end is reported. Memory is read from outside,
-// as resident set and as Go's heap; the heap is measured in servers that collect garbage
-// eagerly, since otherwise garbage would be taken for state.
+// Throughput is taken from the submit of a job to its last result, by the client's clock alone, after a smaller job
+// has warmed everything up: connections and the adaptive number of outstanding tasks take a moment, which would
+// weigh more in a shorter run. While the warm-up of the backlog's study ends, its workers already take from the
+// backlog; how much of that is left at the end is reported. Memory is read from outside, as resident set and as Go's
+// heap. The heap is measured in servers that collect garbage eagerly, because otherwise garbage would count as
+// state.
 package growth

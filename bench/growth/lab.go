@@ -22,7 +22,8 @@ const (
 	payloadBytes                     = 64
 	// warmShare is the part of a measurement that runs before it, to warm up.
 	warmShare = 5
-	// jobTasks is the most tasks of a job but in the study of that: results of a few jobs come side by side.
+	// jobTasks is the most tasks of a job, except in the study of large jobs: the results of a few jobs come side by
+	// side.
 	jobTasks = 1_000_000
 )
 

@@ -74,9 +74,8 @@ func (l *lab) heapOf(ctx context.Context, size int, distinct bool) (float64, err
 	return max(0, after-before), err
 }
 
-// heapOfFinished is how much the leader's heap has grown when so many tasks with payloads
-// of their own have finished. A job before has made what the first one makes: buffers,
-// and classes of tasks.
+// heapOfFinished is how much the leader's heap has grown when so many tasks with payloads of their own have
+// finished. An earlier job has made what any first job makes: buffers, and classes of tasks.
 func (l *lab) heapOfFinished(ctx context.Context, size int) (float64, error) {
 	if err := l.begin(ctx, setup{env: []string{eager}}); err != nil {
 		return 0, err

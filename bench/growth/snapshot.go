@@ -29,10 +29,10 @@ const (
 	snapshotLine         = "msg=snapshot"
 )
 
-// snapshot measures the same load with snapshots all the time and with none: what they
-// cost in throughput, bytes written, and in the slowest of single tasks beside it, which
-// a pause of the state machine would hold up. What a snapshot keeps beside state.db, and
-// how long one takes from the request to the last file, tell that it copies no state.
+// snapshot measures the same load with snapshots all the time and with none: what they cost in throughput, bytes
+// written, and in the slowest of single tasks beside it, which a pause of the state machine would hold up. What a
+// snapshot keeps beside state.db, and how long one takes from the request to the last file, show that it copies no
+// state.
 func snapshot(ctx context.Context, l *lab, size int) (map[string]float64, error) {
 	values := map[string]float64{}
 	for _, side := range []struct{ flag, rate, written, slowest string }{

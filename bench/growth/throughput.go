@@ -90,8 +90,7 @@ func history(ctx context.Context, l *lab, size int) (map[string]float64, error) 
 	return values, l.addMemory(ctx, values)
 }
 
-// enoughWorkers is how many there must be for the memory of each to be told from what
-// else moves in a heap.
+// enoughWorkers is how many workers it takes to tell the memory of each from other changes of a heap.
 const enoughWorkers = 50
 
 // manyWorkers measures with so many sessions, simulated in one process.

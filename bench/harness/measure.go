@@ -20,8 +20,8 @@ var ErrBroken = errors.New("a promise was broken")
 const (
 	startTimeout = 90 * time.Second
 	stopTimeout  = 60 * time.Second
-	// startTries is how often a system is started that finds a port taken: ports are free in most tries,
-	// unless something is wrong that no further try would mend.
+	// startTries is how often to start a system that finds a port taken. Ports are free in most tries, unless
+	// something is wrong that another try does not help against.
 	startTries = 3
 	// warmTasks is how many tasks run before a measurement, at most.
 	warmTasks = 20_000
@@ -51,8 +51,8 @@ type Options struct {
 	Again func(s System, why error)
 }
 
-// Once starts a system, measures one run, and stops it. Where somebody has taken a port of the system
-// between its choice and its start, it is started anew, with other ports.
+// Once starts a system, measures one run, and stops it. If somebody has taken a port of the system between its
+// choice and its start, it is started again, with other ports.
 func Once(ctx context.Context, s System, load Load, o Options) (run Run, err error) {
 	for try := 1; ; try++ {
 		run, err = once(ctx, s, load, o)
@@ -103,7 +103,7 @@ func once(ctx context.Context, s System, load Load, o Options) (run Run, err err
 	return run, nil
 }
 
-// profiled runs a load, with profiles where a folder for them is given.
+// profiled runs a load, with profiles if a folder for them is given.
 func profiled(ctx context.Context, s System, load Load, dir string) (m Measure, err error) {
 	one, ok := s.(Profiled)
 	if dir == "" || !ok {
@@ -128,7 +128,7 @@ func measure(ctx context.Context, s System, load Load, dir, profiles string) (ru
 			return run, err
 		}
 	}
-	// What was written before is not to be flushed at the cost of this run.
+	// This run must not pay for the flush of what was written before.
 	unix.Sync()
 	load.Round = 2
 	processes := s.Processes()

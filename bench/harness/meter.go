@@ -125,8 +125,7 @@ func (s procStats) tree(pid int) time.Duration {
 
 // Disk is what a disk has done.
 type Disk struct {
-	// Known is false where the folder's file system is on no disk of its own, or the
-	// kernel does not count.
+	// Known is false if the folder's file system is on no disk of its own, or the kernel does not count.
 	Known   bool
 	Flushes uint64
 	Written uint64

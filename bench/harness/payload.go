@@ -51,7 +51,7 @@ func (l *Load) payload(i, size int) []byte {
 	return p
 }
 
-// ID tells task i from those of other runs too.
+// ID is the number of task i, which no task of another run has.
 func (l *Load) ID(i int) uint64 { return uint64(l.Round)<<32 | uint64(uint32(i)) }
 
 // IDOf is the number in a payload.

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Pin leaves this process, and all that it will start, so many CPUs of those it may use.
-// It begins the program anew for that, unless it has no more CPUs as it is: only then do
-// all threads, and Go's idea of how many CPUs there are, agree.
+// Pin limits this process, and all that it will start, to a number of the CPUs that it may use. For that it starts
+// the program again, unless it has no more CPUs anyway: only a new start makes all threads, and Go's idea of how
+// many CPUs there are, agree.
 func Pin(cores int) error {
 	var may unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &may); err != nil {

@@ -54,10 +54,9 @@ type Failure struct {
 // maxFailures is how often a peer may fail until it is left out of the rest of a plan: once may be bad luck.
 const maxFailures = 2
 
-// Execute makes the runs of a plan one after the other, and returns what was measured and what failed.
-// A peer that fails does not keep the others from being measured. Where a subject
-// fails, a promise was broken or ctx ends, the plan ends. progress is told of each run before it begins, and
-// of its measure or its error after.
+// Execute makes the runs of a plan one after the other, and returns what was measured and what failed. A peer that
+// fails does not keep the others from being measured. If a subject fails, a promise was broken or ctx ends, the plan
+// ends. progress is told of each run before it begins, and of its measure or its error after.
 func Execute(ctx context.Context, steps []Step, o Options, progress func(number int, s Step, run *Run, err error)) (outcomes []Outcome, failures []Failure) {
 	failed := map[System]int{}
 	for i, step := range steps {

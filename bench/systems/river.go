@@ -172,8 +172,8 @@ func (r *River) insert(ctx context.Context, load *harness.Load, n int) error {
 	return nil
 }
 
-// awaitAll waits until so many jobs of this run are completed. Counting them takes the
-// longer the more there are, so that is done only when none is left to run.
+// awaitAll waits until so many jobs of this run are completed. To count them takes longer the more there are, so it
+// counts only when none is left to run.
 func (r *River) awaitAll(ctx context.Context, load *harness.Load) error {
 	const left = `select exists(select 1 from river_job where state in ('available', 'running', 'retryable', 'scheduled', 'pending'))`
 	const done = `select count(*) from river_job where state = 'completed' and (args->>'id')::bigint >> 32 = $1`

@@ -17,8 +17,7 @@ import (
 	"github.com/rota-scheduler/rota/jepsen-tests/network"
 )
 
-// ground is what Rota's processes stand on: this machine, or hosts of their own whose
-// network can be cut.
+// ground is where Rota's processes run: this machine, or hosts of their own whose network can be cut.
 type ground interface {
 	Start(ctx context.Context) error
 	Stop(ctx context.Context) error
@@ -36,8 +35,7 @@ type machine struct {
 	disks []*disk.Disk
 }
 
-// newMachine lays processes out on this machine, the data of servers on disks that are
-// slow where that is asked for.
+// newMachine lays processes out on this machine, the data of servers on slow disks if that is asked for.
 func newMachine(r *Rota, dir string, load *harness.Load) (m *machine, err error) {
 	m = &machine{}
 	serverFlags, workerFlags := r.ServerFlags, []string(nil)
@@ -213,7 +211,7 @@ func (h *hosts) addrs() []netip.Addr {
 	return out
 }
 
-// lay makes what the processes stand on.
+// lay makes the ground.
 func (r *Rota) lay(dir string, load *harness.Load) (ground, error) {
 	if load.Workload == harness.Failover && load.How == harness.Network {
 		return newHosts(r, filepath.Join(dir, "hosts"), load)

@@ -165,7 +165,7 @@ func (r *Rota) pids() map[string]int {
 	return pids
 }
 
-// processAlive says whether a process is there and no corpse.
+// processAlive says whether a process is there, and not a zombie.
 func processAlive(pid int) bool {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	return err == nil && !strings.Contains(string(data), "State:\tZ")

@@ -50,8 +50,8 @@ type text struct {
 type pkg struct {
 	// dir is relative to the root, with slashes.
 	dir string
-	// nested says that the folder belongs to another module inside the repository:
-	// its imports are its own affair, its names and file lengths are not.
+	// nested says that the folder belongs to another module inside the repository: its imports are not checked, its
+	// names and file lengths are.
 	nested bool
 	// documented says that the folder has a file that says what the package is for.
 	documented bool
@@ -77,8 +77,8 @@ func check(r rules, repo repository) []string {
 	return c.found
 }
 
-// checkRows returns the rows of the rules that speak of a folder without Go files: they hold
-// nothing to anything, and the next reader believes that they do.
+// checkRows returns the rows of the rules that name a folder without Go files: they check nothing, and readers would
+// believe that they do.
 func checkRows(r rules, repo repository) []string {
 	c := &checker{rules: r, repo: repo}
 	rows := slices.Concat([]string{r.entry}, r.testSupport)
@@ -109,7 +109,7 @@ func (c *checker) checkPackage(p pkg) {
 	generated := true
 	fset := token.NewFileSet()
 	for _, f := range p.files {
-		// An unparsable file is the compiler's to report; what was parsed is judged.
+		// The compiler reports a file that does not parse. What was parsed is checked.
 		parsed, _ := parser.ParseFile(fset, path.Join(p.dir, f.name), f.src,
 			parser.ParseComments|parser.SkipObjectResolution)
 		if parsed == nil {

@@ -13,8 +13,8 @@ import (
 var (
 	// fileName finds what a comment calls a source file or a document.
 	fileName = regexp.MustCompile(`[A-Za-z0-9_./:-]*[A-Za-z0-9_-]\.(?:go|md|proto)\b`)
-	// fileInText finds source files in a document, and what it links to. It may speak of other
-	// documents that are made only later, as reports are.
+	// fileInText finds source files in a document, and what it links to. It may name other documents that are made
+	// only later, as reports are.
 	fileInText = regexp.MustCompile(`[A-Za-z0-9_./:-]*[A-Za-z0-9_-]\.(?:go|proto)\b|\]\([A-Za-z0-9_./:-]+`)
 )
 

@@ -2,9 +2,8 @@
 // import whom, what the state machine may refer to, how long a file may be, and
 // that each package says what it is for.
 //
-// It is tests only. rules_test.go holds the rules as a table and is the file to
-// edit when the house gets a new room; load_test.go reads the repository;
-// check_test.go compares the two and knows nothing of Rota, so that its own tests
+// It is tests only. rules_test.go holds the rules as a table, and is the file to edit when there is a new package;
+// load_test.go reads the repository; check_test.go compares the two and knows nothing of Rota, so that its own tests
 // (selftest_test.go) can show it made-up packages that break each rule.
 //
 // Direct imports are read from every Go file, whatever its build constraints, so

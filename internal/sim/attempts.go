@@ -15,18 +15,18 @@ type AttemptKey struct {
 	Token uint64
 }
 
-// KeyAt is the attempt at task index of a job, where a token is the index and this offset.
+// KeyAt is the attempt at task index of a job, if a token is the index plus this offset.
 func KeyAt(job uint64, index uint32, offset int64) AttemptKey {
 	return AttemptKey{task.ID{Job: job, Index: index}, uint64(int64(index) + offset)}
 }
 
-// Offset is what its token is beyond its index.
+// Offset is the difference between its token and its index.
 func (k AttemptKey) Offset() int64 { return int64(k.Token) - int64(k.Index) }
 
-// Output is the result of an attempt that succeeds: it says which one it was.
+// Output is the result of an attempt that succeeds: it names the attempt.
 func (k AttemptKey) Output() string { return fmt.Sprintf("%d.%d under %d", k.Job, k.Index, k.Token) }
 
-// Missing is how much of that is said not to have been kept: the same of some neighbours.
+// Missing is how many bytes of its output are reported as not kept. Some neighbours have the same number.
 func (k AttemptKey) Missing() uint64 { return k.Token / 8 % 2 }
 
 func (k AttemptKey) compare(o AttemptKey) int {

@@ -2,10 +2,10 @@
 //
 // # Purpose
 //
-// Load makes up what clients submit, and an AttemptKey what an attempt of a worker gives. Promises
-// holds everything that clients and workers are told against what they were told before, and in the
-// end against the model. The two simulations (packages cluster and deterministic) have an environment
-// each, and what only it can see.
+// Load makes up what clients submit, and an AttemptKey the result of a worker's attempt. Promises compares
+// everything that clients and workers are told with what they were told before, and in the end with the model. The
+// two simulations (packages cluster and deterministic) each have an environment of their own, and check what only it
+// can see.
 //
 // Model is a reference of the replicated state machine: the same ops with the same
 // meaning, written so plainly that it can be checked by reading. It has a struct for
@@ -15,8 +15,7 @@
 //
 // # Trade-offs
 //
-// It is slow and keeps everything in memory, and so is of use in tests only. It
-// shares with package fsm the messages of the log and the form of results, and with
-// package task the limits and the backoff; all else is written a second time, on
-// purpose.
+// The model is slow and keeps everything in memory, so it is of use in tests only. It shares with package fsm the
+// messages of the log and the form of results, and with package task the limits and the backoff. Everything else is
+// written a second time, on purpose.
 package sim

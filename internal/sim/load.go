@@ -12,7 +12,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// queues is those that jobs stand in.
+// queues are the queues of the jobs.
 var queues = []string{task.DefaultQueue, "zzz", "aaa"}
 
 // Submit is what a client submits. Spec is complete; its encoding in Op is not.
@@ -87,7 +87,7 @@ func (l *Load) New(change func(op *logpb.Submit, spec *task.Spec)) (Submit, erro
 
 func (l *Load) below(d time.Duration) time.Duration { return time.Duration(l.random.Int64N(int64(d))) }
 
-// Payloads is those of tasks from first on.
+// Payloads returns the payloads of count tasks from first on.
 func Payloads(first, count uint32) (packed []byte) {
 	for i := first; i < first+count; i++ {
 		packed = task.PackAppend(packed, fmt.Appendf(nil, "payload %d", i))

@@ -11,8 +11,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// In which order jobs come to workers. Nothing of it is replicated, so Apply knows none of it:
-// what a leader is shown, and what it plans, is checked against the state that it had.
+// The order in which jobs come to workers. It is not replicated, and Apply knows nothing of it. So what a leader is
+// shown, and what it plans, is checked against the state that it had.
 
 // Before says whether j stands before another job of its queue.
 func (j *Job) Before(other *Job) bool {
@@ -66,7 +66,7 @@ func (m *Model) waiting(now int64) map[string][]*Job {
 	return out
 }
 
-// CheckView returns what is wrong with a view, of which nothing was left out for its size.
+// CheckView returns what is wrong with a view from which nothing was left out because of its size.
 func (m *Model) CheckView(v *fsm.View) (wrong []string) {
 	failf := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	for i, s := range v.Sessions {
@@ -95,7 +95,7 @@ func (m *Model) CheckView(v *fsm.View) (wrong []string) {
 	}
 	for _, jobs := range m.waiting(v.Now) {
 		for k, j := range jobs {
-			// Tasks that were ended before they were granted are only found when they would be.
+			// Tasks that ended before they were granted are only found when it is their turn.
 			if want := m.owed(v, jobs[:k], j, shown); int(shown[j.ID]) < want || int(shown[j.ID]) > want+j.endedAhead() {
 				failf("of job %d %d tasks are shown, want %d", j.ID, shown[j.ID], want)
 			}
@@ -124,8 +124,8 @@ func (m *Model) checkShown(v *fsm.View, jv fsm.JobView, j *Job, failf func(strin
 	}
 }
 
-// owed is how many tasks of j a view must show: all, unless those shown before it take all the
-// room that workers have for any that can run in the same places.
+// owed is how many tasks of j a view must show: all, unless the tasks of its class that are shown before it take all
+// the room of the workers that accept it.
 func (m *Model) owed(v *fsm.View, before []*Job, j *Job, shown map[uint64]uint32) int {
 	room := 0
 	for _, s := range v.Sessions {
@@ -147,7 +147,7 @@ func (m *Model) owed(v *fsm.View, before []*Job, j *Job, shown map[uint64]uint32
 	return j.Waits(v.Now)
 }
 
-// endedAhead counts the tasks that have ended behind one that was never touched.
+// endedAhead counts the tasks that have ended beyond the first one that was never touched.
 func (j *Job) endedAhead() (n int) {
 	for _, t := range j.Tasks[j.Frontier():] {
 		if t.Touched {
@@ -168,18 +168,18 @@ type Worker struct {
 	Extra   int
 }
 
-// Turns is who is served by a plan, and who is not though others are.
+// Turns says which queues a plan serves, and which it passes over.
 type Turns struct {
 	// Served is the queues that are given something.
 	Served map[string]bool
 	// Waiting is, by queue, the jobs that waited.
 	Waiting map[string][]*Job
-	// Passed is, by queue that is given nothing, those that are given what it could have used.
+	// Passed has, by queue that is given nothing, the queues that are given what it could have used.
 	Passed map[string]map[string]bool
 }
 
-// CheckPlan returns what is wrong with the order of a plan: that a job is given room which one
-// before it in its queue could use, and is left without.
+// CheckPlan returns what is wrong with the order of a plan: no job may be given room which a job before it in its
+// queue could use, and does not get.
 func (m *Model) CheckPlan(plan *logpb.ApplyPlan, now int64, workers []Worker) (turns Turns, wrong []string) {
 	type at struct{ job, session uint64 }
 	given, load, to, by := map[uint64]int{}, map[uint64]int{}, map[at]bool{}, map[uint64]map[string]bool{}
@@ -234,8 +234,8 @@ func (m *Model) CheckPlan(plan *logpb.ApplyPlan, now int64, workers []Worker) (t
 	return turns, wrong
 }
 
-// CheckPlace returns what is wrong with where a job was placed with its submit: a worker that a
-// job in line could use, in another queue or before it in its own.
+// CheckPlace returns what is wrong with the workers of a job that was placed with its submit: none of them may be
+// one that a waiting job could use, in another queue or before it in its own.
 func (m *Model) CheckPlace(spec *task.Spec, assigns []*logpb.Assign) (wrong []string) {
 	for _, j := range m.JobList() {
 		if j.Spec.Queue == spec.Queue && j.Spec.Priority < spec.Priority || j.NotBefore > 0 || j.Waits(m.Clock) == 0 {
@@ -253,19 +253,18 @@ func (m *Model) CheckPlace(spec *task.Spec, assigns []*logpb.Assign) (wrong []st
 	return wrong
 }
 
-// Line checks the order of plans where only the log is known: a leader has one plan in flight, so
-// what waited before the one before was applied, it has seen.
+// Line checks the order of plans if only the log is known. A leader has one plan in flight. So when it makes a plan,
+// it has seen what waited before the previous plan was applied.
 type Line struct {
 	term uint64
-	// plans counts those of the term, since is how many of them were applied when a job began to wait.
+	// plans counts the plans of the term, and since is how many of them were applied when a job began to wait.
 	plans int
 	since map[uint64]int
 	// passed counts, by queue, the plans in a row that gave others what it could have used.
 	passed map[string]int
 }
 
-// Look is to be called before an entry is applied to m. It returns what is wrong with the order of
-// the plans in it.
+// Look must be called before an entry is applied to m. It returns what is wrong with the order of the plans in it.
 func (l *Line) Look(m *Model, term uint64, clock int64, ops []*logpb.Op) (wrong []string) {
 	if term != l.term {
 		*l = Line{term: term, since: map[uint64]int{}, passed: map[string]int{}}

@@ -11,8 +11,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Promises holds what clients and workers of a simulation are told against what they were told before, and in the
-// end against the model. It knows no server, and is not for several goroutines at once.
+// Promises compares what clients and workers of a simulation are told with what they were told before, and in the
+// end with the model. It knows no server, and is not safe for concurrent use.
 type Promises struct {
 	// Problem is told of each contradiction.
 	Problem func(format string, args ...any)
@@ -192,8 +192,8 @@ func (p *Promises) Saw(server string, job uint64, o Outcome) (first bool) {
 	return true
 }
 
-// Settle compares all that anybody was told with the model, which has applied the whole log. Jobs that are forgotten
-// are beyond comparison; request keys are not.
+// Settle compares everything that anybody was told with the model, which has applied the whole log. Forgotten jobs
+// cannot be compared; their request keys can.
 func (p *Promises) Settle(m *Model) {
 	keys := map[KeyName]uint64{}
 	for _, j := range m.JobList() {

@@ -40,7 +40,7 @@ func modelOf(key string, state task.State, token uint64) *Model {
 	return m
 }
 
-// Each of these is what must never be said. A checker that misses it is none.
+// None of these may ever be said. The checker must see each of them.
 func TestPromisesSeeContradictions(t *testing.T) {
 	t.Parallel()
 	id, neighbour := task.ID{Job: 1, Index: 2}, task.ID{Job: 1, Index: 3}

@@ -23,10 +23,10 @@ const (
 
 // knownServers asks the servers that this one knows which servers there are, and in which term.
 //
-// They are asked at their gRPC addresses: those of the voters of Raft's configuration, and those of the
-// join list, which the operator has given. A server without a configuration, which waits for
-// a cluster to take it in, knows only the latter. If no server of either kind answers, as when all others were
-// replaced while this one was away, it stays alone until it is started with the address of a server that is there.
+// They are asked at their gRPC addresses: those of the voters of Raft's configuration, and those of the join list,
+// which the operator has given. A server without a configuration, which waits for a cluster to take it in, knows
+// only the latter. If no server of either kind answers, as when all others were replaced while this one was away, it
+// stays alone until it is started with the address of a server that is there.
 type knownServers struct {
 	// ask asks them, and learns what they say; it ends with its context.
 	ask    func(ctx context.Context)

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// MaxAppendEntries is how many entries one message to a follower carries, and one
-	// batch to the state machine. Raft reads as many, of up to 256 KiB each, for each message, before the message is
-	// cut to what its server can take.
+	// MaxAppendEntries is how many entries one message to a follower carries, and one batch to the state machine.
+	// Raft reads as many, of up to 256 KiB each, for each message, before the message is cut to what its server can
+	// take.
 	MaxAppendEntries = 64
 	// transportTimeout bounds raft's messages. A half-open connection blocks a heartbeat
 	// for as long.

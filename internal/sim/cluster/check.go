@@ -13,8 +13,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// History is what clients and workers were told, and what was seen on servers. Whatever
-// contradicts an earlier note is a problem at once; the rest is checked in the end.
+// History is what clients and workers were told, and what was seen on servers. Whatever contradicts an earlier note
+// is a problem at once; the rest is checked at the end.
 type History struct {
 	mu       sync.Mutex
 	problems []string
@@ -35,7 +35,7 @@ type History struct {
 	Counts Counts
 }
 
-// Counts is how much of what is interesting happened.
+// Counts counts the interesting things that happened.
 type Counts struct {
 	Submits, Repeats, Cancels, Reads, FollowerReads, Unknown int
 	Grants, Recorded, Already, Superseded                    int
@@ -67,7 +67,7 @@ func newHistory() *History {
 	return h
 }
 
-// maxProblems bounds what is said of a run that went wrong: the first ones say it all.
+// maxProblems bounds the problems that a run reports: the first ones are enough.
 const maxProblems = 20
 
 func (h *History) problem(format string, args ...any) {

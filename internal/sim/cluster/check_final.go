@@ -73,10 +73,9 @@ func (r *Run) checkFinal(ctx context.Context) {
 	r.history.settle(model)
 }
 
-// wholeLog puts the committed log together from what the servers have of it, from its end
-// down. Below a snapshot that came from a leader, a server may keep entries that were
-// never committed, but they do not lead up to what was: an entry counts where the one
-// behind it, on the same server, is the right one.
+// wholeLog puts the committed log together from what the servers have of it, from its end backwards. Below a
+// snapshot that came from a leader, a server may keep entries that were never committed. No committed entry follows
+// those, so an entry counts only if the next one on the same server is the right one.
 func (r *Run) wholeLog(to uint64) []*raft.Log {
 	type disk struct {
 		server string

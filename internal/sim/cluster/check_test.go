@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Each of these is what a cluster must never say. A checker that misses it is none.
+// A cluster must never show any of these. The checker must see each of them.
 func TestHistorySeesContradictions(t *testing.T) {
 	t.Parallel()
 	for name, notes := range map[string]func(h *History){

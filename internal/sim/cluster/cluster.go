@@ -294,7 +294,7 @@ func Call[T any](c *Cluster, from string, s *Server, timeout time.Duration, f fu
 	}
 	select {
 	case <-ended:
-		// What a server says with its last breath may not get out.
+		// The last answers of a server that ends may not get out.
 		return none, unknown("connection reset")
 	default:
 		return got.v, got.err

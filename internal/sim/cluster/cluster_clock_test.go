@@ -9,9 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The newest entry of servers that were all down for an hour is of an hour ago, and their time
-// goes on from there. What a new leader stamps at once, such as when a task may be tried again,
-// must not be of then.
+// If all servers were down for an hour, their newest entry is an hour old, and their time goes on from there. What a
+// new leader stamps at once, such as when a task may be tried again, must not have that old time.
 func TestANewLeaderKnowsTheTimeBeforeItServes(t *testing.T) {
 	t.Parallel()
 	dir := memoryDir(t)

@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whoever notices the loss first, and whoever has the longer log: the servers that are left
-// elect the next leader in one round of votes, where there are two of them. It takes the
-// election timeout of 400 ms, a fifth of it, and the round. Four may need a second round.
+// Whoever notices the loss first, and whoever has the longer log: if two servers are left, they elect the next
+// leader in one round of votes. It takes the election timeout of 400 ms, a fifth of it, and the round. Four may need
+// a second round.
 func TestALostLeaderIsReplacedInOneRound(t *testing.T) {
 	t.Parallel()
 	for servers, bound := range map[int]time.Duration{3: 600 * time.Millisecond, 5: 1400 * time.Millisecond} {

@@ -52,8 +52,8 @@ func submitBytes(ctx context.Context, t *testing.T, leader *Server, size int) ui
 	return res.Index
 }
 
-// While a server takes the state over the others go on, and drop the log that it will need
-// next once they have much more of it: it would take the next state over, and so on for ever.
+// While a server takes the state over, the others go on. Once they have much more log, they would drop what that
+// server needs next: it would have to take the next state over, and so on for ever.
 func TestAServerCatchesUpHoweverLongTheStateTakes(t *testing.T) {
 	t.Parallel()
 	dir := memoryDir(t)
@@ -110,8 +110,8 @@ func (s *slowLink) AppendEntries(id raft.ServerID, to raft.ServerAddress, r *raf
 	return s.Transport.AppendEntries(id, to, r, out)
 }
 
-// A message of the log may take a second. Where a link is so slow that what raft puts into one
-// takes longer, it must be less.
+// A message with entries may take a second. If a link is so slow that what raft puts into one message takes longer,
+// messages must have less.
 func TestAServerCatchesUpOverASlowLink(t *testing.T) {
 	t.Parallel()
 	dir := memoryDir(t)

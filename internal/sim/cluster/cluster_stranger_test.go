@@ -13,9 +13,9 @@ import (
 	"github.com/rota-scheduler/rota/node"
 )
 
-// While one server is away, all others are replaced by new ones, one after the other. When it is
-// back, the leader is a server that its configuration does not have, and so are all who could
-// tell: it finds them by its join list, and hears them.
+// While one server is away, all others are replaced by new ones, one after the other. When it is back, its
+// configuration has neither the leader nor anybody who could tell it of the leader. It finds them by its join list,
+// and listens to them.
 func TestAServerThatWasAwayHearsALeaderThatItDoesNotKnow(t *testing.T) {
 	t.Parallel()
 	dir := memoryDir(t)

@@ -16,13 +16,12 @@ const (
 	seedVariable  = "ROTA_SIM_SEED"
 	seedsVariable = "ROTA_SIM_SEEDS"
 	logVariable   = "ROTA_SIM_LOG"
-	// enoughSeeds is how many are expected to come by everything that is interesting.
+	// enoughSeeds is how many seeds must see everything interesting happen.
 	enoughSeeds = 5
 )
 
-// TestClustersKeepTheirPromises simulates clusters under trouble, one seed after the
-// other. ROTA_SIM_SEED runs one seed, ROTA_SIM_SEEDS so many; ROTA_SIM_LOG=1 lets the
-// servers log.
+// TestClustersKeepTheirPromises simulates clusters under trouble, one seed after the other. ROTA_SIM_SEED runs one
+// seed, ROTA_SIM_SEEDS that many; with ROTA_SIM_LOG=1 the servers log.
 func TestClustersKeepTheirPromises(t *testing.T) {
 	t.Parallel()
 	first, n := uint64(1), defaultSeeds

@@ -13,9 +13,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// A write is on the disks of two servers; one of the two is down, and the other one loses
-// its disk. The third must not become leader with the vote of a server that has forgotten
-// the write: the first one has it still.
+// A write is on the disks of two servers. One of the two is down, and the other one loses its disk. The third must
+// not become leader with the vote of a server that has forgotten the write: the first one still has it.
 func TestAServerThatLostItsDiskDoesNotVoteAsTheOneItWas(t *testing.T) {
 	t.Parallel()
 	dir := memoryDir(t)

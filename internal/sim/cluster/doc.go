@@ -10,15 +10,12 @@
 //
 // # Flow
 //
-// Network carries every message, between servers (net_raft.go) and from clients and
-// workers to them (Cluster.Call), and decides which are lost or late. The nemesis
-// (net_nemesis.go) changes its mind about that. Clients and workers (workload*.go) do
-// what the client and worker packages do when answers are lost: try again, under the
-// same request key or token. History (check.go) notes what they were told, and sim.Promises what
-// contradicts it. At the end
-// (check_final.go) the whole log, kept by each server's log store, is replayed through
-// the reference model of package sim: every server, and everything that anybody was told,
-// must agree with it.
+// Network carries every message, between servers (net_raft.go) and from clients and workers to them (Cluster.Call),
+// and decides which are lost or late. The nemesis (net_nemesis.go) changes that from time to time. Clients and
+// workers (workload*.go) do what the client and worker packages do when answers are lost: they try again, under the
+// same request key or token. History (check.go) notes what they were told, and sim.Promises finds contradictions in
+// it. At the end (check_final.go) the whole log, kept by each server's log store, is replayed through the reference
+// model of package sim: every server, and everything that anybody was told, must agree with it.
 //
 // With the tag rotanext, the build knows a version of the log that clusters do not begin with. Then every server
 // begins as an older build, the nemesis replaces servers, also back, and in the end all of them are of the newer

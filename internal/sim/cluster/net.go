@@ -18,7 +18,7 @@ type Network struct {
 	slow map[link]time.Duration
 	// loss is the share of messages that are lost, on any link.
 	loss float64
-	// intercept, where set, sees each message of raft first.
+	// intercept, if set, sees each message of raft first.
 	intercept Intercept
 
 	raft map[string]*transport
@@ -45,8 +45,8 @@ func newNetwork(random *rand.Rand) *Network {
 	return &Network{random: random, cut: map[link]struct{}{}, slow: map[link]time.Duration{}, raft: map[string]*transport{}}
 }
 
-// carry takes as long as a message from one endpoint to another does. Where the message
-// is lost it returns at once: how long nobody notices is the sender's affair.
+// carry takes as long as a message from one endpoint to another does. If the message is lost, it returns at once:
+// the sender decides how long it waits.
 func (n *Network) carry(ctx context.Context, from, to string) error {
 	n.mu.Lock()
 	l := link{from, to}

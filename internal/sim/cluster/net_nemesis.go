@@ -35,7 +35,7 @@ func (x *nemesis) run() {
 	}
 }
 
-// wait waits for a random time; it returns false where the time for trouble is over.
+// wait waits for a random time; it returns false if the time for trouble is over.
 func (x *nemesis) wait(from, to time.Duration) bool {
 	return sleep(x.r.chaos, from+time.Duration(x.random.Int64N(int64(to-from)))) == nil
 }
@@ -46,7 +46,7 @@ func (x *nemesis) last() { x.wait(100*time.Millisecond, 2*lease) }
 
 func (x *nemesis) some(s []*Server) *Server { return s[x.random.IntN(len(s))] }
 
-// leader is the leader, or any server where there is none.
+// leader is the leader, or any server if there is none.
 func (x *nemesis) leader() *Server {
 	if s := x.r.c.Leader(); s != nil {
 		return s
@@ -196,7 +196,7 @@ func (x *nemesis) wipe() {
 	}
 }
 
-// votes says whether the leader takes the server of an id for a voter.
+// votes says whether the server of an id is a voter by the leader's configuration.
 func (x *nemesis) votes(id raft.ServerID) bool {
 	l := x.r.c.Leader()
 	if l == nil || l.Node() == nil {

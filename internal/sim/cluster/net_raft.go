@@ -35,14 +35,14 @@ type transport struct {
 	self raft.ServerID
 }
 
-// serve says who it is that listens.
+// serve sets who listens.
 func (t *transport) serve(self raft.ServerID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.self = self
 }
 
-// is says whether this is the server that is meant: not one that has its address only.
+// is says whether this is the server that is meant, and not another one at its address.
 func (t *transport) is(id raft.ServerID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

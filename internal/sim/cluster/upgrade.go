@@ -8,7 +8,7 @@ import (
 )
 
 // Servers of two builds: one knows the versions of the log that clusters begin with, the other one what this build
-// knows. Where that is the same, nothing is upgraded: the tag rotanext makes a build that knows one version more.
+// knows. If both are the same, nothing is upgraded: the tag rotanext makes a build that knows one version more.
 
 // oldest is the version that clusters begin with.
 const oldest uint32 = fsm.GateVersion
@@ -16,7 +16,7 @@ const oldest uint32 = fsm.GateVersion
 // upgrades says whether there is a newer version that clusters can rise to.
 func upgrades() bool { return fsm.Version > oldest }
 
-// oldBuild has all servers begin as the older build.
+// oldBuild makes all servers begin as the older build.
 func (r *Run) oldBuild() {
 	for _, s := range r.c.Servers {
 		s.Install(oldest)

@@ -22,7 +22,7 @@ type Options struct {
 	Workers int
 	// Chaos is how long clients submit and the nemesis is at work.
 	Chaos time.Duration
-	// Drain is how long everything may take to come to its end behind that.
+	// Drain is how long everything may take after that to come to its end.
 	Drain  time.Duration
 	Logger *slog.Logger
 }
@@ -162,7 +162,7 @@ func (r *Run) drain() bool {
 	}
 }
 
-// describe says who could do what is left.
+// describe says who could do what is left to do.
 func (r *Run) describe() string {
 	var out []string
 	for _, s := range r.c.Servers {
@@ -215,8 +215,8 @@ func (r *Run) watch() {
 	}
 }
 
-// pounce reads at each new leader in the moment in which it is ready: that is when its
-// state machine may lack what its predecessor acknowledged.
+// pounce reads at each new leader at the moment when it becomes ready: that is when its state machine may lack what
+// its predecessor acknowledged.
 func (r *Run) pounce() {
 	seen := map[string]uint64{}
 	for sleep(r.ctx, time.Millisecond) == nil {

@@ -64,9 +64,8 @@ func (cl *client) run() {
 	}
 }
 
-// try sends a request until it succeeds or fails for good, like package client: to the
-// leader where one is known, again after failures without effect and after unknown
-// outcomes, which the request must be able to bear.
+// try sends a request until it succeeds or fails for good, like package client: to the leader if one is known, and
+// again after failures without effect and after unknown outcomes. The request must be safe to repeat.
 func try[T any](cl *client, f func(context.Context, *node.Node) (T, error)) (v T, err error) {
 	for failures := 0; cl.r.ctx.Err() == nil; failures++ {
 		s := cl.r.c.server(cl.hint)
@@ -97,7 +96,7 @@ func try[T any](cl *client, f func(context.Context, *node.Node) (T, error)) (v T
 	return v, cl.r.ctx.Err()
 }
 
-// atLeader runs a request where a server would not forward it.
+// atLeader makes a request that only a leader takes: the server does not forward it.
 func atLeader(op *logpb.Op) func(context.Context, *node.Node) (fsm.Result, error) {
 	return func(ctx context.Context, n *node.Node) (fsm.Result, error) {
 		if err := n.CheckLeader(); err != nil {
@@ -121,8 +120,7 @@ func (cl *client) newSubmit() sim.Submit {
 	return s
 }
 
-// submitting submits like the server that a client asks: with a first assignment where
-// there is room.
+// submitting submits like the server that a client asks: with a first assignment if there is room.
 func submitting(s sim.Submit) func(context.Context, *node.Node) (fsm.Result, error) {
 	return func(ctx context.Context, n *node.Node) (fsm.Result, error) {
 		if err := n.CheckLeader(); err != nil {
@@ -143,8 +141,8 @@ func (cl *client) submit(s sim.Submit) {
 	}
 }
 
-// conflict uses a request key again with another content. Where the key is known it must be
-// refused; the first use may have failed for good, though it never does here.
+// conflict uses a request key again with another content. If the key is known, the request must be refused; the
+// first use may have failed for good, though it never does here.
 func (cl *client) conflict(s sim.Submit) {
 	_, err := try(cl, submitting(s.Conflict()))
 	if cl.r.ctx.Err() == nil && task.KindOf(err) != task.KindConflict {

@@ -12,11 +12,11 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// guardEvery is how often the deadline of an exclusive task is looked at.
+// guardEvery is how often the deadline of an exclusive task is checked.
 const guardEvery = lease / 40
 
-// execute runs an attempt. A task that must not overlap is ended at 80 % of the lease that
-// its agent knows of, also where the agent is paused: its guard does it.
+// execute runs an attempt. A task that must not overlap is ended at 80 % of the lease that its agent knows of. Its
+// guard does that, so it works while the agent is paused too.
 func (p *process) execute(a *attempt) {
 	began := time.Now()
 	outcome := p.work(a)
@@ -90,8 +90,8 @@ func (p *process) dice(a *attempt, of uint64) uint64 {
 // maxReported is how many attempts one report names.
 const maxReported = 50
 
-// reports sends what is done until it is answered. It ends where the stream breaks; what
-// was not answered is sent again on the next one.
+// reports sends what is done until it is answered. It ends when the stream breaks; what was not answered is sent
+// again on the next one.
 func (p *process) reports(ctx context.Context, st *stream, broken func()) {
 	defer broken()
 	for {
@@ -159,8 +159,7 @@ func (p *process) report(ctx context.Context, st *stream, batch []*attempt) erro
 	return nil
 }
 
-// forget lets go of attempts whose report was answered, unless that comes from a stream that
-// was given up.
+// forget forgets attempts whose report was answered, unless the answer comes from a stream that was given up.
 func (p *process) forget(from *stream, batch []*attempt) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

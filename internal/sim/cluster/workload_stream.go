@@ -31,7 +31,7 @@ type welcome struct {
 	stream   *stream
 }
 
-// message is what a leader tells a worker of its own accord, of one attempt.
+// message is what a leader sends to a worker without being asked, about one attempt.
 type message struct {
 	sim.AttemptKey
 	attempt   uint32
@@ -62,7 +62,7 @@ type stream struct {
 // retransmit is how long a message on a stream waits for another attempt.
 const retransmit = 200 * time.Millisecond
 
-// serveHello does at the leader what it does for a worker that attaches.
+// serveHello does what the leader does for a worker that attaches.
 func (r *Run) serveHello(ctx context.Context, s *Server, n *node.Node, p *process, h hello) (*welcome, error) {
 	if err := n.CheckLeader(); err != nil {
 		return nil, err
@@ -178,8 +178,8 @@ type answer struct {
 	err error
 }
 
-// report proposes a report on a batch of attempts. The answer takes its turn on the stream,
-// behind all that was put in before.
+// report proposes a report on a batch of attempts. The answer goes into the stream after everything that was put in
+// before.
 func (s *stream) report(op *logpb.Report, batch []*attempt) <-chan answer {
 	got := make(chan answer, 1)
 	s.node.ProposeAsync(&logpb.Op{Op: &logpb.Op_Report{Report: op}}, func(res fsm.Result, err error) {

@@ -170,7 +170,7 @@ const (
 	waiting attemptState = iota
 	runs
 	done
-	// mute is over, and never spoken of.
+	// mute: it is over, and is never reported.
 	mute
 )
 
@@ -231,7 +231,7 @@ func (p *process) attach(s *Server) (*stream, error) {
 		p.renewed = later(p.renewed, sent)
 	}
 	for _, a := range p.order {
-		// What has run its course is reported all the same: it will be refused.
+		// What has ended is reported all the same: the report will be refused.
 		if _, held := w.held[a.AttemptKey]; !held && a.state != done {
 			a.stop = true
 			p.end(a)

@@ -14,8 +14,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// limits checks, where an entry is applied first, that no grant of it goes beyond what may
-// be held.
+// limits checks, on the replica that applies an entry first, that no grant of it goes beyond what may be held.
 func (r *replica) limits(e *entry) {
 	seen := map[uint64]bool{}
 	for _, ev := range e.events {
@@ -179,8 +178,8 @@ func (r *replica) compareAttempts(j *sim.Job) {
 	}
 }
 
-// finish is the end of a run: everything is looked at on every replica, once as it is and once
-// as it comes back from its disk and the log, and then forgotten.
+// finish ends a run. It checks everything on every replica, once as it is and once as it comes back from its disk
+// and the log. Then everything is forgotten.
 func (w *world) finish() {
 	w.checkPlace()
 	for range 2 {

@@ -31,7 +31,7 @@ func newClient(w *world, i int) *client {
 	return c
 }
 
-// act begins something, and sees to the next thing.
+// act begins something, and schedules the next act.
 func (c *client) act() {
 	if c.w.healed {
 		return
@@ -61,8 +61,8 @@ func (c *client) act() {
 	c.w.after(c.w.between(10*time.Millisecond, 400*time.Millisecond), c.act)
 }
 
-// request sends a request to whoever is taken for the leader, until there is an answer that
-// says what became of it. make makes the op, and what is to be done when its entry was applied.
+// request sends a request to the server that it believes to be the leader, until an answer says what became of it.
+// make makes the op, and what to do when its entry was applied.
 func (c *client) request(what string, makeOp func(*tenure) (*logpb.Op, func()), done func(fsm.Result, error)) {
 	c.busy++
 	answered := false
@@ -123,7 +123,7 @@ func (c *client) request(what string, makeOp func(*tenure) (*logpb.Op, func()), 
 	try()
 }
 
-// fine is done for requests that must not fail, but in the given ways.
+// fine is for requests that may fail in the given ways only.
 func (c *client) fine(what string, kinds ...task.Kind) func(fsm.Result, error) {
 	return func(_ fsm.Result, err error) {
 		kind := task.KindOf(err)
@@ -258,7 +258,7 @@ func (c *client) grown(job uint64, then func(fsm.Result)) func(fsm.Result, error
 			return
 		}
 		c.busy--
-		// Only the end of a job, or of its retention, is in the way of what only this client does.
+		// Nobody else appends to the job or closes it. So only its end, or that of its retention, may be the reason.
 		if j := c.w.model.Jobs[job]; j != nil && j.CancelReason == 0 {
 			c.w.problem("%s: job %d cannot grow: %v", c.name, job, err)
 		}
@@ -280,7 +280,7 @@ func (c *client) cancel() {
 	}, c.fine("cancel", task.KindConflict, task.KindNotFound))
 }
 
-// read looks at results at some server, how far behind it may be.
+// read looks at results at some server, however far behind it is.
 func (c *client) read() {
 	r := c.w.replicas[c.w.below(len(c.w.replicas))]
 	if id, ok := c.w.ledger.aJob(); ok && r.m != nil {

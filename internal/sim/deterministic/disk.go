@@ -91,7 +91,7 @@ func (d *disk) write(c *fsm.FlushBatch) {
 	}
 }
 
-// refer notes that so many jobs more have a spec. raw is nil where it is known.
+// refer notes that so many jobs more have a spec. raw is nil if it is known.
 func (d *disk) refer(id fsm.SpecID, raw []byte, jobs int) {
 	s := d.specs[id]
 	if s.raw == nil {
@@ -133,8 +133,8 @@ func (d *disk) writeJob(c *fsm.BatchJob) {
 	}
 }
 
-// load makes the machine that the disk holds. It reads in the order of keys, as state.db does: the machine must
-// not take the order of a map over.
+// load makes the machine that the disk holds. It reads in the order of keys, as state.db does: the machine must not
+// depend on the order of a map.
 func (d *disk) load() (*fsm.Machine, error) {
 	m := fsm.New(d, fsm.NewWatchers())
 	var sessions []*logpb.Session

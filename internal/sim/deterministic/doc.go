@@ -3,12 +3,11 @@
 //
 // # Purpose
 //
-// A failure that package cluster finds may not come back under its seed: goroutines decide
-// as well there. Here nothing but the seed does, and the same seed gives the same history to
-// the byte. It drives the real state machine, three replicas of it, the real Plan and
-// the real leases; raft, disks and connections are simulated, as far as they decide what
-// comes to the log, when it is applied where, and what is forgotten in between. A
-// minute of a busy cluster takes milliseconds, so a test tries hundreds of seeds.
+// A failure that package cluster finds may not come back under its seed, because there goroutines decide too. Here
+// only the seed decides, and the same seed gives the same history to the byte. It drives the real state machine,
+// three replicas of it, the real Plan and the real leases. Raft, disks and connections are simulated, as far as they
+// decide what comes to the log, when it is applied where, and what is forgotten in between. A minute of a busy
+// cluster takes milliseconds, so a test tries hundreds of seeds.
 //
 // # Flow
 //
@@ -23,18 +22,16 @@
 //
 // # What is checked
 //
-// Each entry goes through the reference model of package sim as well: every result, every
-// grant and stop that a replica tells of must be the model's, and the digests of replicas
-// must be equal at equal index. The ledger (ledger.go, with sim.Promises) knows neither: it holds what
-// was granted, acknowledged and seen against the promises. At intervals, and in the end,
-// everything readable is compared (check.go). The allocation loop may find nothing to do
-// while the model knows of something, and nothing by chance that it was not woken for. In
-// the end every task has an outcome, and when all is forgotten, nothing is left.
+// Each entry goes through the reference model of package sim as well: every result, every grant and stop that a
+// replica tells of must be the model's, and the digests of replicas must be equal at equal index. The ledger
+// (ledger.go, with sim.Promises) knows neither the machine nor the model: it compares what was granted, acknowledged
+// and seen with the promises. At intervals, and at the end, everything readable is compared (check.go). The
+// allocation loop must not be idle while the model knows of something to do, and must not find work by chance for
+// which nobody woke it. At the end every task has an outcome, and when everything is forgotten, nothing is left.
 //
 // # Trade-offs
 //
-// The log is given: nothing here tests raft, the files, or the network layer, and there is
-// one machine word of what goroutines can do to each other, none. What a seed does
-// changes with every change of this package, so a regression that matters gets a
-// test of its own beside its seed.
+// The log is given: nothing here tests raft, the files, or the network layer, nor what goroutines can do to each
+// other. What a seed does changes with every change of this package, so a regression that matters gets a test of its
+// own beside its seed.
 package deterministic

@@ -20,7 +20,7 @@ type ledger struct {
 	seen map[uint64]uint32
 }
 
-// allTasks stands for the index where a cancel is for the whole job.
+// allTasks stands for the index if a cancel is for the whole job.
 const allTasks = ^uint32(0)
 
 func newLedger(w *world) *ledger {
@@ -71,7 +71,7 @@ func (l *ledger) committed(e *entry) {
 	}
 }
 
-// tally looks at what of a report was recorded: each attempt once, and only if it was granted.
+// tally checks what was recorded of a report: each attempt once, and only if it was granted.
 func (l *ledger) tally(o *logpb.Report, r fsm.Result) {
 	if r.Err != nil {
 		l.w.problem("a report of a worker was refused: %v", r.Err)
@@ -138,9 +138,8 @@ func (l *ledger) ran(a *attempt, worker string) {
 	}
 }
 
-// read reads the results of a job at a replica and holds them against what was read before, at
-// whatever server: it must be the same list, and there is no going back. whole says that it must
-// be all of it.
+// read reads the results of a job at a replica and compares them with what was read before, at any server: it must
+// be the same list, and must never become shorter. whole says that it must be all of it.
 func (l *ledger) read(r *replica, job uint64, whole bool) {
 	seen, from := l.seen[job], uint32(0)
 	if seen > 0 && !whole {

@@ -82,7 +82,7 @@ func (l *link) Stop(job uint64, index uint32, offset int64) {
 // End implements scheduler.Stream.
 func (l *link) End(bool) { l.snap() }
 
-// tell sends what the session holds. What of it is asked to end is told twice: a worker may
+// tell sends what the session holds. A task that was asked to end is sent as a grant and as a stop: the worker may
 // not have heard of it at all.
 func (l *link) tell(h fsm.HeldTask) {
 	job := l.w.model.Jobs[h.Job]
@@ -107,7 +107,7 @@ type hello struct {
 	sent time.Duration
 }
 
-// serveHello does at a server what it does for a worker that attaches.
+// serveHello does what a server does for a worker that attaches.
 func (r *replica) serveHello(p *process, h hello) {
 	t := r.tenure
 	if r.m == nil || t == nil || t.ended || h.term > t.term {
@@ -162,7 +162,7 @@ func (t *tenure) attach(p *process, h hello, session uint64, attached bool) {
 	}
 }
 
-// beat is a beat at its leader. One for exclusive tasks is answered behind a barrier only.
+// beat is a beat at its leader. A beat for exclusive tasks is answered after a barrier only.
 func (l *link) beat(exclusive bool, sent time.Duration, running []scheduler.Running) {
 	renew := func() {
 		if !l.t.fleet.Beat(l.session, l, running) {
@@ -235,7 +235,7 @@ func (l *link) report(groups []*logpb.ReportGroup, run time.Duration, answer fun
 	})
 }
 
-// lastWords is a goodbye that its sender does not live to see answered.
+// lastWords is a goodbye whose sender ends before the answer.
 func (l *link) lastWords() {
 	if l.arrives() {
 		l.w.after(l.w.latency(), func() {

@@ -81,7 +81,7 @@ func brief(results []fsm.Result) (out []string) {
 	return out
 }
 
-// same says whether two lists of results are: of errors, the kind.
+// same says whether two lists of results are the same. Of errors it compares the kind.
 func same(a, b []fsm.Result) bool {
 	return slices.EqualFunc(a, b, func(a, b fsm.Result) bool {
 		if task.KindOf(a.Err) != task.KindOf(b.Err) || !slices.Equal(a.Exceptions, b.Exceptions) {

@@ -96,7 +96,7 @@ func (r *replica) install(from *replica) {
 	}
 }
 
-// pullSoon has the replica apply what it has not, some time soon.
+// pullSoon makes the replica apply what it has not applied, some time soon.
 func (r *replica) pullSoon() {
 	if r.pulls || r.m == nil {
 		return
@@ -175,7 +175,7 @@ func (r *replica) compare(e *entry, results []fsm.Result, skipped bool) {
 	}
 }
 
-// flushSoon has the replica write what it has not.
+// flushSoon makes the replica write what it has not written.
 func (r *replica) flushSoon() {
 	if r.flushes {
 		return

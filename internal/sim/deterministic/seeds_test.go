@@ -18,15 +18,15 @@ import (
 const (
 	seedVariable = "ROTA_DETERMINISTIC_SEED"
 	timeVariable = "ROTA_DETERMINISTIC_TIME"
-	// shortSeeds is how many seeds are tried where little time is asked for.
+	// shortSeeds is how many seeds a short test tries.
 	shortSeeds = 20
-	// enoughSeeds is from how many on all that is interesting has to happen; some of it does
-	// once in twenty seeds.
+	// enoughSeeds is the number of seeds from which on everything interesting has to happen. Some of it happens once
+	// in twenty seeds.
 	enoughSeeds = 200
 )
 
-// regressions are seeds that once failed, or that came first by something that is
-// easily lost. They are always run.
+// regressions are seeds that once failed, or that were the first to reach something that is easily lost. They are
+// always run.
 var regressions = []struct {
 	seed    uint64
 	stretch int
@@ -57,7 +57,7 @@ func TestSeedsKeepThePromises(t *testing.T) {
 	var total Result
 	reached := map[string]int{}
 	t.Run("seeds", func(t *testing.T) {
-		const parts = 4 // beside each other, where there are processors
+		const parts = 4 // in parallel, if there are processors
 		for part := range parts {
 			t.Run(strconv.Itoa(part), func(t *testing.T) {
 				t.Parallel()
@@ -84,7 +84,7 @@ func TestSeedsKeepThePromises(t *testing.T) {
 	}
 }
 
-// mustReach is what the seeds of one run of the tests have to come by.
+// mustReach is what the seeds of one test run have to reach.
 var mustReach = []string{
 	"retry", "retry granted", "failed", "returned", "stopping to cancelled by a report", "stopping to cancelled by the end of a session",
 	"requeued by the end of a session", "task kept over a new session", "task cancelled by itself", "verdict already",
@@ -93,7 +93,7 @@ var mustReach = []string{
 	"overdue to cancelled", "overdue to failed", "overdue to scheduled", "overdue and not started", "version raised", "entry from before the rise",
 }
 
-// requireEnough fails where too little happened: such runs prove nothing.
+// requireEnough fails if too little happened: such runs prove nothing.
 func requireEnough(t *testing.T, n int, c Counts, reached map[string]int) {
 	for _, path := range mustReach {
 		require.NotZero(t, reached[path], "never reached: %s", path)
@@ -134,7 +134,7 @@ func TestRegressions(t *testing.T) {
 // TestTheSameSeedIsTheSameHistory: to the byte, or a failing seed would be worth nothing.
 func TestTheSameSeedIsTheSameHistory(t *testing.T) {
 	t.Parallel()
-	// 65 once had a timer that was due with an event, 1004 a machine that took the order of a map over.
+	// 65 once had a timer that was due with an event, 1004 a machine that depended on the order of a map.
 	for i, seed := range []uint64{65, 1000, 1001, 1002, 1003, 1004, 1005} {
 		o := Options{Seed: seed}
 		first, second := simulate(t, o), simulate(t, o)
@@ -177,7 +177,7 @@ func simulate(t *testing.T, o Options) (r Result) {
 	return r
 }
 
-// report fails the test where a run has problems, and says how to repeat it.
+// report fails the test if a run has problems, and says how to repeat it.
 func report(t *testing.T, o Options, r Result) {
 	if len(r.Problems) == 0 {
 		return

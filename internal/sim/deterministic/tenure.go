@@ -16,7 +16,7 @@ const (
 	lease = 2 * time.Second
 	// inFlight is how many entries of a leader are on their way at once.
 	inFlight = 4
-	// electAgain is the wait where nobody can be elected.
+	// electAgain is the wait if nobody can be elected.
 	electAgain = 100 * time.Millisecond
 )
 
@@ -37,7 +37,7 @@ type tenure struct {
 	lanes          [3][]*proposal
 	flights        []flight
 	lastCommit     time.Duration
-	// waiting is who is told at the end that nothing is known.
+	// waiting are the proposals whose outcome is unknown if the tenure ends now.
 	waiting []*proposal
 	looks   looks
 }
@@ -176,8 +176,7 @@ func laneOf(op *logpb.Op) int {
 	return 0
 }
 
-// barrier calls done when everything that was committed before is applied here, or with an
-// error where t leads no more.
+// barrier calls done when everything that was committed before is applied here, or with an error if t leads no more.
 func (t *tenure) barrier(done func(error)) {
 	if t.ended {
 		done(errNoLeader)

@@ -16,16 +16,16 @@ const (
 	idleLook = time.Second
 	// retryPause is its wait after a plan that was refused as a whole, or failed.
 	retryPause = 20 * time.Millisecond
-	// leaseLook is how often ended leases are looked for.
+	// leaseLook is how often to check for leases that have ended.
 	leaseLook = lease / 20
-	// retentionLook is how often it is looked for what may be forgotten.
+	// retentionLook is how often to check what may be forgotten.
 	retentionLook = time.Second
 	collectBatch  = 16
 	// soon is how late the allocation loop may be at a timer: it never sleeps for less.
 	soon = time.Millisecond
 )
 
-// looks is where a leader's loops are.
+// looks is the state of a leader's loops.
 type looks struct {
 	allocator scheduler.Allocator
 	// asleep: the allocation loop waits to be woken, or for its timer. naps counts
@@ -60,10 +60,10 @@ func (t *tenure) begin() {
 	t.w.after(task.ReportMargin, t.reclaim)
 }
 
-// overdueLook is how often it is looked for tasks whose workers are silent about them.
+// overdueLook is how often to check for tasks about which their workers are silent.
 const overdueLook = time.Second / 2
 
-// reclaim is a look for them.
+// reclaim checks for them.
 func (t *tenure) reclaim() {
 	if t.ended {
 		return
@@ -84,7 +84,7 @@ func (t *tenure) reclaim() {
 	t.w.after(overdueLook, t.reclaim)
 }
 
-// woken has the allocation loop look where it was woken.
+// woken makes the allocation loop look if it was woken.
 func (t *tenure) woken() {
 	if t.looks.asleep && t.fleet.Woken() {
 		t.looks.asleep = false
@@ -96,7 +96,7 @@ func (t *tenure) woken() {
 	}
 }
 
-// checkAsleep checks, where an entry has not woken the loop, that it had no reason to.
+// checkAsleep checks that the loop had no reason to wake up, if an entry has not woken it.
 func (t *tenure) checkAsleep() {
 	l := &t.looks
 	if _, next := t.r.m.Due(l.stamped, 1); next != 0 && next+int64(soon) < l.alarm {
@@ -177,8 +177,8 @@ func (t *tenure) sleep(now, next int64) {
 	})
 }
 
-// found is where the loop has found work. It is a fault where it was not woken for it: the
-// look that is taken now and then must not be what moves things.
+// found is called when the loop has found work. It is a fault if nobody woke the loop for it: nothing may depend on
+// the look that the loop takes now and then.
 func (t *tenure) found(overslept bool, op *logpb.Op, now int64) {
 	l := &t.looks
 	jumped := now-l.stamped > int64(t.w.now-l.slept) // an entry has brought another clock
@@ -187,7 +187,7 @@ func (t *tenure) found(overslept bool, op *logpb.Op, now int64) {
 	}
 }
 
-// expireLeases is a look for sessions whose lease has ended.
+// expireLeases looks for sessions whose lease has ended.
 func (t *tenure) expireLeases() {
 	if t.ended {
 		return
@@ -274,8 +274,8 @@ func (r *replica) due(at int64, overBudget bool) (jobs []uint64, keys []*logpb.K
 	return jobs, keys
 }
 
-// checkIdle checks, where the allocation loop has found nothing to do, that there is nothing:
-// no task that could be granted and a worker with a free slot that could take it.
+// checkIdle checks, when the allocation loop has found nothing to do, that there is nothing: no task that could be
+// granted and a worker with a free slot that could take it.
 func (w *world) checkIdle(t *tenure, now int64) {
 	if w.counts.Idle%8 != 0 {
 		return

@@ -20,7 +20,7 @@ const (
 	drainTime = 20 * time.Minute
 )
 
-// makeTrouble does one harm, and sees to the next.
+// makeTrouble makes one kind of trouble, and schedules the next.
 func (w *world) makeTrouble() {
 	if w.healed {
 		return
@@ -95,7 +95,7 @@ func (w *world) planBlindly() {
 	w.after(w.between(20*time.Millisecond, 600*time.Millisecond), w.planBlindly)
 }
 
-// whole says that no server is in trouble: one at a time.
+// whole says that no server is in trouble: only one may be at a time.
 func (w *world) whole() bool {
 	for _, r := range w.replicas {
 		if r.m == nil || r.isolated {

@@ -28,9 +28,9 @@ func (t *tenure) connected() (out []sim.Worker) {
 	return out
 }
 
-// wait is that of a queue to be served.
+// wait is how a queue waits to be served.
 type wait struct {
-	// jobs is those that waited when it was looked for the last time.
+	// jobs are the jobs that waited at the last look.
 	jobs []*sim.Job
 	// passed is the queues that were given what it could have used.
 	passed map[string]bool
@@ -41,8 +41,8 @@ func (w wait) goesOn(jobs []*sim.Job) bool {
 	return slices.ContainsFunc(jobs, func(j *sim.Job) bool { return slices.Contains(w.jobs, j) })
 }
 
-// checkPlan checks the order of a plan. It returns what is to be called when the plan has been applied,
-// with what that gave.
+// checkPlan checks the order of a plan. It returns a function to call when the plan has been applied, with the
+// result of that.
 func (t *tenure) checkPlan(plan *logpb.ApplyPlan, now int64) (applied func(fsm.Result)) {
 	if !t.upToDate() {
 		t.looks.waits = nil // it may serve anybody
@@ -94,7 +94,7 @@ func (w *world) served(e *entry) {
 	}
 }
 
-// checkPlace checks that what is placed with its submit passes nobody.
+// checkPlace checks that a job that is placed with its submit passes no other job.
 func (t *tenure) checkPlace(spec *task.Spec, assigns []*logpb.Assign) {
 	if !t.upToDate() {
 		return

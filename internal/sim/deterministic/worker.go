@@ -19,7 +19,7 @@ const (
 	beatsPerLease          = 3
 	exclusiveBeatsPerLease = 10
 	silence                = lease / 4
-	// Shares of a lease in which exclusive tasks may start, and behind which they are killed.
+	// Parts of a lease: until when exclusive tasks may start, and after which they are killed.
 	startShare = lease / 2
 	killShare  = lease * 8 / 10
 	// oldReports is how many reports a process remembers, to send them again.
@@ -135,7 +135,7 @@ type process struct {
 	old       [][]*logpb.ReportGroup
 }
 
-// agent has the agent do something: not when it is dead, and later when it is paused.
+// agent makes the agent do something: not if it is dead, and later if it is paused.
 func (p *process) agent(do func()) {
 	switch {
 	case p.dead:
@@ -242,7 +242,7 @@ func (p *process) unlinked(l *link) {
 	})
 }
 
-// beatNow beats, and sees to the next beat.
+// beatNow beats, and schedules the next beat.
 func (p *process) beatNow(l *link) {
 	if p.link != l {
 		return
@@ -367,8 +367,7 @@ func (p *process) leave() {
 	p.sayGoodbye()
 }
 
-// endEndless ends what would run for ever, but for what its servers want ended: they have to
-// say so.
+// endEndless ends what would run for ever, except what its servers want to end: they have to say so.
 func (p *process) endEndless() {
 	for _, a := range slices.Clone(p.order) {
 		j := p.w.model.Jobs[a.Job]

@@ -174,7 +174,7 @@ func (p *process) end(a *attempt, outcome task.Outcome, reason task.Reason) {
 	}
 	p.physicalEnd(a)
 	if p.w.nature.poison && a.Job%8 == 3 && a.Index == 0 {
-		// It ends its agent, wherever it runs. A goodbye before that is no loss.
+		// The task ends its agent, wherever it runs. A goodbye before that is no loss.
 		if p.link != nil && !p.leaving && p.w.chance(50) {
 			p.link.lastWords()
 		}

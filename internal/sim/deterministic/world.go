@@ -18,11 +18,11 @@ type Options struct {
 	Seed uint64
 	// Stretch is by how much a run is longer than usual; 0: not at all.
 	Stretch int
-	// Trace, where set, gets each line of the history.
+	// Trace, if set, gets each line of the history.
 	Trace func(line string)
 }
 
-// Counts is how much of what is interesting has happened.
+// Counts counts the interesting things that have happened.
 type Counts struct {
 	Steps, Entries, Terms, Crashes, Installs, Zombies int
 	Submits, Repeats, Conflicts, Appends, Cancels     int
@@ -55,7 +55,7 @@ const maxSteps = 400_000
 type world struct {
 	o      Options
 	random *rand.Rand
-	// rise decides of the version of the log, so that it leaves the rest of a history as it is.
+	// rise decides about the version of the log, apart from random so that the rest of a history stays as it is.
 	rise   *rand.Rand
 	nature nature
 
@@ -100,9 +100,9 @@ type nature struct {
 	stalls   bool
 	// stale lets plans come to the log that were made for another state.
 	stale bool
-	// hostile lets what a deposed leader had in flight come to the log at any time. Raft lets it
-	// only before the next leader begins, and that leases keep exclusive tasks from
-	// overlapping at their workers relies on it.
+	// hostile lets entries that a deposed leader had in flight come to the log at any time. Raft allows that only
+	// before the next leader begins, and leases rely on that to keep exclusive tasks from overlapping at their
+	// workers.
 	hostile bool
 	// ungated: the servers are of a build from before the gate, until all are replaced.
 	ungated   bool
@@ -186,8 +186,8 @@ func (w *world) loop() {
 	}
 }
 
-// after has do called so much later. Of what is due at the same moment, what was
-// asked for first comes first.
+// after calls do after a time. Of calls that are due at the same moment, the one that was asked for first comes
+// first.
 func (w *world) after(d time.Duration, do func()) {
 	w.seq++
 	heap.Push(&w.events, event{w.now + d, w.seq, do})
@@ -231,7 +231,7 @@ func (w *world) latency() time.Duration {
 	return w.between(100*time.Microsecond, 3*time.Millisecond)
 }
 
-// lost says that a message is.
+// lost says whether a message is lost.
 func (w *world) lost() bool {
 	return !w.healed && w.nature.loss > 0 && w.random.IntN(1000) < w.nature.loss
 }
