@@ -7,9 +7,9 @@
 //	jepsen-tests doctor              what this machine can do
 //	jepsen-tests serve               the store of runs, in a browser
 //
-// The exit code is 0 for valid, 1 for invalid, 2 for unknown, 254 for bad flags, and 255 for
-// an error of the harness itself. It is written after the manner of Jepsen, and is not
-// Jepsen: its histories can be exported (history.edn) for Jepsen's own checkers.
+// The exit code is 0 for valid, 1 for invalid, 2 for unknown, 254 for bad flags, and 255 for an error of the harness
+// itself. The program follows Jepsen's example, and is not Jepsen: its histories can be exported (history.edn) for
+// Jepsen's own checkers.
 package main
 
 import (

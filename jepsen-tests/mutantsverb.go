@@ -14,15 +14,14 @@ import (
 	"github.com/rota-scheduler/rota/jepsen-tests/suite"
 )
 
-// mutantSeeds is how many seeds a mutant gets before it counts as one that escaped, where
-// --test-count does not say.
+// mutantSeeds is how many seeds a mutant gets before it counts as escaped, if --test-count does not say.
 const mutantSeeds = 4
 
 // hunter hunts mutants.
 type hunter struct {
 	testFlags
 	root string
-	// clean: the whole build must stand the seed that has caught the mutant.
+	// clean: the whole build must be valid with the seed that has caught the mutant.
 	clean bool
 	given map[string]bool
 	can   suite.Abilities
@@ -88,7 +87,7 @@ func mutantsVerb(ctx context.Context, args []string, out io.Writer) (checker.Ver
 // flags is the flags of a mutant.
 func (h *hunter) flags(m mutants.Mutant) testFlags {
 	f := h.testFlags
-	// With an underscore, for the go command would take the changed files for packages.
+	// With an underscore: otherwise the go command would read the changed files as packages.
 	f.store = filepath.Join(h.store, "_mutants", m.Name)
 	if m.Rate > 0 && !h.given["rate"] {
 		f.rate = m.Rate

@@ -19,11 +19,10 @@ type plan struct {
 	seed                        uint64
 }
 
-// plans is the tests of one round, with one seed: every fitting workload under every fault,
-// or, where they are spread, every fault once, with one workload after the other. The next seed
-// begins with the next workload, so that as many seeds as there are workloads bring every
-// one of them under every fault that it fits. The log stores take turns within a round, and
-// from one seed and one size to the next.
+// plans is the tests of one round, with one seed: every fitting workload under every fault, or, if they are spread,
+// every fault once, with one workload after the other. The next seed begins with the next workload, so that as many
+// seeds as there are workloads bring every one of them under every fault that it fits. The log stores take turns
+// within a round, and from one seed and one size to the next.
 func (f *testFlags) plans(workloads, faults []string, seed uint64, spread bool) []plan {
 	var out []plan
 	for size, nodes := range f.nodeCounts {
@@ -54,7 +53,7 @@ func (f *testFlags) config(p plan, can suite.Abilities) (suite.Config, error) {
 	}
 	name := fmt.Sprintf("%s-%s-%s-%dn-seed%d", time.Now().Format("20060102-150405.000"), p.workload, strings.NewReplacer(",", "+", ":", "-").Replace(p.nemesis), p.nodes, p.seed)
 	dir, err := filepath.Abs(filepath.Join(f.store, name))
-	// The phases of several tests at once tell nobody anything.
+	// Nobody could follow the phases of several tests at once.
 	progress := io.Writer(os.Stderr)
 	if f.parallel > 1 {
 		progress = io.Discard

@@ -94,8 +94,8 @@ type series struct {
 	rows []suite.Row
 }
 
-// run runs the tests of so many seeds, and of more while lasting is not over, and prints a line
-// for each test as it ends. What goes wrong with one ends all.
+// run runs the tests of so many seeds, and of more while lasting is not over, and prints a line for each test as it
+// ends. An error of one test ends all.
 func (s *series) run(ctx context.Context, seeds int, lasting time.Duration, plans func(seed uint64) []plan) error {
 	fmt.Fprintf(s.out, "%-13s %-23s %s %-7s %7s %-8s %6s %5s %5s %7s %7s\n", "WORKLOAD", "NEMESIS", "N", "LOG", "SEED", "VERDICT", "ACKS", "INFO", "FAIL", "LEADERS", "FAULTS")
 	ctx, stop := context.WithCancelCause(ctx)
@@ -155,7 +155,7 @@ func (s *series) worst() checker.Verdict {
 	return worst
 }
 
-// sum prints what all came to, and writes it into a file where one is named.
+// sum prints what all came to, and writes it into a file if one is named.
 func (s *series) sum(file string) error {
 	took := time.Since(s.began)
 	fmt.Fprintln(s.out)

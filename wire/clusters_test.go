@@ -40,7 +40,7 @@ func TestAServerKnowsTheAddressesOfItsCluster(t *testing.T) {
 	}
 }
 
-// Calls that carry no addresses, as those of other servers, cost nothing.
+// Calls that carry no addresses, as those of servers and of clients that were answered before, cost nothing.
 func TestCallsThatNameNoAddressesTakeNoMemoryToCheck(t *testing.T) {
 	ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs("user-agent", "grpc-go", "content-type", "application/grpc"))
 	require.Zero(t, testing.AllocsPerRun(100, func() {

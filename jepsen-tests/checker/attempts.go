@@ -9,8 +9,8 @@ import (
 	"github.com/rota-scheduler/rota/jepsen-tests/history"
 )
 
-// mostLost is how many attempts at a task may be lost with their workers and cost no
-// attempt: the next one fails it.
+// mostLost is how many attempts at a task may be lost with their workers without a failure: the next loss fails the
+// task.
 const mostLost = 4
 
 // tried is one attempt as a worker of the suite saw it.
@@ -21,8 +21,7 @@ type tried struct {
 	reports []*history.Call[history.Report, history.Reported]
 }
 
-// failed says whether its failure was recorded, for certain or possibly, and when that was
-// asked for first.
+// failed says whether its failure was recorded, for certain or possibly, and when it was first reported.
 func (a *tried) failed() (certain, possible bool, at int64) {
 	for _, c := range a.reports {
 		if c.In.Outcome != "failed" || c.Type == history.OK && c.Out.Verdict != "recorded" && c.Out.Verdict != "already" {
@@ -52,7 +51,7 @@ func (v *view) attempts() map[taskID][]*tried {
 	byToken := map[uint64]*tried{}
 	for _, g := range v.grants {
 		if byToken[g.Value.Token] != nil {
-			continue // sent again on another stream; S5 sees to it that it is the same
+			continue // sent again on another stream; S5 checks that it is the same
 		}
 		a := &tried{Grant: g.Value, at: g.Op.Time}
 		byToken[g.Value.Token] = a
@@ -76,7 +75,7 @@ func (v *view) attempts() map[taskID][]*tried {
 func checkAttempts(v *view, r *Result) {
 	jobs := v.submitsByJob()
 	sessions := v.workerSessions()
-	// Who turns clocks makes waits shorter or longer.
+	// Turned clocks make waits shorter or longer.
 	steady := v.steady()
 	ends := v.outcomes()
 	for id, list := range v.attempts() {
@@ -119,7 +118,7 @@ func (v *view) submitsByJob() map[uint64]history.Submit {
 	return jobs
 }
 
-// checkRetry looks at why there was another attempt behind one.
+// checkRetry checks why another attempt followed one.
 func checkRetry(r *Result, id taskID, last, next *tried, sessions map[uint64]*session, failures uint32, steady bool, s history.Submit) {
 	r.Compared++
 	if next.Attempt <= last.Attempt {
@@ -153,7 +152,7 @@ func checkRetry(r *Result, id taskID, last, next *tried, sessions map[uint64]*se
 	}
 }
 
-// checkGivenUp looks whether a task that failed had all its attempts.
+// checkGivenUp checks whether a task that failed had all its attempts.
 func checkGivenUp(r *Result, id taskID, list []*tried, most uint32) {
 	r.Compared++
 	possible := uint32(0)
@@ -170,8 +169,8 @@ func checkGivenUp(r *Result, id taskID, list []*tried, most uint32) {
 	}
 }
 
-// checkNumbers looks at the numbers of attempts, wherever they come from: only those that
-// were lost with a worker that never saw them may be missing.
+// checkNumbers checks the numbers of attempts, wherever they come from: only those that were lost with a worker that
+// never saw them may be missing.
 func checkNumbers(v *view, r *Result, jobs map[uint64]history.Submit, ends map[taskID]history.Outcome) {
 	seen := map[taskID]map[uint32]bool{}
 	see := func(id taskID, attempt uint32) {

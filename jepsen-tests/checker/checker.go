@@ -19,7 +19,7 @@ const (
 	Idle Verdict = "idle"
 )
 
-// maxProblems bounds what is told of one check; the first ones say it all.
+// maxProblems bounds the problems that are reported of one check: the first ones are enough.
 const maxProblems = 20
 
 // Result is what one check found.
@@ -63,7 +63,7 @@ func (r *Result) settle() {
 type Report struct {
 	Verdict Verdict  `json:"verdict"`
 	Results []Result `json:"results"`
-	// Counts is how much of what is interesting happened.
+	// Counts counts the interesting things that happened.
 	Counts Counts `json:"counts"`
 }
 
@@ -73,7 +73,7 @@ type check struct {
 	run         func(v *view, r *Result)
 }
 
-// checks is all of them, in the order in which they are told.
+// checks is all of them, in the order in which they are reported.
 var checks = []check{
 	{"S1", "acknowledged submits are on every server, and nothing unexpected", checkPresence},
 	{"S2", "one request key, one job", checkKeys},

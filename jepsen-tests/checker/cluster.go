@@ -97,8 +97,8 @@ func checkProcesses(v *view, r *Result) {
 // 99 of a hundred. A test has a few heals, so that many tests together show it: Late.
 const RecoverySoon = 2 * time.Second
 
-// Late says of the recoveries of many tests how many took longer than RecoverySoon, and how
-// many may: one of each hundred begun.
+// Late returns how many of the recoveries of many tests took longer than RecoverySoon, and how many may: one for
+// each hundred that has begun.
 func Late(took []time.Duration) (late, allowed int) {
 	for _, d := range took {
 		if d > RecoverySoon {

@@ -101,7 +101,7 @@ func checkVerdicts(v *view, r *Result, ends map[taskID]history.Outcome) {
 			if ended && o.Token != c.In.Token {
 				r.problem("op %d: a report of task %v under token %d is said to be recorded, and it ended under token %d", c.Done.Index, id, c.In.Token, o.Token)
 			}
-			// Those of what the servers have ended are superseded.
+			// Reports on what the servers have ended are superseded.
 			others := slices.ContainsFunc(sent[c.In.Token], func(at int64) bool { return at < c.Done.Time && at != c.Invoke.Time })
 			if ended && !others {
 				r.problem("op %d: a report of task %v under token %d is said to be recorded before, and was the first", c.Done.Index, id, c.In.Token)

@@ -92,7 +92,7 @@ func checkKeys(v *view, r *Result) {
 
 // checkFailures is S17.
 func checkFailures(v *view, r *Result) {
-	// What may have happened by another request with the same content is no evidence.
+	// What another request with the same content may have made is no evidence.
 	possible := map[string]bool{}
 	for i := range v.submits {
 		if v.submits[i].Type != history.Fail {

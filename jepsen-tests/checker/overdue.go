@@ -14,8 +14,8 @@ const (
 	overdueGrace = 5 * time.Second
 )
 
-// checkOverdue is L8. Only quiet times count, as for L5: a new leader waits anew, and so does one whose
-// worker has come back. That what is exclusive is not run elsewhere before the lease is over is for S8.
+// checkOverdue is L8. Only quiet times count, as for L5: a new leader waits again from the beginning, and so does
+// one whose worker has come back. S8 checks that exclusive tasks do not run elsewhere before the lease is over.
 func checkOverdue(v *view, r *Result) {
 	if !v.steady() {
 		return // servers whose clocks have leapt take nothing off anybody for an hour
@@ -63,8 +63,8 @@ func checkOverdue(v *view, r *Result) {
 	}
 }
 
-// heardBy is until when a session's worker may be waited for that should have reported at a time. One
-// that may have missed beats, by what it saw of their answers, has come back with the next.
+// heardBy is until when a leader may wait for a session's worker that should have reported at a time. A worker that
+// may have missed beats, by the answers that it saw, has come back with its next beat.
 func (v *view) heardBy(s *session, at int64) int64 {
 	wait := (reportMargin + overdueGrace).Nanoseconds()
 	due, last := at+wait, s.opened

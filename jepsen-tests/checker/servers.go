@@ -74,9 +74,8 @@ func checkMembers(v *view, r *Result) {
 // refusals is what a server says that does not go on with what it cannot trust.
 var refusals = regexp.MustCompile(`corrupt|checksum|not whole|not belong together|was lost or is older|older than it may be|cut short|malformed|invalid database|is empty|belongs to node`)
 
-// checkDamage is S18. What tasks return is what they were given, on every server and
-// whatever disks and transfers did to it; and a server whose files were damaged either goes
-// on as if nothing had happened or ends with the reason.
+// checkDamage is S18. Tasks return what they were given, on every server, whatever disks and transfers did to it. A
+// server whose files were damaged either goes on as if nothing had happened, or ends and says why.
 func checkDamage(v *view, r *Result) {
 	jobs := v.submitsByJob()
 	for _, server := range v.results {
@@ -172,20 +171,19 @@ func checkLimits(v *view, r *Result) {
 	}
 }
 
-// What a server may use in the end beyond what it did before the load was harmed.
+// How much more a server may use after the drain than before the faults.
 const (
 	moreFiles = 30
-	// moreRoutines is what those files are worth: a connection with a stream has four.
+	// moreRoutines is what that many files stand for: a connection with a stream has four goroutines.
 	moreRoutines = 4 * moreFiles
 	moreHeap     = 64 << 20
-	// moreLog is three files of raft-wal, each of which takes its 64 MiB when it is made: the
-	// last one before a snapshot that was received, the first one behind it, and the next. And
-	// what the database grows by that says which files there are.
+	// moreLog is three files of raft-wal, each of which takes its 64 MiB when it is made: the last one before a
+	// received snapshot, the first one after it, and the next. The rest is for the database that lists the files.
 	moreLog = 3*64<<20 + 1<<20
 )
 
-// checkUsage is L7: the first samples of the run, from whichever server used most, for one
-// that leads uses more than others and leaders change, against those behind the drain.
+// checkUsage is L7. It compares the samples after the drain with the first ones of the run, from the server that
+// used most: a leader uses more than others, and leaders change.
 func checkUsage(v *view, r *Result) {
 	faults, final := v.phaseAt("faults"), v.phaseAt("final")
 	if faults < 0 || final < 0 {

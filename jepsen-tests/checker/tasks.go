@@ -144,11 +144,10 @@ func checkTokens(v *view, r *Result) {
 	}
 }
 
-// checkSerial is S6. The ledger is in the order in which commands wrote it, so an older
-// token behind a newer one is an overlap that happened, whatever the clocks say. A ledger
-// that checks tokens would have refused such a line; that it was written at all is allowed
-// only to a worker that was suspended together with its commands and its guard, which no
-// fault of this suite does: a paused agent has a guard that kills in time.
+// checkSerial is S6. The ledger is in the order in which commands wrote it, so an older token behind a newer one is
+// an overlap that happened, whatever the clocks say. Only a worker that was suspended together with its commands and
+// its guard could write such a line, and no fault of this suite does that: the guard of a paused agent kills in
+// time.
 func checkSerial(v *view, r *Result) {
 	serial := map[uint64]bool{}
 	for i := range v.submits {

@@ -96,7 +96,7 @@ func acknowledged(c *history.Call[history.Submit, history.Submitted]) bool {
 	return c.Type == history.OK && !c.Out.Conflict
 }
 
-// outcomes is how tasks ended, by the word of any server: S3 sees to it that they agree.
+// outcomes is how tasks ended, by the word of any server: S3 checks that they agree.
 func (v *view) outcomes() map[taskID]history.Outcome {
 	out := map[taskID]history.Outcome{}
 	for _, server := range v.results {
@@ -124,7 +124,7 @@ func missing[T any](servers []string, reads []history.Note[T]) []string {
 	return out
 }
 
-// Counts is how much of what is interesting happened.
+// Counts counts the interesting things that happened.
 type Counts struct {
 	// Ops is the calls, Acks those that succeeded.
 	Ops     int `json:"ops"`

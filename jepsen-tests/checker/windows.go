@@ -11,7 +11,7 @@ import (
 const (
 	// settled is how long after a fault the others have had time to elect a leader.
 	settled = 2 * time.Second
-	// lasting is how long a fault is that counts as one that does not end.
+	// lasting is how long a fault must be to count as one that does not end.
 	lasting = 8 * time.Second
 	// alone is how long after a fault a server that is cut off must have noticed that it has
 	// no leader; from then on it refuses reads within refusedSoon, unless the machine is too
@@ -19,8 +19,8 @@ const (
 	alone       = 5 * time.Second
 	refusedSoon = time.Second
 	enoughLate  = 3
-	// mostElections is how many leaders may follow each other within a lasting fault once it
-	// has settled: more is a cluster that is busy with itself.
+	// mostElections is how many leaders may follow each other within a lasting fault once it has settled. With more,
+	// the cluster does little but elect leaders.
 	mostElections = 2
 )
 
@@ -61,8 +61,7 @@ func (v *view) ofMinority(w window) bool {
 	return cutsOff(w)
 }
 
-// cutsOff says whether the targets of a fault hear nothing of the other servers, nor those
-// of them.
+// cutsOff says whether the targets of a fault and the other servers do not hear each other at all.
 func cutsOff(w window) bool {
 	return w.Kind == "lasting:partition" || strings.HasPrefix(w.Kind, "partition:") && !oneWay(w)
 }
@@ -116,9 +115,8 @@ func checkMajority(v *view, r *Result) {
 	}
 }
 
-// checkLivelock is L4: what lasts must not make the others elect leaders without an end, nor
-// keep them from serving. A fault of one direction, which the others half hear of, is the
-// hardest.
+// checkLivelock is L4: a lasting fault must not make the others elect leaders without end, nor keep them from
+// serving. A fault of one direction, of which the others hear half, is the hardest.
 func checkLivelock(v *view, r *Result) {
 	for _, w := range v.windows() {
 		if w.to-w.from < lasting.Nanoseconds() || !v.ofMinority(w) && !oneWay(w) {
@@ -135,7 +133,7 @@ func checkLivelock(v *view, r *Result) {
 		if len(terms) > mostElections {
 			r.problem("op %d: while %s was on %v for %v there were %d leaders", w.op, w.Kind, w.Targets, time.Duration(w.to-w.from).Round(time.Second), len(terms))
 		}
-		// To its end: a cluster that has found its way serves in each half of what is left.
+		// Until its end: a cluster that has recovered serves in each half of what is left.
 		half := from + (w.to-from)/2
 		for _, part := range [][2]int64{{from, half}, {half, w.to}} {
 			served := slices.ContainsFunc(v.probes, func(p history.Call[history.Probe, history.Probed]) bool {
@@ -156,8 +154,8 @@ func checkLivelock(v *view, r *Result) {
 // fullDisk is the fault that L6 is about.
 const fullDisk = "disk:enospc"
 
-// checkFullDisks is L6. What a server cannot store it refuses, and goes on when it can: the
-// one end of a process that is allowed says that it must be started again.
+// checkFullDisks is L6. A server refuses what it cannot store, and goes on when it can. A process may end only if it
+// says that it must be started again.
 func checkFullDisks(v *view, r *Result) {
 	for _, w := range v.windows() {
 		if w.Kind != fullDisk || w.Effect == 0 {

@@ -43,8 +43,8 @@ var (
 	built    = map[string]bool{}
 )
 
-// Build builds the package in a folder of the module in root, with these build tags, and returns the binary. One
-// that was built of the same commit, or by this process, into dir is taken as it is.
+// Build builds the package in a folder of the module in root, with these build tags, and returns the binary. It
+// reuses one that was built into dir of the same commit, or by this process.
 func Build(ctx context.Context, root, pkg, dir string, tags ...string) (binary string, err error) {
 	building.Lock()
 	defer building.Unlock()
@@ -63,7 +63,7 @@ func Build(ctx context.Context, root, pkg, dir string, tags ...string) (binary s
 	if err != nil {
 		return "", fmt.Errorf("build a binary with a clock of its own: %w", err)
 	}
-	// Under another name first: half a binary must not be taken for one.
+	// Under another name first: half a binary must not pass for a whole one.
 	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", overlay, "-tags", strings.Join(tags, ","), "-o", binary+".new", pkg)
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -73,7 +73,7 @@ func Build(ctx context.Context, root, pkg, dir string, tags ...string) (binary s
 	return binary, os.Rename(binary+".new", binary)
 }
 
-// dirty ends the name of a commit that the work tree is not like any more.
+// dirty ends the name of a commit if the work tree differs from it.
 const dirty = "-dirty"
 
 // describe names the commit of the source; "": there is none.

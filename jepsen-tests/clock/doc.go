@@ -2,12 +2,11 @@
 //
 // # How
 //
-// A process shares its machine's wall clock with all others: a static binary has no library
-// to put in between, and the kernel's time namespaces leave this clock alone. So Build builds
-// the product with one function of the standard library changed, time.Now, by the go
-// command's `-overlay`: it adds what stands in a file that the process maps (the overlay
-// folder has the code), and nothing else is another one. Neither the product's source nor
-// the installed Go is touched. A Skew is that file, and changes while the process runs.
+// A process shares its machine's wall clock with all others: a static binary has no library to put in between, and
+// the kernel's time namespaces leave this clock alone. So Build builds the product with one function of the standard
+// library changed, time.Now, by the go command's `-overlay`. The function adds the number in a file that the process
+// maps (the overlay folder has the code); nothing else changes. Neither the product's source nor the installed Go is
+// touched. A Skew is that file, and changes while the process runs.
 //
 // # What is modelled
 //

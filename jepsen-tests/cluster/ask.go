@@ -169,7 +169,7 @@ func (c *Cluster) Identity(ctx context.Context, s *Server) (id string, voter boo
 // Replace kills a server, takes its data away, starts it with an empty folder, and
 // waits until it votes under an identity that it never had, and is ready.
 func (c *Cluster) Replace(ctx context.Context, s *Server) error {
-	// While it catches up, it takes itself for what it was at that time of the log.
+	// While it catches up, it reports itself as it was at that place of the log.
 	err := Await(ctx, "the identity of "+s.Name, func() error {
 		id, _, err := c.Identity(ctx, s)
 		if err == nil && id == "" {

@@ -46,12 +46,12 @@ type Config struct {
 	OnExit func(p *Process, code int)
 }
 
-// Cluster is the processes and what they stand on.
+// Cluster is the processes, with their hosts and disks.
 type Cluster struct {
 	Servers []*Server
 	Workers []*Process
 	Clients []*network.Host
-	// Switch is nil where hosts have no network of their own.
+	// Switch is nil if hosts have no network of their own.
 	Switch *network.Switch
 
 	cfg Config
@@ -61,11 +61,11 @@ type Cluster struct {
 type Server struct {
 	*Process
 	Addr, PeerAddr, HTTPAddr string
-	// Disk is nil where it is this machine's.
+	// Disk is nil if it is this machine's.
 	Disk *disk.Disk
 
-	// seen is the folder that the server keeps its data folders in as it sees it, below as
-	// the harness does; replaced counts the data folders before this one.
+	// seen is the path of the folder with the server's data folders as the server sees it, below as the harness sees
+	// it. replaced counts the data folders before this one.
 	seen, below string
 	replaced    atomic.Int64
 	// identities is those that it had before it was replaced.
@@ -132,7 +132,7 @@ func New(cfg Config) (c *Cluster, err error) {
 	if err := os.MkdirAll(filepath.Join(cfg.Dir, "tmp"), 0o700); err != nil {
 		return c, fmt.Errorf("make the cluster's folder: %w", err)
 	}
-	// Two runs on one machine should not meet; this is no part of what a seed repeats.
+	// Two runs on one machine should not meet. A seed does not repeat this choice.
 	prefix := fmt.Sprintf("127.%d.%d.", 2+rand.IntN(250), rand.IntN(256))
 	for i := range cfg.Servers {
 		if err := c.addServer(i, prefix); err != nil {
@@ -288,7 +288,7 @@ func (c *Cluster) Restore(ctx context.Context) error {
 			p.Clock.Set(0)
 		}
 		if p.Running() {
-			// It may end at this very moment, which is told elsewhere.
+			// It may end at this very moment, which is reported elsewhere.
 			_ = p.Resume()
 			continue
 		}
@@ -321,10 +321,10 @@ func (c *Cluster) Close() error {
 	return errors.Join(errs...)
 }
 
-// pollEvery is how often conditions are looked at.
+// pollEvery is how often conditions are checked.
 const pollEvery = 20 * time.Millisecond
 
-// Await looks at a condition until it holds, or ctx ends.
+// Await checks a condition until it holds, or ctx ends.
 func Await(ctx context.Context, what string, holds func() error) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()

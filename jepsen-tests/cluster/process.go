@@ -24,8 +24,8 @@ type Process struct {
 	Clock *clock.Skew
 }
 
-// Stop ends the process in good order, and kills it if that takes too long. Its exit code is its own affair: it may
-// have met a fault meanwhile.
+// Stop ends the process in good order, and kills it if that takes too long. Its exit code does not matter, because a
+// fault may have hit it in the meantime.
 func (p *Process) Stop(ctx context.Context) error {
 	if err := p.Process.Stop(ctx); errors.Is(err, process.ErrKilled) {
 		return err
@@ -33,7 +33,7 @@ func (p *Process) Stop(ctx context.Context) error {
 	return nil
 }
 
-// maxAlarms bounds the lines that are told of one log.
+// maxAlarms bounds the lines that are reported of one log.
 const maxAlarms = 5
 
 // Alarms counts the lines of the log and returns those that no log may have.

@@ -12,9 +12,9 @@ import (
 const (
 	// maxFlips is how many bits rot at once.
 	maxFlips = 8
-	// block is what files are looked through in, bytes.
+	// block is the size of the pieces in which files are searched, bytes.
 	block = 4096
-	// Small is below which size a file is taken for a text, bytes.
+	// Small is the size below which a file counts as a text, bytes.
 	Small = 4096
 )
 
@@ -43,9 +43,9 @@ func Files(folder string, least int64) (files []File, err error) {
 	return files, nil
 }
 
-// Flip flips some bits of a file, where something is written, and returns how many: files
-// have room in advance, and nobody misses a bit of that. Of a small file it is one bit, and
-// the worst: one that leaves a digit a digit, or a letter a letter.
+// Flip flips some bits of a file, only where something is written, and returns how many: files have spare room at
+// their end, where a flip has no effect. In a small file it flips one bit, and the worst one: a digit stays a digit,
+// or a letter a letter.
 func Flip(path string, random *rand.Rand) (flipped int64, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -66,7 +66,7 @@ func Flip(path string, random *rand.Rand) (flipped int64, err error) {
 	for range 1 + random.IntN(maxFlips) {
 		at := blocks[random.IntN(len(blocks))]
 		at += random.IntN(min(block, len(data)-at))
-		// The next one that is something, around the end of the block.
+		// The next byte that is not zero, around the end of the block.
 		for data[at] == 0 {
 			if at++; at == len(data) || at%block == 0 {
 				at = (at - 1) / block * block
@@ -102,7 +102,7 @@ func flipUnseen(path string, data []byte, random *rand.Rand) (flipped int64, err
 	return 1, nil
 }
 
-// kindOf is what a character looks like; 0: nothing that is often met.
+// kindOf is the kind of a character; 0: none that is common.
 func kindOf(c byte) byte {
 	switch {
 	case c >= '0' && c <= '9':

@@ -114,8 +114,8 @@ func (d *Disk) Unmount() error {
 	return os.RemoveAll(d.grave)
 }
 
-// SetFull makes every write fail for want of space that needs some: beyond the end of a file,
-// or where nothing was written yet.
+// SetFull makes every write fail for lack of space if it needs some: beyond the end of a file, or where nothing was
+// written yet.
 func (d *Disk) SetFull(on bool) { d.full.Store(on) }
 
 // SetFailing makes every write and fsync fail.

@@ -28,8 +28,8 @@ func mounted(t *testing.T) *Disk {
 	return d
 }
 
-// sh runs a script in the mount. It is the script that goes there: a new process that
-// starts there would be waited for by the one that has to let it in.
+// sh runs a script in the mount. The script itself changes to the mount: this process would wait for a process that
+// starts there, which in turn waits for the mount, and this process serves that.
 func sh(d *Disk, script string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()

@@ -6,9 +6,9 @@
 // Writes go through to the folder below at once, and what they replace is kept until the
 // file is synced; so it is with names until their folder is synced. PowerLoss takes back,
 // newest first, whatever is still kept: all of it, or with torn, a random half of the
-// 512-byte sectors, as a disk does that was busy and writes in an order of its own. The
-// process that wrote must be dead by then. Besides, the disk can be full, fail, be slow, or
-// hang. What rots on a disk that lies still is done to its files from below (damage.go).
+// 512-byte sectors, as a disk does that was busy and writes in an order of its own. The process that wrote must be
+// dead by then. Besides, the disk can be full, fail, be slow, or hang. Damage to data that nobody writes is done to
+// the files from below (damage.go).
 //
 // # Why
 //

@@ -75,11 +75,10 @@ func (h *handle) see() error {
 	return err
 }
 
-// opened is the flags of an answer to open. The kernel forgets what it has of a file at each
-// open, unless it is told to keep it. It must not while others have the file open: where it
-// forgets a page that is being written, and reads it again before the write has come here, it
-// shows the old page for good to who has mapped the file. What was done to the file from
-// below, while nobody had it open, it must see.
+// opened is the flags of an answer to open. The kernel forgets what it has of a file at each open, unless it is told
+// to keep it. It must keep it while others have the file open: if it forgets a page that is being written, and reads
+// it again before the write has come here, those who have mapped the file see the old page for good. But it must see
+// what was done to the file from below while nobody had it open.
 func (h *handle) opened() (flags uint32, err error) {
 	h.disk.mu.Lock()
 	defer h.disk.mu.Unlock()
@@ -93,8 +92,8 @@ func (h *handle) opened() (flags uint32, err error) {
 	return flags, nil
 }
 
-// hole says whether any of a range has no space on the disk yet. Files can be longer than
-// what was ever written of them, and a write into the rest needs space as one at the end.
+// hole says whether any of a range has no space on the disk yet. Files can be longer than what was ever written of
+// them, and a write into the rest needs space like one at the end.
 func (h *handle) hole(offset, length int64) bool {
 	next, err := unix.Seek(int(h.below.Fd()), offset, unix.SEEK_HOLE)
 	return err != nil || next < offset+length

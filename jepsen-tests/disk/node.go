@@ -146,7 +146,7 @@ func (n *node) Rename(ctx context.Context, name string, newParent fs.InodeEmbedd
 func (n *node) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
 	size, resizes := in.GetSize()
 	if !resizes {
-		// The handle's own way would go around this node.
+		// The handle's own method would bypass this node.
 		return n.LoopbackNode.Setattr(ctx, nil, in, out)
 	}
 	h, open := f.(*handle)

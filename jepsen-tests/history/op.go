@@ -40,7 +40,7 @@ type Op struct {
 	Error string `json:"error,omitempty"`
 }
 
-// Decode returns the value of an op as what it was written from.
+// Decode returns the value of an op as the type that it was written from.
 func Decode[T any](op Op) (T, error) {
 	var v T
 	if len(op.Value) == 0 {
@@ -56,14 +56,14 @@ func Decode[T any](op Op) (T, error) {
 type Call[In, Out any] struct {
 	Invoke Op
 	In     In
-	// Type is OK, Fail or Info; Info also where the end was never recorded.
+	// Type is OK, Fail or Info; Info also if the end was never recorded.
 	Type Type
 	Out  Out
-	// Done is the op that ended it; its zero value where there is none.
+	// Done is the op that ended it; its zero value if there is none.
 	Done Op
 }
 
-// End is when the call ended, or the end of the history where nobody knows.
+// End is when the call ended, or the end of the history if nobody knows.
 func (c *Call[In, Out]) End(end int64) int64 {
 	if c.Done.Type == "" {
 		return end

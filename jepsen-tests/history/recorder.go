@@ -70,7 +70,7 @@ func (r *Recorder) Ops() []Op {
 	return append([]Op(nil), r.ops...)
 }
 
-// Close ends the history. It fails where any op could not be written.
+// Close ends the history. It fails if any op could not be written.
 func (r *Recorder) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -92,13 +92,13 @@ type Submit struct {
 	Body   string `json:"body,omitempty"`
 	Serial bool   `json:"serial,omitempty"`
 	Open   bool   `json:"open,omitempty"`
-	// Output is what every task returns; empty: it is not foreseen.
+	// Output is what every task returns; empty: it is not known in advance.
 	Output string `json:"output,omitempty"`
 	// MaxParallel is the most tasks that may be assigned at once; 0: no limit.
 	MaxParallel uint32 `json:"max_parallel,omitempty"`
 	// Attempts is the most failed attempts of a task; 0: nobody counts them.
 	Attempts uint32 `json:"attempts,omitempty"`
-	// BackoffNs is the shortest wait behind the first failure, which doubles with each.
+	// BackoffNs is the shortest wait after the first failure, which doubles with each.
 	BackoffNs int64 `json:"backoff_ns,omitempty"`
 	// TimeoutNs is the longest run of an attempt; 0: there is none.
 	TimeoutNs int64 `json:"timeout_ns,omitempty"`

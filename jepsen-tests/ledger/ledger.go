@@ -1,9 +1,9 @@
 // Package ledger is what the commands of tasks write when they run: who ran, under which
 // fencing token, in the order in which it really happened.
 //
-// All commands append to one file, a line at a time, which the kernel keeps whole and in
-// order. So a command that goes on though its task was given away stands in the ledger
-// behind its successor, under a lower token, and no clock is needed to see it.
+// All commands append to one file, a line at a time, which the kernel keeps whole and in order. So if a command goes
+// on although its task was given away, its lines come after those of its successor, under a lower token: no clock is
+// needed to see it.
 package ledger
 
 import (

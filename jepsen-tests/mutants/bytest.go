@@ -15,9 +15,9 @@ const (
 	nextTag = "rotanext"
 )
 
-// FindByTest builds the broken binary and the broken next one, and runs the test of two builds that must find
-// it. It returns whether it has, and what the test said. Where whole is set, both are like the broken
-// ones but for what breaks them, and the test must pass.
+// FindByTest builds the broken binary and the broken next one, and runs the test of two builds that must find it. It
+// returns whether it has, and what the test said. If whole is set, neither build has the change that breaks it, and
+// the test must pass.
 func (m Mutant) FindByTest(ctx context.Context, root, dir string, whole bool) (found bool, said string, err error) {
 	edits, name := append(m.faults[:len(m.faults):len(m.faults)], m.edits...), "rota-"+m.Name
 	if whole {

@@ -2,10 +2,10 @@ package mutants
 
 import "time"
 
-// raftModule is where raft is: what it promises, Rota does.
+// raftModule is raft: what Rota promises depends on what raft promises.
 const raftModule = "github.com/hashicorp/raft"
 
-// walModule is where the files of the log are, where servers keep it in files.
+// walModule has the files of the log, of servers that keep it in files.
 const walModule = "github.com/hashicorp/raft-wal"
 
 // proposeAll lets reports come to the log that the leader answers from what it knows.

@@ -27,8 +27,8 @@ type Mutant struct {
 
 	// edits is the change.
 	edits []edit
-	// faults is what is changed in the whole build as well: a fault that no nemesis has, and
-	// that the product must stand.
+	// faults is what is changed in the whole build as well: a fault that no nemesis has, and that the product must
+	// withstand.
 	faults []edit
 }
 
@@ -45,7 +45,7 @@ func (m Mutant) Build(ctx context.Context, root, dir string) (string, error) {
 	return m.build(ctx, root, dir, "rota-"+m.Name, "", append(m.faults[:len(m.faults):len(m.faults)], m.edits...))
 }
 
-// BuildWhole builds the binary that is like the broken one but for what breaks it.
+// BuildWhole builds the same binary without the change that breaks it.
 func (m Mutant) BuildWhole(ctx context.Context, root, dir string) (string, error) {
 	return m.build(ctx, root, dir, "rota-whole", "", m.faults)
 }

@@ -27,7 +27,7 @@ func TestEveryMutantAppliesAndCompiles(t *testing.T) {
 	}
 }
 
-// A mutant that only looks like Go is never tried, and nobody would know.
+// A mutant that does not compile is never tried, and nobody would notice.
 func TestMutantsThatDoNotCompileAreFound(t *testing.T) {
 	t.Parallel()
 	root, err := filepath.Abs(filepath.Join("..", ".."))

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// Jumps are at least and at most so long; how long is chosen by its order of
-	// magnitude, for a second is as interesting as a month.
+	// Jumps are at least and at most so long. How long is chosen by its order of magnitude, because a second is as
+	// interesting as a month.
 	shortestJump, longestJump = time.Millisecond, 365 * 24 * time.Hour
 	// strobeEvery is the longest time between two jumps of a strobe.
 	strobeEvery = 40 * time.Millisecond

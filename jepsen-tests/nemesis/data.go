@@ -15,9 +15,9 @@ import (
 	"github.com/rota-scheduler/rota/jepsen-tests/history"
 )
 
-// What is done to the data of servers that do not run. It is done to a minority only: what
-// every majority has lost is lost. A server whose data was harmed is given an empty folder
-// in the end, and must become a voter again, as a new server.
+// What is done to the data of servers that do not run. It is done to a minority only, because what a majority has
+// lost is lost. A server whose data was harmed is given an empty folder in the end, and must become a voter again,
+// as a new server.
 
 const (
 	// wholeTimeout bounds the wait for all servers to be ready before any loses data.
@@ -31,8 +31,8 @@ const (
 	smallTries = 16
 )
 
-// whole waits until every server is ready, and says whether that is so: nothing is taken
-// from a cluster that has not come back from what was before.
+// whole waits until every server is ready, and says whether that is so: no data is taken from a cluster that has not
+// recovered from the fault before.
 func (h *harm) whole(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, wholeTimeout)
 	defer cancel()
@@ -174,8 +174,8 @@ func (h *harm) harmFile(ctx context.Context, s *cluster.Server, path string, how
 	return false, nil
 }
 
-// compare records the digests of all servers, now: one that serves from damaged data must
-// have the same. One that ends meanwhile has none, which is its right.
+// compare records the digests of all servers, now: one that serves from damaged data must have the same. One that
+// ends in the meantime has none, and may end.
 func (h *harm) compare(ctx context.Context) {
 	digests, err := h.cluster.Digests(ctx)
 	if err != nil {

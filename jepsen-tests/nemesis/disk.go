@@ -64,8 +64,8 @@ func (h *harm) onDisks(servers []*cluster.Server, harm func(s *cluster.Server)) 
 // endTimeout is how long a server may go on after a write or an fsync has failed.
 const endTimeout = 5 * time.Second
 
-// diskFailing makes writes fail. Who has noticed must end: what the kernel says of the next
-// fsync is nothing that anybody can rely on.
+// diskFailing makes writes fail. A server that has noticed must end: nobody can rely on what the kernel says of the
+// next fsync.
 func diskFailing(ctx context.Context, h *harm) error {
 	servers := h.harmDisks(func(s *cluster.Server) { s.Disk.SetFailing(true) })
 	for _, s := range servers {
@@ -86,7 +86,7 @@ func diskFailing(ctx context.Context, h *harm) error {
 	return nil
 }
 
-// mustEnd holds a server to it that it ends.
+// mustEnd waits for the end of a server, and notes it if that does not come in time.
 func (h *harm) mustEnd(ctx context.Context, s *cluster.Server, why string) {
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
@@ -99,8 +99,8 @@ func (h *harm) mustEnd(ctx context.Context, s *cluster.Server, why string) {
 // product's --stall-timeout, which is 2 s, and time for an election.
 const hangTimeout = 10 * time.Second
 
-// diskHang lets fsyncs of the leader or of a minority hang. A leader must lose its place,
-// though its heartbeats need no disk, as long as a majority has disks that work.
+// diskHang makes fsyncs of the leader or of a minority hang. A leader must lose its place, though its heartbeats
+// need no disk, as long as a majority has disks that work.
 func diskHang(ctx context.Context, h *harm) error {
 	servers := h.primary()
 	if h.random.IntN(2) == 0 {

@@ -22,14 +22,14 @@ const (
 	hostileItems = 4096
 	// hostileIdle is how many connections it holds open to each port and says nothing on.
 	hostileIdle = 64
-	// hostilePause is between two of a kind: it is to harm by what it asks for, not by a
-	// flood, which costs the clients of this test their CPU.
+	// hostilePause is the pause between two requests of a kind. What it asks for must do the harm, not a flood of
+	// requests, which would cost the clients of this test their CPU.
 	hostilePause = 2 * time.Millisecond
 	// hostileNoise is the size of a burst of random bytes.
 	hostileNoise = 4096
 )
 
-// clientHostile lets a client of each server do what no honest one does.
+// clientHostile makes a client of each server do what no honest one does.
 func clientHostile(ctx context.Context, h *harm) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c := &hostileClient{host: h.cluster.Clients[h.random.IntN(len(h.cluster.Clients))]}
@@ -123,9 +123,9 @@ func (c *hostileClient) sayNothing(ctx context.Context, conn *cluster.Conn) erro
 func (c *hostileClient) makeNoise(ctx context.Context, addr string) {
 	noise := make([]byte, hostileNoise)
 	for ctx.Err() == nil {
-		// Never fails, and is no part of what a seed repeats.
+		// It never fails. A seed does not repeat these bytes.
 		_, _ = rand.Read(noise)
-		// Raft's port tells messages by their first byte, and there are few.
+		// Raft's port knows the kind of a message by its first byte, and there are few kinds.
 		noise[0] %= 6
 		if conn, err := c.host.Dial(ctx, addr); err == nil {
 			_ = conn.SetDeadline(time.Now().Add(time.Second))
@@ -139,14 +139,14 @@ func (c *hostileClient) makeNoise(ctx context.Context, addr string) {
 	}
 }
 
-// holdOpen holds a connection, and another one when the server has had enough of it.
+// holdOpen holds a connection, and opens another one when the server closes it.
 func (c *hostileClient) holdOpen(ctx context.Context, addr string) {
 	for ctx.Err() == nil {
 		if conn, err := c.host.Dial(ctx, addr); err == nil {
 			c.sent.Add(1)
 			waitClosed(ctx, conn)
 		}
-		// Who is refused comes back, as any client would.
+		// A client that is refused comes back, as any client would.
 		ticks.Sleep(ctx, 100*hostilePause)
 	}
 }

@@ -17,9 +17,9 @@ import (
 // it reports must change nothing, and cost no more than its bytes.
 
 const (
-	// hostileMemory is what a server may have of private memory once one was at work, bytes, until it
-	// is started anew: what it did may be applied later. A machine would kill what takes more; this one
-	// must not be taken along.
+	// hostileMemory is how much private memory a server may have once such a worker was at work, bytes, until the
+	// server is started again: what the worker did may be applied later. A machine would kill a server that takes
+	// more; this machine must not suffer from it.
 	hostileMemory = 1 << 30
 	// hostileBurst is how many reports come one right after the other, so that they share an entry.
 	hostileBurst = 512
@@ -29,7 +29,7 @@ const (
 	hostileJobs, hostileTokens = 200, 2000
 )
 
-// workerHostile lets a worker at the leader report what it does not hold.
+// workerHostile makes a worker at the leader report what it does not hold.
 func workerHostile(ctx context.Context, h *harm) error {
 	servers := h.hit(h.shuffled())
 	for _, s := range servers {
@@ -103,12 +103,12 @@ func (w *hostileWorker) against(ctx context.Context, s *cluster.Server) {
 	}
 }
 
-// unknown reports on tens of thousands of tasks of a job that there is not.
+// unknown reports on tens of thousands of tasks of a job that does not exist.
 func (w *hostileWorker) unknown(n uint64) *rotav1.ReportGroup {
 	return &rotav1.ReportGroup{JobId: 1<<40 + n, Ranges: []*rotav1.IndexRange{{Count: hostileNamed - 1}}, Outcome: rotav1.Outcome_OUTCOME_SUCCEEDED}
 }
 
-// guess reports on a task of a job that there may be, under a token that somebody may hold.
+// guess reports on a task of a job that may exist, under a token that somebody may hold.
 func (w *hostileWorker) guess() *rotav1.ReportGroup {
 	return &rotav1.ReportGroup{
 		JobId: 1 + w.random.Uint64N(hostileJobs), TokenOffset: 1 + w.random.Int64N(hostileTokens), Ranges: []*rotav1.IndexRange{{Count: 1}},

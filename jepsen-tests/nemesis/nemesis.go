@@ -50,8 +50,8 @@ func New(cfg Config) *Nemesis {
 	return &Nemesis{cfg: cfg, random: rand.New(rand.NewPCG(cfg.Seed, 3)), excused: map[string]bool{}}
 }
 
-// Run injects faults until ctx ends. Then everything is whole again, but for a fault that
-// lasts: it is the last one, and goes on until End.
+// Run injects faults until ctx ends. Then everything is whole again, except for a fault that lasts: it is the last
+// one, and goes on until End.
 func (n *Nemesis) Run(ctx context.Context) error {
 	for len(n.cfg.Faults) > 0 && n.lasting == nil && n.pause(ctx) {
 		f := n.cfg.Faults[n.random.IntN(len(n.cfg.Faults))]
@@ -102,7 +102,7 @@ func (n *Nemesis) once(ctx context.Context, f Fault) error {
 	return n.heal(ctx, h, err)
 }
 
-// heal undoes what a fault did, of which err came.
+// heal undoes a fault, which returned err.
 func (n *Nemesis) heal(ctx context.Context, h *harm, err error) error {
 	// A run that is interrupted heals too.
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), healTimeout)
@@ -226,7 +226,7 @@ func (h *harm) minority() []*cluster.Server {
 	return h.hit(h.shuffled()[:(len(h.cluster.Servers)-1)/2])
 }
 
-// primary is the leader, or any server where none is known.
+// primary is the leader, or any server if none is known.
 func (h *harm) primary() []*cluster.Server {
 	name := h.leader()
 	for _, s := range h.cluster.Servers {

@@ -79,7 +79,7 @@ func partitionThird(_ context.Context, h *harm) error {
 	return nil
 }
 
-// partitionRing lets each server hear a majority that is another one for each.
+// partitionRing makes each server hear a majority, and each one another majority.
 func partitionRing(_ context.Context, h *harm) error {
 	servers := h.hit(h.shuffled())
 	for from, to := range ringCuts(len(servers)) {
@@ -88,8 +88,8 @@ func partitionRing(_ context.Context, h *harm) error {
 	return nil
 }
 
-// ringCuts is who is not heard by whom: each hears the next one, and where that makes no
-// majority, the one before it as well, and so on.
+// ringCuts is who is not heard by whom: each hears the next one, and if that makes no majority, the one before it as
+// well, and so on.
 func ringCuts(servers int) iter.Seq2[int, int] {
 	return func(yield func(from, to int) bool) {
 		heard := servers / 2

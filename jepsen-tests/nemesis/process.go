@@ -57,7 +57,7 @@ func pauseKill(ctx context.Context, h *harm) error {
 
 func rollingRestart(ctx context.Context, h *harm) error {
 	order := h.shuffled()
-	// The leader comes first or second: on a busy machine time may be over before the last.
+	// The leader comes first or second: on a busy machine time may run out before the last.
 	if i := slices.IndexFunc(order, func(s *cluster.Server) bool { return s.Name == h.leader() }); i > 1 {
 		order[1], order[i] = order[i], order[1]
 	}
@@ -112,8 +112,8 @@ const (
 	transferTimeout = 5 * time.Second
 )
 
-// leaderTransfer asks for other leaders, while clients work: whoever has an answer must not
-// have it from a leader that was already none.
+// leaderTransfer asks for other leaders, while clients work: nobody may get an answer from a server that has already
+// lost its leadership.
 func leaderTransfer(ctx context.Context, h *harm) error {
 	cl, err := h.cluster.Client(h.cluster.Servers[0].Host)
 	if err != nil {

@@ -27,8 +27,8 @@ const (
 	puppetBeats = 6
 )
 
-// puppet is one session of a worker that does nothing but hold what it is given. It beats, and says that
-// all of it runs. Where it is honest it reports the success of each task.
+// puppet is one session of a worker that does nothing but hold what it is given. It beats, and says that all of it
+// runs. If it is honest, it reports the success of each task.
 type puppet struct {
 	h       *harm
 	name    string
@@ -90,7 +90,7 @@ func (p *puppet) greet(ctx context.Context, handlers []string) (err error) {
 		return err
 	}
 	nonce := make([]byte, 8)
-	// Never fails, and is no part of what a seed repeats.
+	// It never fails. A seed does not repeat this nonce.
 	_, _ = rand.Read(nonce)
 	sent := p.h.recorder.Elapsed()
 	hello := &rotav1.Hello{WorkerId: p.name, Name: p.name, BootNonce: nonce, Slots: puppetSlots, Handlers: handlers}
@@ -191,7 +191,7 @@ func (p *puppet) beatOnce() {
 		beat.Running = append(beat.Running, &rotav1.RunningTask{JobId: g.Job, Index: g.Index, RunTime: durationpb.New(time.Since(g.since))})
 	}
 	p.beats[p.seq] = p.h.recorder.Elapsed()
-	// Whoever fails to send sees the end of the stream.
+	// A Send that fails shows as the end of the stream.
 	_ = p.stream.Send(&rotav1.SessionRequest{Message: &rotav1.SessionRequest_Beat{Beat: beat}})
 }
 

@@ -24,8 +24,8 @@ const (
 	silentGiven = 10 * time.Second
 	// silentCall bounds a call.
 	silentCall = 5 * time.Second
-	// silentWatch is how long the ends of its tasks are waited for: longer than they may take, also where
-	// it misses a beat on a busy machine, for then it is given as long again.
+	// silentWatch is how long to wait for the ends of its tasks: longer than they may take, also if it misses a beat
+	// on a busy machine, because then it is given as long again.
 	silentWatch = 40 * time.Second
 	// silentExpire ends what nobody could be told of: a submit whose answer was lost.
 	silentExpire = 60 * time.Second
@@ -63,7 +63,7 @@ func workerSilent(ctx context.Context, h *harm) error {
 	s.parts.Go(func() { s.heir(ctx, plain.handler, exclusive.handler) })
 	s.stop(ctx, cancelled)
 	s.watch(ctx, timed, cancelled, serial)
-	// Too late, and under the tokens that their tasks have ended with: nobody is to be told that it was taken.
+	// Too late, and under the tokens with which their tasks have ended: no answer may say that a report was accepted.
 	plain.reportAll()
 	return nil
 }

@@ -17,8 +17,8 @@ const (
 	// longestDown and longestInstall bound the waits for these snapshots, and for the one that
 	// the server is sent.
 	longestDown, longestInstall = 15 * time.Second, 10 * time.Second
-	// lookEvery is how often files are looked at: the window between the arrival of a
-	// snapshot and its taking over is a few milliseconds.
+	// lookEvery is how often files are checked: the window between the arrival of a snapshot and its taking over is a
+	// few milliseconds.
 	lookEvery = 500 * time.Microsecond
 )
 
@@ -67,7 +67,7 @@ func dataOf(s *cluster.Server) string {
 	return filepath.Join(filepath.Dir(s.LogFile), s.Name)
 }
 
-// await looks at a condition until it holds; false: it did not in time.
+// await checks a condition until it holds; false: it did not in time.
 func await(ctx context.Context, most, every time.Duration, holds func() bool) bool {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()

@@ -12,14 +12,12 @@
 //
 // # Why loopback addresses
 //
-// A server of Rota listens on loopback addresses only, since its connections are in plain
-// text. So hosts have addresses of 127.0.0.0/8: in each namespace the loopback device
-// gives all but 127.0.0.1 up, the TUN device takes the hosts' network over, and
-// route_localnet lets the kernel route it. To the server it is loopback; what it sends
-// goes through the whole TCP/IP stack of the kernel and through the switch. Proxies between
-// the servers were the alternative. They end connections themselves, so that a cut looks
-// like none that exists: the kernel's retransmissions, its timeouts and half-open
-// connections would be left out.
+// A server of Rota without TLS listens on loopback addresses only, because its connections are in plain text. So
+// hosts have addresses of 127.0.0.0/8: in each namespace the loopback device gives all but 127.0.0.1 up, the TUN
+// device takes the hosts' network over, and route_localnet lets the kernel route it. To the server it is loopback;
+// what it sends goes through the whole TCP/IP stack of the kernel and through the switch. Proxies between the
+// servers were the alternative. They end connections themselves, so a cut would not look like a real one: the
+// kernel's retransmissions, its timeouts and half-open connections would be left out.
 //
 // # Without root
 //

@@ -62,7 +62,7 @@ func (h *Host) configure() error {
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TUNSETIFF, uintptr(unsafe.Pointer(&request))); errno != 0 {
 		return errors.Join(fmt.Errorf("make a TUN device: %w", errno), unix.Close(fd))
 	}
-	// Not before: to the poller, a TUN device that is not made yet is one that failed.
+	// Not earlier: the poller would see an error on a TUN device that is not made yet.
 	h.tun = os.NewFile(uintptr(fd), tunDevice)
 	if err := yieldLoopback(); err != nil {
 		return err

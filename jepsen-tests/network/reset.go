@@ -10,9 +10,9 @@ const (
 	flagSYN, flagRST, flagACK = 0x02, 0x04, 0x10
 )
 
-// resets returns the packets that end the connection of a TCP packet: one for its receiver,
-// in its own place in the stream, and one for its sender, which begins where that says that
-// it has got to. Anywhere else in the stream the kernel would not believe them. nil: none.
+// resets returns the packets that end the connection of a TCP packet: one for its receiver, in its own place in the
+// stream, and one for its sender, at the place that the packet acknowledges. Anywhere else in the stream the kernel
+// would not believe them. nil: none.
 func resets(data []byte) (there, back []byte) {
 	header := int(data[0]&0xf) * 4
 	if data[9] != protocolTCP || header < ipv4Header || len(data) < header+tcpHeader {

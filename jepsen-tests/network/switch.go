@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// mtu is the largest packet. Large ones cost less, and nobody counts on small ones.
+	// mtu is the largest packet. Large ones cost less, and nothing depends on small ones.
 	mtu = 16000
 	// maxDelayed bounds the packets that wait; what comes beyond is lost, as with any
 	// queue of a network.
@@ -29,8 +29,8 @@ type Link struct {
 	Loss, Duplicate float64
 	// Delay is added, and something between 0 and Jitter, so that packets overtake.
 	Delay, Jitter time.Duration
-	// Rate is how many bytes pass in a second; 0: no limit. What is too much waits in a
-	// line, and is lost where the line is long.
+	// Rate is how many bytes pass in a second; 0: no limit. What is too much waits in a line, and is lost if the line
+	// is long.
 	Rate float64
 	// Reset is how likely it is that a packet of TCP ends its connection, on both sides,
 	// as a firewall does that has forgotten it.

@@ -74,7 +74,7 @@ func TestACutStopsPacketsAndAHealLetsThemOn(t *testing.T) {
 		s.Set(way[0], way[1], Link{Cut: true})
 		require.Error(t, echo(c, 300*time.Millisecond))
 		require.Positive(t, s.Heal())
-		// What was cut off is sent again by the kernel: the byte of before comes too.
+		// The kernel sends again what was cut off, so the byte from before comes too.
 		require.NoError(t, c.SetReadDeadline(time.Now().Add(10*time.Second)))
 		_, err := io.ReadFull(c, make([]byte, 1))
 		require.NoError(t, err)

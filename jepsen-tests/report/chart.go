@@ -21,7 +21,7 @@ const (
 	letterWide          = 5.6
 	// Latencies from 10^lowest to 10^highest milliseconds fit.
 	lowest, highest = -1, 4
-	// maxDots bounds the calls that are drawn; of more, every so manyth is.
+	// maxDots is about how many calls are drawn. If there are more, one in EachOf is drawn, and each that went wrong.
 	maxDots = 8000
 	// buckets is how many steps the rate has.
 	buckets = 120

@@ -2,7 +2,7 @@ package suite
 
 import "slices"
 
-// unfit is the workloads that a fault teaches nothing about. All others fit.
+// unfit has, by fault, the workloads that it teaches nothing about. All others fit.
 var unfit = map[string][]string{
 	// Their tasks do nothing, so that no worker is ever caught in the middle.
 	"worker-kill":       {"register", "idempotent"},

@@ -87,7 +87,7 @@ func (l *leaders) newest() string {
 	return l.name
 }
 
-// changes is how often another leader, or the same one again, has come behind the first.
+// changes is how often another leader, or the same one again, has come after the first.
 func (l *leaders) changes() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -12,8 +12,7 @@ import (
 const (
 	// refusedMetric counts a server's refused reports since its start.
 	refusedMetric = "rota_reports_refused_total"
-	// countEvery is how often it is read: what a server counts behind the last time is lost
-	// when it is killed.
+	// countEvery is how often it is read: what a server counts after the last time is lost when it is killed.
 	countEvery = 300 * time.Millisecond
 )
 

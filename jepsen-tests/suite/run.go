@@ -38,8 +38,8 @@ const (
 
 // Config is one test.
 type Config struct {
-	// Binary is the rota to test. Where a fault turns clocks it is one built of the
-	// product's source, in the folder Source, which Builds keeps; so is the next build, that servers are upgraded to.
+	// Binary is the rota to test. If a fault turns clocks, it is one built of the product's source, in the folder
+	// Source, which Builds keeps; so is the next build, that servers are upgraded to.
 	Binary, Source, Builds string
 	// Dir is the new folder of the run.
 	Dir            string
@@ -141,7 +141,7 @@ func (r *run) upgrades() bool {
 	return slices.ContainsFunc(r.faults, func(f nemesis.Fault) bool { return f.Kind == nemesis.Upgrade })
 }
 
-// lay makes the cluster and what stands around it.
+// lay makes the cluster and everything around it.
 func (r *run) lay() (err error) {
 	cfg := r.cfg
 	r.cluster, err = cluster.New(cluster.Config{

@@ -106,7 +106,7 @@ func Recoveries(rows []Row) (all []time.Duration) {
 	return all
 }
 
-// recovered says how soon submits were acknowledged behind the heals of many tests.
+// recovered says how soon submits were acknowledged after the heals of many tests.
 func recovered(sorted []time.Duration) string {
 	n := len(sorted)
 	if n == 0 {

@@ -39,7 +39,7 @@ type agents struct {
 	running sync.WaitGroup
 
 	mu sync.Mutex
-	// tricked: one of them is not itself.
+	// tricked: one of them plays a trick.
 	tricked bool
 	// tokens is those that were seen of each task, the newest last.
 	tokens map[agentTask][]uint64
@@ -151,7 +151,7 @@ func (a *agent) upTo(n int64) int64 {
 const (
 	// attachPause is the wait before another server is asked.
 	attachPause = 30 * time.Millisecond
-	// trickEvery is about how long an agent is itself between two tricks.
+	// trickEvery is about how long an agent behaves between two tricks.
 	trickEvery = 2 * time.Second
 )
 
@@ -216,7 +216,7 @@ type attempt struct {
 
 func newProcess(a *agent, replaces uint64) *process {
 	p := &process{agent: a, nonce: make([]byte, 8), replaces: replaces, held: map[uint64]*attempt{}, attached: make(chan struct{})}
-	// Never fails, and no part of what a seed repeats.
+	// It never fails. A seed does not repeat this nonce.
 	_, _ = rand.Read(p.nonce)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
@@ -315,7 +315,7 @@ func (p *agents) release(ctx context.Context, done func()) {
 // something to lose.
 const gatherFor = 500 * time.Millisecond
 
-// gather takes tasks and reports none, as one that is well otherwise.
+// gather takes tasks and reports none, and otherwise behaves well.
 func (p *process) gather(ctx context.Context, l *line) {
 	p.stalled.Store(true)
 	ticks.Sleep(ctx, gatherFor/2)

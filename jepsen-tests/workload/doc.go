@@ -10,9 +10,8 @@
 //
 // # Outcomes
 //
-// The kind of an error decides between fail and info: what the servers call a definite
-// failure is one, and S17 holds them to it. Whatever ran out of time is info, also where
-// the SDK is sure that nothing was sent.
+// The kind of an error decides between fail and info: what the servers call a definite failure is one, and S17
+// checks that. Whatever ran out of time is info, even if the SDK is sure that nothing was sent.
 //
 // # Workers of its own
 //

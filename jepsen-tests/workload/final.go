@@ -61,7 +61,7 @@ func Final(ctx context.Context, c *cluster.Cluster, rec *history.Recorder) error
 		}
 		err := finalOf(ctx, s, index, rec)
 		for again := 1; err != nil && again < finalTries && ticks.Sleep(ctx, readAgain); again++ {
-			// One whose clock was set back takes each of its connections for dead, once.
+			// A server whose clock was set back takes each of its connections for dead, once.
 			err = finalOf(ctx, s, index, rec)
 		}
 		if err != nil {
@@ -89,8 +89,8 @@ func compare(ctx context.Context, c *cluster.Cluster, rec *history.Recorder) (ui
 	}
 	defer cl.Close()
 	info, err := cl.Verify(ctx)
-	// A server that was away for long may have to wait as long again until it is sent what it
-	// missed: raft asks for it less and less often.
+	// A server that was away for long may have to wait as long again until it is sent what it missed, because raft
+	// tries it less and less often.
 	for (err != nil || !complete(info)) && ticks.Sleep(ctx, compareAgain) {
 		var again client.VerifyInfo
 		if again, err = cl.Verify(ctx); err == nil {

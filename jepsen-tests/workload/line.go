@@ -53,7 +53,7 @@ type line struct {
 	answers map[uint64]chan *rotav1.ReportsAnswer
 }
 
-// attach says hello to a server, as who holds what it holds.
+// attach says hello to a server, and names what the process holds.
 func (p *process) attach(ctx context.Context, server *cluster.Server) (*line, error) {
 	conn, err := server.Dial(p.agent.host)
 	if err != nil {
@@ -161,7 +161,7 @@ func (l *line) read() {
 	}
 }
 
-// send sends a message. Whoever fails to sees the end of the stream.
+// send sends a message. A Send that fails shows as the end of the stream.
 func (l *line) send(m *rotav1.SessionRequest) {
 	_ = l.stream.Send(m)
 }
@@ -187,8 +187,7 @@ func (l *line) beaten(m *rotav1.BeatAnswer) {
 	l.process.stop(m.GetStop())
 }
 
-// report reports the end of an attempt and waits for the verdict; known is false where the
-// stream ended before.
+// report reports the end of an attempt and waits for the verdict; known is false if the stream ended before.
 func (l *line) report(r history.Report) (verdict string, known bool) {
 	pool := l.process.agent.pool
 	r.Worker = l.process.agent.name
@@ -342,5 +341,5 @@ func (p *process) lie(l *line, a *attempt) {
 	l.report(r)
 }
 
-// tokensAhead is so far behind the tokens of a run that none of its tasks gets there.
+// tokensAhead is so far beyond the tokens of a run that none of its tasks gets there.
 const tokensAhead = 1_000_000_000

@@ -22,7 +22,7 @@ type registers struct {
 	open []*register
 }
 
-// register is one open job, and what is believed of its length.
+// register is one open job, and its length as far as it is known.
 type register struct {
 	job  uint64
 	uses int
@@ -100,7 +100,7 @@ func (c *Client) readStale(ctx context.Context, job uint64) {
 	})
 }
 
-// pick returns a register to use, or nil where another one is to be made.
+// pick returns a register to use, or nil if another one is to be made.
 func (q *registers) pick(c *Client) *register {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -19,8 +19,8 @@ type serial struct {
 	numbers
 }
 
-// longRounds is how long every tenth command works: longer than it takes a new leader to
-// give the task of a worker away that it does not hear.
+// longRounds is how long every tenth command works: longer than a new leader takes to give away the task of a worker
+// that it does not hear.
 const longRounds = "100"
 
 func (q *serial) step(ctx context.Context, c *Client) {

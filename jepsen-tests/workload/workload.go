@@ -49,14 +49,14 @@ type steps interface {
 	end(ctx context.Context, c *Client) error
 }
 
-// worker is what steps are that work beside the clients, until long behind the load: jobs
-// must come to their end.
+// worker is for steps that also work beside the clients, until long after the load, because jobs must come to their
+// end.
 type worker interface {
 	begin(env *Env)
 	close()
 }
 
-// common is the checks that every workload must have fed.
+// common is the checks for which every workload must have given something to check.
 var common = []string{"S1", "S2", "S3", "S5", "S14", "S15", "S19", "S21", "L2"}
 
 // catalogue is all workloads.
