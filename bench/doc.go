@@ -22,5 +22,5 @@
 //
 // Peers are set up as their documentation says for durability, and for speed where
 // that costs none. Where a peer has no counterpart of a workload, the nearest honest
-// one is measured and named; where there is none, the report says so.
+// one is measured and named; if there is none, the report says so.
 package main

@@ -99,7 +99,7 @@ func TestASubmitMayAssignItsTasks(t *testing.T) {
 	require.EqualValues(t, 2, r.Granted, "there is no other session")
 	rec, _ := b.m.Job(r.Job)
 	require.EqualValues(t, 2, rec.Counts[task.Assigned])
-	// A delayed job is granted nothing, and is there all the same.
+	// No task of a delayed job is granted, but the job is there.
 	r = b.must(submitOp(t, &task.Spec{Handler: "h", Delay: time.Second}, &logpb.Submit{Tasks: packed(3), Assign: assign}))
 	require.Zero(t, r.Granted)
 	require.EqualValues(t, 3, r.Total)

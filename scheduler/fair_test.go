@@ -23,7 +23,7 @@ type hall struct {
 	// passed has, by queue, the queues that were given what it could have used since it was served itself.
 	passed map[string]map[string]bool
 	served map[string]int
-	// wrong is what was seen of queues that passed another one twice before that was served.
+	// wrong is the cases in which a queue passed another one twice before that one was served.
 	wrong []string
 }
 

@@ -20,7 +20,7 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 )
 
-// fullSpecs are specs that together have no field left out, but for Retried: that is a field of Job.
+// fullSpecs are specs that together have no field left out, except Retried, which is a field of Job.
 // Their maps have one entry, so that they have one encoding.
 func fullSpecs() (handler, command *task.Spec) {
 	pair := func(key string) []task.Pair { return []task.Pair{{Key: key, Value: "v"}} }

@@ -12,7 +12,7 @@ import (
 	"github.com/rota-scheduler/rota/worker/report"
 )
 
-// where is where a task is, as a model of heldTasks has it.
+// where is the place of a task in a model of heldTasks.
 type where int
 
 const (

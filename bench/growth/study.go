@@ -82,8 +82,8 @@ func Studies() []Study {
 // Throughput is the name of the value that charts show.
 const Throughput = report.GrowthRate
 
-// Run makes a study and returns the medians. Beside an error there are those of what was measured before;
-// none where that is nothing.
+// Run makes a study and returns the medians. With an error it returns those of what was measured before, or none if
+// nothing was.
 func Run(ctx context.Context, s Study, sizes []int, o Options) (*report.Growth, error) {
 	values := make([]map[string][]float64, len(sizes))
 	err := measureAll(ctx, s, sizes, o, values)

@@ -79,7 +79,7 @@ type System interface {
 	// Run runs the load and returns when all of its results have arrived and were found
 	// right. What comes before the first submit is not part of the Measure.
 	Run(ctx context.Context, load Load) (Measure, error)
-	// Processes is the processes of the system, but for this one.
+	// Processes is the processes of the system, except this one.
 	Processes() []Process
 	// Stop ends the system. It may be called after a Start that failed.
 	Stop(ctx context.Context) error

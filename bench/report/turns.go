@@ -20,7 +20,7 @@ func Parse(data []byte) (*Report, error) {
 }
 
 // Turns makes one report of two builds that were measured in turns: the i-th report of
-// each is of one pair. Each is of one system; both are named anew.
+// each is of one pair. Each is of one system; both get new names.
 func Turns(this, other string, ours, theirs []*Report) *Report {
 	r := &Report{Workload: ours[0].Workload, CPUs: ours[0].CPUs, Conditions: ours[0].Conditions, Skipped: []Skipped{}, Ratios: []Ratio{}}
 	r.Systems = []System{joined(this, ours), joined(other, theirs)}

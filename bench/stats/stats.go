@@ -1,7 +1,7 @@
 // Package stats makes few numbers of many: medians, ranges, percentiles and ratios.
 //
 // The median is what is quoted, since one disturbed run moves a mean but not a median;
-// the range is quoted with it, so that nobody takes the median for more than it is.
+// the range is quoted with it, so that nobody trusts the median too much.
 package stats
 
 import (

@@ -33,7 +33,7 @@ type Rota struct {
 	Profiles bool
 
 	ground ground
-	// cluster is the processes on this machine; nil where they have hosts of their own.
+	// cluster is the processes on this machine; nil if they have hosts of their own.
 	cluster *rotacluster.Cluster
 	client  *client.Client
 }

@@ -31,7 +31,7 @@ type ground interface {
 // machine is this machine, which all processes share.
 type machine struct {
 	*rotacluster.Cluster
-	// disks are those of the servers where they are slow; nil: they are this machine's.
+	// disks are the slow disks of the servers; nil: they use this machine's.
 	disks []*disk.Disk
 }
 

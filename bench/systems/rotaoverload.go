@@ -93,7 +93,7 @@ func (w *watched) RecvMsg(m any) error {
 }
 
 // overload submits more than the cluster can take until its time is over, and waits for
-// all results. It is an error where one is missing or wrong, a process has ended, or a
+// all results. It is an error if one is missing or wrong, a process has ended, or a
 // refusal did not say when to come again.
 func (r *Rota) overload(ctx context.Context, load *harness.Load) (harness.Measure, error) {
 	before, err := r.client.Status(ctx)

@@ -95,8 +95,8 @@ var loggingCalls = map[string]int{
 	"DebugContext": 2, "InfoContext": 2, "WarnContext": 2, "ErrorContext": 2,
 }
 
-// checkLogging holds loggers in configurations and errors in logs to one name each, so that whoever
-// sets up a part, or looks for an error in a log, need not know which part it is.
+// checkLogging requires one name for loggers in configurations, and one key for errors in logs. So whoever sets up a
+// part, or looks for an error in a log, need not know which part it is.
 func (c *checker) checkLogging(f file, parsed *ast.File, fset *token.FileSet) {
 	ast.Inspect(parsed, func(n ast.Node) bool {
 		switch n := n.(type) {

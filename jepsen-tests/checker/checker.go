@@ -34,7 +34,7 @@ type Result struct {
 	Found    int      `json:"found"`
 	// Note is for people.
 	Note string `json:"note,omitempty"`
-	// Page is the name of a page with more about it, where there is one.
+	// Page is the name of a page with more about it, if there is one.
 	Page string `json:"page,omitempty"`
 }
 

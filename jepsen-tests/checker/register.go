@@ -130,7 +130,7 @@ func (v *view) registerOps(job uint64) []porcupine.Operation {
 }
 
 // WriteRegisters writes Porcupine's own page about the first job whose operations have no
-// order, to path. ok is false where there is none.
+// order, to path. ok is false if there is none.
 func WriteRegisters(ops []history.Op, path string) (ok bool, err error) {
 	v, err := newView(ops)
 	if err != nil {

@@ -17,5 +17,5 @@
 // # Trade-offs
 //
 // It is another binary than the one under test, of the same source. So it needs the go
-// command and that source; where there is none, `doctor` says so.
+// command and that source; if there is none, `doctor` says so.
 package clock

@@ -19,7 +19,7 @@ func TestARecordedHistoryIsReadAsItWas(t *testing.T) {
 	r.Record(Op{Type: OK, F: FSubmit, Process: 3, Node: "c1"}, Submitted{Job: 1 << 60})
 	r.Note(Nemesis, FFault, "", Fault{Kind: "kill", Targets: []string{"n1"}})
 
-	// It is on disk before it is closed, for a harness may be killed.
+	// It is on disk before it is closed, because a harness may be killed.
 	ops, err := ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, r.Ops(), ops)

@@ -116,7 +116,7 @@ func (h *harm) damage(ctx context.Context, how damager) error {
 		}
 		s.Kill()
 		if serves {
-			continue // it has written it anew, perhaps
+			continue // it may have written the file again
 		}
 		if err := os.WriteFile(path, before, 0); err != nil {
 			return fmt.Errorf("mend what was harmed: %w", err)

@@ -5,7 +5,7 @@
 // A Fault is named in catalogue.go with what it needs of the machine. Run waits, injects
 // one, lets it work, heals it, and goes on until its context ends; it notes the start and
 // the end of each with what the fault really did (packets dropped, writes lost, processes
-// that went down), for a fault without an effect is no test. The end is always whole:
+// that went down), because a fault without an effect is no test. The end is always whole:
 // also a run that is interrupted heals.
 //
 // # What a fault demands

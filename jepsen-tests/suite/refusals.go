@@ -41,7 +41,7 @@ func (r *refusals) watch(ctx context.Context) {
 	}
 }
 
-// add adds what a counter has gained. One that is lower than before began anew.
+// add adds what a counter has gained. One that is lower than before has begun again at 0.
 func (r *refusals) add(last, now int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -56,11 +56,11 @@ type framing struct {
 	// head is the beginning of a value: its type, and its length or number.
 	head []byte
 	need int
-	// text is how many bytes of a string are still to come; they are kept where that matters.
+	// text is how many bytes of a string are still to come; they are kept if that matters.
 	text int64
 	kept []byte
 	keep bool
-	// field is the field of the message whose value comes next; "": one that is not looked at.
+	// field is the field of the message whose value comes next; "": one that is not checked.
 	field string
 	// state is how many bytes of the state follow the message, and come; size is what it said.
 	state, size int64
@@ -131,7 +131,7 @@ func (f *framing) begin(p []byte) (rest []byte, err error) {
 	return p[1:], nil
 }
 
-// looked says whether the next value is that of a field which is looked at here.
+// looked says whether the next value is that of a field that is checked here.
 func (f *framing) looked() bool {
 	return f.field != "" && len(f.open) == 1 && !f.atKey()
 }
@@ -263,7 +263,7 @@ func (f *framing) beginText(length uint64) error {
 	return nil
 }
 
-// fieldOf is the name of a field that is looked at. It takes no memory: each message has a dozen.
+// fieldOf is the name of a field that is checked. It takes no memory: each message has a dozen.
 func fieldOf(name []byte) string {
 	switch string(name) {
 	case "ID":

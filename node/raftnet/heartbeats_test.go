@@ -71,7 +71,7 @@ func (l *slowLog) StoreLogs(logs []*raft.Log) error {
 }
 
 // A follower whose disk is slow goes on to follow: its leader must not take it for dead.
-// What would change anything waits all the same.
+// A message that would change something still waits.
 func TestHeartbeatsDoNotWaitForTheDisk(t *testing.T) {
 	t.Parallel()
 	log := &slowLog{InmemStore: raft.NewInmemStore()}

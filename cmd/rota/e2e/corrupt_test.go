@@ -151,7 +151,7 @@ func TestPagesThatLieAreRefused(t *testing.T) {
 			data, err := os.ReadFile(d.file())
 			require.NoError(t, err)
 			for at, end := 2*page, used(data); at+page <= end; at += page {
-				// Those of which the first element is a value, not a bucket.
+				// Pages whose first element is a value, not a bucket.
 				if p := data[at : at+page]; p[8] == leaf && p[10]+p[11] > 0 && p[16] == 0 {
 					lie(p)
 				}

@@ -164,7 +164,7 @@ func (u *upgrade) requireStays(s *localcluster.Process) {
 	}
 	before := looks()
 	await(u.t, "a leader of the next build that has looked twice", func() bool {
-		u.rota("cluster", "transfer-leader", s.Name) // it keeps its place where it leads
+		u.rota("cluster", "transfer-leader", s.Name) // it keeps its place if it leads
 		return looks() >= before+2
 	})
 	u.requireVersion(task.Version)

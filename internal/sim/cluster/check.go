@@ -101,7 +101,7 @@ func (h *History) submitted(key sim.KeyName, r fsm.Result) {
 	}
 }
 
-// aJob returns a random acknowledged job; ok is false where there is none.
+// aJob returns a random acknowledged job; ok is false if there is none.
 func (h *History) aJob(random *rand.Rand) (id uint64, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

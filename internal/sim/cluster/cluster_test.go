@@ -96,7 +96,7 @@ func simulate(t *testing.T, seed uint64) (counts Counts) {
 	return counts
 }
 
-// memoryDir is a temporary folder, in memory where that is possible: simulated servers
+// memoryDir is a temporary folder, in memory if that is possible: simulated servers
 // flush often, and what they wait for then is not simulated.
 func memoryDir(t *testing.T) string {
 	dir, err := os.MkdirTemp("/dev/shm", "rota-sim-")

@@ -169,8 +169,7 @@ func (c *client) newSubmit(open bool) sim.Submit {
 	return s
 }
 
-// submit submits like the server that a client asks: with a first assignment where there
-// is room.
+// submit submits like the server that a client asks: with a first assignment if there is room.
 func (c *client) submit(s sim.Submit, then func(job uint64)) {
 	c.request("submit "+s.Op.Key, func(t *tenure) (*logpb.Op, func()) {
 		op := proto.CloneOf(s.Op)

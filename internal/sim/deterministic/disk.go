@@ -46,7 +46,7 @@ func newDisk() *disk {
 	}
 }
 
-// clone is a copy that does not follow the disk. What is in it never changes where it is.
+// clone is a copy that does not follow the disk. Values on a disk are replaced, and never changed in place.
 func (d *disk) clone() *disk {
 	out := &disk{meta: d.meta, jobs: map[uint64]*diskJob{}, specs: maps.Clone(d.specs), keys: maps.Clone(d.keys), sessions: maps.Clone(d.sessions)}
 	for id, j := range d.jobs {

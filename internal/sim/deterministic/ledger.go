@@ -12,7 +12,7 @@ import (
 type ledger struct {
 	*sim.Promises
 	w *world
-	// recorded is attempts of which the log says so.
+	// recorded is the attempts that the log says were recorded.
 	recorded map[sim.AttemptKey]bool
 	// cancelled is the log index of acknowledged cancels: of a job, or of a task of it.
 	cancelled map[task.ID]uint64
