@@ -54,7 +54,10 @@ func (w *segmentWriter) attempt(i uint32, s *slot, outcome task.Outcome, reason 
 	}
 	if w.g != nil {
 		w.tried.ExitCodePlusOne = w.g.ExitCodePlusOne
-		w.tried.Error, w.tried.StderrTail = w.notesOfReport()
+		w.tried.Error, w.tried.StderrTail, w.tried.StderrMissing = w.notesOfReport()
+		if cut := len(w.tried.StderrTail) - w.m.rules.MaxAttemptStderr; cut > 0 && w.m.version >= printedVersion {
+			w.tried.StderrTail, w.tried.StderrMissing = bytes.Clone(w.tried.StderrTail[cut:]), w.tried.StderrMissing+uint64(cut)
+		}
 	}
 	w.addUsage(w.tried)
 }
@@ -148,7 +151,7 @@ func AttemptWithout(a *logpb.Attempt, first, end uint32) (left []*logpb.Attempt)
 		if left[1].Count < smaller.Count {
 			smaller = left[1]
 		}
-		smaller.Error, smaller.StderrTail = shortened(a.Error, shortError), nil
+		smaller.Error, smaller.StderrTail, smaller.StderrMissing = shortened(a.Error, shortError), nil, 0
 	}
 	return left
 }
@@ -157,7 +160,7 @@ func AttemptWithout(a *logpb.Attempt, first, end uint32) (left []*logpb.Attempt)
 func attemptPart(a *logpb.Attempt, first, end uint32) *logpb.Attempt {
 	part := &logpb.Attempt{
 		First: first, Count: end - first, Attempt: a.Attempt, Outcome: a.Outcome, Reason: a.Reason, ExitCodePlusOne: a.ExitCodePlusOne,
-		Error: a.Error, StderrTail: a.StderrTail, Worker: a.Worker, TokenOffset: a.TokenOffset, GrantedNs: a.GrantedNs, EndedNs: a.EndedNs,
+		Error: a.Error, StderrTail: a.StderrTail, StderrMissing: a.StderrMissing, Worker: a.Worker, TokenOffset: a.TokenOffset, GrantedNs: a.GrantedNs, EndedNs: a.EndedNs,
 	}
 	if usage, ok := task.PackSkip(a.PackedUsage, int(first-a.First)); ok && len(usage) > 0 {
 		rest, _ := task.PackSkip(usage, int(end-first))

@@ -123,3 +123,23 @@ func TestLongNotesAreNotDoubled(t *testing.T) {
 	require.Len(t, only, 1)
 	require.Equal(t, whole.Error, only[0].Error, "there is only one")
 }
+
+// A task may have ten of them, so they keep less of a standard error than its result.
+func TestAnAttemptKeepsLessOfItsStandardErrorThanAResult(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.must(riseOp(4))
+	b.openSession("w", 1)
+	job := b.submit(&task.Spec{Handler: "h", MaxAttempts: 2}, 1)
+	b.plan(job, 0, 1, 1)
+	op := reportOp(job, 0, 1, 0, task.OutcomeFailed)
+	g := op.GetReport().Groups[0]
+	g.StderrTail, g.StderrMissing = []byte(strings.Repeat("a", task.MaxStderrTail-3)+"end"), 5
+	b.must(op)
+	a := b.m.Attempts(job, 0)[0]
+	require.Len(t, a.StderrTail, task.MaxAttemptStderr)
+	require.True(t, strings.HasSuffix(string(a.StderrTail), "aend"))
+	require.EqualValues(t, 5+task.MaxStderrTail-task.MaxAttemptStderr, a.StderrMissing)
+	refused := newBundle(t)
+	require.ErrorIs(t, refused.apply(op)[0].Err, task.ErrUnsupported, "servers of before version 4 do not know the field")
+}

@@ -210,3 +210,43 @@ func TestAnEndedJobIsFinalForTheRestOfItsEntry(t *testing.T) {
 	require.Zero(t, rec.CancelReason, "a job that has succeeded is marked as cancelled")
 	require.NotZero(t, rec.ExpireAtNs)
 }
+
+// What a command has printed before it was cancelled says how far it came. Entries of older versions keep meaning that
+// it is not kept.
+func TestACancelledTaskKeepsWhatItPrinted(t *testing.T) {
+	t.Parallel()
+	for version, kept := range map[uint32]bool{3: false, 4: true} {
+		b := newBundle(t)
+		b.must(riseOp(version))
+		b.openSession("w", 2)
+		job := b.submit(&task.Spec{Handler: "h"}, 2)
+		b.plan(job, 0, 2, 1)
+		b.must(cancelOp(job, 0))
+		for i, outcome := range []task.Outcome{task.OutcomeStopped, task.OutcomeSucceeded} {
+			op := reportOp(job, uint32(i), 1, 0, outcome)
+			g := op.GetReport().Groups[0]
+			g.PackedOutputs, g.OutputMissing, g.StderrTail, g.Error = task.PackAppend(nil, []byte("out")), 7, []byte("err"), "stopped"
+			if kept {
+				g.StderrMissing = 9
+			}
+			b.must(op)
+		}
+		segments, _ := b.m.Segments(job, 0, 1<<20)
+		require.Len(t, segments, 2)
+		got := segments[0].Segment
+		require.EqualValues(t, task.Cancelled, got.State)
+		require.Empty(t, got.Error, "how it would have ended does not matter")
+		if !kept {
+			require.Empty(t, got.PackedOutputs, "version %d", version)
+			require.Empty(t, got.StderrTail)
+			require.Zero(t, got.OutputMissing)
+			continue
+		}
+		for _, s := range segments {
+			require.Equal(t, task.PackAppend(nil, []byte("out")), s.Segment.PackedOutputs)
+			require.Equal(t, "err", string(s.Segment.StderrTail))
+			require.EqualValues(t, 7, s.Segment.OutputMissing)
+			require.EqualValues(t, 9, s.Segment.StderrMissing)
+		}
+	}
+}

@@ -73,7 +73,10 @@ func (m *Machine) endAttempt(j *job, i uint32, outcome task.Outcome, g *logpb.Re
 	case stopped:
 		// The cancel was acknowledged before this report came: the task ends
 		// cancelled, whatever it did meanwhile.
-		m.end(j, i, s, task.Cancelled, why, nil, w, worker)
+		if m.version < printedVersion {
+			output = nil
+		}
+		m.end(j, i, s, task.Cancelled, why, output, w, worker)
 	case outcome == task.OutcomeSucceeded:
 		m.end(j, i, s, task.Succeeded, task.NoReason, output, w, worker)
 	case outcome == task.OutcomeReturned:
@@ -168,8 +171,8 @@ func (w *segmentWriter) add(i uint32, s *slot, to task.State, reason task.Reason
 			State: uint32(to), Reason: uint32(reason), Attempt: uint32(s.attempt), TokenOffset: offset, Granted: granted,
 			Worker: worker, FinishedNs: w.m.clock, Unreported: granted && s.unreported,
 		}
-		if w.g != nil && to != task.Cancelled {
-			w.describe()
+		if w.g != nil && (to != task.Cancelled || w.m.version >= printedVersion) {
+			w.describe(to)
 		}
 		if w.note != "" {
 			w.seg.Error = w.note
@@ -193,10 +196,15 @@ const (
 	shortError = 128
 )
 
-// describe puts what the report says of an attempt into a new segment.
-func (w *segmentWriter) describe() {
-	w.seg.ExitCodePlusOne, w.seg.OutputMissing, w.seg.OutputHead = w.g.ExitCodePlusOne, w.g.OutputMissing, w.g.OutputHead
-	w.seg.Error, w.seg.StderrTail = w.notesOfReport()
+// describe puts what the report says of an attempt into a new segment. Of a task that was cancelled this is only what it
+// has printed: how it would have ended does not matter.
+func (w *segmentWriter) describe(to task.State) {
+	w.seg.OutputMissing, w.seg.OutputHead = w.g.OutputMissing, w.g.OutputHead
+	var note string
+	note, w.seg.StderrTail, w.seg.StderrMissing = w.notesOfReport()
+	if to != task.Cancelled {
+		w.seg.ExitCodePlusOne, w.seg.Error = w.g.ExitCodePlusOne, note
+	}
 	if !w.broken {
 		w.seg.PackedOutputs = make([]byte, 0, len(w.g.PackedOutputs))
 		if n := len(w.g.PackedUsage); n > 0 {
@@ -206,11 +214,11 @@ func (w *segmentWriter) describe() {
 }
 
 // notesOfReport returns the error and the standard error of the report for one more record.
-func (w *segmentWriter) notesOfReport() (note string, stderr []byte) {
+func (w *segmentWriter) notesOfReport() (note string, stderr []byte, missing uint64) {
 	if w.notes += len(w.g.Error) + len(w.g.StderrTail); w.notes <= w.m.rules.maxNotes {
-		return w.g.Error, w.g.StderrTail
+		return w.g.Error, w.g.StderrTail, w.g.StderrMissing
 	}
-	return shortened(w.g.Error, w.m.rules.shortError), nil
+	return shortened(w.g.Error, w.m.rules.shortError), nil, 0
 }
 
 // shortened is the beginning of an error. The cut may go through a character, whose rest is dropped.

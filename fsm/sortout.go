@@ -65,7 +65,7 @@ func part(g *logpb.ReportGroup, held []*logpb.Range) *logpb.ReportGroup {
 	out := &logpb.ReportGroup{
 		Job: g.Job, TokenOffset: g.TokenOffset, Ranges: held, Outcome: g.Outcome, Reason: g.Reason,
 		ExitCodePlusOne: g.ExitCodePlusOne, Error: g.Error, StderrTail: g.StderrTail, Permanent: g.Permanent,
-		OutputMissing: g.OutputMissing, OutputHead: g.OutputHead,
+		OutputMissing: g.OutputMissing, OutputHead: g.OutputHead, StderrMissing: g.StderrMissing,
 	}
 	outputs, usages, next := g.PackedOutputs, g.PackedUsage, 0
 	taken := uint32(0) // of held[next]

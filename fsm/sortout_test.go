@@ -59,7 +59,7 @@ func TestAPartOfAReportSaysWhatTheWholeDoes(t *testing.T) {
 	}
 	whole := &logpb.ReportGroup{
 		Job: job, TokenOffset: 1, Ranges: []*logpb.Range{{Count: 3}}, Outcome: uint32(task.OutcomeFailed), Reason: uint32(task.ReasonError),
-		ExitCodePlusOne: 4, Error: "e", StderrTail: []byte("s"), Permanent: true, OutputMissing: 5, OutputHead: 6,
+		ExitCodePlusOne: 4, Error: "e", StderrTail: []byte("s"), Permanent: true, OutputMissing: 5, OutputHead: 6, StderrMissing: 7,
 		PackedOutputs: pack("a", "b", "c"), PackedUsage: pack("A", "B", "C"),
 	}
 	fields := whole.ProtoReflect().Descriptor().Fields()

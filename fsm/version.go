@@ -27,6 +27,9 @@ const (
 	ungatedVersion = GateVersion - 1
 	// attemptsVersion is the first one in which attempts leave records.
 	attemptsVersion = 2
+	// printedVersion is the first one in which a task that is cancelled while it runs keeps what it has printed,
+	// and in which records say how much of a standard error is missing.
+	printedVersion = 4
 )
 
 // ErrTooOld says that this build does not know what it would have to apply, or to load. Its server must stop.
@@ -57,10 +60,24 @@ func Supports(active, needs uint32) error {
 
 // Needs is the first version that has an op, as it is. What the spec of a submit needs, the spec says.
 func Needs(op *logpb.Op) uint32 {
-	if _, ok := op.Op.(*logpb.Op_SetVersion); ok {
+	switch o := op.Op.(type) {
+	case *logpb.Op_SetVersion:
 		return GateVersion
+	case *logpb.Op_Report:
+		return reportNeeds(o.Report.Groups)
+	case *logpb.Op_OpenSession:
+		return reportNeeds(o.OpenSession.Reports)
 	}
 	return laterNeeds(op)
+}
+
+func reportNeeds(groups []*logpb.ReportGroup) uint32 {
+	for _, g := range groups {
+		if g.StderrMissing > 0 {
+			return printedVersion
+		}
+	}
+	return 1
 }
 
 // ActiveVersion is the active version, in which entries are to be written. It does not wait for Apply.

@@ -32,7 +32,12 @@ const (
 	MaxValueRuns = 4096
 	// MaxError and MaxStderrTail bound what an attempt leaves behind beside its output, bytes.
 	MaxError      = 4 << 10
-	MaxStderrTail = 8 << 10
+	MaxStderrTail = 64 << 10
+	// MaxAttemptStderr bounds the standard error of an attempt that did not end its task, bytes. There may be
+	// MaxAttemptsKept of them.
+	MaxAttemptStderr = 8 << 10
+	// MaxStoppedOutput bounds the output of a task that was cancelled while it ran, bytes: its end.
+	MaxStoppedOutput = 64 << 10
 	// MaxHealth bounds the text with which a worker says why it is unhealthy, bytes.
 	MaxHealth = 256
 	// MaxPriority bounds a priority on both sides.

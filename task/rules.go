@@ -20,6 +20,8 @@ type Rules struct {
 	ReportMargin, OpenTimeout    time.Duration
 	RetainSucceeded, RetainOther time.Duration
 	KeyRetention                 time.Duration
+	// What attempts leave behind beside their output, bytes.
+	MaxStderrTail, MaxAttemptStderr int
 
 	// Of the cluster.
 	MaxLiveJobs, MaxWorkers, MaxServers int
@@ -42,6 +44,7 @@ var firstRules = Rules{
 	MaxLost:         MaxLost, BackoffBase: BackoffBase, BackoffMax: BackoffMax,
 	ReportMargin: ReportMargin, OpenTimeout: OpenTimeout,
 	RetainSucceeded: RetainSucceeded, RetainOther: RetainOther, KeyRetention: KeyRetention,
+	MaxStderrTail: 8 << 10, MaxAttemptStderr: MaxAttemptStderr,
 	MaxLiveJobs: MaxLiveJobs, MaxWorkers: MaxWorkers, MaxServers: MaxServers,
 	MaxSlots: MaxSlots, MaxOutstanding: MaxOutstanding,
 }

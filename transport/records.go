@@ -46,7 +46,7 @@ func groupOf(s *logpb.Segment) *rotav1.ResultGroup {
 	g := &rotav1.ResultGroup{
 		State: rotav1.TaskState(s.State), Reason: rotav1.Reason(s.Reason), TokenOffset: s.TokenOffset, Granted: s.Granted,
 		Attempt: s.Attempt, Worker: s.Worker, Error: s.Error, StderrTail: s.StderrTail, PackedOutputs: s.PackedOutputs, PackedUsage: s.PackedUsage,
-		OutputMissing: s.OutputMissing, OutputHead: s.OutputHead,
+		OutputMissing: s.OutputMissing, OutputHead: s.OutputHead, StderrMissing: s.StderrMissing,
 		FinishedAt: stamp(s.FinishedNs), ExitCode: exitCodeOf(s.ExitCodePlusOne), Ranges: make([]*rotav1.IndexRange, len(s.Ranges)),
 	}
 	for i, r := range s.Ranges {

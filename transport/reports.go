@@ -33,7 +33,7 @@ const reportGroupBytes, reportRangeBytes = 256, 64
 // reports takes the reports of a worker. If its session holds none of the tasks, the answer goes out at once, else when the
 // reports are committed. If the outcome is not known, the stream ends and the worker sends them again.
 func (s *Server) reports(ctx context.Context, out *sendStream, r *rotav1.Reports) error {
-	groups, cost, err := reportsOf(r)
+	groups, cost, err := reportsOf(r, s.rules())
 	if err != nil {
 		return err
 	}
@@ -119,10 +119,10 @@ func reportsAnswer(seq uint64, exceptions []fsm.Exception) *rotav1.SessionRespon
 }
 
 // reportsOf checks a message of reports.
-func reportsOf(r *rotav1.Reports) ([]*logpb.ReportGroup, cost, error) {
+func reportsOf(r *rotav1.Reports, rules *task.Rules) ([]*logpb.ReportGroup, cost, error) {
 	groups, c := make([]*logpb.ReportGroup, 0, len(r.Groups)), cost{messages: 1}
 	for _, g := range r.Groups {
-		group, n, err := reportOf(g)
+		group, n, err := reportOf(g, rules)
 		if err != nil {
 			return nil, cost{}, err
 		}
@@ -135,8 +135,8 @@ func reportsOf(r *rotav1.Reports) ([]*logpb.ReportGroup, cost, error) {
 	return groups, c, nil
 }
 
-// reportOf checks one group of a report.
-func reportOf(g *rotav1.ReportGroup) (*logpb.ReportGroup, int, error) {
+// reportOf checks one group of a report. The rules are those of the active version.
+func reportOf(g *rotav1.ReportGroup, rules *task.Rules) (*logpb.ReportGroup, int, error) {
 	ranges, err := rangesOf(g.GetRanges())
 	if err != nil {
 		return nil, 0, err
@@ -172,8 +172,12 @@ func reportOf(g *rotav1.ReportGroup) (*logpb.ReportGroup, int, error) {
 		PackedUsage:   g.GetPackedUsage(),
 		OutputMissing: g.GetOutputMissing(), OutputHead: min(g.GetOutputHead(), task.MaxPayload),
 	}
-	if n := len(out.StderrTail); n > task.MaxStderrTail {
-		out.StderrTail = bytes.Clone(out.StderrTail[n-task.MaxStderrTail:])
+	cut := max(0, len(out.StderrTail)-rules.MaxStderrTail)
+	if cut > 0 {
+		out.StderrTail = bytes.Clone(out.StderrTail[cut:])
+	}
+	if rules.MaxStderrTail == task.MaxStderrTail { // the active version knows the field
+		out.StderrMissing = g.GetStderrMissing() + uint64(cut)
 	}
 	if g.ExitCode != nil {
 		out.ExitCodePlusOne = *g.ExitCode + 1

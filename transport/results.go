@@ -292,7 +292,7 @@ func (w *resultWriter) ordered(in *store.InOrder) (groups []*rotav1.ResultGroup,
 			g := groupOf(&logpb.Segment{
 				State: last.State, Reason: last.Reason, TokenOffset: last.TokenOffset, Granted: last.Granted, Attempt: last.Attempt,
 				Worker: last.Worker, ExitCodePlusOne: last.ExitCodePlusOne, Error: last.Error, StderrTail: last.StderrTail, FinishedNs: last.FinishedNs,
-				OutputMissing: last.OutputMissing, OutputHead: last.OutputHead,
+				OutputMissing: last.OutputMissing, OutputHead: last.OutputHead, StderrMissing: last.StderrMissing,
 			})
 			groups = append(groups, g)
 			size += proto.Size(g)

@@ -54,7 +54,7 @@ func (s *Server) stateOf(job uint64, i uint32) (t *rotav1.Task, last *rotav1.Tas
 	t.Token = uint64(int64(i) + seg.TokenOffset)
 	last = &rotav1.TaskAttempt{
 		Index: i, Attempt: seg.Attempt, State: t.State, Reason: t.Reason, ExitCode: exitCodeOf(seg.ExitCodePlusOne), Error: seg.Error,
-		StderrTail: seg.StderrTail, Worker: seg.Worker, Token: t.Token, EndedAt: stamp(seg.FinishedNs),
+		StderrTail: seg.StderrTail, StderrMissing: seg.StderrMissing, Worker: seg.Worker, Token: t.Token, EndedAt: stamp(seg.FinishedNs),
 	}
 	setUsage(last, res[0].Usage)
 	return t, last, nil
@@ -71,7 +71,7 @@ func setUsage(a *rotav1.TaskAttempt, encoded []byte) {
 func attemptOf(a *logpb.Attempt, i uint32) *rotav1.TaskAttempt {
 	out := &rotav1.TaskAttempt{
 		Index: i, Attempt: a.Attempt, Reason: rotav1.Reason(a.Reason), ExitCode: exitCodeOf(a.ExitCodePlusOne), Error: a.Error,
-		StderrTail: a.StderrTail, Worker: a.Worker, Token: uint64(int64(i) + a.TokenOffset), GrantedAt: stamp(a.GrantedNs), EndedAt: stamp(a.EndedNs),
+		StderrTail: a.StderrTail, StderrMissing: a.StderrMissing, Worker: a.Worker, Token: uint64(int64(i) + a.TokenOffset), GrantedAt: stamp(a.GrantedNs), EndedAt: stamp(a.EndedNs),
 	}
 	if usage, ok := task.PackSkip(a.PackedUsage, int(i-a.First)); ok {
 		used, _, _ := task.PackNext(usage)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/worker/command"
 	"github.com/rota-scheduler/rota/worker/report"
 )
@@ -31,13 +32,15 @@ const noCommands = "this worker does not run commands: start it with commands al
 
 // commandResult is the result of a task whose command ended in the context ctx.
 func commandResult(ctx context.Context, c *command.Result) report.Result {
-	res := report.Result{Err: report.ErrorText(c.Err), Stderr: c.Stderr, Output: c.Output, Usage: c.Usage}
+	res := report.Result{Err: report.ErrorText(c.Err), Stderr: c.Stderr, StderrMissing: c.StderrMissing, Output: c.Output, Usage: c.Usage}
 	switch c.End {
 	case command.Stopped:
 		ended := endedBy(ctx)
 		if res.Kind, res.Err = ended.Kind, ended.Err; res.Outcome != rotav1.Outcome_OUTCOME_FAILED {
-			// Nobody keeps the output of a task that was stopped, so it is not sent.
-			res.Output = nil
+			// Only a task that was cancelled keeps its output. Others run again.
+			if res.Output = nil; errors.Is(context.Cause(ctx), ErrStopped) {
+				res.Output, res.Missing = c.LastOutput(task.MaxStoppedOutput)
+			}
 			return res
 		}
 	case command.Expired:

@@ -72,8 +72,8 @@ type TaskAttempt struct {
 	ExitCode *int `json:"exit_code"`
 	// Error says what went wrong, in words for people; omitted if there is nothing to say.
 	Error string `json:"error,omitempty"`
-	// Stderr is the end of the command's standard error, 8 KiB at most, with escapes for bytes that are not UTF-8; omitted
-	// if it is empty.
+	// Stderr is the end of the command's standard error, 8 KiB at most (64 KiB of the attempt that ended the task), with
+	// escapes for bytes that are not UTF-8; omitted if it is empty.
 	Stderr string `json:"stderr,omitempty"`
 	// GrantedAt is when its worker got it; null if that is not known.
 	GrantedAt *time.Time `json:"granted_at"`
@@ -117,7 +117,7 @@ type Result struct {
 	OutputHead int `json:"output_head,omitempty"`
 	// Error says what went wrong, in words for people; omitted if there is nothing to say.
 	Error string `json:"error,omitempty"`
-	// Stderr is the end of the command's standard error, 8 KiB at most, with escapes for bytes that are not UTF-8; omitted
+	// Stderr is the end of the command's standard error, 64 KiB at most, with escapes for bytes that are not UTF-8; omitted
 	// if it is empty.
 	Stderr string `json:"stderr,omitempty"`
 	// StderrBase64 is the same bytes in base64; omitted if they are UTF-8.

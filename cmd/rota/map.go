@@ -42,7 +42,7 @@ func (a *app) mapCmd() *cobra.Command {
 			"newlines, use --null with find -print0.\n\n" +
 			"If an output has more than 256 KiB, Rota keeps the first and the last 128 KiB; --stdout\n" +
 			"changes that, as in --stdout 'file:/data/{task}.out'. Of standard error it keeps the last\n" +
-			"8 KiB.\n\n" +
+			"64 KiB.\n\n" +
 			"If a task fails, map says why on standard error, prints the others, and ends with exit\n" +
 			"code 3. If nobody reads the results any more, as with | head, it cancels the job, unless\n" +
 			"the job has a --key. Ctrl-C cancels a job whose input has not ended. If the input has\n" +

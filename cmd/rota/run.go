@@ -19,7 +19,7 @@ func (a *app) runCmd() *cobra.Command {
 			"3 if a handler failed, 4 if the job was cancelled or expired, and 125 if something else\n" +
 			"went wrong. Run does not retry a command that fails, unless you set --retries.\n\n" +
 			"If an output has more than 256 KiB, Rota keeps the first and the last 128 KiB, and says how\n" +
-			"much is missing; --stdout changes that. Of standard error it keeps the last 8 KiB.",
+			"much is missing; --stdout changes that. Of standard error it keeps the last 64 KiB.",
 		Example: "  rota run -- hostname\n  rota run --payload @data.csv -- sort\n  rota run --array 1-5 --handler rota.square -o jsonl\n" +
 			"  rota run --stdout file:/tmp/numbers.txt -- seq 1000000",
 		RunE: func(cmd *cobra.Command, args []string) error {

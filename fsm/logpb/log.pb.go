@@ -1676,6 +1676,8 @@ type ReportGroup struct {
 	// How many bytes of each output were not kept. They stood behind its first output_head bytes.
 	OutputMissing uint64 `protobuf:"varint,11,opt,name=output_missing,json=outputMissing,proto3" json:"output_missing,omitempty"`
 	OutputHead    uint32 `protobuf:"varint,12,opt,name=output_head,json=outputHead,proto3" json:"output_head,omitempty"`
+	// How many bytes of the standard error stood before stderr_tail. From version 4 on.
+	StderrMissing uint64 `protobuf:"varint,13,opt,name=stderr_missing,json=stderrMissing,proto3" json:"stderr_missing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1797,6 +1799,13 @@ func (x *ReportGroup) GetOutputMissing() uint64 {
 func (x *ReportGroup) GetOutputHead() uint32 {
 	if x != nil {
 		return x.OutputHead
+	}
+	return 0
+}
+
+func (x *ReportGroup) GetStderrMissing() uint64 {
+	if x != nil {
+		return x.StderrMissing
 	}
 	return 0
 }
@@ -2721,6 +2730,7 @@ type Segment struct {
 	// As in ReportGroup.
 	OutputMissing uint64 `protobuf:"varint,14,opt,name=output_missing,json=outputMissing,proto3" json:"output_missing,omitempty"`
 	OutputHead    uint32 `protobuf:"varint,15,opt,name=output_head,json=outputHead,proto3" json:"output_head,omitempty"`
+	StderrMissing uint64 `protobuf:"varint,16,opt,name=stderr_missing,json=stderrMissing,proto3" json:"stderr_missing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2867,6 +2877,13 @@ func (x *Segment) GetOutputHead() uint32 {
 	return 0
 }
 
+func (x *Segment) GetStderrMissing() uint64 {
+	if x != nil {
+		return x.StderrMissing
+	}
+	return 0
+}
+
 // Attempt is attempts of neighbouring tasks that ended alike, and after which they were not final.
 type Attempt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2884,8 +2901,10 @@ type Attempt struct {
 	GrantedNs       int64  `protobuf:"varint,11,opt,name=granted_ns,json=grantedNs,proto3" json:"granted_ns,omitempty"`
 	EndedNs         int64  `protobuf:"varint,12,opt,name=ended_ns,json=endedNs,proto3" json:"ended_ns,omitempty"`
 	PackedUsage     []byte `protobuf:"bytes,13,opt,name=packed_usage,json=packedUsage,proto3" json:"packed_usage,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// As in ReportGroup.
+	StderrMissing uint64 `protobuf:"varint,14,opt,name=stderr_missing,json=stderrMissing,proto3" json:"stderr_missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Attempt) Reset() {
@@ -3007,6 +3026,13 @@ func (x *Attempt) GetPackedUsage() []byte {
 		return x.PackedUsage
 	}
 	return nil
+}
+
+func (x *Attempt) GetStderrMissing() uint64 {
+	if x != nil {
+		return x.StderrMissing
+	}
+	return 0
 }
 
 // Segments is consecutive segments under one key.
@@ -3508,7 +3534,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x05count\x18\x03 \x01(\rR\x05count\x12\x18\n" +
 	"\asession\x18\x04 \x01(\x04R\asession\"8\n" +
 	"\tApplyPlan\x12+\n" +
-	"\x06assign\x18\x01 \x03(\v2\x13.rota.log.v1.AssignR\x06assign\"\xb4\x03\n" +
+	"\x06assign\x18\x01 \x03(\v2\x13.rota.log.v1.AssignR\x06assign\"\xdb\x03\n" +
 	"\vReportGroup\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12!\n" +
 	"\ftoken_offset\x18\x02 \x01(\x12R\vtokenOffset\x12*\n" +
@@ -3525,7 +3551,8 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\fpacked_usage\x18\x1e \x01(\fR\vpackedUsage\x12%\n" +
 	"\x0eoutput_missing\x18\v \x01(\x04R\routputMissing\x12\x1f\n" +
 	"\voutput_head\x18\f \x01(\rR\n" +
-	"outputHead\"T\n" +
+	"outputHead\x12%\n" +
+	"\x0estderr_missing\x18\r \x01(\x04R\rstderrMissing\"T\n" +
 	"\x06Report\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x120\n" +
 	"\x06groups\x18\x02 \x03(\v2\x18.rota.log.v1.ReportGroupR\x06groups\"h\n" +
@@ -3602,7 +3629,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"AppendMark\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x12\x12\n" +
-	"\x04hash\x18\x03 \x01(\x06R\x04hash\"\x89\x04\n" +
+	"\x04hash\x18\x03 \x01(\x06R\x04hash\"\xb0\x04\n" +
 	"\aSegment\x12*\n" +
 	"\x06ranges\x18\x01 \x03(\v2\x12.rota.log.v1.RangeR\x06ranges\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x16\n" +
@@ -3625,7 +3652,8 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\fpacked_usage\x18\x1e \x01(\fR\vpackedUsage\x12%\n" +
 	"\x0eoutput_missing\x18\x0e \x01(\x04R\routputMissing\x12\x1f\n" +
 	"\voutput_head\x18\x0f \x01(\rR\n" +
-	"outputHead\"\xfd\x02\n" +
+	"outputHead\x12%\n" +
+	"\x0estderr_missing\x18\x10 \x01(\x04R\rstderrMissing\"\xa4\x03\n" +
 	"\aAttempt\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x12\x18\n" +
@@ -3642,7 +3670,8 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\n" +
 	"granted_ns\x18\v \x01(\x03R\tgrantedNs\x12\x19\n" +
 	"\bended_ns\x18\f \x01(\x03R\aendedNs\x12!\n" +
-	"\fpacked_usage\x18\r \x01(\fR\vpackedUsage\"<\n" +
+	"\fpacked_usage\x18\r \x01(\fR\vpackedUsage\x12%\n" +
+	"\x0estderr_missing\x18\x0e \x01(\x04R\rstderrMissing\"<\n" +
 	"\bSegments\x120\n" +
 	"\bsegments\x18\x01 \x03(\v2\x14.rota.log.v1.SegmentR\bsegments\"P\n" +
 	"\tKeyRecord\x12\x12\n" +

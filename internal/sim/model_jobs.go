@@ -338,7 +338,10 @@ func (m *Model) end(j *Job, i uint32, to task.State, reason task.Reason, worker 
 		t.Usage = m.usage
 	}
 	if g != nil && to != task.Cancelled {
-		t.ExitCodePlusOne, t.Error, t.Stderr = g.ExitCodePlusOne, g.Error, g.StderrTail
+		t.ExitCodePlusOne, t.Error = g.ExitCodePlusOne, g.Error
+	}
+	if g != nil && (to != task.Cancelled || m.version >= 4) {
+		t.Stderr = g.StderrTail
 		t.OutputMissing, t.OutputHead = g.OutputMissing, g.OutputHead
 	}
 	j.Outcomes = append(j.Outcomes, i)

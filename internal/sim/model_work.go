@@ -363,9 +363,11 @@ func (m *Model) endAttempt(j *Job, i uint32, g *logpb.ReportGroup, output []byte
 	switch {
 	case t.State == task.Stopping:
 		m.saw("stopping to cancelled by a report")
+		m.printed(t, output)
 		m.end(j, i, task.Cancelled, t.Reason, worker, g)
 	case j.CancelReason != 0:
 		m.saw("ended by a report before the sweep")
+		m.printed(t, output)
 		m.end(j, i, task.Cancelled, j.CancelReason, worker, g)
 	case outcome == task.OutcomeSucceeded:
 		t.Output = output
@@ -398,11 +400,19 @@ func (m *Model) endAttempt(j *Job, i uint32, g *logpb.ReportGroup, output []byte
 	}
 }
 
+// printed keeps what a task has printed that was cancelled meanwhile.
+func (m *Model) printed(t *Task, output []byte) {
+	if m.version >= 4 {
+		t.Output = output
+	}
+}
+
 // tried notes that an attempt of a task has ended, and the task is tried again. g is the report of it.
 func (m *Model) tried(t *Task, outcome task.Outcome, why task.Reason, worker string, g *logpb.ReportGroup) {
 	a := Attempt{Number: t.Attempt, Outcome: outcome, Reason: why, Worker: worker, Token: t.Token, Granted: t.Since, Ended: m.Clock}
 	if g != nil {
-		a.ExitCodePlusOne, a.Error, a.Stderr = g.ExitCodePlusOne, g.Error, string(g.StderrTail)
+		a.ExitCodePlusOne, a.Error = g.ExitCodePlusOne, g.Error
+		a.Stderr = string(g.StderrTail[max(0, len(g.StderrTail)-m.rules.MaxAttemptStderr):])
 		a.Usage = string(m.usage)
 	}
 	t.Tried = append(t.Tried, a)

@@ -672,6 +672,95 @@ func (x *JoinRequest) GetKnows() uint32 {
 	return 0
 }
 
+type CallLogsRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Session uint64                 `protobuf:"varint,1,opt,name=session,proto3" json:"session,omitempty"`
+	// Where workers reach the asker.
+	Addr          string `protobuf:"bytes,2,opt,name=addr,proto3" json:"addr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallLogsRequest) Reset() {
+	*x = CallLogsRequest{}
+	mi := &file_peerpb_peer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallLogsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallLogsRequest) ProtoMessage() {}
+
+func (x *CallLogsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallLogsRequest.ProtoReflect.Descriptor instead.
+func (*CallLogsRequest) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CallLogsRequest) GetSession() uint64 {
+	if x != nil {
+		return x.Session
+	}
+	return 0
+}
+
+func (x *CallLogsRequest) GetAddr() string {
+	if x != nil {
+		return x.Addr
+	}
+	return ""
+}
+
+type CallLogsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallLogsResponse) Reset() {
+	*x = CallLogsResponse{}
+	mi := &file_peerpb_peer_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallLogsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallLogsResponse) ProtoMessage() {}
+
+func (x *CallLogsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallLogsResponse.ProtoReflect.Descriptor instead.
+func (*CallLogsResponse) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{9}
+}
+
 type JoinResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Voter         bool                   `protobuf:"varint,1,opt,name=voter,proto3" json:"voter,omitempty"`
@@ -681,7 +770,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_peerpb_peer_proto_msgTypes[8]
+	mi := &file_peerpb_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -693,7 +782,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peerpb_peer_proto_msgTypes[8]
+	mi := &file_peerpb_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -706,7 +795,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_peerpb_peer_proto_rawDescGZIP(), []int{8}
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *JoinResponse) GetVoter() bool {
@@ -782,14 +871,19 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\n" +
 	"cluster_id\x18\a \x01(\tR\tclusterId\x12\x14\n" +
 	"\x05nonce\x18\b \x01(\tR\x05nonce\x12\x14\n" +
-	"\x05knows\x18\t \x01(\rR\x05knows\"$\n" +
+	"\x05knows\x18\t \x01(\rR\x05knows\"?\n" +
+	"\x0fCallLogsRequest\x12\x18\n" +
+	"\asession\x18\x01 \x01(\x04R\asession\x12\x12\n" +
+	"\x04addr\x18\x02 \x01(\tR\x04addr\"\x12\n" +
+	"\x10CallLogsResponse\"$\n" +
 	"\fJoinResponse\x12\x14\n" +
-	"\x05voter\x18\x01 \x01(\bR\x05voter2\xaa\x02\n" +
+	"\x05voter\x18\x01 \x01(\bR\x05voter2\xf5\x02\n" +
 	"\vPeerService\x12I\n" +
 	"\bIdentify\x12\x1d.rota.peer.v1.IdentifyRequest\x1a\x1e.rota.peer.v1.IdentifyResponse\x12L\n" +
 	"\tReadIndex\x12\x1e.rota.peer.v1.ReadIndexRequest\x1a\x1f.rota.peer.v1.ReadIndexResponse\x12C\n" +
 	"\x06Digest\x12\x1b.rota.peer.v1.DigestRequest\x1a\x1c.rota.peer.v1.DigestResponse\x12=\n" +
-	"\x04Join\x12\x19.rota.peer.v1.JoinRequest\x1a\x1a.rota.peer.v1.JoinResponseB1Z/github.com/rota-scheduler/rota/transport/peerpbb\x06proto3"
+	"\x04Join\x12\x19.rota.peer.v1.JoinRequest\x1a\x1a.rota.peer.v1.JoinResponse\x12I\n" +
+	"\bCallLogs\x12\x1d.rota.peer.v1.CallLogsRequest\x1a\x1e.rota.peer.v1.CallLogsResponseB1Z/github.com/rota-scheduler/rota/transport/peerpbb\x06proto3"
 
 var (
 	file_peerpb_peer_proto_rawDescOnce sync.Once
@@ -803,7 +897,7 @@ func file_peerpb_peer_proto_rawDescGZIP() []byte {
 	return file_peerpb_peer_proto_rawDescData
 }
 
-var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_peerpb_peer_proto_goTypes = []any{
 	(*IdentifyRequest)(nil),   // 0: rota.peer.v1.IdentifyRequest
 	(*IdentifyResponse)(nil),  // 1: rota.peer.v1.IdentifyResponse
@@ -813,23 +907,27 @@ var file_peerpb_peer_proto_goTypes = []any{
 	(*DigestRequest)(nil),     // 5: rota.peer.v1.DigestRequest
 	(*DigestResponse)(nil),    // 6: rota.peer.v1.DigestResponse
 	(*JoinRequest)(nil),       // 7: rota.peer.v1.JoinRequest
-	(*JoinResponse)(nil),      // 8: rota.peer.v1.JoinResponse
+	(*CallLogsRequest)(nil),   // 8: rota.peer.v1.CallLogsRequest
+	(*CallLogsResponse)(nil),  // 9: rota.peer.v1.CallLogsResponse
+	(*JoinResponse)(nil),      // 10: rota.peer.v1.JoinResponse
 }
 var file_peerpb_peer_proto_depIdxs = []int32{
-	2, // 0: rota.peer.v1.IdentifyResponse.notes:type_name -> rota.peer.v1.Note
-	0, // 1: rota.peer.v1.PeerService.Identify:input_type -> rota.peer.v1.IdentifyRequest
-	3, // 2: rota.peer.v1.PeerService.ReadIndex:input_type -> rota.peer.v1.ReadIndexRequest
-	5, // 3: rota.peer.v1.PeerService.Digest:input_type -> rota.peer.v1.DigestRequest
-	7, // 4: rota.peer.v1.PeerService.Join:input_type -> rota.peer.v1.JoinRequest
-	1, // 5: rota.peer.v1.PeerService.Identify:output_type -> rota.peer.v1.IdentifyResponse
-	4, // 6: rota.peer.v1.PeerService.ReadIndex:output_type -> rota.peer.v1.ReadIndexResponse
-	6, // 7: rota.peer.v1.PeerService.Digest:output_type -> rota.peer.v1.DigestResponse
-	8, // 8: rota.peer.v1.PeerService.Join:output_type -> rota.peer.v1.JoinResponse
-	5, // [5:9] is the sub-list for method output_type
-	1, // [1:5] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	2,  // 0: rota.peer.v1.IdentifyResponse.notes:type_name -> rota.peer.v1.Note
+	0,  // 1: rota.peer.v1.PeerService.Identify:input_type -> rota.peer.v1.IdentifyRequest
+	3,  // 2: rota.peer.v1.PeerService.ReadIndex:input_type -> rota.peer.v1.ReadIndexRequest
+	5,  // 3: rota.peer.v1.PeerService.Digest:input_type -> rota.peer.v1.DigestRequest
+	7,  // 4: rota.peer.v1.PeerService.Join:input_type -> rota.peer.v1.JoinRequest
+	8,  // 5: rota.peer.v1.PeerService.CallLogs:input_type -> rota.peer.v1.CallLogsRequest
+	1,  // 6: rota.peer.v1.PeerService.Identify:output_type -> rota.peer.v1.IdentifyResponse
+	4,  // 7: rota.peer.v1.PeerService.ReadIndex:output_type -> rota.peer.v1.ReadIndexResponse
+	6,  // 8: rota.peer.v1.PeerService.Digest:output_type -> rota.peer.v1.DigestResponse
+	10, // 9: rota.peer.v1.PeerService.Join:output_type -> rota.peer.v1.JoinResponse
+	9,  // 10: rota.peer.v1.PeerService.CallLogs:output_type -> rota.peer.v1.CallLogsResponse
+	6,  // [6:11] is the sub-list for method output_type
+	1,  // [1:6] is the sub-list for method input_type
+	1,  // [1:1] is the sub-list for extension type_name
+	1,  // [1:1] is the sub-list for extension extendee
+	0,  // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_peerpb_peer_proto_init() }
@@ -845,7 +943,7 @@ func file_peerpb_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peerpb_peer_proto_rawDesc), len(file_peerpb_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

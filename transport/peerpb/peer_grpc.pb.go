@@ -25,6 +25,7 @@ const (
 	PeerService_ReadIndex_FullMethodName = "/rota.peer.v1.PeerService/ReadIndex"
 	PeerService_Digest_FullMethodName    = "/rota.peer.v1.PeerService/Digest"
 	PeerService_Join_FullMethodName      = "/rota.peer.v1.PeerService/Join"
+	PeerService_CallLogs_FullMethodName  = "/rota.peer.v1.PeerService/CallLogs"
 )
 
 // PeerServiceClient is the client API for PeerService service.
@@ -42,6 +43,8 @@ type PeerServiceClient interface {
 	// Join asks the leader to take a server in, or to record where one of the cluster is
 	// now. The leader asks back at the address that it is told, and believes nothing else.
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error)
+	// CallLogs asks the leader to have the worker of a session open a stream of logs to the asker.
+	CallLogs(ctx context.Context, in *CallLogsRequest, opts ...grpc.CallOption) (*CallLogsResponse, error)
 }
 
 type peerServiceClient struct {
@@ -92,6 +95,16 @@ func (c *peerServiceClient) Join(ctx context.Context, in *JoinRequest, opts ...g
 	return out, nil
 }
 
+func (c *peerServiceClient) CallLogs(ctx context.Context, in *CallLogsRequest, opts ...grpc.CallOption) (*CallLogsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CallLogsResponse)
+	err := c.cc.Invoke(ctx, PeerService_CallLogs_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PeerServiceServer is the server API for PeerService service.
 // All implementations must embed UnimplementedPeerServiceServer
 // for forward compatibility.
@@ -107,6 +120,8 @@ type PeerServiceServer interface {
 	// Join asks the leader to take a server in, or to record where one of the cluster is
 	// now. The leader asks back at the address that it is told, and believes nothing else.
 	Join(context.Context, *JoinRequest) (*JoinResponse, error)
+	// CallLogs asks the leader to have the worker of a session open a stream of logs to the asker.
+	CallLogs(context.Context, *CallLogsRequest) (*CallLogsResponse, error)
 	mustEmbedUnimplementedPeerServiceServer()
 }
 
@@ -128,6 +143,9 @@ func (UnimplementedPeerServiceServer) Digest(context.Context, *DigestRequest) (*
 }
 func (UnimplementedPeerServiceServer) Join(context.Context, *JoinRequest) (*JoinResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Join not implemented")
+}
+func (UnimplementedPeerServiceServer) CallLogs(context.Context, *CallLogsRequest) (*CallLogsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CallLogs not implemented")
 }
 func (UnimplementedPeerServiceServer) mustEmbedUnimplementedPeerServiceServer() {}
 func (UnimplementedPeerServiceServer) testEmbeddedByValue()                     {}
@@ -222,6 +240,24 @@ func _PeerService_Join_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PeerService_CallLogs_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CallLogsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServiceServer).CallLogs(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PeerService_CallLogs_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServiceServer).CallLogs(ctx, req.(*CallLogsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PeerService_ServiceDesc is the grpc.ServiceDesc for PeerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -244,6 +280,10 @@ var PeerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Join",
 			Handler:    _PeerService_Join_Handler,
+		},
+		{
+			MethodName: "CallLogs",
+			Handler:    _PeerService_CallLogs_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -27,6 +27,8 @@ type capture struct {
 	// missing is how many bytes are not there, between the first head bytes of b and the others.
 	missing uint64
 	head    int
+	// log gets what is read, too; nil: nobody does.
+	log Log
 }
 
 // room returns where to read to next: readSize at least.
@@ -46,7 +48,13 @@ func (c *capture) room() []byte {
 func (c *capture) grow(size int) { c.b = append(make([]byte, 0, size), c.b...) }
 
 // add takes n bytes that were read to room.
-func (c *capture) add(n int) { c.b = c.b[:len(c.b)+n] }
+func (c *capture) add(n int) {
+	begin := len(c.b)
+	c.b = c.b[:begin+n]
+	if c.log != nil {
+		c.log.Stdout(c.b[begin:])
+	}
+}
 
 // tooLarge says whether there was more than is kept of any output.
 func (c *capture) tooLarge() bool { return c.missing > 0 || len(c.b) > task.MaxPayload }
@@ -73,6 +81,18 @@ func (c *capture) finish() {
 	}
 	from := c.head - brokenRune(c.b[:c.head])
 	c.cut(from, c.head+partialRune(c.b[c.head:]))
+}
+
+// LastOutput is the end of the output, without a gap, and how much stood before it.
+func (r *Result) LastOutput(most int) (end []byte, missing uint64) {
+	from := 0
+	if r.Missing > 0 {
+		from = int(r.Head)
+	}
+	if cut := len(r.Output) - most; cut > from {
+		from = cut + partialRune(r.Output[cut:])
+	}
+	return r.Output[from:], r.Missing + uint64(from)
 }
 
 // drain takes what stands in a pipe, and says whether that was all. A process that has left the

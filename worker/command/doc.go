@@ -10,7 +10,8 @@
 //	terminate.go    its end, where its context ends first
 //	startfailure.go why it did not start, and what to do about that
 //
-// capture.go decides what is kept of the output. probe.go tries to start a command, for a worker that
+// capture.go decides what is kept of the output. All of it goes to the task's log as well, for those who
+// read along (package tasklog). probe.go tries to start a command, for a worker that
 // could not start any. oomkills.go finds out whether the kernel has killed a command for lack of
 // memory. secrets.go keeps from all commands what the agent knows.
 //

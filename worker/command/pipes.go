@@ -43,12 +43,14 @@ type pipes struct {
 	stdin int
 	rest  []byte
 	tail  tail
+	// log gets what is read; nil: nobody does.
+	log Log
 }
 
 // newPipes makes pipes and puts the command's ends into the request, which may have another
 // standard output already. That is closed with them.
-func newPipes(stdin []byte, r *guard.Request) (*pipes, error) {
-	p := &pipes{stdout: -1, stderr: -1, stdin: -1}
+func newPipes(stdin []byte, r *guard.Request, log Log) (*pipes, error) {
+	p := &pipes{stdout: -1, stderr: -1, stdin: -1, tail: tail{log: log}, log: log}
 	err := p.open(stdin, r)
 	if err != nil {
 		p.close()
@@ -134,8 +136,8 @@ func (p *pipes) close() {
 // read reads the outputs until they end or the command has ended, and closes all. Of standard
 // error it returns the end. A strict command is killed when there is more of its standard output
 // than is kept.
-func (p *pipes) read(s *Slot, c *guard.Process, strict bool) (out capture, stderr []byte) {
-	out.b = s.stdout[:0]
+func (p *pipes) read(s *Slot, c *guard.Process, strict bool) (out capture, stderr tail) {
+	out.b, out.log = s.stdout[:0], p.log
 	var ended bool
 	if p.stdin < 0 && endsWithin(c, quickEnd) {
 		if ended = p.stdout < 0 || out.drain(p.stdout); ended {
@@ -153,7 +155,7 @@ func (p *pipes) read(s *Slot, c *guard.Process, strict bool) (out capture, stder
 	}
 	<-c.Done()
 	out.finish()
-	return out, p.tail.bytes()
+	return out, p.tail
 }
 
 // endsWithin waits for the command's end, and says whether it came.
@@ -215,14 +217,16 @@ func (p *pipes) follow(out *capture, c *guard.Process, strict bool) {
 // tail keeps the end of what is written to it.
 type tail struct {
 	b []byte
-	// cut: b is not all.
-	cut bool
+	// missing is how many bytes stood before b.
+	missing uint64
+	// log gets what is read, too; nil: nobody does.
+	log Log
 }
 
 func (t *tail) readFrom(f *os.File) {
 	for {
 		n, err := f.Read(t.room())
-		t.b = t.b[:len(t.b)+n]
+		t.add(n)
 		if err != nil {
 			return
 		}
@@ -240,7 +244,7 @@ func (t *tail) drain(fd int) (ended bool) {
 		case n == 0:
 			return true
 		default:
-			t.b = t.b[:len(t.b)+n]
+			t.add(n)
 			got += n
 		}
 	}
@@ -254,16 +258,27 @@ func (t *tail) room() []byte {
 		case cap(t.b) < 2*task.MaxStderrTail:
 			t.b = append(make([]byte, 0, max(512, 2*cap(t.b))), t.b...)
 		default:
-			t.b, t.cut = t.b[:copy(t.b, t.b[len(t.b)-task.MaxStderrTail:])], true
+			t.missing += uint64(len(t.b) - task.MaxStderrTail)
+			t.b = t.b[:copy(t.b, t.b[len(t.b)-task.MaxStderrTail:])]
 		}
 	}
 	return t.b[len(t.b):cap(t.b)]
 }
 
-func (t *tail) bytes() []byte {
+// add takes n bytes that were read to room.
+func (t *tail) add(n int) {
+	begin := len(t.b)
+	t.b = t.b[:begin+n]
+	if t.log != nil {
+		t.log.Stderr(t.b[begin:])
+	}
+}
+
+// bytes returns the end, and how much stood before it.
+func (t *tail) bytes() (end []byte, missing uint64) {
 	b := t.b[max(0, len(t.b)-task.MaxStderrTail):]
-	if t.cut || len(b) < len(t.b) {
+	if t.missing > 0 || len(b) < len(t.b) {
 		b = b[partialRune(b):]
 	}
-	return bytes.Clone(b)
+	return bytes.Clone(b), t.missing + uint64(len(t.b)-len(b))
 }

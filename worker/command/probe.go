@@ -22,7 +22,7 @@ func (r *Runner) Probe() error {
 	defer func() { _ = guard.RemoveAll(dir.path) }()
 	request := &guard.Request{Dir: dir.path, Stdin: -1, Stdout: -1, Stderr: -1}
 	request.Path, request.Argv, request.Env = guard.Probe()
-	io, err := newPipes(nil, request)
+	io, err := newPipes(nil, request, nil)
 	if err != nil {
 		return fmt.Errorf("make pipes for a command: %w", err)
 	}

@@ -106,7 +106,7 @@ func (r *Runner) try(ctx context.Context, s *Slot, t *Task, request *guard.Reque
 		// Another worker may have its folder.
 		return Result{End: Failed, Err: err.Error()}, false, nil
 	}
-	io, err := newPipes(stdin, request)
+	io, err := newPipes(stdin, request, t.Log)
 	if err != nil {
 		return Result{}, false, fmt.Errorf("make pipes for a command: %w", err)
 	}
@@ -122,7 +122,8 @@ func (r *Runner) try(ctx context.Context, s *Slot, t *Task, request *guard.Reque
 	out, tail := io.read(s, p, strict)
 	stopped := !unhook()
 	ending, err := p.Ending()
-	res = Result{Usage: ending.Usage, Stderr: tail}
+	res = Result{Usage: ending.Usage}
+	res.Stderr, res.StderrMissing = tail.bytes()
 
 	switch {
 	case stopped && (err == nil || errors.Is(err, guard.ErrKeeperLost) || errors.Is(err, unix.ECANCELED)):

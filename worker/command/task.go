@@ -28,6 +28,15 @@ type Task struct {
 	Payload               []byte
 	// Exclusive says that the command must be dead when Config.Deadline says.
 	Exclusive bool
+	// Log gets what the command prints, as it is read; nil: nobody does.
+	Log Log
+}
+
+// Log gets what a command prints. Its methods must not wait for anybody, or the command would. What
+// they are given is theirs only until they return.
+type Log interface {
+	Stdout(data []byte)
+	Stderr(data []byte)
 }
 
 // named is what stands in the place of a name in the path of a file.
@@ -76,7 +85,8 @@ type Result struct {
 	Output  []byte
 	Missing uint64
 	Head    uint32
-	// Stderr is the end of the standard error.
-	Stderr []byte
-	Usage  task.Usage
+	// Stderr is the end of the standard error, and StderrMissing how many bytes stood before it.
+	Stderr        []byte
+	StderrMissing uint64
+	Usage         task.Usage
 }

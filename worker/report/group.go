@@ -24,6 +24,8 @@ type group struct {
 	kind   Kind
 	err    string
 	stderr []byte
+	// stderrMissing is how many bytes stood before stderr.
+	stderrMissing uint64
 	// ranges are the tasks, in order of their ends until the group is sealed; count is how many.
 	ranges []task.Range
 	count  int
@@ -38,14 +40,14 @@ type group struct {
 
 func newGroup(g Grant, res *Result) *group {
 	return &group{
-		grant: g, kind: res.Kind, err: res.Err, stderr: res.Stderr,
+		grant: g, kind: res.Kind, err: res.Err, stderr: res.Stderr, stderrMissing: res.StderrMissing,
 		size: groupOverhead + len(res.Err) + len(res.Stderr),
 	}
 }
 
 // takes says whether a result may join the group, and there is room for it.
 func (g *group) takes(of Grant, res *Result) bool {
-	return g.grant == of && g.kind == res.Kind && g.err == res.Err && bytes.Equal(g.stderr, res.Stderr) &&
+	return g.grant == of && g.kind == res.Kind && g.err == res.Err && bytes.Equal(g.stderr, res.Stderr) && g.stderrMissing == res.StderrMissing &&
 		g.size+len(res.Output)+rangeSize+maxVarint+1+task.MaxUsage <= maxMessage
 }
 
@@ -131,6 +133,7 @@ func (g *group) seal() *rotav1.ReportGroup {
 		Reason:        g.kind.Reason,
 		Error:         g.err,
 		StderrTail:    g.stderr,
+		StderrMissing: g.stderrMissing,
 		PackedOutputs: g.outputs,
 		PackedUsage:   g.usage,
 		RunNs:         int64(g.runTime),

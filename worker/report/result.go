@@ -50,8 +50,10 @@ var (
 type Result struct {
 	Kind
 	// Err is why it failed; ErrorText makes a text fit for it.
-	Err    string
-	Stderr []byte
+	Err string
+	// Stderr is the end of the standard error, and StderrMissing how many bytes stood before it.
+	Stderr        []byte
+	StderrMissing uint64
 	// Output is copied before Add returns.
 	Output  []byte
 	RunTime time.Duration

@@ -497,6 +497,112 @@ func (ResultInputs) EnumDescriptor() ([]byte, []int) {
 	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{7}
 }
 
+// LogStream is an output of a command.
+type LogStream int32
+
+const (
+	LogStream_LOG_STREAM_UNSPECIFIED LogStream = 0
+	LogStream_LOG_STREAM_STDOUT      LogStream = 1
+	LogStream_LOG_STREAM_STDERR      LogStream = 2
+)
+
+// Enum value maps for LogStream.
+var (
+	LogStream_name = map[int32]string{
+		0: "LOG_STREAM_UNSPECIFIED",
+		1: "LOG_STREAM_STDOUT",
+		2: "LOG_STREAM_STDERR",
+	}
+	LogStream_value = map[string]int32{
+		"LOG_STREAM_UNSPECIFIED": 0,
+		"LOG_STREAM_STDOUT":      1,
+		"LOG_STREAM_STDERR":      2,
+	}
+)
+
+func (x LogStream) Enum() *LogStream {
+	p := new(LogStream)
+	*p = x
+	return p
+}
+
+func (x LogStream) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LogStream) Descriptor() protoreflect.EnumDescriptor {
+	return file_rota_v1_jobs_proto_enumTypes[8].Descriptor()
+}
+
+func (LogStream) Type() protoreflect.EnumType {
+	return &file_rota_v1_jobs_proto_enumTypes[8]
+}
+
+func (x LogStream) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use LogStream.Descriptor instead.
+func (LogStream) EnumDescriptor() ([]byte, []int) {
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{8}
+}
+
+// LogEvent is something that happened to a task.
+type LogEvent int32
+
+const (
+	LogEvent_LOG_EVENT_UNSPECIFIED LogEvent = 0
+	// LOG_EVENT_WAITING: the task waits, or its worker has not started it. It is said once.
+	LogEvent_LOG_EVENT_WAITING LogEvent = 1
+	// LOG_EVENT_ENDED: the attempt has ended. Nothing more comes of it.
+	LogEvent_LOG_EVENT_ENDED LogEvent = 2
+	// LOG_EVENT_SILENT: the worker cannot be reached for its logs; with follow, the server goes on trying.
+	LogEvent_LOG_EVENT_SILENT LogEvent = 3
+)
+
+// Enum value maps for LogEvent.
+var (
+	LogEvent_name = map[int32]string{
+		0: "LOG_EVENT_UNSPECIFIED",
+		1: "LOG_EVENT_WAITING",
+		2: "LOG_EVENT_ENDED",
+		3: "LOG_EVENT_SILENT",
+	}
+	LogEvent_value = map[string]int32{
+		"LOG_EVENT_UNSPECIFIED": 0,
+		"LOG_EVENT_WAITING":     1,
+		"LOG_EVENT_ENDED":       2,
+		"LOG_EVENT_SILENT":      3,
+	}
+)
+
+func (x LogEvent) Enum() *LogEvent {
+	p := new(LogEvent)
+	*p = x
+	return p
+}
+
+func (x LogEvent) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LogEvent) Descriptor() protoreflect.EnumDescriptor {
+	return file_rota_v1_jobs_proto_enumTypes[9].Descriptor()
+}
+
+func (LogEvent) Type() protoreflect.EnumType {
+	return &file_rota_v1_jobs_proto_enumTypes[9]
+}
+
+func (x LogEvent) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use LogEvent.Descriptor instead.
+func (LogEvent) EnumDescriptor() ([]byte, []int) {
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{9}
+}
+
 // HandlerWork runs a function that the worker registered under a name.
 type HandlerWork struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2323,8 +2429,10 @@ type TaskAttempt struct {
 	// What its command has used; both 0: not known. See ResultGroup.packed_usage.
 	PeakMemoryBytes uint64               `protobuf:"varint,12,opt,name=peak_memory_bytes,json=peakMemoryBytes,proto3" json:"peak_memory_bytes,omitempty"`
 	CpuTime         *durationpb.Duration `protobuf:"bytes,13,opt,name=cpu_time,json=cpuTime,proto3" json:"cpu_time,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// How many bytes of the standard error stood before stderr_tail; 0: none, or not known.
+	StderrMissing uint64 `protobuf:"varint,14,opt,name=stderr_missing,json=stderrMissing,proto3" json:"stderr_missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskAttempt) Reset() {
@@ -2446,6 +2554,13 @@ func (x *TaskAttempt) GetCpuTime() *durationpb.Duration {
 		return x.CpuTime
 	}
 	return nil
+}
+
+func (x *TaskAttempt) GetStderrMissing() uint64 {
+	if x != nil {
+		return x.StderrMissing
+	}
+	return 0
 }
 
 type GetJobRequest struct {
@@ -3029,6 +3144,8 @@ type ResultGroup struct {
 	// How many bytes of each output were not kept. They stood behind its first output_head bytes.
 	OutputMissing uint64 `protobuf:"varint,13,opt,name=output_missing,json=outputMissing,proto3" json:"output_missing,omitempty"`
 	OutputHead    uint32 `protobuf:"varint,14,opt,name=output_head,json=outputHead,proto3" json:"output_head,omitempty"`
+	// As in TaskAttempt.
+	StderrMissing uint64 `protobuf:"varint,15,opt,name=stderr_missing,json=stderrMissing,proto3" json:"stderr_missing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3175,6 +3292,13 @@ func (x *ResultGroup) GetOutputHead() uint32 {
 	return 0
 }
 
+func (x *ResultGroup) GetStderrMissing() uint64 {
+	if x != nil {
+		return x.StderrMissing
+	}
+	return 0
+}
+
 type StreamResultsResponse struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Groups []*ResultGroup         `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
@@ -3246,6 +3370,384 @@ func (x *StreamResultsResponse) GetJob() *Job {
 	return nil
 }
 
+// LogPosition is a place in the log of an attempt: so many bytes of each stream stand before it.
+type LogPosition struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Token         uint64                 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`
+	Stdout        uint64                 `protobuf:"varint,3,opt,name=stdout,proto3" json:"stdout,omitempty"`
+	Stderr        uint64                 `protobuf:"varint,4,opt,name=stderr,proto3" json:"stderr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogPosition) Reset() {
+	*x = LogPosition{}
+	mi := &file_rota_v1_jobs_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogPosition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogPosition) ProtoMessage() {}
+
+func (x *LogPosition) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_jobs_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogPosition.ProtoReflect.Descriptor instead.
+func (*LogPosition) Descriptor() ([]byte, []int) {
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *LogPosition) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *LogPosition) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *LogPosition) GetStdout() uint64 {
+	if x != nil {
+		return x.Stdout
+	}
+	return 0
+}
+
+func (x *LogPosition) GetStderr() uint64 {
+	if x != nil {
+		return x.Stderr
+	}
+	return 0
+}
+
+type StreamLogsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	JobId uint64                 `protobuf:"varint,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	// Only this task; unset: all of them.
+	TaskIndex *uint32 `protobuf:"varint,2,opt,name=task_index,json=taskIndex,proto3,oneof" json:"task_index,omitempty"`
+	// Only this attempt; 0: the newest one, and with follow those after it.
+	Attempt uint32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Only this stream; unspecified: both.
+	Stream LogStream `protobuf:"varint,4,opt,name=stream,proto3,enum=rota.v1.LogStream" json:"stream,omitempty"`
+	// Only what is not older, as far as that is known; unset: all.
+	Since *durationpb.Duration `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
+	// Only so many lines of what there is of each task, 10000 at most; unset: all.
+	Tail *uint32 `protobuf:"varint,6,opt,name=tail,proto3,oneof" json:"tail,omitempty"`
+	// Wait for more, and for tasks that have not begun, until all have ended.
+	Follow bool `protobuf:"varint,7,opt,name=follow,proto3" json:"follow,omitempty"`
+	// To go on where another stream was lost: the cursor of the last message that was received, and for each attempt of
+	// which something was received the last position, until a chunk has said that the attempt has ended.
+	Cursor    []byte         `protobuf:"bytes,8,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Positions []*LogPosition `protobuf:"bytes,9,rep,name=positions,proto3" json:"positions,omitempty"`
+	// What the server must know before it begins.
+	Read          *ReadOptions `protobuf:"bytes,10,opt,name=read,proto3" json:"read,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamLogsRequest) Reset() {
+	*x = StreamLogsRequest{}
+	mi := &file_rota_v1_jobs_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamLogsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamLogsRequest) ProtoMessage() {}
+
+func (x *StreamLogsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_jobs_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamLogsRequest.ProtoReflect.Descriptor instead.
+func (*StreamLogsRequest) Descriptor() ([]byte, []int) {
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *StreamLogsRequest) GetJobId() uint64 {
+	if x != nil {
+		return x.JobId
+	}
+	return 0
+}
+
+func (x *StreamLogsRequest) GetTaskIndex() uint32 {
+	if x != nil && x.TaskIndex != nil {
+		return *x.TaskIndex
+	}
+	return 0
+}
+
+func (x *StreamLogsRequest) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *StreamLogsRequest) GetStream() LogStream {
+	if x != nil {
+		return x.Stream
+	}
+	return LogStream_LOG_STREAM_UNSPECIFIED
+}
+
+func (x *StreamLogsRequest) GetSince() *durationpb.Duration {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *StreamLogsRequest) GetTail() uint32 {
+	if x != nil && x.Tail != nil {
+		return *x.Tail
+	}
+	return 0
+}
+
+func (x *StreamLogsRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+func (x *StreamLogsRequest) GetCursor() []byte {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
+func (x *StreamLogsRequest) GetPositions() []*LogPosition {
+	if x != nil {
+		return x.Positions
+	}
+	return nil
+}
+
+func (x *StreamLogsRequest) GetRead() *ReadOptions {
+	if x != nil {
+		return x.Read
+	}
+	return nil
+}
+
+type StreamLogsResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Chunks []*LogChunk            `protobuf:"bytes,1,rep,name=chunks,proto3" json:"chunks,omitempty"`
+	Cursor []byte                 `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// All was sent. The stream ends.
+	Complete      bool `protobuf:"varint,3,opt,name=complete,proto3" json:"complete,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamLogsResponse) Reset() {
+	*x = StreamLogsResponse{}
+	mi := &file_rota_v1_jobs_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamLogsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamLogsResponse) ProtoMessage() {}
+
+func (x *StreamLogsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_jobs_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamLogsResponse.ProtoReflect.Descriptor instead.
+func (*StreamLogsResponse) Descriptor() ([]byte, []int) {
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *StreamLogsResponse) GetChunks() []*LogChunk {
+	if x != nil {
+		return x.Chunks
+	}
+	return nil
+}
+
+func (x *StreamLogsResponse) GetCursor() []byte {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
+func (x *StreamLogsResponse) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+// LogChunk is a piece of the log of an attempt, or something that happened to its task.
+type LogChunk struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The attempt, and the place behind the piece.
+	Behind  *LogPosition `protobuf:"bytes,1,opt,name=behind,proto3" json:"behind,omitempty"`
+	Attempt uint32       `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// The name of the worker, the id where it has none.
+	Worker string    `protobuf:"bytes,3,opt,name=worker,proto3" json:"worker,omitempty"`
+	Stream LogStream `protobuf:"varint,4,opt,name=stream,proto3,enum=rota.v1.LogStream" json:"stream,omitempty"`
+	Data   []byte    `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
+	// When its first byte was read, by the worker's clock; unset: not known.
+	At *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=at,proto3" json:"at,omitempty"`
+	// So many bytes of this stream stood before data and are not kept any more.
+	Missing uint64   `protobuf:"varint,7,opt,name=missing,proto3" json:"missing,omitempty"`
+	Event   LogEvent `protobuf:"varint,8,opt,name=event,proto3,enum=rota.v1.LogEvent" json:"event,omitempty"`
+	// Of some events: what there is to say, for people.
+	Note string `protobuf:"bytes,9,opt,name=note,proto3" json:"note,omitempty"`
+	// With LOG_EVENT_ENDED: how the attempt has ended.
+	Ended         *TaskAttempt `protobuf:"bytes,10,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogChunk) Reset() {
+	*x = LogChunk{}
+	mi := &file_rota_v1_jobs_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogChunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogChunk) ProtoMessage() {}
+
+func (x *LogChunk) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_jobs_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
+func (*LogChunk) Descriptor() ([]byte, []int) {
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *LogChunk) GetBehind() *LogPosition {
+	if x != nil {
+		return x.Behind
+	}
+	return nil
+}
+
+func (x *LogChunk) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *LogChunk) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *LogChunk) GetStream() LogStream {
+	if x != nil {
+		return x.Stream
+	}
+	return LogStream_LOG_STREAM_UNSPECIFIED
+}
+
+func (x *LogChunk) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *LogChunk) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *LogChunk) GetMissing() uint64 {
+	if x != nil {
+		return x.Missing
+	}
+	return 0
+}
+
+func (x *LogChunk) GetEvent() LogEvent {
+	if x != nil {
+		return x.Event
+	}
+	return LogEvent_LOG_EVENT_UNSPECIFIED
+}
+
+func (x *LogChunk) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *LogChunk) GetEnded() *TaskAttempt {
+	if x != nil {
+		return x.Ended
+	}
+	return nil
+}
+
 type CancelJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	JobId uint64                 `protobuf:"varint,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
@@ -3257,7 +3759,7 @@ type CancelJobRequest struct {
 
 func (x *CancelJobRequest) Reset() {
 	*x = CancelJobRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[33]
+	mi := &file_rota_v1_jobs_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3269,7 +3771,7 @@ func (x *CancelJobRequest) String() string {
 func (*CancelJobRequest) ProtoMessage() {}
 
 func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[33]
+	mi := &file_rota_v1_jobs_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3282,7 +3784,7 @@ func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobRequest.ProtoReflect.Descriptor instead.
 func (*CancelJobRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{33}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CancelJobRequest) GetJobId() uint64 {
@@ -3313,7 +3815,7 @@ type CancelJobResponse struct {
 
 func (x *CancelJobResponse) Reset() {
 	*x = CancelJobResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[34]
+	mi := &file_rota_v1_jobs_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3325,7 +3827,7 @@ func (x *CancelJobResponse) String() string {
 func (*CancelJobResponse) ProtoMessage() {}
 
 func (x *CancelJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[34]
+	mi := &file_rota_v1_jobs_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3338,7 +3840,7 @@ func (x *CancelJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobResponse.ProtoReflect.Descriptor instead.
 func (*CancelJobResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{34}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CancelJobResponse) GetCancelled() uint32 {
@@ -3374,7 +3876,7 @@ type RetryJobRequest struct {
 
 func (x *RetryJobRequest) Reset() {
 	*x = RetryJobRequest{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[35]
+	mi := &file_rota_v1_jobs_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3386,7 +3888,7 @@ func (x *RetryJobRequest) String() string {
 func (*RetryJobRequest) ProtoMessage() {}
 
 func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[35]
+	mi := &file_rota_v1_jobs_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3399,7 +3901,7 @@ func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJobRequest.ProtoReflect.Descriptor instead.
 func (*RetryJobRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{35}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RetryJobRequest) GetJobId() uint64 {
@@ -3437,7 +3939,7 @@ type RetryJobResponse struct {
 
 func (x *RetryJobResponse) Reset() {
 	*x = RetryJobResponse{}
-	mi := &file_rota_v1_jobs_proto_msgTypes[36]
+	mi := &file_rota_v1_jobs_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3449,7 +3951,7 @@ func (x *RetryJobResponse) String() string {
 func (*RetryJobResponse) ProtoMessage() {}
 
 func (x *RetryJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_jobs_proto_msgTypes[36]
+	mi := &file_rota_v1_jobs_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3462,7 +3964,7 @@ func (x *RetryJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryJobResponse.ProtoReflect.Descriptor instead.
 func (*RetryJobResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{36}
+	return file_rota_v1_jobs_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RetryJobResponse) GetJobId() uint64 {
@@ -3660,7 +4162,7 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"inputBytes\x12(\n" +
 	"\rretried_index\x18\x17 \x01(\rH\x00R\fretriedIndex\x88\x01\x01\x120\n" +
 	"\battempts\x18\x18 \x03(\v2\x14.rota.v1.TaskAttemptR\battemptsB\x10\n" +
-	"\x0e_retried_index\"\xf9\x03\n" +
+	"\x0e_retried_index\"\xa0\x04\n" +
 	"\vTaskAttempt\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12(\n" +
@@ -3677,7 +4179,8 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\tgrantedAt\x125\n" +
 	"\bended_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12*\n" +
 	"\x11peak_memory_bytes\x18\f \x01(\x04R\x0fpeakMemoryBytes\x124\n" +
-	"\bcpu_time\x18\r \x01(\v2\x19.google.protobuf.DurationR\acpuTimeB\f\n" +
+	"\bcpu_time\x18\r \x01(\v2\x19.google.protobuf.DurationR\acpuTime\x12%\n" +
+	"\x0estderr_missing\x18\x0e \x01(\x04R\rstderrMissingB\f\n" +
 	"\n" +
 	"_exit_code\"\x83\x01\n" +
 	"\rGetJobRequest\x12\x15\n" +
@@ -3721,7 +4224,7 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\n" +
 	"IndexRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\rR\x05count\"\xd7\x04\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\"\xfe\x04\n" +
 	"\vResultGroup\x12+\n" +
 	"\x06ranges\x18\x01 \x03(\v2\x13.rota.v1.IndexRangeR\x06ranges\x12(\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x12.rota.v1.TaskStateR\x05state\x12'\n" +
@@ -3742,14 +4245,51 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\fpacked_usage\x18\x1f \x01(\fR\vpackedUsage\x12%\n" +
 	"\x0eoutput_missing\x18\r \x01(\x04R\routputMissing\x12\x1f\n" +
 	"\voutput_head\x18\x0e \x01(\rR\n" +
-	"outputHeadB\f\n" +
+	"outputHead\x12%\n" +
+	"\x0estderr_missing\x18\x0f \x01(\x04R\rstderrMissingB\f\n" +
 	"\n" +
 	"_exit_code\"\x99\x01\n" +
 	"\x15StreamResultsResponse\x12,\n" +
 	"\x06groups\x18\x01 \x03(\v2\x14.rota.v1.ResultGroupR\x06groups\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\fR\x06cursor\x12\x1a\n" +
 	"\bcomplete\x18\x03 \x01(\bR\bcomplete\x12\x1e\n" +
-	"\x03job\x18\x04 \x01(\v2\f.rota.v1.JobR\x03job\"\\\n" +
+	"\x03job\x18\x04 \x01(\v2\f.rota.v1.JobR\x03job\"i\n" +
+	"\vLogPosition\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x16\n" +
+	"\x06stdout\x18\x03 \x01(\x04R\x06stdout\x12\x16\n" +
+	"\x06stderr\x18\x04 \x01(\x04R\x06stderr\"\x84\x03\n" +
+	"\x11StreamLogsRequest\x12\x15\n" +
+	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12\"\n" +
+	"\n" +
+	"task_index\x18\x02 \x01(\rH\x00R\ttaskIndex\x88\x01\x01\x12\x18\n" +
+	"\aattempt\x18\x03 \x01(\rR\aattempt\x12*\n" +
+	"\x06stream\x18\x04 \x01(\x0e2\x12.rota.v1.LogStreamR\x06stream\x12/\n" +
+	"\x05since\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x05since\x12\x17\n" +
+	"\x04tail\x18\x06 \x01(\rH\x01R\x04tail\x88\x01\x01\x12\x16\n" +
+	"\x06follow\x18\a \x01(\bR\x06follow\x12\x16\n" +
+	"\x06cursor\x18\b \x01(\fR\x06cursor\x122\n" +
+	"\tpositions\x18\t \x03(\v2\x14.rota.v1.LogPositionR\tpositions\x12(\n" +
+	"\x04read\x18\n" +
+	" \x01(\v2\x14.rota.v1.ReadOptionsR\x04readB\r\n" +
+	"\v_task_indexB\a\n" +
+	"\x05_tail\"s\n" +
+	"\x12StreamLogsResponse\x12)\n" +
+	"\x06chunks\x18\x01 \x03(\v2\x11.rota.v1.LogChunkR\x06chunks\x12\x16\n" +
+	"\x06cursor\x18\x02 \x01(\fR\x06cursor\x12\x1a\n" +
+	"\bcomplete\x18\x03 \x01(\bR\bcomplete\"\xd9\x02\n" +
+	"\bLogChunk\x12,\n" +
+	"\x06behind\x18\x01 \x01(\v2\x14.rota.v1.LogPositionR\x06behind\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x16\n" +
+	"\x06worker\x18\x03 \x01(\tR\x06worker\x12*\n" +
+	"\x06stream\x18\x04 \x01(\x0e2\x12.rota.v1.LogStreamR\x06stream\x12\x12\n" +
+	"\x04data\x18\x05 \x01(\fR\x04data\x12*\n" +
+	"\x02at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x18\n" +
+	"\amissing\x18\a \x01(\x04R\amissing\x12'\n" +
+	"\x05event\x18\b \x01(\x0e2\x11.rota.v1.LogEventR\x05event\x12\x12\n" +
+	"\x04note\x18\t \x01(\tR\x04note\x12*\n" +
+	"\x05ended\x18\n" +
+	" \x01(\v2\x14.rota.v1.TaskAttemptR\x05ended\"\\\n" +
 	"\x10CancelJobRequest\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12\"\n" +
 	"\n" +
@@ -3818,7 +4358,16 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\fResultInputs\x12\x1d\n" +
 	"\x19RESULT_INPUTS_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14RESULT_INPUTS_FAILED\x10\x01\x12\x15\n" +
-	"\x11RESULT_INPUTS_ALL\x10\x022\x84\x06\n" +
+	"\x11RESULT_INPUTS_ALL\x10\x02*U\n" +
+	"\tLogStream\x12\x1a\n" +
+	"\x16LOG_STREAM_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11LOG_STREAM_STDOUT\x10\x01\x12\x15\n" +
+	"\x11LOG_STREAM_STDERR\x10\x02*g\n" +
+	"\bLogEvent\x12\x19\n" +
+	"\x15LOG_EVENT_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11LOG_EVENT_WAITING\x10\x01\x12\x13\n" +
+	"\x0fLOG_EVENT_ENDED\x10\x02\x12\x14\n" +
+	"\x10LOG_EVENT_SILENT\x10\x032\xcd\x06\n" +
 	"\n" +
 	"JobService\x129\n" +
 	"\x06Submit\x12\x16.rota.v1.SubmitRequest\x1a\x17.rota.v1.SubmitResponse\x12O\n" +
@@ -3830,7 +4379,9 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\x06GetJob\x12\x16.rota.v1.GetJobRequest\x1a\x17.rota.v1.GetJobResponse\x12?\n" +
 	"\bListJobs\x12\x18.rota.v1.ListJobsRequest\x1a\x19.rota.v1.ListJobsResponse\x12<\n" +
 	"\aWaitJob\x12\x17.rota.v1.WaitJobRequest\x1a\x18.rota.v1.WaitJobResponse\x12P\n" +
-	"\rStreamResults\x12\x1d.rota.v1.StreamResultsRequest\x1a\x1e.rota.v1.StreamResultsResponse0\x01\x12B\n" +
+	"\rStreamResults\x12\x1d.rota.v1.StreamResultsRequest\x1a\x1e.rota.v1.StreamResultsResponse0\x01\x12G\n" +
+	"\n" +
+	"StreamLogs\x12\x1a.rota.v1.StreamLogsRequest\x1a\x1b.rota.v1.StreamLogsResponse0\x01\x12B\n" +
 	"\tCancelJob\x12\x19.rota.v1.CancelJobRequest\x1a\x1a.rota.v1.CancelJobResponse\x12?\n" +
 	"\bRetryJob\x12\x18.rota.v1.RetryJobRequest\x1a\x19.rota.v1.RetryJobResponseB3Z1github.com/rota-scheduler/rota/api/rota/v1;rotav1b\x06proto3"
 
@@ -3846,8 +4397,8 @@ func file_rota_v1_jobs_proto_rawDescGZIP() []byte {
 	return file_rota_v1_jobs_proto_rawDescData
 }
 
-var file_rota_v1_jobs_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_rota_v1_jobs_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_rota_v1_jobs_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
+var file_rota_v1_jobs_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_rota_v1_jobs_proto_goTypes = []any{
 	(TaskState)(0),                // 0: rota.v1.TaskState
 	(Reason)(0),                   // 1: rota.v1.Reason
@@ -3857,143 +4408,161 @@ var file_rota_v1_jobs_proto_goTypes = []any{
 	(Stdout)(0),                   // 5: rota.v1.Stdout
 	(ResultOrder)(0),              // 6: rota.v1.ResultOrder
 	(ResultInputs)(0),             // 7: rota.v1.ResultInputs
-	(*HandlerWork)(nil),           // 8: rota.v1.HandlerWork
-	(*CommandWork)(nil),           // 9: rota.v1.CommandWork
-	(*JobSpec)(nil),               // 10: rota.v1.JobSpec
-	(*ValueRun)(nil),              // 11: rota.v1.ValueRun
-	(*TaskSet)(nil),               // 12: rota.v1.TaskSet
-	(*SubmitRequest)(nil),         // 13: rota.v1.SubmitRequest
-	(*SubmitResponse)(nil),        // 14: rota.v1.SubmitResponse
-	(*SubmitStreamRequest)(nil),   // 15: rota.v1.SubmitStreamRequest
-	(*SubmitItem)(nil),            // 16: rota.v1.SubmitItem
-	(*SubmitStreamResponse)(nil),  // 17: rota.v1.SubmitStreamResponse
-	(*SubmitAnswer)(nil),          // 18: rota.v1.SubmitAnswer
-	(*FollowedResults)(nil),       // 19: rota.v1.FollowedResults
-	(*AppendTasksRequest)(nil),    // 20: rota.v1.AppendTasksRequest
-	(*AppendTasksResponse)(nil),   // 21: rota.v1.AppendTasksResponse
-	(*ListAppendsRequest)(nil),    // 22: rota.v1.ListAppendsRequest
-	(*ListAppendsResponse)(nil),   // 23: rota.v1.ListAppendsResponse
-	(*CloseTasksRequest)(nil),     // 24: rota.v1.CloseTasksRequest
-	(*CloseTasksResponse)(nil),    // 25: rota.v1.CloseTasksResponse
-	(*ReadOptions)(nil),           // 26: rota.v1.ReadOptions
-	(*TaskCounts)(nil),            // 27: rota.v1.TaskCounts
-	(*Job)(nil),                   // 28: rota.v1.Job
-	(*Task)(nil),                  // 29: rota.v1.Task
-	(*TaskAttempt)(nil),           // 30: rota.v1.TaskAttempt
-	(*GetJobRequest)(nil),         // 31: rota.v1.GetJobRequest
-	(*GetJobResponse)(nil),        // 32: rota.v1.GetJobResponse
-	(*ListJobsRequest)(nil),       // 33: rota.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),      // 34: rota.v1.ListJobsResponse
-	(*WaitJobRequest)(nil),        // 35: rota.v1.WaitJobRequest
-	(*WaitJobResponse)(nil),       // 36: rota.v1.WaitJobResponse
-	(*StreamResultsRequest)(nil),  // 37: rota.v1.StreamResultsRequest
-	(*IndexRange)(nil),            // 38: rota.v1.IndexRange
-	(*ResultGroup)(nil),           // 39: rota.v1.ResultGroup
-	(*StreamResultsResponse)(nil), // 40: rota.v1.StreamResultsResponse
-	(*CancelJobRequest)(nil),      // 41: rota.v1.CancelJobRequest
-	(*CancelJobResponse)(nil),     // 42: rota.v1.CancelJobResponse
-	(*RetryJobRequest)(nil),       // 43: rota.v1.RetryJobRequest
-	(*RetryJobResponse)(nil),      // 44: rota.v1.RetryJobResponse
-	nil,                           // 45: rota.v1.CommandWork.EnvEntry
-	nil,                           // 46: rota.v1.JobSpec.RequireEntry
-	nil,                           // 47: rota.v1.JobSpec.MetaEntry
-	(*durationpb.Duration)(nil),   // 48: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 49: google.protobuf.Timestamp
-	(*ErrorDetail)(nil),           // 50: rota.v1.ErrorDetail
+	(LogStream)(0),                // 8: rota.v1.LogStream
+	(LogEvent)(0),                 // 9: rota.v1.LogEvent
+	(*HandlerWork)(nil),           // 10: rota.v1.HandlerWork
+	(*CommandWork)(nil),           // 11: rota.v1.CommandWork
+	(*JobSpec)(nil),               // 12: rota.v1.JobSpec
+	(*ValueRun)(nil),              // 13: rota.v1.ValueRun
+	(*TaskSet)(nil),               // 14: rota.v1.TaskSet
+	(*SubmitRequest)(nil),         // 15: rota.v1.SubmitRequest
+	(*SubmitResponse)(nil),        // 16: rota.v1.SubmitResponse
+	(*SubmitStreamRequest)(nil),   // 17: rota.v1.SubmitStreamRequest
+	(*SubmitItem)(nil),            // 18: rota.v1.SubmitItem
+	(*SubmitStreamResponse)(nil),  // 19: rota.v1.SubmitStreamResponse
+	(*SubmitAnswer)(nil),          // 20: rota.v1.SubmitAnswer
+	(*FollowedResults)(nil),       // 21: rota.v1.FollowedResults
+	(*AppendTasksRequest)(nil),    // 22: rota.v1.AppendTasksRequest
+	(*AppendTasksResponse)(nil),   // 23: rota.v1.AppendTasksResponse
+	(*ListAppendsRequest)(nil),    // 24: rota.v1.ListAppendsRequest
+	(*ListAppendsResponse)(nil),   // 25: rota.v1.ListAppendsResponse
+	(*CloseTasksRequest)(nil),     // 26: rota.v1.CloseTasksRequest
+	(*CloseTasksResponse)(nil),    // 27: rota.v1.CloseTasksResponse
+	(*ReadOptions)(nil),           // 28: rota.v1.ReadOptions
+	(*TaskCounts)(nil),            // 29: rota.v1.TaskCounts
+	(*Job)(nil),                   // 30: rota.v1.Job
+	(*Task)(nil),                  // 31: rota.v1.Task
+	(*TaskAttempt)(nil),           // 32: rota.v1.TaskAttempt
+	(*GetJobRequest)(nil),         // 33: rota.v1.GetJobRequest
+	(*GetJobResponse)(nil),        // 34: rota.v1.GetJobResponse
+	(*ListJobsRequest)(nil),       // 35: rota.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),      // 36: rota.v1.ListJobsResponse
+	(*WaitJobRequest)(nil),        // 37: rota.v1.WaitJobRequest
+	(*WaitJobResponse)(nil),       // 38: rota.v1.WaitJobResponse
+	(*StreamResultsRequest)(nil),  // 39: rota.v1.StreamResultsRequest
+	(*IndexRange)(nil),            // 40: rota.v1.IndexRange
+	(*ResultGroup)(nil),           // 41: rota.v1.ResultGroup
+	(*StreamResultsResponse)(nil), // 42: rota.v1.StreamResultsResponse
+	(*LogPosition)(nil),           // 43: rota.v1.LogPosition
+	(*StreamLogsRequest)(nil),     // 44: rota.v1.StreamLogsRequest
+	(*StreamLogsResponse)(nil),    // 45: rota.v1.StreamLogsResponse
+	(*LogChunk)(nil),              // 46: rota.v1.LogChunk
+	(*CancelJobRequest)(nil),      // 47: rota.v1.CancelJobRequest
+	(*CancelJobResponse)(nil),     // 48: rota.v1.CancelJobResponse
+	(*RetryJobRequest)(nil),       // 49: rota.v1.RetryJobRequest
+	(*RetryJobResponse)(nil),      // 50: rota.v1.RetryJobResponse
+	nil,                           // 51: rota.v1.CommandWork.EnvEntry
+	nil,                           // 52: rota.v1.JobSpec.RequireEntry
+	nil,                           // 53: rota.v1.JobSpec.MetaEntry
+	(*durationpb.Duration)(nil),   // 54: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 55: google.protobuf.Timestamp
+	(*ErrorDetail)(nil),           // 56: rota.v1.ErrorDetail
 }
 var file_rota_v1_jobs_proto_depIdxs = []int32{
-	45, // 0: rota.v1.CommandWork.env:type_name -> rota.v1.CommandWork.EnvEntry
+	51, // 0: rota.v1.CommandWork.env:type_name -> rota.v1.CommandWork.EnvEntry
 	5,  // 1: rota.v1.CommandWork.stdout:type_name -> rota.v1.Stdout
-	8,  // 2: rota.v1.JobSpec.handler:type_name -> rota.v1.HandlerWork
-	9,  // 3: rota.v1.JobSpec.command:type_name -> rota.v1.CommandWork
+	10, // 2: rota.v1.JobSpec.handler:type_name -> rota.v1.HandlerWork
+	11, // 3: rota.v1.JobSpec.command:type_name -> rota.v1.CommandWork
 	3,  // 4: rota.v1.JobSpec.policy:type_name -> rota.v1.Policy
 	4,  // 5: rota.v1.JobSpec.execution:type_name -> rota.v1.Execution
-	48, // 6: rota.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
-	48, // 7: rota.v1.JobSpec.delay:type_name -> google.protobuf.Duration
-	49, // 8: rota.v1.JobSpec.not_before:type_name -> google.protobuf.Timestamp
-	48, // 9: rota.v1.JobSpec.expire:type_name -> google.protobuf.Duration
-	46, // 10: rota.v1.JobSpec.require:type_name -> rota.v1.JobSpec.RequireEntry
-	47, // 11: rota.v1.JobSpec.meta:type_name -> rota.v1.JobSpec.MetaEntry
-	48, // 12: rota.v1.JobSpec.retention:type_name -> google.protobuf.Duration
-	11, // 13: rota.v1.JobSpec.values:type_name -> rota.v1.ValueRun
-	10, // 14: rota.v1.SubmitRequest.spec:type_name -> rota.v1.JobSpec
-	12, // 15: rota.v1.SubmitRequest.tasks:type_name -> rota.v1.TaskSet
-	49, // 16: rota.v1.SubmitResponse.starts_at:type_name -> google.protobuf.Timestamp
-	16, // 17: rota.v1.SubmitStreamRequest.submits:type_name -> rota.v1.SubmitItem
-	13, // 18: rota.v1.SubmitItem.request:type_name -> rota.v1.SubmitRequest
-	20, // 19: rota.v1.SubmitItem.append:type_name -> rota.v1.AppendTasksRequest
-	18, // 20: rota.v1.SubmitStreamResponse.answers:type_name -> rota.v1.SubmitAnswer
-	19, // 21: rota.v1.SubmitStreamResponse.results:type_name -> rota.v1.FollowedResults
-	14, // 22: rota.v1.SubmitAnswer.response:type_name -> rota.v1.SubmitResponse
-	50, // 23: rota.v1.SubmitAnswer.error:type_name -> rota.v1.ErrorDetail
-	39, // 24: rota.v1.FollowedResults.groups:type_name -> rota.v1.ResultGroup
-	12, // 25: rota.v1.AppendTasksRequest.tasks:type_name -> rota.v1.TaskSet
-	26, // 26: rota.v1.ListAppendsRequest.read:type_name -> rota.v1.ReadOptions
-	10, // 27: rota.v1.Job.spec:type_name -> rota.v1.JobSpec
+	54, // 6: rota.v1.JobSpec.timeout:type_name -> google.protobuf.Duration
+	54, // 7: rota.v1.JobSpec.delay:type_name -> google.protobuf.Duration
+	55, // 8: rota.v1.JobSpec.not_before:type_name -> google.protobuf.Timestamp
+	54, // 9: rota.v1.JobSpec.expire:type_name -> google.protobuf.Duration
+	52, // 10: rota.v1.JobSpec.require:type_name -> rota.v1.JobSpec.RequireEntry
+	53, // 11: rota.v1.JobSpec.meta:type_name -> rota.v1.JobSpec.MetaEntry
+	54, // 12: rota.v1.JobSpec.retention:type_name -> google.protobuf.Duration
+	13, // 13: rota.v1.JobSpec.values:type_name -> rota.v1.ValueRun
+	12, // 14: rota.v1.SubmitRequest.spec:type_name -> rota.v1.JobSpec
+	14, // 15: rota.v1.SubmitRequest.tasks:type_name -> rota.v1.TaskSet
+	55, // 16: rota.v1.SubmitResponse.starts_at:type_name -> google.protobuf.Timestamp
+	18, // 17: rota.v1.SubmitStreamRequest.submits:type_name -> rota.v1.SubmitItem
+	15, // 18: rota.v1.SubmitItem.request:type_name -> rota.v1.SubmitRequest
+	22, // 19: rota.v1.SubmitItem.append:type_name -> rota.v1.AppendTasksRequest
+	20, // 20: rota.v1.SubmitStreamResponse.answers:type_name -> rota.v1.SubmitAnswer
+	21, // 21: rota.v1.SubmitStreamResponse.results:type_name -> rota.v1.FollowedResults
+	16, // 22: rota.v1.SubmitAnswer.response:type_name -> rota.v1.SubmitResponse
+	56, // 23: rota.v1.SubmitAnswer.error:type_name -> rota.v1.ErrorDetail
+	41, // 24: rota.v1.FollowedResults.groups:type_name -> rota.v1.ResultGroup
+	14, // 25: rota.v1.AppendTasksRequest.tasks:type_name -> rota.v1.TaskSet
+	28, // 26: rota.v1.ListAppendsRequest.read:type_name -> rota.v1.ReadOptions
+	12, // 27: rota.v1.Job.spec:type_name -> rota.v1.JobSpec
 	2,  // 28: rota.v1.Job.state:type_name -> rota.v1.JobState
 	1,  // 29: rota.v1.Job.reason:type_name -> rota.v1.Reason
-	27, // 30: rota.v1.Job.tasks:type_name -> rota.v1.TaskCounts
-	49, // 31: rota.v1.Job.submitted_at:type_name -> google.protobuf.Timestamp
-	49, // 32: rota.v1.Job.started_at:type_name -> google.protobuf.Timestamp
-	49, // 33: rota.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	38, // 34: rota.v1.Job.retried:type_name -> rota.v1.IndexRange
-	49, // 35: rota.v1.Job.starts_at:type_name -> google.protobuf.Timestamp
-	30, // 36: rota.v1.Job.last_failure:type_name -> rota.v1.TaskAttempt
+	29, // 30: rota.v1.Job.tasks:type_name -> rota.v1.TaskCounts
+	55, // 31: rota.v1.Job.submitted_at:type_name -> google.protobuf.Timestamp
+	55, // 32: rota.v1.Job.started_at:type_name -> google.protobuf.Timestamp
+	55, // 33: rota.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	40, // 34: rota.v1.Job.retried:type_name -> rota.v1.IndexRange
+	55, // 35: rota.v1.Job.starts_at:type_name -> google.protobuf.Timestamp
+	32, // 36: rota.v1.Job.last_failure:type_name -> rota.v1.TaskAttempt
 	0,  // 37: rota.v1.Task.state:type_name -> rota.v1.TaskState
 	1,  // 38: rota.v1.Task.reason:type_name -> rota.v1.Reason
-	49, // 39: rota.v1.Task.not_before:type_name -> google.protobuf.Timestamp
-	48, // 40: rota.v1.Task.run_time:type_name -> google.protobuf.Duration
-	30, // 41: rota.v1.Task.attempts:type_name -> rota.v1.TaskAttempt
+	55, // 39: rota.v1.Task.not_before:type_name -> google.protobuf.Timestamp
+	54, // 40: rota.v1.Task.run_time:type_name -> google.protobuf.Duration
+	32, // 41: rota.v1.Task.attempts:type_name -> rota.v1.TaskAttempt
 	0,  // 42: rota.v1.TaskAttempt.state:type_name -> rota.v1.TaskState
 	1,  // 43: rota.v1.TaskAttempt.reason:type_name -> rota.v1.Reason
-	49, // 44: rota.v1.TaskAttempt.granted_at:type_name -> google.protobuf.Timestamp
-	49, // 45: rota.v1.TaskAttempt.ended_at:type_name -> google.protobuf.Timestamp
-	48, // 46: rota.v1.TaskAttempt.cpu_time:type_name -> google.protobuf.Duration
-	26, // 47: rota.v1.GetJobRequest.read:type_name -> rota.v1.ReadOptions
-	28, // 48: rota.v1.GetJobResponse.job:type_name -> rota.v1.Job
-	29, // 49: rota.v1.GetJobResponse.task:type_name -> rota.v1.Task
-	26, // 50: rota.v1.ListJobsRequest.read:type_name -> rota.v1.ReadOptions
+	55, // 44: rota.v1.TaskAttempt.granted_at:type_name -> google.protobuf.Timestamp
+	55, // 45: rota.v1.TaskAttempt.ended_at:type_name -> google.protobuf.Timestamp
+	54, // 46: rota.v1.TaskAttempt.cpu_time:type_name -> google.protobuf.Duration
+	28, // 47: rota.v1.GetJobRequest.read:type_name -> rota.v1.ReadOptions
+	30, // 48: rota.v1.GetJobResponse.job:type_name -> rota.v1.Job
+	31, // 49: rota.v1.GetJobResponse.task:type_name -> rota.v1.Task
+	28, // 50: rota.v1.ListJobsRequest.read:type_name -> rota.v1.ReadOptions
 	2,  // 51: rota.v1.ListJobsRequest.states:type_name -> rota.v1.JobState
-	28, // 52: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
-	48, // 53: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
-	26, // 54: rota.v1.WaitJobRequest.read:type_name -> rota.v1.ReadOptions
-	28, // 55: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
+	30, // 52: rota.v1.ListJobsResponse.jobs:type_name -> rota.v1.Job
+	54, // 53: rota.v1.WaitJobRequest.wait:type_name -> google.protobuf.Duration
+	28, // 54: rota.v1.WaitJobRequest.read:type_name -> rota.v1.ReadOptions
+	30, // 55: rota.v1.WaitJobResponse.job:type_name -> rota.v1.Job
 	6,  // 56: rota.v1.StreamResultsRequest.order:type_name -> rota.v1.ResultOrder
-	26, // 57: rota.v1.StreamResultsRequest.read:type_name -> rota.v1.ReadOptions
+	28, // 57: rota.v1.StreamResultsRequest.read:type_name -> rota.v1.ReadOptions
 	7,  // 58: rota.v1.StreamResultsRequest.inputs:type_name -> rota.v1.ResultInputs
-	38, // 59: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
+	40, // 59: rota.v1.ResultGroup.ranges:type_name -> rota.v1.IndexRange
 	0,  // 60: rota.v1.ResultGroup.state:type_name -> rota.v1.TaskState
 	1,  // 61: rota.v1.ResultGroup.reason:type_name -> rota.v1.Reason
-	49, // 62: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
-	39, // 63: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
-	28, // 64: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
-	13, // 65: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
-	15, // 66: rota.v1.JobService.SubmitStream:input_type -> rota.v1.SubmitStreamRequest
-	20, // 67: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
-	22, // 68: rota.v1.JobService.ListAppends:input_type -> rota.v1.ListAppendsRequest
-	24, // 69: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
-	31, // 70: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
-	33, // 71: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
-	35, // 72: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
-	37, // 73: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
-	41, // 74: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
-	43, // 75: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
-	14, // 76: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
-	17, // 77: rota.v1.JobService.SubmitStream:output_type -> rota.v1.SubmitStreamResponse
-	21, // 78: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
-	23, // 79: rota.v1.JobService.ListAppends:output_type -> rota.v1.ListAppendsResponse
-	25, // 80: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
-	32, // 81: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
-	34, // 82: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
-	36, // 83: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
-	40, // 84: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
-	42, // 85: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
-	44, // 86: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
-	76, // [76:87] is the sub-list for method output_type
-	65, // [65:76] is the sub-list for method input_type
-	65, // [65:65] is the sub-list for extension type_name
-	65, // [65:65] is the sub-list for extension extendee
-	0,  // [0:65] is the sub-list for field type_name
+	55, // 62: rota.v1.ResultGroup.finished_at:type_name -> google.protobuf.Timestamp
+	41, // 63: rota.v1.StreamResultsResponse.groups:type_name -> rota.v1.ResultGroup
+	30, // 64: rota.v1.StreamResultsResponse.job:type_name -> rota.v1.Job
+	8,  // 65: rota.v1.StreamLogsRequest.stream:type_name -> rota.v1.LogStream
+	54, // 66: rota.v1.StreamLogsRequest.since:type_name -> google.protobuf.Duration
+	43, // 67: rota.v1.StreamLogsRequest.positions:type_name -> rota.v1.LogPosition
+	28, // 68: rota.v1.StreamLogsRequest.read:type_name -> rota.v1.ReadOptions
+	46, // 69: rota.v1.StreamLogsResponse.chunks:type_name -> rota.v1.LogChunk
+	43, // 70: rota.v1.LogChunk.behind:type_name -> rota.v1.LogPosition
+	8,  // 71: rota.v1.LogChunk.stream:type_name -> rota.v1.LogStream
+	55, // 72: rota.v1.LogChunk.at:type_name -> google.protobuf.Timestamp
+	9,  // 73: rota.v1.LogChunk.event:type_name -> rota.v1.LogEvent
+	32, // 74: rota.v1.LogChunk.ended:type_name -> rota.v1.TaskAttempt
+	15, // 75: rota.v1.JobService.Submit:input_type -> rota.v1.SubmitRequest
+	17, // 76: rota.v1.JobService.SubmitStream:input_type -> rota.v1.SubmitStreamRequest
+	22, // 77: rota.v1.JobService.AppendTasks:input_type -> rota.v1.AppendTasksRequest
+	24, // 78: rota.v1.JobService.ListAppends:input_type -> rota.v1.ListAppendsRequest
+	26, // 79: rota.v1.JobService.CloseTasks:input_type -> rota.v1.CloseTasksRequest
+	33, // 80: rota.v1.JobService.GetJob:input_type -> rota.v1.GetJobRequest
+	35, // 81: rota.v1.JobService.ListJobs:input_type -> rota.v1.ListJobsRequest
+	37, // 82: rota.v1.JobService.WaitJob:input_type -> rota.v1.WaitJobRequest
+	39, // 83: rota.v1.JobService.StreamResults:input_type -> rota.v1.StreamResultsRequest
+	44, // 84: rota.v1.JobService.StreamLogs:input_type -> rota.v1.StreamLogsRequest
+	47, // 85: rota.v1.JobService.CancelJob:input_type -> rota.v1.CancelJobRequest
+	49, // 86: rota.v1.JobService.RetryJob:input_type -> rota.v1.RetryJobRequest
+	16, // 87: rota.v1.JobService.Submit:output_type -> rota.v1.SubmitResponse
+	19, // 88: rota.v1.JobService.SubmitStream:output_type -> rota.v1.SubmitStreamResponse
+	23, // 89: rota.v1.JobService.AppendTasks:output_type -> rota.v1.AppendTasksResponse
+	25, // 90: rota.v1.JobService.ListAppends:output_type -> rota.v1.ListAppendsResponse
+	27, // 91: rota.v1.JobService.CloseTasks:output_type -> rota.v1.CloseTasksResponse
+	34, // 92: rota.v1.JobService.GetJob:output_type -> rota.v1.GetJobResponse
+	36, // 93: rota.v1.JobService.ListJobs:output_type -> rota.v1.ListJobsResponse
+	38, // 94: rota.v1.JobService.WaitJob:output_type -> rota.v1.WaitJobResponse
+	42, // 95: rota.v1.JobService.StreamResults:output_type -> rota.v1.StreamResultsResponse
+	45, // 96: rota.v1.JobService.StreamLogs:output_type -> rota.v1.StreamLogsResponse
+	48, // 97: rota.v1.JobService.CancelJob:output_type -> rota.v1.CancelJobResponse
+	50, // 98: rota.v1.JobService.RetryJob:output_type -> rota.v1.RetryJobResponse
+	87, // [87:99] is the sub-list for method output_type
+	75, // [75:87] is the sub-list for method input_type
+	75, // [75:75] is the sub-list for extension type_name
+	75, // [75:75] is the sub-list for extension extendee
+	0,  // [0:75] is the sub-list for field type_name
 }
 
 func init() { file_rota_v1_jobs_proto_init() }
@@ -4010,14 +4579,15 @@ func file_rota_v1_jobs_proto_init() {
 	file_rota_v1_jobs_proto_msgTypes[22].OneofWrappers = []any{}
 	file_rota_v1_jobs_proto_msgTypes[23].OneofWrappers = []any{}
 	file_rota_v1_jobs_proto_msgTypes[31].OneofWrappers = []any{}
-	file_rota_v1_jobs_proto_msgTypes[33].OneofWrappers = []any{}
+	file_rota_v1_jobs_proto_msgTypes[34].OneofWrappers = []any{}
+	file_rota_v1_jobs_proto_msgTypes[37].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rota_v1_jobs_proto_rawDesc), len(file_rota_v1_jobs_proto_rawDesc)),
-			NumEnums:      8,
-			NumMessages:   40,
+			NumEnums:      10,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const (
 	JobService_ListJobs_FullMethodName      = "/rota.v1.JobService/ListJobs"
 	JobService_WaitJob_FullMethodName       = "/rota.v1.JobService/WaitJob"
 	JobService_StreamResults_FullMethodName = "/rota.v1.JobService/StreamResults"
+	JobService_StreamLogs_FullMethodName    = "/rota.v1.JobService/StreamLogs"
 	JobService_CancelJob_FullMethodName     = "/rota.v1.JobService/CancelJob"
 	JobService_RetryJob_FullMethodName      = "/rota.v1.JobService/RetryJob"
 )
@@ -67,6 +68,8 @@ type JobServiceClient interface {
 	// StreamResults sends results as tasks complete, or in index order, from a
 	// cursor on; it ends when the job is final and everything was sent.
 	StreamResults(ctx context.Context, in *StreamResultsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamResultsResponse], error)
+	// StreamLogs sends what the commands of a job print, while they run or after that. Any server answers it.
+	StreamLogs(ctx context.Context, in *StreamLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamLogsResponse], error)
 	// CancelJob asks for the end of a job: tasks that wait end at once, tasks that
 	// run are stopped by their workers.
 	CancelJob(ctx context.Context, in *CancelJobRequest, opts ...grpc.CallOption) (*CancelJobResponse, error)
@@ -184,6 +187,25 @@ func (c *jobServiceClient) StreamResults(ctx context.Context, in *StreamResultsR
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type JobService_StreamResultsClient = grpc.ServerStreamingClient[StreamResultsResponse]
 
+func (c *jobServiceClient) StreamLogs(ctx context.Context, in *StreamLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamLogsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &JobService_ServiceDesc.Streams[2], JobService_StreamLogs_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StreamLogsRequest, StreamLogsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type JobService_StreamLogsClient = grpc.ServerStreamingClient[StreamLogsResponse]
+
 func (c *jobServiceClient) CancelJob(ctx context.Context, in *CancelJobRequest, opts ...grpc.CallOption) (*CancelJobResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CancelJobResponse)
@@ -239,6 +261,8 @@ type JobServiceServer interface {
 	// StreamResults sends results as tasks complete, or in index order, from a
 	// cursor on; it ends when the job is final and everything was sent.
 	StreamResults(*StreamResultsRequest, grpc.ServerStreamingServer[StreamResultsResponse]) error
+	// StreamLogs sends what the commands of a job print, while they run or after that. Any server answers it.
+	StreamLogs(*StreamLogsRequest, grpc.ServerStreamingServer[StreamLogsResponse]) error
 	// CancelJob asks for the end of a job: tasks that wait end at once, tasks that
 	// run are stopped by their workers.
 	CancelJob(context.Context, *CancelJobRequest) (*CancelJobResponse, error)
@@ -280,6 +304,9 @@ func (UnimplementedJobServiceServer) WaitJob(context.Context, *WaitJobRequest) (
 }
 func (UnimplementedJobServiceServer) StreamResults(*StreamResultsRequest, grpc.ServerStreamingServer[StreamResultsResponse]) error {
 	return status.Error(codes.Unimplemented, "method StreamResults not implemented")
+}
+func (UnimplementedJobServiceServer) StreamLogs(*StreamLogsRequest, grpc.ServerStreamingServer[StreamLogsResponse]) error {
+	return status.Error(codes.Unimplemented, "method StreamLogs not implemented")
 }
 func (UnimplementedJobServiceServer) CancelJob(context.Context, *CancelJobRequest) (*CancelJobResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CancelJob not implemented")
@@ -452,6 +479,17 @@ func _JobService_StreamResults_Handler(srv interface{}, stream grpc.ServerStream
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type JobService_StreamResultsServer = grpc.ServerStreamingServer[StreamResultsResponse]
 
+func _JobService_StreamLogs_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(StreamLogsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(JobServiceServer).StreamLogs(m, &grpc.GenericServerStream[StreamLogsRequest, StreamLogsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type JobService_StreamLogsServer = grpc.ServerStreamingServer[StreamLogsResponse]
+
 func _JobService_CancelJob_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CancelJobRequest)
 	if err := dec(in); err != nil {
@@ -542,6 +580,11 @@ var JobService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "StreamResults",
 			Handler:       _JobService_StreamResults_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "StreamLogs",
+			Handler:       _JobService_StreamLogs_Handler,
 			ServerStreams: true,
 		},
 	},

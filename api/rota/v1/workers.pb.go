@@ -147,6 +147,66 @@ func (ReportVerdict) EnumDescriptor() ([]byte, []int) {
 	return file_rota_v1_workers_proto_rawDescGZIP(), []int{1}
 }
 
+// LogEndReason says why a read has ended.
+type LogEndReason int32
+
+const (
+	LogEndReason_LOG_END_REASON_UNSPECIFIED LogEndReason = 0
+	// LOG_END_REASON_ENDED: the attempt has ended, and all of its log was sent.
+	LogEndReason_LOG_END_REASON_ENDED LogEndReason = 1
+	// LOG_END_REASON_NO_MORE: all that there is for now was sent.
+	LogEndReason_LOG_END_REASON_NO_MORE LogEndReason = 2
+	// LOG_END_REASON_UNKNOWN: the worker does not have the log: it was never there, or is not kept any more.
+	LogEndReason_LOG_END_REASON_UNKNOWN LogEndReason = 3
+	// LOG_END_REASON_TOO_MANY: the worker serves too many reads.
+	LogEndReason_LOG_END_REASON_TOO_MANY LogEndReason = 4
+)
+
+// Enum value maps for LogEndReason.
+var (
+	LogEndReason_name = map[int32]string{
+		0: "LOG_END_REASON_UNSPECIFIED",
+		1: "LOG_END_REASON_ENDED",
+		2: "LOG_END_REASON_NO_MORE",
+		3: "LOG_END_REASON_UNKNOWN",
+		4: "LOG_END_REASON_TOO_MANY",
+	}
+	LogEndReason_value = map[string]int32{
+		"LOG_END_REASON_UNSPECIFIED": 0,
+		"LOG_END_REASON_ENDED":       1,
+		"LOG_END_REASON_NO_MORE":     2,
+		"LOG_END_REASON_UNKNOWN":     3,
+		"LOG_END_REASON_TOO_MANY":    4,
+	}
+)
+
+func (x LogEndReason) Enum() *LogEndReason {
+	p := new(LogEndReason)
+	*p = x
+	return p
+}
+
+func (x LogEndReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LogEndReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_rota_v1_workers_proto_enumTypes[2].Descriptor()
+}
+
+func (LogEndReason) Type() protoreflect.EnumType {
+	return &file_rota_v1_workers_proto_enumTypes[2]
+}
+
+func (x LogEndReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use LogEndReason.Descriptor instead.
+func (LogEndReason) EnumDescriptor() ([]byte, []int) {
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{2}
+}
+
 type SessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -271,6 +331,7 @@ type SessionResponse struct {
 	//	*SessionResponse_BeatAnswer
 	//	*SessionResponse_Stop
 	//	*SessionResponse_GoodbyeAnswer
+	//	*SessionResponse_CallLogs
 	Message       isSessionResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -367,6 +428,15 @@ func (x *SessionResponse) GetGoodbyeAnswer() *GoodbyeAnswer {
 	return nil
 }
 
+func (x *SessionResponse) GetCallLogs() *CallLogs {
+	if x != nil {
+		if x, ok := x.Message.(*SessionResponse_CallLogs); ok {
+			return x.CallLogs
+		}
+	}
+	return nil
+}
+
 type isSessionResponse_Message interface {
 	isSessionResponse_Message()
 }
@@ -395,6 +465,10 @@ type SessionResponse_GoodbyeAnswer struct {
 	GoodbyeAnswer *GoodbyeAnswer `protobuf:"bytes,6,opt,name=goodbye_answer,json=goodbyeAnswer,proto3,oneof"`
 }
 
+type SessionResponse_CallLogs struct {
+	CallLogs *CallLogs `protobuf:"bytes,7,opt,name=call_logs,json=callLogs,proto3,oneof"`
+}
+
 func (*SessionResponse_Welcome) isSessionResponse_Message() {}
 
 func (*SessionResponse_Assignments) isSessionResponse_Message() {}
@@ -406,6 +480,8 @@ func (*SessionResponse_BeatAnswer) isSessionResponse_Message() {}
 func (*SessionResponse_Stop) isSessionResponse_Message() {}
 
 func (*SessionResponse_GoodbyeAnswer) isSessionResponse_Message() {}
+
+func (*SessionResponse_CallLogs) isSessionResponse_Message() {}
 
 // Hello opens a session, or attaches to one that is open.
 type Hello struct {
@@ -441,9 +517,11 @@ type Hello struct {
 	ReplacesNonce []byte `protobuf:"bytes,14,opt,name=replaces_nonce,json=replacesNonce,proto3" json:"replaces_nonce,omitempty"`
 	// How many works it keeps of a stream, under numbers from 1 on, and how many bytes of them
 	// in all, as they are encoded; 0: none.
-	WorkSlots     uint32       `protobuf:"varint,16,opt,name=work_slots,json=workSlots,proto3" json:"work_slots,omitempty"`
-	WorkBytes     uint64       `protobuf:"varint,17,opt,name=work_bytes,json=workBytes,proto3" json:"work_bytes,omitempty"`
-	State         *WorkerState `protobuf:"bytes,15,opt,name=state,proto3" json:"state,omitempty"`
+	WorkSlots uint32       `protobuf:"varint,16,opt,name=work_slots,json=workSlots,proto3" json:"work_slots,omitempty"`
+	WorkBytes uint64       `protobuf:"varint,17,opt,name=work_bytes,json=workBytes,proto3" json:"work_bytes,omitempty"`
+	State     *WorkerState `protobuf:"bytes,15,opt,name=state,proto3" json:"state,omitempty"`
+	// It answers CallLogs.
+	Logs          bool `protobuf:"varint,18,opt,name=logs,proto3" json:"logs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -595,6 +673,13 @@ func (x *Hello) GetState() *WorkerState {
 		return x.State
 	}
 	return nil
+}
+
+func (x *Hello) GetLogs() bool {
+	if x != nil {
+		return x.Logs
+	}
+	return false
 }
 
 // WorkerState is whether a worker takes tasks. While it does not, it is granted none.
@@ -1134,6 +1219,8 @@ type ReportGroup struct {
 	PackedUsage   []byte `protobuf:"bytes,30,opt,name=packed_usage,json=packedUsage,proto3" json:"packed_usage,omitempty"`
 	OutputMissing uint64 `protobuf:"varint,12,opt,name=output_missing,json=outputMissing,proto3" json:"output_missing,omitempty"`
 	OutputHead    uint32 `protobuf:"varint,13,opt,name=output_head,json=outputHead,proto3" json:"output_head,omitempty"`
+	// How many bytes of the standard error stood before stderr_tail.
+	StderrMissing uint64 `protobuf:"varint,14,opt,name=stderr_missing,json=stderrMissing,proto3" json:"stderr_missing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1262,6 +1349,13 @@ func (x *ReportGroup) GetOutputMissing() uint64 {
 func (x *ReportGroup) GetOutputHead() uint32 {
 	if x != nil {
 		return x.OutputHead
+	}
+	return 0
+}
+
+func (x *ReportGroup) GetStderrMissing() uint64 {
+	if x != nil {
+		return x.StderrMissing
 	}
 	return 0
 }
@@ -1771,6 +1865,748 @@ func (*GoodbyeAnswer) Descriptor() ([]byte, []int) {
 	return file_rota_v1_workers_proto_rawDescGZIP(), []int{18}
 }
 
+// CallLogs asks the worker to open a stream of Logs to a server.
+type CallLogs struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Address of the server.
+	Addr          string `protobuf:"bytes,1,opt,name=addr,proto3" json:"addr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallLogs) Reset() {
+	*x = CallLogs{}
+	mi := &file_rota_v1_workers_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallLogs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallLogs) ProtoMessage() {}
+
+func (x *CallLogs) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_workers_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallLogs.ProtoReflect.Descriptor instead.
+func (*CallLogs) Descriptor() ([]byte, []int) {
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CallLogs) GetAddr() string {
+	if x != nil {
+		return x.Addr
+	}
+	return ""
+}
+
+type LogsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Message:
+	//
+	//	*LogsRequest_Hello
+	//	*LogsRequest_Data
+	//	*LogsRequest_End
+	Message       isLogsRequest_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogsRequest) Reset() {
+	*x = LogsRequest{}
+	mi := &file_rota_v1_workers_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogsRequest) ProtoMessage() {}
+
+func (x *LogsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_workers_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
+func (*LogsRequest) Descriptor() ([]byte, []int) {
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *LogsRequest) GetMessage() isLogsRequest_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *LogsRequest) GetHello() *LogsHello {
+	if x != nil {
+		if x, ok := x.Message.(*LogsRequest_Hello); ok {
+			return x.Hello
+		}
+	}
+	return nil
+}
+
+func (x *LogsRequest) GetData() *LogData {
+	if x != nil {
+		if x, ok := x.Message.(*LogsRequest_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+func (x *LogsRequest) GetEnd() *LogEnd {
+	if x != nil {
+		if x, ok := x.Message.(*LogsRequest_End); ok {
+			return x.End
+		}
+	}
+	return nil
+}
+
+type isLogsRequest_Message interface {
+	isLogsRequest_Message()
+}
+
+type LogsRequest_Hello struct {
+	Hello *LogsHello `protobuf:"bytes,1,opt,name=hello,proto3,oneof"`
+}
+
+type LogsRequest_Data struct {
+	Data *LogData `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+}
+
+type LogsRequest_End struct {
+	End *LogEnd `protobuf:"bytes,3,opt,name=end,proto3,oneof"`
+}
+
+func (*LogsRequest_Hello) isLogsRequest_Message() {}
+
+func (*LogsRequest_Data) isLogsRequest_Message() {}
+
+func (*LogsRequest_End) isLogsRequest_Message() {}
+
+type LogsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Message:
+	//
+	//	*LogsResponse_Welcome
+	//	*LogsResponse_Read
+	//	*LogsResponse_Credit
+	//	*LogsResponse_Drop
+	Message       isLogsResponse_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogsResponse) Reset() {
+	*x = LogsResponse{}
+	mi := &file_rota_v1_workers_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogsResponse) ProtoMessage() {}
+
+func (x *LogsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_workers_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
+func (*LogsResponse) Descriptor() ([]byte, []int) {
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *LogsResponse) GetMessage() isLogsResponse_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *LogsResponse) GetWelcome() *LogsWelcome {
+	if x != nil {
+		if x, ok := x.Message.(*LogsResponse_Welcome); ok {
+			return x.Welcome
+		}
+	}
+	return nil
+}
+
+func (x *LogsResponse) GetRead() *LogRead {
+	if x != nil {
+		if x, ok := x.Message.(*LogsResponse_Read); ok {
+			return x.Read
+		}
+	}
+	return nil
+}
+
+func (x *LogsResponse) GetCredit() *LogCredit {
+	if x != nil {
+		if x, ok := x.Message.(*LogsResponse_Credit); ok {
+			return x.Credit
+		}
+	}
+	return nil
+}
+
+func (x *LogsResponse) GetDrop() *LogDrop {
+	if x != nil {
+		if x, ok := x.Message.(*LogsResponse_Drop); ok {
+			return x.Drop
+		}
+	}
+	return nil
+}
+
+type isLogsResponse_Message interface {
+	isLogsResponse_Message()
+}
+
+type LogsResponse_Welcome struct {
+	Welcome *LogsWelcome `protobuf:"bytes,1,opt,name=welcome,proto3,oneof"`
+}
+
+type LogsResponse_Read struct {
+	Read *LogRead `protobuf:"bytes,2,opt,name=read,proto3,oneof"`
+}
+
+type LogsResponse_Credit struct {
+	Credit *LogCredit `protobuf:"bytes,3,opt,name=credit,proto3,oneof"`
+}
+
+type LogsResponse_Drop struct {
+	Drop *LogDrop `protobuf:"bytes,4,opt,name=drop,proto3,oneof"`
+}
+
+func (*LogsResponse_Welcome) isLogsResponse_Message() {}
+
+func (*LogsResponse_Read) isLogsResponse_Message() {}
+
+func (*LogsResponse_Credit) isLogsResponse_Message() {}
+
+func (*LogsResponse_Drop) isLogsResponse_Message() {}
+
+// LogsHello proves by the nonce of its session which worker it is.
+type LogsHello struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	WorkerId      string                 `protobuf:"bytes,1,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	SessionId     uint64                 `protobuf:"varint,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	BootNonce     []byte                 `protobuf:"bytes,3,opt,name=boot_nonce,json=bootNonce,proto3" json:"boot_nonce,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogsHello) Reset() {
+	*x = LogsHello{}
+	mi := &file_rota_v1_workers_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogsHello) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogsHello) ProtoMessage() {}
+
+func (x *LogsHello) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_workers_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogsHello.ProtoReflect.Descriptor instead.
+func (*LogsHello) Descriptor() ([]byte, []int) {
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *LogsHello) GetWorkerId() string {
+	if x != nil {
+		return x.WorkerId
+	}
+	return ""
+}
+
+func (x *LogsHello) GetSessionId() uint64 {
+	if x != nil {
+		return x.SessionId
+	}
+	return 0
+}
+
+func (x *LogsHello) GetBootNonce() []byte {
+	if x != nil {
+		return x.BootNonce
+	}
+	return nil
+}
+
+type LogsWelcome struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogsWelcome) Reset() {
+	*x = LogsWelcome{}
+	mi := &file_rota_v1_workers_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogsWelcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogsWelcome) ProtoMessage() {}
+
+func (x *LogsWelcome) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_workers_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogsWelcome.ProtoReflect.Descriptor instead.
+func (*LogsWelcome) Descriptor() ([]byte, []int) {
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{23}
+}
+
+// LogRead asks for the log of an attempt. The answer is LogData, as far as the credit goes, and a LogEnd.
+type LogRead struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Chosen by the server, unique within the stream.
+	Id    uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	JobId uint64 `protobuf:"varint,2,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Index uint32 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
+	Token uint64 `protobuf:"varint,4,opt,name=token,proto3" json:"token,omitempty"`
+	// Unspecified: both.
+	Stream LogStream `protobuf:"varint,5,opt,name=stream,proto3,enum=rota.v1.LogStream" json:"stream,omitempty"`
+	// Where to begin: behind so many bytes of each stream. With since or tail: no earlier than these say.
+	Stdout uint64 `protobuf:"varint,6,opt,name=stdout,proto3" json:"stdout,omitempty"`
+	Stderr uint64 `protobuf:"varint,7,opt,name=stderr,proto3" json:"stderr,omitempty"`
+	// Only what is not older.
+	Since *durationpb.Duration `protobuf:"bytes,8,opt,name=since,proto3" json:"since,omitempty"`
+	// Only so many lines of what there is at the beginning, 10000 at most.
+	Tail *uint32 `protobuf:"varint,9,opt,name=tail,proto3,oneof" json:"tail,omitempty"`
+	// Wait for more, until the attempt has ended.
+	Follow bool `protobuf:"varint,10,opt,name=follow,proto3" json:"follow,omitempty"`
+	// How many bytes may be sent.
+	Credit        uint32 `protobuf:"varint,11,opt,name=credit,proto3" json:"credit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogRead) Reset() {
+	*x = LogRead{}
+	mi := &file_rota_v1_workers_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogRead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogRead) ProtoMessage() {}
+
+func (x *LogRead) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_workers_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogRead.ProtoReflect.Descriptor instead.
+func (*LogRead) Descriptor() ([]byte, []int) {
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *LogRead) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *LogRead) GetJobId() uint64 {
+	if x != nil {
+		return x.JobId
+	}
+	return 0
+}
+
+func (x *LogRead) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *LogRead) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *LogRead) GetStream() LogStream {
+	if x != nil {
+		return x.Stream
+	}
+	return LogStream_LOG_STREAM_UNSPECIFIED
+}
+
+func (x *LogRead) GetStdout() uint64 {
+	if x != nil {
+		return x.Stdout
+	}
+	return 0
+}
+
+func (x *LogRead) GetStderr() uint64 {
+	if x != nil {
+		return x.Stderr
+	}
+	return 0
+}
+
+func (x *LogRead) GetSince() *durationpb.Duration {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *LogRead) GetTail() uint32 {
+	if x != nil && x.Tail != nil {
+		return *x.Tail
+	}
+	return 0
+}
+
+func (x *LogRead) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+func (x *LogRead) GetCredit() uint32 {
+	if x != nil {
+		return x.Credit
+	}
+	return 0
+}
+
+// LogCredit lets the worker send more for a read.
+type LogCredit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Bytes         uint32                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogCredit) Reset() {
+	*x = LogCredit{}
+	mi := &file_rota_v1_workers_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogCredit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogCredit) ProtoMessage() {}
+
+func (x *LogCredit) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_workers_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogCredit.ProtoReflect.Descriptor instead.
+func (*LogCredit) Descriptor() ([]byte, []int) {
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *LogCredit) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *LogCredit) GetBytes() uint32 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+// LogDrop ends a read: nobody wants more of it. It is not answered.
+type LogDrop struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogDrop) Reset() {
+	*x = LogDrop{}
+	mi := &file_rota_v1_workers_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogDrop) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogDrop) ProtoMessage() {}
+
+func (x *LogDrop) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_workers_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogDrop.ProtoReflect.Descriptor instead.
+func (*LogDrop) Descriptor() ([]byte, []int) {
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *LogDrop) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// LogData is a piece of a log.
+type LogData struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Id     uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Stream LogStream              `protobuf:"varint,2,opt,name=stream,proto3,enum=rota.v1.LogStream" json:"stream,omitempty"`
+	// At most 64 KiB.
+	Data []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	// When its first byte was read, by the worker's clock.
+	At *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
+	// The place behind it: so many bytes of each stream stand before that.
+	Stdout uint64 `protobuf:"varint,5,opt,name=stdout,proto3" json:"stdout,omitempty"`
+	Stderr uint64 `protobuf:"varint,6,opt,name=stderr,proto3" json:"stderr,omitempty"`
+	// So many bytes of each stream stood before data and are not kept any more.
+	MissingStdout uint64 `protobuf:"varint,7,opt,name=missing_stdout,json=missingStdout,proto3" json:"missing_stdout,omitempty"`
+	MissingStderr uint64 `protobuf:"varint,8,opt,name=missing_stderr,json=missingStderr,proto3" json:"missing_stderr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogData) Reset() {
+	*x = LogData{}
+	mi := &file_rota_v1_workers_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogData) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogData) ProtoMessage() {}
+
+func (x *LogData) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_workers_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogData.ProtoReflect.Descriptor instead.
+func (*LogData) Descriptor() ([]byte, []int) {
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *LogData) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *LogData) GetStream() LogStream {
+	if x != nil {
+		return x.Stream
+	}
+	return LogStream_LOG_STREAM_UNSPECIFIED
+}
+
+func (x *LogData) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *LogData) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *LogData) GetStdout() uint64 {
+	if x != nil {
+		return x.Stdout
+	}
+	return 0
+}
+
+func (x *LogData) GetStderr() uint64 {
+	if x != nil {
+		return x.Stderr
+	}
+	return 0
+}
+
+func (x *LogData) GetMissingStdout() uint64 {
+	if x != nil {
+		return x.MissingStdout
+	}
+	return 0
+}
+
+func (x *LogData) GetMissingStderr() uint64 {
+	if x != nil {
+		return x.MissingStderr
+	}
+	return 0
+}
+
+type LogEnd struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Reason        LogEndReason           `protobuf:"varint,2,opt,name=reason,proto3,enum=rota.v1.LogEndReason" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogEnd) Reset() {
+	*x = LogEnd{}
+	mi := &file_rota_v1_workers_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogEnd) ProtoMessage() {}
+
+func (x *LogEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_workers_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogEnd.ProtoReflect.Descriptor instead.
+func (*LogEnd) Descriptor() ([]byte, []int) {
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *LogEnd) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *LogEnd) GetReason() LogEndReason {
+	if x != nil {
+		return x.Reason
+	}
+	return LogEndReason_LOG_END_REASON_UNSPECIFIED
+}
+
 type Worker struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Id        string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1800,7 +2636,7 @@ type Worker struct {
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_rota_v1_workers_proto_msgTypes[19]
+	mi := &file_rota_v1_workers_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +2648,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[19]
+	mi := &file_rota_v1_workers_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +2661,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{19}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Worker) GetId() string {
@@ -1954,7 +2790,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_rota_v1_workers_proto_msgTypes[20]
+	mi := &file_rota_v1_workers_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1966,7 +2802,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[20]
+	mi := &file_rota_v1_workers_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1979,7 +2815,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{20}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListWorkersRequest) GetWorker() string {
@@ -2016,7 +2852,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_rota_v1_workers_proto_msgTypes[21]
+	mi := &file_rota_v1_workers_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2028,7 +2864,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_workers_proto_msgTypes[21]
+	mi := &file_rota_v1_workers_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2041,7 +2877,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_workers_proto_rawDescGZIP(), []int{21}
+	return file_rota_v1_workers_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*Worker {
@@ -2075,7 +2911,7 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\x04beat\x18\x02 \x01(\v2\r.rota.v1.BeatH\x00R\x04beat\x12,\n" +
 	"\areports\x18\x03 \x01(\v2\x10.rota.v1.ReportsH\x00R\areports\x12,\n" +
 	"\agoodbye\x18\x04 \x01(\v2\x10.rota.v1.GoodbyeH\x00R\agoodbyeB\t\n" +
-	"\amessage\"\xe3\x02\n" +
+	"\amessage\"\x95\x03\n" +
 	"\x0fSessionResponse\x12,\n" +
 	"\awelcome\x18\x01 \x01(\v2\x10.rota.v1.WelcomeH\x00R\awelcome\x128\n" +
 	"\vassignments\x18\x02 \x01(\v2\x14.rota.v1.AssignmentsH\x00R\vassignments\x12?\n" +
@@ -2083,8 +2919,9 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\vbeat_answer\x18\x04 \x01(\v2\x13.rota.v1.BeatAnswerH\x00R\n" +
 	"beatAnswer\x12#\n" +
 	"\x04stop\x18\x05 \x01(\v2\r.rota.v1.StopH\x00R\x04stop\x12?\n" +
-	"\x0egoodbye_answer\x18\x06 \x01(\v2\x16.rota.v1.GoodbyeAnswerH\x00R\rgoodbyeAnswerB\t\n" +
-	"\amessage\"\xce\x04\n" +
+	"\x0egoodbye_answer\x18\x06 \x01(\v2\x16.rota.v1.GoodbyeAnswerH\x00R\rgoodbyeAnswer\x120\n" +
+	"\tcall_logs\x18\a \x01(\v2\x11.rota.v1.CallLogsH\x00R\bcallLogsB\t\n" +
+	"\amessage\"\xe2\x04\n" +
 	"\x05Hello\x12\x1b\n" +
 	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
@@ -2107,7 +2944,8 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"work_slots\x18\x10 \x01(\rR\tworkSlots\x12\x1d\n" +
 	"\n" +
 	"work_bytes\x18\x11 \x01(\x04R\tworkBytes\x12*\n" +
-	"\x05state\x18\x0f \x01(\v2\x14.rota.v1.WorkerStateR\x05state\x1a9\n" +
+	"\x05state\x18\x0f \x01(\v2\x14.rota.v1.WorkerStateR\x05state\x12\x12\n" +
+	"\x04logs\x18\x12 \x01(\bR\x04logs\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"G\n" +
@@ -2155,7 +2993,7 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\x04work\"g\n" +
 	"\vAssignments\x125\n" +
 	"\vassignments\x18\x01 \x03(\v2\x13.rota.v1.AssignmentR\vassignments\x12!\n" +
-	"\fforget_works\x18\x02 \x03(\rR\vforgetWorks\"\xf7\x03\n" +
+	"\fforget_works\x18\x02 \x03(\rR\vforgetWorks\"\x9e\x04\n" +
 	"\vReportGroup\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\x04R\x05jobId\x12!\n" +
 	"\ftoken_offset\x18\x02 \x01(\x12R\vtokenOffset\x12+\n" +
@@ -2173,7 +3011,8 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\fpacked_usage\x18\x1e \x01(\fR\vpackedUsage\x12%\n" +
 	"\x0eoutput_missing\x18\f \x01(\x04R\routputMissing\x12\x1f\n" +
 	"\voutput_head\x18\r \x01(\rR\n" +
-	"outputHeadB\f\n" +
+	"outputHead\x12%\n" +
+	"\x0estderr_missing\x18\x0e \x01(\x04R\rstderrMissingB\f\n" +
 	"\n" +
 	"_exit_code\"I\n" +
 	"\aReports\x12\x10\n" +
@@ -2208,7 +3047,58 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\x05tasks\x18\x01 \x03(\v2\x12.rota.v1.HeldTasksR\x05tasks\"'\n" +
 	"\aGoodbye\x12\x1c\n" +
 	"\tunstarted\x18\x01 \x01(\bR\tunstarted\"\x0f\n" +
-	"\rGoodbyeAnswer\"\xe7\x04\n" +
+	"\rGoodbyeAnswer\"\x1e\n" +
+	"\bCallLogs\x12\x12\n" +
+	"\x04addr\x18\x01 \x01(\tR\x04addr\"\x91\x01\n" +
+	"\vLogsRequest\x12*\n" +
+	"\x05hello\x18\x01 \x01(\v2\x12.rota.v1.LogsHelloH\x00R\x05hello\x12&\n" +
+	"\x04data\x18\x02 \x01(\v2\x10.rota.v1.LogDataH\x00R\x04data\x12#\n" +
+	"\x03end\x18\x03 \x01(\v2\x0f.rota.v1.LogEndH\x00R\x03endB\t\n" +
+	"\amessage\"\xc9\x01\n" +
+	"\fLogsResponse\x120\n" +
+	"\awelcome\x18\x01 \x01(\v2\x14.rota.v1.LogsWelcomeH\x00R\awelcome\x12&\n" +
+	"\x04read\x18\x02 \x01(\v2\x10.rota.v1.LogReadH\x00R\x04read\x12,\n" +
+	"\x06credit\x18\x03 \x01(\v2\x12.rota.v1.LogCreditH\x00R\x06credit\x12&\n" +
+	"\x04drop\x18\x04 \x01(\v2\x10.rota.v1.LogDropH\x00R\x04dropB\t\n" +
+	"\amessage\"f\n" +
+	"\tLogsHello\x12\x1b\n" +
+	"\tworker_id\x18\x01 \x01(\tR\bworkerId\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x02 \x01(\x04R\tsessionId\x12\x1d\n" +
+	"\n" +
+	"boot_nonce\x18\x03 \x01(\fR\tbootNonce\"\r\n" +
+	"\vLogsWelcome\"\xbb\x02\n" +
+	"\aLogRead\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x15\n" +
+	"\x06job_id\x18\x02 \x01(\x04R\x05jobId\x12\x14\n" +
+	"\x05index\x18\x03 \x01(\rR\x05index\x12\x14\n" +
+	"\x05token\x18\x04 \x01(\x04R\x05token\x12*\n" +
+	"\x06stream\x18\x05 \x01(\x0e2\x12.rota.v1.LogStreamR\x06stream\x12\x16\n" +
+	"\x06stdout\x18\x06 \x01(\x04R\x06stdout\x12\x16\n" +
+	"\x06stderr\x18\a \x01(\x04R\x06stderr\x12/\n" +
+	"\x05since\x18\b \x01(\v2\x19.google.protobuf.DurationR\x05since\x12\x17\n" +
+	"\x04tail\x18\t \x01(\rH\x00R\x04tail\x88\x01\x01\x12\x16\n" +
+	"\x06follow\x18\n" +
+	" \x01(\bR\x06follow\x12\x16\n" +
+	"\x06credit\x18\v \x01(\rR\x06creditB\a\n" +
+	"\x05_tail\"1\n" +
+	"\tLogCredit\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\rR\x05bytes\"\x19\n" +
+	"\aLogDrop\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\x83\x02\n" +
+	"\aLogData\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12*\n" +
+	"\x06stream\x18\x02 \x01(\x0e2\x12.rota.v1.LogStreamR\x06stream\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\x12*\n" +
+	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
+	"\x06stdout\x18\x05 \x01(\x04R\x06stdout\x12\x16\n" +
+	"\x06stderr\x18\x06 \x01(\x04R\x06stderr\x12%\n" +
+	"\x0emissing_stdout\x18\a \x01(\x04R\rmissingStdout\x12%\n" +
+	"\x0emissing_stderr\x18\b \x01(\x04R\rmissingStderr\"G\n" +
+	"\x06LogEnd\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12-\n" +
+	"\x06reason\x18\x02 \x01(\x0e2\x15.rota.v1.LogEndReasonR\x06reason\"\xe7\x04\n" +
 	"\x06Worker\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
@@ -2252,9 +3142,16 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\x17REPORT_VERDICT_RECORDED\x10\x01\x12\x1a\n" +
 	"\x16REPORT_VERDICT_ALREADY\x10\x02\x12\x1d\n" +
 	"\x19REPORT_VERDICT_SUPERSEDED\x10\x03\x12\x1a\n" +
-	"\x16REPORT_VERDICT_UNKNOWN\x10\x042\x9b\x01\n" +
+	"\x16REPORT_VERDICT_UNKNOWN\x10\x04*\x9d\x01\n" +
+	"\fLogEndReason\x12\x1e\n" +
+	"\x1aLOG_END_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14LOG_END_REASON_ENDED\x10\x01\x12\x1a\n" +
+	"\x16LOG_END_REASON_NO_MORE\x10\x02\x12\x1a\n" +
+	"\x16LOG_END_REASON_UNKNOWN\x10\x03\x12\x1b\n" +
+	"\x17LOG_END_REASON_TOO_MANY\x10\x042\xd4\x01\n" +
 	"\rWorkerService\x12@\n" +
-	"\aSession\x12\x17.rota.v1.SessionRequest\x1a\x18.rota.v1.SessionResponse(\x010\x01\x12H\n" +
+	"\aSession\x12\x17.rota.v1.SessionRequest\x1a\x18.rota.v1.SessionResponse(\x010\x01\x127\n" +
+	"\x04Logs\x12\x14.rota.v1.LogsRequest\x1a\x15.rota.v1.LogsResponse(\x010\x01\x12H\n" +
 	"\vListWorkers\x12\x1b.rota.v1.ListWorkersRequest\x1a\x1c.rota.v1.ListWorkersResponseB3Z1github.com/rota-scheduler/rota/api/rota/v1;rotav1b\x06proto3"
 
 var (
@@ -2269,91 +3166,118 @@ func file_rota_v1_workers_proto_rawDescGZIP() []byte {
 	return file_rota_v1_workers_proto_rawDescData
 }
 
-var file_rota_v1_workers_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_rota_v1_workers_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_rota_v1_workers_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_rota_v1_workers_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_rota_v1_workers_proto_goTypes = []any{
 	(Outcome)(0),                  // 0: rota.v1.Outcome
 	(ReportVerdict)(0),            // 1: rota.v1.ReportVerdict
-	(*SessionRequest)(nil),        // 2: rota.v1.SessionRequest
-	(*SessionResponse)(nil),       // 3: rota.v1.SessionResponse
-	(*Hello)(nil),                 // 4: rota.v1.Hello
-	(*WorkerState)(nil),           // 5: rota.v1.WorkerState
-	(*HeldTasks)(nil),             // 6: rota.v1.HeldTasks
-	(*Welcome)(nil),               // 7: rota.v1.Welcome
-	(*Assignment)(nil),            // 8: rota.v1.Assignment
-	(*WorkSpec)(nil),              // 9: rota.v1.WorkSpec
-	(*Assignments)(nil),           // 10: rota.v1.Assignments
-	(*ReportGroup)(nil),           // 11: rota.v1.ReportGroup
-	(*Reports)(nil),               // 12: rota.v1.Reports
-	(*ReportException)(nil),       // 13: rota.v1.ReportException
-	(*ReportsAnswer)(nil),         // 14: rota.v1.ReportsAnswer
-	(*RunningTask)(nil),           // 15: rota.v1.RunningTask
-	(*Beat)(nil),                  // 16: rota.v1.Beat
-	(*BeatAnswer)(nil),            // 17: rota.v1.BeatAnswer
-	(*Stop)(nil),                  // 18: rota.v1.Stop
-	(*Goodbye)(nil),               // 19: rota.v1.Goodbye
-	(*GoodbyeAnswer)(nil),         // 20: rota.v1.GoodbyeAnswer
-	(*Worker)(nil),                // 21: rota.v1.Worker
-	(*ListWorkersRequest)(nil),    // 22: rota.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil),   // 23: rota.v1.ListWorkersResponse
-	nil,                           // 24: rota.v1.Hello.LabelsEntry
-	nil,                           // 25: rota.v1.Worker.LabelsEntry
-	(*IndexRange)(nil),            // 26: rota.v1.IndexRange
-	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
-	(*HandlerWork)(nil),           // 28: rota.v1.HandlerWork
-	(*CommandWork)(nil),           // 29: rota.v1.CommandWork
-	(Reason)(0),                   // 30: rota.v1.Reason
-	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
+	(LogEndReason)(0),             // 2: rota.v1.LogEndReason
+	(*SessionRequest)(nil),        // 3: rota.v1.SessionRequest
+	(*SessionResponse)(nil),       // 4: rota.v1.SessionResponse
+	(*Hello)(nil),                 // 5: rota.v1.Hello
+	(*WorkerState)(nil),           // 6: rota.v1.WorkerState
+	(*HeldTasks)(nil),             // 7: rota.v1.HeldTasks
+	(*Welcome)(nil),               // 8: rota.v1.Welcome
+	(*Assignment)(nil),            // 9: rota.v1.Assignment
+	(*WorkSpec)(nil),              // 10: rota.v1.WorkSpec
+	(*Assignments)(nil),           // 11: rota.v1.Assignments
+	(*ReportGroup)(nil),           // 12: rota.v1.ReportGroup
+	(*Reports)(nil),               // 13: rota.v1.Reports
+	(*ReportException)(nil),       // 14: rota.v1.ReportException
+	(*ReportsAnswer)(nil),         // 15: rota.v1.ReportsAnswer
+	(*RunningTask)(nil),           // 16: rota.v1.RunningTask
+	(*Beat)(nil),                  // 17: rota.v1.Beat
+	(*BeatAnswer)(nil),            // 18: rota.v1.BeatAnswer
+	(*Stop)(nil),                  // 19: rota.v1.Stop
+	(*Goodbye)(nil),               // 20: rota.v1.Goodbye
+	(*GoodbyeAnswer)(nil),         // 21: rota.v1.GoodbyeAnswer
+	(*CallLogs)(nil),              // 22: rota.v1.CallLogs
+	(*LogsRequest)(nil),           // 23: rota.v1.LogsRequest
+	(*LogsResponse)(nil),          // 24: rota.v1.LogsResponse
+	(*LogsHello)(nil),             // 25: rota.v1.LogsHello
+	(*LogsWelcome)(nil),           // 26: rota.v1.LogsWelcome
+	(*LogRead)(nil),               // 27: rota.v1.LogRead
+	(*LogCredit)(nil),             // 28: rota.v1.LogCredit
+	(*LogDrop)(nil),               // 29: rota.v1.LogDrop
+	(*LogData)(nil),               // 30: rota.v1.LogData
+	(*LogEnd)(nil),                // 31: rota.v1.LogEnd
+	(*Worker)(nil),                // 32: rota.v1.Worker
+	(*ListWorkersRequest)(nil),    // 33: rota.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil),   // 34: rota.v1.ListWorkersResponse
+	nil,                           // 35: rota.v1.Hello.LabelsEntry
+	nil,                           // 36: rota.v1.Worker.LabelsEntry
+	(*IndexRange)(nil),            // 37: rota.v1.IndexRange
+	(*durationpb.Duration)(nil),   // 38: google.protobuf.Duration
+	(*HandlerWork)(nil),           // 39: rota.v1.HandlerWork
+	(*CommandWork)(nil),           // 40: rota.v1.CommandWork
+	(Reason)(0),                   // 41: rota.v1.Reason
+	(LogStream)(0),                // 42: rota.v1.LogStream
+	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
 }
 var file_rota_v1_workers_proto_depIdxs = []int32{
-	4,  // 0: rota.v1.SessionRequest.hello:type_name -> rota.v1.Hello
-	16, // 1: rota.v1.SessionRequest.beat:type_name -> rota.v1.Beat
-	12, // 2: rota.v1.SessionRequest.reports:type_name -> rota.v1.Reports
-	19, // 3: rota.v1.SessionRequest.goodbye:type_name -> rota.v1.Goodbye
-	7,  // 4: rota.v1.SessionResponse.welcome:type_name -> rota.v1.Welcome
-	10, // 5: rota.v1.SessionResponse.assignments:type_name -> rota.v1.Assignments
-	14, // 6: rota.v1.SessionResponse.reports_answer:type_name -> rota.v1.ReportsAnswer
-	17, // 7: rota.v1.SessionResponse.beat_answer:type_name -> rota.v1.BeatAnswer
-	18, // 8: rota.v1.SessionResponse.stop:type_name -> rota.v1.Stop
-	20, // 9: rota.v1.SessionResponse.goodbye_answer:type_name -> rota.v1.GoodbyeAnswer
-	24, // 10: rota.v1.Hello.labels:type_name -> rota.v1.Hello.LabelsEntry
-	6,  // 11: rota.v1.Hello.held:type_name -> rota.v1.HeldTasks
-	5,  // 12: rota.v1.Hello.state:type_name -> rota.v1.WorkerState
-	26, // 13: rota.v1.HeldTasks.ranges:type_name -> rota.v1.IndexRange
-	27, // 14: rota.v1.Welcome.lease:type_name -> google.protobuf.Duration
-	6,  // 15: rota.v1.Welcome.drop:type_name -> rota.v1.HeldTasks
-	26, // 16: rota.v1.Assignment.range:type_name -> rota.v1.IndexRange
-	9,  // 17: rota.v1.Assignment.work:type_name -> rota.v1.WorkSpec
-	28, // 18: rota.v1.WorkSpec.handler:type_name -> rota.v1.HandlerWork
-	29, // 19: rota.v1.WorkSpec.command:type_name -> rota.v1.CommandWork
-	27, // 20: rota.v1.WorkSpec.timeout:type_name -> google.protobuf.Duration
-	8,  // 21: rota.v1.Assignments.assignments:type_name -> rota.v1.Assignment
-	26, // 22: rota.v1.ReportGroup.ranges:type_name -> rota.v1.IndexRange
-	0,  // 23: rota.v1.ReportGroup.outcome:type_name -> rota.v1.Outcome
-	30, // 24: rota.v1.ReportGroup.reason:type_name -> rota.v1.Reason
-	11, // 25: rota.v1.Reports.groups:type_name -> rota.v1.ReportGroup
-	1,  // 26: rota.v1.ReportException.verdict:type_name -> rota.v1.ReportVerdict
-	13, // 27: rota.v1.ReportsAnswer.exceptions:type_name -> rota.v1.ReportException
-	27, // 28: rota.v1.RunningTask.run_time:type_name -> google.protobuf.Duration
-	15, // 29: rota.v1.Beat.running:type_name -> rota.v1.RunningTask
-	5,  // 30: rota.v1.Beat.state:type_name -> rota.v1.WorkerState
-	6,  // 31: rota.v1.BeatAnswer.stop:type_name -> rota.v1.HeldTasks
-	6,  // 32: rota.v1.Stop.tasks:type_name -> rota.v1.HeldTasks
-	25, // 33: rota.v1.Worker.labels:type_name -> rota.v1.Worker.LabelsEntry
-	31, // 34: rota.v1.Worker.opened_at:type_name -> google.protobuf.Timestamp
-	27, // 35: rota.v1.Worker.last_beat:type_name -> google.protobuf.Duration
-	15, // 36: rota.v1.Worker.running_tasks:type_name -> rota.v1.RunningTask
-	5,  // 37: rota.v1.Worker.state:type_name -> rota.v1.WorkerState
-	21, // 38: rota.v1.ListWorkersResponse.workers:type_name -> rota.v1.Worker
-	2,  // 39: rota.v1.WorkerService.Session:input_type -> rota.v1.SessionRequest
-	22, // 40: rota.v1.WorkerService.ListWorkers:input_type -> rota.v1.ListWorkersRequest
-	3,  // 41: rota.v1.WorkerService.Session:output_type -> rota.v1.SessionResponse
-	23, // 42: rota.v1.WorkerService.ListWorkers:output_type -> rota.v1.ListWorkersResponse
-	41, // [41:43] is the sub-list for method output_type
-	39, // [39:41] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	5,  // 0: rota.v1.SessionRequest.hello:type_name -> rota.v1.Hello
+	17, // 1: rota.v1.SessionRequest.beat:type_name -> rota.v1.Beat
+	13, // 2: rota.v1.SessionRequest.reports:type_name -> rota.v1.Reports
+	20, // 3: rota.v1.SessionRequest.goodbye:type_name -> rota.v1.Goodbye
+	8,  // 4: rota.v1.SessionResponse.welcome:type_name -> rota.v1.Welcome
+	11, // 5: rota.v1.SessionResponse.assignments:type_name -> rota.v1.Assignments
+	15, // 6: rota.v1.SessionResponse.reports_answer:type_name -> rota.v1.ReportsAnswer
+	18, // 7: rota.v1.SessionResponse.beat_answer:type_name -> rota.v1.BeatAnswer
+	19, // 8: rota.v1.SessionResponse.stop:type_name -> rota.v1.Stop
+	21, // 9: rota.v1.SessionResponse.goodbye_answer:type_name -> rota.v1.GoodbyeAnswer
+	22, // 10: rota.v1.SessionResponse.call_logs:type_name -> rota.v1.CallLogs
+	35, // 11: rota.v1.Hello.labels:type_name -> rota.v1.Hello.LabelsEntry
+	7,  // 12: rota.v1.Hello.held:type_name -> rota.v1.HeldTasks
+	6,  // 13: rota.v1.Hello.state:type_name -> rota.v1.WorkerState
+	37, // 14: rota.v1.HeldTasks.ranges:type_name -> rota.v1.IndexRange
+	38, // 15: rota.v1.Welcome.lease:type_name -> google.protobuf.Duration
+	7,  // 16: rota.v1.Welcome.drop:type_name -> rota.v1.HeldTasks
+	37, // 17: rota.v1.Assignment.range:type_name -> rota.v1.IndexRange
+	10, // 18: rota.v1.Assignment.work:type_name -> rota.v1.WorkSpec
+	39, // 19: rota.v1.WorkSpec.handler:type_name -> rota.v1.HandlerWork
+	40, // 20: rota.v1.WorkSpec.command:type_name -> rota.v1.CommandWork
+	38, // 21: rota.v1.WorkSpec.timeout:type_name -> google.protobuf.Duration
+	9,  // 22: rota.v1.Assignments.assignments:type_name -> rota.v1.Assignment
+	37, // 23: rota.v1.ReportGroup.ranges:type_name -> rota.v1.IndexRange
+	0,  // 24: rota.v1.ReportGroup.outcome:type_name -> rota.v1.Outcome
+	41, // 25: rota.v1.ReportGroup.reason:type_name -> rota.v1.Reason
+	12, // 26: rota.v1.Reports.groups:type_name -> rota.v1.ReportGroup
+	1,  // 27: rota.v1.ReportException.verdict:type_name -> rota.v1.ReportVerdict
+	14, // 28: rota.v1.ReportsAnswer.exceptions:type_name -> rota.v1.ReportException
+	38, // 29: rota.v1.RunningTask.run_time:type_name -> google.protobuf.Duration
+	16, // 30: rota.v1.Beat.running:type_name -> rota.v1.RunningTask
+	6,  // 31: rota.v1.Beat.state:type_name -> rota.v1.WorkerState
+	7,  // 32: rota.v1.BeatAnswer.stop:type_name -> rota.v1.HeldTasks
+	7,  // 33: rota.v1.Stop.tasks:type_name -> rota.v1.HeldTasks
+	25, // 34: rota.v1.LogsRequest.hello:type_name -> rota.v1.LogsHello
+	30, // 35: rota.v1.LogsRequest.data:type_name -> rota.v1.LogData
+	31, // 36: rota.v1.LogsRequest.end:type_name -> rota.v1.LogEnd
+	26, // 37: rota.v1.LogsResponse.welcome:type_name -> rota.v1.LogsWelcome
+	27, // 38: rota.v1.LogsResponse.read:type_name -> rota.v1.LogRead
+	28, // 39: rota.v1.LogsResponse.credit:type_name -> rota.v1.LogCredit
+	29, // 40: rota.v1.LogsResponse.drop:type_name -> rota.v1.LogDrop
+	42, // 41: rota.v1.LogRead.stream:type_name -> rota.v1.LogStream
+	38, // 42: rota.v1.LogRead.since:type_name -> google.protobuf.Duration
+	42, // 43: rota.v1.LogData.stream:type_name -> rota.v1.LogStream
+	43, // 44: rota.v1.LogData.at:type_name -> google.protobuf.Timestamp
+	2,  // 45: rota.v1.LogEnd.reason:type_name -> rota.v1.LogEndReason
+	36, // 46: rota.v1.Worker.labels:type_name -> rota.v1.Worker.LabelsEntry
+	43, // 47: rota.v1.Worker.opened_at:type_name -> google.protobuf.Timestamp
+	38, // 48: rota.v1.Worker.last_beat:type_name -> google.protobuf.Duration
+	16, // 49: rota.v1.Worker.running_tasks:type_name -> rota.v1.RunningTask
+	6,  // 50: rota.v1.Worker.state:type_name -> rota.v1.WorkerState
+	32, // 51: rota.v1.ListWorkersResponse.workers:type_name -> rota.v1.Worker
+	3,  // 52: rota.v1.WorkerService.Session:input_type -> rota.v1.SessionRequest
+	23, // 53: rota.v1.WorkerService.Logs:input_type -> rota.v1.LogsRequest
+	33, // 54: rota.v1.WorkerService.ListWorkers:input_type -> rota.v1.ListWorkersRequest
+	4,  // 55: rota.v1.WorkerService.Session:output_type -> rota.v1.SessionResponse
+	24, // 56: rota.v1.WorkerService.Logs:output_type -> rota.v1.LogsResponse
+	34, // 57: rota.v1.WorkerService.ListWorkers:output_type -> rota.v1.ListWorkersResponse
+	55, // [55:58] is the sub-list for method output_type
+	52, // [52:55] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_rota_v1_workers_proto_init() }
@@ -2375,19 +3299,32 @@ func file_rota_v1_workers_proto_init() {
 		(*SessionResponse_BeatAnswer)(nil),
 		(*SessionResponse_Stop)(nil),
 		(*SessionResponse_GoodbyeAnswer)(nil),
+		(*SessionResponse_CallLogs)(nil),
 	}
 	file_rota_v1_workers_proto_msgTypes[7].OneofWrappers = []any{
 		(*WorkSpec_Handler)(nil),
 		(*WorkSpec_Command)(nil),
 	}
 	file_rota_v1_workers_proto_msgTypes[9].OneofWrappers = []any{}
+	file_rota_v1_workers_proto_msgTypes[20].OneofWrappers = []any{
+		(*LogsRequest_Hello)(nil),
+		(*LogsRequest_Data)(nil),
+		(*LogsRequest_End)(nil),
+	}
+	file_rota_v1_workers_proto_msgTypes[21].OneofWrappers = []any{
+		(*LogsResponse_Welcome)(nil),
+		(*LogsResponse_Read)(nil),
+		(*LogsResponse_Credit)(nil),
+		(*LogsResponse_Drop)(nil),
+	}
+	file_rota_v1_workers_proto_msgTypes[24].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rota_v1_workers_proto_rawDesc), len(file_rota_v1_workers_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   24,
+			NumEnums:      3,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	WorkerService_Session_FullMethodName     = "/rota.v1.WorkerService/Session"
+	WorkerService_Logs_FullMethodName        = "/rota.v1.WorkerService/Logs"
 	WorkerService_ListWorkers_FullMethodName = "/rota.v1.WorkerService/ListWorkers"
 )
 
@@ -34,6 +35,10 @@ type WorkerServiceClient interface {
 	// worker is Hello, that of the server Welcome. A stream may break at any time;
 	// the worker dials again and attaches to its session, which outlives streams.
 	Session(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SessionRequest, SessionResponse], error)
+	// Logs carries what a worker's commands print to one server, for those who read it there. A worker opens it where
+	// its leader asks for it (CallLogs), on a connection of its own; any server takes it. The first message of the worker
+	// is LogsHello. Then the server asks for logs, many at once, and ends the stream when nobody reads any more.
+	Logs(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[LogsRequest, LogsResponse], error)
 	// ListWorkers returns the workers with an open session, in pages.
 	ListWorkers(ctx context.Context, in *ListWorkersRequest, opts ...grpc.CallOption) (*ListWorkersResponse, error)
 }
@@ -59,6 +64,19 @@ func (c *workerServiceClient) Session(ctx context.Context, opts ...grpc.CallOpti
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type WorkerService_SessionClient = grpc.BidiStreamingClient[SessionRequest, SessionResponse]
 
+func (c *workerServiceClient) Logs(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[LogsRequest, LogsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &WorkerService_ServiceDesc.Streams[1], WorkerService_Logs_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[LogsRequest, LogsResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WorkerService_LogsClient = grpc.BidiStreamingClient[LogsRequest, LogsResponse]
+
 func (c *workerServiceClient) ListWorkers(ctx context.Context, in *ListWorkersRequest, opts ...grpc.CallOption) (*ListWorkersResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListWorkersResponse)
@@ -80,6 +98,10 @@ type WorkerServiceServer interface {
 	// worker is Hello, that of the server Welcome. A stream may break at any time;
 	// the worker dials again and attaches to its session, which outlives streams.
 	Session(grpc.BidiStreamingServer[SessionRequest, SessionResponse]) error
+	// Logs carries what a worker's commands print to one server, for those who read it there. A worker opens it where
+	// its leader asks for it (CallLogs), on a connection of its own; any server takes it. The first message of the worker
+	// is LogsHello. Then the server asks for logs, many at once, and ends the stream when nobody reads any more.
+	Logs(grpc.BidiStreamingServer[LogsRequest, LogsResponse]) error
 	// ListWorkers returns the workers with an open session, in pages.
 	ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error)
 	mustEmbedUnimplementedWorkerServiceServer()
@@ -94,6 +116,9 @@ type UnimplementedWorkerServiceServer struct{}
 
 func (UnimplementedWorkerServiceServer) Session(grpc.BidiStreamingServer[SessionRequest, SessionResponse]) error {
 	return status.Error(codes.Unimplemented, "method Session not implemented")
+}
+func (UnimplementedWorkerServiceServer) Logs(grpc.BidiStreamingServer[LogsRequest, LogsResponse]) error {
+	return status.Error(codes.Unimplemented, "method Logs not implemented")
 }
 func (UnimplementedWorkerServiceServer) ListWorkers(context.Context, *ListWorkersRequest) (*ListWorkersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListWorkers not implemented")
@@ -125,6 +150,13 @@ func _WorkerService_Session_Handler(srv interface{}, stream grpc.ServerStream) e
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type WorkerService_SessionServer = grpc.BidiStreamingServer[SessionRequest, SessionResponse]
+
+func _WorkerService_Logs_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(WorkerServiceServer).Logs(&grpc.GenericServerStream[LogsRequest, LogsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WorkerService_LogsServer = grpc.BidiStreamingServer[LogsRequest, LogsResponse]
 
 func _WorkerService_ListWorkers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListWorkersRequest)
@@ -160,6 +192,12 @@ var WorkerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Session",
 			Handler:       _WorkerService_Session_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Logs",
+			Handler:       _WorkerService_Logs_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},
