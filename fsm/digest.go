@@ -122,6 +122,9 @@ func (m *Machine) digest() uint64 {
 	if h := serversHash(m.servers); h != 0 {
 		d = task.Mix(d, h)
 	}
+	if m.accessSum != 0 {
+		d = task.Mix(d, m.accessSum, 0, 0)
+	}
 	if m.active >= GateVersion {
 		d = task.Mix(d, uint64(m.active), 0)
 	}

@@ -96,6 +96,10 @@ func unknownInside(op *logpb.Op) bool {
 		return hasUnknown(o.DeleteServer)
 	case *logpb.Op_SetVersion:
 		return hasUnknown(o.SetVersion)
+	case *logpb.Op_CreateAccessToken:
+		return hasUnknown(o.CreateAccessToken) || hasUnknown(o.CreateAccessToken.Token)
+	case *logpb.Op_RevokeAccessToken:
+		return hasUnknown(o.RevokeAccessToken)
 	default:
 		return unknownInLater(op)
 	}

@@ -18,6 +18,7 @@ type FlushBatch struct {
 	Jobs     []BatchJob
 	Keys     []BatchKey
 	Sessions []BatchSession
+	Access   []BatchAccess
 	// Deleted is jobs to be forgotten.
 	Deleted []uint64
 	// Bytes is about how much it is.
@@ -92,6 +93,12 @@ type BatchSession struct {
 	Record *logpb.Session
 }
 
+// BatchAccess is an access token, under its hash; nil: there is none any more.
+type BatchAccess struct {
+	Hash   []byte
+	Record *logpb.AccessToken
+}
+
 // Pending returns how many bytes are in no flush batch yet, and how many are being written. It
 // does not wait for an Apply that is under way.
 func (m *Machine) Pending() (dirty, flushing int64) {
@@ -129,9 +136,13 @@ func (m *Machine) TakeBatch() *FlushBatch {
 		}
 		c.Sessions = append(c.Sessions, sc)
 	}
+	for _, hash := range sortedKeys(m.dirtyAccess) {
+		c.Access = append(c.Access, BatchAccess{Hash: []byte(hash), Record: m.access[hash]})
+	}
 	m.metaDirty = false
 	m.dirtyJobs, m.dirtyKeys, m.deletedJobs = nil, nil, nil
 	clear(m.dirtySessions)
+	clear(m.dirtyAccess)
 	m.flushingBytes, m.dirtyBytes = m.dirtyBytes, 0
 	m.showPending()
 	return c
@@ -143,6 +154,7 @@ func (m *Machine) meta() *logpb.Meta {
 		NextToken: m.nextToken, NextSession: m.nextSession, Version: m.active, Digest: m.digest(),
 		Configuration: m.configuration, ConfigIndex: m.configIndex, Digests: m.digests[:len(m.digests):len(m.digests)],
 		JobsSum: m.jobsSum, SessionsSum: m.sessionsSum, KeysSum: m.keysSum, Servers: m.servers,
+		AccessSum: m.accessSum,
 	}
 }
 

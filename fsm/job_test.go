@@ -75,12 +75,15 @@ func (m *Machine) setBase(j *job, to task.State) {
 }
 
 // saved is a job as a flush writes it, changed by change.
-func saved(m *Machine, change func(*logpb.JobRecord)) (meta *logpb.Meta, sessions []*logpb.Session, jobs func(func(*SavedJob) error) error) {
+func saved(m *Machine, change func(*logpb.JobRecord)) (meta *logpb.Meta, sessions []*logpb.Session, access []*logpb.AccessToken, jobs func(func(*SavedJob) error) error) {
 	c := m.TakeBatch()
 	for _, s := range c.Sessions {
 		sessions = append(sessions, s.Record)
 	}
-	return c.Meta, sessions, func(yield func(*SavedJob) error) error {
+	for _, t := range c.Access {
+		access = append(access, t.Record)
+	}
+	return c.Meta, sessions, access, func(yield func(*SavedJob) error) error {
 		for _, jc := range c.Jobs {
 			s := &SavedJob{Record: proto.CloneOf(jc.Record), Live: map[uint32][]byte{}, Index: func(func(uint32, []byte) error) error { return nil }}
 			for _, p := range jc.Pages {

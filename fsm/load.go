@@ -25,7 +25,7 @@ type SavedJob struct {
 
 // Load fills an empty machine from disk. An error means that what was read
 // contradicts itself: the file is corrupt.
-func (m *Machine) Load(meta *logpb.Meta, sessions []*logpb.Session, jobs func(yield func(*SavedJob) error) error) error {
+func (m *Machine) Load(meta *logpb.Meta, sessions []*logpb.Session, access []*logpb.AccessToken, jobs func(yield func(*SavedJob) error) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.clusterID, m.applied, m.term, m.clock = meta.ClusterId, meta.AppliedIndex, meta.AppliedTerm, meta.ClockNs
@@ -50,6 +50,9 @@ func (m *Machine) Load(meta *logpb.Meta, sessions []*logpb.Session, jobs func(yi
 	}
 	if sum != meta.SessionsSum {
 		return fmt.Errorf("the sessions do not match their digest")
+	}
+	if err := m.loadAccess(access, meta.AccessSum); err != nil {
+		return err
 	}
 	if err := jobs(m.loadJob); err != nil {
 		return err

@@ -52,6 +52,7 @@ func TestWhatContradictsItselfIsNotLoaded(t *testing.T) {
 	type file struct {
 		meta     *logpb.Meta
 		sessions *[]*logpb.Session
+		access   *[]*logpb.AccessToken
 		job      *SavedJob
 	}
 	for name, c := range map[string]struct {
@@ -69,17 +70,19 @@ func TestWhatContradictsItselfIsNotLoaded(t *testing.T) {
 		"an index of a page that is not":  {func(f file) { f.job.Index = func(y func(uint32, []byte) error) error { return y(9, nil) } }, "but a page 9"},
 		"a session that is missing":       {func(f file) { *f.sessions = nil; f.meta.SessionsSum = 0 }, "session 1, which is not open"},
 		"a session that nobody knows of":  {func(f file) { *f.sessions = append(*f.sessions, &logpb.Session{Id: 2, Worker: "v"}) }, "do not match their digest"},
+		"a token that nobody knows of":    {func(f file) { *f.access = []*logpb.AccessToken{{Hash: make([]byte, task.AccessHashBytes)}} }, "access tokens do not match their digest"},
+		"a token cut short":               {func(f file) { *f.access = []*logpb.AccessToken{{Hash: []byte{1}}} }, "malformed access token"},
 		"a clock that is another":         {func(f file) { f.meta.ClockNs++ }, "the state has digest"},
 		"a next token that is another":    {func(f file) { f.meta.NextToken++ }, "the state has digest"},
 		"a server that cannot be":         {func(f file) { f.meta.Servers = []*logpb.ServerRecord{{}} }, "node id"},
 		"a version that is not there yet": {func(f file) { f.meta.Version = Version + 1 }, "newer build"},
 	} {
 		m, _ := halfDone(t)
-		meta, sessions, jobs := saved(m, nil)
+		meta, sessions, access, jobs := saved(m, nil)
 		var one *SavedJob
 		require.NoError(t, jobs(func(s *SavedJob) error { one = s; return nil }))
-		c.harm(file{meta, &sessions, one})
-		err := New(nil, nil).Load(meta, sessions, func(yield func(*SavedJob) error) error { return yield(one) })
+		c.harm(file{meta, &sessions, &access, one})
+		err := New(nil, nil).Load(meta, sessions, access, func(yield func(*SavedJob) error) error { return yield(one) })
 		if c.want == "" {
 			require.NoError(t, err, name)
 			continue

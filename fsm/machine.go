@@ -85,11 +85,12 @@ type Machine struct {
 	replicated
 	derived
 
-	writes        atomic.Uint32              // what ActiveVersion says
-	serverChanges uint64                     // counts the changes of servers
-	collected     map[uint64]struct{}        // jobs that were forgotten, though the disk may still have them
-	mostLiveJobs  int                        // the bound on live jobs, in tests; 0: that of the rules
-	unblock       func(ended *job, room int) // what the end of a job means for others, see settle; nil: nothing
+	shownAccess   atomic.Pointer[map[string]*logpb.AccessToken] // access, for readers that must not wait for Apply
+	writes        atomic.Uint32                                 // what ActiveVersion says
+	serverChanges uint64                                        // counts the changes of servers
+	collected     map[uint64]struct{}                           // jobs that were forgotten, though the disk may still have them
+	mostLiveJobs  int                                           // the bound on live jobs, in tests; 0: that of the rules
+	unblock       func(ended *job, room int)                    // what the end of a job means for others, see settle; nil: nothing
 
 	// Of the entry being applied.
 	version uint32 // what its ops mean, and rules that in numbers
@@ -102,6 +103,7 @@ type Machine struct {
 	dirtyJobs     []*job
 	dirtyKeys     []string
 	dirtySessions map[uint64]struct{}
+	dirtyAccess   map[string]struct{}
 	deletedJobs   []uint64
 	metaDirty     bool
 	dirtyBytes    int64
@@ -120,7 +122,9 @@ func New(history History, watchers *Watchers) *Machine {
 		derived:       newDerived(),
 		collected:     map[uint64]struct{}{},
 		dirtySessions: map[uint64]struct{}{},
+		dirtyAccess:   map[string]struct{}{},
 	}
+	m.shownAccess.Store(&map[string]*logpb.AccessToken{})
 	m.setActive(0)
 	return m
 }
@@ -237,6 +241,10 @@ func (m *Machine) apply(op *logpb.Op, r *Result) {
 		m.deleteServer(o.DeleteServer, r)
 	case *logpb.Op_SetVersion:
 		m.setVersion(o.SetVersion, r)
+	case *logpb.Op_CreateAccessToken:
+		m.createAccessToken(o.CreateAccessToken, r)
+	case *logpb.Op_RevokeAccessToken:
+		m.revokeAccessToken(o.RevokeAccessToken, r)
 	default:
 		m.applyLater(op, r)
 	}

@@ -27,12 +27,13 @@ type replicated struct {
 	jobs          map[uint64]*job
 	sessions      map[uint64]*session
 	keys          map[string]*keyEntry
+	access        map[string]*logpb.AccessToken // by hash
 	// What jobs and sessions share.
 	specs     map[SpecID]*spec
 	abilities map[string]*abilities
 
-	// The digests of jobs, sessions and keys.
-	jobsSum, sessionsSum, keysSum uint64
+	// The digests of jobs, sessions, keys and access tokens.
+	jobsSum, sessionsSum, keysSum, accessSum uint64
 
 	// Indexes and counts.
 	jobOrder        btree.Map[uint64, *job]
@@ -49,6 +50,7 @@ func newReplicated() replicated {
 		jobs:      map[uint64]*job{},
 		sessions:  map[uint64]*session{},
 		keys:      map[string]*keyEntry{},
+		access:    map[string]*logpb.AccessToken{},
 		specs:     map[SpecID]*spec{},
 		abilities: map[string]*abilities{},
 	}

@@ -159,7 +159,7 @@ func TestServersThatCannotBeAreNotLoaded(t *testing.T) {
 		changed := proto.CloneOf(meta)
 		changed.Servers = servers
 		m := fsm.New(nothing{}, nil)
-		return m, m.Load(changed, nil, func(func(*fsm.SavedJob) error) error { return nil })
+		return m, m.Load(changed, nil, nil, func(func(*fsm.SavedJob) error) error { return nil })
 	}
 	m, err := load(meta.Servers)
 	require.NoError(t, err)

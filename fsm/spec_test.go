@@ -100,7 +100,7 @@ func TestWhetherASpecIsValidDoesNotDependOnWhatIsInMemory(t *testing.T) {
 	saved.Counts[task.Pending] = 1
 	with, without := newBundle(t), newBundle(t)
 	// The file's digest lacks the digest of the job. Nothing else is wrong with it.
-	err = with.m.Load(&logpb.Meta{NextJob: 2, NextToken: 1, NextSession: 1}, nil, func(yield func(*fsm.SavedJob) error) error {
+	err = with.m.Load(&logpb.Meta{NextJob: 2, NextToken: 1, NextSession: 1}, nil, nil, func(yield func(*fsm.SavedJob) error) error {
 		return yield(&fsm.SavedJob{Record: saved, Index: func(func(uint32, []byte) error) error { return nil }})
 	})
 	if err != nil {

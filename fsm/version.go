@@ -63,6 +63,8 @@ func Needs(op *logpb.Op) uint32 {
 	switch o := op.Op.(type) {
 	case *logpb.Op_SetVersion:
 		return GateVersion
+	case *logpb.Op_CreateAccessToken, *logpb.Op_RevokeAccessToken:
+		return accessVersion
 	case *logpb.Op_Report:
 		return reportNeeds(o.Report.Groups)
 	case *logpb.Op_OpenSession:

@@ -103,7 +103,7 @@ func TestARiseStandsAloneInItsEntry(t *testing.T) {
 
 func TestAStateOfANewerVersionIsNotLoaded(t *testing.T) {
 	t.Parallel()
-	err := fsm.New(nothing{}, nil).Load(&logpb.Meta{Version: fsm.Version + 1}, nil, func(func(*fsm.SavedJob) error) error { return nil })
+	err := fsm.New(nothing{}, nil).Load(&logpb.Meta{Version: fsm.Version + 1}, nil, nil, func(func(*fsm.SavedJob) error) error { return nil })
 	require.ErrorIs(t, err, fsm.ErrTooOld)
 	require.ErrorContains(t, err, "start the newer build again")
 }

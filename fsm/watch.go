@@ -7,6 +7,8 @@ import "sync"
 type Watchers struct {
 	mu   sync.Mutex
 	jobs map[uint64]map[*watcher]struct{}
+	// access is closed at the next change of the access tokens.
+	access chan struct{}
 }
 
 // watcher is one that waits.
@@ -14,7 +16,7 @@ type watcher struct{ wake func() }
 
 // NewWatchers returns an empty Watchers.
 func NewWatchers() *Watchers {
-	return &Watchers{jobs: map[uint64]map[*watcher]struct{}{}}
+	return &Watchers{jobs: map[uint64]map[*watcher]struct{}{}, access: make(chan struct{})}
 }
 
 // Watch returns a channel that gets a value after each change of the job, and a
@@ -66,6 +68,29 @@ func (w *Watchers) WakeAll() {
 	for _, set := range w.jobs {
 		wakeSet(set)
 	}
+	w.wakeAccess()
+}
+
+// AccessChanged returns a channel that is closed at the next change of the access tokens.
+func (w *Watchers) AccessChanged() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.access
+}
+
+func (w *Watchers) accessChanged() {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wakeAccess()
+}
+
+// wakeAccess wakes who waits for a change of the access tokens. mu is held.
+func (w *Watchers) wakeAccess() {
+	close(w.access)
+	w.access = make(chan struct{})
 }
 
 func (w *Watchers) notify(jobs []*job) {

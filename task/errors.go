@@ -29,6 +29,10 @@ const (
 	KindOtherCluster Kind = "other-cluster"
 	// KindUnsupported: it needs a newer version of the servers than the cluster has; nothing happened.
 	KindUnsupported Kind = "unsupported"
+	// KindUnauthenticated: it is not known who asks, or the credentials are not valid; nothing happened.
+	KindUnauthenticated Kind = "unauthenticated"
+	// KindDenied: who asks lacks the right; nothing happened.
+	KindDenied Kind = "denied"
 	// KindInternal: a fault of the server.
 	KindInternal Kind = "internal"
 )
@@ -64,16 +68,18 @@ func (e *Error) Is(target error) bool {
 
 // Targets for errors.Is: each matches every error of its kind.
 var (
-	ErrInvalid        error = &Error{Kind: KindInvalid}
-	ErrNotFound       error = &Error{Kind: KindNotFound}
-	ErrConflict       error = &Error{Kind: KindConflict}
-	ErrTooLarge       error = &Error{Kind: KindTooLarge}
-	ErrExhausted      error = &Error{Kind: KindExhausted}
-	ErrUnavailable    error = &Error{Kind: KindUnavailable}
-	ErrUnknownOutcome error = &Error{Kind: KindUnknownOutcome}
-	ErrOtherCluster   error = &Error{Kind: KindOtherCluster}
-	ErrUnsupported    error = &Error{Kind: KindUnsupported}
-	ErrInternal       error = &Error{Kind: KindInternal}
+	ErrInvalid         error = &Error{Kind: KindInvalid}
+	ErrNotFound        error = &Error{Kind: KindNotFound}
+	ErrConflict        error = &Error{Kind: KindConflict}
+	ErrTooLarge        error = &Error{Kind: KindTooLarge}
+	ErrExhausted       error = &Error{Kind: KindExhausted}
+	ErrUnavailable     error = &Error{Kind: KindUnavailable}
+	ErrUnknownOutcome  error = &Error{Kind: KindUnknownOutcome}
+	ErrOtherCluster    error = &Error{Kind: KindOtherCluster}
+	ErrUnsupported     error = &Error{Kind: KindUnsupported}
+	ErrUnauthenticated error = &Error{Kind: KindUnauthenticated}
+	ErrDenied          error = &Error{Kind: KindDenied}
+	ErrInternal        error = &Error{Kind: KindInternal}
 )
 
 // Errorf makes an error of a kind.

@@ -26,6 +26,11 @@ type Rules struct {
 	// Of the cluster.
 	MaxLiveJobs, MaxWorkers, MaxServers int
 	MaxSlots, MaxOutstanding            uint32
+
+	// Of access tokens, which came with version 4.
+	MaxAccessTokens, MaxQueuePatterns int
+	MaxAccessTTL                      time.Duration
+	MaxAccessRate                     uint32
 }
 
 // since is the rules from a version on.
@@ -47,6 +52,7 @@ var firstRules = Rules{
 	MaxStderrTail: 8 << 10, MaxAttemptStderr: MaxAttemptStderr,
 	MaxLiveJobs: MaxLiveJobs, MaxWorkers: MaxWorkers, MaxServers: MaxServers,
 	MaxSlots: MaxSlots, MaxOutstanding: MaxOutstanding,
+	MaxAccessTokens: MaxAccessTokens, MaxQueuePatterns: MaxQueuePatterns, MaxAccessTTL: MaxAccessTTL, MaxAccessRate: MaxAccessRate,
 }
 
 // allRules is the rules of all versions, the oldest first. Each holds until the next one begins.

@@ -174,6 +174,10 @@ func codeOf(kind task.Kind) codes.Code {
 		return codes.FailedPrecondition
 	case task.KindUnsupported:
 		return codes.Unimplemented
+	case task.KindUnauthenticated:
+		return codes.Unauthenticated
+	case task.KindDenied:
+		return codes.PermissionDenied
 	case task.KindConflict:
 		return codes.AlreadyExists
 	case task.KindExhausted:
@@ -188,8 +192,12 @@ func codeOf(kind task.Kind) codes.Code {
 // kindOf is the kind of a status without an ErrorDetail, which the transport made.
 func kindOf(code codes.Code) task.Kind {
 	switch code {
-	case codes.InvalidArgument, codes.Unimplemented, codes.PermissionDenied, codes.Unauthenticated:
+	case codes.InvalidArgument, codes.Unimplemented:
 		return task.KindInvalid
+	case codes.Unauthenticated:
+		return task.KindUnauthenticated
+	case codes.PermissionDenied:
+		return task.KindDenied
 	case codes.NotFound:
 		return task.KindNotFound
 	case codes.ResourceExhausted:
@@ -233,7 +241,7 @@ func contextError(code codes.Code) error {
 func known(kind task.Kind) bool {
 	switch kind {
 	case task.KindInvalid, task.KindNotFound, task.KindConflict, task.KindTooLarge, task.KindExhausted,
-		task.KindUnavailable, task.KindUnknownOutcome, task.KindOtherCluster, task.KindUnsupported, task.KindInternal:
+		task.KindUnavailable, task.KindUnknownOutcome, task.KindOtherCluster, task.KindUnsupported, task.KindUnauthenticated, task.KindDenied, task.KindInternal:
 		return true
 	default:
 		return false

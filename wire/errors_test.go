@@ -101,8 +101,8 @@ func TestTransportFailuresLeaveTheOutcomeUnknown(t *testing.T) {
 		codes.NotFound:          task.KindNotFound,
 		codes.Unimplemented:     task.KindInvalid,
 		codes.ResourceExhausted: task.KindTooLarge,
-		codes.PermissionDenied:  task.KindInvalid,
-		codes.Unauthenticated:   task.KindInvalid,
+		codes.PermissionDenied:  task.KindDenied,
+		codes.Unauthenticated:   task.KindUnauthenticated,
 	} {
 		require.Equal(t, kind, task.KindOf(wire.FromStatus(status.Error(code, "x"))), "%v", code)
 	}

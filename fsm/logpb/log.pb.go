@@ -107,6 +107,8 @@ type Op struct {
 	//	*Op_DeleteServer
 	//	*Op_Overdue
 	//	*Op_SetVersion
+	//	*Op_CreateAccessToken
+	//	*Op_RevokeAccessToken
 	Op            isOp_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -293,6 +295,24 @@ func (x *Op) GetSetVersion() *SetVersion {
 	return nil
 }
 
+func (x *Op) GetCreateAccessToken() *CreateAccessToken {
+	if x != nil {
+		if x, ok := x.Op.(*Op_CreateAccessToken); ok {
+			return x.CreateAccessToken
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetRevokeAccessToken() *RevokeAccessToken {
+	if x != nil {
+		if x, ok := x.Op.(*Op_RevokeAccessToken); ok {
+			return x.RevokeAccessToken
+		}
+	}
+	return nil
+}
+
 type isOp_Op interface {
 	isOp_Op()
 }
@@ -361,6 +381,14 @@ type Op_SetVersion struct {
 	SetVersion *SetVersion `protobuf:"bytes,16,opt,name=set_version,json=setVersion,proto3,oneof"`
 }
 
+type Op_CreateAccessToken struct {
+	CreateAccessToken *CreateAccessToken `protobuf:"bytes,17,opt,name=create_access_token,json=createAccessToken,proto3,oneof"`
+}
+
+type Op_RevokeAccessToken struct {
+	RevokeAccessToken *RevokeAccessToken `protobuf:"bytes,18,opt,name=revoke_access_token,json=revokeAccessToken,proto3,oneof"`
+}
+
 func (*Op_InitCluster) isOp_Op() {}
 
 func (*Op_Submit) isOp_Op() {}
@@ -392,6 +420,10 @@ func (*Op_DeleteServer) isOp_Op() {}
 func (*Op_Overdue) isOp_Op() {}
 
 func (*Op_SetVersion) isOp_Op() {}
+
+func (*Op_CreateAccessToken) isOp_Op() {}
+
+func (*Op_RevokeAccessToken) isOp_Op() {}
 
 // InitCluster gives the cluster its id; the first one wins.
 type InitCluster struct {
@@ -2337,6 +2369,212 @@ func (x *DeleteServer) GetServerId() string {
 	return ""
 }
 
+// AccessToken is a secret that gives a role. Only its hash is known. It is another thing than the fencing tokens of attempts.
+type AccessToken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 of its text. Its id is the beginning of it.
+	Hash []byte `protobuf:"bytes,1,opt,name=hash,proto3" json:"hash,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// task.Role.
+	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	// Patterns of the queues that it is for; none: all.
+	Queues []string `protobuf:"bytes,4,rep,name=queues,proto3" json:"queues,omitempty"`
+	// How many submits per second it allows; 0: as many as the servers do.
+	Rate uint32 `protobuf:"varint,5,opt,name=rate,proto3" json:"rate,omitempty"`
+	// How long it is valid, ns; 0: until it is revoked.
+	TtlNs int64 `protobuf:"varint,6,opt,name=ttl_ns,json=ttlNs,proto3" json:"ttl_ns,omitempty"`
+	// Who made it, for people.
+	Creator string `protobuf:"bytes,7,opt,name=creator,proto3" json:"creator,omitempty"`
+	// Set by Apply: when it was made, and when it expires; 0: never.
+	CreatedNs     int64 `protobuf:"varint,8,opt,name=created_ns,json=createdNs,proto3" json:"created_ns,omitempty"`
+	ExpiresNs     int64 `protobuf:"varint,9,opt,name=expires_ns,json=expiresNs,proto3" json:"expires_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccessToken) Reset() {
+	*x = AccessToken{}
+	mi := &file_logpb_log_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessToken) ProtoMessage() {}
+
+func (x *AccessToken) ProtoReflect() protoreflect.Message {
+	mi := &file_logpb_log_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessToken.ProtoReflect.Descriptor instead.
+func (*AccessToken) Descriptor() ([]byte, []int) {
+	return file_logpb_log_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *AccessToken) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+func (x *AccessToken) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AccessToken) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *AccessToken) GetQueues() []string {
+	if x != nil {
+		return x.Queues
+	}
+	return nil
+}
+
+func (x *AccessToken) GetRate() uint32 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *AccessToken) GetTtlNs() int64 {
+	if x != nil {
+		return x.TtlNs
+	}
+	return 0
+}
+
+func (x *AccessToken) GetCreator() string {
+	if x != nil {
+		return x.Creator
+	}
+	return ""
+}
+
+func (x *AccessToken) GetCreatedNs() int64 {
+	if x != nil {
+		return x.CreatedNs
+	}
+	return 0
+}
+
+func (x *AccessToken) GetExpiresNs() int64 {
+	if x != nil {
+		return x.ExpiresNs
+	}
+	return 0
+}
+
+// CreateAccessToken makes an access token. The same one again changes nothing.
+type CreateAccessToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         *AccessToken           `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAccessToken) Reset() {
+	*x = CreateAccessToken{}
+	mi := &file_logpb_log_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAccessToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAccessToken) ProtoMessage() {}
+
+func (x *CreateAccessToken) ProtoReflect() protoreflect.Message {
+	mi := &file_logpb_log_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAccessToken.ProtoReflect.Descriptor instead.
+func (*CreateAccessToken) Descriptor() ([]byte, []int) {
+	return file_logpb_log_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *CreateAccessToken) GetToken() *AccessToken {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+// RevokeAccessToken forgets an access token.
+type RevokeAccessToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hash          []byte                 `protobuf:"bytes,1,opt,name=hash,proto3" json:"hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeAccessToken) Reset() {
+	*x = RevokeAccessToken{}
+	mi := &file_logpb_log_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeAccessToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeAccessToken) ProtoMessage() {}
+
+func (x *RevokeAccessToken) ProtoReflect() protoreflect.Message {
+	mi := &file_logpb_log_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeAccessToken.ProtoReflect.Descriptor instead.
+func (*RevokeAccessToken) Descriptor() ([]byte, []int) {
+	return file_logpb_log_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *RevokeAccessToken) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
 // JobRecord is all of a job but payloads, results and tasks that are under way.
 type JobRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2395,7 +2633,7 @@ type JobRecord struct {
 
 func (x *JobRecord) Reset() {
 	*x = JobRecord{}
-	mi := &file_logpb_log_proto_msgTypes[29]
+	mi := &file_logpb_log_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2407,7 +2645,7 @@ func (x *JobRecord) String() string {
 func (*JobRecord) ProtoMessage() {}
 
 func (x *JobRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[29]
+	mi := &file_logpb_log_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2420,7 +2658,7 @@ func (x *JobRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRecord.ProtoReflect.Descriptor instead.
 func (*JobRecord) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{29}
+	return file_logpb_log_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *JobRecord) GetId() uint64 {
@@ -2659,7 +2897,7 @@ type AppendMark struct {
 
 func (x *AppendMark) Reset() {
 	*x = AppendMark{}
-	mi := &file_logpb_log_proto_msgTypes[30]
+	mi := &file_logpb_log_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2671,7 +2909,7 @@ func (x *AppendMark) String() string {
 func (*AppendMark) ProtoMessage() {}
 
 func (x *AppendMark) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[30]
+	mi := &file_logpb_log_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2684,7 +2922,7 @@ func (x *AppendMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendMark.ProtoReflect.Descriptor instead.
 func (*AppendMark) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{30}
+	return file_logpb_log_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AppendMark) GetFirst() uint32 {
@@ -2737,7 +2975,7 @@ type Segment struct {
 
 func (x *Segment) Reset() {
 	*x = Segment{}
-	mi := &file_logpb_log_proto_msgTypes[31]
+	mi := &file_logpb_log_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2749,7 +2987,7 @@ func (x *Segment) String() string {
 func (*Segment) ProtoMessage() {}
 
 func (x *Segment) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[31]
+	mi := &file_logpb_log_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2762,7 +3000,7 @@ func (x *Segment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segment.ProtoReflect.Descriptor instead.
 func (*Segment) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{31}
+	return file_logpb_log_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Segment) GetRanges() []*Range {
@@ -2909,7 +3147,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_logpb_log_proto_msgTypes[32]
+	mi := &file_logpb_log_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2921,7 +3159,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[32]
+	mi := &file_logpb_log_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2934,7 +3172,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{32}
+	return file_logpb_log_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Attempt) GetFirst() uint32 {
@@ -3045,7 +3283,7 @@ type Segments struct {
 
 func (x *Segments) Reset() {
 	*x = Segments{}
-	mi := &file_logpb_log_proto_msgTypes[33]
+	mi := &file_logpb_log_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3057,7 +3295,7 @@ func (x *Segments) String() string {
 func (*Segments) ProtoMessage() {}
 
 func (x *Segments) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[33]
+	mi := &file_logpb_log_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3070,7 +3308,7 @@ func (x *Segments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segments.ProtoReflect.Descriptor instead.
 func (*Segments) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{33}
+	return file_logpb_log_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Segments) GetSegments() []*Segment {
@@ -3092,7 +3330,7 @@ type KeyRecord struct {
 
 func (x *KeyRecord) Reset() {
 	*x = KeyRecord{}
-	mi := &file_logpb_log_proto_msgTypes[34]
+	mi := &file_logpb_log_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3104,7 +3342,7 @@ func (x *KeyRecord) String() string {
 func (*KeyRecord) ProtoMessage() {}
 
 func (x *KeyRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[34]
+	mi := &file_logpb_log_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3117,7 +3355,7 @@ func (x *KeyRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyRecord.ProtoReflect.Descriptor instead.
 func (*KeyRecord) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{34}
+	return file_logpb_log_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *KeyRecord) GetHash() []byte {
@@ -3167,14 +3405,16 @@ type Meta struct {
 	SessionsSum uint64 `protobuf:"fixed64,17,opt,name=sessions_sum,json=sessionsSum,proto3" json:"sessions_sum,omitempty"`
 	KeysSum     uint64 `protobuf:"fixed64,18,opt,name=keys_sum,json=keysSum,proto3" json:"keys_sum,omitempty"`
 	// In order of node ids. There are few, so they stand here.
-	Servers       []*ServerRecord `protobuf:"bytes,19,rep,name=servers,proto3" json:"servers,omitempty"`
+	Servers []*ServerRecord `protobuf:"bytes,19,rep,name=servers,proto3" json:"servers,omitempty"`
+	// The digest of the access tokens, which are records of their own.
+	AccessSum     uint64 `protobuf:"fixed64,20,opt,name=access_sum,json=accessSum,proto3" json:"access_sum,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_logpb_log_proto_msgTypes[35]
+	mi := &file_logpb_log_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3186,7 +3426,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[35]
+	mi := &file_logpb_log_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3199,7 +3439,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{35}
+	return file_logpb_log_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Meta) GetFormat() uint32 {
@@ -3335,6 +3575,13 @@ func (x *Meta) GetServers() []*ServerRecord {
 	return nil
 }
 
+func (x *Meta) GetAccessSum() uint64 {
+	if x != nil {
+		return x.AccessSum
+	}
+	return 0
+}
+
 // DigestMark is the digest noted at a Checkpoint.
 type DigestMark struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3347,7 +3594,7 @@ type DigestMark struct {
 
 func (x *DigestMark) Reset() {
 	*x = DigestMark{}
-	mi := &file_logpb_log_proto_msgTypes[36]
+	mi := &file_logpb_log_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3359,7 +3606,7 @@ func (x *DigestMark) String() string {
 func (*DigestMark) ProtoMessage() {}
 
 func (x *DigestMark) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[36]
+	mi := &file_logpb_log_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3372,7 +3619,7 @@ func (x *DigestMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestMark.ProtoReflect.Descriptor instead.
 func (*DigestMark) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{36}
+	return file_logpb_log_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DigestMark) GetId() uint64 {
@@ -3404,7 +3651,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x05Entry\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x19\n" +
 	"\bclock_ns\x18\x02 \x01(\x03R\aclockNs\x12!\n" +
-	"\x03ops\x18\x03 \x03(\v2\x0f.rota.log.v1.OpR\x03ops\"\x90\a\n" +
+	"\x03ops\x18\x03 \x03(\v2\x0f.rota.log.v1.OpR\x03ops\"\xb4\b\n" +
 	"\x02Op\x12=\n" +
 	"\finit_cluster\x18\x01 \x01(\v2\x18.rota.log.v1.InitClusterH\x00R\vinitCluster\x12-\n" +
 	"\x06submit\x18\x02 \x01(\v2\x13.rota.log.v1.SubmitH\x00R\x06submit\x12=\n" +
@@ -3428,7 +3675,9 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\rdelete_server\x18\x0e \x01(\v2\x19.rota.log.v1.DeleteServerH\x00R\fdeleteServer\x120\n" +
 	"\aoverdue\x18\x0f \x01(\v2\x14.rota.log.v1.OverdueH\x00R\aoverdue\x12:\n" +
 	"\vset_version\x18\x10 \x01(\v2\x17.rota.log.v1.SetVersionH\x00R\n" +
-	"setVersionB\x04\n" +
+	"setVersion\x12P\n" +
+	"\x13create_access_token\x18\x11 \x01(\v2\x1e.rota.log.v1.CreateAccessTokenH\x00R\x11createAccessToken\x12P\n" +
+	"\x13revoke_access_token\x18\x12 \x01(\v2\x1e.rota.log.v1.RevokeAccessTokenH\x00R\x11revokeAccessTokenB\x04\n" +
 	"\x02op\",\n" +
 	"\vInitCluster\x12\x1d\n" +
 	"\n" +
@@ -3586,7 +3835,23 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x06server\x18\x01 \x01(\v2\x19.rota.log.v1.ServerRecordR\x06server\"D\n" +
 	"\fDeleteServer\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
-	"\tserver_id\x18\x02 \x01(\tR\bserverId\"\xd1\a\n" +
+	"\tserver_id\x18\x02 \x01(\tR\bserverId\"\xe4\x01\n" +
+	"\vAccessToken\x12\x12\n" +
+	"\x04hash\x18\x01 \x01(\fR\x04hash\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\x12\x16\n" +
+	"\x06queues\x18\x04 \x03(\tR\x06queues\x12\x12\n" +
+	"\x04rate\x18\x05 \x01(\rR\x04rate\x12\x15\n" +
+	"\x06ttl_ns\x18\x06 \x01(\x03R\x05ttlNs\x12\x18\n" +
+	"\acreator\x18\a \x01(\tR\acreator\x12\x1d\n" +
+	"\n" +
+	"created_ns\x18\b \x01(\x03R\tcreatedNs\x12\x1d\n" +
+	"\n" +
+	"expires_ns\x18\t \x01(\x03R\texpiresNs\"C\n" +
+	"\x11CreateAccessToken\x12.\n" +
+	"\x05token\x18\x01 \x01(\v2\x18.rota.log.v1.AccessTokenR\x05token\"'\n" +
+	"\x11RevokeAccessToken\x12\x12\n" +
+	"\x04hash\x18\x01 \x01(\fR\x04hash\"\xd1\a\n" +
 	"\tJobRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12\x10\n" +
@@ -3678,7 +3943,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x04hash\x18\x01 \x01(\fR\x04hash\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\x04R\x03job\x12\x1d\n" +
 	"\n" +
-	"expires_ns\x18\x03 \x01(\x03R\texpiresNs\"\xef\x04\n" +
+	"expires_ns\x18\x03 \x01(\x03R\texpiresNs\"\x8e\x05\n" +
 	"\x04Meta\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x1d\n" +
 	"\n" +
@@ -3701,7 +3966,9 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\bjobs_sum\x18\x10 \x01(\x06R\ajobsSum\x12!\n" +
 	"\fsessions_sum\x18\x11 \x01(\x06R\vsessionsSum\x12\x19\n" +
 	"\bkeys_sum\x18\x12 \x01(\x06R\akeysSum\x123\n" +
-	"\aservers\x18\x13 \x03(\v2\x19.rota.log.v1.ServerRecordR\aservers\"J\n" +
+	"\aservers\x18\x13 \x03(\v2\x19.rota.log.v1.ServerRecordR\aservers\x12\x1d\n" +
+	"\n" +
+	"access_sum\x18\x14 \x01(\x06R\taccessSum\"J\n" +
 	"\n" +
 	"DigestMark\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
@@ -3720,45 +3987,48 @@ func file_logpb_log_proto_rawDescGZIP() []byte {
 	return file_logpb_log_proto_rawDescData
 }
 
-var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_logpb_log_proto_goTypes = []any{
-	(*Entry)(nil),        // 0: rota.log.v1.Entry
-	(*Op)(nil),           // 1: rota.log.v1.Op
-	(*InitCluster)(nil),  // 2: rota.log.v1.InitCluster
-	(*SetVersion)(nil),   // 3: rota.log.v1.SetVersion
-	(*Pair)(nil),         // 4: rota.log.v1.Pair
-	(*Spec)(nil),         // 5: rota.log.v1.Spec
-	(*ValueRun)(nil),     // 6: rota.log.v1.ValueRun
-	(*Tasks)(nil),        // 7: rota.log.v1.Tasks
-	(*Submit)(nil),       // 8: rota.log.v1.Submit
-	(*AppendTasks)(nil),  // 9: rota.log.v1.AppendTasks
-	(*CloseTasks)(nil),   // 10: rota.log.v1.CloseTasks
-	(*Cancel)(nil),       // 11: rota.log.v1.Cancel
-	(*Range)(nil),        // 12: rota.log.v1.Range
-	(*Held)(nil),         // 13: rota.log.v1.Held
-	(*Session)(nil),      // 14: rota.log.v1.Session
-	(*OpenSession)(nil),  // 15: rota.log.v1.OpenSession
-	(*CloseSession)(nil), // 16: rota.log.v1.CloseSession
-	(*Assign)(nil),       // 17: rota.log.v1.Assign
-	(*ApplyPlan)(nil),    // 18: rota.log.v1.ApplyPlan
-	(*ReportGroup)(nil),  // 19: rota.log.v1.ReportGroup
-	(*Report)(nil),       // 20: rota.log.v1.Report
-	(*Overdue)(nil),      // 21: rota.log.v1.Overdue
-	(*Expire)(nil),       // 22: rota.log.v1.Expire
-	(*Collect)(nil),      // 23: rota.log.v1.Collect
-	(*KeyRef)(nil),       // 24: rota.log.v1.KeyRef
-	(*Checkpoint)(nil),   // 25: rota.log.v1.Checkpoint
-	(*ServerRecord)(nil), // 26: rota.log.v1.ServerRecord
-	(*PutServer)(nil),    // 27: rota.log.v1.PutServer
-	(*DeleteServer)(nil), // 28: rota.log.v1.DeleteServer
-	(*JobRecord)(nil),    // 29: rota.log.v1.JobRecord
-	(*AppendMark)(nil),   // 30: rota.log.v1.AppendMark
-	(*Segment)(nil),      // 31: rota.log.v1.Segment
-	(*Attempt)(nil),      // 32: rota.log.v1.Attempt
-	(*Segments)(nil),     // 33: rota.log.v1.Segments
-	(*KeyRecord)(nil),    // 34: rota.log.v1.KeyRecord
-	(*Meta)(nil),         // 35: rota.log.v1.Meta
-	(*DigestMark)(nil),   // 36: rota.log.v1.DigestMark
+	(*Entry)(nil),             // 0: rota.log.v1.Entry
+	(*Op)(nil),                // 1: rota.log.v1.Op
+	(*InitCluster)(nil),       // 2: rota.log.v1.InitCluster
+	(*SetVersion)(nil),        // 3: rota.log.v1.SetVersion
+	(*Pair)(nil),              // 4: rota.log.v1.Pair
+	(*Spec)(nil),              // 5: rota.log.v1.Spec
+	(*ValueRun)(nil),          // 6: rota.log.v1.ValueRun
+	(*Tasks)(nil),             // 7: rota.log.v1.Tasks
+	(*Submit)(nil),            // 8: rota.log.v1.Submit
+	(*AppendTasks)(nil),       // 9: rota.log.v1.AppendTasks
+	(*CloseTasks)(nil),        // 10: rota.log.v1.CloseTasks
+	(*Cancel)(nil),            // 11: rota.log.v1.Cancel
+	(*Range)(nil),             // 12: rota.log.v1.Range
+	(*Held)(nil),              // 13: rota.log.v1.Held
+	(*Session)(nil),           // 14: rota.log.v1.Session
+	(*OpenSession)(nil),       // 15: rota.log.v1.OpenSession
+	(*CloseSession)(nil),      // 16: rota.log.v1.CloseSession
+	(*Assign)(nil),            // 17: rota.log.v1.Assign
+	(*ApplyPlan)(nil),         // 18: rota.log.v1.ApplyPlan
+	(*ReportGroup)(nil),       // 19: rota.log.v1.ReportGroup
+	(*Report)(nil),            // 20: rota.log.v1.Report
+	(*Overdue)(nil),           // 21: rota.log.v1.Overdue
+	(*Expire)(nil),            // 22: rota.log.v1.Expire
+	(*Collect)(nil),           // 23: rota.log.v1.Collect
+	(*KeyRef)(nil),            // 24: rota.log.v1.KeyRef
+	(*Checkpoint)(nil),        // 25: rota.log.v1.Checkpoint
+	(*ServerRecord)(nil),      // 26: rota.log.v1.ServerRecord
+	(*PutServer)(nil),         // 27: rota.log.v1.PutServer
+	(*DeleteServer)(nil),      // 28: rota.log.v1.DeleteServer
+	(*AccessToken)(nil),       // 29: rota.log.v1.AccessToken
+	(*CreateAccessToken)(nil), // 30: rota.log.v1.CreateAccessToken
+	(*RevokeAccessToken)(nil), // 31: rota.log.v1.RevokeAccessToken
+	(*JobRecord)(nil),         // 32: rota.log.v1.JobRecord
+	(*AppendMark)(nil),        // 33: rota.log.v1.AppendMark
+	(*Segment)(nil),           // 34: rota.log.v1.Segment
+	(*Attempt)(nil),           // 35: rota.log.v1.Attempt
+	(*Segments)(nil),          // 36: rota.log.v1.Segments
+	(*KeyRecord)(nil),         // 37: rota.log.v1.KeyRecord
+	(*Meta)(nil),              // 38: rota.log.v1.Meta
+	(*DigestMark)(nil),        // 39: rota.log.v1.DigestMark
 }
 var file_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: rota.log.v1.Entry.ops:type_name -> rota.log.v1.Op
@@ -3778,37 +4048,40 @@ var file_logpb_log_proto_depIdxs = []int32{
 	28, // 14: rota.log.v1.Op.delete_server:type_name -> rota.log.v1.DeleteServer
 	21, // 15: rota.log.v1.Op.overdue:type_name -> rota.log.v1.Overdue
 	3,  // 16: rota.log.v1.Op.set_version:type_name -> rota.log.v1.SetVersion
-	4,  // 17: rota.log.v1.Spec.env:type_name -> rota.log.v1.Pair
-	4,  // 18: rota.log.v1.Spec.require:type_name -> rota.log.v1.Pair
-	4,  // 19: rota.log.v1.Spec.meta:type_name -> rota.log.v1.Pair
-	6,  // 20: rota.log.v1.Spec.values:type_name -> rota.log.v1.ValueRun
-	12, // 21: rota.log.v1.Spec.retried:type_name -> rota.log.v1.Range
-	7,  // 22: rota.log.v1.Submit.tasks:type_name -> rota.log.v1.Tasks
-	17, // 23: rota.log.v1.Submit.assign:type_name -> rota.log.v1.Assign
-	7,  // 24: rota.log.v1.AppendTasks.tasks:type_name -> rota.log.v1.Tasks
-	12, // 25: rota.log.v1.Held.ranges:type_name -> rota.log.v1.Range
-	4,  // 26: rota.log.v1.Session.labels:type_name -> rota.log.v1.Pair
-	14, // 27: rota.log.v1.OpenSession.session:type_name -> rota.log.v1.Session
-	19, // 28: rota.log.v1.OpenSession.reports:type_name -> rota.log.v1.ReportGroup
-	13, // 29: rota.log.v1.OpenSession.held:type_name -> rota.log.v1.Held
-	17, // 30: rota.log.v1.ApplyPlan.assign:type_name -> rota.log.v1.Assign
-	12, // 31: rota.log.v1.ReportGroup.ranges:type_name -> rota.log.v1.Range
-	19, // 32: rota.log.v1.Report.groups:type_name -> rota.log.v1.ReportGroup
-	13, // 33: rota.log.v1.Overdue.held:type_name -> rota.log.v1.Held
-	24, // 34: rota.log.v1.Collect.keys:type_name -> rota.log.v1.KeyRef
-	26, // 35: rota.log.v1.PutServer.server:type_name -> rota.log.v1.ServerRecord
-	30, // 36: rota.log.v1.JobRecord.appends:type_name -> rota.log.v1.AppendMark
-	7,  // 37: rota.log.v1.JobRecord.inline_tasks:type_name -> rota.log.v1.Tasks
-	31, // 38: rota.log.v1.JobRecord.inline_segments:type_name -> rota.log.v1.Segment
-	12, // 39: rota.log.v1.Segment.ranges:type_name -> rota.log.v1.Range
-	31, // 40: rota.log.v1.Segments.segments:type_name -> rota.log.v1.Segment
-	36, // 41: rota.log.v1.Meta.digests:type_name -> rota.log.v1.DigestMark
-	26, // 42: rota.log.v1.Meta.servers:type_name -> rota.log.v1.ServerRecord
-	43, // [43:43] is the sub-list for method output_type
-	43, // [43:43] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	30, // 17: rota.log.v1.Op.create_access_token:type_name -> rota.log.v1.CreateAccessToken
+	31, // 18: rota.log.v1.Op.revoke_access_token:type_name -> rota.log.v1.RevokeAccessToken
+	4,  // 19: rota.log.v1.Spec.env:type_name -> rota.log.v1.Pair
+	4,  // 20: rota.log.v1.Spec.require:type_name -> rota.log.v1.Pair
+	4,  // 21: rota.log.v1.Spec.meta:type_name -> rota.log.v1.Pair
+	6,  // 22: rota.log.v1.Spec.values:type_name -> rota.log.v1.ValueRun
+	12, // 23: rota.log.v1.Spec.retried:type_name -> rota.log.v1.Range
+	7,  // 24: rota.log.v1.Submit.tasks:type_name -> rota.log.v1.Tasks
+	17, // 25: rota.log.v1.Submit.assign:type_name -> rota.log.v1.Assign
+	7,  // 26: rota.log.v1.AppendTasks.tasks:type_name -> rota.log.v1.Tasks
+	12, // 27: rota.log.v1.Held.ranges:type_name -> rota.log.v1.Range
+	4,  // 28: rota.log.v1.Session.labels:type_name -> rota.log.v1.Pair
+	14, // 29: rota.log.v1.OpenSession.session:type_name -> rota.log.v1.Session
+	19, // 30: rota.log.v1.OpenSession.reports:type_name -> rota.log.v1.ReportGroup
+	13, // 31: rota.log.v1.OpenSession.held:type_name -> rota.log.v1.Held
+	17, // 32: rota.log.v1.ApplyPlan.assign:type_name -> rota.log.v1.Assign
+	12, // 33: rota.log.v1.ReportGroup.ranges:type_name -> rota.log.v1.Range
+	19, // 34: rota.log.v1.Report.groups:type_name -> rota.log.v1.ReportGroup
+	13, // 35: rota.log.v1.Overdue.held:type_name -> rota.log.v1.Held
+	24, // 36: rota.log.v1.Collect.keys:type_name -> rota.log.v1.KeyRef
+	26, // 37: rota.log.v1.PutServer.server:type_name -> rota.log.v1.ServerRecord
+	29, // 38: rota.log.v1.CreateAccessToken.token:type_name -> rota.log.v1.AccessToken
+	33, // 39: rota.log.v1.JobRecord.appends:type_name -> rota.log.v1.AppendMark
+	7,  // 40: rota.log.v1.JobRecord.inline_tasks:type_name -> rota.log.v1.Tasks
+	34, // 41: rota.log.v1.JobRecord.inline_segments:type_name -> rota.log.v1.Segment
+	12, // 42: rota.log.v1.Segment.ranges:type_name -> rota.log.v1.Range
+	34, // 43: rota.log.v1.Segments.segments:type_name -> rota.log.v1.Segment
+	39, // 44: rota.log.v1.Meta.digests:type_name -> rota.log.v1.DigestMark
+	26, // 45: rota.log.v1.Meta.servers:type_name -> rota.log.v1.ServerRecord
+	46, // [46:46] is the sub-list for method output_type
+	46, // [46:46] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_logpb_log_proto_init() }
@@ -3833,6 +4106,8 @@ func file_logpb_log_proto_init() {
 		(*Op_DeleteServer)(nil),
 		(*Op_Overdue)(nil),
 		(*Op_SetVersion)(nil),
+		(*Op_CreateAccessToken)(nil),
+		(*Op_RevokeAccessToken)(nil),
 	}
 	file_logpb_log_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
@@ -3841,7 +4116,7 @@ func file_logpb_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_logpb_log_proto_rawDesc), len(file_logpb_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

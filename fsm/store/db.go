@@ -221,8 +221,12 @@ func (db *DB) Load(watchers *fsm.Watchers) (*fsm.Machine, error) {
 			return decode(sessionsBucket, k, value, s)
 		})
 	})
+	var access []*logpb.AccessToken
 	if err == nil {
-		err = m.Load(meta, sessions, db.eachOpenJob)
+		access, err = db.accessTokens()
+	}
+	if err == nil {
+		err = m.Load(meta, sessions, access, db.eachOpenJob)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", db.path, err)

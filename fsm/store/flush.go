@@ -62,6 +62,11 @@ func (db *DB) Write(c *fsm.FlushBatch) error {
 				return err
 			}
 		}
+		for _, t := range c.Access {
+			if err := writeAccess(tx, t); err != nil {
+				return err
+			}
+		}
 		return putProto(tx, metaBucket, metaKey, meta)
 	})
 	if err != nil {

@@ -33,6 +33,8 @@ func (w *world) compareEntry() {
 	w.compareSessions(w.twin)
 	w.compareServers(m)
 	w.compareServers(w.twin)
+	w.compareAccess(m)
+	w.compareAccess(w.twin)
 	w.compareView(m)
 	w.compareView(w.twin)
 }
@@ -273,6 +275,16 @@ func (w *world) compareForgotten(id uint64) {
 	require.True(w, len(segments) == 0 && (err == nil || task.KindOf(err) == task.KindNotFound), "%v %v", segments, err)
 	_, final, err := w.state.Cursor(id, 0)
 	require.True(w, !final && (err == nil || task.KindOf(err) == task.KindNotFound), "%v", err)
+}
+
+// compareAccess compares the access tokens with the model's.
+func (w *world) compareAccess(m *fsm.Machine) {
+	want := w.model.AccessList()
+	require.Len(w, m.AccessTokens(), len(want))
+	for _, t := range want {
+		got, ok := m.AccessToken(t.Hash)
+		require.True(w, ok && proto.Equal(t, got), "the token %v, the model has %v", got, t)
+	}
 }
 
 func (w *world) compareServers(m *fsm.Machine) {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"math"
@@ -82,18 +83,26 @@ func (w *world) moveClock() {
 func (w *world) op() *logpb.Op {
 	return pick(w, "op", weighted[func() *logpb.Op]{
 		{8, w.opSubmit}, {4, w.opAppend}, {2, w.opClose}, {3, w.opCancel}, {3, w.opOpenSession}, {2, w.opCloseSession},
-		{8, func() *logpb.Op { return w.opPlan(true) }}, {5, w.opHostilePlan}, {10, w.opReport}, {3, w.opRepeat}, {6, w.opOverdue}, {4, w.opExpire}, {3, w.opCollect}, {1, w.opRare}, {2, w.opServer},
+		{8, func() *logpb.Op { return w.opPlan(true) }}, {5, w.opHostilePlan}, {10, w.opReport}, {3, w.opRepeat}, {6, w.opOverdue}, {4, w.opExpire}, {3, w.opCollect}, {1, w.opRare}, {2, w.opServer}, {4, w.opAccess},
 	})()
 }
 
 func (w *world) opRare() *logpb.Op {
 	if w.chance("rise", 40) {
-		return &logpb.Op{Op: &logpb.Op_SetVersion{SetVersion: &logpb.SetVersion{Version: uint32(w.between("version", 1, fsm.Version))}}}
+		return opRise(uint32(w.between("version", 1, fsm.Version)))
 	}
 	if w.chance("init", 50) {
-		return &logpb.Op{Op: &logpb.Op_InitCluster{InitCluster: &logpb.InitCluster{ClusterId: of(w, "cluster", "", "c1", "c2")}}}
+		return opInit(of(w, "cluster", "", "c1", "c2"))
 	}
 	return &logpb.Op{Op: &logpb.Op_Checkpoint{Checkpoint: &logpb.Checkpoint{Id: rapid.Uint64().Draw(w.T, "checkpoint")}}}
+}
+
+func opInit(cluster string) *logpb.Op {
+	return &logpb.Op{Op: &logpb.Op_InitCluster{InitCluster: &logpb.InitCluster{ClusterId: cluster}}}
+}
+
+func opRise(version uint32) *logpb.Op {
+	return &logpb.Op{Op: &logpb.Op_SetVersion{SetVersion: &logpb.SetVersion{Version: version}}}
 }
 
 // opServer records and forgets servers, mostly such as there can be.
@@ -114,6 +123,28 @@ func (w *world) opServer() *logpb.Op {
 			func() { s.PeerAddr = "" }, func() { s.HttpAddr = "\x1b[31m" }, func() { s.Version = strings.Repeat("v", task.MaxName+1) })()
 	}
 	return &logpb.Op{Op: &logpb.Op_PutServer{PutServer: &logpb.PutServer{Server: s}}}
+}
+
+// opAccess makes and revokes access tokens, mostly such as there can be.
+func (w *world) opAccess() *logpb.Op {
+	hash := sha256.Sum256(fmt.Append(nil, w.below(5, "secret")))
+	if w.chance("revoke", 30) {
+		return &logpb.Op{Op: &logpb.Op_RevokeAccessToken{RevokeAccessToken: &logpb.RevokeAccessToken{Hash: hash[:]}}}
+	}
+	if w.chance("same id", 25) {
+		hash[len(hash)-1]++ // another token with the beginning of this one
+	}
+	t := &logpb.AccessToken{
+		Hash: hash[:], Name: of(w, "token name", "ci", "cd"), Role: of(w, "role", "read", "submit", "worker"), Rate: uint32(w.below(2, "rate")),
+		TtlNs: int64(of(w, "ttl", 0, time.Second, time.Hour)), Creator: of(w, "creator", "", "admin/a"),
+	}
+	if w.chance("limited", 50) {
+		t.Queues = []string{of(w, "queues", "team-*", "q")}
+	}
+	if w.chance("malformed", 10) {
+		of(w, "how", func() { t.Hash = t.Hash[1:] }, func() { t.Name = "" }, func() { t.Role = "server" }, func() { t.Queues = []string{"a*b"} }, func() { t.TtlNs = -1 })()
+	}
+	return &logpb.Op{Op: &logpb.Op_CreateAccessToken{CreateAccessToken: &logpb.CreateAccessToken{Token: t}}}
 }
 
 // opServers records as many servers as there is room for, and one more.

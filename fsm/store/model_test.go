@@ -39,6 +39,7 @@ var mustReach = []string{
 	"flush batch in flight over an entry", "payloads from disk and memory",
 	"large spec within a record", "spec apart, in memory", "spec apart, on disk", "several attempts",
 	"server recorded again", "server moved", "server forgotten", "server beyond the limit", "version raised", "entry from before the rise",
+	"access token made", "access token revoked", "access token expired", "another access token of this id",
 }
 
 // world is one run: the model, a server that flushes, crashes and is rebuilt from a stream, and a twin that does
@@ -174,11 +175,15 @@ func (w *world) close() {
 
 // run takes random steps.
 func (w *world) run() {
+	w.apply(opInit("c1")) // every log begins with it
+	if w.chance("raised", 50) {
+		w.apply(opRise(fsm.Version))
+	}
 	w.apply(w.opOpenSession(), w.opOpenSession())
 	for range w.between("steps", 10, 60) {
 		pick(w, "action", weighted[func()]{
 			{30, w.entry}, {3, w.workOff}, {4, w.takeAll}, {3, w.flush}, {3, w.beginCut}, {3, w.endCut}, {2, w.crash}, {1, w.install}, {1, w.loseWorkers}, {2, w.sweepSlowly}, {1, w.configure},
-			{1, func() { w.apply(w.opServers()...) }},
+			{1, func() { w.apply(w.opServers()...) }}, {2, func() { w.apply(opRise(fsm.Version)) }},
 		})()
 	}
 	w.flush()
@@ -197,6 +202,9 @@ func (w *world) drain() {
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.model.Sessions)) {
 		ops = append(ops, &logpb.Op{Op: &logpb.Op_CloseSession{CloseSession: &logpb.CloseSession{Id: id}}})
+	}
+	for _, t := range w.model.AccessList() {
+		ops = append(ops, &logpb.Op{Op: &logpb.Op_RevokeAccessToken{RevokeAccessToken: &logpb.RevokeAccessToken{Hash: t.Hash}}})
 	}
 	for _, s := range w.model.ServerList() {
 		ops = append(ops, &logpb.Op{Op: &logpb.Op_DeleteServer{DeleteServer: &logpb.DeleteServer{NodeId: s.NodeId, ServerId: s.ServerId}}})
@@ -235,6 +243,7 @@ func requireNothingLeft(t require.TestingT, s *State) {
 			k, _ := tx.Bucket(bucket).Cursor().First()
 			require.True(t, k == nil || string(bucket) == "meta", "%s holds %x", bucket, k)
 		}
+		require.Equal(t, 1, tx.Bucket(metaBucket).Stats().KeyN, "the meta bucket holds more than the meta record")
 		return nil
 	}))
 }

@@ -23,6 +23,8 @@ type Model struct {
 	rules           *task.Rules
 	// Servers is the servers that are recorded, by node id.
 	Servers map[string]*logpb.ServerRecord
+	// Access is the access tokens, by hash.
+	Access map[string]*logpb.AccessToken
 	// Events is what an observer is told about the entry that was applied last.
 	Events []Event
 	// usage is what a report says that the attempt under way has used.
@@ -158,7 +160,7 @@ func NewModel() *Model {
 	return &Model{
 		NextJob: 1, NextToken: 1, NextSession: 1,
 		Jobs: map[uint64]*Job{}, Sessions: map[uint64]*Session{}, Keys: map[KeyName]*Key{}, Paths: map[string]int{},
-		Servers: map[string]*logpb.ServerRecord{},
+		Servers: map[string]*logpb.ServerRecord{}, Access: map[string]*logpb.AccessToken{},
 	}
 }
 
@@ -211,6 +213,10 @@ func (m *Model) apply(op *logpb.Op, r *fsm.Result) {
 		m.deleteServer(o.DeleteServer, r)
 	case *logpb.Op_SetVersion:
 		m.setVersion(o.SetVersion, r)
+	case *logpb.Op_CreateAccessToken:
+		m.createAccessToken(o.CreateAccessToken, r)
+	case *logpb.Op_RevokeAccessToken:
+		m.revokeAccessToken(o.RevokeAccessToken, r)
 	case nil:
 		m.applyLater(op)
 	}

@@ -92,6 +92,7 @@ func (r *replica) compareAll() {
 	}
 	r.compareView()
 	r.compareServers()
+	r.compareAccess()
 	sessions := r.m.Sessions()
 	if len(sessions) != len(r.w.model.Sessions) {
 		r.w.problem("%s has %d sessions, the model %d", r.name, len(sessions), len(r.w.model.Sessions))

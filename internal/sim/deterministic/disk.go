@@ -18,6 +18,7 @@ type disk struct {
 	specs    map[fsm.SpecID]diskSpec
 	keys     map[string]*logpb.KeyRecord
 	sessions map[uint64]*logpb.Session
+	access   map[string]*logpb.AccessToken // by hash
 }
 
 // diskSpec is a spec that stands apart from the records of so many jobs.
@@ -43,12 +44,13 @@ func newDisk() *disk {
 	return &disk{
 		meta: &logpb.Meta{NextJob: 1, NextToken: 1, NextSession: 1, Digest: digest},
 		jobs: map[uint64]*diskJob{}, specs: map[fsm.SpecID]diskSpec{}, keys: map[string]*logpb.KeyRecord{}, sessions: map[uint64]*logpb.Session{},
+		access: map[string]*logpb.AccessToken{},
 	}
 }
 
 // clone is a copy that does not follow the disk. Values on a disk are replaced, and never changed in place.
 func (d *disk) clone() *disk {
-	out := &disk{meta: d.meta, jobs: map[uint64]*diskJob{}, specs: maps.Clone(d.specs), keys: maps.Clone(d.keys), sessions: maps.Clone(d.sessions)}
+	out := &disk{meta: d.meta, jobs: map[uint64]*diskJob{}, specs: maps.Clone(d.specs), keys: maps.Clone(d.keys), sessions: maps.Clone(d.sessions), access: maps.Clone(d.access)}
 	for id, j := range d.jobs {
 		out.jobs[id] = &diskJob{j.record, maps.Clone(j.live), maps.Clone(j.appends), maps.Clone(j.cursors), slices.Clone(j.segments), slices.Clone(j.attempts)}
 	}
@@ -87,6 +89,13 @@ func (d *disk) write(c *fsm.FlushBatch) {
 			delete(d.sessions, s.ID)
 		} else {
 			d.sessions[s.ID] = s.Record
+		}
+	}
+	for _, t := range c.Access {
+		if t.Record == nil {
+			delete(d.access, string(t.Hash))
+		} else {
+			d.access[string(t.Hash)] = t.Record
 		}
 	}
 }
@@ -141,7 +150,11 @@ func (d *disk) load() (*fsm.Machine, error) {
 	for _, id := range sorted(d.sessions) {
 		sessions = append(sessions, d.sessions[id])
 	}
-	return m, m.Load(d.meta, sessions, func(yield func(*fsm.SavedJob) error) error {
+	var access []*logpb.AccessToken
+	for _, hash := range sorted(d.access) {
+		access = append(access, d.access[hash])
+	}
+	return m, m.Load(d.meta, sessions, access, func(yield func(*fsm.SavedJob) error) error {
 		for _, id := range sorted(d.jobs) {
 			j := d.jobs[id]
 			if j.record.FinishedNs != 0 {

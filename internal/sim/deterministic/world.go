@@ -135,9 +135,8 @@ func Run(o Options) Result {
 	w.after(0, w.elect)
 	w.after(w.between(50*time.Millisecond, time.Second), w.makeTrouble)
 	w.after(w.between(50*time.Millisecond, longest), w.moveServers)
-	if w.nature.ungated {
-		w.after(w.riseAfter(), w.raise)
-	}
+	w.after(w.riseAfter(), w.raise)
+	w.after(w.riseAfter(), w.changeAccess)
 	w.after(w.between(time.Second, 2*time.Second), w.lookAtAll)
 	w.after(0, w.planBlindly)
 	w.after(w.nature.trouble, w.heal)
