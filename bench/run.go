@@ -61,7 +61,7 @@ type runFlags struct {
 	timeout, forTime     time.Duration
 	diskSync             time.Duration
 	cores                int
-	sameTasks, keep      bool
+	sameTasks, keep, tls bool
 }
 
 func runCmd() *cobra.Command {
@@ -107,6 +107,7 @@ func runCmd() *cobra.Command {
 	fs.StringVarP(&f.format, "output", "o", "table", "table, json or svg")
 	fs.StringVar(&f.rota, "rota", "", "the rota binary; empty: ../bin/rota and the like")
 	fs.StringSliceVar(&f.logStores, "log-store", nil, "measure Rota with each of these log stores, such as boltdb,wal; empty: its default")
+	fs.BoolVar(&f.tls, "tls", false, "measure Rota with TLS on all connections")
 	fs.StringArrayVar(&f.rotaFlags, "rota-flag", nil, "a further flag of Rota's servers; may be repeated")
 	fs.StringVar(&f.dir, "dir", "", "folder for the data, on the disk that is to be measured; empty: a temporary one")
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "bound of one run")
@@ -199,7 +200,13 @@ func (f *runFlags) check() ([]harness.Workload, error) {
 	case f.slots < 0 || f.slots > 4096:
 		return nil, fmt.Errorf("--slots %d is out of range: use 1 to 4096", f.slots)
 	}
+	if f.tls && f.profiles != "" {
+		return nil, errors.New("--profiles reads profiles over plain HTTP: leave out --tls")
+	}
 	if f.how == harness.Network && slices.Contains(workloads, harness.Failover) {
+		if f.tls {
+			return nil, errors.New("--how network has no TLS: use --how kill or pause, or leave out --tls")
+		}
 		if err := needNetwork("--how network", ": use --how kill or pause"); err != nil {
 			return nil, err
 		}
@@ -265,11 +272,11 @@ func (f *runFlags) subjects() []harness.System {
 	var list []harness.System
 	for _, store := range f.logStores {
 		list = append(list, &systems.Rota{
-			Label: "rota-" + store, Binary: f.rota, ServerFlags: append(slices.Clone(f.rotaFlags), "--log-store", store), DiskSync: f.diskSync, Profiles: f.profiles != "",
+			Label: "rota-" + store, Binary: f.rota, ServerFlags: append(slices.Clone(f.rotaFlags), "--log-store", store), DiskSync: f.diskSync, TLS: f.tls, Profiles: f.profiles != "",
 		})
 	}
 	if len(list) == 0 {
-		list = append(list, &systems.Rota{Label: "rota", Binary: f.rota, ServerFlags: f.rotaFlags, DiskSync: f.diskSync, Profiles: f.profiles != ""})
+		list = append(list, &systems.Rota{Label: "rota", Binary: f.rota, ServerFlags: f.rotaFlags, DiskSync: f.diskSync, TLS: f.tls, Profiles: f.profiles != ""})
 	}
 	return list
 }
@@ -412,6 +419,9 @@ func (f *runFlags) conditions(w harness.Workload) []string {
 	var list []string
 	if w == harness.Failover {
 		list = append(list, "leader lost by "+f.how)
+	}
+	if f.tls {
+		list = append(list, "TLS on all connections of Rota")
 	}
 	if f.diskSync > 0 {
 		list = append(list, fmt.Sprintf("each fsync of a server takes %v at least", f.diskSync))

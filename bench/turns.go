@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +19,8 @@ type turnsFlags struct {
 	other     string
 	workloads []string
 	pairs     int
-	args      []string
+	// own are flags of run for this checkout alone, args those of both.
+	own, args []string
 }
 
 func turnsCmd() *cobra.Command {
@@ -31,7 +33,8 @@ func turnsCmd() *cobra.Command {
 			"from pair to pair. Build both before, each in its checkout:\n\n" +
 			"  git worktree add --detach ../before HEAD~1\n" +
 			"  make build && cd bench && go build .",
-		Example: "  bench turns --with ../../before --workload array,distinct,single,clients --pairs 5\n  bench turns --with ../../before --workload clients -- --log-store boltdb",
+		Example: "  bench turns --with ../../before --workload array,distinct,single,clients --pairs 5\n  bench turns --with ../../before --workload clients -- --log-store boltdb\n" +
+			"  bench turns --with .. --this-flag=--tls --workload array,distinct,single",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.args = args
 			return f.run(cmd.Context())
@@ -40,6 +43,7 @@ func turnsCmd() *cobra.Command {
 	fs := cmd.Flags()
 	fs.StringVar(&f.other, "with", "", "the other checkout")
 	fs.StringSliceVar(&f.workloads, "workload", []string{"array", "distinct", "single", "clients"}, "workloads to measure")
+	fs.StringArrayVar(&f.own, "this-flag", nil, "a flag of run for this checkout alone, such as --tls; may be repeated. The other one may be this one again")
 	fs.IntVar(&f.pairs, "pairs", defaultRuns, "pairs of runs of each workload")
 	cobra.CheckErr(cmd.MarkFlagRequired("with"))
 	return cmd
@@ -80,20 +84,22 @@ func (f *turnsFlags) run(ctx context.Context) error {
 
 // pairsOf measures a workload. Beside an error there are the pairs that were whole before.
 func (f *turnsFlags) pairsOf(ctx context.Context, this, other, w string) (ours, theirs []*report.Report, err error) {
+	own := func() (*report.Report, error) { return f.measure(ctx, this, w, f.own) }
+	others := func() (*report.Report, error) { return f.measure(ctx, other, w, nil) }
 	for pair := range f.pairs {
-		a, b := this, other
+		begin, end := own, others
 		if pair%2 == 1 {
-			a, b = b, a
+			begin, end = end, begin
 		}
-		first, err := f.measure(ctx, a, w)
+		first, err := begin()
 		if err != nil {
 			return ours, theirs, err
 		}
-		second, err := f.measure(ctx, b, w)
+		second, err := end()
 		if err != nil {
 			return ours, theirs, err
 		}
-		if a == other {
+		if pair%2 == 1 {
 			first, second = second, first
 		}
 		ours, theirs = append(ours, first), append(theirs, second)
@@ -104,9 +110,9 @@ func (f *turnsFlags) pairsOf(ctx context.Context, this, other, w string) (ours, 
 }
 
 // measure lets the bench of one checkout measure that checkout's binary once.
-func (f *turnsFlags) measure(ctx context.Context, bench, workload string) (*report.Report, error) {
+func (f *turnsFlags) measure(ctx context.Context, bench, workload string, own []string) (*report.Report, error) {
 	rota := filepath.Join(filepath.Dir(filepath.Dir(bench)), "bin", "rota")
-	args := append([]string{"run", "--workload", workload, "--peers", "none", "--runs", "1", "-o", "json", "--rota", rota}, f.args...)
+	args := append([]string{"run", "--workload", workload, "--peers", "none", "--runs", "1", "-o", "json", "--rota", rota}, slices.Concat(own, f.args)...)
 	cmd := exec.CommandContext(ctx, bench, args...)
 	// It stops what it has started when it is asked to.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }

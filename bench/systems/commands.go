@@ -56,7 +56,8 @@ func filter(ctx context.Context, load *harness.Load, path string, args ...string
 
 // mapLines is rota map over the lines: what it prints is in the order of its input.
 func (r *Rota) mapLines(ctx context.Context, load *harness.Load) (harness.Measure, error) {
-	out, m, err := filter(ctx, load, r.Binary, "map", "--addr", strings.Join(r.cluster.Addrs(), ","), "--", lineCommand, "{}")
+	args := append([]string{"map"}, r.cluster.ClientFlags()...)
+	out, m, err := filter(ctx, load, r.Binary, append(args, "--", lineCommand, "{}")...)
 	if err == nil && out != inputLines(load) {
 		err = errors.New("what rota map printed is not what the commands did, in the order of the lines")
 	}

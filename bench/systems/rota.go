@@ -29,6 +29,8 @@ type Rota struct {
 	ServerFlags []string
 	// DiskSync is how much longer each fsync of a server takes; 0: as the disk is.
 	DiskSync time.Duration
+	// TLS secures all connections.
+	TLS bool
 	// Profiles makes servers and workers tell what they do.
 	Profiles bool
 

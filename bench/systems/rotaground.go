@@ -9,6 +9,8 @@ import (
 	"slices"
 	"syscall"
 
+	"google.golang.org/grpc"
+
 	"github.com/rota-scheduler/rota/bench/harness"
 	"github.com/rota-scheduler/rota/bench/rotacluster"
 	"github.com/rota-scheduler/rota/client"
@@ -23,6 +25,8 @@ type ground interface {
 	Stop(ctx context.Context) error
 	Addrs() []string
 	Client() (*client.Client, error)
+	// DialOptions are those of further clients.
+	DialOptions() []grpc.DialOption
 	// Lose takes a server away, as how says; Heal brings it back and waits until it serves.
 	Lose(server, how string) error
 	Heal(ctx context.Context, server, how string) error
@@ -44,6 +48,7 @@ func newMachine(r *Rota, dir string, load *harness.Load) (m *machine, err error)
 	}
 	m.Cluster, err = rotacluster.New(rotacluster.Config{
 		Binary: r.Binary, Dir: dir, Servers: r.Servers, Workers: harness.Workers, Slots: load.Slots, ServerFlags: serverFlags, WorkerFlags: workerFlags,
+		TLS: r.TLS,
 	})
 	if err != nil || r.DiskSync == 0 {
 		return m, err
@@ -150,6 +155,10 @@ func newHosts(r *Rota, dir string, load *harness.Load) (*hosts, error) {
 
 // Client implements ground.
 func (h *hosts) Client() (*client.Client, error) { return h.Cluster.Client(h.Clients[0]) }
+
+// DialOptions implements ground: those of connections of this machine, in plain text. The load that needs more is measured
+// on one machine.
+func (h *hosts) DialOptions() []grpc.DialOption { return nil }
 
 // Stop implements ground. The data is thrown away, so nothing ends in good order.
 func (h *hosts) Stop(context.Context) error { return h.Close() }

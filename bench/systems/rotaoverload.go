@@ -147,7 +147,7 @@ func (r *Rota) overloadClients(seen *refusals) (programs []*client.Client, close
 		}
 	}
 	for range overloadPrograms {
-		p, err := client.New(client.Config{Addrs: r.ground.Addrs(), DialOptions: []grpc.DialOption{seen.watch()}})
+		p, err := client.New(client.Config{Addrs: r.ground.Addrs(), DialOptions: append(r.ground.DialOptions(), seen.watch())})
 		if err != nil {
 			return programs, closeAll, err
 		}

@@ -15,11 +15,15 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/internal/atomicfile"
 	"github.com/rota-scheduler/rota/internal/ports"
 	"github.com/rota-scheduler/rota/internal/process"
 	"github.com/rota-scheduler/rota/internal/ticks"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
 )
 
 const (
@@ -44,6 +48,8 @@ type Config struct {
 	FirstPort int
 	// ServerFlags and WorkerFlags are further flags of the processes.
 	ServerFlags, WorkerFlags []string
+	// TLS secures all connections, with certificates that are made in the cluster's folder.
+	TLS bool
 	// Env is added to the environment of the processes.
 	Env []string
 }
@@ -51,6 +57,7 @@ type Config struct {
 // Cluster is the processes of one cluster.
 type Cluster struct {
 	cfg     Config
+	certs   *certificates // nil: connections are in plain text
 	Servers []*Process
 	Workers []*Process
 }
@@ -86,6 +93,11 @@ func New(cfg Config) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{cfg: cfg}
+	if cfg.TLS {
+		if c.certs, err = openCertificates(cfg.Dir); err != nil {
+			return nil, err
+		}
+	}
 	for _, s := range l.Servers {
 		c.Servers = append(c.Servers, c.serverProcess(s, l))
 	}
@@ -144,6 +156,8 @@ func (c *Cluster) serverProcess(s serverLayout, l layout) *Process {
 		"--addr", s.Addr, "--peer-addr", s.PeerAddr, "--http-addr", s.HTTPAddr,
 		"--bootstrap-expect", strconv.Itoa(len(addrs)), "--join", strings.Join(addrs, ","))
 	p.Addr, p.PeerAddr, p.HTTPAddr = s.Addr, s.PeerAddr, s.HTTPAddr
+	p.scheme, p.probes = c.certs.probes()
+	p.AddArgs(c.certs.flags(task.RoleServer)...)
 	p.AddArgs(c.cfg.ServerFlags...)
 	return p
 }
@@ -154,6 +168,7 @@ func (c *Cluster) workerProcess(name string) *Process {
 	if c.cfg.Slots > 0 {
 		p.AddArgs("--slots", strconv.Itoa(c.cfg.Slots))
 	}
+	p.AddArgs(c.certs.flags(task.RoleWorker)...)
 	p.AddArgs(c.cfg.WorkerFlags...)
 	return p
 }
@@ -218,8 +233,16 @@ func (c *Cluster) Processes() []*Process {
 
 // Client returns a client of the cluster, which the caller closes.
 func (c *Cluster) Client() (*client.Client, error) {
-	return client.New(client.Config{Addrs: c.Addrs()})
+	return client.New(client.Config{Addrs: c.Addrs(), DialOptions: c.DialOptions()})
 }
+
+// ClientFlags are those of a command that is a client of the cluster.
+func (c *Cluster) ClientFlags() []string {
+	return append([]string{"--addr", strings.Join(c.Addrs(), ",")}, c.certs.flags(task.RoleAdmin)...)
+}
+
+// DialOptions are those of a gRPC connection to a server; none: it is in plain text.
+func (c *Cluster) DialOptions() []grpc.DialOption { return wire.Secure(c.certs.config()) }
 
 // Start starts every process that does not run, and waits until the cluster serves.
 func (c *Cluster) Start(ctx context.Context) error {

@@ -19,6 +19,10 @@ type Process struct {
 	*process.Process
 	// Addr, PeerAddr and HTTPAddr are those of a server.
 	Addr, PeerAddr, HTTPAddr string
+
+	// scheme and probes are how the HTTP port of a server is asked.
+	scheme string
+	probes *http.Client
 }
 
 // WaitReady waits until a server says that it is ready.
@@ -36,11 +40,11 @@ func (p *Process) WaitReady(ctx context.Context) error {
 func (p *Process) Ready(ctx context.Context) (reason string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.HTTPAddr+"/readyz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.scheme+"://"+p.HTTPAddr+"/readyz", nil)
 	if err != nil {
 		return "", err
 	}
-	resp, err := probes.Do(req)
+	resp, err := p.probes.Do(req)
 	if err != nil {
 		return "", err
 	}
@@ -54,6 +58,3 @@ func (p *Process) Ready(ctx context.Context) (reason string, err error) {
 	}
 	return strings.TrimSpace(string(body)), nil
 }
-
-// probes keeps no connections: those to a server that was killed would be errors.
-var probes = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: probeTimeout}, Timeout: probeTimeout + time.Second}
