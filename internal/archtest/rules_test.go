@@ -129,7 +129,7 @@ var layers = []layer{
 		"task", "fsm", "scheduler", "node", "transport", "web", "server", "api", "wire", "worker", "client", "internal/ports",
 	}},
 	// It starts processes of the binary, and speaks to them as any client does.
-	{dir: "internal/localcluster", own: []string{"task", "wire", "client", "internal/atomicfile", "internal/ports", "internal/process", "internal/ticks"}},
+	{dir: "internal/localcluster", own: []string{"task", "wire", "client", "internal/atomicfile", "internal/pki", "internal/ports", "internal/process", "internal/ticks"}},
 	{dir: "internal/pki", own: []string{"task", "wire/secure", "internal/atomicfile"}, refused: grpc, unlinked: raft},
 	{dir: "internal/process", refused: network},
 	{dir: "internal/plot", stdlibOnly: true},

@@ -24,6 +24,7 @@ import (
 	"github.com/rota-scheduler/rota/internal/ticks"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
+	"github.com/rota-scheduler/rota/wire/secure"
 )
 
 const (
@@ -235,6 +236,9 @@ func (c *Cluster) Processes() []*Process {
 func (c *Cluster) Client() (*client.Client, error) {
 	return client.New(client.Config{Addrs: c.Addrs(), DialOptions: c.DialOptions()})
 }
+
+// TLS is that of clients in this process, whose files nobody watches; nil: connections are in plain text.
+func (c *Cluster) TLS() *secure.Config { return c.certs.config() }
 
 // ClientFlags are those of a command that is a client of the cluster.
 func (c *Cluster) ClientFlags() []string {
