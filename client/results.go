@@ -186,6 +186,10 @@ func (r *resultReader) deliver(msg *rotav1.StreamResultsResponse, yield func(Res
 		return err
 	}
 	if count == 0 {
+		if r.ofAnother(msg) {
+			return task.Errorf(task.KindConflict,
+				"the cursor is from before the cluster was restored: results that it counts may be gone, and others may have come in their place; read the results from the start")
+		}
 		if len(msg.GetCursor()) > 0 && r.at.skip == 0 {
 			r.at.base = msg.GetCursor()
 		}
@@ -258,6 +262,12 @@ func (r *resultReader) deliver(msg *rotav1.StreamResultsResponse, yield func(Res
 	r.at.base, r.at.before = m.next, r.at.before+count
 	r.at.skip -= min(r.at.skip, count)
 	return nil
+}
+
+// ofAnother says that the place where the caller goes on is not one of the cluster that answers. A cluster that was restored
+// gives the start a cursor too, which then stands in every place of the first message; see Result.Cursor.
+func (r *resultReader) ofAnother(msg *rotav1.StreamResultsResponse) bool {
+	return len(r.at.base) == 0 && r.at.skip > 0 && len(msg.GetCursor()) > 0 && !msg.GetComplete()
 }
 
 // account checks the promise that each task has one result, and that results in

@@ -130,6 +130,47 @@ func TestBadCursorsAreRefused(t *testing.T) {
 	}
 }
 
+// A cluster that was restored gives the start a cursor, so that each place of its results says which cluster it is of.
+func TestCursorsWithinTheFirstMessageAreThoseOfTheirCluster(t *testing.T) {
+	t.Parallel()
+	cluster, c := setup(t, 1)
+	restored, asked := false, ""
+	cluster.stream = func(req *rotav1.StreamResultsRequest, s grpc.ServerStreamingServer[rotav1.StreamResultsResponse]) error {
+		asked = string(req.GetCursor())
+		if restored && asked == "" {
+			if err := s.Send(&rotav1.StreamResultsResponse{Cursor: []byte("start")}); err != nil {
+				return err
+			}
+		}
+		return s.Send(&rotav1.StreamResultsResponse{
+			Groups: []*rotav1.ResultGroup{ok(0, 3)}, Cursor: []byte("a"), Complete: true, Job: &rotav1.Job{Tasks: &rotav1.TaskCounts{Total: 3}},
+		})
+	}
+	second := func() (cursor []byte) {
+		for r, err := range c.Job(1).AsCompleted(t.Context()) {
+			require.NoError(t, err)
+			if r.Index == 1 {
+				cursor = r.Cursor()
+			}
+		}
+		return cursor
+	}
+	old := second()
+	restored = true
+	for _, err := range c.Job(1).AsCompletedFrom(t.Context(), old) {
+		require.ErrorIs(t, err, task.ErrConflict)
+		require.ErrorContains(t, err, "from the start")
+	}
+	rest := 0
+	for r, err := range c.Job(1).AsCompletedFrom(t.Context(), second()) {
+		require.NoError(t, err)
+		require.EqualValues(t, 2, r.Index)
+		rest++
+	}
+	require.Equal(t, 1, rest)
+	require.Equal(t, "start", asked)
+}
+
 func TestStreamMovesToTheNewLeader(t *testing.T) {
 	t.Parallel()
 	cluster, c := setup(t, 3)

@@ -125,6 +125,9 @@ func (m *Machine) digest() uint64 {
 	if m.accessSum != 0 {
 		d = task.Mix(d, m.accessSum, 0, 0)
 	}
+	if h := incarnationHash(m.incarnation); h != 0 {
+		d = task.Mix(d, h, 0, 0, 0, 0)
+	}
 	if m.active >= GateVersion {
 		d = task.Mix(d, uint64(m.active), 0)
 	}

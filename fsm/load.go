@@ -43,6 +43,10 @@ func (m *Machine) Load(meta *logpb.Meta, sessions []*logpb.Session, access []*lo
 		return err
 	}
 	m.servers = meta.Servers
+	if err := checkIncarnation(meta.Incarnation); err != nil {
+		return err
+	}
+	m.incarnation = meta.Incarnation
 	sum := uint64(0)
 	for _, pb := range sessions {
 		m.addSession(pb)

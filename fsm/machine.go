@@ -176,6 +176,7 @@ func (m *Machine) Apply(index, term uint64, data []byte) ([]Result, error) {
 	// The proposer never lets the clock go back; a leader with another history
 	// must not be able to either. Nor is it ever 0, which stands for "not yet".
 	m.clock = min(max(m.clock, e.ClockNs, 1), MaxClock)
+	m.noteFirstEntry()
 	m.applied, m.term = index, term
 	m.metaDirty = true
 	for i, op := range e.Ops {

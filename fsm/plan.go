@@ -34,7 +34,7 @@ func (m *Machine) assign(a *logpb.Assign) (granted uint32) {
 	if s == nil || j == nil || j.withheld() || j.notBefore > m.clock {
 		return 0
 	}
-	if needs := needsOf(j.spec.Spec); !s.able.accept(&needs) {
+	if needs := needsOf(j.spec.Spec); !s.able.accept(&needs) || needs.exclusive && m.settling(m.clock) {
 		return 0
 	}
 	end := uint32(min(uint64(a.First)+uint64(a.Count), uint64(j.total)))

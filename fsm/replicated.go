@@ -24,6 +24,7 @@ type replicated struct {
 	nextSession   uint64
 	digests       []*logpb.DigestMark
 	servers       []*logpb.ServerRecord
+	incarnation   *logpb.Incarnation // nil: the first one
 	jobs          map[uint64]*job
 	sessions      map[uint64]*session
 	keys          map[string]*keyEntry

@@ -168,6 +168,9 @@ func (v *viewer) sessions(extra func([]SessionView)) {
 // Exclusive ones count by slot, free or not: one that waits for a slot keeps others from taking
 // its place.
 func (v *viewer) room(p *pool) int {
+	if p.exclusive && v.m.settling(v.Now) {
+		return 0
+	}
 	sum := uint64(0)
 	p.accepting.each(v.open, func(able int) bool {
 		if p.exclusive {

@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"encoding/binary"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -18,26 +17,6 @@ import (
 // resultBytes is about how large a message of results is. A single result may be larger.
 const resultBytes = 256 << 10
 
-// A cursor is a version, the order, and the number of results received, or the next
-// index. Clients must not look into it.
-const cursorVersion = 1
-
-func encodeCursor(order rotav1.ResultOrder, next uint32) []byte {
-	return binary.BigEndian.AppendUint32([]byte{cursorVersion, byte(order)}, next)
-}
-
-func decodeCursor(order rotav1.ResultOrder, b []byte) (next uint32, err error) {
-	switch {
-	case len(b) == 0:
-		return 0, nil
-	case len(b) != 6 || b[0] != cursorVersion:
-		return 0, task.Errorf(task.KindInvalid, "malformed cursor: use one that a result stream has sent")
-	case b[1] != byte(order):
-		return 0, task.Errorf(task.KindInvalid, "the cursor is of a stream in another order")
-	}
-	return binary.BigEndian.Uint32(b[2:]), nil
-}
-
 // StreamResults implements the job service. Any server serves it: the only state of a stream is a cursor into
 // results that every server has.
 func (s *Server) StreamResults(r *rotav1.StreamResultsRequest, stream grpc.ServerStreamingServer[rotav1.StreamResultsResponse]) error {
@@ -48,16 +27,19 @@ func (s *Server) StreamResults(r *rotav1.StreamResultsRequest, stream grpc.Serve
 	if order == rotav1.ResultOrder_RESULT_ORDER_UNSPECIFIED {
 		order = rotav1.ResultOrder_RESULT_ORDER_COMPLETED
 	}
-	next, err := decodeCursor(order, r.GetCursor())
-	if err != nil {
-		return wire.ToStatus(err)
-	}
 	ctx, cancel := s.streamContext(stream.Context())
 	defer cancel()
 	if err := s.fresh(ctx, r.GetRead()); err != nil {
 		return wire.ToStatus(err)
 	}
-	w := &resultWriter{s: s, job: r.GetJobId(), order: order, next: next, inputs: r.GetInputs(), stream: stream}
+	// Not before: a server that has just joined a restored cluster may not have its state yet.
+	cursors := s.cursors(order)
+	next, err := cursors.decode(r.GetCursor())
+	if err != nil {
+		return wire.ToStatus(err)
+	}
+	w := &resultWriter{s: s, job: r.GetJobId(), order: order, next: next, cursors: cursors, inputs: r.GetInputs(), stream: stream}
+	w.nameStart = len(r.GetCursor()) == 0 && cursors.incarnation != nil
 	return wire.ToStatus(s.within(ctx, func() error { return w.run(ctx, r.GetNoWait()) }))
 }
 
@@ -67,6 +49,10 @@ type resultWriter struct {
 	job   uint64
 	order rotav1.ResultOrder
 	next  uint32
+	// cursors makes the cursors of the stream. nameStart: the first message has that of its start, and nothing else, so that
+	// clients have one of this incarnation for each place within the first results.
+	cursors   cursors
+	nameStart bool
 	// inputs is for which results the client wants the inputs of their tasks. about is what it needs to know of the
 	// job for that; nil once it is sent. asked: the record of the job was read for whether its tasks have payloads
 	// of their own; own is the answer.
@@ -81,6 +67,11 @@ func (w *resultWriter) run(ctx context.Context, noWait bool) error {
 	defer stop()
 	if err := w.begin(); err != nil {
 		return err
+	}
+	if w.nameStart {
+		if err := w.stream.Send(&rotav1.StreamResultsResponse{Cursor: w.cursors.encode(w.next)}); err != nil {
+			return err
+		}
 	}
 	for {
 		if err := w.drain(ctx); err != nil {
@@ -113,7 +104,7 @@ func (w *resultWriter) finish(rec *logpb.JobRecord, complete bool) error {
 	if err != nil {
 		return err
 	}
-	return w.stream.Send(&rotav1.StreamResultsResponse{Cursor: encodeCursor(w.order, w.next), Complete: complete, Job: job})
+	return w.stream.Send(&rotav1.StreamResultsResponse{Cursor: w.cursors.encode(w.next), Complete: complete, Job: job})
 }
 
 // drain sends all results that there are now.
@@ -134,7 +125,7 @@ func (w *resultWriter) drain(ctx context.Context) error {
 			return err
 		}
 		w.next += count
-		if err := w.stream.Send(&rotav1.StreamResultsResponse{Groups: groups, Cursor: encodeCursor(w.order, w.next), Job: w.about}); err != nil {
+		if err := w.stream.Send(&rotav1.StreamResultsResponse{Groups: groups, Cursor: w.cursors.encode(w.next), Job: w.about}); err != nil {
 			return err
 		}
 		w.about = nil

@@ -3407,7 +3407,9 @@ type Meta struct {
 	// In order of node ids. There are few, so they stand here.
 	Servers []*ServerRecord `protobuf:"bytes,19,rep,name=servers,proto3" json:"servers,omitempty"`
 	// The digest of the access tokens, which are records of their own.
-	AccessSum     uint64 `protobuf:"fixed64,20,opt,name=access_sum,json=accessSum,proto3" json:"access_sum,omitempty"`
+	AccessSum uint64 `protobuf:"fixed64,20,opt,name=access_sum,json=accessSum,proto3" json:"access_sum,omitempty"`
+	// Unset: the cluster was never restored nor recovered.
+	Incarnation   *Incarnation `protobuf:"bytes,22,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3582,6 +3584,111 @@ func (x *Meta) GetAccessSum() uint64 {
 	return 0
 }
 
+func (x *Meta) GetIncarnation() *Incarnation {
+	if x != nil {
+		return x.Incarnation
+	}
+	return nil
+}
+
+// Incarnation says from what a cluster began that was restored from a backup, or recovered.
+type Incarnation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Random.
+	Id uint64 `protobuf:"fixed64,1,opt,name=id,proto3" json:"id,omitempty"`
+	// When it began.
+	BeganNs int64 `protobuf:"varint,2,opt,name=began_ns,json=beganNs,proto3" json:"began_ns,omitempty"`
+	// How far the state had come, and of which cluster it was.
+	FromIndex   uint64 `protobuf:"varint,3,opt,name=from_index,json=fromIndex,proto3" json:"from_index,omitempty"`
+	FromCluster string `protobuf:"bytes,4,opt,name=from_cluster,json=fromCluster,proto3" json:"from_cluster,omitempty"`
+	// fsm.Cause.
+	Cause uint32 `protobuf:"varint,5,opt,name=cause,proto3" json:"cause,omitempty"`
+	// How long exclusive tasks wait from the first entry on, and until when; 0: there was no entry yet.
+	SettleNs      int64 `protobuf:"varint,6,opt,name=settle_ns,json=settleNs,proto3" json:"settle_ns,omitempty"`
+	SettledNs     int64 `protobuf:"varint,7,opt,name=settled_ns,json=settledNs,proto3" json:"settled_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Incarnation) Reset() {
+	*x = Incarnation{}
+	mi := &file_logpb_log_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Incarnation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Incarnation) ProtoMessage() {}
+
+func (x *Incarnation) ProtoReflect() protoreflect.Message {
+	mi := &file_logpb_log_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Incarnation.ProtoReflect.Descriptor instead.
+func (*Incarnation) Descriptor() ([]byte, []int) {
+	return file_logpb_log_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *Incarnation) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Incarnation) GetBeganNs() int64 {
+	if x != nil {
+		return x.BeganNs
+	}
+	return 0
+}
+
+func (x *Incarnation) GetFromIndex() uint64 {
+	if x != nil {
+		return x.FromIndex
+	}
+	return 0
+}
+
+func (x *Incarnation) GetFromCluster() string {
+	if x != nil {
+		return x.FromCluster
+	}
+	return ""
+}
+
+func (x *Incarnation) GetCause() uint32 {
+	if x != nil {
+		return x.Cause
+	}
+	return 0
+}
+
+func (x *Incarnation) GetSettleNs() int64 {
+	if x != nil {
+		return x.SettleNs
+	}
+	return 0
+}
+
+func (x *Incarnation) GetSettledNs() int64 {
+	if x != nil {
+		return x.SettledNs
+	}
+	return 0
+}
+
 // DigestMark is the digest noted at a Checkpoint.
 type DigestMark struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3594,7 +3701,7 @@ type DigestMark struct {
 
 func (x *DigestMark) Reset() {
 	*x = DigestMark{}
-	mi := &file_logpb_log_proto_msgTypes[39]
+	mi := &file_logpb_log_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3606,7 +3713,7 @@ func (x *DigestMark) String() string {
 func (*DigestMark) ProtoMessage() {}
 
 func (x *DigestMark) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[39]
+	mi := &file_logpb_log_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3619,7 +3726,7 @@ func (x *DigestMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestMark.ProtoReflect.Descriptor instead.
 func (*DigestMark) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{39}
+	return file_logpb_log_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DigestMark) GetId() uint64 {
@@ -3943,7 +4050,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x04hash\x18\x01 \x01(\fR\x04hash\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\x04R\x03job\x12\x1d\n" +
 	"\n" +
-	"expires_ns\x18\x03 \x01(\x03R\texpiresNs\"\x8e\x05\n" +
+	"expires_ns\x18\x03 \x01(\x03R\texpiresNs\"\xca\x05\n" +
 	"\x04Meta\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x1d\n" +
 	"\n" +
@@ -3968,7 +4075,18 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\bkeys_sum\x18\x12 \x01(\x06R\akeysSum\x123\n" +
 	"\aservers\x18\x13 \x03(\v2\x19.rota.log.v1.ServerRecordR\aservers\x12\x1d\n" +
 	"\n" +
-	"access_sum\x18\x14 \x01(\x06R\taccessSum\"J\n" +
+	"access_sum\x18\x14 \x01(\x06R\taccessSum\x12:\n" +
+	"\vincarnation\x18\x16 \x01(\v2\x18.rota.log.v1.IncarnationR\vincarnation\"\xcc\x01\n" +
+	"\vIncarnation\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x19\n" +
+	"\bbegan_ns\x18\x02 \x01(\x03R\abeganNs\x12\x1d\n" +
+	"\n" +
+	"from_index\x18\x03 \x01(\x04R\tfromIndex\x12!\n" +
+	"\ffrom_cluster\x18\x04 \x01(\tR\vfromCluster\x12\x14\n" +
+	"\x05cause\x18\x05 \x01(\rR\x05cause\x12\x1b\n" +
+	"\tsettle_ns\x18\x06 \x01(\x03R\bsettleNs\x12\x1d\n" +
+	"\n" +
+	"settled_ns\x18\a \x01(\x03R\tsettledNs\"J\n" +
 	"\n" +
 	"DigestMark\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
@@ -3987,7 +4105,7 @@ func file_logpb_log_proto_rawDescGZIP() []byte {
 	return file_logpb_log_proto_rawDescData
 }
 
-var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_logpb_log_proto_goTypes = []any{
 	(*Entry)(nil),             // 0: rota.log.v1.Entry
 	(*Op)(nil),                // 1: rota.log.v1.Op
@@ -4028,7 +4146,8 @@ var file_logpb_log_proto_goTypes = []any{
 	(*Segments)(nil),          // 36: rota.log.v1.Segments
 	(*KeyRecord)(nil),         // 37: rota.log.v1.KeyRecord
 	(*Meta)(nil),              // 38: rota.log.v1.Meta
-	(*DigestMark)(nil),        // 39: rota.log.v1.DigestMark
+	(*Incarnation)(nil),       // 39: rota.log.v1.Incarnation
+	(*DigestMark)(nil),        // 40: rota.log.v1.DigestMark
 }
 var file_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: rota.log.v1.Entry.ops:type_name -> rota.log.v1.Op
@@ -4075,13 +4194,14 @@ var file_logpb_log_proto_depIdxs = []int32{
 	34, // 41: rota.log.v1.JobRecord.inline_segments:type_name -> rota.log.v1.Segment
 	12, // 42: rota.log.v1.Segment.ranges:type_name -> rota.log.v1.Range
 	34, // 43: rota.log.v1.Segments.segments:type_name -> rota.log.v1.Segment
-	39, // 44: rota.log.v1.Meta.digests:type_name -> rota.log.v1.DigestMark
+	40, // 44: rota.log.v1.Meta.digests:type_name -> rota.log.v1.DigestMark
 	26, // 45: rota.log.v1.Meta.servers:type_name -> rota.log.v1.ServerRecord
-	46, // [46:46] is the sub-list for method output_type
-	46, // [46:46] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	39, // 46: rota.log.v1.Meta.incarnation:type_name -> rota.log.v1.Incarnation
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_logpb_log_proto_init() }
@@ -4116,7 +4236,7 @@ func file_logpb_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_logpb_log_proto_rawDesc), len(file_logpb_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -3302,7 +3302,8 @@ func (x *ResultGroup) GetStderrMissing() uint64 {
 type StreamResultsResponse struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Groups []*ResultGroup         `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
-	// Opaque: a request with it goes on behind this message.
+	// Opaque: a request with it goes on behind this message. In a cluster that was restored, the first message of a
+	// stream from the start may have nothing else; cursors from before it was restored are refused (conflict).
 	Cursor []byte `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	// The job is final and all its results were sent.
 	Complete bool `protobuf:"varint,3,opt,name=complete,proto3" json:"complete,omitempty"`
