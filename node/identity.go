@@ -52,7 +52,7 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// loadIdentity reads the folder's identity, or makes one for an empty folder.
+// loadIdentity reads the folder's identity, or makes one for an empty folder. With "" it takes whatever node's it is.
 func loadIdentity(dir, nodeID string) (identity, error) {
 	path := filepath.Join(dir, identityFile)
 	id, sealed, err := sealedfile.Read[identity](path)
@@ -63,7 +63,7 @@ func loadIdentity(dir, nodeID string) (identity, error) {
 		return id, fmt.Errorf("%s is corrupt: restore it, or move the data folder away and let the server join anew", path)
 	case err != nil:
 		return id, err
-	case id.NodeID != nodeID:
+	case nodeID != "" && id.NodeID != nodeID:
 		return id, fmt.Errorf("data folder %s belongs to node %s, not to %s: start it with --node-id %s, or give this server a folder of its own", dir, id.NodeID, nodeID, id.NodeID)
 	case !sealed:
 		return id, writeIdentity(dir, id)

@@ -57,6 +57,8 @@ type Server struct {
 	mostFollowed int64
 	// refused counts reported tasks that were not recorded: late, or sent again.
 	refused atomic.Int64
+	// saving is locked while a backup is being sent.
+	saving sync.Mutex
 
 	// stopping ends when the server stops: streams end then.
 	stopping context.Context

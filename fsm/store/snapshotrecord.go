@@ -12,6 +12,9 @@ import (
 // ErrSnapshotCorrupt says that what is written of the newest snapshot is not what was.
 var ErrSnapshotCorrupt = errors.New("the record of the newest snapshot is corrupt")
 
+// snapshotVersion is that of the records.
+const snapshotVersion = raft.SnapshotVersionMax
+
 // snapshotRecord is what is written of a snapshot.
 type snapshotRecord struct {
 	Version            raft.SnapshotVersion
@@ -43,7 +46,7 @@ func snapshotID(index, term uint64) string { return fmt.Sprintf("%d-%d", term, i
 func (r *snapshotRecord) check() error {
 	var wrong string
 	switch {
-	case r.Version != raft.SnapshotVersionMax:
+	case r.Version != snapshotVersion:
 		wrong = fmt.Sprintf("version %d is not known", r.Version)
 	case r.ID != snapshotID(r.Index, r.Term):
 		wrong = fmt.Sprintf("%s is not of index %d and term %d", r.ID, r.Index, r.Term)

@@ -48,6 +48,7 @@ const (
 type stream struct {
 	*io.PipeReader
 	meta *logpb.Meta
+	has  Contents
 	size int64
 	done chan struct{}
 	idle *time.Timer
@@ -81,7 +82,7 @@ func (s *State) stream() (out *stream, err error) {
 			return errors.Join(err, tx.Rollback())
 		}
 		r, w := io.Pipe()
-		out = &stream{PipeReader: r, meta: meta, size: tx.Size() + streamExtra, done: make(chan struct{})}
+		out = &stream{PipeReader: r, meta: meta, has: contents(tx), size: tx.Size() + streamExtra, done: make(chan struct{})}
 		out.idle = time.AfterFunc(streamIdle, func() {
 			_ = w.CloseWithError(fmt.Errorf("nothing of the state was read for %v", streamIdle))
 		})

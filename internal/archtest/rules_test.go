@@ -98,9 +98,10 @@ var layers = []layer{
 		refused: join(network, randomness),
 		names:   clockReads,
 	},
+	{dir: "fsm/store/backup", refused: join(network, raft, randomness), unlinked: raft, names: clockReads},
 
 	{dir: "scheduler", own: []string{"task", "fsm", "internal/loglimit", "internal/ticks"}, refused: network, unlinked: raft},
-	{dir: "node", own: []string{"task", "fsm", "scheduler", "api", "wire", "internal/dirlock", "internal/sealedfile", "internal/stopwatch", "internal/ticks"}},
+	{dir: "node", own: []string{"task", "fsm", "scheduler", "api", "wire", "internal/atomicfile", "internal/dirlock", "internal/sealedfile", "internal/stopwatch", "internal/ticks"}},
 	{dir: "node/raftlog", own: []string{"fsm", "internal/stopwatch"}, refused: network},
 	{dir: "node/raftnet", own: []string{"fsm", "internal/ticks"}, refused: grpc},
 	{dir: "transport/peerpb"},

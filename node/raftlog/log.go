@@ -80,6 +80,12 @@ func (l *Log) Kind() string { return l.kind }
 // Stable is raft's term and vote.
 func (l *Log) Stable() raft.StableStore { return l.stable }
 
+// SetTerm notes a term in which this server has not voted. It is for a log that is made, before raft runs: on a full disk
+// it fails.
+func (l *Log) SetTerm(term uint64) error {
+	return l.stable.StableStore.SetUint64([]byte(currentTerm), term)
+}
+
 // Begins are the indexes at which the files of the log begin, in their order; nil: it is one file.
 func (l *Log) Begins() []uint64 {
 	if l.begins == nil {

@@ -657,6 +657,95 @@ func (x *VerifyResponse) GetOk() bool {
 	return false
 }
 
+type SaveSnapshotRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The server that is asked does not ask the leader how far it should be. It serves without one.
+	Stale         bool `protobuf:"varint,1,opt,name=stale,proto3" json:"stale,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaveSnapshotRequest) Reset() {
+	*x = SaveSnapshotRequest{}
+	mi := &file_rota_v1_cluster_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaveSnapshotRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaveSnapshotRequest) ProtoMessage() {}
+
+func (x *SaveSnapshotRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_cluster_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaveSnapshotRequest.ProtoReflect.Descriptor instead.
+func (*SaveSnapshotRequest) Descriptor() ([]byte, []int) {
+	return file_rota_v1_cluster_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SaveSnapshotRequest) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
+}
+
+type SaveSnapshotResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaveSnapshotResponse) Reset() {
+	*x = SaveSnapshotResponse{}
+	mi := &file_rota_v1_cluster_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaveSnapshotResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaveSnapshotResponse) ProtoMessage() {}
+
+func (x *SaveSnapshotResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_cluster_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaveSnapshotResponse.ProtoReflect.Descriptor instead.
+func (*SaveSnapshotResponse) Descriptor() ([]byte, []int) {
+	return file_rota_v1_cluster_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SaveSnapshotResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 type TransferLeaderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Node id of a voter; empty: the one that is furthest. One that leads already keeps its
@@ -668,7 +757,7 @@ type TransferLeaderRequest struct {
 
 func (x *TransferLeaderRequest) Reset() {
 	*x = TransferLeaderRequest{}
-	mi := &file_rota_v1_cluster_proto_msgTypes[8]
+	mi := &file_rota_v1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -680,7 +769,7 @@ func (x *TransferLeaderRequest) String() string {
 func (*TransferLeaderRequest) ProtoMessage() {}
 
 func (x *TransferLeaderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_cluster_proto_msgTypes[8]
+	mi := &file_rota_v1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -693,7 +782,7 @@ func (x *TransferLeaderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeaderRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeaderRequest) Descriptor() ([]byte, []int) {
-	return file_rota_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_rota_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TransferLeaderRequest) GetTo() string {
@@ -714,7 +803,7 @@ type TransferLeaderResponse struct {
 
 func (x *TransferLeaderResponse) Reset() {
 	*x = TransferLeaderResponse{}
-	mi := &file_rota_v1_cluster_proto_msgTypes[9]
+	mi := &file_rota_v1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -726,7 +815,7 @@ func (x *TransferLeaderResponse) String() string {
 func (*TransferLeaderResponse) ProtoMessage() {}
 
 func (x *TransferLeaderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rota_v1_cluster_proto_msgTypes[9]
+	mi := &file_rota_v1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -739,7 +828,7 @@ func (x *TransferLeaderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeaderResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeaderResponse) Descriptor() ([]byte, []int) {
-	return file_rota_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_rota_v1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TransferLeaderResponse) GetLeader() string {
@@ -808,7 +897,11 @@ const file_rota_v1_cluster_proto_rawDesc = "" +
 	"\x0eVerifyResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12/\n" +
 	"\aservers\x18\x02 \x03(\v2\x15.rota.v1.ServerDigestR\aservers\x12\x0e\n" +
-	"\x02ok\x18\x03 \x01(\bR\x02ok\"'\n" +
+	"\x02ok\x18\x03 \x01(\bR\x02ok\"+\n" +
+	"\x13SaveSnapshotRequest\x12\x14\n" +
+	"\x05stale\x18\x01 \x01(\bR\x05stale\"*\n" +
+	"\x14SaveSnapshotResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"'\n" +
 	"\x15TransferLeaderRequest\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\"D\n" +
 	"\x16TransferLeaderResponse\x12\x16\n" +
@@ -819,12 +912,13 @@ const file_rota_v1_cluster_proto_rawDesc = "" +
 	"\x13SERVER_STATE_LEADER\x10\x01\x12\x19\n" +
 	"\x15SERVER_STATE_FOLLOWER\x10\x02\x12\x1a\n" +
 	"\x16SERVER_STATE_CANDIDATE\x10\x03\x12\x1c\n" +
-	"\x18SERVER_STATE_UNREACHABLE\x10\x042\xa5\x02\n" +
+	"\x18SERVER_STATE_UNREACHABLE\x10\x042\xf4\x02\n" +
 	"\x0eClusterService\x129\n" +
 	"\x06Status\x12\x16.rota.v1.StatusRequest\x1a\x17.rota.v1.StatusResponse\x12J\n" +
 	"\vWatchLeader\x12\x1b.rota.v1.WatchLeaderRequest\x1a\x1c.rota.v1.WatchLeaderResponse0\x01\x129\n" +
 	"\x06Verify\x12\x16.rota.v1.VerifyRequest\x1a\x17.rota.v1.VerifyResponse\x12Q\n" +
-	"\x0eTransferLeader\x12\x1e.rota.v1.TransferLeaderRequest\x1a\x1f.rota.v1.TransferLeaderResponseB3Z1github.com/rota-scheduler/rota/api/rota/v1;rotav1b\x06proto3"
+	"\x0eTransferLeader\x12\x1e.rota.v1.TransferLeaderRequest\x1a\x1f.rota.v1.TransferLeaderResponse\x12M\n" +
+	"\fSaveSnapshot\x12\x1c.rota.v1.SaveSnapshotRequest\x1a\x1d.rota.v1.SaveSnapshotResponse0\x01B3Z1github.com/rota-scheduler/rota/api/rota/v1;rotav1b\x06proto3"
 
 var (
 	file_rota_v1_cluster_proto_rawDescOnce sync.Once
@@ -839,7 +933,7 @@ func file_rota_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_rota_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_rota_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_rota_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_rota_v1_cluster_proto_goTypes = []any{
 	(ServerState)(0),               // 0: rota.v1.ServerState
 	(*Server)(nil),                 // 1: rota.v1.Server
@@ -850,25 +944,29 @@ var file_rota_v1_cluster_proto_goTypes = []any{
 	(*VerifyRequest)(nil),          // 6: rota.v1.VerifyRequest
 	(*ServerDigest)(nil),           // 7: rota.v1.ServerDigest
 	(*VerifyResponse)(nil),         // 8: rota.v1.VerifyResponse
-	(*TransferLeaderRequest)(nil),  // 9: rota.v1.TransferLeaderRequest
-	(*TransferLeaderResponse)(nil), // 10: rota.v1.TransferLeaderResponse
-	(*durationpb.Duration)(nil),    // 11: google.protobuf.Duration
+	(*SaveSnapshotRequest)(nil),    // 9: rota.v1.SaveSnapshotRequest
+	(*SaveSnapshotResponse)(nil),   // 10: rota.v1.SaveSnapshotResponse
+	(*TransferLeaderRequest)(nil),  // 11: rota.v1.TransferLeaderRequest
+	(*TransferLeaderResponse)(nil), // 12: rota.v1.TransferLeaderResponse
+	(*durationpb.Duration)(nil),    // 13: google.protobuf.Duration
 }
 var file_rota_v1_cluster_proto_depIdxs = []int32{
 	0,  // 0: rota.v1.Server.state:type_name -> rota.v1.ServerState
-	11, // 1: rota.v1.Server.last_contact:type_name -> google.protobuf.Duration
+	13, // 1: rota.v1.Server.last_contact:type_name -> google.protobuf.Duration
 	1,  // 2: rota.v1.StatusResponse.servers:type_name -> rota.v1.Server
 	7,  // 3: rota.v1.VerifyResponse.servers:type_name -> rota.v1.ServerDigest
 	2,  // 4: rota.v1.ClusterService.Status:input_type -> rota.v1.StatusRequest
 	4,  // 5: rota.v1.ClusterService.WatchLeader:input_type -> rota.v1.WatchLeaderRequest
 	6,  // 6: rota.v1.ClusterService.Verify:input_type -> rota.v1.VerifyRequest
-	9,  // 7: rota.v1.ClusterService.TransferLeader:input_type -> rota.v1.TransferLeaderRequest
-	3,  // 8: rota.v1.ClusterService.Status:output_type -> rota.v1.StatusResponse
-	5,  // 9: rota.v1.ClusterService.WatchLeader:output_type -> rota.v1.WatchLeaderResponse
-	8,  // 10: rota.v1.ClusterService.Verify:output_type -> rota.v1.VerifyResponse
-	10, // 11: rota.v1.ClusterService.TransferLeader:output_type -> rota.v1.TransferLeaderResponse
-	8,  // [8:12] is the sub-list for method output_type
-	4,  // [4:8] is the sub-list for method input_type
+	11, // 7: rota.v1.ClusterService.TransferLeader:input_type -> rota.v1.TransferLeaderRequest
+	9,  // 8: rota.v1.ClusterService.SaveSnapshot:input_type -> rota.v1.SaveSnapshotRequest
+	3,  // 9: rota.v1.ClusterService.Status:output_type -> rota.v1.StatusResponse
+	5,  // 10: rota.v1.ClusterService.WatchLeader:output_type -> rota.v1.WatchLeaderResponse
+	8,  // 11: rota.v1.ClusterService.Verify:output_type -> rota.v1.VerifyResponse
+	12, // 12: rota.v1.ClusterService.TransferLeader:output_type -> rota.v1.TransferLeaderResponse
+	10, // 13: rota.v1.ClusterService.SaveSnapshot:output_type -> rota.v1.SaveSnapshotResponse
+	9,  // [9:14] is the sub-list for method output_type
+	4,  // [4:9] is the sub-list for method input_type
 	4,  // [4:4] is the sub-list for extension type_name
 	4,  // [4:4] is the sub-list for extension extendee
 	0,  // [0:4] is the sub-list for field type_name
@@ -885,7 +983,7 @@ func file_rota_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rota_v1_cluster_proto_rawDesc), len(file_rota_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
