@@ -3,7 +3,6 @@ package wire
 import (
 	"context"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -55,17 +54,10 @@ func CheckAddrs(ctx context.Context, known func() []string) error {
 	return nil
 }
 
-// canonical is an address in its most usual form: IPv6 has many for one.
+// canonical is an address in its most usual form.
 func canonical(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return addr
+	if host, port, err := net.SplitHostPort(addr); err == nil && host == "localhost" {
+		return net.JoinHostPort("127.0.0.1", port)
 	}
-	if host == "localhost" {
-		host = "127.0.0.1"
-	}
-	if ip, err := netip.ParseAddr(host); err == nil {
-		host = ip.Unmap().String()
-	}
-	return net.JoinHostPort(strings.ToLower(host), port)
+	return addr
 }

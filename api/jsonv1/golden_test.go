@@ -84,6 +84,20 @@ func fullValues() []any {
 			File: "tls/a/server.crt", KeyFile: "tls/a/server.key", CA: true, TrustDomain: "rota", Role: "server", Name: "a", Hosts: []string{"a", "::1"},
 			Subject: "a", Issuer: "Rota CA", Serial: "7f", StartsAt: at, ExpiresAt: at, SHA256: "ff",
 		},
+		jsonv1.Snapshot{
+			File: "rota.backup", Bytes: 4096, TakenAt: at, NodeID: "n1", Version: "v1.0", ClusterID: "ab", Incarnation: "00000000000000ff", Index: 90, Term: 4,
+			EntryAt: at, Digest: "00000000000000fe", LogVersion: 4, StateFormat: 5, Jobs: 42, UnfinishedJobs: 3, RequestKeys: 7, Sessions: 2, NextJob: 43,
+			NextToken: 99, Servers: []string{"n1", "n2"}, StateBytes: 1 << 20,
+		},
+		jsonv1.NewCluster{
+			DataDir: "restored", ClusterID: "cd", NodeID: "n1", ServerID: "ef", FromCluster: "ab", FromIndex: 90, Index: 7_000_000_000, Term: 1004,
+			NextJob: 28_000_000_000, NextToken: 890_000_000_000, LogVersion: 4, UnfinishedJobs: 3, Sessions: 2, AccessTokens: []string{"ab12 (ci)"},
+		},
+		jsonv1.Survey{
+			DataDir: "data", ClusterID: "ab", NodeID: "n1", ServerID: "ef", Voters: []string{"n1", "n2", "n3"}, Others: []string{"n4"},
+			AppliedIndex: 90, LastIndex: 95, LastTerm: 4, StateBytes: 1 << 20,
+		},
+		jsonv1.Compacted{DataDir: "data", BeforeBytes: 1 << 20, AfterBytes: 1 << 19},
 		jsonv1.Bench{Version: "v1.0", Servers: 3, Workloads: []jsonv1.BenchWorkload{workload}},
 	}
 }

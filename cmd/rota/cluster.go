@@ -57,7 +57,7 @@ func (a *app) clusterCmd() *cobra.Command {
 			})
 		},
 	}
-	cmd := group("cluster", "Look at the servers", status, verify, transfer)
+	cmd := group("cluster", "Look at the servers, back them up and restore them", status, verify, transfer, a.snapshotCmd(), a.recoverCmd(), a.compactCmd())
 	a.clientFlags(cmd)
 	return cmd
 }

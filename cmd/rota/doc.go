@@ -12,8 +12,9 @@
 //	worker.go agent.go            worker list, get, and start; handlers.go has the built-in handlers
 //	cluster.go                    look at servers, compare their states, move the leader
 //	server.go                     server start
-//	config.go                     check and show configuration files (configfile.go, processfile.go)
-//	tls.go tlsshow.go tlsflags.go make certificates, show whose they are, and use them
+//	config.go                     check and show configuration files; configfile.go processfile.go read them
+//	tls.go tlsshow.go tlsflags.go make certificates, show whose they are, and use them; tlsconfig.go writes files for that
+//	snapshot.go restore.go        back a cluster up, make a new one from a backup or from one server that is left
 //	dev.go                        a cluster of child processes (internal/localcluster)
 //	demo.go demofiles.go          the tour; in demokill.go its leader is killed
 //	bench.go benchreport.go       measurements

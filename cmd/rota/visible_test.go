@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -66,6 +67,7 @@ func TestNoVerbShowsWhatATerminalObeys(t *testing.T) {
 		"cluster status":          nil,
 		"cluster verify":          nil,
 		"cluster transfer-leader": nil,
+		"cluster snapshot save":   {filepath.Join(t.TempDir(), "evil.backup")},
 		"bench":                   {"--runs", "1", "--tasks", "1"},
 	}
 	// These verbs show nothing that comes from a server.
@@ -73,6 +75,7 @@ func TestNoVerbShowsWhatATerminalObeys(t *testing.T) {
 		"server start", "worker start", "config check", "config show", "dev", "demo", "version", "help",
 		"completion bash", "completion fish", "completion powershell", "completion zsh",
 		"tls init", "tls ca", "tls cert", "tls show", // TestACertificateOfOthersIsShownInPlainText
+		"cluster snapshot inspect", "cluster snapshot restore", "cluster recover", "cluster compact", // TestABackupOfOthersIsShownInPlainText
 	}
 	for _, verb := range leaves((&app{}).root(), nil) {
 		_, shown := verbs[verb]

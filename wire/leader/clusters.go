@@ -3,7 +3,6 @@ package leader
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/rota-scheduler/rota/task"
@@ -14,9 +13,7 @@ import (
 func (f *Finder) askClusters(ctx context.Context) error {
 	var ids []string
 	of := map[string][]string{}
-	given := f.Given()
-	slices.Sort(given)
-	for i, m := range f.askAll(ctx, given) {
+	for i, m := range f.askAll(ctx, f.cfg.Addrs) {
 		id := m.GetClusterId()
 		if id == "" {
 			continue
@@ -24,7 +21,7 @@ func (f *Finder) askClusters(ctx context.Context) error {
 		if of[id] == nil {
 			ids = append(ids, id)
 		}
-		of[id] = append(of[id], given[i])
+		of[id] = append(of[id], f.cfg.Addrs[i])
 	}
 	if len(ids) < 2 {
 		return nil

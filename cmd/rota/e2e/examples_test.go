@@ -122,12 +122,17 @@ var prepare = map[string]func(s *shell) []string{
 		s.ok("mkdir -p ~/.config/fish/completions")
 		return nil
 	},
-	"server start": func(s *shell) []string { return append(withConfig(s), "/var/lib/rota", "lib") },
-	"worker start": withConfig,
-	"config check": withConfig,
-	"config show":  withConfig,
-	"tls cert":     withCA,
-	"tls show":     withCA,
+	"server start":             func(s *shell) []string { return append(withConfig(s), "/var/lib/rota", "lib") },
+	"worker start":             withConfig,
+	"config check":             withConfig,
+	"config show":              withConfig,
+	"tls cert":                 withCA,
+	"tls show":                 withCA,
+	"cluster snapshot save":    func(s *shell) []string { s.ok("mkdir -p backups"); return []string{"/var/backups/rota/", "backups/"} },
+	"cluster snapshot inspect": withBackup,
+	"cluster snapshot restore": withBackup,
+	"cluster compact":          withStopped,
+	"cluster recover":          withStopped,
 }
 
 // withConfig makes the configuration file that examples use.
@@ -140,6 +145,19 @@ func withConfig(s *shell) []string {
 func withCA(s *shell) []string {
 	s.ok("test -d tls/ca || rota tls ca")
 	return nil
+}
+
+// withBackup makes the backup that examples use.
+func withBackup(s *shell) []string {
+	s.ok("rota cluster snapshot save rota.backup; rm -rf restored")
+	return nil
+}
+
+// withStopped makes the data folder of a server that does not run.
+func withStopped(s *shell) []string {
+	withBackup(s)
+	s.ok("rota cluster snapshot restore rota.backup --data-dir stopped/$$ --node-id n1 && rm -rf lib && mv stopped/* lib && rm -rf lib.new")
+	return []string{"/var/lib/rota", "lib"}
 }
 
 // started has the verbs that run until they are asked to end. It runs their examples and waits until they
@@ -217,7 +235,7 @@ func (s *shell) example(verb, line string) {
 		}
 		return
 	}
-	if strings.HasPrefix(verb, "cluster ") {
+	if strings.HasPrefix(verb, "cluster ") && prepare[verb] == nil {
 		// These print the state of the moment, and at that moment there may be no leader.
 		s.eventually(line, ".")
 		return
