@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,7 +25,8 @@ var ErrClosed = errors.New("the client is closed")
 // Config is what a Client needs.
 type Config struct {
 	// Addrs is the servers, as host:port; at least one. Name all of them: a client that
-	// knows only one server is lost with it. They must belong to one cluster; otherwise calls fail
+	// knows only one server is lost with it. A name with several addresses stands for several servers, and so does the
+	// name of a service (_rota._tcp.example.com, by its SRV records). They must belong to one cluster; otherwise calls fail
 	// with task.ErrOtherCluster. Connections are in plain text, and therefore to loopback addresses
 	// only.
 	Addrs []string
@@ -36,6 +38,9 @@ type Config struct {
 	// Waiting is called, from any goroutine, when a request has had no answer for nearly a second, so
 	// that programs can tell their users. op names the request. nil: it is not called.
 	Waiting func(op string)
+	// Resolver looks up names in Addrs, such as net.DefaultResolver, which is the default if there are no DialOptions.
+	// Without one, a name is one server.
+	Resolver wire.Resolver
 	// DialOptions come after those that the client sets, for tests in memory.
 	DialOptions []grpc.DialOption
 }
@@ -92,12 +97,15 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{log: cfg.Logger, requestTimeout: cfg.RequestTimeout, waiting: cfg.Waiting, dialOptions: cfg.DialOptions}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	if cfg.Resolver == nil && len(cfg.DialOptions) == 0 {
+		cfg.Resolver = net.DefaultResolver
+	}
 	c.finder = leader.New(leader.Config{
-		Addrs: slices.Clone(cfg.Addrs), Connect: c.source, Heard: c.heard, WatchLeader: true, Logger: cfg.Logger,
+		Addrs: slices.Clone(cfg.Addrs), Lookup: wire.LookupBy(cfg.Resolver), Connect: c.source, Heard: c.heard, WatchLeader: true, Logger: cfg.Logger,
 	}, &c.leader)
 	c.leader.init(cfg.Logger, c.finder.Moved)
 	for _, addr := range cfg.Addrs {
-		err := wire.CheckAddr(addr)
+		err := wire.CheckServer(addr)
 		if err == nil && len(cfg.DialOptions) == 0 {
 			err = wire.CheckPlain(addr)
 		}

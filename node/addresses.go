@@ -12,12 +12,15 @@ import (
 )
 
 // directory is which servers the cluster has, and where they are. The first is in Raft's configuration, the
-// second in the replicated state, which is the same on every server. What the addresses of the join list
+// second in the replicated state, which is the same on every server. Where a server was found counts as long as
+// its record is known to be wrong (whereabouts). What the addresses of the join list
 // have answered counts only for a server without a record, in a cluster that is being made.
 type directory struct {
 	self  *self
 	raft  configuredRaft
 	state stateMachine
+	// where knows where servers are found that are not where they are recorded.
+	where *whereabouts
 	met   addrBook
 }
 
@@ -127,6 +130,9 @@ func (d *directory) record(id raft.ServerID) *logpb.ServerRecord {
 func (d *directory) addrOf(id raft.ServerID) string {
 	if id == d.self.id {
 		return d.self.addr
+	}
+	if at, ok := d.where.foundAt(id); ok {
+		return at.addr
 	}
 	if s := d.record(id); s != nil {
 		return s.Addr

@@ -62,7 +62,7 @@ func (a *announcer) misplacedAmong(servers []raft.Server) (what string, urgent b
 		if rec != nil {
 			where = fmt.Sprintf("%s (%s)", rec.Addr, where)
 		}
-		return fmt.Sprintf("this server is at %s (Raft %s), the cluster knows it at %s; it takes no part in elections until a leader has recorded that",
+		return fmt.Sprintf("this server is at %s (Raft %s), the cluster knows it at %s; it takes no part in elections until a leader has recorded that, or a majority of the servers finds it here",
 			a.self.addr, a.self.peerAddr, where), true
 	case a.leaders.leaderless():
 		// The others may not have it any more, and so do not send the entry that would say so.

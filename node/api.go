@@ -114,6 +114,9 @@ func (n *Node) AddServer(ctx context.Context, p PeerInfo) (voter bool, err error
 	return n.members.add(ctx, p)
 }
 
+// Meet answers a server that looks for the servers of its cluster.
+func (n *Node) Meet(ctx context.Context, m Meeting) (Met, error) { return n.reception.meet(ctx, m) }
+
 // Peers asks every server of the cluster, at once, who it is.
 func (n *Node) Peers(ctx context.Context) ([]PeerStatus, error) {
 	return n.inquiry.members(ctx, n.Self)

@@ -108,6 +108,7 @@ func (n *Node) startRaft() (err error) {
 		state: n.state, received: n.snapshots, flusher: n.flusher, clock: n.clock, ending: n.ctx,
 		snapshotBytes: n.cfg.SnapshotBytes, snapshotDue: n.snapshotRequests.measured,
 		placesChanged: func() {
+			n.where.record(n.state.Machine().Servers())
 			select {
 			case n.places <- struct{}{}:
 			default:
@@ -119,7 +120,9 @@ func (n *Node) startRaft() (err error) {
 		Self: n.self.id, Addr: n.cfg.PeerAddr, Listener: n.cfg.RaftListener, Dial: n.cfg.RaftDial, Base: n.cfg.RaftTransport,
 		ClusterID: func() string { return n.state.Machine().ClusterID() }, Ask: func(ctx context.Context) { n.inquiry.askTrusted(ctx) },
 		ElectionTimeout: n.cfg.ElectionTimeout, Logger: n.cfg.Logger,
+		Where: n.where.peerAddr, FoundBy: n.where.isFoundBy,
 	})
+	n.where.record(n.state.Machine().Servers())
 	snapshot := func() uint64 { at, _ := n.snapshots.Newest(); return at.Index }
 	if n.chain, err = n.log.Chain(n.applier.place, snapshot); err != nil {
 		return err
@@ -129,9 +132,9 @@ func (n *Node) startRaft() (err error) {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	n.settings = &raftSettings{raft: n.raft}
-	n.directory = &directory{self: n.self, raft: n.raft, state: n.state}
+	n.directory = &directory{self: n.self, raft: n.raft, state: n.state, where: n.where}
 	n.inquiry = &inquiry{
-		self: n.self, directory: n.directory, peers: n.cfg.Peers, join: n.cfg.Join, learned: n.transport.Learn, logger: n.cfg.Logger,
+		self: n.self, directory: n.directory, peers: n.cfg.Peers, join: n.cfg.Join, lookup: n.cfg.Lookup, learned: n.transport.Learn, logger: n.cfg.Logger,
 	}
 	n.transport.Attach(n.raft, n.settings.change)
 	n.log.RaftRuns()
@@ -203,6 +206,11 @@ func (n *Node) assembleServers() {
 		self: n.self, raft: n.raft, directory: n.directory, inquiry: n.inquiry, expect: n.cfg.BootstrapExpect,
 		found: n.leaders.wake, info: n.Self, logger: n.cfg.Logger,
 	}
+	n.search = &search{
+		self: n.self, raft: n.raft, directory: n.directory, inquiry: n.inquiry, where: n.where, leaders: n.leaders,
+		silence: n.members.silence, info: n.Self, logger: n.cfg.Logger,
+	}
+	n.reception = &reception{search: n.search, probe: n.cfg.Peers.Probe, joiner: n.joiner}
 	n.catchUp = &catchUp{
 		self: n.self.id, raft: n.raft, leads: n.leadership.leads, identify: n.inquiry.identify, wait: n.applier.wait,
 	}

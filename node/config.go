@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,8 +25,10 @@ type Config struct {
 	Addr, PeerAddr, HTTPAddr string
 	// BootstrapExpect is how many new servers make a cluster together.
 	BootstrapExpect int
-	// Join is the gRPC addresses of the servers of the cluster, or of those to be.
+	// Join is the gRPC addresses of the servers of the cluster, or of those to be. A name may stand for several.
 	Join []string
+	// Lookup returns which addresses those of Join stand for now, as wire.Lookup does; nil: a name is one server.
+	Lookup func(ctx context.Context, addrs []string) ([]string, error)
 
 	// Peers asks other servers over their gRPC port. nil: none of them answers, as for a server
 	// that is a cluster by itself.

@@ -21,7 +21,8 @@
 //     clock.go (the time that entries get).
 //   - The leader: leaders.go (who leads), leader.go (what a leader does), handover.go and offer.go (how it gives its place up),
 //     voters.go (what it asks the other voters), version.go (how the version of the log rises), watchdog.go.
-//   - Servers: addresses.go (which there are, and where), inquiry.go (how they are asked), bootstrap.go (how a new one becomes a
+//   - Servers: addresses.go (which there are, and where), whereabouts.go, search.go and meet.go (where they are if no record is
+//     true), inquiry.go (how they are asked), bootstrap.go (how a new one becomes a
 //     part of the cluster), announce.go (how it stays a part of it), catchup.go, membership.go, joins.go and tidy.go (what the leader
 //     decides), voteless.go, peerinfo.go, self.go.
 //
@@ -42,6 +43,10 @@
 // Where servers are is a part of the state. A server tells the leader where
 // it is, and asks for no votes from anywhere else (raftnet/voteguard.go). The leader
 // asks back, and changes records and Raft's configuration.
+//
+// Without a leader nobody can do that, and all servers may have moved. Then they look for each other by their ids
+// (search.go), tell each other where they are (meet.go), and a server that a majority finds may ask for votes. What
+// they find counts until a record says something else (whereabouts.go). It is in no log, so it cannot be wrong for long.
 //
 // # Trade-offs
 //

@@ -24,8 +24,9 @@ type inquiry struct {
 	self      *self
 	directory *directory
 	peers     Peers
-	// join is the gRPC addresses of the join list.
-	join []string
+	// join is the join list, and lookup is which addresses it stands for now; nil: those that it has.
+	join   []string
+	lookup func(ctx context.Context, addrs []string) ([]string, error)
 	// learned tells raft's transport, on the word of a server that is trusted, of a term and of who belongs to
 	// the cluster.
 	learned func(term uint64, members ...raft.ServerID)
@@ -72,27 +73,66 @@ func (q *inquiry) members(ctx context.Context, own func() PeerInfo) ([]PeerStatu
 	return out, nil
 }
 
+// joinAddrs is the gRPC addresses of the join list. Names in it are looked up anew each time: their addresses change.
+// err says which names could not be looked up.
+func (q *inquiry) joinAddrs(ctx context.Context) (addrs []string, err error) {
+	if q.lookup == nil {
+		return slices.Clone(q.join), nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	addrs, err = q.lookup(ctx, q.join)
+	if err != nil {
+		q.logger.Debug("a name of the join list could not be looked up", "error", err)
+	}
+	return addrs, err
+}
+
 // ask asks every address of the join list, at once, and remembers the addresses that it learns.
-func (q *inquiry) ask(ctx context.Context) []PeerInfo { return q.askAt(ctx, q.join) }
+func (q *inquiry) ask(ctx context.Context) []PeerInfo {
+	join, _ := q.joinAddrs(ctx)
+	return q.askAt(ctx, join, join)
+}
 
 // askAll asks the servers that are recorded, too.
 func (q *inquiry) askAll(ctx context.Context) []PeerInfo {
-	addrs := slices.Clone(q.join)
+	join, _ := q.joinAddrs(ctx)
+	addrs := slices.Clone(join)
 	for _, s := range q.directory.state.Machine().Servers() {
 		if !slices.Contains(addrs, s.Addr) {
 			addrs = append(addrs, s.Addr)
 		}
 	}
-	return q.askAt(ctx, addrs)
+	return q.askAt(ctx, addrs, join)
 }
 
 // askAt asks who is at some addresses, at once. A server that has two of them answers for
-// one, and this server for none: the list may have it under any of its names.
-func (q *inquiry) askAt(ctx context.Context, addrs []string) []PeerInfo {
+// one, and this server for none: the list may have it under any of its names. The word of those at the addresses
+// of the join list is taken for who belongs to the cluster.
+func (q *inquiry) askAt(ctx context.Context, addrs, join []string) []PeerInfo {
+	out := map[string]PeerInfo{}
+	for _, a := range q.askEach(ctx, addrs) {
+		joined := slices.Contains(join, a.asked)
+		if joined {
+			q.directory.met.meet(a.asked, a.info)
+		}
+		if a.info.Nonce == q.self.nonce {
+			continue
+		}
+		if joined {
+			q.learnFrom(a.info)
+		}
+		out[string(a.info.RaftID())+a.info.Nonce] = a.info
+	}
+	return slices.SortedFunc(maps.Values(out), func(a, b PeerInfo) int { return cmp.Compare(a.RaftID(), b.RaftID()) })
+}
+
+// askEach asks who is at some addresses, at once, and returns what was answered. It does not ask at the address of
+// this server, which may answer under another one.
+func (q *inquiry) askEach(ctx context.Context, addrs []string) (answers []answer) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	var mu sync.Mutex
-	out := map[string]PeerInfo{}
 	var wg sync.WaitGroup
 	for _, addr := range addrs {
 		if addr == q.self.addr {
@@ -104,22 +144,13 @@ func (q *inquiry) askAt(ctx context.Context, addrs []string) []PeerInfo {
 				q.logger.Debug("a server did not answer", "addr", addr, "error", err)
 				return
 			}
-			if slices.Contains(q.join, addr) {
-				q.directory.met.meet(addr, info)
-			}
-			if info.Nonce == q.self.nonce {
-				return
-			}
-			if slices.Contains(q.join, addr) {
-				q.learnFrom(info)
-			}
 			mu.Lock()
 			defer mu.Unlock()
-			out[string(info.RaftID())+info.Nonce] = info
+			answers = append(answers, answer{addr, info})
 		})
 	}
 	wg.Wait()
-	return slices.SortedFunc(maps.Values(out), func(a, b PeerInfo) int { return cmp.Compare(a.RaftID(), b.RaftID()) })
+	return answers
 }
 
 // askTrusted asks the servers of Raft's configuration and of the join list which servers

@@ -70,6 +70,8 @@ type identifyFunc func(ctx context.Context, id raft.ServerID) (PeerInfo, error)
 type peerContact interface {
 	// Silence is how long a server has answered none of the messages of a term; 0: it has, or nothing is known.
 	Silence(id raft.ServerID, term uint64) time.Duration
+	// ReachedAt is the Raft address at which a server has answered the last heartbeat of a term; "": it has answered none.
+	ReachedAt(id raft.ServerID, term uint64) raft.ServerAddress
 	// Forget says that a server is no member any more.
 	Forget(id raft.ServerID)
 }
@@ -135,6 +137,9 @@ type change struct {
 	gone raft.Server
 	// add: it is to be put into the configuration, or its address there changed.
 	add bool
+	// inWay is the server that has its Raft address in the configuration, and is not there; its ID is "" where there is
+	// none.
+	inWay raft.Server
 }
 
 func (c *change) nothing() bool { return !c.put && !c.add }
@@ -175,6 +180,8 @@ func (m *membership) judge(p PeerInfo) (c change, err error) {
 		case s.ID == id:
 		case raftnet.NodeID(s.ID) == p.NodeID:
 			c.gone = s
+		case string(s.Address) == p.PeerAddr && m.isElsewhere(s, p):
+			c.inWay = s
 		case string(s.Address) == p.PeerAddr:
 			return c, task.Errorf(task.KindConflict, "Raft address %s is that of server %s: give server %s an address of its own", p.PeerAddr, raftnet.NodeID(s.ID), p.NodeID)
 		}
@@ -183,6 +190,8 @@ func (m *membership) judge(p PeerInfo) (c change, err error) {
 	case c.nothing():
 	case known && c.gone.ID != "":
 		return c, task.Errorf(task.KindConflict, "the cluster has two servers of the node id %s", p.NodeID) // nothing here makes any
+	case known && c.add && m.reachedAt(id) == raft.ServerAddress(p.PeerAddr):
+		// This leader was elected while all looked for each other, and has found it there.
 	case known && c.add:
 		err = m.checkGone(at)
 	case known:
@@ -320,6 +329,9 @@ func (m *membership) change(ctx context.Context, p PeerInfo) error {
 	if !c.add {
 		return nil
 	}
+	if err := m.makeWay(c.inWay); err != nil {
+		return err
+	}
 	add := m.raft.AddNonvoter
 	if c.voter {
 		add = m.raft.AddVoter // which changes its address and nothing else
@@ -329,6 +341,45 @@ func (m *membership) change(ctx context.Context, p PeerInfo) error {
 		return m.leader.readError(err)
 	}
 	return nil
+}
+
+// isElsewhere says whether a server is not where the configuration has it: at the address that p has now.
+func (m *membership) isElsewhere(s raft.Server, p PeerInfo) bool {
+	at := raft.ServerAddress(p.PeerAddr)
+	switch reached := m.reachedAt(s.ID); {
+	case s.ID == m.self.id:
+		return m.self.peerAddr != p.PeerAddr
+	case m.silence(s.ID) > 0:
+		// It does not answer. Nobody else answers for p at this address, or p has been away for longer than restarts take.
+		return m.reachedAt(p.RaftID()) == at || m.silence(s.ID) >= replaceAfter
+	default:
+		return reached != "" && reached != at
+	}
+}
+
+// makeWay takes the address from a server that is elsewhere: Raft's configuration has no address twice. The server
+// gets its new one when it says where it is. Until then its record, or where it was found, leads to it.
+func (m *membership) makeWay(s raft.Server) error {
+	if s.ID == "" {
+		return nil
+	}
+	change := m.raft.AddNonvoter
+	if s.Suffrage == raft.Voter {
+		change = m.raft.AddVoter
+	}
+	m.logger.Info("another server has the Raft address of a server now", "server", s.ID, "peer_addr", s.Address)
+	if err := change(s.ID, raftnet.Parked(s.ID), 0, askTimeout).Error(); err != nil {
+		return m.leader.readError(err)
+	}
+	return nil
+}
+
+// reachedAt is the Raft address at which this leader reaches a server; "": it does not.
+func (m *membership) reachedAt(id raft.ServerID) raft.ServerAddress {
+	if m.silence(id) > 0 {
+		return ""
+	}
+	return m.contact.ReachedAt(id, m.raft.CurrentTerm())
 }
 
 // silence is how long this leader has had no answer from a server, to any of the messages that

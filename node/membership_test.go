@@ -9,6 +9,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/node/raftnet"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -30,6 +31,17 @@ type silences map[raft.ServerID]time.Duration
 
 func (s silences) Silence(id raft.ServerID, _ uint64) time.Duration { return s[id] }
 func (s silences) Forget(raft.ServerID)                             {}
+
+// ReachedAt says that servers are reached which are called so.
+func (s silences) ReachedAt(id raft.ServerID, _ uint64) raft.ServerAddress {
+	switch id {
+	case raftnet.ServerID("n3", "found"):
+		return "elsewhere:7421"
+	case raftnet.ServerID("n2", "away"):
+		return "third:7421"
+	}
+	return ""
+}
 
 // inTermOne is a raft in term 1, which is asked for no change.
 type inTermOne struct{ membersRaft }
@@ -80,7 +92,7 @@ func newMembership(t *testing.T, l silences, records []*logpb.ServerRecord, serv
 	me := &self{id: own.RaftID(), nodeID: own.NodeID, serverID: own.ServerID, addr: own.Addr, peerAddr: own.PeerAddr}
 	return &membership{
 		self: me, raft: inTermOne{}, state: state, contact: l, leader: hint(""), logger: silent, lock: newMembersLock(),
-		directory: &directory{self: me, raft: configuration(servers), state: state},
+		directory: &directory{self: me, raft: configuration(servers), state: state, where: &whereabouts{}},
 	}
 }
 
@@ -98,6 +110,11 @@ func TestWhatALeaderDoesForAServerThatAsks(t *testing.T) {
 	restarted.Addr = "elsewhere:7420"
 	intruder := infoOf("n9", "9")
 	intruder.PeerAddr = string(n2.Address)
+	found, away := serverOf("n3", "found", voter), serverOf("n2", "away", voter)
+	isFound := moved
+	isFound.ServerID = "found"
+	exchanged := infoOf("n3", "3")
+	exchanged.PeerAddr = string(n2.Address)
 	extra := []raft.Server{serverOf("x1", "1", nonvoter), serverOf("x2", "2", nonvoter), serverOf("x3", "3", nonvoter)}
 	for name, c := range map[string]struct {
 		who      PeerInfo
@@ -107,7 +124,7 @@ func TestWhatALeaderDoesForAServerThatAsks(t *testing.T) {
 		err      error
 		// put, add, vote and gone are those of the change.
 		put, add, vote bool
-		gone           raft.ServerID
+		gone, inWay    raft.ServerID
 	}{
 		"it is where it is recorded":               {who: infoOf("n3", "3"), vote: true},
 		"this server records itself":               {who: infoOf("n1", "1")},
@@ -115,9 +132,22 @@ func TestWhatALeaderDoesForAServerThatAsks(t *testing.T) {
 		"its gRPC address is another one":          {who: restarted, put: true, vote: true},
 		"it has moved, and nobody is where it was": {who: moved, silences: silences{n3.ID: dead}, put: true, add: true, vote: true},
 		"it has moved, and answers where it was":   {who: moved, err: task.ErrConflict},
-		"it has moved just now":                    {who: moved, silences: silences{n3.ID: time.Second}, err: task.ErrUnavailable},
-		"it replaces one that is gone":             {who: infoOf("n3", "new"), silences: silences{n3.ID: dead}, put: true, add: true, vote: true, gone: n3.ID},
-		"it replaces one that is alive":            {who: infoOf("n3", "new"), err: task.ErrConflict},
+		"it has moved, and is reached there": {
+			who: isFound, servers: []raft.Server{n1, n2, found}, records: []*logpb.ServerRecord{records[0], records[1], recordOf("n3", "found", true)},
+			put: true, add: true, vote: true,
+		},
+		"its Raft address was that of one that has moved": {
+			who: exchanged, servers: []raft.Server{n1, away, n3}, silences: silences{n3.ID: dead}, put: true, add: true, vote: true, inWay: away.ID,
+		},
+		"its Raft address was that of one that is gone": {
+			who: exchanged, silences: silences{n3.ID: dead, n2.ID: dead}, put: true, add: true, vote: true, inWay: n2.ID,
+		},
+		"its Raft address was that of one that was there just now": {
+			who: exchanged, silences: silences{n3.ID: dead, n2.ID: time.Second}, err: task.ErrConflict,
+		},
+		"it has moved just now":         {who: moved, silences: silences{n3.ID: time.Second}, err: task.ErrUnavailable},
+		"it replaces one that is gone":  {who: infoOf("n3", "new"), silences: silences{n3.ID: dead}, put: true, add: true, vote: true, gone: n3.ID},
+		"it replaces one that is alive": {who: infoOf("n3", "new"), err: task.ErrConflict},
 		"another one is being replaced": {
 			who: infoOf("n3", "new"), silences: silences{n3.ID: dead}, servers: []raft.Server{n1, n3}, err: task.ErrUnavailable,
 		},
@@ -147,6 +177,7 @@ func TestWhatALeaderDoesForAServerThatAsks(t *testing.T) {
 			}
 			require.Equal(t, []bool{c.put, c.add, c.vote}, []bool{got.put, got.add, got.record.GetVote()}, "put, add, vote")
 			require.Equal(t, c.gone, got.gone.ID)
+			require.Equal(t, c.inWay, got.inWay.ID)
 		})
 	}
 }

@@ -55,7 +55,10 @@ type Node struct {
 
 	// Which servers there are, and how this one becomes and stays a part of them.
 	directory *directory
+	where     *whereabouts
 	inquiry   *inquiry
+	search    *search
+	reception *reception
 	members   *membership
 	joiner    *joiner
 	announcer *announcer
@@ -86,7 +89,7 @@ func Start(cfg Config) (started *Node, err error) {
 	}
 	n := &Node{
 		cfg: cfg, clock: &stateClock{}, snapshotRequests: newSnapshotRequests(),
-		notify: make(chan bool, notifyBuffer), places: make(chan struct{}, 1),
+		notify: make(chan bool, notifyBuffer), places: make(chan struct{}, 1), where: &whereabouts{},
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	var once sync.Once
@@ -125,6 +128,7 @@ func (n *Node) run() {
 	n.wg.Go(func() {
 		n.joiner.run(n.ctx, func() { n.wg.Go(func() { n.announcer.run(n.ctx) }) })
 	})
+	n.wg.Go(func() { n.search.run(n.ctx) })
 	n.wg.Go(func() { n.catchUp.run(n.ctx) })
 }
 

@@ -19,6 +19,8 @@ type Peers interface {
 	// named.
 	Probe(ctx context.Context, addr string) (PeerInfo, error)
 	Join(ctx context.Context, addr string, self PeerInfo) error
+	// Meet tells a server where this one is, and asks it where others are.
+	Meet(ctx context.Context, addr string, m Meeting) (Met, error)
 }
 
 // nobody is Peers that do not answer.
@@ -29,6 +31,7 @@ var errNobody = task.Errorf(task.KindUnavailable, "this server was not told how 
 func (nobody) Identify(context.Context, string) (PeerInfo, error) { return PeerInfo{}, errNobody }
 func (nobody) Probe(context.Context, string) (PeerInfo, error)    { return PeerInfo{}, errNobody }
 func (nobody) Join(context.Context, string, PeerInfo) error       { return errNobody }
+func (nobody) Meet(context.Context, string, Meeting) (Met, error) { return Met{}, errNobody }
 
 // PeerInfo is what a server says of itself.
 type PeerInfo struct {

@@ -55,11 +55,7 @@ func (m *membership) tidy(ctx context.Context) {
 		m.logger.Debug("cannot record this server", "error", err)
 		return
 	}
-	// One that is alone leads from wherever it is.
-	if self, known := member(servers, m.self.id); known && string(self.Address) != m.self.peerAddr {
-		err := m.raft.AddVoter(self.ID, raft.ServerAddress(m.self.peerAddr), 0, askTimeout).Error()
-		m.logger.Info("this server has moved", "was", self.Address, "is", m.self.peerAddr, "error", err)
-	}
+	m.moveSelf(servers)
 	for _, s := range m.state.Machine().Servers() {
 		if _, known := member(servers, recordID(s)); known || m.owedVote(s.NodeId, servers) {
 			continue
@@ -70,6 +66,31 @@ func (m *membership) tidy(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// moveSelf puts the address of this server into Raft's configuration. It leads from wherever it is if it is alone, or
+// if the others have found it there.
+func (m *membership) moveSelf(servers []raft.Server) {
+	self, known := member(servers, m.self.id)
+	if !known || string(self.Address) == m.self.peerAddr {
+		return
+	}
+	own := PeerInfo{NodeID: m.self.nodeID, ServerID: m.self.serverID, PeerAddr: m.self.peerAddr}
+	for _, s := range servers {
+		if string(s.Address) != m.self.peerAddr {
+			continue
+		}
+		if !m.isElsewhere(s, own) {
+			m.logger.Debug("another server seems to be at the Raft address of this one", "server", s.ID, "peer_addr", s.Address)
+			return
+		}
+		if err := m.makeWay(s); err != nil {
+			m.logger.Debug("cannot take the Raft address of this server from another one", "server", s.ID, "error", err)
+			return
+		}
+	}
+	err := m.raft.AddVoter(self.ID, raft.ServerAddress(m.self.peerAddr), 0, askTimeout).Error()
+	m.logger.Info("this server has moved", "was", self.Address, "is", m.self.peerAddr, "error", err)
 }
 
 // promote makes a voter of a non-voter that has taken the place of a voter, and has caught up.

@@ -12,6 +12,9 @@
 // Start opens all ports before it touches the data folder: a second server that was started by mistake gets
 // no further (ports.go). Then the node starts, and the ports are served (server.go).
 //
+// A server may listen where nobody can connect to: on all addresses, behind NAT, or with mapped ports. So what others use
+// is said apart from it (advertise.go). The node knows only that.
+//
 // Stop first says "not ready", so that no new clients come. Leadership goes to another server, streams end with a message
 // to their peers, and calls that are under way get a moment to finish. Then the node stops, and HTTP last: /readyz answers
 // until the end. Kill does none of this: it ends a server as a crash would, for tests (stop.go).

@@ -6,7 +6,6 @@ import (
 	"net"
 	"syscall"
 
-	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/wire"
 )
 
@@ -19,7 +18,7 @@ func (p listeners) turned() map[string]wire.Turned {
 }
 
 // openPorts opens all ports. If one cannot be opened, it closes the others.
-func openPorts(cfg *node.Config) (p listeners, err error) {
+func openPorts(at Addrs) (p listeners, err error) {
 	defer func() {
 		if err != nil {
 			p.close()
@@ -29,13 +28,13 @@ func openPorts(cfg *node.Config) (p listeners, err error) {
 	if err != nil {
 		return p, err
 	}
-	if p.grpc, err = listen("--addr", cfg.Addr, room.GRPC); err != nil {
+	if p.grpc, err = listen("--addr", at.GRPC, room.GRPC); err != nil {
 		return p, err
 	}
-	if p.peer, err = listen("--peer-addr", cfg.PeerAddr, room.Peer); err != nil {
+	if p.peer, err = listen("--peer-addr", at.Raft, room.Peer); err != nil {
 		return p, err
 	}
-	p.http, err = listen("--http-addr", cfg.HTTPAddr, room.HTTP)
+	p.http, err = listen("--http-addr", at.HTTP, room.HTTP)
 	return p, err
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,13 +35,23 @@ const (
 
 // Config configures a server.
 type Config struct {
-	// Node configures its node. The server listens on the addresses in there, and fills in Peers and RaftListener.
+	// Node configures its node. The addresses in there are those that others use: see Advertised. The server fills in
+	// Peers, Lookup and RaftListener.
 	Node node.Config
+	// Listen is what the server listens on. An empty address: that which others use.
+	Listen Addrs
 	// TLS secures all ports and all connections to other servers; nil: they are in plain text. Its files are watched while the server runs.
 	TLS *secure.Config
 	// Profiles serves profiles of this process below /debug/pprof/ on the HTTP port. They tell more about the machine than
 	// readers of the metrics should know.
 	Profiles bool
+}
+
+// listen is what to listen on.
+func (c *Config) listen() Addrs {
+	return Addrs{
+		GRPC: cmp.Or(c.Listen.GRPC, c.Node.Addr), Raft: cmp.Or(c.Listen.Raft, c.Node.PeerAddr), HTTP: cmp.Or(c.Listen.HTTP, c.Node.HTTPAddr),
+	}
 }
 
 // Server is a running server. Stop or Kill ends it.
@@ -72,7 +83,7 @@ func Start(cfg Config) (*Server, error) { return start(cfg) }
 
 // start is Start with further options of the gRPC server.
 func start(cfg Config, opts ...grpc.ServerOption) (*Server, error) {
-	open, err := openPorts(&cfg.Node)
+	open, err := openPorts(cfg.listen())
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +95,7 @@ func start(cfg Config, opts ...grpc.ServerOption) (*Server, error) {
 		return nil, err
 	}
 	peers := transport.NewPeers(wire.Secure(cfg.TLS)...)
+	cfg.Node.Lookup = wire.LookupBy(net.DefaultResolver)
 	cfg.Node.Peers, cfg.Node.RaftListener, cfg.Node.RaftDial = peers, in.raft, in.dialRaft
 	n, err := node.Start(cfg.Node)
 	if err != nil {

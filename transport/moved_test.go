@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -62,12 +63,15 @@ func follower(c *testcluster.Cluster, but ...int) int {
 	return -1
 }
 
-// voteOf waits until everybody knows that server i votes from where it is.
+// voteOf waits until every server that runs knows that server i votes from where it is.
 func voteOf(t *testing.T, c *testcluster.Cluster, i int) {
 	t.Helper()
 	self := c.Servers[i].Node.Self()
 	c.Eventually(func() bool {
 		for _, s := range c.Servers {
+			if s.Node == nil {
+				continue
+			}
 			known := false
 			peers, err := s.Node.Peers(t.Context())
 			for _, p := range peers {
@@ -116,17 +120,24 @@ func TestAServerAtOtherAddressesIsRecordedAndLeads(t *testing.T) {
 	requireServed(t, c)
 }
 
-// The leader of before is down, and one of the others cannot be reached where it was: nobody
-// is elected until the leader of before is back, rather than a leader whom nobody finds.
-func TestAServerAtOtherAddressesAsksForNoVotes(t *testing.T) {
+// The leader of before is down, and one of the others says that it is where nobody finds it: nobody is elected until
+// the leader of before is back, rather than a leader whom nobody finds.
+func TestAServerThatNobodyFindsAsksForNoVotes(t *testing.T) {
 	t.Parallel()
-	c := testcluster.Start(t, 3, nil)
+	var lost atomic.Value
+	lost.Store("")
+	c := testcluster.Start(t, 3, func(cfg *node.Config) {
+		if cfg.NodeID == lost.Load() {
+			cfg.Addr = "127.0.0.1:9"
+		}
+	})
 	leader := c.Leader()
 	moved := follower(c)
 	other := follower(c, moved)
 	c.Stop(moved)
 	c.Kill(leader)
 	c.Move(moved)
+	lost.Store(c.Servers[moved].Config.NodeID)
 	c.Restart(moved)
 	c.Eventually(func() bool { return c.Servers[moved].Node.Self().Problem != "" }, "it says what is wrong")
 	require.Contains(t, c.Servers[moved].Node.Self().Problem, "takes no part in elections")
@@ -134,9 +145,104 @@ func TestAServerAtOtherAddressesAsksForNoVotes(t *testing.T) {
 	c.Eventually(func() bool { return c.Servers[moved].Node.Leaderless() && c.Servers[other].Node.Leaderless() }, "nobody leads")
 	require.Empty(t, c.Servers[other].Node.Leader().NodeID)
 	c.Restart(leader)
+	c.Leader()
+	require.NotEqual(t, moved, c.Leader())
+	submitOne(t, c)
+}
+
+// submitOne requires that the cluster takes a job.
+func submitOne(t *testing.T, c *testcluster.Cluster) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), testcluster.Wait)
+	defer cancel()
+	_, err := c.Client().Submit(ctx, client.Request{Spec: task.Spec{Handler: "none"}})
+	require.NoError(t, err)
+}
+
+// One of three has moved, and another one is down for good. The two that are left are a majority, and find each other.
+func TestTwoServersGoOnWithoutTheThirdWhenOneHasMoved(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 3, nil)
+	leader := c.Leader()
+	moved := follower(c)
+	c.Stop(moved)
+	c.Kill(leader)
+	c.Move(moved)
+	c.Restart(moved)
+	c.Leader()
 	voteOf(t, c, moved)
+	submitOne(t, c)
+	c.Restart(leader)
 	requireServed(t, c)
-	c.Eventually(func() bool { return c.Servers[moved].Node.Self().Problem == "" }, "nothing is wrong any more")
+}
+
+// stopAll ends all servers in good order.
+func stopAll(c *testcluster.Cluster) {
+	for i := range c.Servers {
+		c.Stop(i)
+	}
+}
+
+// restartAll starts all servers, and requires that they serve as before.
+func restartAll(t *testing.T, c *testcluster.Cluster) {
+	t.Helper()
+	for i := range c.Servers {
+		c.Restart(i)
+	}
+	c.Leader()
+	for i := range c.Servers {
+		voteOf(t, c, i)
+	}
+	requireServed(t, c)
+	c.Eventually(func() bool {
+		return !slices.ContainsFunc(c.Servers, func(s *testcluster.Server) bool { return s.Node.Self().Problem != "" })
+	}, "nothing is wrong")
+}
+
+// Three containers that are restarted have other addresses than before, all of them.
+func TestServersThatHaveAllMovedFindEachOther(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 3, nil)
+	submitOne(t, c)
+	for range 2 {
+		stopAll(c)
+		for i := range c.Servers {
+			c.Move(i)
+		}
+		restartAll(t, c)
+	}
+	for i := range c.Servers {
+		lead(t, c, i)
+	}
+}
+
+// Or they have each other's: Raft's configuration has no address twice, so none of them could be recorded first.
+func TestServersThatExchangedAddressesFindEachOther(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 3, nil)
+	submitOne(t, c)
+	for range 3 {
+		stopAll(c)
+		c.Exchange()
+		restartAll(t, c)
+	}
+}
+
+// The join lists of all have one server, which knows none of the others.
+func TestOneCommonAddressIsEnoughToFindEachOther(t *testing.T) {
+	t.Parallel()
+	var made atomic.Bool
+	c := testcluster.Start(t, 5, func(cfg *node.Config) {
+		if made.Load() {
+			cfg.Join = cfg.Join[:1]
+		}
+	})
+	made.Store(true)
+	stopAll(c)
+	for i := range c.Servers {
+		c.Move(i)
+	}
+	restartAll(t, c)
 }
 
 func TestAServerWithoutItsDataAtOtherAddressesIsFoundByAll(t *testing.T) {

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -54,10 +55,17 @@ func CheckAddrs(ctx context.Context, known func() []string) error {
 	return nil
 }
 
-// canonical is an address in its most usual form.
+// canonical is an address in its most usual form: IPv6 has many for one.
 func canonical(addr string) string {
-	if host, port, err := net.SplitHostPort(addr); err == nil && host == "localhost" {
-		return net.JoinHostPort("127.0.0.1", port)
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
 	}
-	return addr
+	if host == "localhost" {
+		host = "127.0.0.1"
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.Unmap().String()
+	}
+	return net.JoinHostPort(strings.ToLower(host), port)
 }

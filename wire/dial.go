@@ -150,7 +150,7 @@ func markUnsent(ctx context.Context, method string, req, reply any, conn *grpc.C
 	}
 }
 
-// ParseAddrs parses a list of server addresses, "host:port,host:port". Repeated
+// ParseAddrs parses a list of server addresses, "host:port,host:port", or names of services. Repeated
 // ones are dropped; order is kept.
 func ParseAddrs(list string) ([]string, error) {
 	if strings.TrimSpace(list) == "" {
@@ -162,7 +162,7 @@ func ParseAddrs(list string) ([]string, error) {
 		if addr == "" {
 			return nil, task.Errorf(task.KindInvalid, "server addresses %q contain an empty one: give host:port,host:port", list)
 		}
-		if err := CheckAddr(addr); err != nil {
+		if err := CheckServer(addr); err != nil {
 			return nil, err
 		}
 		if !slices.Contains(addrs, addr) {

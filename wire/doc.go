@@ -11,6 +11,9 @@
 // the request is unknown. Connections made by Dial remove the uncertainty
 // where they can: they mark a call that never left this machine.
 //
+// A list of servers may have names. Lookup says which addresses they have now (lookup.go): a name with several
+// addresses is that of several servers, and that of a service has a port for each.
+//
 // # Trade-offs
 //
 // A kind is text beside the status code. The code alone is coarser than the kinds, and

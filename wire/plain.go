@@ -19,6 +19,9 @@ func Loopback(host string) bool {
 // CheckPlain refuses an address (host:port) that cannot be used in plain text. Whether a name can shows only when it is
 // dialled.
 func CheckPlain(addr string) error {
+	if IsService(addr) {
+		return CheckServer(addr)
+	}
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return CheckAddr(addr)
@@ -43,5 +46,5 @@ func dialPlain(ctx context.Context, addr string) (net.Conn, error) {
 		}
 		return nil
 	}}
-	return d.DialContext(ctx, "tcp", addr)
+	return dial(ctx, &d, addr)
 }

@@ -18,7 +18,7 @@ func Secure(c *secure.Config) []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithTransportCredentials(c.ClientCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", addr)
+			return dial(ctx, new(net.Dialer), addr)
 		}),
 	}
 }

@@ -120,7 +120,7 @@ func (a *attachLoop) hopeless(welcomed bool, err error) bool {
 	} else {
 		a.refusals = 0
 	}
-	return !a.everWelcomed && a.refusals >= len(a.w.cfg.Addrs)
+	return !a.everWelcomed && a.refusals >= len(a.w.finder.Given())
 }
 
 // nextTry returns how long to wait before the next attempt, or atOnce if there is no need to.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -24,8 +25,12 @@ const DefaultStopTimeout = 10 * time.Second
 // Config is what a worker is made of.
 type Config struct {
 	// Addrs are the gRPC addresses of the servers, at least one. The worker finds out which of them
-	// leads.
+	// leads. A name with several addresses stands for several servers, and so does the name of a service
+	// (_rota._tcp.example.com, by its SRV records).
 	Addrs []string
+	// Resolver looks up names in Addrs, such as net.DefaultResolver, which is the default if Dial is nil. Without one,
+	// a name is one server.
+	Resolver wire.Resolver
 	// Name is a label for people; it need not be unique.
 	Name string
 	// Slots is how many tasks run at once, 1 to task.MaxSlots; 0: one per CPU.
@@ -93,6 +98,9 @@ func (c *Config) complete() error {
 			}
 		}
 		c.Dial = func(addr string) (*grpc.ClientConn, error) { return wire.Dial(addr) }
+		if c.Resolver == nil {
+			c.Resolver = net.DefaultResolver
+		}
 	}
 	return nil
 }

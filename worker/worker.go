@@ -9,6 +9,7 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
 	"github.com/rota-scheduler/rota/wire/leader"
 	"github.com/rota-scheduler/rota/worker/command"
 	"github.com/rota-scheduler/rota/worker/guard"
@@ -76,7 +77,7 @@ func New(cfg Config) (*Worker, error) {
 		flushed: make(chan struct{}, 1), goodbye: make(chan struct{}), left: make(chan struct{}),
 		health: health{failed: make(chan struct{}, 1)},
 	}
-	w.finder = leader.New(leader.Config{Addrs: cfg.Addrs, Connect: w.source, Logger: cfg.Logger}, follower{w})
+	w.finder = leader.New(leader.Config{Addrs: cfg.Addrs, Lookup: wire.LookupBy(cfg.Resolver), Connect: w.source, Logger: cfg.Logger}, follower{w})
 	w.stream = newSessionStream(w.finder)
 	w.held = newHeldTasks(cfg.Slots, w.out)
 	w.held.mayStart = w.lease.startable

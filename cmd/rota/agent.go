@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net"
 	"os"
 	"sync"
 	"time"
@@ -131,7 +132,7 @@ func (w *workerFlags) workerConfig(a *app) (worker.Config, error) {
 		stopTimeout = -1 // no time at all; 0 is the default
 	}
 	return worker.Config{
-		Addrs: addrs, Name: name, Slots: w.slots, Labels: jsonv1.Map(labels), Queues: w.queues, DataDir: w.dataDir,
+		Addrs: addrs, Resolver: net.DefaultResolver, Name: name, Slots: w.slots, Labels: jsonv1.Map(labels), Queues: w.queues, DataDir: w.dataDir,
 		Handlers: builtinHandlers, Commands: true, Logger: logger.With("worker", name), Version: version,
 		StopTimeout: stopTimeout,
 	}, nil

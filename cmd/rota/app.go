@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"time"
 
@@ -109,7 +110,7 @@ func (a *app) connect(waiting func(op string)) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.New(client.Config{Addrs: addrs, RequestTimeout: a.requestTimeout, Waiting: waiting, DialOptions: wire.Secure(tls)})
+	c, err := client.New(client.Config{Addrs: addrs, RequestTimeout: a.requestTimeout, Waiting: waiting, Resolver: net.DefaultResolver, DialOptions: wire.Secure(tls)})
 	return c, usageOf(err)
 }
 

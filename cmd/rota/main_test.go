@@ -23,23 +23,36 @@ import (
 // TestMain makes the test binary act as rota if it is started under that name, so that
 // scripts and local clusters run the code under test.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"rota": main})
+	testscript.Main(m, map[string]func(){"rota": mainOfTest})
 }
 
 // deadline bounds every wait in these tests. It is long because the machine may be busy;
 // a test that passes does not wait that long.
 const deadline = 60 * time.Second
 
-// startCluster starts a cluster of processes that ends with the test.
-func startCluster(t *testing.T, cfg localcluster.Config) *localcluster.Cluster {
+// ownBinary is this program, which acts as rota if it is started under that name.
+func ownBinary(t *testing.T) string {
 	t.Helper()
 	binary, err := os.Executable()
 	require.NoError(t, err)
-	cfg.Binary, cfg.Dir = binary, t.TempDir()
+	return binary
+}
+
+// newCluster lays out a cluster of processes that ends with the test.
+func newCluster(t *testing.T, cfg localcluster.Config) *localcluster.Cluster {
+	t.Helper()
+	cfg.Binary, cfg.Dir = ownBinary(t), t.TempDir()
 	c, err := localcluster.New(cfg)
 	require.NoError(t, err)
 	t.Cleanup(c.ReleasePorts)
 	t.Cleanup(c.Kill)
+	return c
+}
+
+// startCluster starts a cluster of processes that ends with the test.
+func startCluster(t *testing.T, cfg localcluster.Config) *localcluster.Cluster {
+	t.Helper()
+	c := newCluster(t, cfg)
 	require.NoError(t, c.Start(t.Context()))
 	return c
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -34,6 +35,7 @@ type serverFlags struct {
 	config, nodeID, dataDir  string
 	logStore                 string
 	addr, peerAddr, httpAddr string
+	advertise                server.Advertise
 	bootstrapExpect          int
 	join                     []string
 
@@ -78,11 +80,14 @@ func (s *serverFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&s.nodeID, "node-id", "", "name of this server, unique in the cluster")
 	f.StringVar(&s.dataDir, "data-dir", "", "folder for the data of this server alone")
 	isPath(f, "data-dir")
-	f.StringVar(&s.addr, "addr", defaultAddr, "gRPC address, for clients, workers and the other servers")
-	f.StringVar(&s.peerAddr, "peer-addr", defaultPeerAddr, "Raft address, for the other servers")
-	f.StringVar(&s.httpAddr, "http-addr", "127.0.0.1:7422", "HTTP address: /livez, /readyz and /metrics")
+	f.StringVar(&s.addr, "addr", defaultAddr, "gRPC address to listen on, for clients, workers and the other servers; 0.0.0.0:7420 is all addresses")
+	f.StringVar(&s.peerAddr, "peer-addr", defaultPeerAddr, "Raft address to listen on, for the other servers")
+	f.StringVar(&s.httpAddr, "http-addr", "127.0.0.1:7422", "HTTP address to listen on: /livez, /readyz and /metrics")
+	f.StringVar(&s.advertise.Server, "advertise", "", "host, or host:port, that others use for this server; empty: where it listens, or the only address of this machine")
+	f.StringVar(&s.advertise.Raft, "advertise-peer", "", "host, or host:port, that other servers use for Raft; empty: the host of --advertise")
+	f.StringVar(&s.advertise.HTTP, "advertise-http", "", "host, or host:port, that others use for HTTP; empty: the host of --advertise")
 	f.IntVar(&s.bootstrapExpect, "bootstrap-expect", 0, "how many new servers form a cluster: 1, 3 or 5")
-	f.StringSliceVar(&s.join, "join", nil, "gRPC addresses of the servers of the cluster, host:port,host:port")
+	f.StringSliceVar(&s.join, "join", nil, "gRPC addresses of the servers of the cluster, host:port,host:port; a name may stand for several servers")
 	f.StringVar(&s.logStore, "log-store", "", "store of the log: wal or boltdb; a data folder keeps its first choice; empty: that choice, or wal in a new folder")
 	f.DurationVar(&s.electionTimeout, "election-timeout", node.DefaultElectionTimeout, "how long a leader may be silent before the others elect a new one")
 	f.DurationVar(&s.commitTimeout, "commit-timeout", node.DefaultCommitTimeout, "how soon an idle follower learns of the last commit")
@@ -104,7 +109,10 @@ func (a *app) runServer(ctx context.Context, s *serverFlags) error {
 		return err
 	}
 	log = log.With("node", s.nodeID)
-	cfg := s.serverConfig(log)
+	cfg, err := s.serverConfig(log)
+	if err != nil {
+		return err
+	}
 	if cfg.TLS, err = s.openTLS(log); err != nil {
 		return err
 	}
@@ -112,7 +120,8 @@ func (a *app) runServer(ctx context.Context, s *serverFlags) error {
 	if err != nil {
 		return err
 	}
-	log.Info("serving", "version", version, "addr", s.addr, "peer_addr", s.peerAddr, "http_addr", s.httpAddr, "data_dir", s.dataDir)
+	log.Info("serving", "version", version, "addr", cfg.Node.Addr, "peer_addr", cfg.Node.PeerAddr, "http_addr", cfg.Node.HTTPAddr,
+		"listens", s.addr, "data_dir", s.dataDir)
 	a.notify(log, notifyReady)
 	select {
 	case <-ctx.Done():
@@ -136,10 +145,16 @@ func (s *serverFlags) openTLS(log *slog.Logger) (*secure.Config, error) {
 	return c, nil
 }
 
-func (s *serverFlags) serverConfig(log *slog.Logger) server.Config {
+func (s *serverFlags) serverConfig(log *slog.Logger) (server.Config, error) {
+	listen := s.listen()
+	use, err := server.Advertised(listen, s.advertise)
+	if err != nil {
+		return server.Config{}, usageOf(err)
+	}
 	return server.Config{
+		Listen: listen,
 		Node: node.Config{
-			NodeID: s.nodeID, DataDir: s.dataDir, Addr: s.addr, PeerAddr: s.peerAddr, HTTPAddr: s.httpAddr,
+			NodeID: s.nodeID, DataDir: s.dataDir, Addr: use.GRPC, PeerAddr: use.Raft, HTTPAddr: use.HTTP,
 			BootstrapExpect: s.bootstrapExpect, Join: s.join,
 			ElectionTimeout: s.electionTimeout, CommitTimeout: s.commitTimeout, LeaseTimeout: s.leaseTimeout,
 			StallTimeout: s.stallTimeout, LogStore: s.logStore, RetentionInterval: s.retentionInterval, RetentionBytes: s.retentionBytes,
@@ -152,7 +167,12 @@ func (s *serverFlags) serverConfig(log *slog.Logger) server.Config {
 			},
 		},
 		Profiles: s.pprof,
-	}
+	}, nil
+}
+
+// listen is what the server listens on.
+func (s *serverFlags) listen() server.Addrs {
+	return server.Addrs{GRPC: s.addr, Raft: s.peerAddr, HTTP: s.httpAddr}
 }
 
 // check finds mistakes in the flags before anything is opened.
@@ -190,13 +210,30 @@ func (s *serverFlags) checkAddrs() error {
 		}
 		seen[p.addr] = p.flag
 	}
+	if err := s.checkAdvertised(); err != nil {
+		return err
+	}
 	for _, addr := range s.join {
-		err := wire.CheckAddr(addr)
+		err := wire.CheckServer(addr)
 		if err == nil && s.tls.files.CA == "" {
 			err = wire.CheckPlain(addr) // the server would wait for it for ever
 		}
 		if err != nil {
 			return usagef("--join: %v", err)
+		}
+	}
+	return nil
+}
+
+// checkAdvertised finds out whether others can use what they are told to use.
+func (s *serverFlags) checkAdvertised() error {
+	use, err := server.Advertised(s.listen(), s.advertise)
+	if err != nil || s.tls.files.CA != "" {
+		return usageOf(err)
+	}
+	for _, addr := range []string{use.GRPC, use.Raft} {
+		if err := wire.CheckPlain(addr); err != nil {
+			return usageOf(err)
 		}
 	}
 	return nil
@@ -229,10 +266,14 @@ func (s *serverFlags) checkBounds() error {
 
 // checkListen allows loopback addresses only, if connections are in plain text.
 func (s *serverFlags) checkListen(flag, addr string) error {
-	if err := wire.CheckAddr(addr); err != nil {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return usagef("%s: %v", flag, wire.CheckAddr(addr))
+	}
+	if err := wire.CheckAddr(net.JoinHostPort(cmp.Or(host, "0.0.0.0"), port)); err != nil {
 		return usagef("%s: %v", flag, err)
 	}
-	if host, _, _ := net.SplitHostPort(addr); s.tls.files.CA != "" || wire.Loopback(host) {
+	if s.tls.files.CA != "" || wire.Loopback(host) {
 		return nil
 	}
 	return usagef("%s %s would serve plain text beyond this machine. Make certificates (rota tls init HOST...), and name them (--tls-ca ca.crt --tls-cert server.crt --tls-key server.key); or use a loopback address such as 127.0.0.1", flag, addr)

@@ -102,7 +102,7 @@ func (c *Cluster) TryRestart(i int) error {
 	if c.edit != nil {
 		c.edit(&cfg)
 	}
-	running, err := server.Start(server.Config{Node: cfg})
+	running, err := server.Start(server.Config{Node: cfg, Listen: server.Addrs{GRPC: s.Addr, Raft: s.raft, HTTP: s.http}})
 	if err != nil {
 		return err
 	}
@@ -122,6 +122,19 @@ func (c *Cluster) Kill(i int) {
 func (c *Cluster) Move(i int) {
 	c.t.Helper()
 	c.Servers[i].Addr, c.Servers[i].raft = freeAddr(c.t), freeAddr(c.t)
+}
+
+// Exchange gives each server, none of which is running, the addresses of the next one.
+func (c *Cluster) Exchange() {
+	addr, raft, http := c.Servers[0].Addr, c.Servers[0].raft, c.Servers[0].http
+	for i, s := range c.Servers {
+		if i+1 < len(c.Servers) {
+			next := c.Servers[i+1]
+			s.Addr, s.raft, s.http = next.Addr, next.raft, next.http
+		} else {
+			s.Addr, s.raft, s.http = addr, raft, http
+		}
+	}
 }
 
 // MoveGRPC is Move of the gRPC address alone.

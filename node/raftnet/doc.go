@@ -27,6 +27,8 @@
 //
 //   - peerIdentity (peeridentity.go): raft finds a server by its address alone, and takes a server that
 //     has lost its data for the one that it was. TestAMessageReachesNobodyButTheServerThatIsMeant.
+//   - elsewhere (elsewhere.go): raft knows a server only where its configuration has it, and only a
+//     leader can change that. TestMessagesGoWhereAServerWasFound*.
 //   - admission (admission.go): raft looks at messages from any sender, and takes over any term.
 //     TestAStrangerIsNotHeard, TestAbsurdTermsAreRefused, TestRaftDoesNotHearOfAnAbsurdTerm*.
 //   - framing (framing.go): raft's decoder trusts every length on the wire.

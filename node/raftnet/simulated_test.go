@@ -13,34 +13,43 @@ import (
 
 // newSimulated starts a server without a network, in a bubble of testing/synctest. Connect it to the
 // others by the transport that it returns.
-func newSimulated(t *testing.T, id raft.ServerID, at raft.ServerAddress, timeout time.Duration) (*testServer, *raft.InmemTransport) {
+func newSimulated(t *testing.T, id raft.ServerID, at raft.ServerAddress, timeout time.Duration, edit ...func(*Config)) (*testServer, *raft.InmemTransport) {
 	t.Helper()
 	_, base := raft.NewInmemTransport(at)
 	s := &testServer{id: id, at: at}
-	s.net = New(Config{
+	cfg := Config{
 		Self: id, Addr: string(at), Base: base, ClusterID: func() string { return "" }, Ask: func(context.Context) {},
 		ElectionTimeout: timeout, Logger: slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, e := range edit {
+		e(&cfg)
+	}
+	s.net = New(cfg)
 	s.start(t, raft.NewInmemStore(), timeout)
 	return s, base
 }
 
 // A server that has moved reaches the others and would win their votes. They would then follow a
-// leader of whom they do not know where it is. Where its address is the one that they know, it wins.
+// leader of whom they do not know where it is. Where its address is the one that they know, or a majority has
+// found it, it wins.
 func TestAServerThatHasMovedAsksForNoVotes(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		known raft.ServerAddress
+		found bool
 		wins  bool
 	}{
-		"it has moved":               {"two before", false},
-		"it is where others know it": {"two", true},
+		"it has moved":                           {"two before", false, false},
+		"it has moved, and others have found it": {"two before", true, true},
+		"it is where others know it":             {"two", false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				voter, one := newSimulated(t, "n1/a", "one", time.Hour) // it does not campaign itself
-				candidate, two := newSimulated(t, "n2/b", "two", testTimeout)
+				candidate, two := newSimulated(t, "n2/b", "two", testTimeout, func(cfg *Config) {
+					cfg.FoundBy = func(id raft.ServerID) bool { return tc.found && id == "n1/a" }
+				})
 				one.Connect("two", two)
 				two.Connect("one", one)
 				both := raft.Configuration{Servers: []raft.Server{{ID: voter.id, Address: voter.at}, {ID: candidate.id, Address: tc.known}}}

@@ -47,6 +47,12 @@ type Config struct {
 	Dial func(addr string, timeout time.Duration) (net.Conn, error)
 	// Base replaces TCP, in simulations.
 	Base Base
+	// Where is the Raft address of a server that Raft's configuration has at an address; nil: it is there. It must
+	// not wait for raft, nor for the state machine.
+	Where func(id raft.ServerID, configured raft.ServerAddress) raft.ServerAddress
+	// FoundBy says whether another server finds this one where it is, although Raft's configuration has it elsewhere;
+	// nil: none does.
+	FoundBy func(id raft.ServerID) bool
 	// ClusterID returns the id of the cluster; "": it is not known yet.
 	ClusterID func() string
 	// Ask asks the servers that this one knows which servers there are, and has what they say
@@ -64,6 +70,7 @@ type Transport struct {
 	admission   *admission
 	known       *knownServers
 	progress    *progress
+	elsewhere   *elsewhere
 	unreachable *unreachable
 
 	raft  atomic.Pointer[raft.Raft]
@@ -80,7 +87,8 @@ func New(cfg Config) *Transport {
 	if base == nil {
 		base = peerIdentity{newTransport(newStreamLayer(cfg, t.admission), cfg.Logger, sizes, t.progress)}
 	}
-	t.unreachable = newUnreachable(base, t.replicates, sizes, t.progress, newUnreachableLog(cfg.Logger))
+	t.elsewhere = newElsewhere(base, cfg.Where)
+	t.unreachable = newUnreachable(t.elsewhere, t.replicates, sizes, t.progress, newUnreachableLog(cfg.Logger))
 	t.serialHeartbeats = newSerialHeartbeats(voteGuard{t.unreachable, t.mayCampaign}, cfg.Self, t)
 	return t
 }
@@ -122,8 +130,17 @@ func (t *Transport) Silence(id raft.ServerID, term uint64) time.Duration {
 	return t.unreachable.silence(id, term)
 }
 
+// ReachedAt is the Raft address at which a server has answered the last heartbeat that this one has sent it in a
+// term; "": it has answered none.
+func (t *Transport) ReachedAt(id raft.ServerID, term uint64) raft.ServerAddress {
+	return t.elsewhere.reachedAt(id, term)
+}
+
 // Forget says that a server is no member any more.
-func (t *Transport) Forget(id raft.ServerID) { t.unreachable.forget(id) }
+func (t *Transport) Forget(id raft.ServerID) {
+	t.unreachable.forget(id)
+	t.elsewhere.forget(id)
+}
 
 // Trailing is how many entries before last to keep: keep, and before those what other servers need, limit at most.
 func (t *Transport) Trailing(keep, last, limit uint64) uint64 {
@@ -151,16 +168,34 @@ func (t *Transport) replicates(term uint64, id raft.ServerID) bool {
 	return known
 }
 
-// mayCampaign says whether this server is where Raft's configuration has it. What of the
-// configuration is in its log counts, committed or not: its record stands before that, so
-// who elects it has the record too.
+// mayCampaign says whether the others can find this server: it is where Raft's configuration has it, or a majority
+// of the voters has found it where it is. What of the configuration is in its log counts, committed or not: its
+// record stands before that, so who elects it has the record too.
 func (t *Transport) mayCampaign() bool {
 	r := t.raft.Load()
 	if r == nil {
 		return false
 	}
 	self, known := member(r, t.cfg.Self)
-	return !known || string(self.Address) == t.cfg.Addr
+	return !known || string(self.Address) == t.cfg.Addr || t.foundByMajority(r)
+}
+
+// foundByMajority says whether a majority of the voters finds this server where it is.
+func (t *Transport) foundByMajority(r *raft.Raft) bool {
+	if t.cfg.FoundBy == nil {
+		return false
+	}
+	voters, finders := 0, 0
+	for _, s := range r.GetConfiguration().Configuration().Servers {
+		if s.Suffrage != raft.Voter {
+			continue
+		}
+		voters++
+		if s.ID == t.cfg.Self || t.cfg.FoundBy(s.ID) {
+			finders++
+		}
+	}
+	return finders > voters/2
 }
 
 // member returns a server of Raft's latest configuration.

@@ -2,13 +2,12 @@ package raftnet
 
 import "github.com/hashicorp/raft"
 
-// voteGuard is raft's transport of a server that asks for votes only from the address at which the
-// others know it.
+// voteGuard is raft's transport of a server that asks for votes only if the others can find it.
 //
 // A server that was started at another address reaches the others, so it would win elections. They
 // would then follow a leader whose address they do not know, and could send nobody on to it. So it
-// asks for no votes until a leader has recorded its address (node/announce.go). The others can elect
-// a leader without it.
+// asks for no votes until a leader has recorded its address (node/announce.go), or a majority of the
+// voters has found it where it is (node/search.go).
 type voteGuard struct {
 	Base
 	may func() bool

@@ -805,6 +805,226 @@ func (x *JoinResponse) GetVoter() bool {
 	return false
 }
 
+type MeetRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	NodeId   string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	ServerId string                 `protobuf:"bytes,2,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
+	// Of the cluster that it has the state of; empty: none.
+	ClusterId string `protobuf:"bytes,3,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	// gRPC address.
+	Addr     string `protobuf:"bytes,4,opt,name=addr,proto3" json:"addr,omitempty"`
+	PeerAddr string `protobuf:"bytes,5,opt,name=peer_addr,json=peerAddr,proto3" json:"peer_addr,omitempty"`
+	Nonce    string `protobuf:"bytes,6,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	// Where it has found servers that are not where they are recorded.
+	Places        []*Place `protobuf:"bytes,7,rep,name=places,proto3" json:"places,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MeetRequest) Reset() {
+	*x = MeetRequest{}
+	mi := &file_peerpb_peer_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MeetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MeetRequest) ProtoMessage() {}
+
+func (x *MeetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MeetRequest.ProtoReflect.Descriptor instead.
+func (*MeetRequest) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *MeetRequest) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *MeetRequest) GetServerId() string {
+	if x != nil {
+		return x.ServerId
+	}
+	return ""
+}
+
+func (x *MeetRequest) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *MeetRequest) GetAddr() string {
+	if x != nil {
+		return x.Addr
+	}
+	return ""
+}
+
+func (x *MeetRequest) GetPeerAddr() string {
+	if x != nil {
+		return x.PeerAddr
+	}
+	return ""
+}
+
+func (x *MeetRequest) GetNonce() string {
+	if x != nil {
+		return x.Nonce
+	}
+	return ""
+}
+
+func (x *MeetRequest) GetPlaces() []*Place {
+	if x != nil {
+		return x.Places
+	}
+	return nil
+}
+
+type MeetResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The server that asked was found where it says it is.
+	Found bool `protobuf:"varint,1,opt,name=found,proto3" json:"found,omitempty"`
+	// As in MeetRequest.
+	Places []*Place `protobuf:"bytes,2,rep,name=places,proto3" json:"places,omitempty"`
+	// Raft ids of the new servers that it sees, itself included, sorted, if it has no Raft
+	// configuration yet.
+	Sees          []string `protobuf:"bytes,3,rep,name=sees,proto3" json:"sees,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MeetResponse) Reset() {
+	*x = MeetResponse{}
+	mi := &file_peerpb_peer_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MeetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MeetResponse) ProtoMessage() {}
+
+func (x *MeetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MeetResponse.ProtoReflect.Descriptor instead.
+func (*MeetResponse) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *MeetResponse) GetFound() bool {
+	if x != nil {
+		return x.Found
+	}
+	return false
+}
+
+func (x *MeetResponse) GetPlaces() []*Place {
+	if x != nil {
+		return x.Places
+	}
+	return nil
+}
+
+func (x *MeetResponse) GetSees() []string {
+	if x != nil {
+		return x.Sees
+	}
+	return nil
+}
+
+type Place struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RaftId string                 `protobuf:"bytes,1,opt,name=raft_id,json=raftId,proto3" json:"raft_id,omitempty"`
+	// gRPC address.
+	Addr          string `protobuf:"bytes,2,opt,name=addr,proto3" json:"addr,omitempty"`
+	PeerAddr      string `protobuf:"bytes,3,opt,name=peer_addr,json=peerAddr,proto3" json:"peer_addr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Place) Reset() {
+	*x = Place{}
+	mi := &file_peerpb_peer_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Place) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Place) ProtoMessage() {}
+
+func (x *Place) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Place.ProtoReflect.Descriptor instead.
+func (*Place) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Place) GetRaftId() string {
+	if x != nil {
+		return x.RaftId
+	}
+	return ""
+}
+
+func (x *Place) GetAddr() string {
+	if x != nil {
+		return x.Addr
+	}
+	return ""
+}
+
+func (x *Place) GetPeerAddr() string {
+	if x != nil {
+		return x.PeerAddr
+	}
+	return ""
+}
+
 var File_peerpb_peer_proto protoreflect.FileDescriptor
 
 const file_peerpb_peer_proto_rawDesc = "" +
@@ -877,13 +1097,31 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\"\x12\n" +
 	"\x10CallLogsResponse\"$\n" +
 	"\fJoinResponse\x12\x14\n" +
-	"\x05voter\x18\x01 \x01(\bR\x05voter2\xf5\x02\n" +
+	"\x05voter\x18\x01 \x01(\bR\x05voter\"\xd6\x01\n" +
+	"\vMeetRequest\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
+	"\tserver_id\x18\x02 \x01(\tR\bserverId\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x03 \x01(\tR\tclusterId\x12\x12\n" +
+	"\x04addr\x18\x04 \x01(\tR\x04addr\x12\x1b\n" +
+	"\tpeer_addr\x18\x05 \x01(\tR\bpeerAddr\x12\x14\n" +
+	"\x05nonce\x18\x06 \x01(\tR\x05nonce\x12+\n" +
+	"\x06places\x18\a \x03(\v2\x13.rota.peer.v1.PlaceR\x06places\"e\n" +
+	"\fMeetResponse\x12\x14\n" +
+	"\x05found\x18\x01 \x01(\bR\x05found\x12+\n" +
+	"\x06places\x18\x02 \x03(\v2\x13.rota.peer.v1.PlaceR\x06places\x12\x12\n" +
+	"\x04sees\x18\x03 \x03(\tR\x04sees\"Q\n" +
+	"\x05Place\x12\x17\n" +
+	"\araft_id\x18\x01 \x01(\tR\x06raftId\x12\x12\n" +
+	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x1b\n" +
+	"\tpeer_addr\x18\x03 \x01(\tR\bpeerAddr2\xb4\x03\n" +
 	"\vPeerService\x12I\n" +
 	"\bIdentify\x12\x1d.rota.peer.v1.IdentifyRequest\x1a\x1e.rota.peer.v1.IdentifyResponse\x12L\n" +
 	"\tReadIndex\x12\x1e.rota.peer.v1.ReadIndexRequest\x1a\x1f.rota.peer.v1.ReadIndexResponse\x12C\n" +
 	"\x06Digest\x12\x1b.rota.peer.v1.DigestRequest\x1a\x1c.rota.peer.v1.DigestResponse\x12=\n" +
 	"\x04Join\x12\x19.rota.peer.v1.JoinRequest\x1a\x1a.rota.peer.v1.JoinResponse\x12I\n" +
-	"\bCallLogs\x12\x1d.rota.peer.v1.CallLogsRequest\x1a\x1e.rota.peer.v1.CallLogsResponseB1Z/github.com/rota-scheduler/rota/transport/peerpbb\x06proto3"
+	"\bCallLogs\x12\x1d.rota.peer.v1.CallLogsRequest\x1a\x1e.rota.peer.v1.CallLogsResponse\x12=\n" +
+	"\x04Meet\x12\x19.rota.peer.v1.MeetRequest\x1a\x1a.rota.peer.v1.MeetResponseB1Z/github.com/rota-scheduler/rota/transport/peerpbb\x06proto3"
 
 var (
 	file_peerpb_peer_proto_rawDescOnce sync.Once
@@ -897,7 +1135,7 @@ func file_peerpb_peer_proto_rawDescGZIP() []byte {
 	return file_peerpb_peer_proto_rawDescData
 }
 
-var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_peerpb_peer_proto_goTypes = []any{
 	(*IdentifyRequest)(nil),   // 0: rota.peer.v1.IdentifyRequest
 	(*IdentifyResponse)(nil),  // 1: rota.peer.v1.IdentifyResponse
@@ -910,24 +1148,31 @@ var file_peerpb_peer_proto_goTypes = []any{
 	(*CallLogsRequest)(nil),   // 8: rota.peer.v1.CallLogsRequest
 	(*CallLogsResponse)(nil),  // 9: rota.peer.v1.CallLogsResponse
 	(*JoinResponse)(nil),      // 10: rota.peer.v1.JoinResponse
+	(*MeetRequest)(nil),       // 11: rota.peer.v1.MeetRequest
+	(*MeetResponse)(nil),      // 12: rota.peer.v1.MeetResponse
+	(*Place)(nil),             // 13: rota.peer.v1.Place
 }
 var file_peerpb_peer_proto_depIdxs = []int32{
 	2,  // 0: rota.peer.v1.IdentifyResponse.notes:type_name -> rota.peer.v1.Note
-	0,  // 1: rota.peer.v1.PeerService.Identify:input_type -> rota.peer.v1.IdentifyRequest
-	3,  // 2: rota.peer.v1.PeerService.ReadIndex:input_type -> rota.peer.v1.ReadIndexRequest
-	5,  // 3: rota.peer.v1.PeerService.Digest:input_type -> rota.peer.v1.DigestRequest
-	7,  // 4: rota.peer.v1.PeerService.Join:input_type -> rota.peer.v1.JoinRequest
-	8,  // 5: rota.peer.v1.PeerService.CallLogs:input_type -> rota.peer.v1.CallLogsRequest
-	1,  // 6: rota.peer.v1.PeerService.Identify:output_type -> rota.peer.v1.IdentifyResponse
-	4,  // 7: rota.peer.v1.PeerService.ReadIndex:output_type -> rota.peer.v1.ReadIndexResponse
-	6,  // 8: rota.peer.v1.PeerService.Digest:output_type -> rota.peer.v1.DigestResponse
-	10, // 9: rota.peer.v1.PeerService.Join:output_type -> rota.peer.v1.JoinResponse
-	9,  // 10: rota.peer.v1.PeerService.CallLogs:output_type -> rota.peer.v1.CallLogsResponse
-	6,  // [6:11] is the sub-list for method output_type
-	1,  // [1:6] is the sub-list for method input_type
-	1,  // [1:1] is the sub-list for extension type_name
-	1,  // [1:1] is the sub-list for extension extendee
-	0,  // [0:1] is the sub-list for field type_name
+	13, // 1: rota.peer.v1.MeetRequest.places:type_name -> rota.peer.v1.Place
+	13, // 2: rota.peer.v1.MeetResponse.places:type_name -> rota.peer.v1.Place
+	0,  // 3: rota.peer.v1.PeerService.Identify:input_type -> rota.peer.v1.IdentifyRequest
+	3,  // 4: rota.peer.v1.PeerService.ReadIndex:input_type -> rota.peer.v1.ReadIndexRequest
+	5,  // 5: rota.peer.v1.PeerService.Digest:input_type -> rota.peer.v1.DigestRequest
+	7,  // 6: rota.peer.v1.PeerService.Join:input_type -> rota.peer.v1.JoinRequest
+	8,  // 7: rota.peer.v1.PeerService.CallLogs:input_type -> rota.peer.v1.CallLogsRequest
+	11, // 8: rota.peer.v1.PeerService.Meet:input_type -> rota.peer.v1.MeetRequest
+	1,  // 9: rota.peer.v1.PeerService.Identify:output_type -> rota.peer.v1.IdentifyResponse
+	4,  // 10: rota.peer.v1.PeerService.ReadIndex:output_type -> rota.peer.v1.ReadIndexResponse
+	6,  // 11: rota.peer.v1.PeerService.Digest:output_type -> rota.peer.v1.DigestResponse
+	10, // 12: rota.peer.v1.PeerService.Join:output_type -> rota.peer.v1.JoinResponse
+	9,  // 13: rota.peer.v1.PeerService.CallLogs:output_type -> rota.peer.v1.CallLogsResponse
+	12, // 14: rota.peer.v1.PeerService.Meet:output_type -> rota.peer.v1.MeetResponse
+	9,  // [9:15] is the sub-list for method output_type
+	3,  // [3:9] is the sub-list for method input_type
+	3,  // [3:3] is the sub-list for extension type_name
+	3,  // [3:3] is the sub-list for extension extendee
+	0,  // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_peerpb_peer_proto_init() }
@@ -943,7 +1188,7 @@ func file_peerpb_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peerpb_peer_proto_rawDesc), len(file_peerpb_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

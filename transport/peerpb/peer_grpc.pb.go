@@ -26,6 +26,7 @@ const (
 	PeerService_Digest_FullMethodName    = "/rota.peer.v1.PeerService/Digest"
 	PeerService_Join_FullMethodName      = "/rota.peer.v1.PeerService/Join"
 	PeerService_CallLogs_FullMethodName  = "/rota.peer.v1.PeerService/CallLogs"
+	PeerService_Meet_FullMethodName      = "/rota.peer.v1.PeerService/Meet"
 )
 
 // PeerServiceClient is the client API for PeerService service.
@@ -45,6 +46,10 @@ type PeerServiceClient interface {
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error)
 	// CallLogs asks the leader to have the worker of a session open a stream of logs to the asker.
 	CallLogs(ctx context.Context, in *CallLogsRequest, opts ...grpc.CallOption) (*CallLogsResponse, error)
+	// Meet is what a server asks that looks for the servers of its cluster, because it follows
+	// no leader, or does not reach them. It says where it is; the server that is asked finds
+	// that out for itself before it believes it.
+	Meet(ctx context.Context, in *MeetRequest, opts ...grpc.CallOption) (*MeetResponse, error)
 }
 
 type peerServiceClient struct {
@@ -105,6 +110,16 @@ func (c *peerServiceClient) CallLogs(ctx context.Context, in *CallLogsRequest, o
 	return out, nil
 }
 
+func (c *peerServiceClient) Meet(ctx context.Context, in *MeetRequest, opts ...grpc.CallOption) (*MeetResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MeetResponse)
+	err := c.cc.Invoke(ctx, PeerService_Meet_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PeerServiceServer is the server API for PeerService service.
 // All implementations must embed UnimplementedPeerServiceServer
 // for forward compatibility.
@@ -122,6 +137,10 @@ type PeerServiceServer interface {
 	Join(context.Context, *JoinRequest) (*JoinResponse, error)
 	// CallLogs asks the leader to have the worker of a session open a stream of logs to the asker.
 	CallLogs(context.Context, *CallLogsRequest) (*CallLogsResponse, error)
+	// Meet is what a server asks that looks for the servers of its cluster, because it follows
+	// no leader, or does not reach them. It says where it is; the server that is asked finds
+	// that out for itself before it believes it.
+	Meet(context.Context, *MeetRequest) (*MeetResponse, error)
 	mustEmbedUnimplementedPeerServiceServer()
 }
 
@@ -146,6 +165,9 @@ func (UnimplementedPeerServiceServer) Join(context.Context, *JoinRequest) (*Join
 }
 func (UnimplementedPeerServiceServer) CallLogs(context.Context, *CallLogsRequest) (*CallLogsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CallLogs not implemented")
+}
+func (UnimplementedPeerServiceServer) Meet(context.Context, *MeetRequest) (*MeetResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Meet not implemented")
 }
 func (UnimplementedPeerServiceServer) mustEmbedUnimplementedPeerServiceServer() {}
 func (UnimplementedPeerServiceServer) testEmbeddedByValue()                     {}
@@ -258,6 +280,24 @@ func _PeerService_CallLogs_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PeerService_Meet_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MeetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServiceServer).Meet(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PeerService_Meet_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServiceServer).Meet(ctx, req.(*MeetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PeerService_ServiceDesc is the grpc.ServiceDesc for PeerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -284,6 +324,10 @@ var PeerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CallLogs",
 			Handler:    _PeerService_CallLogs_Handler,
+		},
+		{
+			MethodName: "Meet",
+			Handler:    _PeerService_Meet_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

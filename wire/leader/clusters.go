@@ -3,6 +3,7 @@ package leader
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/rota-scheduler/rota/task"
@@ -13,7 +14,9 @@ import (
 func (f *Finder) askClusters(ctx context.Context) error {
 	var ids []string
 	of := map[string][]string{}
-	for i, m := range f.askAll(ctx, f.cfg.Addrs) {
+	given := f.Given()
+	slices.Sort(given)
+	for i, m := range f.askAll(ctx, given) {
 		id := m.GetClusterId()
 		if id == "" {
 			continue
@@ -21,7 +24,7 @@ func (f *Finder) askClusters(ctx context.Context) error {
 		if of[id] == nil {
 			ids = append(ids, id)
 		}
-		of[id] = append(of[id], f.cfg.Addrs[i])
+		of[id] = append(of[id], given[i])
 	}
 	if len(ids) < 2 {
 		return nil

@@ -2,7 +2,9 @@
 //
 // # Flow
 //
-// A Finder knows the servers: those that it was given, and those that one of them has named last.
+// A Finder knows the servers: those that it was given, and those that one of them has named last. A name
+// that it was given may stand for several servers: it is looked up when the watch begins, and again when no
+// known server answers (given.go).
 // Watch keeps a stream to a server that does not lead, which announces each new leader: when a
 // leader dies, its successor is found over a connection that is there already, without waiting for
 // a timeout. What is announced goes to the Follower, which is the client or the worker. It knows

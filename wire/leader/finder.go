@@ -26,8 +26,10 @@ type Source struct {
 
 // Config is what a Finder needs.
 type Config struct {
-	// Addrs is the servers that somebody gave; at least one.
+	// Addrs is the servers that somebody gave; at least one. A name among them may stand for several.
 	Addrs []string
+	// Lookup returns the addresses that the servers of a list have now, as wire.Lookup does; nil: a name is one server.
+	Lookup func(ctx context.Context, addrs []string) ([]string, error)
 	// Connect returns a server to ask.
 	Connect func(addr string) (Source, error)
 	// Heard is called with each server that announces anything; nil: nobody needs to know.
@@ -61,9 +63,15 @@ type Finder struct {
 	// agreed says that the servers that were given are of one cluster, as far as is known.
 	agreed atomic.Bool
 
+	// looked is closed when names were looked up for the first time.
+	looked   chan struct{}
+	lookedUp sync.Once
+	// draw decides with which server this Finder begins.
+	draw uint32
+
 	mu sync.Mutex
-	// given is the servers of the configuration, from one on that this Finder has drawn, and known is
-	// those and the ones that were named or pointed at.
+	// given is the servers of the configuration, or the addresses of their names, and known is those and the ones that
+	// were named or pointed at.
 	given, known []string
 	turn         int
 
@@ -76,17 +84,8 @@ type Finder struct {
 
 // New makes a Finder. It does nothing before Watch.
 func New(cfg Config, follower Follower) *Finder {
-	f := &Finder{cfg: cfg, follower: follower, moved: make(chan struct{}, 1)}
-	for _, addr := range cfg.Addrs {
-		if !slices.Contains(f.given, addr) {
-			f.given = append(f.given, addr)
-		}
-	}
-	// Those who have the same list must not all begin with the same server.
-	if len(f.given) > 0 {
-		k := rand.IntN(len(f.given))
-		f.given = slices.Concat(f.given[k:], f.given[:k])
-	}
+	f := &Finder{cfg: cfg, follower: follower, moved: make(chan struct{}, 1), looked: make(chan struct{}), draw: rand.Uint32()}
+	f.given = f.turned(cfg.Addrs)
 	f.known = slices.Clone(f.given)
 	return f
 }
@@ -149,7 +148,8 @@ func (f *Finder) Naming(ctx context.Context) context.Context {
 	if f.agreed.Load() {
 		return ctx
 	}
-	return wire.WithAddrs(ctx, f.cfg.Addrs)
+	f.awaitLookup(ctx)
+	return wire.WithAddrs(ctx, f.Given())
 }
 
 // Agreed says whether the servers that were given are of one cluster, as far as is known.

@@ -41,7 +41,11 @@ func (f *Finder) Watch(ctx context.Context) {
 	var back Backoff
 	last, failures := "", 0
 	askLeaderAt := time.Now()
+	f.lookUp(ctx)
 	for ctx.Err() == nil {
+		if failures >= len(f.Known()) {
+			f.lookUp(ctx)
+		}
 		// Where all others have failed, or there are none, the leader has to do.
 		alone := failures >= len(f.Known())-1
 		if alone && !f.cfg.WatchLeader && !time.Now().Before(askLeaderAt) {
@@ -87,6 +91,7 @@ func (f *Finder) askLeader(ctx context.Context) (pause time.Duration) {
 	defer cancel()
 	m := f.askOne(ctx, leader)
 	if m == nil {
+		f.lookUp(ctx)
 		return BackoffMost
 	}
 	f.Named(m.GetServers())

@@ -4,12 +4,14 @@ import (
 	"context"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/rota-scheduler/rota/api/jsonv1"
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
+	"github.com/rota-scheduler/rota/client"
 	"github.com/rota-scheduler/rota/internal/localcluster"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -117,6 +119,61 @@ func TestServerWithoutItsDataAtOtherAddressesIsFound(t *testing.T) {
 	c.votesFrom(wiped)
 	c.served()
 	c.handOver(wiped)
+	c.served()
+}
+
+// As when all containers of a cluster are made anew: no server is where it was, also the leader that was killed in the
+// middle of it all. Submits go on, and so does a worker with what it runs.
+func TestAllServersAtOtherAddressesGoOnUnderLoad(t *testing.T) {
+	t.Parallel()
+	const tasks = 200
+	c := lay(t, localcluster.Config{Servers: 3, Workers: 1, Slots: 4})
+	for _, p := range c.Servers {
+		require.NoError(t, p.Start())
+	}
+	leader, addrs := c.leader(), c.Addrs()
+	for _, p := range c.Servers {
+		require.NoError(t, c.Move(p)) // at its next start
+	}
+	for _, p := range c.Servers {
+		p.SetFlag("--join", strings.Join(c.Addrs(), ","))
+	}
+	addrs = append(addrs, c.Addrs()...)
+	c.Workers[0].SetFlag("--addr", strings.Join(addrs, ","))
+	require.NoError(t, c.Workers[0].Start())
+	cl, err := client.New(client.Config{Addrs: addrs})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, cl.Close()) }()
+
+	array, err := cl.Submit(t.Context(), client.Request{
+		Spec: task.Spec{Name: "array", Handler: "rota.sleep", SharedPayload: []byte("50ms")}, Key: "array", Count: tasks,
+	})
+	require.NoError(t, err)
+	submits := submitLoops(2, "s", submitWith(cl, task.Spec{Handler: noHandler}))
+	submits.more(t, 50)
+	leader.Kill()
+	submits.more(t, 5)
+	killAtOnce(c.Servers...)
+	c.startAll()
+	for _, p := range c.Servers {
+		c.votesFrom(p)
+	}
+	submits.more(t, 50)
+	killed := c.leader()
+	killed.Kill()
+	submits.more(t, 50)
+	c.restart(killed)
+
+	results := 0
+	for r, err := range array.AsCompleted(t.Context()) {
+		require.NoError(t, err)
+		require.Equal(t, task.Succeeded, r.State)
+		results++
+	}
+	require.Equal(t, tasks, results)
+	acknowledged := submits.halt(t)
+	acknowledged["array"] = array.ID()
+	c.requireOnce(acknowledged)
 	c.served()
 }
 

@@ -44,6 +44,8 @@ type Cluster struct {
 type Server struct {
 	Name   string
 	Stores *Stores
+	// Addr is where the network has it; it may change while the server does not run.
+	Addr string
 
 	cluster *Cluster
 	dir     string
@@ -67,7 +69,7 @@ func New(cfg Config) *Cluster {
 	c := &Cluster{Net: newNetwork(rand.New(rand.NewPCG(cfg.Seed, 1))), cfg: cfg}
 	for i := range cfg.Servers {
 		name := fmt.Sprintf("n%d", i+1)
-		c.Servers = append(c.Servers, &Server{Name: name, Stores: NewStores(), cluster: c, dir: filepath.Join(cfg.Dir, name), knows: fsm.Version})
+		c.Servers = append(c.Servers, &Server{Name: name, Addr: name, Stores: NewStores(), cluster: c, dir: filepath.Join(cfg.Dir, name), knows: fsm.Version})
 	}
 	return c
 }
@@ -77,6 +79,15 @@ func (c *Cluster) Names() []string {
 	var out []string
 	for _, s := range c.Servers {
 		out = append(out, s.Name)
+	}
+	return out
+}
+
+// addrs is the addresses of all servers.
+func (c *Cluster) addrs() []string {
+	var out []string
+	for _, s := range c.Servers {
+		out = append(out, s.Addr)
 	}
 	return out
 }
@@ -93,12 +104,12 @@ func (c *Cluster) StartAll() error {
 // Start begins another life of the server.
 func (s *Server) Start() error {
 	c := s.cluster
-	t := newTransport(c.Net, s.Name)
+	t := newTransport(c.Net, s.Addr)
 	knows, _ := s.Build()
 	cfg := node.Config{
-		NodeID: s.Name, DataDir: s.dir, Addr: s.Name, PeerAddr: s.Name,
-		BootstrapExpect: len(c.Servers), Join: c.Names(),
-		Peers: &peers{c, s.Name}, RaftTransport: t, Stores: s.Stores,
+		NodeID: s.Name, DataDir: s.dir, Addr: s.Addr, PeerAddr: s.Addr,
+		BootstrapExpect: len(c.Servers), Join: c.addrs(),
+		Peers: &peers{c, s.Addr}, RaftTransport: t, Stores: s.Stores,
 		Logger: c.cfg.Logger.With("server", s.Name), Version: "sim", Knows: knows,
 		Fatal: func(err error) { c.noteFatal(fmt.Errorf("server %s: %w", s.Name, err)) },
 	}
@@ -172,7 +183,7 @@ func (s *Server) Crash() error {
 	if n == nil {
 		return nil
 	}
-	if t := s.cluster.Net.transportAt(s.Name); t != nil {
+	if t := s.cluster.Net.transportAt(s.Addr); t != nil {
 		_ = t.Close()
 	}
 	return n.Kill()
@@ -238,10 +249,10 @@ func (c *Cluster) WaitLeader(ctx context.Context) (*Server, error) {
 	}
 }
 
-// server returns the server of a name; nil: there is none.
-func (c *Cluster) server(name string) *Server {
+// server returns the server at an address; nil: there is none.
+func (c *Cluster) server(addr string) *Server {
 	for _, s := range c.Servers {
-		if s.Name == name {
+		if s.Addr == addr {
 			return s
 		}
 	}
@@ -253,7 +264,7 @@ func (c *Cluster) server(name string) *Server {
 func Call[T any](c *Cluster, from string, s *Server, timeout time.Duration, f func(ctx context.Context, n *node.Node) (T, error)) (T, error) {
 	var none T
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	if c.Net.carry(ctx, from, s.Name) != nil {
+	if c.Net.carry(ctx, from, s.Addr) != nil {
 		defer cancel()
 		<-ctx.Done()
 		return none, unknown("the request or its answer was lost")
@@ -288,7 +299,7 @@ func Call[T any](c *Cluster, from string, s *Server, timeout time.Duration, f fu
 	}
 	back, stop := context.WithTimeout(context.Background(), timeout)
 	defer stop()
-	if c.Net.carry(back, s.Name, from) != nil {
+	if c.Net.carry(back, s.Addr, from) != nil {
 		<-back.Done()
 		return none, unknown("the request or its answer was lost")
 	}
@@ -323,6 +334,11 @@ func (p *peers) Probe(ctx context.Context, addr string) (node.PeerInfo, error) {
 func (p *peers) Join(ctx context.Context, addr string, self node.PeerInfo) error {
 	_, err := callPeer(ctx, p, addr, func(ctx context.Context, n *node.Node) (bool, error) { return n.AddServer(ctx, self) })
 	return err
+}
+
+// Meet implements node.Peers.
+func (p *peers) Meet(ctx context.Context, addr string, m node.Meeting) (node.Met, error) {
+	return callPeer(ctx, p, addr, func(ctx context.Context, n *node.Node) (node.Met, error) { return n.Meet(ctx, m) })
 }
 
 func callPeer[T any](ctx context.Context, p *peers, addr string, f func(context.Context, *node.Node) (T, error)) (T, error) {
