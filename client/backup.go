@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"sync/atomic"
 	"time"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/wire"
 )
 
 // SaveOptions are those of a backup.
@@ -22,37 +24,49 @@ type SaveOptions struct {
 }
 
 // SaveSnapshot writes a backup of the cluster's state to w, and returns how many bytes it has. The backup is whole if the
-// error is nil, and only then. It is tried again on other servers until the first bytes have come.
+// error is nil, and only then. It is tried again on other servers until the first bytes have come; one that is cut off
+// after that is task.ErrUnavailable, and can be saved anew.
 func (c *Client) SaveSnapshot(ctx context.Context, w io.Writer, opts SaveOptions) (int64, error) {
 	op := call{op: "save a snapshot", safe: true, timeout: -1}
 	// A backup may take long. That the first bytes come may not.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	begun := func() bool { return true }
+	begun, late := func() bool { return true }, new(atomic.Bool)
 	if c.requestTimeout > 0 {
-		begun = time.AfterFunc(c.requestTimeout, cancel).Stop
+		begun = time.AfterFunc(c.requestTimeout, func() { late.Store(true); cancel() }).Stop
 		defer begun()
 	}
-	a := c.attempts(ctx, op)
 	sum := &trailed{w: w, sum: sha256.New(), begun: begun}
+	err := c.save(ctx, op, opts, sum)
+	if err != nil && late.Load() {
+		err = &task.Error{Kind: task.KindUnavailable, Msg: fmt.Sprintf("%s: no server began to send one within %v", op.op, c.requestTimeout), Err: err}
+	}
+	return sum.written, err
+}
+
+// save asks one server after the other, until one has begun.
+func (c *Client) save(ctx context.Context, op call, opts SaveOptions, sum *trailed) error {
+	a := c.attempts(ctx, op)
 	for {
 		s, err := a.next()
 		if err != nil {
-			return 0, err
+			return err
 		}
 		// Not begin: a backup goes on when another server becomes the leader.
 		err = saveFrom(c.finder.Naming(ctx), s, opts, sum)
 		switch {
 		case err == nil:
 			a.progress()
-			return sum.written, nil
+			return nil
+		case errors.Is(err, errChecksum):
+			return fmt.Errorf("%s: %w", op.op, err)
 		case sum.failed != nil:
-			return sum.written, fmt.Errorf("%s: write it: %w", op.op, sum.failed)
+			return fmt.Errorf("%s: write it: %w", op.op, sum.failed)
 		case sum.written > 0 || len(sum.held) > 0:
-			return sum.written, fmt.Errorf("%s: it was cut off after %d bytes: %w", op.op, sum.written, err)
+			return &task.Error{Kind: task.KindUnavailable, Msg: fmt.Sprintf("%s: it was cut off after %d bytes: %v", op.op, sum.written, wire.FromStatus(err)), Err: err}
 		}
 		if err := a.failed(err, false); err != nil {
-			return 0, err
+			return err
 		}
 	}
 }
@@ -78,6 +92,9 @@ func saveFrom(ctx context.Context, s *server, opts SaveOptions, w *trailed) erro
 		}
 	}
 }
+
+// errChecksum says that all of a backup came, and that it is not what the server sent.
+var errChecksum = task.Errorf(task.KindInternal, "the checksum of the backup is wrong")
 
 // trailed writes what comes, and compares its last bytes with the SHA-256 of all before them.
 type trailed struct {
@@ -119,7 +136,7 @@ func (t *trailed) pass(p []byte) error {
 // end writes the checksum, if it is right.
 func (t *trailed) end() error {
 	if want := t.sum.Sum(nil); !bytes.Equal(want, t.held) {
-		return task.Errorf(task.KindInternal, "the checksum of the backup is wrong")
+		return errChecksum
 	}
 	n, err := t.w.Write(t.held)
 	t.written += int64(n)

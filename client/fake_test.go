@@ -37,8 +37,10 @@ type fakeCluster struct {
 	perMessage int
 	// stream, if set, serves result streams.
 	stream func(*rotav1.StreamResultsRequest, grpc.ServerStreamingServer[rotav1.StreamResultsResponse]) error
-	jobs   map[uint64]*fakeJob
-	keys   map[string]*fakeJob
+	// save sends backups.
+	save func(grpc.ServerStreamingServer[rotav1.SaveSnapshotResponse]) error
+	jobs map[uint64]*fakeJob
+	keys map[string]*fakeJob
 	// copies is how many answers to retries say that there is more to copy.
 	copies int
 	faults map[string][]fault
@@ -77,6 +79,10 @@ type fakeServer struct {
 	mu    sync.Mutex
 	down  bool
 	conns []net.Conn
+}
+
+func (s *fakeServer) SaveSnapshot(_ *rotav1.SaveSnapshotRequest, stream grpc.ServerStreamingServer[rotav1.SaveSnapshotResponse]) error {
+	return s.c.save(stream)
 }
 
 // newCluster starts n servers, of which the first leads. stop ends them.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,14 +19,17 @@ import (
 	"github.com/rota-scheduler/rota/fsm/store/backup"
 	"github.com/rota-scheduler/rota/internal/atomicfile"
 	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/task"
 )
 
 const (
 	// backupSuffix ends the names of backups in a folder, partialPattern is those of files that are being written.
 	backupSuffix   = ".backup"
 	partialPattern = ".partial-*"
-	// nameTime is the time in their names, UTC: names are in the order of time.
+	// nameTime is the time in their names, UTC, so that they are in the order of time.
 	nameTime = "20060102T150405Z"
+	// saveTries is how often a backup is begun that is cut off: a server that sends it may be stopped, and the next one too.
+	saveTries = 3
 	// maxKeep bounds --keep: more is a mistake.
 	maxKeep = 100_000
 )
@@ -90,7 +94,7 @@ func (a *app) snapshotSave(ctx context.Context, c *client.Client, to saveTarget,
 	if !to.dir {
 		dir = filepath.Dir(to.path)
 	}
-	file, taken, err := savedIn(ctx, c, dir, opts)
+	file, taken, err := a.savedIn(ctx, c, dir, opts)
 	if err != nil {
 		return err
 	}
@@ -112,8 +116,26 @@ func (a *app) snapshotSave(ctx context.Context, c *client.Client, to saveTarget,
 // namesOf is how the names of a cluster's backups begin.
 func namesOf(clusterID string) string { return "rota-" + clusterID + "-" }
 
+// saveTo writes a backup to a file. If the server that sends it is lost, another one begins anew.
+func (a *app) saveTo(ctx context.Context, c *client.Client, f *os.File, opts client.SaveOptions) (err error) {
+	for range saveTries {
+		var n int64
+		if n, err = c.SaveSnapshot(ctx, f, opts); err == nil || n == 0 || !errors.Is(err, task.ErrUnavailable) {
+			return err
+		}
+		a.say("rota: %v; it begins anew", err)
+		if _, sought := f.Seek(0, io.SeekStart); sought != nil {
+			return errors.Join(err, sought)
+		}
+		if cut := f.Truncate(0); cut != nil {
+			return errors.Join(err, cut)
+		}
+	}
+	return err
+}
+
 // savedIn writes a backup to a file of a passing name in a folder, and syncs it.
-func savedIn(ctx context.Context, c *client.Client, dir string, opts client.SaveOptions) (path string, taken backup.Manifest, err error) {
+func (a *app) savedIn(ctx context.Context, c *client.Client, dir string, opts client.SaveOptions) (path string, taken backup.Manifest, err error) {
 	f, err := os.CreateTemp(dir, partialPattern)
 	if err != nil {
 		return "", taken, err
@@ -124,7 +146,7 @@ func savedIn(ctx context.Context, c *client.Client, dir string, opts client.Save
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
-	if _, err := c.SaveSnapshot(ctx, f, opts); err != nil {
+	if err := a.saveTo(ctx, c, f, opts); err != nil {
 		return "", taken, err
 	}
 	if err := f.Sync(); err != nil {
@@ -147,7 +169,12 @@ func removeOldest(dir, clusterID string, keep int) error {
 	if err != nil {
 		return err
 	}
-	slices.Sort(found)
+	slices.SortFunc(found, func(a, b string) int {
+		timeA, indexA, _ := strings.Cut(filepath.Base(a)[len(namesOf(clusterID)):], "-")
+		timeB, indexB, _ := strings.Cut(filepath.Base(b)[len(namesOf(clusterID)):], "-")
+		// Several may be of the same second, and of two indexes the longer one is the higher one.
+		return cmp.Or(cmp.Compare(timeA, timeB), cmp.Compare(len(indexA), len(indexB)), cmp.Compare(indexA, indexB))
+	})
 	for _, old := range found[:max(0, len(found)-keep)] {
 		err = errors.Join(err, os.Remove(old))
 	}

@@ -37,7 +37,7 @@ func TestOnlyTheOldestBackupsOfTheClusterAreRemoved(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	names := []string{
-		"rota-a-20260101T000000Z-9.backup", "rota-a-20260101T010000Z-10.backup", "rota-a-20260102T000000Z-11.backup",
+		"rota-a-20260102T000000Z-9.backup", "rota-a-20260102T000000Z-10.backup", "rota-a-20260102T000000Z-11.backup",
 		"rota-ab-20260101T000000Z-9.backup", "rota-a-notes.txt", "mine.backup",
 	}
 	for _, name := range names {
