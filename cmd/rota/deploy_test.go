@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/rota-scheduler/rota/server"
 )
 
 // deployed is the folder of what packages and containers are made of.
@@ -113,8 +115,14 @@ func TestThePodsOfKubernetesStart(t *testing.T) {
 	join, err := flags.GetStringSlice("join")
 	require.NoError(t, err)
 	require.Len(t, join, at(t, set, "spec", "replicas").(int))
-	require.Contains(t, join, flags.Lookup("addr").Value.String(), "others find it under this name")
-	require.Equal(t, pod+"."+service+":7420", flags.Lookup("addr").Value.String())
+	use, err := server.Advertised(
+		server.Addrs{GRPC: flags.Lookup("addr").Value.String(), Raft: flags.Lookup("peer-addr").Value.String(), HTTP: flags.Lookup("http-addr").Value.String()},
+		server.Advertise{Server: flags.Lookup("advertise").Value.String()},
+	)
+	require.NoError(t, err)
+	host := pod + "." + service
+	require.Equal(t, server.Addrs{GRPC: host + ":7420", Raft: host + ":7421", HTTP: host + ":7422"}, use)
+	require.Contains(t, join, use.GRPC, "others find it under this name")
 
 	worker := requireStarts(t, texts(t, at(t, at(t, kinds["Deployment"], "spec", "template", "spec", "containers").([]any)[0], "args")))
 	require.Equal(t, strings.Join(join, ","), worker.Lookup("addr").Value.String())
