@@ -124,17 +124,15 @@ func (c *Cluster) Move(i int) {
 	c.Servers[i].Addr, c.Servers[i].raft = freeAddr(c.t), freeAddr(c.t)
 }
 
-// Exchange gives each server, none of which is running, the addresses of the next one.
-func (c *Cluster) Exchange() {
-	addr, raft, http := c.Servers[0].Addr, c.Servers[0].raft, c.Servers[0].http
-	for i, s := range c.Servers {
-		if i+1 < len(c.Servers) {
-			next := c.Servers[i+1]
-			s.Addr, s.raft, s.http = next.Addr, next.raft, next.http
-		} else {
-			s.Addr, s.raft, s.http = addr, raft, http
-		}
+// Exchange gives each of some servers, none of which is running, the addresses of the next one.
+func (c *Cluster) Exchange(which ...int) {
+	addr, raft, http := c.Servers[which[0]].Addr, c.Servers[which[0]].raft, c.Servers[which[0]].http
+	for k, i := range which[1:] {
+		s, next := c.Servers[which[k]], c.Servers[i]
+		s.Addr, s.raft, s.http = next.Addr, next.raft, next.http
 	}
+	last := c.Servers[which[len(which)-1]]
+	last.Addr, last.raft, last.http = addr, raft, http
 }
 
 // MoveGRPC is Move of the gRPC address alone.
