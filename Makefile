@@ -14,11 +14,14 @@ BENCHPKG ?= ./fsm ./fsm/store ./scheduler ./transport
 # It sends a large state for ten seconds each time; it is for those who change that.
 BENCHSKIP ?= ^BenchmarkApplyWhileTheStateIsSent$$
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# Where build and deb put what they make.
+BIN      ?= bin
 
 # The race detector needs a C compiler; Go answers 0 here when it finds none.
 RACE = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 BUF           := .tools/buf
+NFPM          := .tools/nfpm
 GOLANGCI_LINT := .tools/golangci-lint
 BENCHSTAT     := .tools/benchstat
 
@@ -36,7 +39,19 @@ help: ## List the targets
 
 .PHONY: build
 build: ## Build bin/rota
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/rota ./cmd/rota
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN)/rota ./cmd/rota
+
+# A Debian version begins with a digit. What has no tag sorts before all that has one, and by its time.
+.PHONY: deb
+deb: build $(NFPM) ## Build the Debian package, bin/rota_VERSION_ARCH.deb
+	@set -e; rm -f $(BIN)/rota_*.deb; mkdir -p $(BIN)/completions; \
+	for shell in bash zsh fish; do $(BIN)/rota completion $$shell >$(BIN)/completions/$$shell; done; \
+	case '$(VERSION)' in \
+	v[0-9]*) version='$(VERSION:v%=%)' ;; \
+	*) version="0.0.0~$$(git log -1 --format=%cd --date=format:%Y%m%d%H%M%S 2>/dev/null || echo 0).$(VERSION)" ;; \
+	esac; \
+	BIN=$(BIN) VERSION=$$(echo "$$version" | tr - +) ARCH=$$($(GO) env GOARCH) \
+		$(NFPM) package --config deploy/debian/nfpm.yaml --packager deb --target $(BIN)/
 
 .PHONY: demo
 demo: build ## Build, then take the tour: three servers, the leader killed mid-job
@@ -176,6 +191,9 @@ $(BUF): tools/go.mod tools/go.sum
 
 $(GOLANGCI_LINT): tools/lint/go.mod tools/lint/go.sum
 	$(call build-tool,tools/lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
+
+$(NFPM): tools/nfpm/go.mod tools/nfpm/go.sum
+	$(call build-tool,tools/nfpm,github.com/goreleaser/nfpm/v2/cmd/nfpm)
 
 $(BENCHSTAT): tools/benchstat/go.mod tools/benchstat/go.sum
 	$(call build-tool,tools/benchstat,golang.org/x/perf/cmd/benchstat)

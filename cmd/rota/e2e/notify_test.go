@@ -25,7 +25,7 @@ func TestSystemdHearsWhenAServerServesAndWhenItEnds(t *testing.T) {
 	path := filepath.Join(dir, "notify")
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	require.NoError(t, err)
-	defer socket.Close()
+	defer func() { _ = socket.Close() }()
 	addr := ports.Loopback(first)
 	cmd := exec.Command(binary, "server", "start", "--node-id", "n1", "--data-dir", filepath.Join(dir, "data"), "--bootstrap-expect", "1",
 		"--addr", addr, "--peer-addr", ports.Loopback(first+1), "--http-addr", ports.Loopback(first+2))
