@@ -31,6 +31,37 @@ func BuildNext(dir string) (string, error) {
 	return compile(filepath.Join(dir, "rota-next"), "-tags", "rotanext")
 }
 
+// Package returns the path of the Debian package: the one that ROTA_E2E_DEB names, or one that is built in a folder.
+func Package(dir string) (string, error) {
+	if path := os.Getenv("ROTA_E2E_DEB"); path != "" {
+		return path, nil
+	}
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "make", "-C", root, "deb", "BIN="+dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the Debian package: %w\n%s", err, out)
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "*.deb"))
+	if err != nil || len(found) != 1 {
+		return "", fmt.Errorf("make deb made %q: %w", found, err)
+	}
+	return found[0], nil
+}
+
+// moduleRoot is the folder of the module that this test belongs to.
+func moduleRoot() (string, error) {
+	root, err := filepath.Abs(".")
+	for err == nil && !isFile(filepath.Join(root, "go.mod")) && root != filepath.Dir(root) {
+		root = filepath.Dir(root)
+	}
+	return root, err
+}
+
 func compile(path string, flags ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)
 	defer cancel()
@@ -75,15 +106,12 @@ type failer interface {
 	Fatalf(format string, args ...any)
 }
 
-// DependOnSources makes the result of a test depend on all sources of the program. The program is not a part of the
+// DependOnSources makes the result of a test depend on all sources of the program and of its package. The program is not a part of the
 // test's own binary, so go test would reuse an old result after a change. But go test notices which files a test
 // reads.
 func DependOnSources(t failer) {
 	_ = os.Getenv("ROTA_E2E_BINARY")
-	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
-	for err == nil && !isFile(filepath.Join(root, "go.mod")) && root != filepath.Dir(root) {
-		root = filepath.Dir(root)
-	}
+	root, err := moduleRoot()
 	if err == nil {
 		err = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
 			switch {
@@ -91,7 +119,7 @@ func DependOnSources(t failer) {
 				return err
 			case d.IsDir() && path != root && (strings.HasPrefix(d.Name(), ".") || isFile(filepath.Join(path, "go.mod"))):
 				return filepath.SkipDir // no part of the program
-			case strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go"):
+			case strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go"), strings.HasPrefix(path, filepath.Join(root, "deploy")):
 				_, err = os.Stat(path)
 			}
 			return err
