@@ -76,6 +76,7 @@ type server struct {
 	jobs    rotav1.JobServiceClient
 	cluster rotav1.ClusterServiceClient
 	workers rotav1.WorkerServiceClient
+	access  rotav1.AccessServiceClient
 	// submits is the stream that all small submits to this server share.
 	submits *submitStream
 	// silent: it did not answer the last request. It may be paused or cut off, and a connection
@@ -181,7 +182,7 @@ func (c *Client) serverLocked(addr string) (s *server, over []*server, err error
 	}
 	s = &server{
 		addr: addr, conn: conn, jobs: rotav1.NewJobServiceClient(conn),
-		cluster: rotav1.NewClusterServiceClient(conn), workers: rotav1.NewWorkerServiceClient(conn),
+		cluster: rotav1.NewClusterServiceClient(conn), workers: rotav1.NewWorkerServiceClient(conn), access: rotav1.NewAccessServiceClient(conn),
 	}
 	s.submits = newSubmitStream(c, s)
 	c.servers = append(c.servers, s)

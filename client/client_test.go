@@ -206,6 +206,20 @@ func TestFaultBehindALostAnswerLeavesTheOutcomeUnknown(t *testing.T) {
 	require.ErrorContains(t, err, "a broken invariant")
 }
 
+func TestDenialBehindALostAnswerLeavesTheOutcomeUnknown(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []task.Kind{task.KindUnauthenticated, task.KindDenied} {
+		cluster, c := setup(t, 3)
+		cluster.inject("Submit", fault{cut: true, after: true}, fault{err: task.Errorf(kind, "the token was revoked meanwhile")})
+		_, err := c.Submit(t.Context(), client.Request{Spec: upper})
+		require.ErrorIs(t, err, task.ErrUnknownOutcome)
+		require.ErrorContains(t, err, "was revoked meanwhile")
+		cluster.inject("Submit", fault{err: task.Errorf(kind, "no right")})
+		_, err = c.Submit(t.Context(), client.Request{Spec: upper})
+		require.Equal(t, kind, task.KindOf(err), "without an earlier attempt it is known")
+	}
+}
+
 func TestDefiniteFailureIsReportedAsSuchWhenTimeRunsOut(t *testing.T) {
 	t.Parallel()
 	cluster, c := setup(t, 3)

@@ -225,8 +225,8 @@ func (a *attempts) failed(err error, moved bool) (final error) {
 		return nil
 	}
 	switch retriable := e.Kind == task.KindExhausted || e.Kind == task.KindUnavailable || e.Kind == task.KindUnknownOutcome; {
-	case e.Kind == task.KindInternal && a.unknown:
-		// That this attempt met a fault says nothing about the earlier one.
+	case a.unknown && (e.Kind == task.KindInternal || e.Kind == task.KindUnauthenticated || e.Kind == task.KindDenied):
+		// That this attempt met a fault, or that the token was revoked meanwhile, says nothing about the earlier one.
 		final = a.unknownOutcome(e)
 	case !retriable, a.safe && a.faults >= maxFaults:
 		final = fmt.Errorf("%s: %w", a.op, e)

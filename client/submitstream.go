@@ -292,7 +292,8 @@ func (s *submitStream) end(stop func(), err error) {
 	}
 	s.sent = map[uint64]*streamedCall{}
 	unsent := wire.ToStatus(&task.Error{Kind: task.KindUnavailable, Msg: "not sent", Leader: leaderOf(err), Err: wire.FromStatus(err)})
-	if errors.Is(wire.FromStatus(err), task.ErrOtherCluster) {
+	switch task.KindOf(wire.FromStatus(err)) {
+	case task.KindOtherCluster, task.KindUnauthenticated, task.KindDenied: // another stream would be refused as well
 		unsent = err
 	}
 	for _, call := range s.queue {

@@ -109,9 +109,11 @@ func start(cfg Config, opts ...grpc.ServerOption) (*Server, error) {
 		transport: transport.New(transport.Config{Node: n, Peers: peers, Logger: log, Version: version, Credentials: in.grpc}),
 	}
 	s.grpc = grpc.NewServer(slices.Concat(s.transport.Options(), []grpc.ServerOption{grpc.WaitForHandlers(true)}, opts)...)
-	s.transport.Register(s.grpc)
+	if err := s.transport.Register(s.grpc); err != nil {
+		return nil, errors.Join(err, s.abandon())
+	}
 	s.web = web.New(web.Config{
-		Node: n, Logger: log, Version: version, Refused: s.transport.Refused, Turned: open.turned, TooLarge: open.grpc.TooLarge, Profiles: cfg.Profiles,
+		Node: n, Logger: log, Version: version, Refused: s.transport.Refused, Turned: open.turned, TooLarge: open.grpc.TooLarge, Profiles: cfg.Profiles, Guard: s.transport.Guard(),
 	})
 	s.http = &http.Server{
 		Handler: s.web, ReadHeaderTimeout: httpHeaderTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout,

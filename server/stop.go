@@ -56,6 +56,14 @@ func (s *Server) Kill() error {
 	return err
 }
 
+// abandon ends a server that was not served yet.
+func (s *Server) abandon() error {
+	s.transport.Stop()
+	s.ports.close()
+	s.lines.Close()
+	return errors.Join(s.node.Kill(), s.peers.Close())
+}
+
 // cutOff ends all gRPC connections and waits for the handlers.
 func (s *Server) cutOff() {
 	s.ports.grpc.CloseAll()

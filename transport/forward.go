@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/transport/access"
 	"github.com/rota-scheduler/rota/wire"
 )
 
@@ -81,7 +82,11 @@ func callLeader[Req, Resp any](ctx context.Context, s *Server, addr string, req 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s.begun.Go(func() { s.giveUpDeposed(ctx, cancel, addr) })
-	resp, err := remote(conn, metadata.AppendToOutgoingContext(ctx, wire.ForwardedKey, "1"), req)
+	out, err := access.Forward(metadata.AppendToOutgoingContext(ctx, wire.ForwardedKey, "1"))
+	if err != nil {
+		return none, wire.ToStatus(err)
+	}
+	resp, err := remote(conn, out, req)
 	switch {
 	case err == nil:
 		return resp, nil

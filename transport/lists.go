@@ -8,6 +8,7 @@ import (
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/transport/access"
 	"github.com/rota-scheduler/rota/wire"
 )
 
@@ -87,7 +88,7 @@ func (s *Server) listJobs(ctx context.Context, r *rotav1.ListJobsRequest, below 
 		before := p.bytes
 		var done bool
 		err := wire.Walk(ctx, func() (err error) {
-			below, done, err = s.listSome(r, below, p, resp)
+			below, done, err = s.listSome(access.CallOf(ctx), r, below, p, resp)
 			return err
 		})
 		if err != nil || done {
@@ -100,10 +101,10 @@ func (s *Server) listJobs(ctx context.Context, r *rotav1.ListJobsRequest, below 
 	return below, ctx.Err()
 }
 
-// listSome looks through some jobs for those that belong on a page; done: it is full, or there are no more.
-func (s *Server) listSome(r *rotav1.ListJobsRequest, below uint64, p *page, resp *rotav1.ListJobsResponse) (next uint64, done bool, err error) {
+// listSome looks through some jobs for those that belong on a page, and that the caller may see; done: it is full, or there are no more.
+func (s *Server) listSome(call *access.Call, r *rotav1.ListJobsRequest, below uint64, p *page, resp *rotav1.ListJobsResponse) (next uint64, done bool, err error) {
 	batch := scanBatch
-	if r.GetQueue() == "" && r.GetName() == "" && len(r.GetStates()) == 0 { // all match
+	if call.SeesAll() && r.GetQueue() == "" && r.GetName() == "" && len(r.GetStates()) == 0 { // all match
 		batch = min(batch, p.size-p.count)
 	}
 	records, next, walked, err := s.node.State().JobsBelow(below, batch)
@@ -115,7 +116,7 @@ func (s *Server) listSome(r *rotav1.ListJobsRequest, below uint64, p *page, resp
 		if err != nil {
 			return 0, false, err
 		}
-		if !matches(r, job) {
+		if !call.Sees(job.Spec.Queue) || !matches(r, job) {
 			continue
 		}
 		resp.Jobs = append(resp.Jobs, job)

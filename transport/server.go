@@ -17,6 +17,7 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/internal/loglimit"
 	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/transport/access"
 	"github.com/rota-scheduler/rota/transport/peerpb"
 	"github.com/rota-scheduler/rota/wire"
 )
@@ -28,7 +29,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Version is the version of this build.
 	Version string
-	// Credentials secure the connections; nil: they are in plain text.
+	// Credentials secure the connections, and everybody is asked who they are. nil: connections are in plain text, and
+	// nobody can be told from anybody else.
 	Credentials credentials.TransportCredentials
 }
 
@@ -37,6 +39,7 @@ type Server struct {
 	rotav1.UnimplementedJobServiceServer
 	rotav1.UnimplementedWorkerServiceServer
 	rotav1.UnimplementedClusterServiceServer
+	rotav1.UnimplementedAccessServiceServer
 	peerpb.UnimplementedPeerServiceServer
 
 	node  *node.Node
@@ -52,6 +55,10 @@ type Server struct {
 	// reaches a port may ask for them.
 	verifies *rounds[*rotav1.VerifyResponse]
 	walks    *rounds[[]string]
+	// freshens makes the state of this server as fresh as the leader's.
+	freshens *rounds[struct{}]
+	// guard is nil if nobody is asked who they are.
+	guard *access.Guard
 	// following counts the jobs that streams of submits follow; mostFollowed bounds them.
 	following    atomic.Int64
 	mostFollowed int64
@@ -74,6 +81,10 @@ func New(cfg Config) *Server {
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.verifies = newRounds(s.stopping, &s.begun, s.verify)
 	s.walks = newRounds(s.stopping, &s.begun, func() ([]string, error) { return s.node.State().Machine().CheckInvariants(), nil })
+	s.freshens = newRounds(s.stopping, &s.begun, s.freshen)
+	if cfg.Credentials != nil {
+		s.guard = access.New(access.Config{State: accessState{s}, Logger: cfg.Logger})
+	}
 	return s
 }
 
@@ -83,7 +94,7 @@ func (s *Server) Options() []grpc.ServerOption {
 	if creds == nil {
 		creds = insecure.NewCredentials()
 	}
-	return wire.ServerOptionsWith(creds,
+	return wire.ServerOptionsWith(creds, append(s.guardOptions(),
 		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 			if err := wire.CheckAddrs(ctx, s.node.AllAddrs); err != nil {
 				return nil, err
@@ -99,7 +110,7 @@ func (s *Server) Options() []grpc.ServerOption {
 			}
 			return handle(srv, stream)
 		}),
-	)
+	)...)
 }
 
 // checkKnown refuses requests of clients with fields that this build does not know. It does not look at the messages
@@ -115,15 +126,20 @@ func checkKnown(method string, req any) error {
 // publicAPI is the package of what clients and workers ask for.
 var publicAPI = rotav1.File_rota_v1_jobs_proto.Package()
 
-// Register registers all services.
-func (s *Server) Register(g *grpc.Server) {
+// Register registers all services. It fails if a call has no rule of access.
+func (s *Server) Register(g *grpc.Server) error {
 	rotav1.RegisterJobServiceServer(g, s)
 	rotav1.RegisterWorkerServiceServer(g, s)
 	rotav1.RegisterClusterServiceServer(g, s)
+	rotav1.RegisterAccessServiceServer(g, s)
 	peerpb.RegisterPeerServiceServer(g, s)
 	healthpb.RegisterHealthServer(g, s.health)
 	reflection.Register(g)
+	if err := s.setRules(g); err != nil {
+		return err
+	}
 	s.wg.Go(s.followHealth)
+	return nil
 }
 
 // followHealth keeps the health service up to date: serving while a leader is known.

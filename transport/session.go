@@ -35,6 +35,9 @@ func (s *Server) session(ctx context.Context, cancel context.CancelFunc, stream 
 		return err
 	}
 	hello, err := s.firstHello(ctx, stream)
+	if err == nil {
+		err = checkHello(ctx, hello)
+	}
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/transport/access"
 	"github.com/rota-scheduler/rota/wire"
 )
 
@@ -35,7 +37,7 @@ func (s *Server) SubmitStream(stream grpc.BidiStreamingServer[rotav1.SubmitStrea
 	}
 	ctx, cancel := s.streamContext(stream.Context())
 	defer cancel()
-	w := &submitStream{s: s, stream: stream, wake: make(chan struct{}, 1), followed: map[uint64]*followed{}, holding: wire.HoldingOf(ctx)}
+	w := &submitStream{s: s, stream: stream, wake: make(chan struct{}, 1), followed: map[uint64]*followed{}, holding: wire.HoldingOf(ctx), call: access.CallOf(ctx)}
 	defer w.holding.End()
 	w.room = sync.NewCond(&w.mu)
 	// The reader ends with the stream: at the latest when this function has returned.
@@ -51,6 +53,8 @@ type submitStream struct {
 	wake   chan struct{}
 	// holding counts the memory of answers that are not sent yet.
 	holding *wire.Holding
+	// call says who the client is.
+	call *access.Call
 
 	mu   sync.Mutex
 	room *sync.Cond
@@ -115,9 +119,17 @@ func (w *submitStream) admit() bool {
 	return true
 }
 
+// checkRights refuses an item for a queue that the client has no rights for.
+func (w *submitStream) checkRights(item *rotav1.SubmitItem) error {
+	if a := item.GetAppend(); a != nil {
+		return w.call.CheckJob(a.GetJobId())
+	}
+	return w.call.CheckQueue(item.GetRequest().GetSpec().GetQueue())
+}
+
 func (w *submitStream) submit(item *rotav1.SubmitItem) {
 	answer := func(r fsm.Result, err error) { w.answer(item, r, err) }
-	if err := wire.CheckKnown(item); err != nil {
+	if err := cmp.Or(wire.CheckKnown(item), w.checkRights(item)); err != nil {
 		answer(fsm.Result{}, err)
 		return
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm/store"
 	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/transport/access"
 	"github.com/rota-scheduler/rota/wire"
 )
 
@@ -54,12 +56,22 @@ type Config struct {
 	// Profiles serves profiles of this process below /debug/pprof/. They tell more about the
 	// machine than readers of the metrics should know.
 	Profiles bool
+	// Guard decides who may ask for what; nil: nobody is asked.
+	Guard *access.Guard
+}
+
+// Route is a route and the right that it needs.
+type Route struct {
+	Pattern string
+	Right   task.Right
+	handler http.Handler
 }
 
 // Server answers HTTP requests about one node.
 type Server struct {
 	node     Node
 	mux      *http.ServeMux
+	routes   []Route
 	stopping atomic.Bool
 }
 
@@ -72,15 +84,29 @@ func New(cfg Config) *Server {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		newCollector(cfg.Node, s.reasonNotReady, cfg.Version, cfg.Refused, cfg.Turned, cfg.TooLarge),
 	)
-	s.mux.HandleFunc("GET /livez", s.livez)
-	s.mux.HandleFunc("GET /readyz", s.readyz)
-	// Errors are not logged: the caller gets them, and a caller that breaks off again and again must not fill the disk.
-	s.mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
+	if cfg.Guard != nil {
+		registry.MustRegister(newDenials(cfg.Guard))
+	}
+	s.routes = []Route{
+		// Probes cannot show certificates.
+		{"GET /livez", task.RightAnybody, http.HandlerFunc(s.livez)},
+		{"GET /readyz", task.RightAnybody, http.HandlerFunc(s.readyz)},
+		// Errors are not logged: the caller gets them, and a caller that breaks off again and again must not fill the disk.
+		{"GET /metrics", task.RightRead, promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})},
+	}
 	if cfg.Profiles {
-		HandleProfiles(s.mux)
+		profiles := http.NewServeMux()
+		HandleProfiles(profiles)
+		s.routes = append(s.routes, Route{"GET /debug/pprof/", task.RightAdmin, profiles})
+	}
+	for _, r := range s.routes {
+		s.mux.Handle(r.Pattern, cfg.Guard.HTTP(r.Right, r.handler))
 	}
 	return s
 }
+
+// Routes returns all routes.
+func (s *Server) Routes() []Route { return s.routes }
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }

@@ -28,6 +28,14 @@ import (
 const ForwardedKey = "rota-forwarded"
 
 const (
+	// AuthorizationKey is the metadata key of an access token, with Bearer before it.
+	AuthorizationKey = "authorization"
+	// PrincipalKey is the metadata key with which a server says for whom it asks. It is heeded only if the certificate of
+	// the connection is that of a server.
+	PrincipalKey = "rota-principal-bin"
+)
+
+const (
 	// MaxMessage is the largest message that either side accepts, bytes: twice the
 	// largest request, which leaves room for what wraps it and for larger answers.
 	MaxMessage = 2 * task.MaxRequest

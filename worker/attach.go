@@ -115,9 +115,10 @@ func (a *attachLoop) doubt(ctx context.Context, err error) {
 // hopeless says that no server will ever accept this worker. One address may be that of something
 // else; if all of them refuse, that is no accident.
 func (a *attachLoop) hopeless(welcomed bool, err error) bool {
-	if kind := task.KindOf(err); !welcomed && (kind == task.KindInvalid || kind == task.KindTooLarge) {
+	switch kind := task.KindOf(err); {
+	case !welcomed && (kind == task.KindInvalid || kind == task.KindTooLarge || kind == task.KindUnauthenticated || kind == task.KindDenied):
 		a.refusals++
-	} else {
+	default:
 		a.refusals = 0
 	}
 	return !a.everWelcomed && a.refusals >= len(a.w.finder.Given())

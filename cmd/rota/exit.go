@@ -19,6 +19,7 @@ const (
 	exitCancelled   = 4
 	exitNotFound    = 5
 	exitUnavailable = 6
+	exitDenied      = 7
 	exitConflict    = 8
 	exitWaitTimeout = 124
 	exitRunFailed   = 125
@@ -87,6 +88,8 @@ func exitCode(err error) int {
 	switch task.KindOf(err) {
 	case task.KindNotFound:
 		return exitNotFound
+	case task.KindUnauthenticated, task.KindDenied:
+		return exitDenied
 	case task.KindConflict:
 		return exitConflict
 	case task.KindOtherCluster:

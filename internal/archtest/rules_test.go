@@ -104,7 +104,8 @@ var layers = []layer{
 	{dir: "node", own: []string{"task", "fsm", "scheduler", "api", "wire", "internal/atomicfile", "internal/dirlock", "internal/sealedfile", "internal/stopwatch", "internal/ticks"}},
 	{dir: "node/raftlog", own: []string{"fsm", "internal/stopwatch"}, refused: network},
 	{dir: "node/raftnet", own: []string{"fsm", "internal/ticks"}, refused: grpc},
-	{dir: "transport/peerpb"},
+	{dir: "transport/peerpb", own: []string{"api"}},
+	{dir: "transport/access", own: []string{"task", "fsm", "transport/peerpb", "api", "wire", "internal/loglimit"}, refused: raft},
 	{dir: "transport", own: []string{"task", "fsm", "scheduler", "node", "api", "wire", "internal/loglimit"}, refused: raft},
 	{dir: "web", own: []string{"task", "fsm", "scheduler", "node", "transport", "api", "wire"}, refused: raft},
 

@@ -9,6 +9,7 @@
 package peerpb
 
 import (
+	_ "github.com/rota-scheduler/rota/api/rota/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -1025,11 +1026,74 @@ func (x *Place) GetPeerAddr() string {
 	return ""
 }
 
+// Principal is who has asked a server for a call that it forwards. Only servers are believed when they say so.
+type Principal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of a certificate. A token has neither: the receiver looks it up in its own state.
+	Role string `protobuf:"bytes,1,opt,name=role,proto3" json:"role,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Of a token, which the sender has checked.
+	TokenHash     []byte `protobuf:"bytes,3,opt,name=token_hash,json=tokenHash,proto3" json:"token_hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Principal) Reset() {
+	*x = Principal{}
+	mi := &file_peerpb_peer_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Principal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Principal) ProtoMessage() {}
+
+func (x *Principal) ProtoReflect() protoreflect.Message {
+	mi := &file_peerpb_peer_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Principal.ProtoReflect.Descriptor instead.
+func (*Principal) Descriptor() ([]byte, []int) {
+	return file_peerpb_peer_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Principal) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Principal) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Principal) GetTokenHash() []byte {
+	if x != nil {
+		return x.TokenHash
+	}
+	return nil
+}
+
 var File_peerpb_peer_proto protoreflect.FileDescriptor
 
 const file_peerpb_peer_proto_rawDesc = "" +
 	"\n" +
-	"\x11peerpb/peer.proto\x12\frota.peer.v1\"\x11\n" +
+	"\x11peerpb/peer.proto\x12\frota.peer.v1\x1a\x14rota/v1/access.proto\"\x11\n" +
 	"\x0fIdentifyRequest\"\xf6\x04\n" +
 	"\x10IdentifyResponse\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
@@ -1114,14 +1178,19 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x05Place\x12\x17\n" +
 	"\araft_id\x18\x01 \x01(\tR\x06raftId\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x1b\n" +
-	"\tpeer_addr\x18\x03 \x01(\tR\bpeerAddr2\xb4\x03\n" +
-	"\vPeerService\x12I\n" +
-	"\bIdentify\x12\x1d.rota.peer.v1.IdentifyRequest\x1a\x1e.rota.peer.v1.IdentifyResponse\x12L\n" +
-	"\tReadIndex\x12\x1e.rota.peer.v1.ReadIndexRequest\x1a\x1f.rota.peer.v1.ReadIndexResponse\x12C\n" +
-	"\x06Digest\x12\x1b.rota.peer.v1.DigestRequest\x1a\x1c.rota.peer.v1.DigestResponse\x12=\n" +
-	"\x04Join\x12\x19.rota.peer.v1.JoinRequest\x1a\x1a.rota.peer.v1.JoinResponse\x12I\n" +
-	"\bCallLogs\x12\x1d.rota.peer.v1.CallLogsRequest\x1a\x1e.rota.peer.v1.CallLogsResponse\x12=\n" +
-	"\x04Meet\x12\x19.rota.peer.v1.MeetRequest\x1a\x1a.rota.peer.v1.MeetResponseB1Z/github.com/rota-scheduler/rota/transport/peerpbb\x06proto3"
+	"\tpeer_addr\x18\x03 \x01(\tR\bpeerAddr\"R\n" +
+	"\tPrincipal\x12\x12\n" +
+	"\x04role\x18\x01 \x01(\tR\x04role\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"token_hash\x18\x03 \x01(\fR\ttokenHash2\xf0\x03\n" +
+	"\vPeerService\x12S\n" +
+	"\bIdentify\x12\x1d.rota.peer.v1.IdentifyRequest\x1a\x1e.rota.peer.v1.IdentifyResponse\"\b\xb2\xe3\x18\x04\b\b\x10\x01\x12V\n" +
+	"\tReadIndex\x12\x1e.rota.peer.v1.ReadIndexRequest\x1a\x1f.rota.peer.v1.ReadIndexResponse\"\b\xb2\xe3\x18\x04\b\b\x10\x01\x12M\n" +
+	"\x06Digest\x12\x1b.rota.peer.v1.DigestRequest\x1a\x1c.rota.peer.v1.DigestResponse\"\b\xb2\xe3\x18\x04\b\b\x10\x01\x12G\n" +
+	"\x04Join\x12\x19.rota.peer.v1.JoinRequest\x1a\x1a.rota.peer.v1.JoinResponse\"\b\xb2\xe3\x18\x04\b\b\x10\x01\x12S\n" +
+	"\bCallLogs\x12\x1d.rota.peer.v1.CallLogsRequest\x1a\x1e.rota.peer.v1.CallLogsResponse\"\b\xb2\xe3\x18\x04\b\b\x10\x01\x12G\n" +
+	"\x04Meet\x12\x19.rota.peer.v1.MeetRequest\x1a\x1a.rota.peer.v1.MeetResponse\"\b\xb2\xe3\x18\x04\b\b\x10\x01B1Z/github.com/rota-scheduler/rota/transport/peerpbb\x06proto3"
 
 var (
 	file_peerpb_peer_proto_rawDescOnce sync.Once
@@ -1135,7 +1204,7 @@ func file_peerpb_peer_proto_rawDescGZIP() []byte {
 	return file_peerpb_peer_proto_rawDescData
 }
 
-var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_peerpb_peer_proto_goTypes = []any{
 	(*IdentifyRequest)(nil),   // 0: rota.peer.v1.IdentifyRequest
 	(*IdentifyResponse)(nil),  // 1: rota.peer.v1.IdentifyResponse
@@ -1151,6 +1220,7 @@ var file_peerpb_peer_proto_goTypes = []any{
 	(*MeetRequest)(nil),       // 11: rota.peer.v1.MeetRequest
 	(*MeetResponse)(nil),      // 12: rota.peer.v1.MeetResponse
 	(*Place)(nil),             // 13: rota.peer.v1.Place
+	(*Principal)(nil),         // 14: rota.peer.v1.Principal
 }
 var file_peerpb_peer_proto_depIdxs = []int32{
 	2,  // 0: rota.peer.v1.IdentifyResponse.notes:type_name -> rota.peer.v1.Note
@@ -1188,7 +1258,7 @@ func file_peerpb_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peerpb_peer_proto_rawDesc), len(file_peerpb_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -849,7 +849,7 @@ var File_rota_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_rota_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x15rota/v1/cluster.proto\x12\arota.v1\x1a\x1egoogle/protobuf/duration.proto\"\x86\x03\n" +
+	"\x15rota/v1/cluster.proto\x12\arota.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x14rota/v1/access.proto\"\x86\x03\n" +
 	"\x06Server\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x1b\n" +
@@ -912,13 +912,13 @@ const file_rota_v1_cluster_proto_rawDesc = "" +
 	"\x13SERVER_STATE_LEADER\x10\x01\x12\x19\n" +
 	"\x15SERVER_STATE_FOLLOWER\x10\x02\x12\x1a\n" +
 	"\x16SERVER_STATE_CANDIDATE\x10\x03\x12\x1c\n" +
-	"\x18SERVER_STATE_UNREACHABLE\x10\x042\xf4\x02\n" +
-	"\x0eClusterService\x129\n" +
-	"\x06Status\x12\x16.rota.v1.StatusRequest\x1a\x17.rota.v1.StatusResponse\x12J\n" +
-	"\vWatchLeader\x12\x1b.rota.v1.WatchLeaderRequest\x1a\x1c.rota.v1.WatchLeaderResponse0\x01\x129\n" +
-	"\x06Verify\x12\x16.rota.v1.VerifyRequest\x1a\x17.rota.v1.VerifyResponse\x12Q\n" +
-	"\x0eTransferLeader\x12\x1e.rota.v1.TransferLeaderRequest\x1a\x1f.rota.v1.TransferLeaderResponse\x12M\n" +
-	"\fSaveSnapshot\x12\x1c.rota.v1.SaveSnapshotRequest\x1a\x1d.rota.v1.SaveSnapshotResponse0\x01B3Z1github.com/rota-scheduler/rota/api/rota/v1;rotav1b\x06proto3"
+	"\x18SERVER_STATE_UNREACHABLE\x10\x042\xa6\x03\n" +
+	"\x0eClusterService\x12C\n" +
+	"\x06Status\x12\x16.rota.v1.StatusRequest\x1a\x17.rota.v1.StatusResponse\"\b\xb2\xe3\x18\x04\b\x03\x10\x02\x12T\n" +
+	"\vWatchLeader\x12\x1b.rota.v1.WatchLeaderRequest\x1a\x1c.rota.v1.WatchLeaderResponse\"\b\xb2\xe3\x18\x04\b\x02\x10\x020\x01\x12C\n" +
+	"\x06Verify\x12\x16.rota.v1.VerifyRequest\x1a\x17.rota.v1.VerifyResponse\"\b\xb2\xe3\x18\x04\b\x05\x10\x01\x12[\n" +
+	"\x0eTransferLeader\x12\x1e.rota.v1.TransferLeaderRequest\x1a\x1f.rota.v1.TransferLeaderResponse\"\b\xb2\xe3\x18\x04\b\x05\x10\x01\x12W\n" +
+	"\fSaveSnapshot\x12\x1c.rota.v1.SaveSnapshotRequest\x1a\x1d.rota.v1.SaveSnapshotResponse\"\b\xb2\xe3\x18\x04\b\x06\x10\x010\x01B3Z1github.com/rota-scheduler/rota/api/rota/v1;rotav1b\x06proto3"
 
 var (
 	file_rota_v1_cluster_proto_rawDescOnce sync.Once
@@ -977,6 +977,7 @@ func file_rota_v1_cluster_proto_init() {
 	if File_rota_v1_cluster_proto != nil {
 		return
 	}
+	file_rota_v1_access_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

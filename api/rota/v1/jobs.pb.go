@@ -4000,7 +4000,7 @@ var File_rota_v1_jobs_proto protoreflect.FileDescriptor
 
 const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\n" +
-	"\x12rota/v1/jobs.proto\x12\arota.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14rota/v1/errors.proto\"!\n" +
+	"\x12rota/v1/jobs.proto\x12\arota.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14rota/v1/access.proto\x1a\x14rota/v1/errors.proto\"!\n" +
 	"\vHandlerWork\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x88\x02\n" +
 	"\vCommandWork\x12\x12\n" +
@@ -4368,23 +4368,24 @@ const file_rota_v1_jobs_proto_rawDesc = "" +
 	"\x15LOG_EVENT_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11LOG_EVENT_WAITING\x10\x01\x12\x13\n" +
 	"\x0fLOG_EVENT_ENDED\x10\x02\x12\x14\n" +
-	"\x10LOG_EVENT_SILENT\x10\x032\xcd\x06\n" +
+	"\x10LOG_EVENT_SILENT\x10\x032\xa0\b\n" +
 	"\n" +
-	"JobService\x129\n" +
-	"\x06Submit\x12\x16.rota.v1.SubmitRequest\x1a\x17.rota.v1.SubmitResponse\x12O\n" +
-	"\fSubmitStream\x12\x1c.rota.v1.SubmitStreamRequest\x1a\x1d.rota.v1.SubmitStreamResponse(\x010\x01\x12H\n" +
-	"\vAppendTasks\x12\x1b.rota.v1.AppendTasksRequest\x1a\x1c.rota.v1.AppendTasksResponse\x12H\n" +
-	"\vListAppends\x12\x1b.rota.v1.ListAppendsRequest\x1a\x1c.rota.v1.ListAppendsResponse\x12E\n" +
+	"JobService\x12O\n" +
+	"\x06Submit\x12\x16.rota.v1.SubmitRequest\x1a\x17.rota.v1.SubmitResponse\"\x14\xb2\xe3\x18\x10\b\x04\x10\x03\x1a\n" +
+	"spec.queue\x12Y\n" +
+	"\fSubmitStream\x12\x1c.rota.v1.SubmitStreamRequest\x1a\x1d.rota.v1.SubmitStreamResponse\"\b\xb2\xe3\x18\x04\b\x04\x10\x06(\x010\x01\x12Z\n" +
+	"\vAppendTasks\x12\x1b.rota.v1.AppendTasksRequest\x1a\x1c.rota.v1.AppendTasksResponse\"\x10\xb2\xe3\x18\f\b\x04\x10\x04\x1a\x06job_id\x12Z\n" +
+	"\vListAppends\x12\x1b.rota.v1.ListAppendsRequest\x1a\x1c.rota.v1.ListAppendsResponse\"\x10\xb2\xe3\x18\f\b\x03\x10\x04\x1a\x06job_id\x12W\n" +
 	"\n" +
-	"CloseTasks\x12\x1a.rota.v1.CloseTasksRequest\x1a\x1b.rota.v1.CloseTasksResponse\x129\n" +
-	"\x06GetJob\x12\x16.rota.v1.GetJobRequest\x1a\x17.rota.v1.GetJobResponse\x12?\n" +
-	"\bListJobs\x12\x18.rota.v1.ListJobsRequest\x1a\x19.rota.v1.ListJobsResponse\x12<\n" +
-	"\aWaitJob\x12\x17.rota.v1.WaitJobRequest\x1a\x18.rota.v1.WaitJobResponse\x12P\n" +
-	"\rStreamResults\x12\x1d.rota.v1.StreamResultsRequest\x1a\x1e.rota.v1.StreamResultsResponse0\x01\x12G\n" +
+	"CloseTasks\x12\x1a.rota.v1.CloseTasksRequest\x1a\x1b.rota.v1.CloseTasksResponse\"\x10\xb2\xe3\x18\f\b\x04\x10\x04\x1a\x06job_id\x12K\n" +
+	"\x06GetJob\x12\x16.rota.v1.GetJobRequest\x1a\x17.rota.v1.GetJobResponse\"\x10\xb2\xe3\x18\f\b\x03\x10\x04\x1a\x06job_id\x12P\n" +
+	"\bListJobs\x12\x18.rota.v1.ListJobsRequest\x1a\x19.rota.v1.ListJobsResponse\"\x0f\xb2\xe3\x18\v\b\x03\x10\x05\x1a\x05queue\x12N\n" +
+	"\aWaitJob\x12\x17.rota.v1.WaitJobRequest\x1a\x18.rota.v1.WaitJobResponse\"\x10\xb2\xe3\x18\f\b\x03\x10\x04\x1a\x06job_id\x12b\n" +
+	"\rStreamResults\x12\x1d.rota.v1.StreamResultsRequest\x1a\x1e.rota.v1.StreamResultsResponse\"\x10\xb2\xe3\x18\f\b\x03\x10\x04\x1a\x06job_id0\x01\x12Y\n" +
 	"\n" +
-	"StreamLogs\x12\x1a.rota.v1.StreamLogsRequest\x1a\x1b.rota.v1.StreamLogsResponse0\x01\x12B\n" +
-	"\tCancelJob\x12\x19.rota.v1.CancelJobRequest\x1a\x1a.rota.v1.CancelJobResponse\x12?\n" +
-	"\bRetryJob\x12\x18.rota.v1.RetryJobRequest\x1a\x19.rota.v1.RetryJobResponseB3Z1github.com/rota-scheduler/rota/api/rota/v1;rotav1b\x06proto3"
+	"StreamLogs\x12\x1a.rota.v1.StreamLogsRequest\x1a\x1b.rota.v1.StreamLogsResponse\"\x10\xb2\xe3\x18\f\b\x03\x10\x04\x1a\x06job_id0\x01\x12T\n" +
+	"\tCancelJob\x12\x19.rota.v1.CancelJobRequest\x1a\x1a.rota.v1.CancelJobResponse\"\x10\xb2\xe3\x18\f\b\x04\x10\x04\x1a\x06job_id\x12Q\n" +
+	"\bRetryJob\x12\x18.rota.v1.RetryJobRequest\x1a\x19.rota.v1.RetryJobResponse\"\x10\xb2\xe3\x18\f\b\x04\x10\x04\x1a\x06job_idB3Z1github.com/rota-scheduler/rota/api/rota/v1;rotav1b\x06proto3"
 
 var (
 	file_rota_v1_jobs_proto_rawDescOnce sync.Once
@@ -4571,6 +4572,7 @@ func file_rota_v1_jobs_proto_init() {
 	if File_rota_v1_jobs_proto != nil {
 		return
 	}
+	file_rota_v1_access_proto_init()
 	file_rota_v1_errors_proto_init()
 	file_rota_v1_jobs_proto_msgTypes[2].OneofWrappers = []any{
 		(*JobSpec_Handler)(nil),

@@ -2905,7 +2905,7 @@ var File_rota_v1_workers_proto protoreflect.FileDescriptor
 
 const file_rota_v1_workers_proto_rawDesc = "" +
 	"\n" +
-	"\x15rota/v1/workers.proto\x12\arota.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12rota/v1/jobs.proto\"\xc4\x01\n" +
+	"\x15rota/v1/workers.proto\x12\arota.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14rota/v1/access.proto\x1a\x12rota/v1/jobs.proto\"\xc4\x01\n" +
 	"\x0eSessionRequest\x12&\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0e.rota.v1.HelloH\x00R\x05hello\x12#\n" +
 	"\x04beat\x18\x02 \x01(\v2\r.rota.v1.BeatH\x00R\x04beat\x12,\n" +
@@ -3148,11 +3148,11 @@ const file_rota_v1_workers_proto_rawDesc = "" +
 	"\x14LOG_END_REASON_ENDED\x10\x01\x12\x1a\n" +
 	"\x16LOG_END_REASON_NO_MORE\x10\x02\x12\x1a\n" +
 	"\x16LOG_END_REASON_UNKNOWN\x10\x03\x12\x1b\n" +
-	"\x17LOG_END_REASON_TOO_MANY\x10\x042\xd4\x01\n" +
-	"\rWorkerService\x12@\n" +
-	"\aSession\x12\x17.rota.v1.SessionRequest\x1a\x18.rota.v1.SessionResponse(\x010\x01\x127\n" +
-	"\x04Logs\x12\x14.rota.v1.LogsRequest\x1a\x15.rota.v1.LogsResponse(\x010\x01\x12H\n" +
-	"\vListWorkers\x12\x1b.rota.v1.ListWorkersRequest\x1a\x1c.rota.v1.ListWorkersResponseB3Z1github.com/rota-scheduler/rota/api/rota/v1;rotav1b\x06proto3"
+	"\x17LOG_END_REASON_TOO_MANY\x10\x042\xf2\x01\n" +
+	"\rWorkerService\x12J\n" +
+	"\aSession\x12\x17.rota.v1.SessionRequest\x1a\x18.rota.v1.SessionResponse\"\b\xb2\xe3\x18\x04\b\a\x10\x06(\x010\x01\x12A\n" +
+	"\x04Logs\x12\x14.rota.v1.LogsRequest\x1a\x15.rota.v1.LogsResponse\"\b\xb2\xe3\x18\x04\b\a\x10\x02(\x010\x01\x12R\n" +
+	"\vListWorkers\x12\x1b.rota.v1.ListWorkersRequest\x1a\x1c.rota.v1.ListWorkersResponse\"\b\xb2\xe3\x18\x04\b\x03\x10\x02B3Z1github.com/rota-scheduler/rota/api/rota/v1;rotav1b\x06proto3"
 
 var (
 	file_rota_v1_workers_proto_rawDescOnce sync.Once
@@ -3285,6 +3285,7 @@ func file_rota_v1_workers_proto_init() {
 	if File_rota_v1_workers_proto != nil {
 		return
 	}
+	file_rota_v1_access_proto_init()
 	file_rota_v1_jobs_proto_init()
 	file_rota_v1_workers_proto_msgTypes[0].OneofWrappers = []any{
 		(*SessionRequest_Hello)(nil),
