@@ -42,6 +42,11 @@ type Config struct {
 	Listen Addrs
 	// TLS secures all ports and all connections to other servers; nil: they are in plain text. Its files are watched while the server runs.
 	TLS *secure.Config
+	// TLSOptional accepts plain text from this machine as well, and speaks it to servers that do not speak TLS: for a cluster
+	// on one machine that changes to TLS server by server.
+	TLSOptional bool
+	// Insecure says that connections in plain text leave this machine, which the log repeats every hour.
+	Insecure bool
 	// Profiles serves profiles of this process below /debug/pprof/ on the HTTP port. They tell more about the machine than
 	// readers of the metrics should know.
 	Profiles bool
@@ -69,6 +74,8 @@ type Server struct {
 	tls      *secure.Config
 	httpPort net.Listener
 	lines    *loglimit.Lines
+	// reminder is what the log repeats of plain text; "": nothing.
+	reminder string
 	// failed gets an error if a port ends although nobody asked for it.
 	failed chan error
 	// grpcServed is closed when the gRPC port is not served any more. running is the goroutines that serve the HTTP port and
@@ -89,12 +96,12 @@ func start(cfg Config, opts ...grpc.ServerOption) (*Server, error) {
 	}
 	log, version := cfg.Node.Logger, cfg.Node.Version
 	lines := loglimit.New(log)
-	in, err := accept(cfg.TLS, open, lines)
+	in, err := accept(&cfg, open, lines)
 	if err != nil {
 		open.close()
 		return nil, err
 	}
-	peers := transport.NewPeers(wire.Secure(cfg.TLS)...)
+	peers := transport.NewPeers(cfg.dialOptions()...)
 	cfg.Node.Lookup = wire.LookupBy(net.DefaultResolver)
 	cfg.Node.Peers, cfg.Node.RaftListener, cfg.Node.RaftDial = peers, in.raft, in.dialRaft
 	n, err := node.Start(cfg.Node)
@@ -104,7 +111,7 @@ func start(cfg Config, opts ...grpc.ServerOption) (*Server, error) {
 		return nil, errors.Join(err, peers.Close())
 	}
 	s := &Server{
-		tls: cfg.TLS, httpPort: in.http, lines: lines,
+		tls: cfg.TLS, reminder: cfg.reminder(), httpPort: in.http, lines: lines,
 		log: log, node: n, peers: peers, ports: open, failed: make(chan error, 2), grpcServed: make(chan struct{}),
 		transport: transport.New(transport.Config{Node: n, Peers: peers, Logger: log, Version: version, Credentials: in.grpc}),
 	}
@@ -140,6 +147,9 @@ func (s *Server) serve() {
 	telling, s.stopTelling = context.WithCancel(context.Background())
 	if s.tls != nil {
 		s.running.Go(func() { s.tls.Run(telling) })
+	}
+	if s.reminder != "" {
+		s.running.Go(func() { remind(telling, s.log, s.reminder) })
 	}
 	s.running.Go(func() { newTurnedAway(s.log, s.ports.turned).run(telling) })
 }

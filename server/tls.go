@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"strings"
 	"time"
@@ -32,27 +31,33 @@ type accepting struct {
 }
 
 // accept puts TLS between the ports and those who serve them; without a configuration connections stay in plain text.
-func accept(c *secure.Config, open listeners, lines *loglimit.Lines) (accepting, error) {
-	a := accepting{raft: open.peer, http: open.http}
+func accept(cfg *Config, open listeners, lines *loglimit.Lines) (a accepting, err error) {
+	a = accepting{raft: open.peer, http: open.http}
+	c := cfg.TLS
 	if c == nil {
 		return a, nil
 	}
-	raft, err := c.Server(raftAccepts)
-	if err != nil {
+	may := func(roles secure.Accept) secure.Accept {
+		roles.Plain = cfg.TLSOptional
+		return roles
+	}
+	if a.raft, err = c.Listener(open.peer, may(raftAccepts)); err != nil {
 		return a, err
 	}
-	web, err := c.Server(httpAccepts)
-	if err != nil {
+	if a.http, err = c.Listener(open.http, may(httpAccepts)); err != nil {
 		return a, err
 	}
-	a.grpc, err = c.ServerCredentials(grpcAccepts, func(from net.Addr, err error) {
+	a.grpc, err = c.ServerCredentials(may(grpcAccepts), func(from net.Addr, err error) {
 		lines.Warn("a connection to the gRPC port was refused", "from", from.String(), "reason", secure.ReasonOf(err), "error", err)
 	})
-	a.raft, a.http = tls.NewListener(open.peer, raft), tls.NewListener(open.http, web)
 	a.dialRaft = func(addr string, timeout time.Duration) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
-		raw, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+		dial := func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", addr) }
+		if cfg.TLSOptional {
+			return c.DialEither(ctx, dial)
+		}
+		raw, err := dial(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -22,3 +22,10 @@ func Secure(c *secure.Config) []grpc.DialOption {
 		}),
 	}
 }
+
+// SecureOptional returns the options of Dial for connections to servers of this machine that may not speak TLS yet.
+func SecureOptional(c *secure.Config) []grpc.DialOption {
+	return []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+		return c.DialEither(ctx, func(ctx context.Context) (net.Conn, error) { return dialPlain(ctx, addr) }, "h2")
+	})}
+}

@@ -81,8 +81,13 @@ func (a *app) runWorker(ctx context.Context, w *workerFlags) error {
 	if err != nil {
 		return err
 	}
+	if opts := a.tls.dialOptions(tls); opts != nil {
+		cfg.Dial = func(addr string) (*grpc.ClientConn, error) { return wire.Dial(addr, opts...) }
+	}
+	if a.tls.insecure {
+		cfg.Logger.Warn("connections are in plain text: whoever is between this worker and the servers can run commands here; use certificates, and leave out --insecure")
+	}
 	if tls != nil {
-		cfg.Dial = func(addr string) (*grpc.ClientConn, error) { return wire.Dial(addr, wire.Secure(tls)...) }
 		watching, stop := context.WithCancel(ctx)
 		var done sync.WaitGroup
 		done.Go(func() { tls.Run(watching) })

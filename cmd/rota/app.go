@@ -110,7 +110,10 @@ func (a *app) connect(waiting func(op string)) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.New(client.Config{Addrs: addrs, RequestTimeout: a.requestTimeout, Waiting: waiting, Resolver: net.DefaultResolver, DialOptions: wire.Secure(tls)})
+	if a.tls.insecure {
+		a.say("rota: --insecure: whoever is between this machine and the servers can read and change what is sent")
+	}
+	c, err := client.New(client.Config{Addrs: addrs, RequestTimeout: a.requestTimeout, Waiting: waiting, Resolver: net.DefaultResolver, DialOptions: a.tls.dialOptions(tls)})
 	return c, usageOf(err)
 }
 

@@ -72,7 +72,7 @@ func (a *app) subjects() []subject {
 			}
 			tls, err := own.tls.open(quiet)
 			for _, addr := range cfg.Addrs {
-				if err == nil && tls == nil {
+				if err == nil && own.tls.plain() {
 					err = usageOf(wire.CheckPlain(addr))
 				}
 			}

@@ -32,6 +32,7 @@ const maxBootstrap = 9
 type serverFlags struct {
 	log                      logFlags
 	tls                      tlsFlags
+	tlsOptional              bool
 	config, nodeID, dataDir  string
 	logStore                 string
 	addr, peerAddr, httpAddr string
@@ -99,8 +100,12 @@ func (s *serverFlags) add(f *pflag.FlagSet) {
 	f.Int64Var(&s.trailingBytes, "trailing-bytes", node.DefaultTrailingBytes, "bytes of log to keep before a snapshot; more while another server needs them")
 	f.BoolVar(&s.pprof, "pprof", false, "serve profiles of this process below /debug/pprof/ on the HTTP address")
 	s.tls.add(f)
+	f.BoolVar(&s.tlsOptional, "tls-optional", false, "with certificates, use plain text too, while a cluster on this machine changes to TLS server by server")
 	s.log.add(f)
 }
+
+// mustStay says whether connections may be in plain text, so that they must not leave this machine.
+func (s *serverFlags) mustStay() bool { return s.tls.plain() || s.tlsOptional }
 
 // runServer runs a server until ctx ends.
 func (a *app) runServer(ctx context.Context, s *serverFlags) error {
@@ -136,6 +141,9 @@ func (a *app) runServer(ctx context.Context, s *serverFlags) error {
 // openTLS loads the certificates of the server; nil: connections are in plain text.
 func (s *serverFlags) openTLS(log *slog.Logger) (*secure.Config, error) {
 	c, err := s.tls.open(log)
+	if err == nil && c == nil && s.tlsOptional {
+		err = usagef("--tls-optional needs certificates: make them with rota tls init, and name them with --tls-ca, --tls-cert and --tls-key")
+	}
 	if err != nil || c == nil {
 		return nil, err
 	}
@@ -166,6 +174,7 @@ func (s *serverFlags) serverConfig(log *slog.Logger) (server.Config, error) {
 				os.Exit(exitError)
 			},
 		},
+		TLSOptional: s.tlsOptional, Insecure: s.tls.insecure,
 		Profiles: s.pprof,
 	}, nil
 }
@@ -215,7 +224,7 @@ func (s *serverFlags) checkAddrs() error {
 	}
 	for _, addr := range s.join {
 		err := wire.CheckServer(addr)
-		if err == nil && s.tls.files.CA == "" {
+		if err == nil && s.mustStay() {
 			err = wire.CheckPlain(addr) // the server would wait for it for ever
 		}
 		if err != nil {
@@ -228,7 +237,7 @@ func (s *serverFlags) checkAddrs() error {
 // checkAdvertised finds out whether others can use what they are told to use.
 func (s *serverFlags) checkAdvertised() error {
 	use, err := server.Advertised(s.listen(), s.advertise)
-	if err != nil || s.tls.files.CA != "" {
+	if err != nil || !s.mustStay() {
 		return usageOf(err)
 	}
 	for _, addr := range []string{use.GRPC, use.Raft} {
@@ -273,8 +282,11 @@ func (s *serverFlags) checkListen(flag, addr string) error {
 	if err := wire.CheckAddr(net.JoinHostPort(cmp.Or(host, "0.0.0.0"), port)); err != nil {
 		return usagef("%s: %v", flag, err)
 	}
-	if s.tls.files.CA != "" || wire.Loopback(host) {
+	if !s.mustStay() || wire.Loopback(host) {
 		return nil
+	}
+	if s.tlsOptional {
+		return usagef("%s %s is beyond this machine, and --tls-optional uses plain text too: leave it out, or use a loopback address such as 127.0.0.1", flag, addr)
 	}
 	return usagef("%s %s would serve plain text beyond this machine. Make certificates (rota tls init HOST...), and name them (--tls-ca ca.crt --tls-cert server.crt --tls-key server.key); or use a loopback address such as 127.0.0.1", flag, addr)
 }

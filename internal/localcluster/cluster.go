@@ -157,8 +157,7 @@ func (c *Cluster) serverProcess(s serverLayout, l layout) *Process {
 		"--addr", s.Addr, "--peer-addr", s.PeerAddr, "--http-addr", s.HTTPAddr,
 		"--bootstrap-expect", strconv.Itoa(len(addrs)), "--join", strings.Join(addrs, ","))
 	p.Addr, p.PeerAddr, p.HTTPAddr = s.Addr, s.PeerAddr, s.HTTPAddr
-	p.scheme, p.probes = c.certs.probes()
-	p.AddArgs(c.certs.flags(task.RoleServer)...)
+	c.secure(p, task.RoleServer)
 	p.AddArgs(c.cfg.ServerFlags...)
 	return p
 }
@@ -169,7 +168,7 @@ func (c *Cluster) workerProcess(name string) *Process {
 	if c.cfg.Slots > 0 {
 		p.AddArgs("--slots", strconv.Itoa(c.cfg.Slots))
 	}
-	p.AddArgs(c.certs.flags(task.RoleWorker)...)
+	c.secure(p, task.RoleWorker)
 	p.AddArgs(c.cfg.WorkerFlags...)
 	return p
 }
@@ -243,6 +242,16 @@ func (c *Cluster) TLS() *secure.Config { return c.certs.config() }
 // ClientFlags are those of a command that is a client of the cluster.
 func (c *Cluster) ClientFlags() []string {
 	return append([]string{"--addr", strings.Join(c.Addrs(), ",")}, c.certs.flags(task.RoleAdmin)...)
+}
+
+// ClientEnv is the environment of such a command instead of its flags.
+func (c *Cluster) ClientEnv() []string {
+	env := []string{"ROTA_ADDR=" + strings.Join(c.Addrs(), ",")}
+	if c.certs != nil {
+		f := c.certs.files(task.RoleAdmin)
+		env = append(env, "ROTA_CACERT="+f.CA, "ROTA_CLIENT_CERT="+f.Cert, "ROTA_CLIENT_KEY="+f.Key)
+	}
+	return env
 }
 
 // DialOptions are those of a gRPC connection to a server; none: it is in plain text.

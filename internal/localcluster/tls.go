@@ -97,3 +97,25 @@ func (c *certificates) probes() (scheme string, client *http.Client) {
 	}
 	return scheme, &http.Client{Transport: t, Timeout: probeTimeout + time.Second}
 }
+
+// secure lets a process use the certificates, if there are any, from its next start on.
+func (c *Cluster) secure(p *Process, role task.Role) {
+	p.scheme, p.probes = c.certs.probes()
+	p.AddArgs(c.certs.flags(role)...)
+}
+
+// Secure gives a process of a cluster without TLS certificates for its next start. From the first one on, clients of this
+// package use TLS.
+func (c *Cluster) Secure(p *Process) (err error) {
+	if c.certs == nil {
+		if c.certs, err = openCertificates(c.cfg.Dir); err != nil {
+			return err
+		}
+	}
+	role := task.RoleWorker
+	if p.HTTPAddr != "" {
+		role = task.RoleServer
+	}
+	c.secure(p, role)
+	return nil
+}

@@ -197,6 +197,8 @@ type Accept struct {
 	Roles []task.Role
 	// Anonymous lets in clients that show no certificate. One that is shown must be right all the same.
 	Anonymous bool
+	// Plain accepts plain text from this machine as well, for a cluster that changes to TLS.
+	Plain bool
 	// Protocols are offered by ALPN, such as h2.
 	Protocols []string
 }

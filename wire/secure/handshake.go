@@ -58,7 +58,7 @@ func (c *Config) ServerCredentials(a Accept, told func(from net.Addr, err error)
 	if err != nil {
 		return nil, err
 	}
-	return serverCredentials{credentials.NewTLS(cfg), c, told}, nil
+	return serverCredentials{credentials.NewTLS(cfg), c, a.Plain, told}, nil
 }
 
 // ClientCredentials are those of a gRPC connection to a server.
@@ -69,7 +69,9 @@ func (c *Config) ClientCredentials() credentials.TransportCredentials {
 type serverCredentials struct {
 	credentials.TransportCredentials
 	config *Config
-	told   func(from net.Addr, err error)
+	// plain: plain text is accepted as well.
+	plain bool
+	told  func(from net.Addr, err error)
 }
 
 // info is what gRPC keeps of a connection.
@@ -81,7 +83,7 @@ type info struct {
 
 // ServerHandshake implements credentials.TransportCredentials.
 func (s serverCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, auth, err := s.TransportCredentials.ServerHandshake(raw)
+	conn, auth, err := s.handshake(raw)
 	if err != nil {
 		err = Explain(err, s.config.now())
 		s.config.refused.add(ReasonOf(err))
@@ -90,14 +92,18 @@ func (s serverCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.
 		}
 		return nil, nil, err
 	}
-	i := info{TLSInfo: auth.(credentials.TLSInfo)}
+	encrypted, ok := auth.(credentials.TLSInfo)
+	if !ok {
+		return conn, auth, nil
+	}
+	i := info{TLSInfo: encrypted}
 	i.peer, i.known = PeerOf(&i.State)
 	return conn, i, nil
 }
 
 // Clone implements credentials.TransportCredentials.
 func (s serverCredentials) Clone() credentials.TransportCredentials {
-	return serverCredentials{s.TransportCredentials.Clone(), s.config, s.told}
+	return serverCredentials{s.TransportCredentials.Clone(), s.config, s.plain, s.told}
 }
 
 type clientCredentials struct {

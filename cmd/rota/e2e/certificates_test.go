@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -205,4 +206,56 @@ func (r *rotation) keep(t *testing.T, role task.Role) *secure.Config {
 	c, err := secure.Open(from, secure.Options{})
 	require.NoError(t, err)
 	return c
+}
+
+// TestAClusterChangesToTLSUnderLoad restarts one process after the other: the servers with certificates and plain text, the
+// workers and clients with TLS, then the servers without plain text. Nobody misses an answer.
+func TestAClusterChangesToTLSUnderLoad(t *testing.T) {
+	c := start(t, localcluster.Config{Servers: 3, Workers: 2, Slots: 8})
+	plain := submitLoops(2, "plain", submitWith(c.client(), task.Spec{Handler: "rota.square"}))
+	again := func(p *localcluster.Process, change func()) {
+		ctx, cancel := context.WithTimeout(t.Context(), within)
+		defer cancel()
+		require.NoError(t, p.Stop(ctx))
+		change()
+		c.restart(p)
+	}
+	// The leader comes last, or leadership would move each time.
+	servers := append(c.followers(), c.leader())
+	for _, s := range servers {
+		again(s, func() {
+			require.NoError(t, c.Secure(s))
+			s.AddArgs("--tls-optional=true")
+		})
+		plain.more(t, 20)
+	}
+	for _, w := range c.Workers {
+		again(w, func() { require.NoError(t, c.Secure(w)) })
+		plain.more(t, 20)
+	}
+	secured, err := client.New(client.Config{Addrs: c.Addrs(), DialOptions: wire.Secure(c.TLS())})
+	require.NoError(t, err)
+	defer secured.Close()
+	encrypted := submitLoops(2, "encrypted", submitWith(secured, task.Spec{Handler: "rota.square"}))
+	encrypted.more(t, 20)
+	all := plain.halt(t)
+	for _, s := range servers {
+		again(s, func() { s.AddArgs("--tls-optional=false") })
+		encrypted.more(t, 20)
+	}
+	maps.Copy(all, encrypted.halt(t))
+	c.requireOnce(all)
+	await(t, "the end of all jobs", func() bool {
+		for _, j := range c.list() {
+			if j.State != task.JobSucceeded.String() {
+				return false
+			}
+		}
+		return true
+	})
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err = c.client().Status(ctx)
+	require.Error(t, err, "plain text is still accepted")
 }

@@ -237,7 +237,7 @@ func (c *cluster) rota(args ...string) output {
 // command returns a command that runs a verb against the cluster. It is not started yet.
 func (c *cluster) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Env = append(os.Environ(), "ROTA_ADDR="+strings.Join(c.Addrs(), ","))
+	cmd.Env = append(os.Environ(), c.ClientEnv()...)
 	return cmd
 }
 
