@@ -95,6 +95,7 @@ var checks = []check{
 	{"S20", "slots and max_parallel are kept", checkLimits},
 	{"S21", "no panic, race or unexpected exit", checkProcesses},
 	{"S22", "the version of the log rises once all servers know it, and never falls", checkVersions},
+	{"S23", "a backup has what was acknowledged, and what is restored gives nothing out again", checkBackups},
 	{"L1", "recovery soon after each heal", checkRecovery},
 	{"L2", "nothing stuck after the drain", checkDrain},
 	{"L3", "a majority serves, a minority does not", checkMajority},

@@ -27,6 +27,8 @@
 //	S20 no worker runs more than its slots, no job more than its max_parallel
 //	S21 no panic, no data race, no exit that nothing excuses
 //	S22 the version of the log never falls, rises no sooner than all servers know it, and in the end is what all know
+//	S23 a backup has all that was acknowledged before it began, a cluster that is restored from it works, gives out no job
+//	    id and no token that the one before or another restored one has, and refuses the cursors of the one before
 //	L1  an acknowledged submit soon after each heal: within 2 s, 99 of a hundred, and always within the bound of the test
 //	L2  nothing is stuck after the drain
 //	L3  a majority serves while a minority is gone, and that one answers no linearizable read,

@@ -24,6 +24,7 @@ type view struct {
 	reports []history.Call[history.Report, history.Reported]
 	stales  []history.Call[history.Stale, history.StaleRead]
 	probes  []history.Call[history.Probe, history.Probed]
+	saves   []history.Call[history.Save, history.Saved]
 
 	phases  []history.Note[history.Phase]
 	faults  []history.Note[history.Fault]
@@ -43,6 +44,7 @@ type view struct {
 	mutes    []history.Note[history.Silent]
 	samples  []history.Note[history.Sample]
 	workers  []history.Note[history.Workers]
+	restored []history.Note[history.Restored]
 }
 
 // taskID is one task of one job.
@@ -69,6 +71,7 @@ func newView(ops []history.Op) (*view, error) {
 		calls(ops, history.FSubmit, &v.submits), calls(ops, history.FCancel, &v.cancels), calls(ops, history.FTask, &v.tasks),
 		calls(ops, history.FAppend, &v.appends), calls(ops, history.FRead, &v.reads), calls(ops, history.FStream, &v.streams),
 		calls(ops, history.FList, &v.lists), calls(ops, history.FReport, &v.reports), calls(ops, history.FStale, &v.stales), calls(ops, history.FProbe, &v.probes),
+		calls(ops, history.FSave, &v.saves), notes(ops, history.FRestored, &v.restored),
 		notes(ops, history.FPhase, &v.phases), notes(ops, history.FFault, &v.faults), notes(ops, history.FHeal, &v.heals),
 		notes(ops, history.FLeader, &v.leaders), notes(ops, history.FExit, &v.exits), notes(ops, history.FFinalJobs, &v.jobs),
 		notes(ops, history.FFinalResults, &v.results), notes(ops, history.FDigest, &v.digests), notes(ops, history.FLedger, &ledgers),

@@ -14,9 +14,6 @@ var proposeAll = edit{"", "transport/reports.go", "\tif len(sorted.Held) == 0 {\
 // upgradeTest replaces servers by those of another build, one by one.
 const upgradeTest = "TestServersOfTwoBuildsAreOneCluster"
 
-// restoreTest makes a new cluster from a backup, behind which the old one went on.
-const restoreTest = "TestAClusterComesBackFromABackup"
-
 // All is every mutant, in the order of the checks that must find them.
 func All() []Mutant {
 	return []Mutant{
@@ -184,6 +181,11 @@ func All() []Mutant {
 			},
 		},
 		{
+			Name: "restore-reuses-tokens", About: "a restored cluster counts tokens on from its backup",
+			Check: "S23", Workload: "backup", Nemesis: "none", TimeLimit: 8 * time.Second,
+			edits: []edit{{"", "fsm/incarnation.go", "= max(m.nextToken, floor.Token), max(", "= m.nextToken, max("}},
+		},
+		{
 			Name: "wake-up-dropped", About: "nobody looks again when a backoff is over",
 			Check: "L2", Workload: "retry-lease", Nemesis: "none", TimeLimit: 5 * time.Second,
 			edits: []edit{{"", "fsm/timers.go", "\t\t\tj.comesBack(t.index)\n\t\t}\n", "\t\t\tj.comesBack(t.index)\n\t\t\tcontinue\n\t\t}\n"}},
@@ -200,10 +202,6 @@ func All() []Mutant {
 		{
 			Name: "constants-of-the-build", About: "a server applies entries by the constants of its own build", Test: upgradeTest,
 			edits: []edit{{"", "fsm/version.go", "m.version, m.rules = version, rulesOf(version)", "m.version, m.rules = version, rulesOf(Version)"}},
-		},
-		{
-			Name: "restore-reuses-tokens", About: "a restored cluster counts tokens on from its backup", Test: restoreTest,
-			edits: []edit{{"", "fsm/incarnation.go", "= max(m.nextToken, floor.Token), max(", "= m.nextToken, max("}},
 		},
 		{
 			Name: "unknown-fields-dropped", About: "what a server does not know of a request is dropped", Test: upgradeTest,

@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -164,7 +165,7 @@ func (r *run) lay() (err error) {
 	})
 	r.env = &workload.Env{
 		Cluster: r.cluster, Recorder: r.recorder, Concurrency: cfg.Concurrency, Rate: cfg.Rate, Timeout: callTimeout,
-		Ledger: filepath.Join(cfg.Dir, ledgerFile), Seed: cfg.Seed,
+		Binary: cmp.Or(r.next, cfg.Binary), Dir: cfg.Dir, Ledger: filepath.Join(cfg.Dir, ledgerFile), Seed: cfg.Seed,
 	}
 	return nil
 }

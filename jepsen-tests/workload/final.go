@@ -28,6 +28,11 @@ func Drain(ctx context.Context, c *cluster.Cluster) error {
 		return err
 	}
 	defer cl.Close()
+	return drained(ctx, cl)
+}
+
+// drained waits until every job that a client sees is final.
+func drained(ctx context.Context, cl *client.Client) error {
 	return cluster.Await(ctx, "the end of all jobs", func() error {
 		for j, err := range cl.List(ctx, client.ListOptions{States: []task.JobState{task.JobPending, task.JobRunning}}) {
 			if err != nil {

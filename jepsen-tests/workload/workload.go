@@ -23,6 +23,8 @@ type Env struct {
 	Rate        float64
 	// Timeout bounds one call.
 	Timeout time.Duration
+	// Binary is a rota that can restore what the servers save, and Dir the folder for that.
+	Binary, Dir string
 	// Ledger is the path of the file that commands write into.
 	Ledger string
 	Seed   uint64
@@ -72,6 +74,7 @@ var catalogue = []Workload{
 		"snapshot", "results and keys that outlive the log they came by", []string{"S18"}, 1,
 		[]string{"--snapshot-bytes", snapshotBytes, "--trailing-bytes", snapshotBytes}, func(env *Env) steps { return &snapshots{} },
 	},
+	{"backup", "jobs, and backups of them that are restored beside the cluster", []string{"S23"}, 1, nil, func(env *Env) steps { return &backups{} }},
 	{"conservation", "jobs that are counted while they come and go", []string{"S20"}, 1, nil, func(env *Env) steps { return &conservation{} }},
 }
 
