@@ -113,7 +113,7 @@ func start(cfg Config, opts ...grpc.ServerOption) (*Server, error) {
 	s := &Server{
 		tls: cfg.TLS, reminder: cfg.reminder(), httpPort: in.http, lines: lines,
 		log: log, node: n, peers: peers, ports: open, failed: make(chan error, 2), grpcServed: make(chan struct{}),
-		transport: transport.New(transport.Config{Node: n, Peers: peers, Logger: log, Version: version, Credentials: in.grpc}),
+		transport: transport.New(transport.Config{Node: n, Peers: peers, Logger: log, Version: version, Credentials: in.grpc, Plain: cfg.TLSOptional}),
 	}
 	s.grpc = grpc.NewServer(slices.Concat(s.transport.Options(), []grpc.ServerOption{grpc.WaitForHandlers(true)}, opts)...)
 	if err := s.transport.Register(s.grpc); err != nil {

@@ -32,6 +32,8 @@ type Config struct {
 	// Credentials secure the connections, and everybody is asked who they are. nil: connections are in plain text, and
 	// nobody can be told from anybody else.
 	Credentials credentials.TransportCredentials
+	// Plain says that the credentials take plain text as well.
+	Plain bool
 }
 
 // Server serves one node over gRPC.
@@ -83,7 +85,7 @@ func New(cfg Config) *Server {
 	s.walks = newRounds(s.stopping, &s.begun, func() ([]string, error) { return s.node.State().Machine().CheckInvariants(), nil })
 	s.freshens = newRounds(s.stopping, &s.begun, s.freshen)
 	if cfg.Credentials != nil {
-		s.guard = access.New(access.Config{State: accessState{s}, Logger: cfg.Logger})
+		s.guard = access.New(access.Config{State: accessState{s}, Logger: cfg.Logger, Plain: cfg.Plain})
 	}
 	return s
 }

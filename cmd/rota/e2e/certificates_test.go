@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -208,6 +209,19 @@ func (r *rotation) keep(t *testing.T, role task.Role) *secure.Config {
 	return c
 }
 
+// plainHTTP asks for a page without TLS.
+func plainHTTP(t *testing.T, url string) int {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	require.NoError(t, err)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	return resp.StatusCode
+}
+
 // TestAClusterChangesToTLSUnderLoad restarts one process after the other: the servers with certificates and plain text, the
 // workers and clients with TLS, then the servers without plain text. Nobody misses an answer.
 func TestAClusterChangesToTLSUnderLoad(t *testing.T) {
@@ -233,6 +247,7 @@ func TestAClusterChangesToTLSUnderLoad(t *testing.T) {
 		again(w, func() { require.NoError(t, c.Secure(w)) })
 		plain.more(t, 20)
 	}
+	require.Equal(t, http.StatusOK, plainHTTP(t, "http://"+c.Servers[0].HTTPAddr+"/metrics"))
 	secured, err := client.New(client.Config{Addrs: c.Addrs(), DialOptions: wire.Secure(c.TLS())})
 	require.NoError(t, err)
 	defer secured.Close()
@@ -258,4 +273,5 @@ func TestAClusterChangesToTLSUnderLoad(t *testing.T) {
 	defer cancel()
 	_, err = c.client().Status(ctx)
 	require.Error(t, err, "plain text is still accepted")
+	require.Equal(t, http.StatusBadRequest, plainHTTP(t, "http://"+c.Servers[0].HTTPAddr+"/metrics"))
 }
