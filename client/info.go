@@ -92,6 +92,8 @@ type AttemptInfo struct {
 	// Error says what went wrong, for people, and Stderr is the end of the command's standard error.
 	Error  string
 	Stderr []byte
+	// StderrMissing is how many bytes of it stood before that and were not kept; 0: none, or not known.
+	StderrMissing uint64
 	// Worker is the name of its worker, the id if it has none.
 	Worker string
 	Token  uint64
@@ -193,7 +195,7 @@ func taskInfo(p *rotav1.Task) (TaskInfo, error) {
 func attemptInfo(p *rotav1.TaskAttempt) AttemptInfo {
 	state, _ := wire.StateFromProto(p.GetState()) // unset: it was tried again
 	a := AttemptInfo{
-		Index: p.GetIndex(), Attempt: p.GetAttempt(), State: state, Reason: reason(p.GetReason()), Error: p.GetError(), Stderr: p.GetStderrTail(),
+		Index: p.GetIndex(), Attempt: p.GetAttempt(), State: state, Reason: reason(p.GetReason()), Error: p.GetError(), Stderr: p.GetStderrTail(), StderrMissing: p.GetStderrMissing(),
 		Worker: p.GetWorker(), Token: p.GetToken(), GrantedAt: moment(p.GetGrantedAt()), EndedAt: moment(p.GetEndedAt()),
 		Usage: task.Usage{PeakMemory: p.GetPeakMemoryBytes(), CPUTime: p.GetCpuTime().AsDuration()},
 	}

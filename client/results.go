@@ -48,8 +48,10 @@ type Result struct {
 	// Error says what went wrong, for people.
 	Error string
 	// Stderr is the end of the command's standard error, however it ended; it need not be UTF-8.
-	Stderr     []byte
-	FinishedAt time.Time
+	Stderr []byte
+	// StderrMissing is how many bytes of the standard error stood before Stderr and were not kept; 0: none, or not known.
+	StderrMissing uint64
+	FinishedAt    time.Time
 	// Usage is what its command has used.
 	Usage task.Usage
 
@@ -334,7 +336,7 @@ func groupResult(g *rotav1.ResultGroup) (Result, error) {
 	}
 	r := Result{
 		State: state, Reason: reason(g.GetReason()), Attempt: g.GetAttempt(), Worker: g.GetWorker(),
-		Error: g.GetError(), Stderr: g.GetStderrTail(), FinishedAt: moment(g.GetFinishedAt()),
+		Error: g.GetError(), Stderr: g.GetStderrTail(), StderrMissing: g.GetStderrMissing(), FinishedAt: moment(g.GetFinishedAt()),
 		OutputMissing: g.GetOutputMissing(),
 	}
 	if g.ExitCode != nil {

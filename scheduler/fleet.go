@@ -493,6 +493,9 @@ func (f *Fleet) SessionClosed(session uint64) {
 	}
 }
 
+// StreamOf is the way to a session; nil: there is none here.
+func (f *Fleet) StreamOf(session uint64) Stream { return f.streamOf(session) }
+
 func (f *Fleet) streamOf(session uint64) Stream {
 	f.mu.Lock()
 	defer f.mu.Unlock()

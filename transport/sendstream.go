@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,11 +30,14 @@ type sendStream struct {
 	mu sync.Mutex
 	// renewed: beat, the newest one, waits for its answer, and the oldest such beat has waited since waits.
 	// The answer to a beat is sent first, other answers last: see send.
-	renewed  bool
-	beat     uint64
-	waits    time.Time
-	grants   []fsm.Grant
-	stops    []*rotav1.HeldTasks
+	renewed bool
+	beat    uint64
+	waits   time.Time
+	grants  []fsm.Grant
+	stops   []*rotav1.HeldTasks
+	// calls is the servers to which the worker is asked to send logs. logs: it does.
+	calls    []string
+	logs     bool
 	answers  []queuedAnswer
 	finished bool
 	// waiting is a beat that waits for a Barrier; confirming: somebody asks for one.
@@ -59,7 +63,7 @@ type queuedAnswer struct {
 
 func newSendStream(s *Server, session, term uint64, hello *rotav1.Hello, stream sessionStream, cancel context.CancelFunc) *sendStream {
 	return &sendStream{
-		server: s, session: session, term: term, stream: stream, cancel: cancel, wake: make(chan struct{}, 1), works: newWorks(hello),
+		server: s, logs: hello.GetLogs(), session: session, term: term, stream: stream, cancel: cancel, wake: make(chan struct{}, 1), works: newWorks(hello),
 		room: newRoom(cost{maxUnansweredReports, maxUnansweredTasks, maxUnansweredBytes}), holding: &wire.Holding{},
 	}
 }
@@ -82,6 +86,27 @@ func (out *sendStream) Stop(job uint64, index uint32, tokenOffset int64) {
 	}
 	out.mu.Unlock()
 	out.signal()
+}
+
+// callLogs asks the worker to open a stream of logs to a server.
+func (out *sendStream) callLogs(addr string) {
+	out.mu.Lock()
+	if !slices.Contains(out.calls, addr) && len(out.calls) < task.MaxServers {
+		out.calls = append(out.calls, addr)
+	}
+	out.mu.Unlock()
+	out.signal()
+}
+
+// sendCalls sends the calls that wait.
+func (out *sendStream) sendCalls(calls []string) error {
+	for _, addr := range calls {
+		m := &rotav1.SessionResponse{Message: &rotav1.SessionResponse_CallLogs{CallLogs: &rotav1.CallLogs{Addr: addr}}}
+		if err := out.stream.Send(m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func appendIndex(ranges *[]*rotav1.IndexRange, i uint32) {
@@ -138,8 +163,8 @@ func (out *sendStream) signal() {
 func (out *sendStream) send(ctx context.Context) error {
 	for {
 		out.mu.Lock()
-		renewed, beat, grants, stops, answers, finished := out.renewed, out.beat, out.grants, out.stops, out.answers, out.finished
-		out.renewed, out.grants, out.stops, out.answers = false, nil, nil, nil
+		renewed, beat, grants, stops, calls, answers, finished := out.renewed, out.beat, out.grants, out.stops, out.calls, out.answers, out.finished
+		out.renewed, out.grants, out.stops, out.calls, out.answers = false, nil, nil, nil, nil
 		out.mu.Unlock()
 		if renewed {
 			if err := out.answerBeat(beat); err != nil {
@@ -154,6 +179,9 @@ func (out *sendStream) send(ctx context.Context) error {
 			if err := out.stream.Send(m); err != nil {
 				return err
 			}
+		}
+		if err := out.sendCalls(calls); err != nil {
+			return err
 		}
 		if err := out.sendAll(answers); err != nil {
 			return err

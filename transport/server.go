@@ -64,6 +64,8 @@ type Server struct {
 	// following counts the jobs that streams of submits follow; mostFollowed bounds them.
 	following    atomic.Int64
 	mostFollowed int64
+	// logs are the streams on which workers send what their commands print.
+	logs *logStreams
 	// refused counts reported tasks that were not recorded: late, or sent again.
 	refused atomic.Int64
 	// saving is locked while a backup is being sent.
@@ -79,7 +81,7 @@ type Server struct {
 
 // New returns a server for a node.
 func New(cfg Config) *Server {
-	s := &Server{node: cfg.Node, peers: cfg.Peers, credentials: cfg.Credentials, log: cfg.Logger, lines: loglimit.New(cfg.Logger), version: cfg.Version, health: health.NewServer(), mostFollowed: maxAllFollowed}
+	s := &Server{node: cfg.Node, peers: cfg.Peers, credentials: cfg.Credentials, log: cfg.Logger, lines: loglimit.New(cfg.Logger), version: cfg.Version, health: health.NewServer(), mostFollowed: maxAllFollowed, logs: newLogStreams()}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.verifies = newRounds(s.stopping, &s.begun, s.verify)
 	s.walks = newRounds(s.stopping, &s.begun, func() ([]string, error) { return s.node.State().Machine().CheckInvariants(), nil })

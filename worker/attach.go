@@ -251,6 +251,7 @@ func (w *Worker) hello() *rotav1.Hello {
 		// What a server has the worker keep is kept for one stream only.
 		WorkSlots: workSlots, WorkBytes: workBytes,
 		State: w.state(),
+		Logs:  true,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/worker/command"
 	"github.com/rota-scheduler/rota/worker/report"
+	"github.com/rota-scheduler/rota/worker/tasklog"
 )
 
 // runCommand runs a task as a program.
@@ -17,9 +18,11 @@ func (w *Worker) runCommand(ctx context.Context, s *slot, r *run) report.Result 
 		return report.Result{Kind: report.Failed, Err: noCommands}
 	}
 	t := &r.task
+	log := w.logs.Open(tasklog.Key{Job: t.Job, Index: t.Index, Token: t.Token})
+	defer log.End()
 	got, err := w.commands.Run(ctx, &s.command, &command.Task{
 		Work: r.work.command, Job: t.Job, Index: t.Index, Value: t.Value, Attempt: t.Attempt, Token: t.Token,
-		Payload: t.Payload, Exclusive: r.work.Exclusive,
+		Payload: t.Payload, Exclusive: r.work.Exclusive, Log: log,
 	})
 	if err != nil {
 		return w.unhealthy(err)

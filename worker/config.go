@@ -16,6 +16,7 @@ import (
 	"github.com/rota-scheduler/rota/wire"
 	"github.com/rota-scheduler/rota/worker/command"
 	"github.com/rota-scheduler/rota/worker/guard"
+	"github.com/rota-scheduler/rota/worker/tasklog"
 )
 
 // DefaultStopTimeout is how long running tasks may go on during a graceful stop if the configuration
@@ -49,6 +50,10 @@ type Config struct {
 	// process, though not what os.Getenv returns, and makes the process not dumpable: there are no
 	// core dumps, and no debugger of the same user can attach.
 	Commands bool
+	// LogBytes is how much to keep of what one attempt of a command prints, for people who read it, and
+	// AllLogBytes how much of all of them, bytes; 0: tasklog.DefaultPerTask and tasklog.DefaultTotal. It is
+	// in a file in DataDir, or among temporary files, as long as this worker runs.
+	LogBytes, AllLogBytes int64
 	// Logger gets what people need to know; nil: slog.Default().
 	Logger *slog.Logger
 	// Version is shown to people.
@@ -119,6 +124,12 @@ func (c *Config) check() error {
 	if c.Commands && !command.Supported {
 		return fmt.Errorf("allow commands: %w", ErrLinuxOnly)
 	}
+	if c.Commands {
+		logs := c.logs()
+		if err := logs.Check(); err != nil {
+			return task.Errorf(task.KindInvalid, "%v", err)
+		}
+	}
 	if len(c.Handlers) > task.MaxHandlers {
 		return task.Errorf(task.KindTooLarge, "the worker has %d handlers, the limit is %d", len(c.Handlers), task.MaxHandlers)
 	}
@@ -141,6 +152,11 @@ func (c *Config) check() error {
 		}
 	}
 	return validLabels(c.Labels)
+}
+
+// logs is the part for the logs of commands.
+func (c *Config) logs() tasklog.Config {
+	return tasklog.Config{PerTask: c.LogBytes, Total: c.AllLogBytes, Slots: c.Slots, Logger: c.Logger}
 }
 
 func validLabels(labels map[string]string) error {

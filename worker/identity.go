@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/rota-scheduler/rota/internal/dirlock"
 	"github.com/rota-scheduler/rota/internal/sealedfile"
@@ -36,6 +37,9 @@ type identity struct {
 	replacesNonce     []byte
 
 	lock, guardLock *os.File
+
+	// mu guards session for streams of logs. Otherwise only the goroutine of the session uses it.
+	mu sync.Mutex
 }
 
 // savedIdentity is the form of the identity file. Nobody else may read it: the nonce gives
@@ -121,8 +125,18 @@ func (id *identity) scratch() string {
 
 // opened takes note of the session that the leader has given.
 func (id *identity) opened(session uint64) error {
-	id.session, id.replaces, id.replacesNonce = session, 0, nil
+	id.mu.Lock()
+	id.session = session
+	id.mu.Unlock()
+	id.replaces, id.replacesNonce = 0, nil
 	return id.save(session)
+}
+
+// proof is the session, and what proves that it is this worker's.
+func (id *identity) proof() (session uint64, nonce []byte) {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	return id.session, id.nonce
 }
 
 // save writes the identity so that after a crash either the old or the new one is

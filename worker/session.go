@@ -138,6 +138,8 @@ func (w *Worker) handle(m *rotav1.SessionResponse, silence *watchdog) error {
 		w.held.stop(m.Stop.GetTasks())
 	case *rotav1.SessionResponse_GoodbyeAnswer:
 		w.leave()
+	case *rotav1.SessionResponse_CallLogs:
+		w.logStreams.call(m.CallLogs.GetAddr())
 	case *rotav1.SessionResponse_Welcome:
 		return fmt.Errorf("%w: it said welcome twice", errProtocol)
 	}

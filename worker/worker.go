@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/rota-scheduler/rota/worker/command"
 	"github.com/rota-scheduler/rota/worker/guard"
 	"github.com/rota-scheduler/rota/worker/report"
+	"github.com/rota-scheduler/rota/worker/tasklog"
 )
 
 // Worker is an agent: it holds a session and runs the tasks that the leader assigns to it.
@@ -38,6 +40,9 @@ type Worker struct {
 	guard     *guard.Client
 	commands  *command.Runner
 	noteKills func()
+	// logs is what commands print.
+	logs       *tasklog.Store
+	logStreams *logStreams
 
 	health health
 	// condition is what the leader must know of this worker as a whole, and told is what it was told
@@ -99,6 +104,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	defer w.id.close()
 	w.prepareProcesses()
+	defer w.logs.Close()
 	defer w.commands.Close()
 	defer w.guard.Close()
 	if w.cfg.Commands {
@@ -110,6 +116,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	// Tasks and the session go on during the graceful stop.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	var parts sync.WaitGroup
+	w.logStreams = newLogStreams(life, w)
+	defer w.logStreams.wait()
 	defer parts.Wait()
 	defer end()
 	sessionEnded := make(chan struct{})
@@ -149,4 +157,9 @@ func (w *Worker) prepareProcesses() {
 		Logger: w.log, Guard: w.guard, Addrs: w.cfg.Addrs, Scratch: w.id.scratch(), Deadline: deadline, Grace: commandGrace,
 	})
 	w.noteKills = w.commands.NoteKills
+	logs := w.cfg.logs()
+	if logs.Dir = w.id.scratch(); logs.Dir == "" {
+		logs.Dir = os.TempDir()
+	}
+	w.logs = tasklog.New(logs)
 }

@@ -27,6 +27,8 @@ type workerFlags struct {
 	labels        []string
 	queues        []string
 	stopTimeout   time.Duration
+	// logBytes and allLogBytes are how much to keep of what one command prints, and of all of them.
+	logBytes, allLogBytes int64
 }
 
 func (a *app) workerStartCmd() *cobra.Command {
@@ -60,6 +62,8 @@ func (w *workerFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&w.dataDir, "data-dir", "", "folder for the worker's identity, so that it lasts across restarts, and for the working directories of commands; empty: a new identity each time, and directories below TMPDIR")
 	isPath(f, "data-dir")
 	f.DurationVar(&w.stopTimeout, "stop-timeout", worker.DefaultStopTimeout, "how long running tasks may take to finish when the worker is asked to end; 0s: no time")
+	f.Int64Var(&w.logBytes, "log-bytes", 0, "bytes to keep of what one command prints, for rota job logs (default 16 MiB)")
+	f.Int64Var(&w.allLogBytes, "log-bytes-total", 0, "bytes to keep of what all commands print, in --data-dir or below TMPDIR as long as the worker runs (default 1 GiB)")
 	f.StringVar(&w.profiles, "pprof", "", "loopback address to serve profiles of this process on, below /debug/pprof/; empty: none")
 	w.log.add(f)
 }
@@ -120,6 +124,8 @@ func (w *workerFlags) workerConfig(a *app) (worker.Config, error) {
 	switch {
 	case w.slots < 0 || w.slots > task.MaxSlots:
 		return worker.Config{}, usagef("--slots %d is out of range: use 1 to %d", w.slots, task.MaxSlots)
+	case w.logBytes < 0 || w.allLogBytes < 0:
+		return worker.Config{}, usagef("--log-bytes and --log-bytes-total must not be negative")
 	case w.stopTimeout < 0:
 		return worker.Config{}, usagef("--stop-timeout %v is negative: 0s stops running tasks at once", w.stopTimeout)
 	}
@@ -139,6 +145,6 @@ func (w *workerFlags) workerConfig(a *app) (worker.Config, error) {
 	return worker.Config{
 		Addrs: addrs, Resolver: net.DefaultResolver, Name: name, Slots: w.slots, Labels: jsonv1.Map(labels), Queues: w.queues, DataDir: w.dataDir,
 		Handlers: builtinHandlers, Commands: true, Logger: logger.With("worker", name), Version: version,
-		StopTimeout: stopTimeout,
+		StopTimeout: stopTimeout, LogBytes: w.logBytes, AllLogBytes: w.allLogBytes,
 	}, nil
 }

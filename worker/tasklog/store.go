@@ -10,8 +10,10 @@ import (
 )
 
 const (
-	// DefaultPerTask and DefaultTotal are how much is kept if nobody says, bytes.
-	DefaultPerTask, DefaultTotal = 16 << 20, 1 << 30
+	// DefaultPerTask is how much is kept of one attempt if nobody says, bytes.
+	DefaultPerTask = 16 << 20
+	// DefaultTotal is how much is kept of all attempts if nobody says, bytes.
+	DefaultTotal = 1 << 30
 	// sureBlocks is how many blocks on disk each running log gets, whatever the others take.
 	sureBlocks = 4
 	// LeastPerSlot is how much of Config.Total a worker needs for each of its slots, bytes.

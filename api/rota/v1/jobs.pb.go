@@ -3443,7 +3443,7 @@ func (x *LogPosition) GetStderr() uint64 {
 type StreamLogsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	JobId uint64                 `protobuf:"varint,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
-	// Only this task; unset: all of them.
+	// The task; unset: the only one of its job.
 	TaskIndex *uint32 `protobuf:"varint,2,opt,name=task_index,json=taskIndex,proto3,oneof" json:"task_index,omitempty"`
 	// Only this attempt; 0: the newest one, and with follow those after it.
 	Attempt uint32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
@@ -3451,12 +3451,12 @@ type StreamLogsRequest struct {
 	Stream LogStream `protobuf:"varint,4,opt,name=stream,proto3,enum=rota.v1.LogStream" json:"stream,omitempty"`
 	// Only what is not older, as far as that is known; unset: all.
 	Since *durationpb.Duration `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
-	// Only so many lines of what there is of each task, 10000 at most; unset: all.
+	// Only so many lines of what there is, 10000 at most; unset: all.
 	Tail *uint32 `protobuf:"varint,6,opt,name=tail,proto3,oneof" json:"tail,omitempty"`
-	// Wait for more, and for tasks that have not begun, until all have ended.
+	// Wait for more, or for the task to begin, until it has ended.
 	Follow bool `protobuf:"varint,7,opt,name=follow,proto3" json:"follow,omitempty"`
-	// To go on where another stream was lost: the cursor of the last message that was received, and for each attempt of
-	// which something was received the last position, until a chunk has said that the attempt has ended.
+	// To go on where another stream was lost: the cursor of the last message that was received, and the last position of
+	// the attempt under way, if something was received of it and no chunk has said that it has ended.
 	Cursor    []byte         `protobuf:"bytes,8,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	Positions []*LogPosition `protobuf:"bytes,9,rep,name=positions,proto3" json:"positions,omitempty"`
 	// What the server must know before it begins.

@@ -68,7 +68,7 @@ type JobServiceClient interface {
 	// StreamResults sends results as tasks complete, or in index order, from a
 	// cursor on; it ends when the job is final and everything was sent.
 	StreamResults(ctx context.Context, in *StreamResultsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamResultsResponse], error)
-	// StreamLogs sends what the commands of a job print, while they run or after that. Any server answers it.
+	// StreamLogs sends what the command of a task prints, while it runs or after that. Any server answers it.
 	StreamLogs(ctx context.Context, in *StreamLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamLogsResponse], error)
 	// CancelJob asks for the end of a job: tasks that wait end at once, tasks that
 	// run are stopped by their workers.
@@ -261,7 +261,7 @@ type JobServiceServer interface {
 	// StreamResults sends results as tasks complete, or in index order, from a
 	// cursor on; it ends when the job is final and everything was sent.
 	StreamResults(*StreamResultsRequest, grpc.ServerStreamingServer[StreamResultsResponse]) error
-	// StreamLogs sends what the commands of a job print, while they run or after that. Any server answers it.
+	// StreamLogs sends what the command of a task prints, while it runs or after that. Any server answers it.
 	StreamLogs(*StreamLogsRequest, grpc.ServerStreamingServer[StreamLogsResponse]) error
 	// CancelJob asks for the end of a job: tasks that wait end at once, tasks that
 	// run are stopped by their workers.
