@@ -34,7 +34,7 @@ func fullValues() []any {
 	other := jsonv1.TaskID{Job: 41, Task: 3}
 	attempt := jsonv1.TaskAttempt{
 		Attempt: 1, State: "failed", Reason: "exit-code", Worker: "w1", Token: 99, ExitCode: ptr(3), Error: "exit code 3",
-		Stderr: `why\xff`, GrantedAt: at, EndedAt: at, Usage: usage,
+		Stderr: `why\xff`, StderrMissing: 9, GrantedAt: at, EndedAt: at, Usage: usage,
 	}
 	failure := jsonv1.Failure{Task: 7, TaskAttempt: attempt}
 	counts := jsonv1.TaskCounts{
@@ -66,8 +66,12 @@ func fullValues() []any {
 		},
 		jsonv1.Result{
 			Job: 42, Task: 7, State: "failed", Reason: "exit-code", Attempt: 2, Token: 100, Worker: "w1", ExitCode: ptr(3),
-			Output: "headtail", OutputBase64: "/w==", OutputMissing: 1 << 40, OutputHead: 4, Error: "exit code 3", Stderr: `why\xff`, StderrBase64: "d2h5/w==",
+			Output: "headtail", OutputBase64: "/w==", OutputMissing: 1 << 40, OutputHead: 4, Error: "exit code 3", Stderr: `why\xff`, StderrBase64: "d2h5/w==", StderrMissing: 9,
 			FinishedAt: at, Value: 70, TaskInput: input, InputCut: true, RetryOf: &other, Usage: usage, Cursor: "AQID",
+		},
+		jsonv1.Log{
+			Job: 42, Task: 7, Attempt: 2, Token: 100, Worker: "w1", Stream: "stderr", ReadAt: at, Text: "a line", TextBase64: "/w==", Partial: true,
+			Missing: 1 << 40, Event: "ended", Note: "it does not answer", Ended: &attempt,
 		},
 		jsonv1.Status{Leader: "n1", Term: 4, Servers: []jsonv1.Server{server}, ClusterID: "c", AppliedIndex: 9, Waiting: "1 of 3 servers are there", ActiveVersion: 3},
 		jsonv1.Leader{Leader: "n1", Term: 4},

@@ -75,6 +75,8 @@ type TaskAttempt struct {
 	// Stderr is the end of the command's standard error, 8 KiB at most (64 KiB of the attempt that ended the task), with
 	// escapes for bytes that are not UTF-8; omitted if it is empty.
 	Stderr string `json:"stderr,omitempty"`
+	// StderrMissing is how many bytes of the standard error stood before that and were not kept; omitted if none, or not known.
+	StderrMissing uint64 `json:"stderr_missing,omitempty"`
 	// GrantedAt is when its worker got it; null if that is not known.
 	GrantedAt *time.Time `json:"granted_at"`
 	// EndedAt is when its end was recorded.
@@ -121,8 +123,10 @@ type Result struct {
 	// if it is empty.
 	Stderr string `json:"stderr,omitempty"`
 	// StderrBase64 is the same bytes in base64; omitted if they are UTF-8.
-	StderrBase64 string     `json:"stderr_base64,omitempty"`
-	FinishedAt   *time.Time `json:"finished_at"`
+	StderrBase64 string `json:"stderr_base64,omitempty"`
+	// StderrMissing is how many bytes of the standard error stood before that and were not kept; omitted if none, or not known.
+	StderrMissing uint64     `json:"stderr_missing,omitempty"`
+	FinishedAt    *time.Time `json:"finished_at"`
 	// Value is what --array gives to the task; without an array its index.
 	Value uint32 `json:"value"`
 	TaskInput

@@ -21,7 +21,7 @@ const defaultJobs = 50
 
 func (a *app) jobCmd() *cobra.Command {
 	cmd := group("job", "Look at jobs, wait for them, cancel and retry them",
-		a.jobListCmd(), a.jobGetCmd(), a.jobWaitCmd(), a.jobResultsCmd(), a.jobCancelCmd(), a.jobRetryCmd())
+		a.jobListCmd(), a.jobGetCmd(), a.jobWaitCmd(), a.jobResultsCmd(), a.jobLogsCmd(), a.jobCancelCmd(), a.jobRetryCmd())
 	a.clientFlags(cmd)
 	return cmd
 }
@@ -273,10 +273,15 @@ func (a *app) waitJobs(ctx context.Context, c *client.Client, s *selection, time
 // exists reads a job once: if the job does not exist or no server answers, that must be
 // an error and not an endless wait.
 func (a *app) exists(ctx context.Context, job *client.Job) error {
+	_, err := a.infoOf(ctx, job)
+	return err
+}
+
+// infoOf reads a job, and does not wait long for it.
+func (a *app) infoOf(ctx context.Context, job *client.Job) (client.JobInfo, error) {
 	ctx, cancel := a.request(ctx)
 	defer cancel()
-	_, err := job.Info(ctx)
-	return err
+	return job.Info(ctx)
 }
 
 func (a *app) jobResultsCmd() *cobra.Command {

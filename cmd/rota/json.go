@@ -30,7 +30,7 @@ func jobJSON(j client.JobInfo) jsonv1.Job {
 func attemptJSON(x *client.AttemptInfo) jsonv1.TaskAttempt {
 	out := jsonv1.TaskAttempt{
 		Attempt: x.Attempt, Reason: x.Reason.String(), Worker: x.Worker, Token: x.Token, ExitCode: x.ExitCode, Error: x.Error,
-		Stderr: task.Legible(string(x.Stderr)), GrantedAt: jsonv1.Time(x.GrantedAt), EndedAt: jsonv1.Time(x.EndedAt), Usage: jsonv1.UsageOf(x.Usage),
+		Stderr: task.Legible(string(x.Stderr)), StderrMissing: x.StderrMissing, GrantedAt: jsonv1.Time(x.GrantedAt), EndedAt: jsonv1.Time(x.EndedAt), Usage: jsonv1.UsageOf(x.Usage),
 	}
 	if x.State != 0 {
 		out.State = x.State.String()
@@ -62,7 +62,7 @@ func taskJSON(job uint64, t client.TaskInfo) jsonv1.Task {
 func resultJSON(job uint64, r *client.Result, cursor bool) jsonv1.Result {
 	out := jsonv1.Result{
 		Job: job, Task: r.Index, State: r.State.String(), Reason: r.Reason.String(), Attempt: r.Attempt, Token: r.Token,
-		Worker: r.Worker, ExitCode: r.ExitCode, OutputMissing: r.OutputMissing, OutputHead: r.OutputHead, Error: r.Error,
+		Worker: r.Worker, ExitCode: r.ExitCode, OutputMissing: r.OutputMissing, OutputHead: r.OutputHead, StderrMissing: r.StderrMissing, Error: r.Error,
 		FinishedAt: jsonv1.Time(r.FinishedAt), Value: r.Value, TaskInput: jsonv1.InputOf(r.Input, r.InputCut), InputCut: r.InputCut,
 		RetryOf: jsonv1.TaskIDOf(r.RetryOf), Usage: jsonv1.UsageOf(r.Usage),
 	}

@@ -60,6 +60,7 @@ func TestNoVerbShowsWhatATerminalObeys(t *testing.T) {
 		"job get":                 {"7"},
 		"job wait":                {"7"},
 		"job results":             {"7"},
+		"job logs":                {"7"},
 		"job cancel":              {"7", "--wait"},
 		"job retry":               {"7", "--wait"},
 		"worker list":             nil,
@@ -216,6 +217,8 @@ func filled(f protoreflect.FieldDescriptor) protoreflect.Value {
 			number = rotav1.JobState_JOB_STATE_FAILED.Number()
 		case "rota.v1.TaskState":
 			number = rotav1.TaskState_TASK_STATE_FAILED.Number()
+		case "rota.v1.LogEvent":
+			number = rotav1.LogEvent_LOG_EVENT_SILENT.Number()
 		}
 		return protoreflect.ValueOfEnum(number)
 	case protoreflect.Uint32Kind:
