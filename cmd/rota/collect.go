@@ -114,6 +114,8 @@ type collection struct {
 	// without line ends; what commands print stays as it is.
 	lines       bool
 	asCompleted bool
+	// live: print the output of the next task as it comes.
+	live bool
 	// serial: say so if tasks ran after one that failed.
 	serial  bool
 	cursor  []byte
@@ -150,7 +152,17 @@ func (a *app) collect(ctx context.Context, c collection) (t tally, err error) {
 		results = job.AsCompletedFrom(wait, c.cursor)
 	}
 	show, end := a.printer(s, &c)
+	var l *live
+	if c.live {
+		l = &live{s: s, job: job}
+		l.begin(wait, 0)
+		defer l.close()
+	}
 	t, err = take(results, func(r *client.Result) error {
+		if l != nil {
+			l.end(r)
+			defer l.begin(wait, r.Index+1)
+		}
 		switch {
 		case c.quiet:
 		case r.State != task.Succeeded:

@@ -18,6 +18,8 @@ func (a *app) runCmd() *cobra.Command {
 		Long: "Submits a job, waits for it and prints its output. The exit code is that of the command,\n" +
 			"3 if a handler failed, 4 if the job was cancelled or expired, and 125 if something else\n" +
 			"went wrong. Run does not retry a command that fails, unless you set --retries.\n\n" +
+			"The output comes as the command prints it, unless you set --retries, --as-completed or -o.\n" +
+			"Of several tasks, that is the first one in their order that has not ended.\n\n" +
 			"If an output has more than 256 KiB, Rota keeps the first and the last 128 KiB, and says how\n" +
 			"much is missing; --stdout changes that. Of standard error it keeps the last 64 KiB.",
 		Example: "  rota run -- hostname\n  rota run --payload @data.csv -- sort\n  rota run --array 1-5 --handler rota.square -o jsonl\n" +
@@ -50,6 +52,8 @@ func (a *app) runJob(ctx context.Context, c *client.Client, r client.Request, s 
 	a.sayWaits(job)
 	t, err := a.collect(ctx, collection{
 		job: job, raw: true, lines: s.handler != "", asCompleted: s.asCompleted, serial: s.serial, timeout: s.waitTimeout,
+		// What a failed attempt has printed must not stand before the output of the one that counts.
+		live: len(r.Spec.Command) > 0 && r.Spec.MaxAttempts == 1 && !s.asCompleted && a.format == formatTable,
 	})
 	switch {
 	case errors.Is(err, syscall.EPIPE):

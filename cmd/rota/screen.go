@@ -95,6 +95,15 @@ func (s *screen) pass(stderr []byte) {
 	s.passOn(stderr)
 }
 
+// passPiece passes on a piece of what a task writes to standard error, as it comes.
+func (s *screen) passPiece(stderr []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.erase()
+	s.flush()
+	_, _ = s.a.err.Write(stderr) // nobody can be told
+}
+
 // passOn does the work of pass; mu is held.
 func (s *screen) passOn(stderr []byte) {
 	s.erase()
