@@ -24,6 +24,7 @@ BUF           := .tools/buf
 NFPM          := .tools/nfpm
 GOLANGCI_LINT := .tools/golangci-lint
 BENCHSTAT     := .tools/benchstat
+GOVULNCHECK   := .tools/govulncheck
 
 # The folders that hold .proto files and the code generated from them.
 PROTO_DIRS := api fsm transport
@@ -58,7 +59,7 @@ demo: build ## Build, then take the tour: three servers, the leader killed mid-j
 	bin/rota demo
 
 .PHONY: test
-test: check-fmt check-mod check-imports check-proto vet lint check-portable unit full unit-chaos unit-bench chaos-short ## Everything CI checks
+test: check-fmt check-mod check-imports check-proto vet lint check-portable check-vuln unit full unit-chaos unit-bench chaos-short ## Everything CI checks
 # With the same faults each time; other seeds are for those who look for something.
 test: SEED := 1
 
@@ -144,6 +145,17 @@ lint: $(GOLANGCI_LINT) ## Run golangci-lint on PKG, on the chaos suite and on th
 	cd jepsen-tests && ../$(GOLANGCI_LINT) run --allow-parallel-runners
 	cd bench && ../$(GOLANGCI_LINT) run --allow-parallel-runners
 
+# The database is elsewhere: where it cannot be reached nothing is known, and nothing is built for it.
+VULNDB ?= https://vuln.go.dev
+.PHONY: check-vuln
+check-vuln: ## Fail if the code calls what is known to be vulnerable, where the database of that can be reached
+	@if curl -sf --max-time 10 -o /dev/null '$(VULNDB)/index/db.json'; then $(MAKE) --no-print-directory vuln; \
+	else echo "known vulnerabilities are not looked for: $(VULNDB) cannot be reached" >&2; fi
+
+.PHONY: vuln
+vuln: $(GOVULNCHECK)
+	$(GOVULNCHECK) -db '$(VULNDB)' ./...
+
 .PHONY: proto
 proto: $(BUF) ## Generate code from the .proto files
 	$(BUF) generate
@@ -197,6 +209,9 @@ $(NFPM): tools/nfpm/go.mod tools/nfpm/go.sum
 
 $(BENCHSTAT): tools/benchstat/go.mod tools/benchstat/go.sum
 	$(call build-tool,tools/benchstat,golang.org/x/perf/cmd/benchstat)
+
+$(GOVULNCHECK): tools/vuln/go.mod tools/vuln/go.sum
+	$(call build-tool,tools/vuln,golang.org/x/vuln/cmd/govulncheck)
 
 define build-tool
 @mkdir -p $(@D)
