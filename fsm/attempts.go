@@ -37,6 +37,7 @@ func (j *job) attempts() []*logpb.Attempt {
 
 // attempt notes that the attempt of task i, whose slot is s, has ended, and that it is tried again.
 func (w *segmentWriter) attempt(i uint32, s *slot, outcome task.Outcome, reason task.Reason, worker string) {
+	w.m.watchers.tally.attempts[reason].Add(1)
 	if w.m.version < attemptsVersion {
 		return // a server of an older build may have applied this entry, and left none
 	}

@@ -48,6 +48,9 @@ func (m *Machine) cancel(o *logpb.Cancel, r *Result) {
 	} else {
 		r.Cancelled = 1
 	}
+	if j.stateOf(s) != task.Stopping {
+		m.tellCancelling(j, reason, o.Index)
+	}
 	w := &segmentWriter{m: m, j: j}
 	m.touch(j)
 	m.cancelTask(j, i, reason, w)
@@ -63,6 +66,7 @@ func (m *Machine) cancelJob(j *job, reason task.Reason, r *Result) {
 	if j.cancelReason != 0 {
 		return
 	}
+	m.tellCancelling(j, reason, nil)
 	m.beginSweep(j)
 	j.cancelReason = reason
 	j.open, j.hold = false, false
@@ -126,6 +130,7 @@ func (m *Machine) expireJob(j *job, r *Result) {
 	default:
 		if j.cancelReason == 0 {
 			r.Cancelled += j.counts.Waiting()
+			m.tellCancelling(j, task.ReasonExpired, nil)
 			m.beginSweep(j)
 		}
 		m.touch(j)

@@ -46,6 +46,7 @@ func (m *Machine) classOf(s *task.Spec) *class {
 			m.turns++
 			c.queue = &queue{name: s.Queue, turn: m.turns}
 			m.queues[s.Queue] = c.queue
+			m.show(c.queue)
 		}
 		c.queue.classes++
 		c.line = btree.NewBTreeGOptions(place.before, btree.Options{NoLocks: true})
@@ -60,6 +61,7 @@ func (m *Machine) dropClass(c *class) {
 	delete(m.classes, c.key)
 	if c.queue.classes--; c.queue.classes == 0 {
 		delete(m.queues, c.queue.name)
+		m.hide(c.queue)
 	}
 }
 

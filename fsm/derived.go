@@ -29,6 +29,10 @@ type derived struct {
 	outdated *btree.Map[uint64, *queue] // those of them that Advance has to see to
 	grouped  uint64                     // the fleet of which outdated tells
 
+	// What metrics show of queues: those that are shown by name, and the tasks of all others.
+	shown   []*queue
+	unshown [task.NumStates]uint64
+
 	// When something may change: see timers.go.
 	timers    *btree.BTreeG[timer]
 	deadlines *btree.BTreeG[timer]
@@ -102,6 +106,7 @@ func (m *Machine) derive() {
 		}
 		if !j.final() {
 			m.deriveJob(j)
+			m.count(j, true)
 		}
 		return true
 	})

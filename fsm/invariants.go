@@ -29,10 +29,21 @@ func (m *Machine) CheckInvariants() []string {
 	if err := checkServers(m.servers); err != nil {
 		c.failf("%v", err)
 	}
-	alive := 0
+	alive, waiting := 0, map[string][task.NumStates]uint64{}
 	for _, j := range m.jobs {
-		if !j.final() {
-			alive++
+		if j.final() {
+			continue
+		}
+		alive++
+		tasks := waiting[j.spec.Queue]
+		for s := task.Blocked; s <= task.Stopping; s++ {
+			tasks[s] += uint64(j.counts[s])
+		}
+		waiting[j.spec.Queue] = tasks
+	}
+	for _, name := range sortedKeys(m.queues) {
+		if q := m.queues[name]; q.tasks != waiting[name] {
+			c.failf("queue %s counts tasks %v, has %v", name, q.tasks, waiting[name])
 		}
 	}
 	if alive != m.liveJobs {

@@ -65,6 +65,7 @@ func (m *Machine) Load(meta *logpb.Meta, sessions []*logpb.Session, access []*lo
 		return fmt.Errorf("the state has digest %x, it was written with %x", got, meta.Digest)
 	}
 	m.derive()
+	m.watchers.events.restart(m.applied)
 	return nil
 }
 

@@ -98,6 +98,7 @@ type Machine struct {
 	touched []*job
 	wake    bool
 	read    []readSpec // specs of its submits that were not applied yet
+	events  []Event    // what it has done, for those who follow
 
 	// In no flush batch yet.
 	dirtyJobs     []*job
@@ -113,8 +114,11 @@ type Machine struct {
 }
 
 // New returns an empty machine. watchers may be shared by machines that take each
-// other's place.
+// other's place; nil: nobody watches.
 func New(history History, watchers *Watchers) *Machine {
+	if watchers == nil {
+		watchers = NewWatchers()
+	}
 	m := &Machine{
 		history:       history,
 		watchers:      watchers,
@@ -184,6 +188,7 @@ func (m *Machine) Apply(index, term uint64, data []byte) ([]Result, error) {
 		m.apply(op, &results[i])
 	}
 	m.settle()
+	m.tellEntry()
 	m.showPending()
 	return results, nil
 }

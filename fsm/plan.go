@@ -45,6 +45,7 @@ func (m *Machine) assign(a *logpb.Assign) (granted uint32) {
 			continue
 		}
 		granted += n
+		m.watchers.tally.countGranted(j, n, attempt, m.clock)
 		offset := int64(m.nextToken-uint64(n)) - int64(i)
 		if m.observer != nil {
 			m.observer.Granted(Grant{Session: s.pb.Id, Job: j.id, First: i, Count: n, TokenOffset: offset, Attempt: attempt})

@@ -2,6 +2,8 @@ package fsm
 
 import (
 	"github.com/tidwall/btree"
+
+	"github.com/rota-scheduler/rota/task"
 )
 
 // queue is the classes of one queue. Queues take turns, and within a queue strict priority
@@ -17,6 +19,9 @@ type queue struct {
 	ready    []*class
 	outdated int
 	pools    pools
+	// tasks is those of its jobs that have not ended, by state. shown: metrics show the queue by name.
+	tasks [task.NumStates]uint64
+	shown bool
 }
 
 // served puts a queue behind all others, for a plan gave it something. So a queue can only be passed over by

@@ -185,6 +185,7 @@ func (w *segmentWriter) add(i uint32, s *slot, to task.State, reason task.Reason
 	}
 	w.nonEmpty = w.nonEmpty || len(output) > 0
 	w.count++
+	w.m.watchers.tally.countEnded(to, reason, 1)
 }
 
 const (
@@ -235,6 +236,7 @@ func (w *segmentWriter) addUntouched(r task.Range, to task.State, reason task.Re
 	}
 	addIndex(&w.seg.Ranges, r.First, r.Count)
 	w.count += r.Count
+	w.m.watchers.tally.countEnded(to, reason, r.Count)
 }
 
 // close hands the segment under way to the job, and the attempts.

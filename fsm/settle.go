@@ -17,6 +17,9 @@ func (m *Machine) touch(j *job) {
 		return
 	}
 	j.touched = true
+	if !j.final() {
+		m.count(j, false)
+	}
 	m.jobsSum -= j.hash()
 	m.touched = append(m.touched, j)
 }
@@ -61,6 +64,9 @@ func (m *Machine) settleJob(j *job, room int) {
 	m.updateReady(j)
 	m.updateDeadline(j)
 	j.touched = false
+	if !j.final() {
+		m.count(j, true)
+	}
 	m.jobsSum += j.hash()
 	if !j.dirty {
 		j.dirty = true
@@ -77,6 +83,7 @@ func (m *Machine) finish(j *job) {
 		j.forgetAt = m.clock + int64(m.rules.Retention(j.spec.Retention, j.counts[task.Succeeded] == j.total))
 	}
 	m.liveJobs--
+	m.tellEnded(j)
 	j.sweep = 0 // whatever it would still have come to has ended
 	// Its start may lie years ahead: nobody waits for that any more.
 	m.timers.Delete(timer{at: j.notBefore, job: j.id, kind: startTimer})

@@ -114,6 +114,8 @@ func (m *Machine) submit(o *logpb.Submit, r *Result) {
 		m.putKey(s.Queue, o.Key, &keyEntry{hash: j.keyHash, job: j.id})
 	}
 	r.Job, r.Total = j.id, j.total
+	m.watchers.tally.submitted.Add(1)
+	m.tellSubmitted(j)
 	for _, a := range o.Assign {
 		r.Granted += m.assign(&logpb.Assign{Job: j.id, First: a.First, Count: a.Count, Session: a.Session})
 	}

@@ -2,9 +2,12 @@ package fsm
 
 import "sync"
 
-// Watchers wakes those who wait for a change of a job, or of anything. It outlives
-// a machine: when a snapshot takes its place, everybody is woken.
+// Watchers wakes those who wait for a change of a job, or of anything, and keeps what was told and counted of entries. It
+// outlives a machine: when a snapshot takes its place, everybody is woken.
 type Watchers struct {
+	events Events
+	tally  Tally
+
 	mu   sync.Mutex
 	jobs map[uint64]map[*watcher]struct{}
 	// access is closed at the next change of the access tokens.
@@ -18,6 +21,12 @@ type watcher struct{ wake func() }
 func NewWatchers() *Watchers {
 	return &Watchers{jobs: map[uint64]map[*watcher]struct{}{}, access: make(chan struct{})}
 }
+
+// Events is the events of the newest entries.
+func (w *Watchers) Events() *Events { return &w.events }
+
+// Tally is what entries have done since this server's start.
+func (w *Watchers) Tally() *Tally { return &w.tally }
 
 // Watch returns a channel that gets a value after each change of the job, and a
 // function that ends the watch. Changes that come while a value waits are one.
@@ -94,9 +103,6 @@ func (w *Watchers) wakeAccess() {
 }
 
 func (w *Watchers) notify(jobs []*job) {
-	if w == nil {
-		return
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.jobs) == 0 {

@@ -77,10 +77,11 @@ const (
 	ReasonUser       Reason = 7 // a user cancelled it
 	ReasonAbandoned  Reason = 8 // an open job got no tasks for too long
 
-	numReasons = 9
+	// NumReasons bounds arrays that are indexed by Reason.
+	NumReasons = 9
 )
 
-var reasonNames = [numReasons]string{"", "error", "exit-code", "timeout", "worker-lost", "expired", "dependency", "user", "abandoned"}
+var reasonNames = [NumReasons]string{"", "error", "exit-code", "timeout", "worker-lost", "expired", "dependency", "user", "abandoned"}
 
 // String returns the reason's name, as in JSON and tables; "" for none.
 func (r Reason) String() string {
@@ -91,7 +92,7 @@ func (r Reason) String() string {
 }
 
 // Valid says whether r is a known reason, NoReason among them.
-func (r Reason) Valid() bool { return r < numReasons }
+func (r Reason) Valid() bool { return r < NumReasons }
 
 // Outcome is how an attempt ended, as its worker reports it.
 type Outcome uint8

@@ -81,7 +81,7 @@ var layers = []layer{
 
 	{
 		dir:      "fsm",
-		own:      []string{"task"},
+		own:      []string{"task", "internal/latency"},
 		refused:  join(network, raft, randomness),
 		unlinked: join([]string{"net", "net/http"}, grpc, raft),
 		names:    clockAndEnvironment,
@@ -94,20 +94,20 @@ var layers = []layer{
 	{
 		// It implements raft's snapshot store, and so may import raft.
 		dir:     "fsm/store",
-		own:     []string{"task", "fsm", "internal/atomicfile", "internal/sealedfile"},
+		own:     []string{"task", "fsm", "internal/atomicfile", "internal/latency", "internal/sealedfile"},
 		refused: join(network, randomness),
 		names:   clockReads,
 	},
 	{dir: "fsm/store/backup", refused: join(network, raft, randomness), unlinked: raft, names: clockReads},
 
 	{dir: "scheduler", own: []string{"task", "fsm", "internal/loglimit", "internal/ticks"}, refused: network, unlinked: raft},
-	{dir: "node", own: []string{"task", "fsm", "scheduler", "api", "wire", "internal/atomicfile", "internal/dirlock", "internal/sealedfile", "internal/stopwatch", "internal/ticks"}},
-	{dir: "node/raftlog", own: []string{"fsm", "internal/stopwatch"}, refused: network},
+	{dir: "node", own: []string{"task", "fsm", "scheduler", "api", "wire", "internal/atomicfile", "internal/dirlock", "internal/latency", "internal/sealedfile", "internal/stopwatch", "internal/ticks"}},
+	{dir: "node/raftlog", own: []string{"fsm", "internal/latency", "internal/stopwatch"}, refused: network},
 	{dir: "node/raftnet", own: []string{"fsm", "internal/ticks"}, refused: grpc},
 	{dir: "transport/peerpb", own: []string{"api"}},
 	{dir: "transport/access", own: []string{"task", "fsm", "transport/peerpb", "api", "wire", "internal/loglimit"}, refused: raft},
-	{dir: "transport", own: []string{"task", "fsm", "scheduler", "node", "api", "wire", "internal/loglimit"}, refused: raft},
-	{dir: "web", own: []string{"task", "fsm", "scheduler", "node", "transport", "api", "wire"}, refused: raft},
+	{dir: "transport", own: []string{"task", "fsm", "scheduler", "node", "api", "wire", "internal/latency", "internal/loglimit"}, refused: raft},
+	{dir: "web", own: []string{"task", "fsm", "scheduler", "node", "transport", "api", "wire", "internal/latency"}, refused: raft},
 
 	{dir: "server", own: []string{"task", "node", "transport", "web", "wire", "internal/loglimit", "internal/ticks"}},
 
@@ -144,6 +144,7 @@ var layers = []layer{
 	{dir: "internal/dirlock", stdlibOnly: true},
 	{dir: "internal/sealedfile", own: []string{"internal/atomicfile"}, stdlibOnly: true},
 	{dir: "internal/loglimit", stdlibOnly: true},
+	{dir: "internal/latency", stdlibOnly: true},
 	{dir: "internal/stopwatch", stdlibOnly: true},
 	{dir: "internal/ticks", stdlibOnly: true},
 }
