@@ -61,10 +61,6 @@ func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
 	return n.applier.wait(ctx, index)
 }
 
-// ApplyLatency is how long the state machine took for batches of entries since the start, with the wait for
-// state.db if too much has yet to be written.
-func (n *Node) ApplyLatency() Latency { return n.applier.took.read() }
-
 // CaughtUp says whether this server has led since its start, or has had all that a
 // leader had at one time since. Before that the majority may do without it, but not
 // without another one as well.
@@ -136,6 +132,3 @@ func (n *Node) AllAddrs() []string { return n.directory.allAddrs() }
 
 // Waiting is what this server waits for to be part of a cluster; "": it is.
 func (n *Node) Waiting() string { return n.joiner.waiting() }
-
-// RaftRefused counts what was refused on raft's port, since the start.
-func (n *Node) RaftRefused() int64 { return n.transport.Refused() }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/internal/latency"
 	"github.com/rota-scheduler/rota/internal/stopwatch"
 	"github.com/rota-scheduler/rota/node/raftlog"
 	"github.com/rota-scheduler/rota/node/raftnet"
@@ -69,7 +70,7 @@ type applier struct {
 	// may take long if there is much to do; that is no disk that stalls.
 	step stopwatch.Stopwatch
 	// took is how long batches have taken.
-	took latency
+	took latency.Histogram
 
 	// at is the last entry that was applied.
 	at atomic.Pointer[fsm.Place]
@@ -105,7 +106,7 @@ func (a *applier) ApplyBatch(logs []*raft.Log) []any {
 	}
 	defer a.step.Stop()
 	began := time.Now()
-	defer func() { a.took.add(time.Since(began)) }()
+	defer func() { a.took.Add(time.Since(began)) }()
 	m := a.cfg.state.Machine()
 	configured := false
 	for i, l := range logs {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -36,6 +37,7 @@ func (n *Node) openFiles() (err error) {
 	if n.state, err = store.OpenState(n.cfg.DataDir, id, n.cfg.Logger); err != nil {
 		return explainState(n.cfg.DataDir, err)
 	}
+	n.state.MeasureBy(time.Now)
 	n.state.OnCorrupt(func(err error) {
 		if errors.Is(err, fsm.ErrTooOld) {
 			err = mustStop(err)

@@ -73,6 +73,8 @@ type compaction struct {
 	snapshotBytes, trailingBytes int64
 	snapshotEntries              uint64
 	logger                       *slog.Logger
+	// taken counts snapshots.
+	taken atomic.Uint64
 }
 
 // compactedRaft is raft, as far as compaction uses it.
@@ -154,6 +156,9 @@ func (c *compaction) snapshot(ctx context.Context) {
 	start := time.Now()
 	err := c.raft.Snapshot().Error()
 	level := slog.LevelDebug
+	if err == nil {
+		c.taken.Add(1)
+	}
 	if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && !errors.Is(err, raft.ErrRaftShutdown) {
 		level = slog.LevelWarn // the log goes on growing
 	}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -33,6 +34,9 @@ type leaders struct {
 	next chan struct{}
 	// unknown is since when there has been no leader; zero: there is one.
 	unknown time.Time
+	// last is the newest leader that was noted, and changes counts those that were another one than before.
+	last    Leader
+	changes atomic.Uint64
 }
 
 // leaderSource is raft, as far as leaders use it.
@@ -96,13 +100,17 @@ func (l *leaders) leaderless() bool {
 	return !l.unknown.IsZero() && time.Since(l.unknown) > leaderlessFactor*l.electionTimeout
 }
 
-// note remembers since when there has been no leader.
-func (l *leaders) note(known bool) {
+// note remembers since when there has been no leader, and counts leaders.
+func (l *leaders) note(now Leader) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case known:
+	case now.NodeID != "":
 		l.unknown = time.Time{}
+		if now.Term != l.last.Term || now.NodeID != l.last.NodeID {
+			l.last = now
+			l.changes.Add(1)
+		}
 	case l.unknown.IsZero():
 		l.unknown = time.Now()
 	}
@@ -140,7 +148,7 @@ func (l *leaders) watch(ctx context.Context, places <-chan struct{}, ask func())
 	l.raft.RegisterObserver(obs)
 	defer l.raft.DeregisterObserver(obs)
 	for {
-		l.note(l.current().NodeID != "")
+		l.note(l.current())
 		select {
 		case <-ctx.Done():
 			l.wake()

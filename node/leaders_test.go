@@ -57,13 +57,25 @@ func TestAServerIsLeaderlessAfterSomeElections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLeaders(&aRaft{})
 		require.False(t, l.leaderless(), "it has not looked yet")
-		l.note(false)
+		l.note(Leader{})
 		time.Sleep(leaderlessFactor * time.Second)
-		l.note(false)
+		l.note(Leader{})
 		require.False(t, l.leaderless())
 		time.Sleep(time.Nanosecond)
 		require.True(t, l.leaderless())
-		l.note(true)
+		l.note(Leader{Term: 1, NodeID: "n1"})
 		require.False(t, l.leaderless())
 	})
+}
+
+// A leader that is lost and elected again leads in another term, so that counts as well.
+func TestChangesOfLeadersAreCounted(t *testing.T) {
+	t.Parallel()
+	l := newLeaders(&aRaft{})
+	for _, now := range []Leader{
+		{}, {Term: 1, NodeID: "n1"}, {Term: 1, NodeID: "n1", Addr: "127.0.0.1:1"}, {Term: 2}, {Term: 2, NodeID: "n1"}, {Term: 2, NodeID: "n1"}, {Term: 3, NodeID: "n2"},
+	} {
+		l.note(now)
+	}
+	require.EqualValues(t, 3, l.changes.Load())
 }

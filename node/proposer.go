@@ -11,6 +11,7 @@ import (
 
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
+	"github.com/rota-scheduler/rota/internal/latency"
 	"github.com/rota-scheduler/rota/internal/stopwatch"
 	"github.com/rota-scheduler/rota/task"
 )
@@ -130,7 +131,9 @@ type proposer struct {
 	flights chan flight
 	// flight measures how long the oldest entry in flight has waited for its commit.
 	flight stopwatch.Stopwatch
-	wg     sync.WaitGroup
+	// took is how long entries have waited for it, those included that failed.
+	took latency.Histogram
+	wg   sync.WaitGroup
 }
 
 // load is the room that some of the ops that wait take.
@@ -338,6 +341,7 @@ func (p *proposer) receive() {
 		p.flight.StartedAt(f.sent)
 		err := f.future.Error()
 		p.flight.Stop()
+		p.took.Add(time.Since(f.sent))
 		if err != nil {
 			p.finish(f.proposals, nil, p.failure(err))
 			continue

@@ -120,7 +120,8 @@ func start(cfg Config, opts ...grpc.ServerOption) (*Server, error) {
 		return nil, errors.Join(err, s.abandon())
 	}
 	s.web = web.New(web.Config{
-		Node: n, Logger: log, Version: version, Refused: s.transport.Refused, Turned: open.turned, TooLarge: open.grpc.TooLarge, Profiles: cfg.Profiles, Guard: s.transport.Guard(),
+		Node: n, Logger: log, Version: version, Requests: s.transport.Measure, Turned: open.turned, TooLarge: open.grpc.TooLarge, Profiles: cfg.Profiles, Guard: s.transport.Guard(),
+		Denials: s.denials, Certificates: s.certificates,
 	})
 	s.http = &http.Server{
 		Handler: s.web, ReadHeaderTimeout: httpHeaderTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rota-scheduler/rota/internal/loglimit"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/transport/access"
 	"github.com/rota-scheduler/rota/wire/secure"
 )
 
@@ -78,4 +79,20 @@ type httpErrors struct{ lines *loglimit.Lines }
 func (h httpErrors) Write(line []byte) (int, error) {
 	h.lines.Warn("the HTTP port had an error", "error", strings.TrimSpace(string(line)))
 	return len(line), nil
+}
+
+// denials is the calls and HTTP requests that were refused.
+func (s *Server) denials() map[access.Counted]int64 {
+	if g := s.transport.Guard(); g != nil {
+		return g.Denials()
+	}
+	return nil
+}
+
+// certificates says when those of this server expire.
+func (s *Server) certificates() []secure.Expiry {
+	if s.tls == nil {
+		return nil
+	}
+	return s.tls.Expiries()
 }

@@ -30,10 +30,12 @@ func (s *Server) Submit(ctx context.Context, r *rotav1.SubmitRequest) (*rotav1.S
 	}
 	return atLeader(ctx, s, r,
 		func(ctx context.Context, r *rotav1.SubmitRequest) (*rotav1.SubmitResponse, error) {
+			began := time.Now()
 			res, err := s.node.Submit(ctx, op, spec)
 			if err != nil {
 				return nil, err
 			}
+			s.measures.submit.Add(time.Since(began))
 			return s.submitted(r, res), nil
 		},
 		func(c grpc.ClientConnInterface, ctx context.Context, r *rotav1.SubmitRequest) (*rotav1.SubmitResponse, error) {

@@ -33,6 +33,7 @@ const reportGroupBytes, reportRangeBytes = 256, 64
 // reports takes the reports of a worker. If its session holds none of the tasks, the answer goes out at once, else when the
 // reports are committed. If the outcome is not known, the stream ends and the worker sends them again.
 func (s *Server) reports(ctx context.Context, out *sendStream, r *rotav1.Reports) error {
+	began := time.Now()
 	groups, cost, err := reportsOf(r, s.rules())
 	if err != nil {
 		return err
@@ -56,9 +57,12 @@ func (s *Server) reports(ctx context.Context, out *sendStream, r *rotav1.Reports
 		return nil
 	}
 	var runs []scheduler.Run
+	recorded := uint64(0)
 	for i, g := range r.Groups {
+		recorded += uint64(sorted.Counts[i])
 		if n := sorted.Counts[i]; n > 0 && g.RunNs > 0 {
 			runs = append(runs, scheduler.Run{Job: g.JobId, Count: n, Total: time.Duration(g.RunNs)})
+			s.measures.run.AddN(time.Duration(g.RunNs)/time.Duration(n), uint64(n))
 		}
 	}
 	s.node.Fleet().Ran(out.session, runs...)
@@ -72,6 +76,7 @@ func (s *Server) reports(ctx context.Context, out *sendStream, r *rotav1.Reports
 			out.cancel()
 			return
 		}
+		s.measures.result.AddN(time.Since(began), recorded)
 		answer(append(exceptions, res.Exceptions...))
 	})
 	return nil

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -69,7 +70,8 @@ type Server struct {
 	// refused counts reported tasks that were not recorded: late, or sent again.
 	refused atomic.Int64
 	// saving is locked while a backup is being sent.
-	saving sync.Mutex
+	saving   sync.Mutex
+	measures measures
 
 	// stopping ends when the server stops: streams end then.
 	stopping context.Context
@@ -98,7 +100,7 @@ func (s *Server) Options() []grpc.ServerOption {
 	if creds == nil {
 		creds = insecure.NewCredentials()
 	}
-	return wire.ServerOptionsWith(creds, append(s.guardOptions(),
+	return wire.ServerOptionsWith(creds, slices.Concat(s.measures.options(), s.guardOptions(), []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 			if err := wire.CheckAddrs(ctx, s.node.AllAddrs); err != nil {
 				return nil, err
@@ -114,7 +116,7 @@ func (s *Server) Options() []grpc.ServerOption {
 			}
 			return handle(srv, stream)
 		}),
-	)...)
+	})...)
 }
 
 // checkKnown refuses requests of clients with fields that this build does not know. It does not look at the messages
@@ -146,24 +148,6 @@ func (s *Server) Register(g *grpc.Server) error {
 	return nil
 }
 
-// followHealth keeps the health service up to date: serving while a leader is known.
-func (s *Server) followHealth() {
-	for {
-		changed := s.node.LeaderChanged()
-		status := healthpb.HealthCheckResponse_NOT_SERVING
-		if s.node.Leader().NodeID != "" {
-			status = healthpb.HealthCheckResponse_SERVING
-		}
-		s.health.SetServingStatus("", status)
-		select {
-		case <-s.stopping.Done():
-			s.health.Shutdown()
-			return
-		case <-changed:
-		}
-	}
-}
-
 // Stop ends all streams, so that a graceful stop of the gRPC server need not wait for
 // them.
 func (s *Server) Stop() {
@@ -181,6 +165,3 @@ func (s *Server) streamContext(ctx context.Context) (context.Context, context.Ca
 	stop := context.AfterFunc(s.stopping, cancel)
 	return ctx, func() { stop(); cancel() }
 }
-
-// Refused is how many reported tasks were not recorded since the start: late, or sent again.
-func (s *Server) Refused() int64 { return s.refused.Load() }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -128,7 +129,13 @@ func (w *submitStream) checkRights(item *rotav1.SubmitItem) error {
 }
 
 func (w *submitStream) submit(item *rotav1.SubmitItem) {
-	answer := func(r fsm.Result, err error) { w.answer(item, r, err) }
+	began := time.Now()
+	answer := func(r fsm.Result, err error) {
+		if err == nil && item.GetAppend() == nil {
+			w.s.measures.submit.Add(time.Since(began))
+		}
+		w.answer(item, r, err)
+	}
 	if err := cmp.Or(wire.CheckKnown(item), w.checkRights(item)); err != nil {
 		answer(fsm.Result{}, err)
 		return

@@ -9,8 +9,9 @@
 //	/livez    200 while the process answers at all
 //	/readyz   200 while this server can serve: as a leader that is ready, or as a
 //	          follower that hears from the leader and has had, since its start, all that
-//	          the leader had at one time; otherwise 503 and the reason
-//	/metrics  Prometheus; the names are in metrics.go
+//	          the leader had at one time; otherwise 503 and the reason. With ?verbose
+//	          all that was checked, and what else people should know
+//	/metrics  Prometheus; the names are in metrics.go and in docs/metrics.md
 //
 // # Trade-offs
 //

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -14,14 +13,11 @@ import (
 	"github.com/rota-scheduler/rota/fsm/store"
 	"github.com/rota-scheduler/rota/node"
 	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/transport"
 	"github.com/rota-scheduler/rota/transport/access"
 	"github.com/rota-scheduler/rota/wire"
+	"github.com/rota-scheduler/rota/wire/secure"
 )
-
-// recentContact is how long a follower may not have heard from its leader and still
-// be ready. It is well above an election, so that a failover that goes well does not
-// take every server out of a load balancer at once.
-const recentContact = 2 * time.Second
 
 // maxScrapes bounds the answers to /metrics that are made at once; others get a 503.
 // Each looks at the counters of the whole state, and few programs collect them.
@@ -35,9 +31,9 @@ type Node interface {
 	Leader() node.Leader
 	// CaughtUp says whether the server has had, since its start, all that a leader had.
 	CaughtUp() bool
-	// RaftRefused counts what was refused on the Raft port.
-	RaftRefused() int64
-	ApplyLatency() node.Latency
+	Measure() node.Measures
+	// Now is the state machine's time, Unix ns.
+	Now() int64
 	State() *store.State
 }
 
@@ -47,12 +43,16 @@ type Config struct {
 	Logger *slog.Logger
 	// Version is this build's.
 	Version string
-	// Refused is how many reported tasks were not recorded since the start; nil: none.
-	Refused func() int64
+	// Requests is what was measured of the requests of clients and workers since the start; nil: nothing.
+	Requests func() transport.Measures
 	// Turned is which connections were turned away since the start, by port; nil: none.
 	Turned func() map[string]wire.Turned
 	// TooLarge is how many requests were refused for their size since the start, by reason; nil: none.
 	TooLarge func() map[string]int64
+	// Denials is the calls and HTTP requests that were refused since the start; nil: none.
+	Denials func() map[access.Counted]int64
+	// Certificates says when those of this server expire; nil: it has none.
+	Certificates func() []secure.Expiry
 	// Profiles serves profiles of this process below /debug/pprof/. They tell more about the
 	// machine than readers of the metrics should know.
 	Profiles bool
@@ -69,7 +69,7 @@ type Route struct {
 
 // Server answers HTTP requests about one node.
 type Server struct {
-	node     Node
+	cfg      Config
 	mux      *http.ServeMux
 	routes   []Route
 	stopping atomic.Bool
@@ -77,16 +77,13 @@ type Server struct {
 
 // New returns a server for a node.
 func New(cfg Config) *Server {
-	s := &Server{node: cfg.Node, mux: http.NewServeMux()}
+	s := &Server{cfg: cfg, mux: http.NewServeMux()}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newCollector(cfg.Node, s.reasonNotReady, cfg.Version, cfg.Refused, cfg.Turned, cfg.TooLarge),
+		newCollector(cfg, s.reasonNotReady),
 	)
-	if cfg.Guard != nil {
-		registry.MustRegister(newDenials(cfg.Guard))
-	}
 	s.routes = []Route{
 		// Probes cannot show certificates.
 		{"GET /livez", task.RightAnybody, http.HandlerFunc(s.livez)},
@@ -115,42 +112,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.Serve
 func (s *Server) Stopping() { s.stopping.Store(true) }
 
 func (s *Server) livez(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") }
-
-func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
-	if reason := s.reasonNotReady(); reason != "" {
-		plain(w, http.StatusServiceUnavailable, reason)
-		return
-	}
-	plain(w, http.StatusOK, "ok")
-}
-
-// reasonNotReady says why this server should get no requests; "": it should.
-func (s *Server) reasonNotReady() string {
-	if s.stopping.Load() {
-		return "the server is shutting down"
-	}
-	if _, leads := s.node.Ready(); leads {
-		return ""
-	}
-	self := s.node.Self()
-	switch leader := s.node.Leader(); {
-	case !self.Initialized:
-		return "the server is not part of a cluster yet"
-	case leader.NodeID == "":
-		return "no leader is known"
-	case leader.NodeID == self.NodeID:
-		return "the server leads and is not ready yet"
-	case self.ClusterID == "":
-		return "the state of the cluster has not arrived yet"
-	case self.LastContact > recentContact:
-		return fmt.Sprintf("nothing was heard from leader %s for %v", leader.NodeID, self.LastContact.Round(time.Millisecond))
-	case leader.Addr == "":
-		return fmt.Sprintf("the address of leader %s is not known yet", leader.NodeID)
-	case !s.node.CaughtUp():
-		return fmt.Sprintf("it is behind leader %s: the state is at index %d", leader.NodeID, self.AppliedIndex)
-	}
-	return ""
-}
 
 func plain(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

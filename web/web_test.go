@@ -12,9 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/internal/latency"
 	"github.com/rota-scheduler/rota/node"
+	"github.com/rota-scheduler/rota/task"
+	"github.com/rota-scheduler/rota/transport"
+	"github.com/rota-scheduler/rota/transport/access"
 	"github.com/rota-scheduler/rota/web"
 	"github.com/rota-scheduler/rota/wire"
+	"github.com/rota-scheduler/rota/wire/secure"
 )
 
 // fakeNode is a node that says what a test wants.
@@ -22,14 +27,19 @@ type fakeNode struct {
 	self   node.PeerInfo
 	ready  bool
 	behind bool
+	full   bool
+	silent map[string]time.Duration
 	leader node.Leader
 	state  *store.State
 }
 
 func (n *fakeNode) Self() node.PeerInfo { return n.self }
-func (n *fakeNode) RaftRefused() int64  { return 7 }
-func (n *fakeNode) ApplyLatency() node.Latency {
-	return node.Latency{Count: 3, Sum: 2500 * time.Millisecond, UpTo: map[time.Duration]uint64{time.Millisecond: 1, time.Second: 2}}
+func (n *fakeNode) Now() int64          { return 5e9 }
+func (n *fakeNode) Measure() node.Measures {
+	return node.Measures{
+		RaftRefused: 7, Voters: 3, Silent: n.silent, DiskFree: 12, DiskFull: n.full,
+		Apply: latency.Reading{Count: 3, Seconds: 2.5, UpTo: map[time.Duration]uint64{time.Millisecond: 1, time.Second: 2}},
+	}
 }
 func (n *fakeNode) Ready() (uint64, bool) {
 	return n.self.Term, n.ready
@@ -57,7 +67,23 @@ func newServer(n *fakeNode) *web.Server {
 	turned := func() map[string]wire.Turned {
 		return map[string]wire.Turned{"grpc": {Refused: 1, Displaced: 2, Ended: 3}, "http": {}}
 	}
-	return web.New(web.Config{Node: n, Logger: slog.New(slog.DiscardHandler), Version: "v1", Turned: turned})
+	requests := func() transport.Measures {
+		return transport.Measures{Refused: 2, Calls: map[string]transport.CallMeasures{
+			"JobService/Submit":     {Codes: map[string]uint64{"OK": 4, "ResourceExhausted": 1}, Took: latency.Reading{Count: 5, Seconds: 1}},
+			"WorkerService/Session": {Codes: map[string]uint64{"Unavailable": 1}},
+		}}
+	}
+	tooLarge := func() map[string]int64 { return map[string]int64{"busy": 1} }
+	denials := func() map[access.Counted]int64 {
+		return map[access.Counted]int64{{Right: task.RightSubmit, Reason: "right"}: 3}
+	}
+	certificates := func() []secure.Expiry {
+		return []secure.Expiry{{Subject: "rota CA", CA: true, NotAfter: time.Unix(2e9, 0)}}
+	}
+	return web.New(web.Config{
+		Node: n, Logger: slog.New(slog.DiscardHandler), Version: "v1", Turned: turned, Requests: requests, TooLarge: tooLarge,
+		Denials: denials, Certificates: certificates,
+	})
 }
 
 func get(t *testing.T, s http.Handler, path string) (int, string) {
@@ -125,6 +151,10 @@ func TestMetrics(t *testing.T) {
 		`rota_connections_turned_away_total{how="ended",port="grpc"} 3`, `rota_connections_turned_away_total{how="refused",port="http"} 0`,
 		`rota_apply_seconds_bucket{le="0.001"} 1`, `rota_apply_seconds_bucket{le="1"} 2`, `rota_apply_seconds_bucket{le="+Inf"} 3`,
 		"rota_apply_seconds_sum 2.5", "rota_apply_seconds_count 3",
+		`rota_requests_total{code="ResourceExhausted",method="JobService/Submit"} 1`, `rota_requests_total{code="Unavailable",method="WorkerService/Session"} 1`,
+		`rota_request_seconds_count{method="JobService/Submit"} 5`, "rota_reports_refused_total 2", "rota_disk_free_bytes 12", "rota_disk_full 0",
+		`rota_tasks_ended_total{state="succeeded"} 0`, `rota_tasks_failed_total{reason="worker-lost"} 0`, "rota_raft_voters 3",
+		`rota_denials_total{reason="right",right="submit"} 3`, `rota_certificate_end_seconds{of="rota CA"} 2e+09`,
 	} {
 		require.Contains(t, body, want)
 	}

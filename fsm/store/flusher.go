@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"github.com/rota-scheduler/rota/internal/latency"
 )
 
 const (
@@ -92,6 +94,9 @@ func (f *Flusher) Behind() bool {
 	dirty, flushing := f.state.Machine().Pending()
 	return dirty+flushing > behindBytes
 }
+
+// Latency is how long flushes have taken since the start, with their syncs.
+func (f *Flusher) Latency() latency.Reading { return f.state.flushed.Read() }
 
 // Full says that the last flush found no space on the disk, or no descriptor.
 func (f *Flusher) Full() bool { return f.full.Load() }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
@@ -17,6 +18,7 @@ import (
 	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/internal/atomicfile"
+	"github.com/rota-scheduler/rota/internal/latency"
 	"github.com/rota-scheduler/rota/task"
 )
 
@@ -33,6 +35,9 @@ type State struct {
 	flushing sync.Mutex
 	// unwritten is a batch for which there was no space.
 	unwritten *fsm.FlushBatch
+	// flushed is how long writes of the file have taken, by now: this package has no clock of its own.
+	flushed latency.Histogram
+	now     func() time.Time
 	// growth is by how much the file may grow while it is sent, bytes; 0: see growthShare.
 	growth int64
 	// closing counts files that wait for their last readers, and filters that are made.
@@ -61,7 +66,7 @@ func (p *pair) viewJob(id uint64, f func(tx *bolt.Tx) error) error {
 
 // OpenState opens the state in dir, or makes an empty one.
 func OpenState(dir string, id Identity, log *slog.Logger) (*State, error) {
-	s := &State{dir: dir, id: id, log: log, watchers: fsm.NewWatchers()}
+	s := &State{dir: dir, id: id, log: log, watchers: fsm.NewWatchers(), now: func() time.Time { return time.Time{} }}
 	p, err := s.open()
 	if err != nil {
 		return nil, err
@@ -81,6 +86,9 @@ func (s *State) open() (*pair, error) {
 	}
 	return &pair{m, db}, nil
 }
+
+// MeasureBy has writes of the file measured by a clock. Call it before the first of them.
+func (s *State) MeasureBy(now func() time.Time) { s.now = now }
 
 // Machine returns the current machine.
 func (s *State) Machine() *fsm.Machine { return s.pair.Load().machine }
@@ -108,9 +116,11 @@ func (s *State) Flush() error {
 		}
 		retried := s.unwritten != nil
 		s.unwritten = c
+		began := s.now()
 		if err := p.db.Write(c); err != nil {
 			return fmt.Errorf("write %s: %w", p.db.path, err)
 		}
+		s.flushed.Add(s.now().Sub(began))
 		s.unwritten = nil
 		p.machine.Flushed(c)
 		if err := s.renewKeyFilter(p.db); err != nil {

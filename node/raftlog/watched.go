@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/rota-scheduler/rota/fsm/store"
+	"github.com/rota-scheduler/rota/internal/latency"
 	"github.com/rota-scheduler/rota/internal/stopwatch"
 )
 
@@ -30,6 +31,8 @@ type watchedLog struct {
 	chunk uint64
 	// write is the one under way.
 	write stopwatch.Stopwatch
+	// took is how long writes have taken.
+	took latency.Histogram
 	// full says that the last write found no space, or no descriptor.
 	full atomic.Bool
 	// cut says that the end of the log was deleted, and nothing was appended since.
@@ -44,8 +47,10 @@ func (w *watchedLog) StoreLog(l *raft.Log) error { return w.StoreLogs([]*raft.Lo
 // or of a descriptor for the log's next file, nothing was written; raft steps back, and goes on when there is space again.
 func (w *watchedLog) StoreLogs(logs []*raft.Log) error {
 	w.write.Start()
+	began := time.Now()
 	err := w.LogStore.StoreLogs(logs)
 	w.write.Stop()
+	w.took.Add(time.Since(began))
 	w.full.Store(store.IsScarce(err))
 	switch {
 	case err == nil:
@@ -99,6 +104,9 @@ func (w *watchedLog) deleteEnd(first, last uint64) error {
 
 // Writing returns for how long the write under way has taken; 0: none is.
 func (w *watchedLog) Writing() time.Duration { return w.write.Running() }
+
+// WriteLatency is how long writes have taken since the start, with their syncs.
+func (w *watchedLog) WriteLatency() latency.Reading { return w.took.Read() }
 
 // Full says that the last write found no space, or no descriptor.
 func (w *watchedLog) Full() bool { return w.full.Load() }
