@@ -131,6 +131,9 @@ func (m *Machine) digest() uint64 {
 	if m.active >= GateVersion {
 		d = task.Mix(d, uint64(m.active), 0)
 	}
+	if h := removedHash(m.removed); h != 0 {
+		d = task.Mix(d, h, 0, 0, 0)
+	}
 	return d
 }
 

@@ -94,6 +94,8 @@ func unknownInside(op *logpb.Op) bool {
 		return hasUnknown(o.PutServer) || hasUnknown(o.PutServer.Server)
 	case *logpb.Op_DeleteServer:
 		return hasUnknown(o.DeleteServer)
+	case *logpb.Op_RemoveServer:
+		return hasUnknown(o.RemoveServer)
 	case *logpb.Op_SetVersion:
 		return hasUnknown(o.SetVersion)
 	case *logpb.Op_CreateAccessToken:

@@ -154,7 +154,7 @@ func (m *Machine) meta() *logpb.Meta {
 		NextToken: m.nextToken, NextSession: m.nextSession, Version: m.active, Digest: m.digest(),
 		Configuration: m.configuration, ConfigIndex: m.configIndex, Digests: m.digests[:len(m.digests):len(m.digests)],
 		JobsSum: m.jobsSum, SessionsSum: m.sessionsSum, KeysSum: m.keysSum, Servers: m.servers,
-		AccessSum: m.accessSum, Incarnation: m.incarnation,
+		AccessSum: m.accessSum, Incarnation: m.incarnation, Removed: m.removed,
 	}
 }
 

@@ -78,6 +78,7 @@ func hostileOps() []*logpb.Op {
 		server(func(s *logpb.ServerRecord) { s.PeerAddr = "h\n:1" }), server(func(s *logpb.ServerRecord) { s.HttpAddr = "h\x7f" }),
 		server(func(s *logpb.ServerRecord) { s.Version = "\x1b[2J" }),
 		&logpb.Op{Op: &logpb.Op_DeleteServer{DeleteServer: &logpb.DeleteServer{NodeId: "n1", ServerId: "a"}}},
+		&logpb.Op{Op: &logpb.Op_RemoveServer{RemoveServer: &logpb.RemoveServer{NodeId: "n1", ServerId: "a"}}}, // of a version that is not active
 		&logpb.Op{Op: &logpb.Op_InitCluster{InitCluster: &logpb.InitCluster{}}},
 		&logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: 2, FirstIndex: 4}}},
 		&logpb.Op{Op: &logpb.Op_AppendTasks{AppendTasks: &logpb.AppendTasks{Job: 2, FirstIndex: 3, Tasks: &logpb.Tasks{Count: math.MaxUint32, Packed: []byte{0}}}}},
@@ -99,7 +100,7 @@ func TestHostileOpsAreRefused(t *testing.T) {
 		results, err := m.Apply(index+1, 1, data)
 		require.NoError(t, err)
 		require.Error(t, results[0].Err, "%v", op)
-		require.Contains(t, []task.Kind{task.KindInvalid, task.KindTooLarge, task.KindNotFound, task.KindConflict}, task.KindOf(results[0].Err))
+		require.Contains(t, []task.Kind{task.KindInvalid, task.KindTooLarge, task.KindNotFound, task.KindConflict, task.KindUnsupported}, task.KindOf(results[0].Err))
 		require.NoError(t, results[1].Err)
 		other := lived(t)
 		_, same := other.Digest()

@@ -90,6 +90,7 @@ func (m *Machine) BeginIncarnation(b *Beginning) (Place, error) {
 	m.configuration, m.configIndex = b.Configuration, m.applied
 	m.digests = nil
 	m.setServers(nil)
+	m.removed = nil // their ids are of the old cluster
 	if b.DropAccess {
 		for _, hash := range sortedKeys(m.access) {
 			m.dropAccess(m.access[hash])

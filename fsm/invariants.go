@@ -26,8 +26,15 @@ func (m *Machine) CheckInvariants() []string {
 		c.failf("%d jobs in order, %d jobs", m.jobOrder.Len(), len(m.jobs))
 	}
 	c.specs()
-	if err := checkServers(m.servers); err != nil {
-		c.failf("%v", err)
+	for _, err := range []error{checkServers(m.servers), checkRemoved(m.removed)} {
+		if err != nil {
+			c.failf("%v", err)
+		}
+	}
+	for _, s := range m.servers {
+		if m.wasRemoved(s.NodeId, s.ServerId) {
+			c.failf("server %s with the id %s is recorded, and was removed", s.NodeId, s.ServerId)
+		}
 	}
 	alive, waiting := 0, map[string][task.NumStates]uint64{}
 	for _, j := range m.jobs {

@@ -47,6 +47,10 @@ func (m *Machine) Load(meta *logpb.Meta, sessions []*logpb.Session, access []*lo
 		return err
 	}
 	m.incarnation = meta.Incarnation
+	if err := checkRemoved(meta.Removed); err != nil {
+		return err
+	}
+	m.removed = meta.Removed
 	sum := uint64(0)
 	for _, pb := range sessions {
 		m.addSession(pb)

@@ -245,6 +245,8 @@ func (m *Machine) apply(op *logpb.Op, r *Result) {
 		m.putServer(o.PutServer, r)
 	case *logpb.Op_DeleteServer:
 		m.deleteServer(o.DeleteServer, r)
+	case *logpb.Op_RemoveServer:
+		m.removeServer(o.RemoveServer, r)
 	case *logpb.Op_SetVersion:
 		m.setVersion(o.SetVersion, r)
 	case *logpb.Op_CreateAccessToken:

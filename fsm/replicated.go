@@ -24,7 +24,8 @@ type replicated struct {
 	nextSession   uint64
 	digests       []*logpb.DigestMark
 	servers       []*logpb.ServerRecord
-	incarnation   *logpb.Incarnation // nil: the first one
+	incarnation   *logpb.Incarnation     // nil: the first one
+	removed       []*logpb.RemovedServer // in the order of their removal
 	jobs          map[uint64]*job
 	sessions      map[uint64]*session
 	keys          map[string]*keyEntry

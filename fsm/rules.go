@@ -11,6 +11,7 @@ type rules struct {
 	maxSwept                int
 	maxNotes, shortError    int
 	sharedUsage             int
+	maxRemoved              int
 }
 
 // rulesOf returns the rules of a version.
@@ -19,5 +20,6 @@ func rulesOf(version uint32) *rules {
 		Rules:       task.RulesOf(version),
 		maxReported: MaxReported, maxPlanned: MaxPlanned, maxSessionBytes: MaxSessionBytes,
 		maxSwept: maxSwept, maxNotes: maxNotes, shortError: shortError, sharedUsage: sharedUsage,
+		maxRemoved: task.MaxRemovedServers,
 	}
 }

@@ -24,9 +24,12 @@ func TestEachVersionHasAllRules(t *testing.T) {
 // What a version means is in the logs of clusters: its numbers never change. A new number belongs to a new version.
 func TestTheRulesOfAVersionStay(t *testing.T) {
 	t.Parallel()
-	r := *rulesOf(GateVersion)
-	r.Rules = nil
-	require.Equal(t, rules{
-		maxReported: 65536, maxPlanned: 65536, maxSessionBytes: 64 << 20, maxSwept: 4096, maxNotes: 256 << 10, shortError: 128, sharedUsage: 4096,
-	}, r)
+	for version := uint32(GateVersion); version <= RemovalVersion; version++ {
+		r := *rulesOf(version)
+		r.Rules = nil
+		require.Equal(t, rules{
+			maxReported: 65536, maxPlanned: 65536, maxSessionBytes: 64 << 20, maxSwept: 4096, maxNotes: 256 << 10, shortError: 128, sharedUsage: 4096,
+			maxRemoved: 128, // of removals, which came with version 4
+		}, r, "version %d", version)
+	}
 }

@@ -21,6 +21,9 @@ func (m *Machine) putServer(o *logpb.PutServer, r *Result) {
 	}
 	at, known := m.findServer(o.Server.NodeId)
 	switch {
+	case m.wasRemoved(o.Server.NodeId, o.Server.ServerId):
+		r.Err = errRemoved(o.Server.NodeId, o.Server.ServerId)
+		return
 	case known && proto.Equal(m.servers[at], o.Server):
 		r.Existed = true
 		return

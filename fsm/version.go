@@ -30,6 +30,8 @@ const (
 	// printedVersion is the first one in which a task that is cancelled while it runs keeps what it has printed,
 	// and in which records say how much of a standard error is missing.
 	printedVersion = 4
+	// RemovalVersion is the first one in which servers are removed.
+	RemovalVersion = 4
 )
 
 // ErrTooOld says that this build does not know what it would have to apply, or to load. Its server must stop.
@@ -69,6 +71,8 @@ func Needs(op *logpb.Op) uint32 {
 		return reportNeeds(o.Report.Groups)
 	case *logpb.Op_OpenSession:
 		return reportNeeds(o.OpenSession.Reports)
+	case *logpb.Op_RemoveServer:
+		return RemovalVersion
 	}
 	return laterNeeds(op)
 }

@@ -12,6 +12,9 @@ const (
 	// MaxServers bounds the recorded servers of a cluster: nine that vote, which is more than any
 	// cluster needs, and those that join or are being replaced meanwhile.
 	MaxServers = 16
+	// MaxRemovedServers bounds the removed servers that a cluster remembers: each of them may be started again. The
+	// oldest are forgotten. A server that has heard of its removal remembers it itself.
+	MaxRemovedServers = 128
 )
 
 // idChars are the characters of a node id. It must not contain '/': Raft knows a server as

@@ -7,7 +7,8 @@ package task
 //	3  the version is a part of the state and rises by itself; when a finished job may be forgotten
 //	   is noted at its end
 //	4  access tokens; tasks that are cancelled while they run keep what they have printed; more of each standard
-//	   error is kept; a cluster may be a later incarnation of another one
+//	   error is kept; a cluster may be a later incarnation of another one; servers can be removed, and do not come
+//	   back
 const released = 4
 
 // Version is the newest version of the log that this build knows. A build with the tag rotanext knows one

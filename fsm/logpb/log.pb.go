@@ -109,6 +109,7 @@ type Op struct {
 	//	*Op_SetVersion
 	//	*Op_CreateAccessToken
 	//	*Op_RevokeAccessToken
+	//	*Op_RemoveServer
 	Op            isOp_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -313,6 +314,15 @@ func (x *Op) GetRevokeAccessToken() *RevokeAccessToken {
 	return nil
 }
 
+func (x *Op) GetRemoveServer() *RemoveServer {
+	if x != nil {
+		if x, ok := x.Op.(*Op_RemoveServer); ok {
+			return x.RemoveServer
+		}
+	}
+	return nil
+}
+
 type isOp_Op interface {
 	isOp_Op()
 }
@@ -389,6 +399,10 @@ type Op_RevokeAccessToken struct {
 	RevokeAccessToken *RevokeAccessToken `protobuf:"bytes,18,opt,name=revoke_access_token,json=revokeAccessToken,proto3,oneof"`
 }
 
+type Op_RemoveServer struct {
+	RemoveServer *RemoveServer `protobuf:"bytes,19,opt,name=remove_server,json=removeServer,proto3,oneof"`
+}
+
 func (*Op_InitCluster) isOp_Op() {}
 
 func (*Op_Submit) isOp_Op() {}
@@ -424,6 +438,8 @@ func (*Op_SetVersion) isOp_Op() {}
 func (*Op_CreateAccessToken) isOp_Op() {}
 
 func (*Op_RevokeAccessToken) isOp_Op() {}
+
+func (*Op_RemoveServer) isOp_Op() {}
 
 // InitCluster gives the cluster its id; the first one wins.
 type InitCluster struct {
@@ -2185,7 +2201,8 @@ type ServerRecord struct {
 	HttpAddr string `protobuf:"bytes,5,opt,name=http_addr,json=httpAddr,proto3" json:"http_addr,omitempty"`
 	// Of its build.
 	Version string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
-	// It has taken the place of one that voted, and is to vote as well once it has caught up.
+	// It is to have a vote once it has caught up: an operator wants it so, or it has taken the place of one that
+	// voted. Servers that have voted since the cluster was made may not have this.
 	Vote          bool `protobuf:"varint,7,opt,name=vote,proto3" json:"vote,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2575,6 +2592,113 @@ func (x *RevokeAccessToken) GetHash() []byte {
 	return nil
 }
 
+// RemoveServer forgets a server, and notes that it was removed: what has its ids must not join
+// again. It does not change Raft's configuration. The leader does that next.
+type RemoveServer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	ServerId      string                 `protobuf:"bytes,2,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveServer) Reset() {
+	*x = RemoveServer{}
+	mi := &file_logpb_log_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveServer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveServer) ProtoMessage() {}
+
+func (x *RemoveServer) ProtoReflect() protoreflect.Message {
+	mi := &file_logpb_log_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveServer.ProtoReflect.Descriptor instead.
+func (*RemoveServer) Descriptor() ([]byte, []int) {
+	return file_logpb_log_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *RemoveServer) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *RemoveServer) GetServerId() string {
+	if x != nil {
+		return x.ServerId
+	}
+	return ""
+}
+
+// RemovedServer is a server that was removed.
+type RemovedServer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	ServerId      string                 `protobuf:"bytes,2,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemovedServer) Reset() {
+	*x = RemovedServer{}
+	mi := &file_logpb_log_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemovedServer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemovedServer) ProtoMessage() {}
+
+func (x *RemovedServer) ProtoReflect() protoreflect.Message {
+	mi := &file_logpb_log_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemovedServer.ProtoReflect.Descriptor instead.
+func (*RemovedServer) Descriptor() ([]byte, []int) {
+	return file_logpb_log_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *RemovedServer) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *RemovedServer) GetServerId() string {
+	if x != nil {
+		return x.ServerId
+	}
+	return ""
+}
+
 // JobRecord is all of a job but payloads, results and tasks that are under way.
 type JobRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2633,7 +2757,7 @@ type JobRecord struct {
 
 func (x *JobRecord) Reset() {
 	*x = JobRecord{}
-	mi := &file_logpb_log_proto_msgTypes[32]
+	mi := &file_logpb_log_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2645,7 +2769,7 @@ func (x *JobRecord) String() string {
 func (*JobRecord) ProtoMessage() {}
 
 func (x *JobRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[32]
+	mi := &file_logpb_log_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2658,7 +2782,7 @@ func (x *JobRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobRecord.ProtoReflect.Descriptor instead.
 func (*JobRecord) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{32}
+	return file_logpb_log_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *JobRecord) GetId() uint64 {
@@ -2897,7 +3021,7 @@ type AppendMark struct {
 
 func (x *AppendMark) Reset() {
 	*x = AppendMark{}
-	mi := &file_logpb_log_proto_msgTypes[33]
+	mi := &file_logpb_log_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2909,7 +3033,7 @@ func (x *AppendMark) String() string {
 func (*AppendMark) ProtoMessage() {}
 
 func (x *AppendMark) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[33]
+	mi := &file_logpb_log_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2922,7 +3046,7 @@ func (x *AppendMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendMark.ProtoReflect.Descriptor instead.
 func (*AppendMark) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{33}
+	return file_logpb_log_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AppendMark) GetFirst() uint32 {
@@ -2975,7 +3099,7 @@ type Segment struct {
 
 func (x *Segment) Reset() {
 	*x = Segment{}
-	mi := &file_logpb_log_proto_msgTypes[34]
+	mi := &file_logpb_log_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2987,7 +3111,7 @@ func (x *Segment) String() string {
 func (*Segment) ProtoMessage() {}
 
 func (x *Segment) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[34]
+	mi := &file_logpb_log_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3000,7 +3124,7 @@ func (x *Segment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segment.ProtoReflect.Descriptor instead.
 func (*Segment) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{34}
+	return file_logpb_log_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Segment) GetRanges() []*Range {
@@ -3147,7 +3271,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_logpb_log_proto_msgTypes[35]
+	mi := &file_logpb_log_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3159,7 +3283,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[35]
+	mi := &file_logpb_log_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3172,7 +3296,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{35}
+	return file_logpb_log_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Attempt) GetFirst() uint32 {
@@ -3283,7 +3407,7 @@ type Segments struct {
 
 func (x *Segments) Reset() {
 	*x = Segments{}
-	mi := &file_logpb_log_proto_msgTypes[36]
+	mi := &file_logpb_log_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3295,7 +3419,7 @@ func (x *Segments) String() string {
 func (*Segments) ProtoMessage() {}
 
 func (x *Segments) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[36]
+	mi := &file_logpb_log_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3308,7 +3432,7 @@ func (x *Segments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segments.ProtoReflect.Descriptor instead.
 func (*Segments) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{36}
+	return file_logpb_log_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Segments) GetSegments() []*Segment {
@@ -3330,7 +3454,7 @@ type KeyRecord struct {
 
 func (x *KeyRecord) Reset() {
 	*x = KeyRecord{}
-	mi := &file_logpb_log_proto_msgTypes[37]
+	mi := &file_logpb_log_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3342,7 +3466,7 @@ func (x *KeyRecord) String() string {
 func (*KeyRecord) ProtoMessage() {}
 
 func (x *KeyRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[37]
+	mi := &file_logpb_log_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3355,7 +3479,7 @@ func (x *KeyRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyRecord.ProtoReflect.Descriptor instead.
 func (*KeyRecord) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{37}
+	return file_logpb_log_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *KeyRecord) GetHash() []byte {
@@ -3408,6 +3532,8 @@ type Meta struct {
 	Servers []*ServerRecord `protobuf:"bytes,19,rep,name=servers,proto3" json:"servers,omitempty"`
 	// The digest of the access tokens, which are records of their own.
 	AccessSum uint64 `protobuf:"fixed64,20,opt,name=access_sum,json=accessSum,proto3" json:"access_sum,omitempty"`
+	// In the order of their removal. There are few.
+	Removed []*RemovedServer `protobuf:"bytes,21,rep,name=removed,proto3" json:"removed,omitempty"`
 	// Unset: the cluster was never restored nor recovered.
 	Incarnation   *Incarnation `protobuf:"bytes,22,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -3416,7 +3542,7 @@ type Meta struct {
 
 func (x *Meta) Reset() {
 	*x = Meta{}
-	mi := &file_logpb_log_proto_msgTypes[38]
+	mi := &file_logpb_log_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3428,7 +3554,7 @@ func (x *Meta) String() string {
 func (*Meta) ProtoMessage() {}
 
 func (x *Meta) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[38]
+	mi := &file_logpb_log_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3441,7 +3567,7 @@ func (x *Meta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Meta.ProtoReflect.Descriptor instead.
 func (*Meta) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{38}
+	return file_logpb_log_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Meta) GetFormat() uint32 {
@@ -3584,6 +3710,13 @@ func (x *Meta) GetAccessSum() uint64 {
 	return 0
 }
 
+func (x *Meta) GetRemoved() []*RemovedServer {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
 func (x *Meta) GetIncarnation() *Incarnation {
 	if x != nil {
 		return x.Incarnation
@@ -3612,7 +3745,7 @@ type Incarnation struct {
 
 func (x *Incarnation) Reset() {
 	*x = Incarnation{}
-	mi := &file_logpb_log_proto_msgTypes[39]
+	mi := &file_logpb_log_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3624,7 +3757,7 @@ func (x *Incarnation) String() string {
 func (*Incarnation) ProtoMessage() {}
 
 func (x *Incarnation) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[39]
+	mi := &file_logpb_log_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3637,7 +3770,7 @@ func (x *Incarnation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Incarnation.ProtoReflect.Descriptor instead.
 func (*Incarnation) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{39}
+	return file_logpb_log_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Incarnation) GetId() uint64 {
@@ -3701,7 +3834,7 @@ type DigestMark struct {
 
 func (x *DigestMark) Reset() {
 	*x = DigestMark{}
-	mi := &file_logpb_log_proto_msgTypes[40]
+	mi := &file_logpb_log_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3713,7 +3846,7 @@ func (x *DigestMark) String() string {
 func (*DigestMark) ProtoMessage() {}
 
 func (x *DigestMark) ProtoReflect() protoreflect.Message {
-	mi := &file_logpb_log_proto_msgTypes[40]
+	mi := &file_logpb_log_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3726,7 +3859,7 @@ func (x *DigestMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestMark.ProtoReflect.Descriptor instead.
 func (*DigestMark) Descriptor() ([]byte, []int) {
-	return file_logpb_log_proto_rawDescGZIP(), []int{40}
+	return file_logpb_log_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *DigestMark) GetId() uint64 {
@@ -3758,7 +3891,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x05Entry\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x19\n" +
 	"\bclock_ns\x18\x02 \x01(\x03R\aclockNs\x12!\n" +
-	"\x03ops\x18\x03 \x03(\v2\x0f.rota.log.v1.OpR\x03ops\"\xb4\b\n" +
+	"\x03ops\x18\x03 \x03(\v2\x0f.rota.log.v1.OpR\x03ops\"\xf6\b\n" +
 	"\x02Op\x12=\n" +
 	"\finit_cluster\x18\x01 \x01(\v2\x18.rota.log.v1.InitClusterH\x00R\vinitCluster\x12-\n" +
 	"\x06submit\x18\x02 \x01(\v2\x13.rota.log.v1.SubmitH\x00R\x06submit\x12=\n" +
@@ -3784,7 +3917,8 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\vset_version\x18\x10 \x01(\v2\x17.rota.log.v1.SetVersionH\x00R\n" +
 	"setVersion\x12P\n" +
 	"\x13create_access_token\x18\x11 \x01(\v2\x1e.rota.log.v1.CreateAccessTokenH\x00R\x11createAccessToken\x12P\n" +
-	"\x13revoke_access_token\x18\x12 \x01(\v2\x1e.rota.log.v1.RevokeAccessTokenH\x00R\x11revokeAccessTokenB\x04\n" +
+	"\x13revoke_access_token\x18\x12 \x01(\v2\x1e.rota.log.v1.RevokeAccessTokenH\x00R\x11revokeAccessToken\x12@\n" +
+	"\rremove_server\x18\x13 \x01(\v2\x19.rota.log.v1.RemoveServerH\x00R\fremoveServerB\x04\n" +
 	"\x02op\",\n" +
 	"\vInitCluster\x12\x1d\n" +
 	"\n" +
@@ -3958,7 +4092,13 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x11CreateAccessToken\x12.\n" +
 	"\x05token\x18\x01 \x01(\v2\x18.rota.log.v1.AccessTokenR\x05token\"'\n" +
 	"\x11RevokeAccessToken\x12\x12\n" +
-	"\x04hash\x18\x01 \x01(\fR\x04hash\"\xd1\a\n" +
+	"\x04hash\x18\x01 \x01(\fR\x04hash\"D\n" +
+	"\fRemoveServer\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
+	"\tserver_id\x18\x02 \x01(\tR\bserverId\"E\n" +
+	"\rRemovedServer\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
+	"\tserver_id\x18\x02 \x01(\tR\bserverId\"\xd1\a\n" +
 	"\tJobRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\x12\x10\n" +
@@ -4050,7 +4190,7 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\x04hash\x18\x01 \x01(\fR\x04hash\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\x04R\x03job\x12\x1d\n" +
 	"\n" +
-	"expires_ns\x18\x03 \x01(\x03R\texpiresNs\"\xca\x05\n" +
+	"expires_ns\x18\x03 \x01(\x03R\texpiresNs\"\x80\x06\n" +
 	"\x04Meta\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x1d\n" +
 	"\n" +
@@ -4075,7 +4215,8 @@ const file_logpb_log_proto_rawDesc = "" +
 	"\bkeys_sum\x18\x12 \x01(\x06R\akeysSum\x123\n" +
 	"\aservers\x18\x13 \x03(\v2\x19.rota.log.v1.ServerRecordR\aservers\x12\x1d\n" +
 	"\n" +
-	"access_sum\x18\x14 \x01(\x06R\taccessSum\x12:\n" +
+	"access_sum\x18\x14 \x01(\x06R\taccessSum\x124\n" +
+	"\aremoved\x18\x15 \x03(\v2\x1a.rota.log.v1.RemovedServerR\aremoved\x12:\n" +
 	"\vincarnation\x18\x16 \x01(\v2\x18.rota.log.v1.IncarnationR\vincarnation\"\xcc\x01\n" +
 	"\vIncarnation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x06R\x02id\x12\x19\n" +
@@ -4105,7 +4246,7 @@ func file_logpb_log_proto_rawDescGZIP() []byte {
 	return file_logpb_log_proto_rawDescData
 }
 
-var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_logpb_log_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_logpb_log_proto_goTypes = []any{
 	(*Entry)(nil),             // 0: rota.log.v1.Entry
 	(*Op)(nil),                // 1: rota.log.v1.Op
@@ -4139,15 +4280,17 @@ var file_logpb_log_proto_goTypes = []any{
 	(*AccessToken)(nil),       // 29: rota.log.v1.AccessToken
 	(*CreateAccessToken)(nil), // 30: rota.log.v1.CreateAccessToken
 	(*RevokeAccessToken)(nil), // 31: rota.log.v1.RevokeAccessToken
-	(*JobRecord)(nil),         // 32: rota.log.v1.JobRecord
-	(*AppendMark)(nil),        // 33: rota.log.v1.AppendMark
-	(*Segment)(nil),           // 34: rota.log.v1.Segment
-	(*Attempt)(nil),           // 35: rota.log.v1.Attempt
-	(*Segments)(nil),          // 36: rota.log.v1.Segments
-	(*KeyRecord)(nil),         // 37: rota.log.v1.KeyRecord
-	(*Meta)(nil),              // 38: rota.log.v1.Meta
-	(*Incarnation)(nil),       // 39: rota.log.v1.Incarnation
-	(*DigestMark)(nil),        // 40: rota.log.v1.DigestMark
+	(*RemoveServer)(nil),      // 32: rota.log.v1.RemoveServer
+	(*RemovedServer)(nil),     // 33: rota.log.v1.RemovedServer
+	(*JobRecord)(nil),         // 34: rota.log.v1.JobRecord
+	(*AppendMark)(nil),        // 35: rota.log.v1.AppendMark
+	(*Segment)(nil),           // 36: rota.log.v1.Segment
+	(*Attempt)(nil),           // 37: rota.log.v1.Attempt
+	(*Segments)(nil),          // 38: rota.log.v1.Segments
+	(*KeyRecord)(nil),         // 39: rota.log.v1.KeyRecord
+	(*Meta)(nil),              // 40: rota.log.v1.Meta
+	(*Incarnation)(nil),       // 41: rota.log.v1.Incarnation
+	(*DigestMark)(nil),        // 42: rota.log.v1.DigestMark
 }
 var file_logpb_log_proto_depIdxs = []int32{
 	1,  // 0: rota.log.v1.Entry.ops:type_name -> rota.log.v1.Op
@@ -4169,39 +4312,41 @@ var file_logpb_log_proto_depIdxs = []int32{
 	3,  // 16: rota.log.v1.Op.set_version:type_name -> rota.log.v1.SetVersion
 	30, // 17: rota.log.v1.Op.create_access_token:type_name -> rota.log.v1.CreateAccessToken
 	31, // 18: rota.log.v1.Op.revoke_access_token:type_name -> rota.log.v1.RevokeAccessToken
-	4,  // 19: rota.log.v1.Spec.env:type_name -> rota.log.v1.Pair
-	4,  // 20: rota.log.v1.Spec.require:type_name -> rota.log.v1.Pair
-	4,  // 21: rota.log.v1.Spec.meta:type_name -> rota.log.v1.Pair
-	6,  // 22: rota.log.v1.Spec.values:type_name -> rota.log.v1.ValueRun
-	12, // 23: rota.log.v1.Spec.retried:type_name -> rota.log.v1.Range
-	7,  // 24: rota.log.v1.Submit.tasks:type_name -> rota.log.v1.Tasks
-	17, // 25: rota.log.v1.Submit.assign:type_name -> rota.log.v1.Assign
-	7,  // 26: rota.log.v1.AppendTasks.tasks:type_name -> rota.log.v1.Tasks
-	12, // 27: rota.log.v1.Held.ranges:type_name -> rota.log.v1.Range
-	4,  // 28: rota.log.v1.Session.labels:type_name -> rota.log.v1.Pair
-	14, // 29: rota.log.v1.OpenSession.session:type_name -> rota.log.v1.Session
-	19, // 30: rota.log.v1.OpenSession.reports:type_name -> rota.log.v1.ReportGroup
-	13, // 31: rota.log.v1.OpenSession.held:type_name -> rota.log.v1.Held
-	17, // 32: rota.log.v1.ApplyPlan.assign:type_name -> rota.log.v1.Assign
-	12, // 33: rota.log.v1.ReportGroup.ranges:type_name -> rota.log.v1.Range
-	19, // 34: rota.log.v1.Report.groups:type_name -> rota.log.v1.ReportGroup
-	13, // 35: rota.log.v1.Overdue.held:type_name -> rota.log.v1.Held
-	24, // 36: rota.log.v1.Collect.keys:type_name -> rota.log.v1.KeyRef
-	26, // 37: rota.log.v1.PutServer.server:type_name -> rota.log.v1.ServerRecord
-	29, // 38: rota.log.v1.CreateAccessToken.token:type_name -> rota.log.v1.AccessToken
-	33, // 39: rota.log.v1.JobRecord.appends:type_name -> rota.log.v1.AppendMark
-	7,  // 40: rota.log.v1.JobRecord.inline_tasks:type_name -> rota.log.v1.Tasks
-	34, // 41: rota.log.v1.JobRecord.inline_segments:type_name -> rota.log.v1.Segment
-	12, // 42: rota.log.v1.Segment.ranges:type_name -> rota.log.v1.Range
-	34, // 43: rota.log.v1.Segments.segments:type_name -> rota.log.v1.Segment
-	40, // 44: rota.log.v1.Meta.digests:type_name -> rota.log.v1.DigestMark
-	26, // 45: rota.log.v1.Meta.servers:type_name -> rota.log.v1.ServerRecord
-	39, // 46: rota.log.v1.Meta.incarnation:type_name -> rota.log.v1.Incarnation
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	32, // 19: rota.log.v1.Op.remove_server:type_name -> rota.log.v1.RemoveServer
+	4,  // 20: rota.log.v1.Spec.env:type_name -> rota.log.v1.Pair
+	4,  // 21: rota.log.v1.Spec.require:type_name -> rota.log.v1.Pair
+	4,  // 22: rota.log.v1.Spec.meta:type_name -> rota.log.v1.Pair
+	6,  // 23: rota.log.v1.Spec.values:type_name -> rota.log.v1.ValueRun
+	12, // 24: rota.log.v1.Spec.retried:type_name -> rota.log.v1.Range
+	7,  // 25: rota.log.v1.Submit.tasks:type_name -> rota.log.v1.Tasks
+	17, // 26: rota.log.v1.Submit.assign:type_name -> rota.log.v1.Assign
+	7,  // 27: rota.log.v1.AppendTasks.tasks:type_name -> rota.log.v1.Tasks
+	12, // 28: rota.log.v1.Held.ranges:type_name -> rota.log.v1.Range
+	4,  // 29: rota.log.v1.Session.labels:type_name -> rota.log.v1.Pair
+	14, // 30: rota.log.v1.OpenSession.session:type_name -> rota.log.v1.Session
+	19, // 31: rota.log.v1.OpenSession.reports:type_name -> rota.log.v1.ReportGroup
+	13, // 32: rota.log.v1.OpenSession.held:type_name -> rota.log.v1.Held
+	17, // 33: rota.log.v1.ApplyPlan.assign:type_name -> rota.log.v1.Assign
+	12, // 34: rota.log.v1.ReportGroup.ranges:type_name -> rota.log.v1.Range
+	19, // 35: rota.log.v1.Report.groups:type_name -> rota.log.v1.ReportGroup
+	13, // 36: rota.log.v1.Overdue.held:type_name -> rota.log.v1.Held
+	24, // 37: rota.log.v1.Collect.keys:type_name -> rota.log.v1.KeyRef
+	26, // 38: rota.log.v1.PutServer.server:type_name -> rota.log.v1.ServerRecord
+	29, // 39: rota.log.v1.CreateAccessToken.token:type_name -> rota.log.v1.AccessToken
+	35, // 40: rota.log.v1.JobRecord.appends:type_name -> rota.log.v1.AppendMark
+	7,  // 41: rota.log.v1.JobRecord.inline_tasks:type_name -> rota.log.v1.Tasks
+	36, // 42: rota.log.v1.JobRecord.inline_segments:type_name -> rota.log.v1.Segment
+	12, // 43: rota.log.v1.Segment.ranges:type_name -> rota.log.v1.Range
+	36, // 44: rota.log.v1.Segments.segments:type_name -> rota.log.v1.Segment
+	42, // 45: rota.log.v1.Meta.digests:type_name -> rota.log.v1.DigestMark
+	26, // 46: rota.log.v1.Meta.servers:type_name -> rota.log.v1.ServerRecord
+	33, // 47: rota.log.v1.Meta.removed:type_name -> rota.log.v1.RemovedServer
+	41, // 48: rota.log.v1.Meta.incarnation:type_name -> rota.log.v1.Incarnation
+	49, // [49:49] is the sub-list for method output_type
+	49, // [49:49] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_logpb_log_proto_init() }
@@ -4228,6 +4373,7 @@ func file_logpb_log_proto_init() {
 		(*Op_SetVersion)(nil),
 		(*Op_CreateAccessToken)(nil),
 		(*Op_RevokeAccessToken)(nil),
+		(*Op_RemoveServer)(nil),
 	}
 	file_logpb_log_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
@@ -4236,7 +4382,7 @@ func file_logpb_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_logpb_log_proto_rawDesc), len(file_logpb_log_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   41,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -293,6 +293,11 @@ func (w *world) compareServers(m *fsm.Machine) {
 	for i := range want {
 		require.True(w, proto.Equal(want[i], got[i]), "want %v, got %v", want[i], got[i])
 	}
+	removed := m.Removed()
+	require.Len(w, removed, len(w.model.Removed))
+	for i, want := range w.model.Removed {
+		require.True(w, proto.Equal(want, removed[i]), "want %v, got %v", want, removed[i])
+	}
 }
 
 func (w *world) compareSessions(m *fsm.Machine) {

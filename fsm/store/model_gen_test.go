@@ -118,6 +118,11 @@ func (w *world) opServer() *logpb.Op {
 	if len(known) > 0 && w.chance("forget", 20) {
 		return &logpb.Op{Op: &logpb.Op_DeleteServer{DeleteServer: &logpb.DeleteServer{NodeId: s.NodeId, ServerId: s.ServerId}}}
 	}
+	if w.chance("remove", 20) {
+		// Under an id of its own most of the time: what was removed cannot be recorded any more.
+		o := &logpb.RemoveServer{NodeId: s.NodeId, ServerId: of(w, "removed id", "a", "c"+strconv.Itoa(w.below(1000, "number")), "c/1")}
+		return &logpb.Op{Op: &logpb.Op_RemoveServer{RemoveServer: o}}
+	}
 	if w.chance("malformed", 15) {
 		of(w, "how", func() { s.NodeId = "n/1" }, func() { s.ServerId = "" }, func() { s.Addr = strings.Repeat("x", task.MaxAddr+1) },
 			func() { s.PeerAddr = "" }, func() { s.HttpAddr = "\x1b[31m" }, func() { s.Version = strings.Repeat("v", task.MaxName+1) })()

@@ -25,6 +25,8 @@ type Model struct {
 	Servers map[string]*logpb.ServerRecord
 	// Access is the access tokens, by hash.
 	Access map[string]*logpb.AccessToken
+	// Removed is the servers that were removed, in that order.
+	Removed []*logpb.RemovedServer
 	// Events is what an observer is told about the entry that was applied last.
 	Events []Event
 	// usage is what a report says that the attempt under way has used.
@@ -211,6 +213,8 @@ func (m *Model) apply(op *logpb.Op, r *fsm.Result) {
 		m.putServer(o.PutServer, r)
 	case *logpb.Op_DeleteServer:
 		m.deleteServer(o.DeleteServer, r)
+	case *logpb.Op_RemoveServer:
+		m.removeServer(o.RemoveServer, r)
 	case *logpb.Op_SetVersion:
 		m.setVersion(o.SetVersion, r)
 	case *logpb.Op_CreateAccessToken:

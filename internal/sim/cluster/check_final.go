@@ -196,6 +196,9 @@ func (r *Run) checkServer(name string, n *node.Node, m *sim.Model) {
 	if !slices.EqualFunc(want, got, func(a, b *logpb.ServerRecord) bool { return proto.Equal(a, b) }) {
 		r.history.problem("%s has recorded the servers %v, the log makes them %v", name, got, want)
 	}
+	if got := n.State().Machine().Removed(); !slices.EqualFunc(m.Removed, got, func(a, b *logpb.RemovedServer) bool { return proto.Equal(a, b) }) {
+		r.history.problem("%s has the removed servers %v, the log makes them %v", name, got, m.Removed)
+	}
 	for _, j := range m.JobList() {
 		rec, err := n.State().Job(j.ID)
 		if err != nil {

@@ -1,6 +1,7 @@
 package deterministic
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -32,8 +33,7 @@ func (w *world) moveServers() {
 	switch k := w.below(4); {
 	case t == nil:
 	case k == 0: // the one that it was is gone
-		op := &logpb.DeleteServer{NodeId: r.name, ServerId: "s" + strconv.Itoa(r.identity)}
-		t.propose(&logpb.Op{Op: &logpb.Op_DeleteServer{DeleteServer: op}}, func(fsm.Result, error) {})
+		t.propose(w.leave(r.name, "s"+strconv.Itoa(r.identity)), func(fsm.Result, error) {})
 		r.identity++
 	case k == 1:
 		r.moves++
@@ -42,6 +42,14 @@ func (w *world) moveServers() {
 		t.record(r)
 	}
 	w.after(w.between(0, longest), w.moveServers)
+}
+
+// leave is the op by which a server leaves: it is forgotten, or removed for good.
+func (w *world) leave(nodeID, serverID string) *logpb.Op {
+	if w.chance(50) {
+		return &logpb.Op{Op: &logpb.Op_RemoveServer{RemoveServer: &logpb.RemoveServer{NodeId: nodeID, ServerId: serverID}}}
+	}
+	return &logpb.Op{Op: &logpb.Op_DeleteServer{DeleteServer: &logpb.DeleteServer{NodeId: nodeID, ServerId: serverID}}}
 }
 
 // compareServers compares the recorded servers with the model's.
@@ -54,7 +62,12 @@ func (r *replica) compareServers() {
 	if !same {
 		r.w.problem("%s has the servers %v, the model %v", r.name, got, want)
 	}
+	if want, got := r.w.model.Removed, r.m.Removed(); !slices.EqualFunc(want, got, sameRemoved) {
+		r.w.problem("%s has the removed servers %v, the model %v", r.name, got, want)
+	}
 }
+
+func sameRemoved(a, b *logpb.RemovedServer) bool { return proto.Equal(a, b) }
 
 // raise proposes the newest version, as a leader does once all servers know it.
 func (w *world) raise() {
