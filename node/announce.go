@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -36,7 +37,9 @@ type announcer struct {
 	// caughtUp says whether this server has had what the leader has, see catchUp.
 	caughtUp func() bool
 	// info is what this server says of itself.
-	info   func() PeerInfo
+	info func() PeerInfo
+	// depart ends this server, because it was removed.
+	depart func()
 	logger *slog.Logger
 
 	problem problem
@@ -122,7 +125,11 @@ func (a *announcer) announce(ctx context.Context, what string, urgent bool) stri
 	}
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	if err := a.inquiry.peers.Join(ctx, leader, a.info()); err != nil {
+	err := a.inquiry.peers.Join(ctx, leader, a.info())
+	if errors.Is(err, ErrRemoved) {
+		a.depart()
+	}
+	if err != nil {
 		return fmt.Sprintf("%s. The leader at %s: %v", what, leader, err)
 	}
 	return what + ". The leader is at " + leader

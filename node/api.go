@@ -113,6 +113,32 @@ func (n *Node) AddServer(ctx context.Context, p PeerInfo) (voter bool, err error
 // Meet answers a server that looks for the servers of its cluster.
 func (n *Node) Meet(ctx context.Context, m Meeting) (Met, error) { return n.reception.meet(ctx, m) }
 
+// EntitleServer says that a server is to have a vote, as the leader. The server gets the vote once it has caught up
+// and stayed so. Saying it twice changes nothing.
+func (n *Node) EntitleServer(ctx context.Context, ref ServerRef) (ServerChange, error) {
+	return n.members.entitle(ctx, ref)
+}
+
+// PromoteServer gives a server a vote now, as the leader. It is refused unless the server has caught up.
+func (n *Node) PromoteServer(ctx context.Context, ref ServerRef) (ServerChange, error) {
+	return n.members.promoteNow(ctx, ref)
+}
+
+// DemoteServer takes the vote of a server away, as the leader. Without force it is refused if the voters that stay
+// are no majority that answers. A leader does not demote itself: it hands leadership over and says who leads.
+func (n *Node) DemoteServer(ctx context.Context, ref ServerRef, force bool) (ServerChange, error) {
+	return n.members.demote(ctx, ref, force)
+}
+
+// RemoveServer takes a server out of the cluster for good, as the leader. It is refused as DemoteServer is. The server
+// ends when it hears of it, and its data folder cannot be used again.
+func (n *Node) RemoveServer(ctx context.Context, ref ServerRef, force bool) (ServerChange, error) {
+	return n.members.remove(ctx, ref, force)
+}
+
+// Removed is closed when this server was removed from the cluster, and has to end.
+func (n *Node) Removed() <-chan struct{} { return n.departure.done }
+
 // Peers asks every server of the cluster, at once, who it is.
 func (n *Node) Peers(ctx context.Context) ([]PeerStatus, error) {
 	return n.inquiry.members(ctx, n.Self)

@@ -121,6 +121,7 @@ func (n *Node) startRaft() (err error) {
 	n.transport = raftnet.New(raftnet.Config{
 		Self: n.self.id, Addr: n.cfg.PeerAddr, Listener: n.cfg.RaftListener, Dial: n.cfg.RaftDial, Base: n.cfg.RaftTransport,
 		ClusterID: func() string { return n.state.Machine().ClusterID() }, Ask: func(ctx context.Context) { n.inquiry.askTrusted(ctx) },
+		Removed:         func(id raft.ServerID) bool { return n.directory.removed(id) },
 		ElectionTimeout: n.cfg.ElectionTimeout, Logger: n.cfg.Logger,
 		Where: n.where.peerAddr, FoundBy: n.where.isFoundBy,
 	})
@@ -200,13 +201,18 @@ func (n *Node) assembleServers() {
 		contact: n.transport, propose: n.requests.propose, checkLeader: n.leadership.check, leader: n.leaders,
 		version: &versionRise{
 			self: n.self.id, knows: n.self.knows, servers: n.directory.servers, identify: n.inquiry.identify, state: n.state,
-			propose: n.requests.propose, lock: lock, logger: n.cfg.Logger,
+			aboutToVote: func(s raft.Server) bool { return n.members.aboutToVote(s) },
+			propose:     n.requests.propose, lock: lock, logger: n.cfg.Logger,
 		},
-		logger: n.cfg.Logger, lock: lock,
+		handOver: func(ctx context.Context) error { return n.handover.transfer(ctx, "") },
+		logger:   n.cfg.Logger, lock: lock,
+	}
+	n.departure = &departure{
+		self: n.self, dir: n.cfg.DataDir, identity: n.id, directory: n.directory, state: n.state, logger: n.cfg.Logger, done: make(chan struct{}),
 	}
 	n.joiner = &joiner{
 		self: n.self, raft: n.raft, directory: n.directory, inquiry: n.inquiry, expect: n.cfg.BootstrapExpect,
-		found: n.leaders.wake, info: n.Self, logger: n.cfg.Logger,
+		found: n.leaders.wake, info: n.Self, depart: n.departure.depart, logger: n.cfg.Logger,
 	}
 	n.search = &search{
 		self: n.self, raft: n.raft, directory: n.directory, inquiry: n.inquiry, where: n.where, leaders: n.leaders,
@@ -218,7 +224,7 @@ func (n *Node) assembleServers() {
 	}
 	n.announcer = &announcer{
 		self: n.self, raft: n.raft, directory: n.directory, inquiry: n.inquiry, leaders: n.leaders, caughtUp: n.catchUp.done.Load,
-		info: n.Self, logger: n.cfg.Logger,
+		info: n.Self, depart: n.departure.depart, logger: n.cfg.Logger,
 	}
 }
 

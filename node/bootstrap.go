@@ -31,7 +31,9 @@ type joiner struct {
 	// found is called when addresses of servers were found.
 	found func()
 	// info is what this server says of itself.
-	info   func() PeerInfo
+	info func() PeerInfo
+	// depart ends this server, because it was removed.
+	depart func()
 	logger *slog.Logger
 
 	// waits is what this server waits for; nil: it is part of a cluster.
@@ -234,7 +236,11 @@ func (j *joiner) askToJoin(ctx context.Context, peers []PeerInfo) (string, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	if err := j.inquiry.peers.Join(ctx, leader, j.info()); err != nil {
+	err := j.inquiry.peers.Join(ctx, leader, j.info())
+	if errors.Is(err, ErrRemoved) {
+		j.depart()
+	}
+	if err != nil {
 		return "", fmt.Errorf("join the cluster by %s: %w", leader, err)
 	}
 	return "joining", nil

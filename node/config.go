@@ -48,6 +48,9 @@ type Config struct {
 	// Simulations have less, for a server of an older build.
 	Knows uint32
 
+	// CertificateEnd says when the server's certificate expires. Nil: it has none.
+	CertificateEnd func() time.Time
+
 	// ElectionTimeout is raft's heartbeat and election timeout: how soon a silent
 	// leader is replaced. Default 400 ms, for a LAN: see raftnet/leaderwatch.go.
 	ElectionTimeout time.Duration

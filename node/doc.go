@@ -24,7 +24,8 @@
 //   - Servers: addresses.go (which there are, and where), whereabouts.go, search.go and meet.go (where they are if no record is
 //     true), inquiry.go (how they are asked), bootstrap.go (how a new one becomes a
 //     part of the cluster), announce.go (how it stays a part of it), catchup.go, membership.go, joins.go and tidy.go (what the leader
-//     decides), voteless.go, peerinfo.go, self.go.
+//     decides), changes.go (what operators change), quorum.go (which voter may go), steady.go (who has caught up and stayed so),
+//     removed.go (how a server ends that was removed), voteless.go, peerinfo.go, self.go.
 //
 // # Flow
 //
@@ -47,6 +48,16 @@
 // Without a leader nobody can do that, and all servers may have moved. Then they look for each other by their ids
 // (search.go), tell each other where they are (meet.go), and a server that a majority finds may ask for votes. What
 // they find counts until a record says something else (whereabouts.go). It is in no log, so it cannot be wrong for long.
+//
+// # Votes
+//
+// To join and to vote are two things. Whoever is started with the address of a server joins, and gets the log. Whether a
+// server is to vote is a part of the state, beside its address: it was one of those that made the cluster, it has taken the place of a
+// voter of its name, or an operator wants it so. The leader makes Raft's configuration agree with that.
+//
+// A removal is noted in the log first, and then made in Raft's configuration. A leader that is lost in between leaves
+// the note to the next one. In the other order it would leave a server that is no member, does not know it, and
+// joins again by itself.
 //
 // # Trade-offs
 //

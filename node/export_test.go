@@ -21,5 +21,5 @@ func (n *Node) ConfirmByVerifyLeader() error {
 // RaftState is this server's state in raft.
 func (n *Node) RaftState() raft.RaftState { return n.raft.State() }
 
-// RemoveServer takes a server out of Raft's configuration.
-func (n *Node) RemoveServer(id raft.ServerID) error { return n.raft.RemoveServer(id, 0, 0).Error() }
+// DropServer takes a server out of Raft's configuration, and notes it nowhere.
+func (n *Node) DropServer(id raft.ServerID) error { return n.raft.RemoveServer(id, 0, 0).Error() }

@@ -35,6 +35,8 @@ type identity struct {
 	HasLog bool `json:"has_log"`
 	// LogStore is the kind of store that keeps the log; empty before the log is made.
 	LogStore string `json:"log_store,omitempty"`
+	// Removed says that the server was removed from its cluster: it must not start again.
+	Removed bool `json:"removed,omitempty"`
 }
 
 // raftID is the identity under which the server stands in Raft's configuration.
@@ -65,6 +67,8 @@ func loadIdentity(dir, nodeID string) (identity, error) {
 		return id, err
 	case nodeID != "" && id.NodeID != nodeID:
 		return id, fmt.Errorf("data folder %s belongs to node %s, not to %s: start it with --node-id %s, or give this server a folder of its own", dir, id.NodeID, nodeID, id.NodeID)
+	case id.Removed:
+		return id, errDeparted(dir, id)
 	case !sealed:
 		return id, writeIdentity(dir, id)
 	}

@@ -53,3 +53,18 @@ func TestAnIdentityWithoutAChecksumGetsOne(t *testing.T) {
 		requireWords(t, err, "node.json is corrupt")
 	}
 }
+
+// The data of a server that was removed must not join again by accident.
+func TestTheFolderOfARemovedServerIsNotStarted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	id, err := loadIdentity(dir, "n1")
+	require.NoError(t, err)
+	d := &departure{dir: dir, identity: id, logger: silent, done: make(chan struct{})}
+	d.depart()
+	d.depart() // the leader says it again
+	<-d.done
+	_, err = loadIdentity(dir, "n1")
+	requireWords(t, err, "was removed from its cluster", "move "+dir+" away", "rota cluster add")
+	refused(t, config(t, dir), "was removed from its cluster")
+}

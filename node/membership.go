@@ -2,13 +2,16 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/rota-scheduler/rota/fsm"
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/node/raftnet"
 	"github.com/rota-scheduler/rota/task"
@@ -49,7 +52,9 @@ type membership struct {
 	leader      leaderErrors
 	// version rises when all voters know a newer one.
 	version *versionRise
-	logger  *slog.Logger
+	// handOver hands leadership over to another voter.
+	handOver func(ctx context.Context) error
+	logger   *slog.Logger
 
 	lock  membersLock
 	joins joins
@@ -60,6 +65,7 @@ type membersRaft interface {
 	CurrentTerm() uint64
 	AddVoter(id raft.ServerID, addr raft.ServerAddress, prev uint64, timeout time.Duration) raft.IndexFuture
 	AddNonvoter(id raft.ServerID, addr raft.ServerAddress, prev uint64, timeout time.Duration) raft.IndexFuture
+	DemoteVoter(id raft.ServerID, prev uint64, timeout time.Duration) raft.IndexFuture
 	RemoveServer(id raft.ServerID, prev uint64, timeout time.Duration) raft.IndexFuture
 }
 
@@ -88,6 +94,9 @@ func (m *membership) add(ctx context.Context, p PeerInfo) (voter bool, err error
 		return false, err
 	}
 	c, err := m.judge(p)
+	if errors.Is(err, ErrRemoved) {
+		return false, m.confirmRemoved(ctx, p)
+	}
 	if err != nil || c.nothing() {
 		return c.voter, m.joins.refused(p.NodeID, c.known, err)
 	}
@@ -104,6 +113,22 @@ func (m *membership) add(ctx context.Context, p PeerInfo) (voter bool, err error
 		m.joins.admitted(c.key(p), time.Now())
 	}
 	return c.voter, m.joins.refused(p.NodeID, c.known, err)
+}
+
+// confirmRemoved tells a server that it was removed, once that is certain: the server ends, and its vote must not be
+// needed any more.
+func (m *membership) confirmRemoved(ctx context.Context, p PeerInfo) error {
+	// The change that takes it out of the configuration may be under way.
+	unlock, err := m.lock.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := m.checkLeader(); err != nil {
+		return err
+	}
+	_, err = m.judge(p)
+	return err
 }
 
 // checkJoining finds what is wrong with what a server says of itself.
@@ -166,6 +191,9 @@ func (m *membership) judge(p PeerInfo) (c change, err error) {
 	c.record = &logpb.ServerRecord{NodeId: p.NodeID, ServerId: p.ServerID, Addr: p.Addr, PeerAddr: p.PeerAddr, HttpAddr: p.HTTPAddr, Version: p.Version}
 	old := m.directory.record(id)
 	at, known := member(servers, id)
+	if m.wasRemoved(id) {
+		return c, m.refuseRemoved(p.NodeID, known)
+	}
 	if known {
 		c.known, c.voter = true, at.Suffrage == raft.Voter
 		// Where an earlier build has taken a server in, nothing says what for.
@@ -198,7 +226,7 @@ func (m *membership) judge(p PeerInfo) (c change, err error) {
 	case c.gone.ID != "":
 		c.record.Vote = c.gone.Suffrage == raft.Voter || m.directory.record(c.gone.ID).GetVote() || old.GetVote()
 		c.put = old == nil || !proto.Equal(old, c.record)
-		if c.gone.Suffrage == raft.Voter && oneShort(servers) {
+		if c.gone.Suffrage == raft.Voter && m.replacing(servers) {
 			return c, task.Errorf(task.KindUnavailable, "another server is being replaced; this one has to wait until that one has caught up")
 		}
 		err = m.checkGone(c.gone)
@@ -211,12 +239,28 @@ func (m *membership) judge(p PeerInfo) (c change, err error) {
 	return c, err
 }
 
+// refuseRemoved is the error for a server that was removed and asks to be a part of the cluster. known: Raft's
+// configuration has it still.
+func (m *membership) refuseRemoved(nodeID string, known bool) error {
+	if known {
+		return &task.Error{Kind: task.KindUnavailable, RetryAfter: retryDelay, Msg: fmt.Sprintf("server %s is being removed", nodeID)}
+	}
+	return &task.Error{Kind: task.KindConflict, Msg: fmt.Sprintf("server %s has to end", nodeID), Err: ErrRemoved}
+}
+
+// aboutToVote says whether a server has no vote and is to get one. One that has not answered for long is not waited for.
+func (m *membership) aboutToVote(s raft.Server) bool {
+	return s.Suffrage != raft.Voter && m.directory.record(s.ID).GetVote() && m.silence(s.ID) <= evictAfter
+}
+
+// replacing says that the place of a voter is about to be taken, or that another vote is about to be given.
+func (m *membership) replacing(servers []raft.Server) bool {
+	return slices.ContainsFunc(servers, m.aboutToVote) || slices.ContainsFunc(m.state.Machine().Servers(), func(s *logpb.ServerRecord) bool { return m.owedVote(s.NodeId, servers) })
+}
+
 // owedVote says whether a server of a node id was to take the place of one that voted, and
 // nobody has that place.
 func (m *membership) owedVote(nodeID string, servers []raft.Server) bool {
-	if !oneShort(servers) {
-		return false
-	}
 	for _, s := range m.state.Machine().Servers() {
 		if _, known := member(servers, recordID(s)); s.NodeId == nodeID && !known {
 			return s.Vote
@@ -321,6 +365,9 @@ func (m *membership) change(ctx context.Context, p PeerInfo) error {
 	}
 	if gone := c.gone; gone.ID != "" {
 		m.logger.Warn("a server gives its place to another one", "was", gone.ID, "is", id, "voted", gone.Suffrage == raft.Voter)
+		if err := m.noteReplaced(ctx, gone, c.record); err != nil {
+			return err
+		}
 		if err := m.raft.RemoveServer(gone.ID, 0, askTimeout).Error(); err != nil {
 			return m.leader.readError(err)
 		}
@@ -382,6 +429,15 @@ func (m *membership) reachedAt(id raft.ServerID) raft.ServerAddress {
 	return m.contact.ReachedAt(id, m.raft.CurrentTerm())
 }
 
+// noteReplaced notes that a server is gone for good whose place in votes another one has taken. Its data folder may
+// turn up again.
+func (m *membership) noteReplaced(ctx context.Context, gone raft.Server, by *logpb.ServerRecord) error {
+	if raftnet.NodeID(gone.ID) != by.NodeId || !by.Vote || m.state.Machine().ActiveVersion() < fsm.RemovalVersion {
+		return nil
+	}
+	return m.noteRemoval(ctx, gone.ID)
+}
+
 // silence is how long this leader has had no answer from a server, to any of the messages that
 // it sends all the time to where the configuration has it. 0: it answers, or nothing is
 // known yet.
@@ -413,8 +469,8 @@ func (l membersLock) enter(ctx context.Context) (unlock func(), err error) {
 	}
 }
 
-// oneShort says that a voter was removed whose successor does not vote yet: clusters are
-// made of odd numbers of servers.
+// oneShort says that a voter was removed whose successor does not vote yet, in a cluster that an earlier build has
+// made, of an odd number of servers, and without records.
 func oneShort(servers []raft.Server) bool {
 	return votersAmong(servers)%2 == 0
 }

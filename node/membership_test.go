@@ -2,6 +2,7 @@ package node
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -200,8 +201,14 @@ func TestOnlyAServerThatKnowsTheActiveVersionGetsAVote(t *testing.T) {
 			m := newMembership(t, silences{}, records, serverOf("n1", "1", raft.Voter), serverOf("n2", "2", raft.Voter), heir)
 			var got []raft.ServerID
 			m.raft, m.identify = voting{votes: &got}, answers{heir.ID: c.info}.identify
-			m.promote(t.Context())
-			require.Equal(t, c.want, got)
+			synctest.Test(t, func(t *testing.T) {
+				ready := steady{}
+				m.promote(t.Context(), ready)
+				require.Empty(t, got, "it has to stay caught up for a while")
+				time.Sleep(steadyFor)
+				m.promote(t.Context(), ready)
+				require.Equal(t, c.want, got)
+			})
 		})
 	}
 }

@@ -63,6 +63,7 @@ type Node struct {
 	joiner    *joiner
 	announcer *announcer
 	catchUp   *catchUp
+	departure *departure
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -130,6 +131,7 @@ func (n *Node) run() {
 	})
 	n.wg.Go(func() { n.search.run(n.ctx) })
 	n.wg.Go(func() { n.catchUp.run(n.ctx) })
+	n.wg.Go(func() { n.departure.run(n.ctx) })
 }
 
 // Shutdown hands leadership over if this server has it, answers what waits, writes

@@ -43,7 +43,7 @@ type PeerInfo struct {
 	State           Role
 	Term            uint64
 	AppliedIndex    uint64
-	// CommitIndex is how far it knows the log to be committed. Servers do not tell each other.
+	// CommitIndex is how far it knows the log to be committed; 0: it does not say.
 	CommitIndex uint64
 	// Version is that of its build, for people; Knows the newest version of the log that it knows, 0: it does
 	// not say.
@@ -53,8 +53,11 @@ type PeerInfo struct {
 	LastContact time.Duration
 	// Clock is its wall clock; zero: it does not say.
 	Clock time.Time
-	// DiskFull: it has no space, or too little.
+	// DiskFull: it has no space, or too little. DiskFree is how much it has, bytes; nil: it does not say.
 	DiskFull bool
+	DiskFree *uint64
+	// CertificateEnd is when its certificate expires; zero: it has none, or does not say.
+	CertificateEnd time.Time
 	// Members is the raft ids of the servers that it takes for those of the cluster.
 	Members []string
 	// Nonce was made with the process.

@@ -29,7 +29,7 @@ func TestALeaderThatIsLostInAReplacementLeavesNoVoterMissing(t *testing.T) {
 			NodeId: self.NodeID, ServerId: self.ServerID, Addr: self.Addr, PeerAddr: self.PeerAddr, Vote: true,
 		}}}})
 		require.NoError(t, err)
-		require.NoError(t, leader.Node().RemoveServer(was))
+		require.NoError(t, leader.Node().DropServer(was))
 		require.NoError(t, leader.Crash())
 		require.NoError(t, leader.Start())
 		_, err = c.WaitLeader(ctx)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"math"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -50,7 +51,7 @@ func sameRecord(a, b *logpb.ServerRecord) bool {
 // Self is what this server says of itself.
 func (n *Node) Self() PeerInfo {
 	m := n.state.Machine()
-	return PeerInfo{
+	info := PeerInfo{
 		NodeID: n.self.nodeID, ServerID: n.self.serverID, ClusterID: m.ClusterID(),
 		Addr: n.self.addr, PeerAddr: n.self.peerAddr, HTTPAddr: n.self.httpAddr,
 		Initialized: n.directory.initialized(), BootstrapExpect: n.cfg.BootstrapExpect,
@@ -60,6 +61,14 @@ func (n *Node) Self() PeerInfo {
 		Members: n.directory.memberIDs(),
 		Nonce:   n.self.nonce, Problem: n.announcer.problem.get(), Notes: n.members.joins.notes(),
 	}
+	if free := n.space.free(); free != math.MaxInt64 {
+		told := uint64(free)
+		info.DiskFree = &told
+	}
+	if n.cfg.CertificateEnd != nil {
+		info.CertificateEnd = n.cfg.CertificateEnd()
+	}
+	return info
 }
 
 // lastContact is the time since the leader was heard; 0: it never was.

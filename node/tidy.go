@@ -2,35 +2,42 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/rota-scheduler/rota/fsm/logpb"
 	"github.com/rota-scheduler/rota/internal/ticks"
+	"github.com/rota-scheduler/rota/node/raftnet"
 )
 
 const (
 	// promoteEvery is how often the leader looks for non-voters that have caught up, and for
 	// records that are out of date.
 	promoteEvery = 500 * time.Millisecond
-	// caughtUp is how many entries a non-voter may be behind to become a voter.
+	// caughtUp is how many entries a server may be behind and count as up to date.
 	caughtUp = 1000
 )
 
 // keep keeps the records of servers in step with Raft's configuration while this server
 // leads, gives votes to servers that have to get one, and raises the version of the log.
 func (m *membership) keep(ctx context.Context) {
+	ready := steady{}
 	for range ticks.Every(ctx, promoteEvery) {
 		m.tidy(ctx)
-		m.promote(ctx)
+		m.promote(ctx, ready)
 		m.version.raise(ctx)
 		proposeLater(ctx, m.propose, m.logger)
 	}
 }
 
-// recordSelf records where this server is, as the leader. It asks nobody.
+// recordSelf records where this server is, as the leader. It asks nobody. A leader that is being removed leads until it
+// has handed over, and is not recorded any more.
 func (m *membership) recordSelf(ctx context.Context) error {
+	if m.wasRemoved(m.self.id) {
+		return nil
+	}
 	self := m.self.record()
 	old := m.directory.record(m.self.id)
 	self.Vote = old.GetVote()
@@ -40,7 +47,7 @@ func (m *membership) recordSelf(ctx context.Context) error {
 	return m.put(ctx, self)
 }
 
-// tidy records this server, and removes the records of servers that have left.
+// tidy records this server, forgets servers that have left, and goes on with removals.
 func (m *membership) tidy(ctx context.Context) {
 	unlock, err := m.lock.enter(ctx)
 	if err != nil {
@@ -56,6 +63,7 @@ func (m *membership) tidy(ctx context.Context) {
 		return
 	}
 	m.moveSelf(servers)
+	m.finishRemovals(ctx, servers)
 	for _, s := range m.state.Machine().Servers() {
 		if _, known := member(servers, recordID(s)); known || m.owedVote(s.NodeId, servers) {
 			continue
@@ -93,35 +101,72 @@ func (m *membership) moveSelf(servers []raft.Server) {
 	m.logger.Info("this server has moved", "was", self.Address, "is", m.self.peerAddr, "error", err)
 }
 
-// promote makes a voter of a non-voter that has taken the place of a voter, and has caught up.
-// No other server gets a vote by itself: each further voter makes the majority larger. A
-// server that was started by mistake, and stopped again, could cost a cluster its majority
-// that has lost one server already.
-func (m *membership) promote(ctx context.Context) {
+// finishRemovals takes servers out of Raft's configuration that a leader before this one has noted as removed. It
+// waits if that would cost the majority.
+func (m *membership) finishRemovals(ctx context.Context, servers []raft.Server) {
+	for _, s := range servers {
+		if !m.wasRemoved(s.ID) {
+			continue
+		}
+		nodeID := raftnet.NodeID(s.ID)
+		var err error
+		if s.Suffrage == raft.Voter {
+			_, err = m.mayLoseVote(ctx, "removing", servers, s, false)
+		}
+		if err == nil {
+			_, err = m.takeOut(s.ID)
+		}
+		if err != nil {
+			err = fmt.Errorf("it is being removed, and that has to wait: %w", err)
+		}
+		_ = m.joins.refused(nodeID, true, err) // so status shows it
+		m.logger.Info("a removal goes on", "server", s.ID, "error", err)
+		return // and look again at who is there
+	}
+}
+
+// promote makes a voter of a non-voter that is to vote, and has caught up and stayed so. No other server gets a
+// vote by itself: each further voter makes the majority larger. A server that was started by mistake, and stopped
+// again, could cost a cluster its majority that has lost one server already.
+func (m *membership) promote(ctx context.Context, ready steady) {
 	servers, err := m.directory.servers()
-	if err != nil || !oneShort(servers) {
+	if err != nil {
 		return
 	}
 	for _, s := range servers {
 		if s.Suffrage == raft.Voter || !m.directory.record(s.ID).GetVote() {
 			continue
 		}
-		info, err := m.identify(ctx, s.ID)
-		if err != nil || info.AppliedIndex+caughtUp < m.state.Machine().AppliedIndex() {
-			continue
+		why := m.behind(ctx, s.ID)
+		if why != "" {
+			m.logger.Debug("a server gets no vote yet", "server", s.ID, "why", why)
 		}
-		// Voters know the active version. This one was not asked when that rose.
-		if err := checkKnows(&info, m.state.Machine().ActiveVersion()); err != nil {
-			m.logger.Debug("a server that has caught up gets no vote", "server", s.ID, "error", err)
-			continue
+		if ready.stayed(s.ID, why == "") {
+			m.giveVote(ctx, s)
+			return // and look again at who votes
 		}
-		unlock, err := m.lock.enter(ctx)
-		if err != nil {
-			return
-		}
-		err = m.raft.AddVoter(s.ID, s.Address, 0, askTimeout).Error()
-		unlock()
-		m.logger.Info("a server that has caught up becomes a voter", "server", s.ID, "error", err)
-		return // and look again at who votes
 	}
+}
+
+// giveVote makes a voter of a server, unless it is not to vote any more.
+func (m *membership) giveVote(ctx context.Context, s raft.Server) {
+	unlock, err := m.lock.enter(ctx)
+	if err != nil {
+		return
+	}
+	defer unlock()
+	servers, err := m.directory.servers()
+	if err != nil {
+		return
+	}
+	at, known := member(servers, s.ID)
+	if !known || !m.directory.record(s.ID).GetVote() {
+		return // an operator was faster
+	}
+	// Once more, because the version of the log may have risen meanwhile: voters have to know it.
+	if m.behind(ctx, s.ID) != "" {
+		return
+	}
+	err = m.raft.AddVoter(at.ID, at.Address, 0, askTimeout).Error()
+	m.logger.Info("a server that has caught up becomes a voter", "server", s.ID, "error", err)
 }

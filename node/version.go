@@ -13,15 +13,18 @@ import (
 
 // versionRise raises the version of the log, as far as all voters know it. The leader asks each of them, at
 // its own address, what its build knows. A voter that does not answer knows nothing, because it may come back
-// as an older build than it was. Servers without a vote are not waited for; one that is too old stops and says so.
+// as an older build than it was. Servers without a vote are not waited for; one that is too old stops and says so. One that
+// is about to get a vote is: it would stop, and a voter would be missing until somebody starts a newer build there.
 type versionRise struct {
 	// self is this server in Raft's configuration, which is what servers returns; knows is the newest version that it knows.
-	self     raft.ServerID
-	knows    uint32
-	servers  func() ([]raft.Server, error)
-	identify identifyFunc
-	state    stateMachine
-	propose  proposeFunc
+	self    raft.ServerID
+	knows   uint32
+	servers func() ([]raft.Server, error)
+	// aboutToVote says whether a server that has no vote is about to get one.
+	aboutToVote func(raft.Server) bool
+	identify    identifyFunc
+	state       stateMachine
+	propose     proposeFunc
 	// lock is held while the version rises, so that nobody gets a vote meanwhile.
 	lock   membersLock
 	logger *slog.Logger
@@ -56,7 +59,7 @@ func (v *versionRise) raise(ctx context.Context) {
 	v.logger.Info("the version of the log has risen: builds that do not know it cannot come back", "version", version, "was", active)
 }
 
-// knownByAll is the newest version that this server and all other voters know.
+// knownByAll is the newest version that this server, all other voters, and those that are about to vote know.
 func (v *versionRise) knownByAll(ctx context.Context) (uint32, error) {
 	servers, err := v.servers()
 	if err != nil {
@@ -64,7 +67,7 @@ func (v *versionRise) knownByAll(ctx context.Context) (uint32, error) {
 	}
 	known := v.knows
 	for _, s := range servers {
-		if s.Suffrage != raft.Voter || s.ID == v.self {
+		if s.ID == v.self || s.Suffrage != raft.Voter && !v.aboutToVote(s) {
 			continue
 		}
 		info, err := v.identify(ctx, s.ID)

@@ -26,6 +26,7 @@ func newVersionRise(t *testing.T, identify identifyFunc) (v *versionRise, raised
 	}
 	return &versionRise{
 		self: fourServers[0].ID, knows: fsm.Version, servers: serversOf, identify: identify, state: state, propose: propose, lock: newMembersLock(), logger: silent,
+		aboutToVote: func(raft.Server) bool { return false },
 	}, raised
 }
 
@@ -52,6 +53,26 @@ func TestTheVersionRisesToWhatAllVotersKnow(t *testing.T) {
 			require.Empty(t, v.lock)
 		})
 	}
+}
+
+// A server that has taken the place of a voter would stop at the rise, and could not get its vote.
+func TestAVersionWaitsForAServerThatIsAboutToVote(t *testing.T) {
+	t.Parallel()
+	known := answers{}
+	for _, s := range fourServers {
+		known[s.ID] = PeerInfo{Knows: fsm.Version}
+	}
+	heir := fourServers[2]
+	require.NotEqual(t, raft.Voter, heir.Suffrage)
+	known[heir.ID] = PeerInfo{Knows: knownBefore}
+	v, raised := newVersionRise(t, known.identify)
+	waits := true
+	v.aboutToVote = func(s raft.Server) bool { return waits && s.ID == heir.ID }
+	v.raise(t.Context())
+	require.Empty(t, *raised)
+	waits = false
+	v.raise(t.Context())
+	require.Equal(t, []uint32{fsm.Version}, *raised)
 }
 
 // A server may be started again, as an older build, between the question and the rise. While the lock is held

@@ -23,6 +23,7 @@ var (
 	errOurselves     = errors.New("it calls itself by this server's own id")
 	errOtherCluster  = errors.New("it is of another cluster")
 	errOtherSender   = errors.New("a message says that another server has sent it than the connection does")
+	errRemoved       = errors.New("it was removed from this cluster")
 	errNotOpen       = errors.New("this server has not started yet")
 )
 
@@ -49,13 +50,15 @@ type admission struct {
 	cluster  func() string
 	known    *knownServers
 	refusals *refusals
+	// removed says whether a server was removed from the cluster.
+	removed func(raft.ServerID) bool
 
 	view   atomic.Pointer[clusterView]
 	opened chan struct{}
 }
 
 func newAdmission(self raft.ServerID, cluster func() string, v *knownServers, r *refusals) *admission {
-	return &admission{self: self, cluster: cluster, known: v, refusals: r, opened: make(chan struct{})}
+	return &admission{self: self, cluster: cluster, known: v, refusals: r, removed: func(raft.ServerID) bool { return false }, opened: make(chan struct{})}
 }
 
 // open lets servers in from now on. It is called once.
@@ -82,6 +85,8 @@ func (a *admission) admit(ctx context.Context, hello handshake) error {
 		return errOtherCluster
 	case a.knows(hello.from):
 		return nil
+	case a.removed(hello.from):
+		return errRemoved
 	}
 	select {
 	case <-a.known.inquire():
@@ -102,16 +107,26 @@ func (a *admission) checkSender(from raft.ServerID) error {
 		return errOurselves
 	case a.knows(from):
 		return nil
+	case a.removed(from):
+		return errRemoved
 	}
 	a.known.inquire()
 	return errUnknownSender
 }
 
-// knows checks the leader first: nearly every message comes from it, and to ask raft for the members takes memory.
+// knows says whether a server may speak. It checks the leader first: nearly every message comes from it, and to ask
+// raft for the members takes memory.
 func (a *admission) knows(id raft.ServerID) bool {
 	s := *a.view.Load()
 	isMember := func(m raft.Server) bool { return m.ID == id }
-	return id != "" && (s.leader() == id || slices.ContainsFunc(s.members(), isMember) || a.known.know(id))
+	switch {
+	case id == "":
+		return false
+	case s.leader() == id || slices.ContainsFunc(s.members(), isMember):
+		return true
+	}
+	// Others may have vouched for a server just before it was removed.
+	return !a.removed(id) && a.known.know(id)
 }
 
 // checkTerm refuses a term that is further ahead than elections can have taken it.

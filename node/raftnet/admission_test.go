@@ -239,3 +239,20 @@ func BenchmarkCheckRequest(b *testing.B) {
 		}
 	}
 }
+
+// Others vouch for a server for a minute. It may be removed meanwhile.
+func TestARemovedServerIsNotHeardWhoeverKnowsIt(t *testing.T) {
+	t.Parallel()
+	a := newTestAdmission(t, "n1/a", func(v *knownServers) { v.learn(3, "n3/c") })
+	removed := false
+	a.removed = func(id raft.ServerID) bool { return removed && id == "n3/c" }
+	members := &fakeView{ids: []raft.ServerID{"n1/a", "n2/b"}}
+	a.open(members)
+	hello := handshake{meant: "n1/a", from: "n3/c", cluster: "c"}
+	require.NoError(t, a.admit(t.Context(), hello))
+	removed = true
+	require.ErrorIs(t, a.admit(t.Context(), hello), errRemoved)
+	require.ErrorIs(t, a.checkSender("n3/c"), errRemoved)
+	members.ids = append(members.ids, "n3/c")
+	require.NoError(t, a.admit(t.Context(), hello), "the configuration has it still: its vote may be needed")
+}

@@ -13,7 +13,7 @@
 // (handshake.go). Admission lets in three kinds of servers: those of the latest configuration, the one
 // that this server follows, and those that a known server names when it is asked (admission.go,
 // knownservers.go). The last kind is needed because a follower that was away must hear a leader that
-// it does not know, and a new server knows nobody. Then every length is checked before it is decoded,
+// it does not know, and a new server knows nobody. A server that was removed is not let in, whoever names it. Then every length is checked before it is decoded,
 // every term before raft takes it over (conns.go, framing.go), and every request before raft sees it
 // (requestcheck.go). The log has a line a minute and peer about what is refused (refusals.go).
 //

@@ -58,6 +58,8 @@ type Config struct {
 	// Ask asks the servers that this one knows which servers there are, and has what they say
 	// learned by Learn. It ends with its context.
 	Ask func(ctx context.Context)
+	// Removed says whether a server was removed from the cluster.
+	Removed func(raft.ServerID) bool
 	// ElectionTimeout is how long a leader may be silent.
 	ElectionTimeout time.Duration
 	Logger          *slog.Logger
@@ -82,6 +84,9 @@ func New(cfg Config) *Transport {
 	t := &Transport{cfg: cfg, progress: newProgress()}
 	t.known = newKnownServers(cfg.Ask)
 	t.admission = newAdmission(cfg.Self, cfg.ClusterID, t.known, newRefusals(cfg.Logger))
+	if cfg.Removed != nil {
+		t.admission.removed = cfg.Removed
+	}
 	sizes := newBatchSizes()
 	base := cfg.Base
 	if base == nil {

@@ -76,6 +76,7 @@ func TestServersSurviveAVoterThatLiesAboutItsVersion(t *testing.T) {
 	is, err := peerpb.NewPeerServiceClient(h.Dial(odd)).Identify(ctx, &peerpb.IdentifyRequest{})
 	require.NoError(t, err)
 	require.EqualValues(t, task.Version, is.GetKnows())
+	h.Await("the newest version that all of them know", func() bool { return h.status().ActiveVersion == task.Version })
 	require.NoError(t, h.cluster.Servers[odd].Stop(ctx))
 	for name, answer := range map[string]func(ctx context.Context, is *peerpb.IdentifyResponse, asked int64){
 		"no answer":   func(ctx context.Context, _ *peerpb.IdentifyResponse, _ int64) { <-ctx.Done() },
