@@ -88,7 +88,7 @@ var checks = []check{
 	{"S13", "streams without gap, duplicate or reorder", checkStreams},
 	{"S14", "one leader a term; term and index never go back", checkLeaders},
 	{"S15", "equal digests", checkDigests},
-	{"S16", "a wiped server is a new one", checkMembers},
+	{"S16", "a wiped server is a new one, and a removed one does not vote", checkMembers},
 	{"S17", "a definite failure has no effect", checkFailures},
 	{"S18", "nothing damaged is served", checkDamage},
 	{"S19", "conservation of jobs and tasks", checkConservation},

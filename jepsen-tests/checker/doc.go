@@ -20,7 +20,7 @@
 //	S13 streams resume without a gap, a duplicate or another order
 //	S14 one leader a term; term, commit index and applied index of a process never go back
 //	S15 equal digests at an equal index, and no broken invariant
-//	S16 a wiped server has a new identity, and no server votes twice
+//	S16 a wiped server has a new identity, no server votes twice, and none that was removed votes
 //	S17 a definite failure has no effect
 //	S18 outputs are what was put in; damage is repaired or refused, and never diverges
 //	S19 submitted = the sum over all states, in one linearizable read

@@ -30,9 +30,10 @@ const wipe = "wipe"
 // damages says whether a fault damages files of a server, which is replaced then.
 func damages(w window) bool { return w.Kind == "disk:bitflip" || w.Kind == "disk:truncate" }
 
-// checkMembers is S16, as far as servers are replaced by being wiped. What a server says of
+// checkMembers is S16: checkRemoved, and that servers which were wiped are others. What a server says of
 // itself while it is being replaced is what it was at the place of the log to which it has come.
 func checkMembers(v *view, r *Result) {
+	checkRemoved(v, r)
 	replacing := slices.DeleteFunc(v.windows(), func(w window) bool { return w.Kind != wipe && !damages(w) })
 	replaced := func(name string, at int64) bool {
 		return slices.ContainsFunc(replacing, func(w window) bool { return w.from <= at && at < w.to && slices.Contains(w.Targets, name) })
@@ -71,8 +72,26 @@ func checkMembers(v *view, r *Result) {
 	}
 }
 
+// checkRemoved is S16, as far as servers are removed: by the word of a server that has the log up to there, none of them
+// votes any more.
+func checkRemoved(v *view, r *Result) {
+	for _, gone := range v.removed {
+		for _, s := range v.samples {
+			if s.Op.Time < gone.Op.Time || s.Value.Applied < gone.Value.Index {
+				continue
+			}
+			r.Compared++
+			for _, voter := range s.Value.Voters {
+				if voter.Node == gone.Value.Node && voter.ServerID == gone.Value.ServerID {
+					r.problem("op %d: by the word of %s, %s votes as %s, which was removed (op %d)", s.Op.Index, s.Op.Node, voter.Node, voter.ServerID, gone.Op.Index)
+				}
+			}
+		}
+	}
+}
+
 // refusals is what a server says that does not go on with what it cannot trust.
-var refusals = regexp.MustCompile(`corrupt|checksum|not whole|not belong together|was lost or is older|older than it may be|cut short|malformed|invalid database|is empty|belongs to node`)
+var refusals = regexp.MustCompile(`corrupt|checksum|not whole|not belong together|was lost or is older|older than it may be|cut short|malformed|invalid database|is empty|belongs to node|was removed from its cluster`)
 
 // checkDamage is S18. Tasks return what they were given, on every server, whatever disks and transfers did to it. A
 // server whose files were damaged either goes on as if nothing had happened, or ends and says why.

@@ -43,6 +43,7 @@ type view struct {
 	silences []history.Note[history.Silent]
 	mutes    []history.Note[history.Silent]
 	samples  []history.Note[history.Sample]
+	removed  []history.Note[history.Removed]
 	workers  []history.Note[history.Workers]
 	restored []history.Note[history.Restored]
 }
@@ -76,7 +77,7 @@ func newView(ops []history.Op) (*view, error) {
 		notes(ops, history.FLeader, &v.leaders), notes(ops, history.FExit, &v.exits), notes(ops, history.FFinalJobs, &v.jobs),
 		notes(ops, history.FFinalResults, &v.results), notes(ops, history.FDigest, &v.digests), notes(ops, history.FLedger, &ledgers),
 		notes(ops, history.FLogs, &v.logs), notes(ops, history.FGrant, &v.grants), notes(ops, history.FBeat, &v.beats),
-		notes(ops, history.FSession, &v.sessions), notes(ops, history.FSilent, &v.silences), notes(ops, history.FMute, &v.mutes), notes(ops, history.FSample, &v.samples), notes(ops, history.FWorkers, &v.workers),
+		notes(ops, history.FSession, &v.sessions), notes(ops, history.FSilent, &v.silences), notes(ops, history.FMute, &v.mutes), notes(ops, history.FSample, &v.samples), notes(ops, history.FRemoved, &v.removed), notes(ops, history.FWorkers, &v.workers),
 	)
 	for _, l := range ledgers {
 		v.ledger = append(v.ledger, l.Value.Lines...)

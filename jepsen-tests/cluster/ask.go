@@ -23,6 +23,9 @@ import (
 // probeTimeout bounds one question whether a server is ready.
 const probeTimeout = time.Second
 
+// changeTimeout bounds one request to change the servers.
+const changeTimeout = 5 * time.Second
+
 // Client returns an SDK client on a host, which the caller closes.
 func (c *Cluster) Client(host *network.Host) (*client.Client, error) {
 	return client.New(client.Config{Addrs: c.Addrs(), DialOptions: []grpc.DialOption{from(host)}})

@@ -20,6 +20,8 @@ const (
 	FStream F = "stream"
 	// FList lists the jobs of a queue, linearizable: List, Jobs.
 	FList F = "list"
+	// FMember changes whether a server votes: Member, Membered.
+	FMember F = "member"
 )
 
 // Grows says whether a function is one that makes work: what users wait for after a fault.
@@ -31,6 +33,8 @@ const (
 	FSetup F = "setup"
 	// FPhase says that a phase begins: Phase.
 	FPhase F = "phase"
+	// FRemoved is the acknowledged removal of a server: Removed.
+	FRemoved F = "removed"
 	// FFault and FHeal are the nemesis: Fault.
 	FFault F = "fault"
 	FHeal  F = "heal"

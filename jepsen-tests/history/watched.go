@@ -77,3 +77,25 @@ type StaleRead struct {
 	Applied uint64 `json:"applied"`
 	Total   uint32 `json:"total"`
 }
+
+// Removed is a server that was removed from the cluster.
+type Removed struct {
+	Node     string `json:"node"`
+	ServerID string `json:"server_id"`
+	// Index is how far the log was committed when the removal was acknowledged.
+	Index uint64 `json:"index"`
+}
+
+// Member is a change of a server: add, promote or demote.
+type Member struct {
+	Node   string `json:"node"`
+	Change string `json:"change"`
+}
+
+// Membered is what became of the server.
+type Membered struct {
+	ServerID string `json:"server_id,omitempty"`
+	Voter    bool   `json:"voter,omitempty"`
+	// Voters is how many servers vote then.
+	Voters int `json:"voters,omitempty"`
+}

@@ -132,6 +132,14 @@ func All() []Mutant {
 			edits: []edit{{"", "fsm/submit.go", "submitted: m.clock, lastAppend", "submitted: time.Now().UnixNano(), lastAppend"}},
 		},
 		{
+			Name: "removed-still-votes", About: "a removal is noted and acknowledged, and the server keeps its vote",
+			Check: "S16", Workload: "queue", Nemesis: "membership", TimeLimit: 30 * time.Second, Interval: time.Second,
+			edits: []edit{{
+				"", "node/changes.go", "\tc, err := m.changed(id, m.raft.RemoveServer(id, 0, askTimeout))\n",
+				"\tnodeID, serverID := raftnet.SplitServerID(id)\n\tc, err := ServerChange{NodeID: nodeID, ServerID: serverID, Removed: true}, error(nil)\n",
+			}},
+		},
+		{
 			Name: "lost-leadership-fails", About: "a request that lost its leader is called a failure",
 			Check: "S17", Workload: "queue", Nemesis: "pause:primaries,kill", Rate: 150, Interval: 2 * time.Second,
 			edits: []edit{{"", "node/proposer.go", `Kind: task.KindUnknownOutcome, Msg: "the leader was lost`, `Kind: task.KindUnavailable, Msg: "the leader was lost`}},

@@ -67,6 +67,7 @@ var catalogue = []Fault{
 	{Upgrade, "servers are replaced by the next build, one at a time, now and then back, until all are of it: two builds are one cluster", NeedsSource, false, upgrade},
 	{"leader-transfer", "the leader is asked to hand its place over, again and again", NeedsNothing, true, leaderTransfer},
 	{"wipe", "a minority loses its data, one server after the other, and each comes back as a new one", NeedsNothing, false, wipe},
+	{"membership", "servers are removed, one after the other; each must end, must not come back with its data, and joins and votes as a new one", NeedsNothing, false, membership},
 	{"worker-kill", "kill -9 of workers", NeedsNothing, false, workerKill},
 	{"worker-pause", "SIGSTOP of workers, for longer than their lease or not", NeedsNothing, false, workerPause},
 	{"worker-hostile", "a worker that reports what it was never given, tens of thousands of tasks in a few bytes, while servers have 1 GiB", NeedsNothing, false, workerHostile},

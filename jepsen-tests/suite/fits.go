@@ -11,6 +11,10 @@ var unfit = map[string][]string{
 	// A restore on a machine whose clock is behind that of the state is refused, and these turn clocks ahead by a year.
 	"clock:bump":   {"backup"},
 	"clock:strobe": {"backup"},
+	// A minority of the servers may be a majority of those that vote.
+	"lasting:kill":      {"membership"},
+	"lasting:partition": {"membership"},
+	"lasting:oneway":    {"membership"},
 }
 
 // Fitting returns those of some workloads that are worth running under a fault.

@@ -75,6 +75,7 @@ var catalogue = []Workload{
 		[]string{"--snapshot-bytes", snapshotBytes, "--trailing-bytes", snapshotBytes}, func(env *Env) steps { return &snapshots{} },
 	},
 	{"backup", "jobs, and backups of them that are restored beside the cluster", []string{"S23"}, 1, nil, func(env *Env) steps { return &backups{} }},
+	{"membership", "jobs of a few tasks, while servers lose their votes and get them again", []string{"S16"}, 1, nil, func(env *Env) steps { return &members{} }},
 	{"conservation", "jobs that are counted while they come and go", []string{"S20"}, 1, nil, func(env *Env) steps { return &conservation{} }},
 }
 
