@@ -50,6 +50,13 @@ type ServerInfo struct {
 	Problem string
 	// KnowsVersion is the newest version of the log that its build knows; 0: it did not answer.
 	KnowsVersion uint32
+	// CommitIndex is how far it knows the log to be committed, and Lag how many entries its state is behind
+	// that of the server that is furthest.
+	CommitIndex, Lag uint64
+	// DiskFree is the free space on the disk of its data, bytes; nil: it is not known.
+	DiskFree *uint64
+	// CertificateEnd is when its certificate expires; zero: it has none, or it is not known.
+	CertificateEnd time.Time
 }
 
 // VerifyInfo is a comparison of the servers' states at one log index.
@@ -131,6 +138,7 @@ func (c *Client) Status(ctx context.Context) (ClusterInfo, error) {
 			ID: s.GetId(), ServerID: s.GetServerId(), Addr: s.GetAddr(), PeerAddr: s.GetPeerAddr(), HTTPAddr: s.GetHttpAddr(),
 			State: serverState(s.GetState()), Voter: s.GetVoter(), AppliedIndex: s.GetAppliedIndex(), Term: s.GetTerm(),
 			LastContact: s.GetLastContact().AsDuration(), Version: s.GetVersion(), Problem: s.GetProblem(), KnowsVersion: s.GetKnows(),
+			CommitIndex: s.GetCommitIndex(), Lag: s.GetLag(), DiskFree: s.DiskFree, CertificateEnd: moment(s.GetCertificateEnd()),
 		})
 	}
 	return info, nil

@@ -158,5 +158,8 @@ func (s *Server) serve() {
 // Node is the server's node.
 func (s *Server) Node() *node.Node { return s.node }
 
+// Removed is closed when the server was removed from its cluster. Stop it then.
+func (s *Server) Removed() <-chan struct{} { return s.node.Removed() }
+
 // Failed gets an error if a port ends although nobody asked for it. Stop the server then.
 func (s *Server) Failed() <-chan error { return s.failed }

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	rotav1 "github.com/rota-scheduler/rota/api/rota/v1"
 	"github.com/rota-scheduler/rota/fsm"
@@ -38,8 +39,17 @@ func (s *Server) Status(ctx context.Context, _ *rotav1.StatusRequest) (*rotav1.S
 			notes[note.NodeID] = note.Problem
 		}
 	}
+	furthest := self.AppliedIndex
+	for _, p := range peers {
+		if p.Voter {
+			furthest = max(furthest, p.Info.AppliedIndex)
+		}
+	}
 	for _, p := range peers {
 		told := serverOf(p, notes[p.NodeID])
+		if p.Err == nil {
+			told.Lag = furthest - min(furthest, p.Info.AppliedIndex)
+		}
 		if p.NoVote != "" {
 			// First, because what it says about itself may be long.
 			told.Problem = strings.TrimSuffix(p.NoVote+". "+told.Problem, ". ")
@@ -75,6 +85,10 @@ func serverOf(p node.PeerStatus, note string) *rotav1.Server {
 	}
 	out.Addr, out.HttpAddr, out.AppliedIndex, out.Version, out.Term = p.Info.Addr, p.Info.HTTPAddr, p.Info.AppliedIndex, p.Info.Version, p.Info.Term
 	out.Knows = max(p.Info.Knows, fsm.GateVersion-1) // builds from before the gate do not say
+	out.CommitIndex, out.DiskFree = p.Info.CommitIndex, p.Info.DiskFree
+	if end := p.Info.CertificateEnd; !end.IsZero() {
+		out.CertificateEnd = timestamppb.New(end)
+	}
 	if p.Info.State != node.RoleLeader {
 		out.LastContact = durationpb.New(p.Info.LastContact)
 	}

@@ -117,6 +117,7 @@ func identify(ctx context.Context, c peerpb.PeerServiceClient) (node.PeerInfo, e
 		Initialized: r.Initialized, BootstrapExpect: int(r.BootstrapExpect), State: roleOf(r.State), Term: r.Term,
 		AppliedIndex: r.AppliedIndex, Version: r.Version, LeaderAddr: r.LeaderAddr, LastContact: time.Duration(r.LastContactNs), Clock: unixNano(r.ClockNs), DiskFull: r.DiskFull,
 		Nonce: r.Nonce, Members: r.Members, Problem: r.Problem, Knows: r.Knows,
+		CommitIndex: r.CommitIndex, DiskFree: r.DiskFree, CertificateEnd: unixNano(r.CertificateEndNs),
 	}
 	for _, note := range r.Notes[:min(len(r.Notes), maxNotes)] {
 		info.Notes = append(info.Notes, node.Note{NodeID: note.GetNodeId(), Problem: note.GetProblem()})
@@ -138,10 +139,13 @@ func (p *Peers) Join(ctx context.Context, addr string, self node.PeerInfo) error
 	if err != nil {
 		return err
 	}
-	_, err = c.Join(ctx, &peerpb.JoinRequest{
+	resp, err := c.Join(ctx, &peerpb.JoinRequest{
 		NodeId: self.NodeID, ServerId: self.ServerID, PeerAddr: self.PeerAddr, Addr: self.Addr, HttpAddr: self.HTTPAddr,
 		Version: self.Version, ClusterId: self.ClusterID, Nonce: self.Nonce, Knows: self.Knows,
 	})
+	if err == nil && resp.Removed {
+		return node.ErrRemoved
+	}
 	return wire.FromStatus(err)
 }
 
@@ -160,6 +164,10 @@ func (s *Server) Identify(context.Context, *peerpb.IdentifyRequest) (*peerpb.Ide
 		Initialized: p.Initialized, BootstrapExpect: uint32(p.BootstrapExpect), State: string(p.State), Term: p.Term,
 		AppliedIndex: p.AppliedIndex, Version: p.Version, LeaderAddr: p.LeaderAddr, LastContactNs: int64(p.LastContact), ClockNs: p.Clock.UnixNano(), DiskFull: p.DiskFull,
 		Nonce: p.Nonce, Members: p.Members, Problem: p.Problem, Knows: p.Knows,
+		CommitIndex: p.CommitIndex, DiskFree: p.DiskFree,
+	}
+	if !p.CertificateEnd.IsZero() {
+		resp.CertificateEndNs = p.CertificateEnd.UnixNano()
 	}
 	for _, note := range p.Notes {
 		resp.Notes = append(resp.Notes, &peerpb.Note{NodeId: note.NodeID, Problem: note.Problem})
@@ -178,7 +186,10 @@ func (s *Server) Join(ctx context.Context, r *peerpb.JoinRequest) (*peerpb.JoinR
 		NodeID: r.NodeId, ServerID: r.ServerId, PeerAddr: r.PeerAddr, Addr: r.Addr, HTTPAddr: r.HttpAddr,
 		Version: r.Version, ClusterID: r.ClusterId, Nonce: r.Nonce, Knows: r.Knows,
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, node.ErrRemoved):
+		return &peerpb.JoinResponse{Removed: true}, nil
+	case err != nil:
 		return nil, wire.ToStatus(err)
 	}
 	return &peerpb.JoinResponse{Voter: voter}, nil

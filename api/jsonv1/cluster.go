@@ -45,6 +45,28 @@ type Server struct {
 	// KnowsVersion is the newest version of the log that its build knows; 0 if it did not answer, or if a build that does not
 	// tell was asked.
 	KnowsVersion uint32 `json:"knows_version"`
+	// CommitIndex is how far it knows the log to be committed; 0 if it did not answer, or does not tell.
+	CommitIndex uint64 `json:"commit_index"`
+	// Lag is how many entries of the log its state is behind that of the server that is furthest; 0 if it did not answer.
+	Lag uint64 `json:"lag"`
+	// DiskFreeBytes is the free space on the disk of its data; null if it did not answer, or does not tell.
+	DiskFreeBytes *uint64 `json:"disk_free_bytes"`
+	// CertificateExpiresAt is when its certificate expires; null if it has none, did not answer, or does not tell.
+	CertificateExpiresAt *time.Time `json:"certificate_expires_at"`
+}
+
+// ServerChange is what cluster add, promote, demote and remove print.
+type ServerChange struct {
+	// ID is the node id of the server, and ServerID what was made with its data folder.
+	ID       string `json:"id"`
+	ServerID string `json:"server_id"`
+	// Voter: it has a vote. Removed: it is no part of the cluster any more.
+	Voter   bool `json:"voter"`
+	Removed bool `json:"removed"`
+	// Voters is how many servers vote now.
+	Voters int `json:"voters"`
+	// Note is what there is to know about it, in words for people; omitted if there is nothing.
+	Note string `json:"note,omitempty"`
 }
 
 // Leader is what cluster transfer-leader prints: the new leader.

@@ -57,7 +57,8 @@ func (a *app) clusterCmd() *cobra.Command {
 			})
 		},
 	}
-	cmd := group("cluster", "Look at the servers, back them up and restore them", status, verify, transfer, a.snapshotCmd(), a.recoverCmd(), a.compactCmd())
+	cmd := group("cluster", "Look at the servers, change which there are, back them up and restore them",
+		append([]*cobra.Command{status, verify, transfer, a.snapshotCmd(), a.recoverCmd(), a.compactCmd()}, a.serverVerbs()...)...)
 	a.clientFlags(cmd)
 	return cmd
 }
@@ -148,22 +149,7 @@ func (a *app) printStatus(info client.ClusterInfo) error {
 	if err != nil {
 		return err
 	}
-	t := a.newTable("ID", "STATE", "VOTER", "ADDR", "PEER ADDR", "HTTP ADDR", "APPLIED", "LAST CONTACT", "KNOWS", "VERSION")
-	for _, s := range info.Servers {
-		applied, contact, knows := fmt.Sprint(s.AppliedIndex), short(s.LastContact), fmt.Sprint(s.KnowsVersion)
-		switch s.State {
-		case "leader":
-			contact = ""
-		case "unreachable":
-			applied, contact, knows = "", "", "" // not known
-		}
-		if s.KnowsVersion == 0 {
-			knows = ""
-		}
-		t.row(s.ID, s.State, map[bool]string{true: "yes", false: "no"}[s.Voter], s.Addr, s.PeerAddr, s.HTTPAddr,
-			applied, contact, knows, s.Version)
-	}
-	if err := t.end(); err != nil {
+	if err := a.printServers(info.Servers); err != nil {
 		return err
 	}
 	for _, s := range info.Servers {
@@ -175,6 +161,35 @@ func (a *app) printStatus(info client.ClusterInfo) error {
 		}
 	}
 	return nil
+}
+
+// printServers prints a row for each server.
+func (a *app) printServers(servers []client.ServerInfo) error {
+	t := a.newTable("ID", "STATE", "VOTER", "ADDR", "PEER ADDR", "HTTP ADDR", "APPLIED", "LAST CONTACT", "TERM", "COMMIT", "LAG", "DISK FREE", "CERTIFICATE", "KNOWS", "VERSION")
+	for _, s := range servers {
+		told := []string{fmt.Sprint(s.AppliedIndex), short(s.LastContact), fmt.Sprint(s.Term), fmt.Sprint(s.CommitIndex), fmt.Sprint(s.Lag), "", "", fmt.Sprint(s.KnowsVersion)}
+		if s.State == "leader" {
+			told[1] = ""
+		}
+		if s.CommitIndex == 0 {
+			told[3] = "" // it does not tell
+		}
+		if s.DiskFree != nil {
+			told[5] = bytesText(*s.DiskFree)
+		}
+		if !s.CertificateEnd.IsZero() {
+			told[6] = "until " + s.CertificateEnd.Format(time.DateOnly)
+		}
+		if s.KnowsVersion == 0 {
+			told[7] = ""
+		}
+		if s.State == "unreachable" {
+			told = make([]string, len(told)) // not known
+		}
+		row := append([]string{s.ID, s.State, map[bool]string{true: "yes", false: "no"}[s.Voter], s.Addr, s.PeerAddr, s.HTTPAddr}, told...)
+		t.row(append(row, s.Version)...)
+	}
+	return t.end()
 }
 
 func (a *app) clusterTransfer(ctx context.Context, c *client.Client, to string) error {

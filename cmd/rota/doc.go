@@ -11,6 +11,7 @@
 //	job.go jobids.go task.go      look at jobs and tasks, wait for them, cancel and retry them
 //	worker.go agent.go            worker list, get, and start; handlers.go has the built-in handlers
 //	cluster.go                    look at servers, compare their states, move the leader
+//	members.go                    say which servers there are, and which of them vote
 //	server.go                     server start
 //	config.go                     check and show configuration files; configfile.go processfile.go read them
 //	tls.go tlsshow.go tlsflags.go make certificates, show whose they are, and use them; tlsconfig.go writes files for that

@@ -84,6 +84,7 @@ func statusJSON(c client.ClusterInfo) jsonv1.Status {
 			ID: s.ID, Addr: s.Addr, PeerAddr: s.PeerAddr, HTTPAddr: s.HTTPAddr, State: s.State, Voter: s.Voter,
 			AppliedIndex: s.AppliedIndex, LastContactMS: s.LastContact.Milliseconds(), Version: s.Version,
 			Term: s.Term, ServerID: s.ServerID, Problem: s.Problem, KnowsVersion: s.KnowsVersion,
+			CommitIndex: s.CommitIndex, Lag: s.Lag, DiskFreeBytes: s.DiskFree, CertificateExpiresAt: jsonv1.Time(s.CertificateEnd),
 		})
 	}
 	return out

@@ -56,12 +56,14 @@ func TestJSONOfAResult(t *testing.T) {
 
 func TestJSONOfAStatus(t *testing.T) {
 	t.Parallel()
+	free := uint64(5)
 	requireJSON(t, `{"leader":"n1","term":4,"servers":[{"id":"n1","addr":"a:1","peer_addr":"a:2","http_addr":"a:3","state":"leader",
 		"voter":true,"applied_index":9,"last_contact_ms":12,"version":"dev","term":4,"server_id":"ab",
-		"problem":"it waits","knows_version":4}],"cluster_id":"c","applied_index":9,"active_version":3}`,
+		"problem":"it waits","knows_version":4,"commit_index":10,"lag":1,"disk_free_bytes":5,"certificate_expires_at":null}],"cluster_id":"c","applied_index":9,"active_version":3}`,
 		statusJSON(client.ClusterInfo{ID: "c", Leader: "n1", Term: 4, AppliedIndex: 9, ActiveVersion: 3, Servers: []client.ServerInfo{{
 			ID: "n1", ServerID: "ab", Addr: "a:1", PeerAddr: "a:2", HTTPAddr: "a:3", State: "leader", Voter: true, AppliedIndex: 9,
 			Term: 4, LastContact: 12 * time.Millisecond, Version: "dev", Problem: "it waits", KnowsVersion: 4,
+			CommitIndex: 10, Lag: 1, DiskFree: &free,
 		}}}))
 	requireJSON(t, `{"leader":"","term":0,"servers":[],"cluster_id":"","applied_index":0,"active_version":0}`, statusJSON(client.ClusterInfo{}))
 }

@@ -131,6 +131,7 @@ func (a *app) runServer(ctx context.Context, s *serverFlags) error {
 	select {
 	case <-ctx.Done():
 		log.Info("shutting down; a second signal ends the process at once")
+	case <-srv.Removed(): // the log says so
 	case err = <-srv.Failed():
 		log.Error("a port is not served any more", "error", err)
 	}

@@ -68,6 +68,10 @@ func TestNoVerbShowsWhatATerminalObeys(t *testing.T) {
 		"cluster status":          nil,
 		"cluster verify":          nil,
 		"cluster transfer-leader": nil,
+		"cluster add":             {"n1"},
+		"cluster promote":         {"n1"},
+		"cluster demote":          {"n1"},
+		"cluster remove":          {"n1"},
 		"cluster snapshot save":   {filepath.Join(t.TempDir(), "evil.backup")},
 		"bench":                   {"--runs", "1", "--tasks", "1"},
 	}

@@ -92,9 +92,15 @@ type IdentifyResponse struct {
 	// Raft ids of the servers that it takes for those of the cluster.
 	Members []string `protobuf:"bytes,20,rep,name=members,proto3" json:"members,omitempty"`
 	// The newest version of the log that its build knows; 0: it was built before there was a gate.
-	Knows         uint32 `protobuf:"varint,21,opt,name=knows,proto3" json:"knows,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Knows uint32 `protobuf:"varint,21,opt,name=knows,proto3" json:"knows,omitempty"`
+	// How far it knows the log to be committed.
+	CommitIndex uint64 `protobuf:"varint,22,opt,name=commit_index,json=commitIndex,proto3" json:"commit_index,omitempty"`
+	// Free space on the disk of its data, bytes; unset: it does not say.
+	DiskFree *uint64 `protobuf:"varint,23,opt,name=disk_free,json=diskFree,proto3,oneof" json:"disk_free,omitempty"`
+	// When its certificate expires, Unix ns; 0: it has none, or does not say.
+	CertificateEndNs int64 `protobuf:"varint,24,opt,name=certificate_end_ns,json=certificateEndNs,proto3" json:"certificate_end_ns,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *IdentifyResponse) Reset() {
@@ -270,6 +276,27 @@ func (x *IdentifyResponse) GetMembers() []string {
 func (x *IdentifyResponse) GetKnows() uint32 {
 	if x != nil {
 		return x.Knows
+	}
+	return 0
+}
+
+func (x *IdentifyResponse) GetCommitIndex() uint64 {
+	if x != nil {
+		return x.CommitIndex
+	}
+	return 0
+}
+
+func (x *IdentifyResponse) GetDiskFree() uint64 {
+	if x != nil && x.DiskFree != nil {
+		return *x.DiskFree
+	}
+	return 0
+}
+
+func (x *IdentifyResponse) GetCertificateEndNs() int64 {
+	if x != nil {
+		return x.CertificateEndNs
 	}
 	return 0
 }
@@ -763,8 +790,10 @@ func (*CallLogsResponse) Descriptor() ([]byte, []int) {
 }
 
 type JoinResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Voter         bool                   `protobuf:"varint,1,opt,name=voter,proto3" json:"voter,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Voter bool                   `protobuf:"varint,1,opt,name=voter,proto3" json:"voter,omitempty"`
+	// The server that asks was removed from the cluster, and has to end.
+	Removed       bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -802,6 +831,13 @@ func (*JoinResponse) Descriptor() ([]byte, []int) {
 func (x *JoinResponse) GetVoter() bool {
 	if x != nil {
 		return x.Voter
+	}
+	return false
+}
+
+func (x *JoinResponse) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
 	}
 	return false
 }
@@ -1094,7 +1130,7 @@ var File_peerpb_peer_proto protoreflect.FileDescriptor
 const file_peerpb_peer_proto_rawDesc = "" +
 	"\n" +
 	"\x11peerpb/peer.proto\x12\frota.peer.v1\x1a\x14rota/v1/access.proto\"\x11\n" +
-	"\x0fIdentifyRequest\"\xf6\x04\n" +
+	"\x0fIdentifyRequest\"\xf7\x05\n" +
 	"\x10IdentifyResponse\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
 	"\tserver_id\x18\x02 \x01(\tR\bserverId\x12\x1d\n" +
@@ -1119,7 +1155,12 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\aproblem\x18\x12 \x01(\tR\aproblem\x12(\n" +
 	"\x05notes\x18\x13 \x03(\v2\x12.rota.peer.v1.NoteR\x05notes\x12\x18\n" +
 	"\amembers\x18\x14 \x03(\tR\amembers\x12\x14\n" +
-	"\x05knows\x18\x15 \x01(\rR\x05knows\"9\n" +
+	"\x05knows\x18\x15 \x01(\rR\x05knows\x12!\n" +
+	"\fcommit_index\x18\x16 \x01(\x04R\vcommitIndex\x12 \n" +
+	"\tdisk_free\x18\x17 \x01(\x04H\x00R\bdiskFree\x88\x01\x01\x12,\n" +
+	"\x12certificate_end_ns\x18\x18 \x01(\x03R\x10certificateEndNsB\f\n" +
+	"\n" +
+	"_disk_free\"9\n" +
 	"\x04Note\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x18\n" +
 	"\aproblem\x18\x02 \x01(\tR\aproblem\"f\n" +
@@ -1159,9 +1200,10 @@ const file_peerpb_peer_proto_rawDesc = "" +
 	"\x0fCallLogsRequest\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\"\x12\n" +
-	"\x10CallLogsResponse\"$\n" +
+	"\x10CallLogsResponse\">\n" +
 	"\fJoinResponse\x12\x14\n" +
-	"\x05voter\x18\x01 \x01(\bR\x05voter\"\xd6\x01\n" +
+	"\x05voter\x18\x01 \x01(\bR\x05voter\x12\x18\n" +
+	"\aremoved\x18\x02 \x01(\bR\aremoved\"\xd6\x01\n" +
 	"\vMeetRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
 	"\tserver_id\x18\x02 \x01(\tR\bserverId\x12\x1d\n" +
@@ -1250,6 +1292,7 @@ func file_peerpb_peer_proto_init() {
 	if File_peerpb_peer_proto != nil {
 		return
 	}
+	file_peerpb_peer_proto_msgTypes[1].OneofWrappers = []any{}
 	file_peerpb_peer_proto_msgTypes[3].OneofWrappers = []any{}
 	file_peerpb_peer_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}

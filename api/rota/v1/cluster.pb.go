@@ -10,6 +10,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -99,9 +100,17 @@ type Server struct {
 	// What keeps it from doing its part, in words for people; empty: nothing is known.
 	Problem string `protobuf:"bytes,12,opt,name=problem,proto3" json:"problem,omitempty"`
 	// The newest version of the log that its build knows; 0: it did not answer.
-	Knows         uint32 `protobuf:"varint,13,opt,name=knows,proto3" json:"knows,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Knows uint32 `protobuf:"varint,13,opt,name=knows,proto3" json:"knows,omitempty"`
+	// How far it knows the log to be committed.
+	CommitIndex uint64 `protobuf:"varint,14,opt,name=commit_index,json=commitIndex,proto3" json:"commit_index,omitempty"`
+	// How many entries of the log its state is behind that of the server that is furthest, by what they answer.
+	Lag uint64 `protobuf:"varint,15,opt,name=lag,proto3" json:"lag,omitempty"`
+	// Free space on the disk of its data, bytes; unset: it does not say.
+	DiskFree *uint64 `protobuf:"varint,16,opt,name=disk_free,json=diskFree,proto3,oneof" json:"disk_free,omitempty"`
+	// When its certificate expires; unset: it has none, or does not say.
+	CertificateEnd *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=certificate_end,json=certificateEnd,proto3" json:"certificate_end,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Server) Reset() {
@@ -223,6 +232,34 @@ func (x *Server) GetKnows() uint32 {
 		return x.Knows
 	}
 	return 0
+}
+
+func (x *Server) GetCommitIndex() uint64 {
+	if x != nil {
+		return x.CommitIndex
+	}
+	return 0
+}
+
+func (x *Server) GetLag() uint64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+func (x *Server) GetDiskFree() uint64 {
+	if x != nil && x.DiskFree != nil {
+		return *x.DiskFree
+	}
+	return 0
+}
+
+func (x *Server) GetCertificateEnd() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CertificateEnd
+	}
+	return nil
 }
 
 type StatusRequest struct {
@@ -845,11 +882,506 @@ func (x *TransferLeaderResponse) GetTerm() uint64 {
 	return 0
 }
 
+// ServerChange is what has become of a server.
+type ServerChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node id.
+	Id       string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	ServerId string `protobuf:"bytes,2,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
+	// It has a vote.
+	Voter bool `protobuf:"varint,3,opt,name=voter,proto3" json:"voter,omitempty"`
+	// It is no part of the cluster any more.
+	Removed bool `protobuf:"varint,4,opt,name=removed,proto3" json:"removed,omitempty"`
+	// How many servers vote now.
+	Voters uint32 `protobuf:"varint,5,opt,name=voters,proto3" json:"voters,omitempty"`
+	// What there is to know about it, in words for people.
+	Note          string `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServerChange) Reset() {
+	*x = ServerChange{}
+	mi := &file_rota_v1_cluster_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServerChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServerChange) ProtoMessage() {}
+
+func (x *ServerChange) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_cluster_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServerChange.ProtoReflect.Descriptor instead.
+func (*ServerChange) Descriptor() ([]byte, []int) {
+	return file_rota_v1_cluster_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ServerChange) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ServerChange) GetServerId() string {
+	if x != nil {
+		return x.ServerId
+	}
+	return ""
+}
+
+func (x *ServerChange) GetVoter() bool {
+	if x != nil {
+		return x.Voter
+	}
+	return false
+}
+
+func (x *ServerChange) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
+func (x *ServerChange) GetVoters() uint32 {
+	if x != nil {
+		return x.Voters
+	}
+	return 0
+}
+
+func (x *ServerChange) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+type AddServerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Unless it is empty, the server with the node id must have this one: so the request can be sent again. The same holds
+	// for the other requests.
+	ServerId      string `protobuf:"bytes,2,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddServerRequest) Reset() {
+	*x = AddServerRequest{}
+	mi := &file_rota_v1_cluster_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddServerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddServerRequest) ProtoMessage() {}
+
+func (x *AddServerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_cluster_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddServerRequest.ProtoReflect.Descriptor instead.
+func (*AddServerRequest) Descriptor() ([]byte, []int) {
+	return file_rota_v1_cluster_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *AddServerRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AddServerRequest) GetServerId() string {
+	if x != nil {
+		return x.ServerId
+	}
+	return ""
+}
+
+type AddServerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Change        *ServerChange          `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddServerResponse) Reset() {
+	*x = AddServerResponse{}
+	mi := &file_rota_v1_cluster_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddServerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddServerResponse) ProtoMessage() {}
+
+func (x *AddServerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_cluster_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddServerResponse.ProtoReflect.Descriptor instead.
+func (*AddServerResponse) Descriptor() ([]byte, []int) {
+	return file_rota_v1_cluster_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *AddServerResponse) GetChange() *ServerChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+type PromoteServerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	ServerId      string                 `protobuf:"bytes,2,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteServerRequest) Reset() {
+	*x = PromoteServerRequest{}
+	mi := &file_rota_v1_cluster_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteServerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteServerRequest) ProtoMessage() {}
+
+func (x *PromoteServerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_cluster_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteServerRequest.ProtoReflect.Descriptor instead.
+func (*PromoteServerRequest) Descriptor() ([]byte, []int) {
+	return file_rota_v1_cluster_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *PromoteServerRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *PromoteServerRequest) GetServerId() string {
+	if x != nil {
+		return x.ServerId
+	}
+	return ""
+}
+
+type PromoteServerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Change        *ServerChange          `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteServerResponse) Reset() {
+	*x = PromoteServerResponse{}
+	mi := &file_rota_v1_cluster_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteServerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteServerResponse) ProtoMessage() {}
+
+func (x *PromoteServerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_cluster_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteServerResponse.ProtoReflect.Descriptor instead.
+func (*PromoteServerResponse) Descriptor() ([]byte, []int) {
+	return file_rota_v1_cluster_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *PromoteServerResponse) GetChange() *ServerChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+type DemoteServerRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Id       string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	ServerId string                 `protobuf:"bytes,2,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
+	// Even if the voters that stay are no majority that answers.
+	Force         bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DemoteServerRequest) Reset() {
+	*x = DemoteServerRequest{}
+	mi := &file_rota_v1_cluster_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DemoteServerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DemoteServerRequest) ProtoMessage() {}
+
+func (x *DemoteServerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_cluster_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DemoteServerRequest.ProtoReflect.Descriptor instead.
+func (*DemoteServerRequest) Descriptor() ([]byte, []int) {
+	return file_rota_v1_cluster_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *DemoteServerRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DemoteServerRequest) GetServerId() string {
+	if x != nil {
+		return x.ServerId
+	}
+	return ""
+}
+
+func (x *DemoteServerRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+type DemoteServerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Change        *ServerChange          `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DemoteServerResponse) Reset() {
+	*x = DemoteServerResponse{}
+	mi := &file_rota_v1_cluster_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DemoteServerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DemoteServerResponse) ProtoMessage() {}
+
+func (x *DemoteServerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_cluster_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DemoteServerResponse.ProtoReflect.Descriptor instead.
+func (*DemoteServerResponse) Descriptor() ([]byte, []int) {
+	return file_rota_v1_cluster_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DemoteServerResponse) GetChange() *ServerChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+type RemoveServerRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Id       string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	ServerId string                 `protobuf:"bytes,2,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
+	// Even if the voters that stay are no majority that answers.
+	Force         bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveServerRequest) Reset() {
+	*x = RemoveServerRequest{}
+	mi := &file_rota_v1_cluster_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveServerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveServerRequest) ProtoMessage() {}
+
+func (x *RemoveServerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_cluster_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveServerRequest.ProtoReflect.Descriptor instead.
+func (*RemoveServerRequest) Descriptor() ([]byte, []int) {
+	return file_rota_v1_cluster_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RemoveServerRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RemoveServerRequest) GetServerId() string {
+	if x != nil {
+		return x.ServerId
+	}
+	return ""
+}
+
+func (x *RemoveServerRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+type RemoveServerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Change        *ServerChange          `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveServerResponse) Reset() {
+	*x = RemoveServerResponse{}
+	mi := &file_rota_v1_cluster_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveServerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveServerResponse) ProtoMessage() {}
+
+func (x *RemoveServerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rota_v1_cluster_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveServerResponse.ProtoReflect.Descriptor instead.
+func (*RemoveServerResponse) Descriptor() ([]byte, []int) {
+	return file_rota_v1_cluster_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RemoveServerResponse) GetChange() *ServerChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
 var File_rota_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_rota_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x15rota/v1/cluster.proto\x12\arota.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x14rota/v1/access.proto\"\x86\x03\n" +
+	"\x15rota/v1/cluster.proto\x12\arota.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14rota/v1/access.proto\"\xb0\x04\n" +
 	"\x06Server\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x1b\n" +
@@ -864,7 +1396,13 @@ const file_rota_v1_cluster_proto_rawDesc = "" +
 	" \x01(\x04R\x04term\x12\x1b\n" +
 	"\tserver_id\x18\v \x01(\tR\bserverId\x12\x18\n" +
 	"\aproblem\x18\f \x01(\tR\aproblem\x12\x14\n" +
-	"\x05knows\x18\r \x01(\rR\x05knows\"\x0f\n" +
+	"\x05knows\x18\r \x01(\rR\x05knows\x12!\n" +
+	"\fcommit_index\x18\x0e \x01(\x04R\vcommitIndex\x12\x10\n" +
+	"\x03lag\x18\x0f \x01(\x04R\x03lag\x12 \n" +
+	"\tdisk_free\x18\x10 \x01(\x04H\x00R\bdiskFree\x88\x01\x01\x12C\n" +
+	"\x0fcertificate_end\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\x0ecertificateEndB\f\n" +
+	"\n" +
+	"_disk_free\"\x0f\n" +
 	"\rStatusRequest\"\xec\x01\n" +
 	"\x0eStatusResponse\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x12\n" +
@@ -906,18 +1444,51 @@ const file_rota_v1_cluster_proto_rawDesc = "" +
 	"\x02to\x18\x01 \x01(\tR\x02to\"D\n" +
 	"\x16TransferLeaderResponse\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\x12\x12\n" +
-	"\x04term\x18\x02 \x01(\x04R\x04term*\x99\x01\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\"\x97\x01\n" +
+	"\fServerChange\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
+	"\tserver_id\x18\x02 \x01(\tR\bserverId\x12\x14\n" +
+	"\x05voter\x18\x03 \x01(\bR\x05voter\x12\x18\n" +
+	"\aremoved\x18\x04 \x01(\bR\aremoved\x12\x16\n" +
+	"\x06voters\x18\x05 \x01(\rR\x06voters\x12\x12\n" +
+	"\x04note\x18\x06 \x01(\tR\x04note\"?\n" +
+	"\x10AddServerRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
+	"\tserver_id\x18\x02 \x01(\tR\bserverId\"B\n" +
+	"\x11AddServerResponse\x12-\n" +
+	"\x06change\x18\x01 \x01(\v2\x15.rota.v1.ServerChangeR\x06change\"C\n" +
+	"\x14PromoteServerRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
+	"\tserver_id\x18\x02 \x01(\tR\bserverId\"F\n" +
+	"\x15PromoteServerResponse\x12-\n" +
+	"\x06change\x18\x01 \x01(\v2\x15.rota.v1.ServerChangeR\x06change\"X\n" +
+	"\x13DemoteServerRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
+	"\tserver_id\x18\x02 \x01(\tR\bserverId\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"E\n" +
+	"\x14DemoteServerResponse\x12-\n" +
+	"\x06change\x18\x01 \x01(\v2\x15.rota.v1.ServerChangeR\x06change\"X\n" +
+	"\x13RemoveServerRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
+	"\tserver_id\x18\x02 \x01(\tR\bserverId\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"E\n" +
+	"\x14RemoveServerResponse\x12-\n" +
+	"\x06change\x18\x01 \x01(\v2\x15.rota.v1.ServerChangeR\x06change*\x99\x01\n" +
 	"\vServerState\x12\x1c\n" +
 	"\x18SERVER_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13SERVER_STATE_LEADER\x10\x01\x12\x19\n" +
 	"\x15SERVER_STATE_FOLLOWER\x10\x02\x12\x1a\n" +
 	"\x16SERVER_STATE_CANDIDATE\x10\x03\x12\x1c\n" +
-	"\x18SERVER_STATE_UNREACHABLE\x10\x042\xa6\x03\n" +
+	"\x18SERVER_STATE_UNREACHABLE\x10\x042\xfc\x05\n" +
 	"\x0eClusterService\x12C\n" +
 	"\x06Status\x12\x16.rota.v1.StatusRequest\x1a\x17.rota.v1.StatusResponse\"\b\xb2\xe3\x18\x04\b\x03\x10\x02\x12T\n" +
 	"\vWatchLeader\x12\x1b.rota.v1.WatchLeaderRequest\x1a\x1c.rota.v1.WatchLeaderResponse\"\b\xb2\xe3\x18\x04\b\x02\x10\x020\x01\x12C\n" +
 	"\x06Verify\x12\x16.rota.v1.VerifyRequest\x1a\x17.rota.v1.VerifyResponse\"\b\xb2\xe3\x18\x04\b\x05\x10\x01\x12[\n" +
-	"\x0eTransferLeader\x12\x1e.rota.v1.TransferLeaderRequest\x1a\x1f.rota.v1.TransferLeaderResponse\"\b\xb2\xe3\x18\x04\b\x05\x10\x01\x12W\n" +
+	"\x0eTransferLeader\x12\x1e.rota.v1.TransferLeaderRequest\x1a\x1f.rota.v1.TransferLeaderResponse\"\b\xb2\xe3\x18\x04\b\x05\x10\x01\x12L\n" +
+	"\tAddServer\x12\x19.rota.v1.AddServerRequest\x1a\x1a.rota.v1.AddServerResponse\"\b\xb2\xe3\x18\x04\b\x06\x10\x01\x12X\n" +
+	"\rPromoteServer\x12\x1d.rota.v1.PromoteServerRequest\x1a\x1e.rota.v1.PromoteServerResponse\"\b\xb2\xe3\x18\x04\b\x06\x10\x01\x12U\n" +
+	"\fDemoteServer\x12\x1c.rota.v1.DemoteServerRequest\x1a\x1d.rota.v1.DemoteServerResponse\"\b\xb2\xe3\x18\x04\b\x06\x10\x01\x12U\n" +
+	"\fRemoveServer\x12\x1c.rota.v1.RemoveServerRequest\x1a\x1d.rota.v1.RemoveServerResponse\"\b\xb2\xe3\x18\x04\b\x06\x10\x01\x12W\n" +
 	"\fSaveSnapshot\x12\x1c.rota.v1.SaveSnapshotRequest\x1a\x1d.rota.v1.SaveSnapshotResponse\"\b\xb2\xe3\x18\x04\b\x06\x10\x010\x01B3Z1github.com/rota-scheduler/rota/api/rota/v1;rotav1b\x06proto3"
 
 var (
@@ -933,7 +1504,7 @@ func file_rota_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_rota_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_rota_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_rota_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_rota_v1_cluster_proto_goTypes = []any{
 	(ServerState)(0),               // 0: rota.v1.ServerState
 	(*Server)(nil),                 // 1: rota.v1.Server
@@ -948,28 +1519,51 @@ var file_rota_v1_cluster_proto_goTypes = []any{
 	(*SaveSnapshotResponse)(nil),   // 10: rota.v1.SaveSnapshotResponse
 	(*TransferLeaderRequest)(nil),  // 11: rota.v1.TransferLeaderRequest
 	(*TransferLeaderResponse)(nil), // 12: rota.v1.TransferLeaderResponse
-	(*durationpb.Duration)(nil),    // 13: google.protobuf.Duration
+	(*ServerChange)(nil),           // 13: rota.v1.ServerChange
+	(*AddServerRequest)(nil),       // 14: rota.v1.AddServerRequest
+	(*AddServerResponse)(nil),      // 15: rota.v1.AddServerResponse
+	(*PromoteServerRequest)(nil),   // 16: rota.v1.PromoteServerRequest
+	(*PromoteServerResponse)(nil),  // 17: rota.v1.PromoteServerResponse
+	(*DemoteServerRequest)(nil),    // 18: rota.v1.DemoteServerRequest
+	(*DemoteServerResponse)(nil),   // 19: rota.v1.DemoteServerResponse
+	(*RemoveServerRequest)(nil),    // 20: rota.v1.RemoveServerRequest
+	(*RemoveServerResponse)(nil),   // 21: rota.v1.RemoveServerResponse
+	(*durationpb.Duration)(nil),    // 22: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
 }
 var file_rota_v1_cluster_proto_depIdxs = []int32{
 	0,  // 0: rota.v1.Server.state:type_name -> rota.v1.ServerState
-	13, // 1: rota.v1.Server.last_contact:type_name -> google.protobuf.Duration
-	1,  // 2: rota.v1.StatusResponse.servers:type_name -> rota.v1.Server
-	7,  // 3: rota.v1.VerifyResponse.servers:type_name -> rota.v1.ServerDigest
-	2,  // 4: rota.v1.ClusterService.Status:input_type -> rota.v1.StatusRequest
-	4,  // 5: rota.v1.ClusterService.WatchLeader:input_type -> rota.v1.WatchLeaderRequest
-	6,  // 6: rota.v1.ClusterService.Verify:input_type -> rota.v1.VerifyRequest
-	11, // 7: rota.v1.ClusterService.TransferLeader:input_type -> rota.v1.TransferLeaderRequest
-	9,  // 8: rota.v1.ClusterService.SaveSnapshot:input_type -> rota.v1.SaveSnapshotRequest
-	3,  // 9: rota.v1.ClusterService.Status:output_type -> rota.v1.StatusResponse
-	5,  // 10: rota.v1.ClusterService.WatchLeader:output_type -> rota.v1.WatchLeaderResponse
-	8,  // 11: rota.v1.ClusterService.Verify:output_type -> rota.v1.VerifyResponse
-	12, // 12: rota.v1.ClusterService.TransferLeader:output_type -> rota.v1.TransferLeaderResponse
-	10, // 13: rota.v1.ClusterService.SaveSnapshot:output_type -> rota.v1.SaveSnapshotResponse
-	9,  // [9:14] is the sub-list for method output_type
-	4,  // [4:9] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	22, // 1: rota.v1.Server.last_contact:type_name -> google.protobuf.Duration
+	23, // 2: rota.v1.Server.certificate_end:type_name -> google.protobuf.Timestamp
+	1,  // 3: rota.v1.StatusResponse.servers:type_name -> rota.v1.Server
+	7,  // 4: rota.v1.VerifyResponse.servers:type_name -> rota.v1.ServerDigest
+	13, // 5: rota.v1.AddServerResponse.change:type_name -> rota.v1.ServerChange
+	13, // 6: rota.v1.PromoteServerResponse.change:type_name -> rota.v1.ServerChange
+	13, // 7: rota.v1.DemoteServerResponse.change:type_name -> rota.v1.ServerChange
+	13, // 8: rota.v1.RemoveServerResponse.change:type_name -> rota.v1.ServerChange
+	2,  // 9: rota.v1.ClusterService.Status:input_type -> rota.v1.StatusRequest
+	4,  // 10: rota.v1.ClusterService.WatchLeader:input_type -> rota.v1.WatchLeaderRequest
+	6,  // 11: rota.v1.ClusterService.Verify:input_type -> rota.v1.VerifyRequest
+	11, // 12: rota.v1.ClusterService.TransferLeader:input_type -> rota.v1.TransferLeaderRequest
+	14, // 13: rota.v1.ClusterService.AddServer:input_type -> rota.v1.AddServerRequest
+	16, // 14: rota.v1.ClusterService.PromoteServer:input_type -> rota.v1.PromoteServerRequest
+	18, // 15: rota.v1.ClusterService.DemoteServer:input_type -> rota.v1.DemoteServerRequest
+	20, // 16: rota.v1.ClusterService.RemoveServer:input_type -> rota.v1.RemoveServerRequest
+	9,  // 17: rota.v1.ClusterService.SaveSnapshot:input_type -> rota.v1.SaveSnapshotRequest
+	3,  // 18: rota.v1.ClusterService.Status:output_type -> rota.v1.StatusResponse
+	5,  // 19: rota.v1.ClusterService.WatchLeader:output_type -> rota.v1.WatchLeaderResponse
+	8,  // 20: rota.v1.ClusterService.Verify:output_type -> rota.v1.VerifyResponse
+	12, // 21: rota.v1.ClusterService.TransferLeader:output_type -> rota.v1.TransferLeaderResponse
+	15, // 22: rota.v1.ClusterService.AddServer:output_type -> rota.v1.AddServerResponse
+	17, // 23: rota.v1.ClusterService.PromoteServer:output_type -> rota.v1.PromoteServerResponse
+	19, // 24: rota.v1.ClusterService.DemoteServer:output_type -> rota.v1.DemoteServerResponse
+	21, // 25: rota.v1.ClusterService.RemoveServer:output_type -> rota.v1.RemoveServerResponse
+	10, // 26: rota.v1.ClusterService.SaveSnapshot:output_type -> rota.v1.SaveSnapshotResponse
+	18, // [18:27] is the sub-list for method output_type
+	9,  // [9:18] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_rota_v1_cluster_proto_init() }
@@ -978,13 +1572,14 @@ func file_rota_v1_cluster_proto_init() {
 		return
 	}
 	file_rota_v1_access_proto_init()
+	file_rota_v1_cluster_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rota_v1_cluster_proto_rawDesc), len(file_rota_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,10 @@ const (
 	ClusterService_WatchLeader_FullMethodName    = "/rota.v1.ClusterService/WatchLeader"
 	ClusterService_Verify_FullMethodName         = "/rota.v1.ClusterService/Verify"
 	ClusterService_TransferLeader_FullMethodName = "/rota.v1.ClusterService/TransferLeader"
+	ClusterService_AddServer_FullMethodName      = "/rota.v1.ClusterService/AddServer"
+	ClusterService_PromoteServer_FullMethodName  = "/rota.v1.ClusterService/PromoteServer"
+	ClusterService_DemoteServer_FullMethodName   = "/rota.v1.ClusterService/DemoteServer"
+	ClusterService_RemoveServer_FullMethodName   = "/rota.v1.ClusterService/RemoveServer"
 	ClusterService_SaveSnapshot_FullMethodName   = "/rota.v1.ClusterService/SaveSnapshot"
 )
 
@@ -42,6 +46,16 @@ type ClusterServiceClient interface {
 	// TransferLeader makes another server the leader, and returns once it leads. No task and
 	// no acknowledged request is lost by that; requests wait for about as long as it takes.
 	TransferLeader(ctx context.Context, in *TransferLeaderRequest, opts ...grpc.CallOption) (*TransferLeaderResponse, error)
+	// AddServer gives a vote to a server that has joined, once it has caught up with the leader and stayed so. It does not
+	// wait for that. Servers join by themselves, and have no vote by that.
+	AddServer(ctx context.Context, in *AddServerRequest, opts ...grpc.CallOption) (*AddServerResponse, error)
+	// PromoteServer gives a vote to a server that has caught up, now.
+	PromoteServer(ctx context.Context, in *PromoteServerRequest, opts ...grpc.CallOption) (*PromoteServerResponse, error)
+	// DemoteServer takes the vote of a server away. It goes on getting the log.
+	DemoteServer(ctx context.Context, in *DemoteServerRequest, opts ...grpc.CallOption) (*DemoteServerResponse, error)
+	// RemoveServer takes a server out of the cluster for good. When the server hears of it, it ends; its data cannot be
+	// used again.
+	RemoveServer(ctx context.Context, in *RemoveServerRequest, opts ...grpc.CallOption) (*RemoveServerResponse, error)
 	// SaveSnapshot sends a backup of the state: a file, in pieces. Any server does, one backup at a time. Everything in it
 	// was applied at one log index, and unless stale is set, all that was acknowledged before the call is in it. The last
 	// 32 bytes are the SHA-256 of all before.
@@ -105,6 +119,46 @@ func (c *clusterServiceClient) TransferLeader(ctx context.Context, in *TransferL
 	return out, nil
 }
 
+func (c *clusterServiceClient) AddServer(ctx context.Context, in *AddServerRequest, opts ...grpc.CallOption) (*AddServerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AddServerResponse)
+	err := c.cc.Invoke(ctx, ClusterService_AddServer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterServiceClient) PromoteServer(ctx context.Context, in *PromoteServerRequest, opts ...grpc.CallOption) (*PromoteServerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PromoteServerResponse)
+	err := c.cc.Invoke(ctx, ClusterService_PromoteServer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterServiceClient) DemoteServer(ctx context.Context, in *DemoteServerRequest, opts ...grpc.CallOption) (*DemoteServerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DemoteServerResponse)
+	err := c.cc.Invoke(ctx, ClusterService_DemoteServer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterServiceClient) RemoveServer(ctx context.Context, in *RemoveServerRequest, opts ...grpc.CallOption) (*RemoveServerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveServerResponse)
+	err := c.cc.Invoke(ctx, ClusterService_RemoveServer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *clusterServiceClient) SaveSnapshot(ctx context.Context, in *SaveSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SaveSnapshotResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &ClusterService_ServiceDesc.Streams[1], ClusterService_SaveSnapshot_FullMethodName, cOpts...)
@@ -140,6 +194,16 @@ type ClusterServiceServer interface {
 	// TransferLeader makes another server the leader, and returns once it leads. No task and
 	// no acknowledged request is lost by that; requests wait for about as long as it takes.
 	TransferLeader(context.Context, *TransferLeaderRequest) (*TransferLeaderResponse, error)
+	// AddServer gives a vote to a server that has joined, once it has caught up with the leader and stayed so. It does not
+	// wait for that. Servers join by themselves, and have no vote by that.
+	AddServer(context.Context, *AddServerRequest) (*AddServerResponse, error)
+	// PromoteServer gives a vote to a server that has caught up, now.
+	PromoteServer(context.Context, *PromoteServerRequest) (*PromoteServerResponse, error)
+	// DemoteServer takes the vote of a server away. It goes on getting the log.
+	DemoteServer(context.Context, *DemoteServerRequest) (*DemoteServerResponse, error)
+	// RemoveServer takes a server out of the cluster for good. When the server hears of it, it ends; its data cannot be
+	// used again.
+	RemoveServer(context.Context, *RemoveServerRequest) (*RemoveServerResponse, error)
 	// SaveSnapshot sends a backup of the state: a file, in pieces. Any server does, one backup at a time. Everything in it
 	// was applied at one log index, and unless stale is set, all that was acknowledged before the call is in it. The last
 	// 32 bytes are the SHA-256 of all before.
@@ -165,6 +229,18 @@ func (UnimplementedClusterServiceServer) Verify(context.Context, *VerifyRequest)
 }
 func (UnimplementedClusterServiceServer) TransferLeader(context.Context, *TransferLeaderRequest) (*TransferLeaderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method TransferLeader not implemented")
+}
+func (UnimplementedClusterServiceServer) AddServer(context.Context, *AddServerRequest) (*AddServerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AddServer not implemented")
+}
+func (UnimplementedClusterServiceServer) PromoteServer(context.Context, *PromoteServerRequest) (*PromoteServerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PromoteServer not implemented")
+}
+func (UnimplementedClusterServiceServer) DemoteServer(context.Context, *DemoteServerRequest) (*DemoteServerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DemoteServer not implemented")
+}
+func (UnimplementedClusterServiceServer) RemoveServer(context.Context, *RemoveServerRequest) (*RemoveServerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveServer not implemented")
 }
 func (UnimplementedClusterServiceServer) SaveSnapshot(*SaveSnapshotRequest, grpc.ServerStreamingServer[SaveSnapshotResponse]) error {
 	return status.Error(codes.Unimplemented, "method SaveSnapshot not implemented")
@@ -255,6 +331,78 @@ func _ClusterService_TransferLeader_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ClusterService_AddServer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AddServerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServiceServer).AddServer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ClusterService_AddServer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServiceServer).AddServer(ctx, req.(*AddServerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ClusterService_PromoteServer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PromoteServerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServiceServer).PromoteServer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ClusterService_PromoteServer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServiceServer).PromoteServer(ctx, req.(*PromoteServerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ClusterService_DemoteServer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DemoteServerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServiceServer).DemoteServer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ClusterService_DemoteServer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServiceServer).DemoteServer(ctx, req.(*DemoteServerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ClusterService_RemoveServer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveServerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServiceServer).RemoveServer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ClusterService_RemoveServer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServiceServer).RemoveServer(ctx, req.(*RemoveServerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ClusterService_SaveSnapshot_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(SaveSnapshotRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -284,6 +432,22 @@ var ClusterService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "TransferLeader",
 			Handler:    _ClusterService_TransferLeader_Handler,
+		},
+		{
+			MethodName: "AddServer",
+			Handler:    _ClusterService_AddServer_Handler,
+		},
+		{
+			MethodName: "PromoteServer",
+			Handler:    _ClusterService_PromoteServer_Handler,
+		},
+		{
+			MethodName: "DemoteServer",
+			Handler:    _ClusterService_DemoteServer_Handler,
+		},
+		{
+			MethodName: "RemoveServer",
+			Handler:    _ClusterService_RemoveServer_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -281,6 +281,12 @@ func number(id uint64) string { return strconv.FormatUint(id, 10) }
 // verify requires that all servers reach the same digest.
 func (c *cluster) verify() {
 	c.t.Helper()
+	c.verifyServers(len(c.Servers))
+}
+
+// verifyServers is verify for a cluster that other servers have joined, or servers have left.
+func (c *cluster) verifyServers(n int) {
+	c.t.Helper()
 	var out output
 	var verified jsonv1.Verification
 	same := poll(within, func() bool {
@@ -298,7 +304,7 @@ func (c *cluster) verify() {
 	})
 	require.True(c.t, same, "digests do not agree: %s%s", out.stdout, out.stderr)
 	require.True(c.t, verified.OK)
-	require.Len(c.t, verified.Servers, len(c.Servers))
+	require.Len(c.t, verified.Servers, n)
 	for _, s := range verified.Servers {
 		require.Equal(c.t, verified.Servers[0].Digest, s.Digest)
 		require.Empty(c.t, s.Violations)

@@ -122,6 +122,10 @@ var prepare = map[string]func(s *shell) []string{
 		s.ok("mkdir -p ~/.config/fish/completions")
 		return nil
 	},
+	"cluster add":              withFourth,
+	"cluster promote":          withFourth,
+	"cluster demote":           withFourth,
+	"cluster remove":           withFourth,
 	"server start":             func(s *shell) []string { return append(withConfig(s), "/var/lib/rota", "lib") },
 	"worker start":             withConfig,
 	"config check":             withConfig,
@@ -133,6 +137,15 @@ var prepare = map[string]func(s *shell) []string{
 	"cluster snapshot restore": withBackup,
 	"cluster compact":          withStopped,
 	"cluster recover":          withStopped,
+}
+
+// withFourth starts the server that examples add and remove, unless it is there.
+func withFourth(s *shell) []string {
+	if !strings.Contains(s.run("rota cluster status").stdout, "\nn4 ") {
+		s.start("rota server start --node-id n4 --data-dir n4 --addr 127.0.0.1:7450 --peer-addr 127.0.0.1:7451 --http-addr 127.0.0.1:7452 --join 127.0.0.1:7420")
+		s.eventually("rota cluster status", "^n4 ")
+	}
+	return nil
 }
 
 // withConfig makes the configuration file that examples use.
