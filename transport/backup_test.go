@@ -3,6 +3,7 @@ package transport_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -104,4 +105,36 @@ func TestABackupNeedsALeaderUnlessAStaleOneWillDo(t *testing.T) {
 	}
 	require.ErrorIs(t, ask(false), task.ErrUnavailable)
 	require.NoError(t, ask(true))
+}
+
+// A token that is revoked after the backup is valid again where that is restored, unless the restore forgets all tokens.
+func TestARestoreNamesTheTokensThatAreBack(t *testing.T) {
+	t.Parallel()
+	c := testcluster.Start(t, 1, nil)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*testcluster.Wait)
+	defer cancel()
+	access := rotav1.NewAccessServiceClient(dialFirst(t, c))
+	hash := sha256.Sum256([]byte("rota_secret"))
+	var id string
+	c.Eventually(func() bool {
+		created, err := access.CreateToken(ctx, &rotav1.CreateTokenRequest{Hash: hash[:], Name: "ci", Role: string(task.RoleSubmit)})
+		id = created.GetToken().GetId()
+		return err == nil
+	}, "a version of the log that has access tokens")
+	var file bytes.Buffer
+	_, err := c.Client().SaveSnapshot(ctx, &file, client.SaveOptions{})
+	require.NoError(t, err)
+	_, err = access.RevokeToken(ctx, &rotav1.RevokeTokenRequest{Id: id})
+	require.NoError(t, err)
+	for _, without := range []bool{false, true} {
+		made, _, err := node.Restore(bytes.NewReader(file.Bytes()), &node.NewFolder{
+			Dir: filepath.Join(t.TempDir(), "data"), NodeID: "n1", PeerAddr: "127.0.0.1:1", WithoutTokens: without, Logger: slog.New(slog.DiscardHandler),
+		})
+		require.NoError(t, err)
+		if without {
+			require.Empty(t, made.Tokens)
+		} else {
+			require.Equal(t, []string{id + " (ci)"}, made.Tokens)
+		}
+	}
 }
