@@ -225,53 +225,50 @@ func plainHTTP(t *testing.T, url string) int {
 // TestAClusterChangesToTLSUnderLoad restarts one process after the other: the servers with certificates and plain text, the
 // workers and clients with TLS, then the servers without plain text. Nobody misses an answer.
 func TestAClusterChangesToTLSUnderLoad(t *testing.T) {
-	c := start(t, localcluster.Config{Servers: 3, Workers: 2, Slots: 8})
-	plain := submitLoops(2, "plain", submitWith(c.client(), task.Spec{Handler: "rota.square"}))
-	again := func(p *localcluster.Process, change func()) {
-		ctx, cancel := context.WithTimeout(t.Context(), within)
-		defer cancel()
-		require.NoError(t, p.Stop(ctx))
-		change()
-		c.restart(p)
-	}
+	u := &upgrade{cluster: start(t, localcluster.Config{Servers: 3, Workers: 2, Slots: 8})}
+	u.load = submitLoops(2, "plain", submitWith(u.client(), task.Spec{Handler: "rota.square"}))
+	u.changeToTLS()
+}
+
+// changeToTLS changes a cluster in plain text to TLS, under the load of clients in plain text, which then end. All of
+// its jobs succeed.
+func (u *upgrade) changeToTLS() {
+	t := u.t
+	t.Helper()
 	// The leader comes last, or leadership would move each time.
-	servers := append(c.followers(), c.leader())
+	servers := u.order(false)
 	for _, s := range servers {
-		again(s, func() {
-			require.NoError(t, c.Secure(s))
+		u.again(s, func() {
+			require.NoError(t, u.Secure(s))
 			s.AddArgs("--tls-optional=true")
 		})
-		plain.more(t, 20)
+		u.load.more(t, 20)
 	}
-	for _, w := range c.Workers {
-		again(w, func() { require.NoError(t, c.Secure(w)) })
-		plain.more(t, 20)
+	for _, w := range u.Workers {
+		u.again(w, func() { require.NoError(t, u.Secure(w)) })
+		u.load.more(t, 20)
 	}
-	require.Equal(t, http.StatusOK, plainHTTP(t, "http://"+c.Servers[0].HTTPAddr+"/metrics"))
-	secured, err := client.New(client.Config{Addrs: c.Addrs(), DialOptions: wire.Secure(c.TLS())})
+	require.Equal(t, http.StatusOK, plainHTTP(t, "http://"+u.Servers[0].HTTPAddr+"/metrics"))
+	secured, err := client.New(client.Config{Addrs: u.Addrs(), DialOptions: wire.Secure(u.TLS())})
 	require.NoError(t, err)
 	defer secured.Close()
 	encrypted := submitLoops(2, "encrypted", submitWith(secured, task.Spec{Handler: "rota.square"}))
 	encrypted.more(t, 20)
-	all := plain.halt(t)
+	all := u.load.halt(t)
 	for _, s := range servers {
-		again(s, func() { s.AddArgs("--tls-optional=false") })
+		u.again(s, func() { s.AddArgs("--tls-optional=false") })
 		encrypted.more(t, 20)
 	}
 	maps.Copy(all, encrypted.halt(t))
-	c.requireOnce(all)
-	await(t, "the end of all jobs", func() bool {
-		for _, j := range c.list() {
-			if j.State != task.JobSucceeded.String() {
-				return false
-			}
-		}
-		return true
-	})
+	for _, id := range all {
+		require.NoError(t, wait(secured.Job(id)))
+	}
+	u.requireOnce(all)
+	u.verify()
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	_, err = c.client().Status(ctx)
+	_, err = u.client().Status(ctx)
 	require.Error(t, err, "plain text is still accepted")
-	require.Equal(t, http.StatusBadRequest, plainHTTP(t, "http://"+c.Servers[0].HTTPAddr+"/metrics"))
+	require.Equal(t, http.StatusBadRequest, plainHTTP(t, "http://"+u.Servers[0].HTTPAddr+"/metrics"))
 }

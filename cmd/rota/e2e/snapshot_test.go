@@ -22,6 +22,8 @@ const (
 	installed = "Installed remote snapshot"
 	// installTries is how often to try to catch one step of an install.
 	installTries = 6
+	// bulkName is the name of jobs that only fill the log.
+	bulkName = "bulk"
 )
 
 // smallSnapshots makes servers take a snapshot after each 256 KiB of log, keep almost no
@@ -40,7 +42,7 @@ func (c *cluster) bulk(cl *client.Client, bytes int) (last *client.Job) {
 			payload[i] = byte(rand.Uint32())
 		}
 		job, err := cl.Submit(ctx, client.Request{
-			Spec: task.Spec{Handler: noHandler, Name: "bulk"}, Payloads: client.Payloads(payload, payload),
+			Spec: task.Spec{Handler: noHandler, Name: bulkName}, Payloads: client.Payloads(payload, payload),
 		})
 		require.NoError(c.t, err)
 		last = job

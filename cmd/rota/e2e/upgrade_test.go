@@ -82,7 +82,7 @@ func upgradeAndGoBack(t *testing.T, next string, leaderFirst bool, end syscall.S
 	u.verify()
 	u.requireNewField(cl)
 	u.requireNewOp(cl)
-	u.requireOldServerStops(order[2], end)
+	u.requireOldServerStops(order[2], binary, end)
 
 	acknowledged := u.load.halt(t)
 	for _, id := range acknowledged {
@@ -236,11 +236,11 @@ func (u *upgrade) requireNewOp(cl *client.Client) {
 }
 
 // requireOldServerStops requires that an older build stops when it reads the state, says why, and does not change it.
-func (u *upgrade) requireOldServerStops(s *localcluster.Process, end syscall.Signal) {
+func (u *upgrade) requireOldServerStops(s *localcluster.Process, old string, end syscall.Signal) {
 	u.t.Helper()
 	require.NoError(u.t, s.Signal(end))
 	u.ended(s)
-	s.SetBinary(binary)
+	s.SetBinary(old)
 	require.NoError(u.t, s.Start())
 	require.NotZero(u.t, u.ended(s))
 	log, err := os.ReadFile(s.LogFile)

@@ -31,6 +31,37 @@ func BuildNext(dir string) (string, error) {
 	return compile(filepath.Join(dir, "rota-next"), "-tags", "rotanext")
 }
 
+// BuildBefore returns the path of the build of an earlier commit: the one that ROTA_E2E_BEFORE names, or one that is built
+// in a folder from the history of the repository. "" if that history is not here, as in an archive of the sources.
+func BuildBefore(dir, commit string) (string, error) {
+	if path := os.Getenv("ROTA_E2E_BEFORE"); path != "" {
+		return path, nil
+	}
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	if exec.Command("git", "-C", root, "cat-file", "-e", commit+"^{commit}").Run() != nil {
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)
+	defer cancel()
+	sources := filepath.Join(dir, "before")
+	if err := os.Mkdir(sources, 0o700); err != nil {
+		return "", err
+	}
+	tar := filepath.Join(dir, "before.tar")
+	for _, args := range [][]string{
+		{"git", "-C", root, "archive", "--output", tar, commit},
+		{"tar", "-xf", tar, "-C", sources},
+	} {
+		if out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput(); err != nil {
+			return "", fmt.Errorf("%s: %w\n%s", args[0], err, out)
+		}
+	}
+	return compileIn(sources, filepath.Join(dir, "rota-before"))
+}
+
 // Package returns the path of the Debian package: the one that ROTA_E2E_DEB names, or one that is built in a folder.
 func Package(dir string) (string, error) {
 	if path := os.Getenv("ROTA_E2E_DEB"); path != "" {
@@ -62,12 +93,15 @@ func moduleRoot() (string, error) {
 	return root, err
 }
 
-func compile(path string, flags ...string) (string, error) {
+func compile(path string, flags ...string) (string, error) { return compileIn("", path, flags...) }
+
+// compileIn compiles the sources in a folder; "": those that this test belongs to.
+func compileIn(sources, path string, flags ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)
 	defer cancel()
 	args := append(append([]string{"build"}, flags...), "-o", path, "github.com/rota-scheduler/rota/cmd/rota")
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Dir, cmd.Env = sources, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build rota: %w\n%s", err, out)
 	}
