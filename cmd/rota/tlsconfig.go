@@ -31,6 +31,7 @@ type (
 		Addr            string   `yaml:"addr"`
 		PeerAddr        string   `yaml:"peer-addr"`
 		HTTPAddr        string   `yaml:"http-addr"`
+		Advertise       string   `yaml:"advertise"`
 		BootstrapExpect int      `yaml:"bootstrap-expect,omitempty"`
 		Join            []string `yaml:"join"`
 		newTLS          `yaml:",inline"`
@@ -60,9 +61,10 @@ func writeConfigs(plan []issue) error {
 		var content any
 		switch i.Role {
 		case task.RoleServer:
-			at := func(port string) string { return net.JoinHostPort(i.Hosts[0], port) }
+			// It listens on all addresses: on its own machine, its name is often 127.0.1.1.
 			server := newServer{
-				NodeID: i.Name, DataDir: serverDataDir, Addr: at(grpcPort), PeerAddr: at(raftPort), HTTPAddr: at(httpPort), Join: addrs, newTLS: tlsKeys(i.Role),
+				NodeID: i.Name, DataDir: serverDataDir, Addr: ":" + grpcPort, PeerAddr: ":" + raftPort, HTTPAddr: ":" + httpPort,
+				Advertise: i.Hosts[0], Join: addrs, newTLS: tlsKeys(i.Role),
 			}
 			if canBootstrap(len(addrs)) {
 				server.BootstrapExpect = len(addrs)

@@ -91,7 +91,7 @@ func (m *Machine) start() {
 			l.t.Fatal(err)
 		}
 	}
-	for name, text := range map[string]string{"hostname": m.Name + "\n", "hosts": l.hosts(), "machine-id": ""} {
+	for name, text := range map[string]string{"hostname": m.Name + "\n", "hosts": m.hosts(), "machine-id": ""} {
 		if err := os.WriteFile(filepath.Join(m.dir, "changes/etc", name), []byte(text), 0o644); err != nil {
 			l.t.Fatal(err)
 		}
@@ -117,11 +117,13 @@ func (m *Machine) start() {
 	}
 }
 
-// hosts is the file with the names of all machines.
-func (l *LAN) hosts() string {
-	text := "127.0.0.1 localhost\n::1 localhost\n"
-	for _, m := range l.machines {
-		text += m.Addr + " " + m.Name + "\n"
+// hosts is the file with the names of all machines. The own one is 127.0.1.1, as the installer of Debian writes it.
+func (m *Machine) hosts() string {
+	text := "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 " + m.Name + "\n"
+	for _, other := range m.lan.machines {
+		if other != m {
+			text += other.Addr + " " + other.Name + "\n"
+		}
 	}
 	return text
 }
