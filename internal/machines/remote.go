@@ -163,14 +163,14 @@ func (c *control) command(a ask) (*exec.Cmd, error) {
 		}
 		return to.Command("sh", "-c", strings.Join(a.Args[1:], " ")), nil
 	}
-	flags, paths := "-p", a.Args
+	var args []string
+	paths := a.Args
 	for len(paths) > 0 && strings.HasPrefix(paths[0], "-") {
-		flags, paths = flags+strings.TrimPrefix(paths[0], "-"), paths[1:]
+		args, paths = append(args, paths[0]), paths[1:]
 	}
 	if len(paths) < 2 {
 		return nil, errors.New("expected FILE... TO")
 	}
-	args := []string{flags}
 	for _, p := range paths {
 		m, path := from, p
 		if host, rest, remote := strings.Cut(p, ":"); remote {

@@ -13,7 +13,9 @@ import (
 // chapter is a section of the page, with what must come of each of its blocks.
 type chapter struct {
 	title string
-	steps []step
+	// before is done before the first block.
+	before func(r *reader)
+	steps  []step
 	// after is done behind the last block.
 	after func(r *reader)
 }
@@ -33,7 +35,8 @@ func prints(pattern string) func(r *reader, out string) {
 	}
 }
 
-// chapters are those that have blocks, in the order of the page: each goes on where the one before it has stopped.
+// chapters are those that have blocks. Each goes on where the one before it has stopped, so the order is that of a story, and not
+// always that of the page.
 var chapters = []chapter{
 	{title: "Install", steps: []step{
 		{"for host in a b c w1 w2; do", func(r *reader, _ string) {
@@ -61,6 +64,56 @@ var chapters = []chapter{
 		}},
 		{"rota run -- hostname", prints(`^w[12]\.example$`)},
 	}},
+	{title: "Another version of Rota", after: workersAreThere, steps: []step{
+		{"for host in a b c; do", prints(`: 3 of 3$`)},
+		{"for host in w1 w2; do", nil},
+	}},
+	{title: "A server that has lost its data", steps: []step{
+		{"systemctl stop rota-server", func(r *reader, _ string) {
+			r.eventually(admin, "rota cluster status", `^b\.example +\w+ +yes`)
+			r.eventually(admin, "rota cluster status", `: 3 of 3$`)
+		}},
+	}},
+	{title: "Back up", steps: []step{
+		{"rota cluster snapshot save rota.backup", nil},
+		{"cp tls/admin/* /etc/rota", prints(`\.backup$`)},
+	}},
+	{title: "Certificates", after: workersAreThere, steps: []step{
+		{"rota tls ca --out tls/next", prints(`^Made `)},
+		{"for host in a b c; do", prints(`^Made `)},
+		{"for host in a b c w1 w2; do scp tls/next/ca.crt root@$host.example:/etc/rota/ca.crt; done", prints(`: 3 of 3$`)},
+	}},
+	{title: "A majority of the servers is lost", before: twoServersAreLost, after: workersAreThere, steps: []step{
+		{"systemctl stop rota-server", prints(`term`)},
+		{"runuser -u rota -- rota cluster recover --data-dir /var/lib/rota/server --out /var/lib/rota/new --peer-addr c.example:7421 --confirm", nil},
+		{"for host in a b; do ssh root@$host.example 'systemctl start rota-server'; done", theJobsAreThere},
+	}},
+	{title: "Restore a backup", after: workersAreThere, steps: []step{
+		{"systemctl stop rota-server", nil},
+		{"scp rota.backup root@a.example:/var/lib/rota/rota.backup", nil},
+		{"runuser -u rota -- rota cluster snapshot restore /var/lib/rota/rota.backup --data-dir /var/lib/rota/server --node-id a.example --peer-addr a.example:7421", nil},
+		{"for host in b c; do ssh root@$host.example 'systemctl start rota-server'; done", theJobsAreThere},
+	}},
+}
+
+// twoServersAreLost ends two servers, with their disks.
+func twoServersAreLost(r *reader) {
+	for _, host := range []string{"a.example", "b.example"} {
+		r.ok(host, "systemctl stop rota-server && rm -r /var/lib/rota/server")
+	}
+}
+
+// theJobsAreThere looks for a job of an earlier chapter.
+func theJobsAreThere(r *reader, _ string) {
+	r.eventually(admin, "rota job list --limit 0", secret+"-1")
+}
+
+// workersAreThere waits for all workers, and lets one of them do something.
+func workersAreThere(r *reader) {
+	for _, host := range workers {
+		r.eventually(admin, "rota worker list", "^"+strings.ReplaceAll(host, ".", `\.`)+" .* connected")
+	}
+	require.Regexp(r.t, `(?m)^w[12]\.example$`, r.ok(admin, "rota run --name "+secret+" -- hostname"))
 }
 
 // leader returns the name of the leader; "": there is none.

@@ -4,7 +4,7 @@
 //
 // A block of the page that is marked sh begins with a comment that says where it runs: "# On the admin's machine:", "# On
 // a.example:", "# On each server:". page_test.go reads the page. chapters_test.go has, for each chapter with such blocks, what must come
-// of each block; a block that no chapter expects makes a test fail. The chapters run in the order of the page, on one cluster
+// of each block; a block that no chapter expects makes a test fail. The chapters run one after the other, on one cluster
 // (package internal/machines): three servers, two workers, a spare machine and that of the administrator, each with an
 // address, a file system and a systemd of its own. They are installed from the Debian package, as readers install them.
 //

@@ -195,6 +195,9 @@ func TestThePageRunsAsWritten(t *testing.T) {
 	for _, c := range chapters {
 		done := t.Run(c.title, func(t *testing.T) {
 			r := &reader{t, r.lan}
+			if c.before != nil {
+				c.before(r)
+			}
 			steps := c.steps
 			for _, b := range page {
 				if b.chapter != c.title {
