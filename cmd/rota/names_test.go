@@ -59,6 +59,14 @@ func (c *namedCluster) put(p *localcluster.Process, host string, port int) {
 	p.SetFlag("--http-addr", p.HTTPAddr)
 }
 
+// startAll starts what does not run yet, and waits until the cluster serves.
+func (c *namedCluster) startAll() {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), deadline)
+	defer cancel()
+	require.NoError(c.t, c.Start(ctx))
+}
+
 // verb is a verb that knows the name and nothing else.
 func (c *namedCluster) verb(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, c.binary, args...)
@@ -77,6 +85,16 @@ func (c *namedCluster) ok(args ...string) string {
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	require.NoError(c.t, cmd.Run(), "rota %q: %s", args, errs.String())
 	return out.String()
+}
+
+// killLeader kills the server that leads.
+func (c *namedCluster) killLeader() {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), deadline)
+	defer cancel()
+	info, err := c.WaitLeader(ctx)
+	require.NoError(c.t, err)
+	c.Server(info.Leader).Kill()
 }
 
 // reachesAll waits until every server is a voter, and reaches all others where they are now.
@@ -134,7 +152,7 @@ func TestServersWorkersAndClientsKnowOneName(t *testing.T) {
 		}
 	}
 	comeOneByOne(0)
-	require.NoError(t, c.Start(t.Context()))
+	c.startAll()
 	c.reachesAll()
 	require.Equal(t, "found\n", c.ok("run", "--", "echo", "found"))
 
@@ -149,9 +167,7 @@ func TestServersWorkersAndClientsKnowOneName(t *testing.T) {
 		out, err := c.verb(t.Context(), "job", "list").Output()
 		return err == nil && bytes.Contains(out, []byte("waited-for"))
 	}, deadline, askAgain, "the job")
-	info, err := c.WaitLeader(t.Context())
-	require.NoError(t, err)
-	c.Server(info.Leader).Kill()
+	c.killLeader()
 	require.Equal(t, "led\n", c.ok("run", "--", "echo", "led"))
 	for _, p := range c.Servers {
 		p.Kill()
@@ -178,12 +194,10 @@ func TestAClusterOverIPv6IsFoundByItsService(t *testing.T) {
 	}
 	c.names.setService("_rota._tcp.six.test", servers...)
 	c.know("_rota._tcp.six.test")
-	require.NoError(t, c.Start(t.Context()))
+	c.startAll()
 	c.reachesAll()
 	require.Equal(t, "six\n", c.ok("run", "--", "echo", "six"))
-	info, err := c.WaitLeader(t.Context())
-	require.NoError(t, err)
-	c.Server(info.Leader).Kill()
+	c.killLeader()
 	require.Equal(t, "five\n", c.ok("run", "--", "echo", "five"))
 }
 

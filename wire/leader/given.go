@@ -9,7 +9,8 @@ import (
 )
 
 // A name that was given may stand for several servers, and for others tomorrow. The addresses of a name take its
-// place among the servers that are known. They are looked up when the watch begins, and again when no known server
+// place among the servers that are known: whoever dials a name tries one address after the other, and may wait long for
+// the first that does not answer. They are looked up when the watch begins, and again when no known server
 // answers. While one answers, it tells which servers there are.
 
 // lookupWait bounds how long a call waits for the first lookup, to name the addresses of its servers.
