@@ -70,6 +70,7 @@ func TestServersSurviveAVoterThatLiesAboutItsVersion(t *testing.T) {
 		h.Restart(i)
 	}
 	h.Served(5)
+	h.Await("the version that all builds know", func() bool { return h.status().ActiveVersion == task.Version })
 	odd := 2
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
