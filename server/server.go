@@ -104,6 +104,7 @@ func start(cfg Config, opts ...grpc.ServerOption) (*Server, error) {
 	peers := transport.NewPeers(cfg.dialOptions()...)
 	cfg.Node.Lookup = wire.LookupBy(net.DefaultResolver)
 	cfg.Node.Peers, cfg.Node.RaftListener, cfg.Node.RaftDial = peers, in.raft, in.dialRaft
+	cfg.Node.CertificateEnd = cfg.certificateEnd()
 	n, err := node.Start(cfg.Node)
 	if err != nil {
 		open.close()

@@ -96,3 +96,14 @@ func (s *Server) certificates() []secure.Expiry {
 	}
 	return s.tls.Expiries()
 }
+
+// certificateEnd says when the certificate of this server expires, also after its files have changed; nil: it has none.
+func (c *Config) certificateEnd() func() time.Time {
+	if c.TLS == nil {
+		return nil
+	}
+	return func() time.Time {
+		self, _ := c.TLS.Self()
+		return self.NotAfter
+	}
+}
