@@ -113,6 +113,8 @@ func TestAnIncarnationIsInTheDigestAndOnDisk(t *testing.T) {
 	b.initCluster("old")
 	b.work(&given{map[uint64]bool{}, map[uint64]bool{}, map[uint64]bool{}}, 2)
 	require.Nil(t, b.m.Incarnation())
+	b.must(riseOp(fsm.Version))
+	b.must(removeServerOp("n9", "a"))
 	index := b.index
 	other := b.copied()
 	b.begin(beginning(7, "new", b.clock+1))
@@ -131,6 +133,7 @@ func TestAnIncarnationIsInTheDigestAndOnDisk(t *testing.T) {
 	_, again := loaded.m.Digest()
 	require.Equal(t, one, again)
 	require.Empty(t, b.m.Servers())
+	require.Empty(t, b.m.Removed())
 }
 
 // Which tokens were revoked behind the backup is not known.
