@@ -61,6 +61,24 @@ func (c *cluster) goesOn(first *localcluster.Process) {
 	}
 }
 
+// growsUnderLoad gives votes to the others of a new cluster while clients submit, and kills its leader then.
+func (c *cluster) growsUnderLoad(first *localcluster.Process) {
+	c.t.Helper()
+	submits := submitLoops(2, "new", submitWith(c.client(), task.Spec{Command: []string{"true"}}))
+	for _, s := range c.Servers {
+		if s != first {
+			c.ok("cluster", "add", s.Name, "--wait", within.String())
+		}
+	}
+	submits.more(c.t, 20)
+	leader := c.leader()
+	leader.Kill()
+	submits.more(c.t, 20)
+	c.restart(leader)
+	submits.more(c.t, 20)
+	c.requireKept(submits.halt(c.t))
+}
+
 // All machines are lost, and what is left is a backup.
 func TestAClusterComesBackFromABackup(t *testing.T) {
 	t.Parallel()
@@ -126,6 +144,7 @@ func TestAClusterComesBackFromABackup(t *testing.T) {
 		}
 		require.Equal(t, len(cursors)-1-i, rest)
 	}
+	c.growsUnderLoad(first)
 	c.verify()
 }
 
@@ -167,5 +186,6 @@ func TestALostQuorumIsRecovered(t *testing.T) {
 	for _, id := range all {
 		require.Greater(t, job.ID(), id)
 	}
+	c.growsUnderLoad(left)
 	c.verify()
 }
