@@ -104,6 +104,15 @@ func fullValues() []any {
 			AppliedIndex: 90, LastIndex: 95, LastTerm: 4, StateBytes: 1 << 20,
 		},
 		jsonv1.Compacted{DataDir: "data", BeforeBytes: 1 << 20, AfterBytes: 1 << 19},
+		jsonv1.Identity{Role: "submit", Name: "ci", Queues: []string{"team-a-*"}, TokenID: "3f9a2b41c07d", ExpiresAt: at, Open: true},
+		jsonv1.AccessToken{
+			ID: "3f9a2b41c07d", Name: "ci", Role: "submit", Queues: []string{"team-a-*"}, Rate: 10, Creator: "admin/alice", CreatedAt: at, ExpiresAt: at,
+			Expired: true, Token: "rota_x",
+		},
+		jsonv1.Context{
+			Name: "prod", Current: true, Addrs: []string{"a.example:7420"}, CA: "/c/ca.crt", Cert: "/c/admin.crt", Key: "/c/admin.key", TokenFile: "/c/token",
+			TokenID: "3f9a2b41c07d",
+		},
 		jsonv1.Bench{Version: "v1.0", Servers: 3, Workloads: []jsonv1.BenchWorkload{workload}},
 	}
 }

@@ -46,6 +46,9 @@ func (a *app) workerStartCmd() *cobra.Command {
 			if err := a.configured(cmd.Flags(), w.config, workerSection); err != nil {
 				return err
 			}
+			if err := a.chooseCredentials(cmd.Flags()); err != nil {
+				return err
+			}
 			return a.runWorker(cmd.Context(), &w)
 		},
 	}
@@ -85,7 +88,7 @@ func (a *app) runWorker(ctx context.Context, w *workerFlags) error {
 	if err != nil {
 		return err
 	}
-	if opts := a.tls.dialOptions(tls); opts != nil {
+	if opts := a.dialOptions(tls); opts != nil {
 		cfg.Dial = func(addr string) (*grpc.ClientConn, error) { return wire.Dial(addr, opts...) }
 	}
 	if a.tls.insecure {

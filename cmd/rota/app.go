@@ -39,6 +39,9 @@ type app struct {
 	addr           string
 	requestTimeout time.Duration
 	tls            tlsFlags
+	// context is the name of the context that is asked for. token is nil if there is none; tokenFile is where the user says that it is.
+	context, tokenFile string
+	token              *wire.Token
 }
 
 // run runs a command line and returns the exit code.
@@ -113,7 +116,7 @@ func (a *app) connect(waiting func(op string)) (*client.Client, error) {
 	if a.tls.insecure {
 		a.say("rota: --insecure: whoever is between this machine and the servers can read and change what is sent")
 	}
-	c, err := client.New(client.Config{Addrs: addrs, RequestTimeout: a.requestTimeout, Waiting: waiting, Resolver: net.DefaultResolver, DialOptions: a.tls.dialOptions(tls)})
+	c, err := client.New(client.Config{Addrs: addrs, RequestTimeout: a.requestTimeout, Waiting: waiting, Resolver: net.DefaultResolver, DialOptions: a.dialOptions(tls)})
 	return c, usageOf(err)
 }
 
@@ -139,6 +142,8 @@ func (a *app) request(ctx context.Context) (context.Context, context.CancelFunc)
 func (a *app) clientFlags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
 	a.connectionFlags(f)
+	f.StringVar(&a.context, "context", "", "context to use, see rota login; empty: the current one")
+	fromEnv(f, "context", "ROTA_CONTEXT")
 	f.DurationVar(&a.requestTimeout, "request-timeout", defaultRequestTimeout, "how long to try to get an answer from the servers")
 }
 
@@ -150,4 +155,7 @@ func (a *app) connectionFlags(f *pflag.FlagSet) {
 	fromEnv(f, "tls-ca", "ROTA_CACERT")
 	fromEnv(f, "tls-cert", "ROTA_CLIENT_CERT")
 	fromEnv(f, "tls-key", "ROTA_CLIENT_KEY")
+	f.StringVar(&a.tokenFile, "token-file", "", "file with an access token; or set ROTA_TOKEN")
+	fromEnv(f, "token-file", "ROTA_TOKEN_FILE")
+	isPath(f, "token-file")
 }

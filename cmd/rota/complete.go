@@ -50,7 +50,7 @@ type completion = func(cmd *cobra.Command, args []string, begun string) ([]strin
 // fromServers makes a completion of what a cluster knows. Without an answer it offers nothing.
 func (a *app) fromServers(list func(ctx context.Context, c *client.Client) []string) completion {
 	return func(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
-		if settle(cmd.Flags(), nil, a.env) != nil {
+		if settle(cmd.Flags(), nil, a.env) != nil || a.chooseCredentials(cmd.Flags()) != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		c, err := a.connect(nil)

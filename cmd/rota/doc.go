@@ -7,14 +7,18 @@
 // an error, and exit.go alone decides the exit code and the message.
 //
 //	run.go submit.go map.go       jobs from the command line; spec.go and array.go have their flags, conflict.go
-//	                              explains a request key that another job has, collect.go prints their results
+//	                              explains a request key that another job has, collect.go prints their results, live.go
+//	                              what they print, as it comes
 //	job.go jobids.go task.go      look at jobs and tasks, wait for them, cancel and retry them
+//	logs.go loglines.go           what commands print, while they run and after
 //	worker.go agent.go            worker list, get, and start; handlers.go has the built-in handlers
 //	cluster.go                    look at servers, compare their states, move the leader
 //	members.go                    say which servers there are, and which of them vote
 //	server.go                     server start
 //	config.go                     check and show configuration files; configfile.go processfile.go read them
 //	tls.go tlsshow.go tlsflags.go make certificates, show whose they are, and use them; tlsconfig.go writes files for that
+//	token.go login.go             access tokens; contexts.go keeps clusters that people work with, credentials.go chooses
+//	                              which credentials a command shows
 //	snapshot.go restore.go        back a cluster up, make a new one from a backup or from one server that is left
 //	dev.go                        a cluster of child processes (internal/localcluster)
 //	demo.go demofiles.go          the tour; in demokill.go its leader is killed

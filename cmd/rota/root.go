@@ -26,6 +26,11 @@ func (a *app) root() *cobra.Command {
 			if err := settle(cmd.Flags(), nil, a.env); err != nil {
 				return err
 			}
+			if cmd.Flags().Lookup("config") == nil { // a file may still say more
+				if err := a.chooseCredentials(cmd.Flags()); err != nil {
+					return err
+				}
+			}
 			if !slices.Contains(formats, a.format) {
 				return usagef("unknown output format %q: use %s", a.format, strings.Join(formats, ", "))
 			}
@@ -43,7 +48,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().StringVarP(&a.format, "output", "o", formatTable, "how to print data: "+strings.Join(formats, ", "))
 	root.AddCommand(
 		a.runCmd(), a.submitCmd(), a.mapCmd(), a.jobCmd(), a.workerCmd(), a.clusterCmd(), a.serverCmd(),
-		a.configCmd(), a.tlsCmd(), a.devCmd(), a.demoCmd(), a.benchCmd(), a.versionCmd(),
+		a.configCmd(), a.tlsCmd(), a.tokenCmd(), a.loginCmd(), a.whoamiCmd(), a.contextCmd(), a.devCmd(), a.demoCmd(), a.benchCmd(), a.versionCmd(),
 	)
 	a.complete(root)
 	a.explain(root)

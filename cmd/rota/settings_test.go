@@ -239,7 +239,7 @@ func TestPathsOfAFileAreRelativeToIt(t *testing.T) {
 // Whoever gives server and worker a flag of one name says here whether it means the same to both.
 func TestEveryKeyOfBothProcessesHasOneMeaning(t *testing.T) {
 	t.Parallel()
-	same := []string{"config", "log-level", "log-format", "tls-ca", "tls-cert", "tls-key"}
+	same := []string{"config", "log-level", "log-format", "tls-ca", "tls-cert", "tls-key", "insecure"}
 	all := (&app{env: noEnv}).processes()
 	all[0].flags.VisitAll(func(flag *pflag.Flag) {
 		if all[1].flags.Lookup(flag.Name) == nil {

@@ -15,6 +15,8 @@ type tlsFlags struct {
 	files secure.Files
 	// insecure: plain text may leave this machine.
 	insecure bool
+	// noCert: a token is used instead of the certificate that the environment names.
+	noCert bool
 }
 
 func (t *tlsFlags) add(f *pflag.FlagSet) {
@@ -27,13 +29,17 @@ func (t *tlsFlags) add(f *pflag.FlagSet) {
 
 // open loads the files; nil: none are named.
 func (t *tlsFlags) open(log *slog.Logger) (*secure.Config, error) {
-	if t.files == (secure.Files{}) {
+	files := t.files
+	if t.noCert {
+		files.Cert, files.Key = "", ""
+	}
+	if files == (secure.Files{}) {
 		return nil, nil
 	}
 	if t.insecure {
 		return nil, usagef("--insecure is for plain text, and certificates are named too: leave out one of them")
 	}
-	c, err := secure.Open(t.files, secure.Options{Logger: log})
+	c, err := secure.Open(files, secure.Options{Logger: log})
 	return c, usageOf(err)
 }
 

@@ -73,12 +73,18 @@ func TestNoVerbShowsWhatATerminalObeys(t *testing.T) {
 		"cluster demote":          {"n1"},
 		"cluster remove":          {"n1"},
 		"cluster snapshot save":   {filepath.Join(t.TempDir(), "evil.backup")},
+		"token create":            {"--role", "read", "--name", "n"},
+		"token list":              nil,
+		"token revoke":            {evil},
+		"whoami":                  nil,
+		"login":                   {"prod"},
 		"bench":                   {"--runs", "1", "--tasks", "1"},
 	}
 	// These verbs show nothing that comes from a server.
 	own := []string{
 		"server start", "worker start", "config check", "config show", "dev", "demo", "version", "help",
 		"completion bash", "completion fish", "completion powershell", "completion zsh",
+		"context list", "context use", "context remove",
 		"tls init", "tls ca", "tls cert", "tls show", // TestACertificateOfOthersIsShownInPlainText
 		"cluster snapshot inspect", "cluster snapshot restore", "cluster recover", "cluster compact", // TestABackupOfOthersIsShownInPlainText
 	}

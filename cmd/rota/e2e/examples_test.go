@@ -91,6 +91,9 @@ var prepare = map[string]func(s *shell) []string{
 	"job get": func(s *shell) []string {
 		return []string{"42", strconv.Itoa(s.job(1, "--array 0-7 -- true"))}
 	},
+	"job logs": func(s *shell) []string {
+		return []string{"42", strconv.Itoa(s.job(1, "--array 0-7 -- sh -c 'echo done; echo done >&2'"))}
+	},
 	"job results": func(s *shell) []string {
 		return []string{"42", strconv.Itoa(s.job(1, "-- echo done"))}
 	},
@@ -122,16 +125,26 @@ var prepare = map[string]func(s *shell) []string{
 		s.ok("mkdir -p ~/.config/fish/completions")
 		return nil
 	},
-	"cluster add":              withFourth,
-	"cluster promote":          withFourth,
-	"cluster demote":           withFourth,
-	"cluster remove":           withFourth,
-	"server start":             func(s *shell) []string { return append(withConfig(s), "/var/lib/rota", "lib") },
-	"worker start":             withConfig,
-	"config check":             withConfig,
-	"config show":              withConfig,
-	"tls cert":                 withCA,
-	"tls show":                 withCA,
+	"cluster add":     withFourth,
+	"cluster promote": withFourth,
+	"cluster demote":  withFourth,
+	"cluster remove":  withFourth,
+	"server start":    func(s *shell) []string { return append(withConfig(s), "/var/lib/rota", "lib") },
+	"worker start":    withConfig,
+	"config check":    withConfig,
+	"config show":     withConfig,
+	"tls cert":        withCA,
+	"tls show":        withCA,
+	"login":           withContext,
+	"whoami":          withContext,
+	"context list":    withContext,
+	"context use":     withContext,
+	"context remove":  withContext,
+	"token revoke": func(s *shell) []string {
+		id := regexp.MustCompile(`"id": "([0-9a-f]+)"`).FindStringSubmatch(s.ok("rota token create --role read --name unused -o json"))
+		require.Len(s.t, id, 2)
+		return []string{"revoke ci", "revoke unused", "3f9a2b41c07d", id[1]}
+	},
 	"cluster snapshot save":    func(s *shell) []string { s.ok("mkdir -p backups"); return []string{"/var/backups/rota/", "backups/"} },
 	"cluster snapshot inspect": withBackup,
 	"cluster snapshot restore": withBackup,
@@ -152,6 +165,15 @@ func withFourth(s *shell) []string {
 func withConfig(s *shell) []string {
 	s.put("rota.yaml", "server: {node-id: n1, data-dir: configured, bootstrap-expect: 1}\nworker: {label: [disk=ssd], slots: 2}\n")
 	return []string{"/etc/rota/rota.yaml", "rota.yaml"}
+}
+
+// withContext makes the context that examples use. The cluster of the examples asks nobody for credentials.
+func withContext(s *shell) []string {
+	s.ok("rota login prod --addr 127.0.0.1:7420")
+	return []string{
+		"a.example:7420,b.example:7420", "127.0.0.1:7420", "a.example:7420", "127.0.0.1:7420",
+		" --tls-ca ca.crt", "", " --tls-cert admin.crt --tls-key admin.key", "",
+	}
 }
 
 // withCA makes the CA that examples use.
@@ -209,7 +231,7 @@ func withRota(t *testing.T) string {
 }
 
 // quiet has the examples that print nothing if they succeed.
-var quiet = regexp.MustCompile(`>|^source |--stdout file:`)
+var quiet = regexp.MustCompile(`>|^source |--stdout file:|^rota (login|context use|context remove|token revoke) `)
 
 // Every example of --help works as it is written. The test only makes what the example needs, and uses ids
 // of jobs that exist.
