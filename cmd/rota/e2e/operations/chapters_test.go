@@ -86,13 +86,20 @@ var chapters = []chapter{
 	{title: "A majority of the servers is lost", before: twoServersAreLost, after: workersAreThere, steps: []step{
 		{"systemctl stop rota-server", prints(`term`)},
 		{"runuser -u rota -- rota cluster recover --data-dir /var/lib/rota/server --out /var/lib/rota/new --peer-addr c.example:7421 --confirm", nil},
-		{"for host in a b; do ssh root@$host.example 'systemctl start rota-server'; done", theJobsAreThere},
+		{"for host in a b; do ssh root@$host.example 'systemctl start rota-server'; done", func(r *reader, out string) {
+			theJobsAreThere(r, out)
+			allVote(servers)(r, out)
+		}},
 	}},
 	{title: "Restore a backup", after: workersAreThere, steps: []step{
 		{"systemctl stop rota-server", nil},
 		{"scp rota.backup root@a.example:/var/lib/rota/rota.backup", nil},
 		{"runuser -u rota -- rota cluster snapshot restore /var/lib/rota/rota.backup --data-dir /var/lib/rota/server --node-id a.example --peer-addr a.example:7421", nil},
 		{"for host in b c; do ssh root@$host.example 'systemctl start rota-server'; done", theJobsAreThere},
+		{"for host in b c; do rota cluster add $host.example --wait 1m; done", allVote(servers)},
+	}},
+	{title: "Which servers vote", before: aServerIsLost, after: workersAreThere, steps: []step{
+		{"rota cluster remove c.example", allVote([]string{"a.example", "b.example", spare})},
 	}},
 }
 
@@ -100,6 +107,19 @@ var chapters = []chapter{
 func twoServersAreLost(r *reader) {
 	for _, host := range []string{"a.example", "b.example"} {
 		r.ok(host, "systemctl stop rota-server && rm -r /var/lib/rota/server")
+	}
+}
+
+// aServerIsLost pulls the cable of a server for good.
+func aServerIsLost(r *reader) { r.lan.Cut("c.example") }
+
+// allVote wants a cluster of these voters.
+func allVote(hosts []string) func(r *reader, out string) {
+	return func(r *reader, _ string) {
+		for _, host := range hosts {
+			r.eventually(admin, "rota cluster status", "^"+strings.ReplaceAll(host, ".", `\.`)+` +\w+ +yes`)
+		}
+		r.eventually(admin, "rota cluster status", `: 3 of 3$`)
 	}
 }
 
