@@ -16,8 +16,8 @@ const departTimeout = 15 * time.Second
 // membership removes servers, the leader as often as any other, and has them join again.
 func membership(ctx context.Context, h *harm) error {
 	for _, s := range h.shuffled()[:1+h.random.IntN(2)] {
-		if ctx.Err() != nil || !h.whole(ctx) {
-			return nil
+		if !h.whole(ctx) {
+			break
 		}
 		h.hit([]*cluster.Server{s})
 		if err := h.remove(ctx, s); err != nil {
