@@ -55,13 +55,14 @@ func checkKept(v *view, r *Result, save *history.Call[history.Save, history.Save
 	}
 }
 
-// checkOld checks that what had ended before the backup ended as the servers show it.
+// checkOld checks that what had succeeded before the backup ended as the servers show it. A task that was assigned then may be ended
+// by the restored cluster, under the token that it had, but no worker can report a success there.
 func checkOld(v *view, r *Result, save *history.Call[history.Save, history.Saved], restored *history.Restored) {
 	ends := v.outcomes()
 	for _, j := range restored.Results {
 		for _, o := range j.Outcomes {
 			end, ended := ends[taskID{j.Job, o.Index}]
-			if o.Token == 0 || o.Token >= save.Out.NextToken || !ended {
+			if o.State != "succeeded" || o.Token == 0 || o.Token >= save.Out.NextToken || !ended {
 				continue
 			}
 			r.Compared++

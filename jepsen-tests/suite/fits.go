@@ -8,6 +8,8 @@ var unfit = map[string][]string{
 	"worker-kill":       {"register", "idempotent"},
 	"worker-pause":      {"register", "idempotent"},
 	"partition:workers": {"register", "idempotent"},
+	// Nobody could end its tasks where a backup is restored: its workers alone can run them.
+	"worker-silent": {"backup"},
 	// A restore on a machine whose clock is behind that of the state is refused, and these turn clocks ahead by a year.
 	"clock:bump":   {"backup"},
 	"clock:strobe": {"backup"},
