@@ -29,7 +29,7 @@
 // those of Map may, go out as they arrive (Request.Linger). The clock then decides where a
 // job is cut, so whoever completes the job asks for the cuts. A job that waits for payloads is
 // renewed before the servers give it up. A result stream continues after the last message
-// that arrived, on any server.
+// that arrived, on any server, and so does a log (Job.Logs).
 //
 // # Trade-offs
 //

@@ -20,6 +20,8 @@
 // the stream, and then sends what the session holds according to the state machine. So a grant
 // made in between is sent twice, and the worker recognises it by its token (session.go).
 //
+// What commands print comes from workers, on streams that they open where it is read (logs.go, logstreams.go).
+//
 // # Trade-offs
 //
 // Reports are acknowledged only when they are committed. They are proposed as they

@@ -31,6 +31,7 @@
 //	follow.go         moves the session to a new leader, of which package wire/leader hears
 //	lease.go          when beats are due, and how long exclusive tasks may run
 //	fence.go          ends exclusive tasks before their lease does
+//	logstreams.go     streams to servers where somebody reads what commands print; logread.go answers a reader
 //	health.go         what to do if nothing can be started
 //	identity.go       who this worker is, in its data folder
 //	worker.go         puts all of this together; stop.go takes it down

@@ -202,6 +202,7 @@ func TestTheReadmesJobRunsAsWritten(t *testing.T) {
 			require.Equal(t, id, s.submitted(command), "sent again, it is still one job")
 			require.Equal(t, "migrated\n", s.ok("rota job results --raw "+id))
 		}},
+		{"rota job logs -f last", prints(`^migrated$`)},
 		{"rota job list", prints(`^[0-9]+ .* succeeded `)},
 		{"rota job wait last", prints(`^State +succeeded$`)},
 		{"rota job results 42 -o jsonl", func(s *shell, command string) {
