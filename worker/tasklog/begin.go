@@ -76,15 +76,17 @@ type placedRecord struct {
 // recordsOf returns the records of a block; false: the block has gone. What was appended after its caller has looked is
 // among them.
 func (l *Log) recordsOf(b *block) (out []placedRecord, ok bool) {
-	r := &Reader{log: l, in: b}
 	l.mu.Lock()
-	records := bytes.Clone(b.records)
-	if b.gone || records == nil && !r.load(b) {
-		l.mu.Unlock()
+	records, slot, size, gone := b.records, b.slot, b.size, b.gone
+	l.mu.Unlock()
+	if gone {
 		return nil, false
 	}
-	l.mu.Unlock()
 	if records == nil {
+		r := &Reader{log: l}
+		if loaded, _ := r.load(b, slot, size); !loaded {
+			return nil, false
+		}
 		records = r.loaded
 	}
 	for from := b.start; ; {

@@ -20,6 +20,9 @@ const (
 
 func (w Wanted) has(s Stream) bool { return w&(1<<s) != 0 }
 
+// gatherFor is how long a reader that has waited waits for more.
+const gatherFor = 5 * time.Millisecond
+
 // ErrNoMore says that a log, which has not ended, has no more for now.
 var ErrNoMore = errors.New("the log has no more for now")
 
@@ -71,11 +74,26 @@ func (r *Reader) Next(ctx context.Context, most int) (Chunk, error) {
 		if news == nil {
 			return c, err
 		}
-		select {
-		case <-news:
-		case <-ctx.Done():
-			return Chunk{}, ctx.Err()
+		if err := gather(ctx, news); err != nil {
+			return Chunk{}, err
 		}
+	}
+}
+
+// gather waits for news, and some time more. If each line woke each reader, a command would pay for all who keep up with it.
+func gather(ctx context.Context, news <-chan struct{}) error {
+	select {
+	case <-news:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	timer := time.NewTimer(gatherFor)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -88,41 +106,47 @@ func (r *Reader) Ready(most int) (Chunk, error) {
 	return c, err
 }
 
-// next returns a piece; or, if there is none yet, what is closed when there may be one.
+// next returns a piece; or, if there is none yet, what is closed when there may be one. It holds up nobody: the records
+// of a block that are there never change, so it copies them without a lock.
 func (r *Reader) next(most int) (c Chunk, news <-chan struct{}, err error) {
 	l := r.log
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for {
+		l.mu.Lock()
 		b := l.blockAt(r.at)
-		switch {
-		case b == nil && r.at.sum() < l.end.sum():
-			return r.jump(l.end), nil, nil
-		case b == nil && l.ended:
-			return Chunk{}, nil, io.EOF
-		case b == nil:
+		if b == nil || r.at.sum() < b.start.sum() {
+			defer l.mu.Unlock()
+			switch {
+			case b != nil:
+				return r.jump(b.start), nil, nil
+			case r.at.sum() < l.end.sum():
+				return r.jump(l.end), nil, nil
+			case l.ended:
+				return Chunk{}, nil, io.EOF
+			}
 			return Chunk{}, l.news(), nil
-		case r.at.sum() < b.start.sum():
-			return r.jump(b.start), nil, nil
 		}
+		records, end, slot, size := b.records, b.end, b.slot, b.size
+		l.mu.Unlock()
 		if r.in != b {
 			r.in, r.off, r.from, r.loaded = b, 0, b.start, nil
 		}
-		records := b.records
 		if records == nil {
-			if r.loaded == nil && !r.load(b) {
-				if b.gone {
+			if r.loaded == nil {
+				loaded, gone := r.load(b, slot, size)
+				switch {
+				case gone:
 					continue
+				case !loaded:
+					return r.jump(end), nil, nil // the disk has lost it
 				}
-				return r.jump(b.end), nil, nil // the disk has lost it
 			}
 			records = r.loaded
 		}
 		if r.take(&c, records, most) {
 			return c, nil, nil
 		}
-		if r.at.sum() < b.end.sum() {
-			return r.jump(b.end), nil, nil // the disk has changed it
+		if r.at.sum() < end.sum() {
+			return r.jump(end), nil, nil // the disk has changed it
 		}
 	}
 }
@@ -143,20 +167,22 @@ func (r *Reader) jump(to Position) Chunk {
 	return c
 }
 
-// load reads the records of a block from the disk. The mu of the log is held, except while it reads.
-func (r *Reader) load(b *block) bool {
-	slot, size := b.slot, b.size
-	r.log.mu.Unlock()
+// load reads the records of a block from the disk. gone: the block has gone meanwhile, and others may have written there.
+func (r *Reader) load(b *block, slot, size int) (loaded, gone bool) {
 	if cap(r.buffer) < size {
 		r.buffer = make([]byte, BlockSize)
 	}
 	err := r.log.store.readAt(slot, r.buffer[:size])
 	r.log.mu.Lock()
-	if err != nil || b.gone || b.slot != slot { // others may have written there meanwhile
-		return false
+	defer r.log.mu.Unlock()
+	if b.gone || b.slot != slot {
+		return false, true
+	}
+	if err != nil {
+		return false, false
 	}
 	r.loaded = r.buffer[:size]
-	return true
+	return true, false
 }
 
 func (s *Store) readAt(slot int, b []byte) error {
@@ -183,6 +209,7 @@ func (r *Reader) take(c *Chunk, records []byte, most int) bool {
 				return true
 			}
 			if len(c.Data) == 0 {
+				c.Data = make([]byte, 0, min(most, len(records)-r.off))
 				c.Stream, c.At = rec.stream, r.in.began.Add(time.Duration(rec.after)*time.Millisecond)
 			}
 			if room := most - len(c.Data); len(data) > room {
