@@ -71,6 +71,10 @@ func hostileOps() []*logpb.Op {
 		edit(s)
 		return &logpb.Op{Op: &logpb.Op_PutServer{PutServer: &logpb.PutServer{Server: s}}}
 	}
+	// Access tokens are of a version that is not active.
+	ops = append(ops, createOp("s", nil), createOp("s", func(a *logpb.AccessToken) { a.Hash = nil }), revokeOp("s"),
+		&logpb.Op{Op: &logpb.Op_CreateAccessToken{CreateAccessToken: &logpb.CreateAccessToken{}}},
+		&logpb.Op{Op: &logpb.Op_RevokeAccessToken{RevokeAccessToken: &logpb.RevokeAccessToken{}}})
 	return append(ops,
 		&logpb.Op{Op: &logpb.Op_PutServer{PutServer: &logpb.PutServer{}}},
 		server(func(s *logpb.ServerRecord) { s.NodeId = "a/b" }), server(func(s *logpb.ServerRecord) { s.NodeId = string(make([]byte, 1<<16)) }),
@@ -122,6 +126,12 @@ func TestHostileOpsAreRefused(t *testing.T) {
 func FuzzDecodeEntry(f *testing.F) {
 	for _, op := range hostileOps() {
 		data, err := fsm.EncodeEntry(fsm.GateVersion, 1e18, []*logpb.Op{op})
+		require.NoError(f, err)
+		f.Add(data)
+	}
+	// With the version that has them, they are applied, or are refused for what they ask.
+	for _, op := range []*logpb.Op{createOp("s", nil), createOp("s", func(a *logpb.AccessToken) { a.TtlNs = math.MaxInt64 }), createOp("s", func(a *logpb.AccessToken) { a.Hash = nil })} {
+		data, err := proto.Marshal(&logpb.Entry{Version: fsm.Version, ClockNs: 1e18, Ops: []*logpb.Op{riseOp(fsm.Version), op, revokeOp("s")}})
 		require.NoError(f, err)
 		f.Add(data)
 	}
