@@ -77,6 +77,7 @@ type server struct {
 	cluster rotav1.ClusterServiceClient
 	workers rotav1.WorkerServiceClient
 	access  rotav1.AccessServiceClient
+	events  rotav1.EventServiceClient
 	// submits is the stream that all small submits to this server share.
 	submits *submitStream
 	// silent: it did not answer the last request. It may be paused or cut off, and a connection
@@ -183,6 +184,7 @@ func (c *Client) serverLocked(addr string) (s *server, over []*server, err error
 	s = &server{
 		addr: addr, conn: conn, jobs: rotav1.NewJobServiceClient(conn),
 		cluster: rotav1.NewClusterServiceClient(conn), workers: rotav1.NewWorkerServiceClient(conn), access: rotav1.NewAccessServiceClient(conn),
+		events: rotav1.NewEventServiceClient(conn),
 	}
 	s.submits = newSubmitStream(c, s)
 	c.servers = append(c.servers, s)

@@ -13,41 +13,6 @@ import (
 // are in no digest, on no disk, and nothing is decided by them. But they follow from entries alone, so every server tells
 // the same ones, in the same order and at the same places. A reader may go on at any server where it has stopped.
 
-// EventKind is what an event is about.
-type EventKind uint8
-
-// The kinds of events. The names are those of package jsonv1.
-const (
-	// EventSubmitted: jobs were submitted. Jobs with consecutive ids may be one event.
-	EventSubmitted EventKind = 1
-	// EventCancelling: somebody asked for the end of a job, or of one task.
-	EventCancelling EventKind = 2
-	// EventEnded: all tasks of jobs have ended.
-	EventEnded EventKind = 3
-	// EventSessionOpened and EventSessionClosed: a worker has come; it has gone, or was lost.
-	EventSessionOpened EventKind = 4
-	EventSessionClosed EventKind = 5
-	// EventServerRecorded: a server has come, or is elsewhere. EventServerForgotten: it is no part of the cluster any more.
-	EventServerRecorded  EventKind = 6
-	EventServerForgotten EventKind = 7
-	// EventVersion: the version of the log has risen.
-	EventVersion EventKind = 8
-	// EventMore: the entry had more events than are kept.
-	EventMore EventKind = 9
-)
-
-var eventNames = [...]string{
-	"unknown", "job.submitted", "job.cancelling", "job.ended", "session.opened", "session.closed", "server.recorded", "server.forgotten", "version.raised", "more",
-}
-
-// String returns the kind's name, as in JSON and tables.
-func (k EventKind) String() string {
-	if int(k) < len(eventNames) {
-		return eventNames[k]
-	}
-	return eventNames[0]
-}
-
 // EventPlace is where an event stands: the index of its entry, and its number among the events of that entry, from 1 on.
 type EventPlace struct {
 	Index  uint64
@@ -60,7 +25,7 @@ func (p EventPlace) compare(other EventPlace) int {
 
 // Event is something that an entry has done. Fields that its kind does not have are zero.
 type Event struct {
-	Kind EventKind
+	Kind task.EventKind
 	// Stopped: a session whose worker has ended in good order.
 	Stopped bool
 	State   task.JobState
@@ -107,10 +72,10 @@ func (m *Machine) tell(e Event) {
 		m.events = append(m.events, e)
 		return
 	}
-	if last := &m.events[maxEntryEvents-1]; last.Kind == EventMore {
+	if last := &m.events[maxEntryEvents-1]; last.Kind == task.EventMore {
 		last.Count++
 	} else {
-		*last = Event{Kind: EventMore, Count: 2} // the one that it takes the place of, too
+		*last = Event{Kind: task.EventMore, Count: 2} // the one that it takes the place of, too
 	}
 }
 
@@ -143,11 +108,11 @@ func (m *Machine) tellEntry() {
 }
 
 func (m *Machine) tellSubmitted(j *job) {
-	m.tell(Event{Kind: EventSubmitted, Job: j.id, Jobs: 1, Tasks: uint64(j.total), Name: j.spec.Name, Queue: j.spec.Queue, RetryOf: j.retryOf})
+	m.tell(Event{Kind: task.EventSubmitted, Job: j.id, Jobs: 1, Tasks: uint64(j.total), Name: j.spec.Name, Queue: j.spec.Queue, RetryOf: j.retryOf})
 }
 
 func (m *Machine) tellCancelling(j *job, reason task.Reason, index *uint32) {
-	e := Event{Kind: EventCancelling, Job: j.id, Jobs: 1, Tasks: uint64(j.total), Name: j.spec.Name, Queue: j.spec.Queue, Reason: reason}
+	e := Event{Kind: task.EventCancelling, Job: j.id, Jobs: 1, Tasks: uint64(j.total), Name: j.spec.Name, Queue: j.spec.Queue, Reason: reason}
 	if index != nil {
 		e.One, e.Task, e.Tasks = true, *index, 1
 	}
@@ -156,13 +121,13 @@ func (m *Machine) tellCancelling(j *job, reason task.Reason, index *uint32) {
 
 func (m *Machine) tellEnded(j *job) {
 	m.tell(Event{
-		Kind: EventEnded, Job: j.id, Jobs: 1, Tasks: uint64(j.total), Name: j.spec.Name, Queue: j.spec.Queue,
+		Kind: task.EventEnded, Job: j.id, Jobs: 1, Tasks: uint64(j.total), Name: j.spec.Name, Queue: j.spec.Queue,
 		State: j.counts.JobState(j.total, j.open, j.started != 0), Reason: j.reason,
 	})
 }
 
 // tellSession tells of a session that was opened, or closed. It has held so many tasks.
-func (m *Machine) tellSession(kind EventKind, s *session, stopped bool, held uint32) {
+func (m *Machine) tellSession(kind task.EventKind, s *session, stopped bool, held uint32) {
 	m.tell(Event{Kind: kind, Session: s.pb.Id, Worker: s.pb.Worker, WorkerName: s.pb.Name, Stopped: stopped, Tasks: uint64(held)})
 }
 
@@ -199,7 +164,7 @@ func (e *Events) add(events []Event) {
 func (e *Events) restart(index uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.ring, e.start = nil, 0
+	e.ring, e.start, e.lost = nil, 0, EventPlace{}
 	if index > 0 {
 		e.lost = EventPlace{index, ^uint32(0)}
 	}

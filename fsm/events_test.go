@@ -54,11 +54,11 @@ func TestEventsTellWhatAnEntryHasDone(t *testing.T) {
 	f := newFollowed(t)
 	session := f.openSession("w", 2)
 	require.Equal(t, []fsm.Event{{
-		Kind: fsm.EventSessionOpened, At: fsm.EventPlace{Index: f.index, Number: 1}, TimeNs: f.clock, Session: session, Worker: "w",
+		Kind: task.EventSessionOpened, At: fsm.EventPlace{Index: f.index, Number: 1}, TimeNs: f.clock, Session: session, Worker: "w",
 	}}, f.newest())
 	job := f.submit(&task.Spec{Handler: "h", Name: "nightly", Queue: "reports"}, 1)
 	submitted := fsm.Event{
-		Kind: fsm.EventSubmitted, At: fsm.EventPlace{Index: f.index, Number: 1}, TimeNs: f.clock, Job: job, Jobs: 1, Tasks: 1, Name: "nightly", Queue: "reports",
+		Kind: task.EventSubmitted, At: fsm.EventPlace{Index: f.index, Number: 1}, TimeNs: f.clock, Job: job, Jobs: 1, Tasks: 1, Name: "nightly", Queue: "reports",
 	}
 	require.Equal(t, []fsm.Event{submitted}, f.newest())
 	f.clock += int64(time.Second)
@@ -66,12 +66,12 @@ func TestEventsTellWhatAnEntryHasDone(t *testing.T) {
 	require.Empty(t, f.newest(), "grants are too many to be told")
 	f.must(cancelJobOp(job))
 	cancelling := submitted
-	cancelling.Kind, cancelling.At.Index, cancelling.TimeNs, cancelling.Reason = fsm.EventCancelling, f.index, f.clock, task.ReasonUser
+	cancelling.Kind, cancelling.At.Index, cancelling.TimeNs, cancelling.Reason = task.EventCancelling, f.index, f.clock, task.ReasonUser
 	require.Equal(t, []fsm.Event{cancelling}, f.newest())
 	f.must(cancelJobOp(job))
 	require.Empty(t, f.newest(), "to cancel again changes nothing")
 	f.closeSession(session)
-	require.Equal(t, []fsm.EventKind{fsm.EventSessionClosed, fsm.EventEnded}, kinds(f.newest()))
+	require.Equal(t, []task.EventKind{task.EventSessionClosed, task.EventEnded}, kinds(f.newest()))
 	closed, ended := f.newest()[0], f.newest()[1]
 	require.False(t, closed.Stopped, "it was lost")
 	require.EqualValues(t, 1, closed.Tasks, "it held one task")
@@ -80,7 +80,7 @@ func TestEventsTellWhatAnEntryHasDone(t *testing.T) {
 	require.Equal(t, job, ended.Job)
 }
 
-func kinds(events []fsm.Event) (out []fsm.EventKind) {
+func kinds(events []fsm.Event) (out []task.EventKind) {
 	for _, e := range events {
 		out = append(out, e.Kind)
 	}
@@ -121,7 +121,7 @@ func TestAnEntryHasFewEvents(t *testing.T) {
 	got := f.newest()
 	require.Len(t, got, 64)
 	more := got[len(got)-1]
-	require.Equal(t, fsm.EventMore, more.Kind)
+	require.Equal(t, task.EventMore, more.Kind)
 	require.EqualValues(t, jobs, uint32(len(got)-1)+more.Count, "none is forgotten")
 }
 

@@ -39,7 +39,7 @@ func (m *Machine) putServer(o *logpb.PutServer, r *Result) {
 		fresh = slices.Insert(fresh, at, proto.CloneOf(o.Server))
 	}
 	m.setServers(fresh)
-	m.tell(Event{Kind: EventServerRecorded, Node: o.Server.NodeId, Addr: o.Server.Addr})
+	m.tell(Event{Kind: task.EventServerRecorded, Node: o.Server.NodeId, Addr: o.Server.Addr})
 }
 
 // deleteServer forgets a server.
@@ -49,7 +49,7 @@ func (m *Machine) deleteServer(o *logpb.DeleteServer, r *Result) {
 		r.Err = task.Errorf(task.KindNotFound, "there is no server %s with the id %s", o.NodeId, o.ServerId)
 		return
 	}
-	m.tell(Event{Kind: EventServerForgotten, Node: o.NodeId, Addr: m.servers[at].Addr})
+	m.tell(Event{Kind: task.EventServerForgotten, Node: o.NodeId, Addr: m.servers[at].Addr})
 	m.setServers(slices.Delete(slices.Clone(m.servers), at, at+1))
 }
 

@@ -161,7 +161,7 @@ func (m *Machine) openSession(o *logpb.OpenSession, r *Result) {
 	m.dirtySessions[fresh.Id] = struct{}{}
 	m.wake = true
 	m.watchers.tally.opened.Add(1)
-	m.tellSession(EventSessionOpened, s, false, s.assigned)
+	m.tellSession(task.EventSessionOpened, s, false, s.assigned)
 	r.Session = fresh.Id
 }
 
@@ -229,7 +229,7 @@ const (
 // endSession takes all tasks from a session and forgets the session.
 func (m *Machine) endSession(s *session, how parting) {
 	m.watchers.tally.countSession(how)
-	m.tellSession(EventSessionClosed, s, how != lost, s.assigned)
+	m.tellSession(task.EventSessionClosed, s, how != lost, s.assigned)
 	for refs := s.heldPages(); len(refs) > 0; {
 		n := 1
 		for n < len(refs) && refs[n].job == refs[0].job {

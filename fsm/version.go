@@ -148,6 +148,6 @@ func (m *Machine) setVersion(o *logpb.SetVersion, r *Result) {
 		r.Err = task.Errorf(task.KindInvalid, "a rise to version %d of the log in an entry of version %d", o.Version, m.version)
 	default:
 		m.setActive(o.Version)
-		m.tell(Event{Kind: EventVersion, Version: o.Version})
+		m.tell(Event{Kind: task.EventVersion, Version: o.Version})
 	}
 }

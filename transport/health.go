@@ -12,7 +12,7 @@ import (
 //
 //   - "" and JobService while a leader is known: any server takes requests for it.
 //   - WorkerService while this server leads and is ready: a worker has its session with the leader.
-//   - ClusterService and PeerService always: they are needed most when there is no leader.
+//   - ClusterService, EventService and PeerService always: they are needed most when there is no leader.
 
 // updateHealth says which services this server can serve now.
 func (s *Server) updateHealth() {
@@ -29,6 +29,7 @@ func (s *Server) updateHealth() {
 	set(rotav1.JobService_ServiceDesc.ServiceName, known)
 	set(rotav1.WorkerService_ServiceDesc.ServiceName, leads)
 	set(rotav1.ClusterService_ServiceDesc.ServiceName, true)
+	set(rotav1.EventService_ServiceDesc.ServiceName, true)
 	set(peerpb.PeerService_ServiceDesc.ServiceName, true)
 }
 

@@ -43,6 +43,7 @@ type Server struct {
 	rotav1.UnimplementedWorkerServiceServer
 	rotav1.UnimplementedClusterServiceServer
 	rotav1.UnimplementedAccessServiceServer
+	rotav1.UnimplementedEventServiceServer
 	peerpb.UnimplementedPeerServiceServer
 
 	node  *node.Node
@@ -72,6 +73,8 @@ type Server struct {
 	// saving is locked while a backup is being sent.
 	saving   sync.Mutex
 	measures measures
+	// eventStreams counts the clients that follow events.
+	eventStreams atomic.Int64
 
 	// stopping ends when the server stops: streams end then.
 	stopping context.Context
@@ -138,6 +141,7 @@ func (s *Server) Register(g *grpc.Server) error {
 	rotav1.RegisterWorkerServiceServer(g, s)
 	rotav1.RegisterClusterServiceServer(g, s)
 	rotav1.RegisterAccessServiceServer(g, s)
+	rotav1.RegisterEventServiceServer(g, s)
 	peerpb.RegisterPeerServiceServer(g, s)
 	healthpb.RegisterHealthServer(g, s.health)
 	reflection.Register(g)

@@ -75,6 +75,14 @@ func StdoutFromProto(p rotav1.Stdout) (task.Stdout, error) {
 	return task.Stdout(p), nil
 }
 
+// EventKindFromProto translates the kind of an event, and refuses what is unknown.
+func EventKindFromProto(p rotav1.EventKind) (task.EventKind, error) {
+	if p <= 0 || p > rotav1.EventKind(task.EventLost) {
+		return 0, unknownEnum("kind of event", int32(p))
+	}
+	return task.EventKind(p), nil
+}
+
 func unknownEnum(what string, n int32) error {
 	return task.Errorf(task.KindInvalid, "unknown %s %d: the sender is newer than this program, or broken", what, n)
 }

@@ -53,6 +53,15 @@ func TestEnumNumbersAreEqual(t *testing.T) {
 		require.Equal(t, want, back)
 	}
 
+	require.Len(t, rotav1.EventKind_name, len(task.EventKinds())+3, "unspecified, more and lost are not asked for")
+	for n := range rotav1.EventKind_name {
+		kind, err := wire.EventKindFromProto(rotav1.EventKind(n))
+		require.Equal(t, n != 0, err == nil)
+		back, ok := task.ParseEventKind(kind.String())
+		require.Equal(t, n != 0, ok, "%v", kind)
+		require.Equal(t, kind, back)
+	}
+
 	for want, got := range map[task.Outcome]rotav1.Outcome{
 		task.OutcomeSucceeded: rotav1.Outcome_OUTCOME_SUCCEEDED, task.OutcomeFailed: rotav1.Outcome_OUTCOME_FAILED,
 		task.OutcomeReturned: rotav1.Outcome_OUTCOME_RETURNED, task.OutcomeStopped: rotav1.Outcome_OUTCOME_STOPPED,

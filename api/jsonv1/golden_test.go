@@ -77,6 +77,10 @@ func fullValues() []any {
 		},
 		jsonv1.Status{Leader: "n1", Term: 4, Servers: []jsonv1.Server{server}, ClusterID: "c", AppliedIndex: 9, Waiting: "1 of 3 servers are there", ActiveVersion: 3},
 		jsonv1.Leader{Leader: "n1", Term: 4},
+		jsonv1.Event{
+			Kind: "job.cancelling", HappenedAt: at, Index: 7, Cursor: "AQ", Job: 42, Jobs: 1, Tasks: 2, Task: ptr(uint32(1)), RetryOf: 41, Name: "n", Queue: "q",
+			State: "cancelled", Reason: "user", Session: 3, Worker: "id", WorkerName: "w", Graceful: true, Server: "n1", Addr: "127.0.0.1:7420", Version: 3, Count: 5,
+		},
 		jsonv1.Verification{OK: true, Index: 9, Servers: []jsonv1.Digest{digest}},
 		jsonv1.Worker{
 			ID: "i", Name: "w1", Session: 3, Connected: true, Unhealthy: "no space left", Draining: true, Slots: 4, Assigned: 2, Running: 1,

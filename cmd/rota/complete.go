@@ -25,7 +25,7 @@ var jobStates = []string{"pending", "running", "succeeded", "failed", "cancelled
 // complete lets shells complete the values of flags and arguments of a tree of commands.
 func (a *app) complete(root *cobra.Command) {
 	values := map[string][]string{
-		"output": formats, "state": jobStates, "alloc": task.PolicyNames(),
+		"output": formats, "state": jobStates, "alloc": task.PolicyNames(), "kind": task.EventKinds(),
 		"stdout":    {"ends", "full", "discard", "file:"},
 		"log-level": {"debug", "info", "warn", "error"},
 	}
