@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rota-scheduler/rota/internal/requestid"
 	"github.com/rota-scheduler/rota/task"
 	"github.com/rota-scheduler/rota/wire"
 	"github.com/rota-scheduler/rota/wire/leader"
@@ -117,6 +118,9 @@ type attempts struct {
 }
 
 func (c *Client) attempts(ctx context.Context, op call) *attempts {
+	if requestid.From(ctx) == "" {
+		ctx = requestid.With(ctx, requestid.New())
+	}
 	return &attempts{call: op, c: c, ctx: ctx}
 }
 
@@ -230,6 +234,9 @@ func (a *attempts) failed(err error, moved bool) (final error) {
 		final = a.unknownOutcome(e)
 	case !retriable, a.safe && a.faults >= maxFaults:
 		final = fmt.Errorf("%s: %w", a.op, e)
+		if errors.Is(e, task.ErrInternal) {
+			final = fmt.Errorf("%w (request id %s, by which the logs of the servers name it)", final, requestid.From(a.ctx))
+		}
 	case e.Kind == task.KindUnknownOutcome && !a.safe:
 		final = a.unknownOutcome(e)
 	case a.ctx.Err() != nil:
@@ -238,7 +245,7 @@ func (a *attempts) failed(err error, moved bool) (final error) {
 		a.server.silent.Store(true)
 		a.delay, a.avoid = 0, nil
 	default:
-		a.c.log.Debug("a request failed and is tried again", "request", a.op, "server", a.server.addr, "error", e)
+		a.c.log.Debug("a request failed and is tried again", "request", a.op, "request_id", requestid.From(a.ctx), "server", a.server.addr, "error", e)
 		a.plan(e)
 	}
 	return final

@@ -1,13 +1,10 @@
 package transport
 
 import (
-	"context"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -45,25 +42,6 @@ func (m *measures) of(method string) *callMeasure {
 // count counts the end of a call.
 func (c *callMeasure) count(err error) {
 	c.codes[min(status.Code(err), numCodes-1)].Add(1)
-}
-
-// options are the interceptors that measure calls. They come first, so that they see what others refuse.
-func (m *measures) options() []grpc.ServerOption {
-	return []grpc.ServerOption{grpc.ChainUnaryInterceptor(m.unary), grpc.ChainStreamInterceptor(m.stream)}
-}
-
-func (m *measures) unary(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	c, began := m.of(call.FullMethod), time.Now()
-	resp, err := handle(ctx, req)
-	c.took.Add(time.Since(began))
-	c.count(err)
-	return resp, err
-}
-
-func (m *measures) stream(srv any, stream grpc.ServerStream, call *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	err := handle(srv, stream)
-	m.of(call.FullMethod).count(err)
-	return err
 }
 
 // Measures is what a server measures of the requests that it serves, for metrics. Counts begin with its start.

@@ -103,7 +103,7 @@ func (s *Server) Options() []grpc.ServerOption {
 	if creds == nil {
 		creds = insecure.NewCredentials()
 	}
-	return wire.ServerOptionsWith(creds, slices.Concat(s.measures.options(), s.guardOptions(), []grpc.ServerOption{
+	return wire.ServerOptionsWith(creds, slices.Concat(s.callOptions(), s.guardOptions(), []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, call *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 			if err := wire.CheckAddrs(ctx, s.node.AllAddrs); err != nil {
 				return nil, err

@@ -96,7 +96,8 @@ func Dial(addr string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 		// Retries need to know what is safe to send twice, which only callers do.
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(),
-		grpc.WithChainUnaryInterceptor(markUnsent),
+		grpc.WithChainUnaryInterceptor(sendRequestID, markUnsent),
+		grpc.WithChainStreamInterceptor(sendRequestIDOnStream),
 	}
 	// The name is looked up by the dialer at each attempt, so that a server that
 	// comes back under another IP address is found.

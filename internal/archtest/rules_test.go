@@ -75,7 +75,7 @@ var layers = []layer{
 	{dir: "api"},
 	{dir: "api/jsonv1", own: []string{"task"}, stdlibOnly: true, unlinked: join(network, raft)},
 	{dir: "task", stdlibOnly: true, unlinked: join(network, raft)},
-	{dir: "wire", own: []string{"api", "task"}, unlinked: raft},
+	{dir: "wire", own: []string{"api", "task", "internal/requestid"}, unlinked: raft},
 	{dir: "wire/leader", own: []string{"api", "task", "wire", "internal/ticks"}, unlinked: raft},
 	{dir: "wire/secure", own: []string{"task"}, unlinked: raft},
 
@@ -106,7 +106,7 @@ var layers = []layer{
 	{dir: "node/raftnet", own: []string{"fsm", "internal/ticks"}, refused: grpc},
 	{dir: "transport/peerpb", own: []string{"api"}},
 	{dir: "transport/access", own: []string{"task", "fsm", "transport/peerpb", "api", "wire", "internal/loglimit"}, refused: raft},
-	{dir: "transport", own: []string{"task", "fsm", "scheduler", "node", "api", "wire", "internal/latency", "internal/loglimit"}, refused: raft},
+	{dir: "transport", own: []string{"task", "fsm", "scheduler", "node", "api", "wire", "internal/latency", "internal/loglimit", "internal/requestid"}, refused: raft},
 	{dir: "web", own: []string{"task", "fsm", "scheduler", "node", "transport", "api", "wire", "internal/latency"}, refused: raft},
 
 	{dir: "server", own: []string{"task", "node", "transport", "web", "wire", "internal/loglimit", "internal/ticks"}},
@@ -117,11 +117,11 @@ var layers = []layer{
 	{dir: "worker/tasklog", stdlibOnly: true, unlinked: join(network, raft)},
 	// It is a process of its own, and starts the faster the less comes with it.
 	{dir: "worker/guard", own: []string{"task"}, refused: network, unlinked: join(network, raft)},
-	{dir: "client", own: []string{"api", "task", "wire"}, unlinked: raft},
+	{dir: "client", own: []string{"api", "task", "wire", "internal/requestid"}, unlinked: raft},
 
 	{dir: "cmd", own: []string{
 		"task", "fsm", "scheduler", "node", "web", "server", "api", "wire", "worker", "client",
-		"internal/localcluster", "internal/pki", "internal/atomicfile",
+		"internal/localcluster", "internal/pki", "internal/atomicfile", "internal/requestid",
 	}},
 
 	{dir: "internal/sim", own: []string{
@@ -145,6 +145,7 @@ var layers = []layer{
 	{dir: "internal/sealedfile", own: []string{"internal/atomicfile"}, stdlibOnly: true},
 	{dir: "internal/loglimit", stdlibOnly: true},
 	{dir: "internal/latency", stdlibOnly: true},
+	{dir: "internal/requestid", stdlibOnly: true},
 	{dir: "internal/stopwatch", stdlibOnly: true},
 	{dir: "internal/ticks", stdlibOnly: true},
 }
