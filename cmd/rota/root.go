@@ -47,7 +47,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().StringVarP(&a.format, "output", "o", formatTable, "how to print data: "+strings.Join(formats, ", "))
 	root.AddCommand(
-		a.runCmd(), a.submitCmd(), a.mapCmd(), a.jobCmd(), a.workerCmd(), a.clusterCmd(), a.eventsCmd(), a.serverCmd(),
+		a.runCmd(), a.submitCmd(), a.mapCmd(), a.jobCmd(), a.workerCmd(), a.clusterCmd(), a.eventsCmd(), a.debugCmd(), a.serverCmd(),
 		a.configCmd(), a.tlsCmd(), a.tokenCmd(), a.loginCmd(), a.whoamiCmd(), a.contextCmd(), a.devCmd(), a.demoCmd(), a.benchCmd(), a.versionCmd(),
 	)
 	a.complete(root)

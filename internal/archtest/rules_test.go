@@ -121,7 +121,7 @@ var layers = []layer{
 
 	{dir: "cmd", own: []string{
 		"task", "fsm", "scheduler", "node", "web", "server", "api", "wire", "worker", "client",
-		"internal/localcluster", "internal/pki", "internal/atomicfile", "internal/requestid",
+		"internal/atomicfile", "internal/localcluster", "internal/pki", "internal/requestid",
 	}},
 
 	{dir: "internal/sim", own: []string{
