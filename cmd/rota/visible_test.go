@@ -72,6 +72,8 @@ func TestNoVerbShowsWhatATerminalObeys(t *testing.T) {
 		"cluster promote":         {"n1"},
 		"cluster demote":          {"n1"},
 		"cluster remove":          {"n1"},
+		"events":                  nil,
+		"debug bundle":            {"--out", filepath.Join(t.TempDir(), "evil.tar.gz")},
 		"cluster snapshot save":   {filepath.Join(t.TempDir(), "evil.backup")},
 		"token create":            {"--role", "read", "--name", "n"},
 		"token list":              nil,
