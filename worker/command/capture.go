@@ -83,18 +83,6 @@ func (c *capture) finish() {
 	c.cut(from, c.head+partialRune(c.b[c.head:]))
 }
 
-// LastOutput is the end of the output, without a gap, and how much stood before it.
-func (r *Result) LastOutput(most int) (end []byte, missing uint64) {
-	from := 0
-	if r.Missing > 0 {
-		from = int(r.Head)
-	}
-	if cut := len(r.Output) - most; cut > from {
-		from = cut + partialRune(r.Output[cut:])
-	}
-	return r.Output[from:], r.Missing + uint64(from)
-}
-
 // drain takes what stands in a pipe, and says whether that was all. A process that has left the
 // command's group may hold the pipe open, or write on and on: enough is what a pipe holds.
 func (c *capture) drain(fd int) (ended bool) {
@@ -111,17 +99,6 @@ func (c *capture) drain(fd int) (ended bool) {
 		}
 	}
 	return false
-}
-
-// partialRune is how many bytes at the beginning of a text that was cut belong to a character that is
-// not there whole.
-func partialRune(b []byte) int {
-	for i := range min(utf8.UTFMax, len(b)) {
-		if utf8.RuneStart(b[i]) {
-			return i
-		}
-	}
-	return 0 // it is no text
 }
 
 // brokenRune is how many bytes at the end of a text that was cut belong to a character that is not

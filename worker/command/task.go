@@ -3,6 +3,7 @@ package command
 import (
 	"strconv"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/rota-scheduler/rota/task"
 )
@@ -89,4 +90,27 @@ type Result struct {
 	Stderr        []byte
 	StderrMissing uint64
 	Usage         task.Usage
+}
+
+// LastOutput is the end of the output, without a gap, and how much stood before it.
+func (r *Result) LastOutput(most int) (end []byte, missing uint64) {
+	from := 0
+	if r.Missing > 0 {
+		from = int(r.Head)
+	}
+	if cut := len(r.Output) - most; cut > from {
+		from = cut + partialRune(r.Output[cut:])
+	}
+	return r.Output[from:], r.Missing + uint64(from)
+}
+
+// partialRune is how many bytes at the beginning of a text that was cut belong to a character that is
+// not there whole.
+func partialRune(b []byte) int {
+	for i := range min(utf8.UTFMax, len(b)) {
+		if utf8.RuneStart(b[i]) {
+			return i
+		}
+	}
+	return 0 // it is no text
 }
