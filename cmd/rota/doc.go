@@ -14,6 +14,8 @@
 //	worker.go agent.go            worker list, get, and start; handlers.go has the built-in handlers
 //	cluster.go                    look at servers, compare their states, move the leader
 //	members.go                    say which servers there are, and which of them vote
+//	events.go                     what has happened in a cluster, and what happens
+//	debug.go bundle.go            gather what is known of a cluster, for those who look for a fault
 //	server.go                     server start
 //	config.go                     check and show configuration files; configfile.go processfile.go read them
 //	tls.go tlsshow.go tlsflags.go make certificates, show whose they are, and use them; tlsconfig.go writes files for that
