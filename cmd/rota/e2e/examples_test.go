@@ -84,6 +84,10 @@ func (s *shell) job(times int, flags string) (first int) {
 
 // prepare makes what the examples of a verb need, and returns which ids to use instead of theirs.
 var prepare = map[string]func(s *shell) []string{
+	"events": func(s *shell) []string {
+		s.ok("rota run --queue reports -- echo done")
+		return nil
+	},
 	"job cancel": func(s *shell) []string {
 		first := s.job(12, "--queue nightly --array 0-7 --delay 1h -- true")
 		return []string{"1-10,15", fmt.Sprintf("%d-%d,%d", first, first+9, first+11), "42", strconv.Itoa(first + 10)}
