@@ -69,7 +69,9 @@ type Store struct {
 	file    atomic.Pointer[os.File]
 	waiting chan sealed
 	stop    chan struct{}
-	writer  sync.WaitGroup
+	// begin starts the writer, at the first block.
+	begin  sync.Once
+	writer sync.WaitGroup
 	// put writes to the file.
 	put func(slot int, records []byte) error
 
@@ -96,12 +98,12 @@ func New(cfg Config) *Store {
 	}
 	s.common = s.total - cfg.Slots*sureBlocks
 	s.put = s.writeAt
-	s.writer.Go(s.writeBlocks)
 	return s
 }
 
 // Close ends the store. What it has is lost.
 func (s *Store) Close() {
+	s.begin.Do(func() {}) // from now on nobody starts it
 	close(s.stop)
 	s.writer.Wait()
 	if f := s.file.Load(); f != nil {

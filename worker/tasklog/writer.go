@@ -16,6 +16,8 @@ type sealed struct {
 
 // write has a block written; false: the disk is too far behind.
 func (s *Store) write(l *Log, b *block) bool {
+	// Most stores write nothing, and those that nobody has closed yet would keep a goroutine.
+	s.begin.Do(func() { s.writer.Go(s.writeBlocks) })
 	select {
 	case s.waiting <- sealed{l, b}:
 		return true
