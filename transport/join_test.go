@@ -95,6 +95,8 @@ func TestWhoDoesNotAnswerIsNotTakenIn(t *testing.T) {
 	join := joins(t, c)
 	good := newStranger(t, "stray", "ab")
 	m := c.Servers[c.Leader()].Node.State().Machine()
+	// The rise to the version that all know is an entry too.
+	require.Eventually(t, func() bool { return m.ActiveVersion() == task.Version }, testcluster.Wait, 10*time.Millisecond)
 	before := m.AppliedIndex()
 	for name, edit := range map[string]func(r *peerpb.JoinRequest){
 		"a slash":         func(r *peerpb.JoinRequest) { r.NodeId = "n1/x" },
