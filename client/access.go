@@ -32,7 +32,7 @@ type AccessToken struct {
 	ID, Name string
 	Role     task.Role
 	Queues   []string
-	// Rate is how many submits per second it allows; 0: as many as the servers do.
+	// Rate is the submits per second that are meant for it; 0: as many as the servers allow. No server enforces it yet.
 	Rate      uint32
 	CreatedAt time.Time
 	// ExpiresAt is zero if it never expires.

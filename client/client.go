@@ -27,8 +27,8 @@ type Config struct {
 	// Addrs is the servers, as host:port; at least one. Name all of them: a client that
 	// knows only one server is lost with it. A name with several addresses stands for several servers, and so does the
 	// name of a service (_rota._tcp.example.com, by its SRV records). They must belong to one cluster; otherwise calls fail
-	// with task.ErrOtherCluster. Connections are in plain text, and therefore to loopback addresses
-	// only.
+	// with task.ErrOtherCluster. Without TLS in DialOptions, connections are in plain text, and
+	// to loopback addresses only.
 	Addrs []string
 	// Logger gets what the client does about failures, at debug level; nil: no log.
 	Logger *slog.Logger

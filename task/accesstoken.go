@@ -36,7 +36,7 @@ type AccessToken struct {
 	Queues []string
 	// TTL is how long it is valid; 0: until it is revoked.
 	TTL time.Duration
-	// Rate is how many tasks and jobs it may submit per second; 0: the limit of the servers.
+	// Rate is the submits per second that are meant for it; 0: as many as the servers allow. No server enforces it yet.
 	Rate uint32
 }
 

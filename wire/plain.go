@@ -10,8 +10,8 @@ import (
 	"github.com/rota-scheduler/rota/task"
 )
 
-// Loopback says whether a host, a name or an address, is this machine. Connections are in plain text, and whoever reaches a
-// server can run commands: so programs dial and listen on this machine only. Of names, only localhost is known to be
+// Loopback says whether a host, a name or an address, is this machine. Whoever reaches a server in plain text can run
+// commands: so without TLS programs dial and listen on this machine only. Of names, only localhost is known to be
 // this machine; others are looked up when they are dialled.
 func Loopback(host string) bool {
 	ip := net.ParseIP(host)

@@ -70,7 +70,7 @@ func (a *app) tokenCreateCmd() *cobra.Command {
 	f.StringVar(&t.Name, "name", "", "what it is for, for people")
 	f.StringArrayVar(&t.Queues, "queue", nil, "queue that it is for, or the beginning of such names with * behind; may be repeated; none: all")
 	f.StringVar(&ttl, "ttl", "", "how long it is valid, such as 30d or 12h; empty: until it is revoked")
-	f.Uint32Var(&t.Rate, "rate", 0, "how many submits per second it allows; 0: as many as the servers do")
+	f.Uint32Var(&t.Rate, "rate", 0, "submits per second that are meant for it; 0: as many as the servers allow. It is recorded and shown, and no server enforces it yet")
 	return cmd
 }
 
